@@ -1,0 +1,51 @@
+# The only door: people and CI run the same recipes. `just` alone lists them.
+
+oxlint := "oxlint@1.94.0"
+
+_default:
+    @just --list --unsorted
+
+# Everything a development machine needs.
+setup:
+    bun install --frozen-lockfile
+
+# Run in development mode: no account, no network.
+dev *args:
+    bun run dev {{args}}
+
+# Run from source with your own settings.
+run *args: setup
+    bun src/main.ts {{args}}
+
+# Every test, on the compiled binary too.
+test *args:
+    bun run test {{args}}
+
+# The tests that take minutes: 310 s of silence, and everything at full size.
+test-long: setup
+    POSTERN_LONG=1 bun test
+
+# What has to hold before a commit, but for the tests.
+check: setup lint
+    bun fmt --check --no-script
+    bun check --no-script
+
+# Outside the lockfile, which would record its binary for one platform alone.
+lint:
+    bun x {{oxlint}} --deny-warnings -D correctness -D suspicious -D perf \
+        -A no-shadow -A no-await-in-loop -A consistent-function-scoping src test
+
+fmt:
+    bun fmt --no-script
+
+# Bring the README's tables up to date with the code.
+docs: setup
+    bun src/operate/docs.ts
+
+# dist/postern, one executable for this machine.
+build:
+    bun run build
+
+# Every platform, with SHA256SUMS, under dist/release.
+release: setup
+    bun src/operate/build.ts --release

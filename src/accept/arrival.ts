@@ -1,0 +1,54 @@
+// A request the moment it arrives: its name, its clock, its route by our own table. Everything that
+// follows, the refusals of a request that has no route included, is told and logged through this.
+
+import type { Exchange } from '../exchange.ts'
+import { instant } from '../instant.ts'
+import { type Refusal, refused } from '../refusal.ts'
+import { isSilent, methodsOf } from './routes.ts'
+import { type Target, targetOf } from './target.ts'
+
+export interface Arrival {
+  readonly exchange: Exchange
+  readonly target: Target
+  /** Why this request has no route; the others go on. */
+  readonly refusal: Refusal | undefined
+}
+
+/** A client's own id is kept where it is one: it ends up in logs, here and elsewhere. */
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
+const NOWHERE: Target = { path: '-', search: '' }
+
+export function arrive(request: Request): Arrival {
+  const found = targetOf(request.url, request.headers.get('host'))
+  const target = found ?? NOWHERE
+  const methods = methodsOf(target.path)
+  const given = request.headers.get('x-request-id') ?? ''
+  const requestId = REQUEST_ID.test(given) ? given : Bun.randomUUIDv7()
+  const exchange: Exchange = {
+    requestId,
+    at: instant(),
+    method: request.method,
+    route: methods ? target.path : '-',
+    silent: isSilent(target.path),
+    headers: new Headers({ 'x-request-id': requestId, 'x-protocol-version': '1' }),
+    bytesIn: 0,
+    bytesOut: 0,
+  }
+  return { exchange, target, refusal: routeRefusal(found, methods, request.method) }
+}
+
+function routeRefusal(
+  target: Target | undefined,
+  methods: ReadonlySet<string> | undefined,
+  method: string,
+): Refusal | undefined {
+  if (!target) return refused('bad_host')
+  if (!methods) {
+    // Where these are the methods, no path is meant (RFC 9110 §9.3.6, §9.3.8).
+    return method === 'CONNECT' || method === 'TRACE'
+      ? refused('method_not_allowed', { allow: 'GET, POST' })
+      : refused('not_found')
+  }
+  if (methods.has(method)) return undefined
+  return refused('method_not_allowed', { allow: [...methods].join(', ') })
+}

@@ -1,0 +1,28 @@
+// What a request is addressed to. Bun builds `request.url` out of the Host header, and Elysia
+// splits it again: a short, odd or missing Host could move where the path begins, and with it which
+// route is taken. So the Host is checked before any route is looked at.
+
+/** A name or an address with an optional port (RFC 9110 §7.2); `_` occurs in container networks. */
+const HOST = /^(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
+const MAX_HOST_LENGTH = 260
+
+export interface Target {
+  readonly path: string
+  /** The raw query with its `?`, or ''. */
+  readonly search: string
+}
+
+/** Undefined where Host is missing, doubled or malformed. */
+export function targetOf(url: string, host: string | null): Target | undefined {
+  if (host === null || host.length > MAX_HOST_LENGTH || !HOST.test(host)) return undefined
+  // With a Host that Bun itself finds odd, `url` is relative and its parts are not what they seem.
+  const origin = 'http://'.length
+  if (!url.startsWith('http://')) return undefined
+  const start = url.indexOf('/', origin)
+  if (start === -1) return undefined
+  const fragment = url.indexOf('#', start)
+  const end = fragment === -1 ? url.length : fragment
+  const query = url.indexOf('?', start)
+  if (query === -1 || query > end) return { path: url.slice(start, end), search: '' }
+  return { path: url.slice(start, query), search: url.slice(query, end) }
+}

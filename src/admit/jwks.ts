@@ -1,0 +1,200 @@
+// The identity provider's public keys: read over the network, kept through an outage, never
+// extended by anything that a token says. Asked for by `kid` on the road of a request; the network
+// is touched by a timer, and by an unknown `kid` at most once per cooldown.
+
+import type { Logger } from '../log.ts'
+import { parseStrictObject } from './strict-json.ts'
+
+export interface VerifyKey {
+  readonly kid: string
+  readonly key: CryptoKey
+  /** Equal for equal public keys, so that a refresh can tell a changed key from a kept one. */
+  readonly point: string
+}
+
+export type KeyLookup =
+  | { readonly ok: true; readonly value: VerifyKey }
+  | { readonly ok: false; readonly code: 'unknown_kid' | 'keys_unavailable' }
+
+export interface KeySource {
+  /** Has a key set ever been loaded, and is it not too old? */
+  ready(now: number): boolean
+  /** The key now in force under this `kid`, without touching the network. */
+  current(kid: string, now: number): VerifyKey | undefined
+  lookup(kid: string, now: number): Promise<KeyLookup>
+  start(): void
+  stop(): void
+}
+
+export interface JwksOptions {
+  readonly url: URL
+  readonly refreshMs: number
+  readonly maxStaleMs: number
+  readonly log: Logger
+}
+
+const TIMEOUT_MS = 10_000
+const MAX_BYTES = 1_048_576
+const MAX_KEYS = 100
+/** Between two attempts, whoever asks: a stranger's unknown `kid` must not become our traffic. */
+const COOLDOWN_MS = 30_000
+/** Until the first success there is nothing to serve from, so that waiting is shorter. */
+const FIRST_RETRY_MS = 1000
+
+export function jwksSource({ url, refreshMs, maxStaleMs, log }: JwksOptions): KeySource {
+  let keys: ReadonlyMap<string, VerifyKey> = new Map()
+  let loadedAt = Number.NEGATIVE_INFINITY
+  let attemptedAt = Number.NEGATIVE_INFINITY
+  let failures = 0
+  let flight: Promise<void> | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  /** Both clocks are monotonic milliseconds: a host's clock set back must not keep dead keys. */
+  const fresh = (now: number): boolean => now - loadedAt <= maxStaleMs
+
+  const load = async (): Promise<void> => {
+    attemptedAt = performance.now()
+    try {
+      const next = await fetchKeys(url, log)
+      keys = new Map(next.map((key) => [key.kid, keep(keys.get(key.kid), key)]))
+      loadedAt = performance.now()
+      if (failures > 0) log.info({ failures }, 'key set is back')
+      failures = 0
+    } catch (error) {
+      failures += 1
+      log.error({ reason: describe(error), failures, kept: keys.size }, 'key set cannot be read')
+    }
+  }
+  const refresh = (): Promise<void> => {
+    flight ??= load().finally(() => {
+      flight = undefined
+    })
+    return flight
+  }
+  const schedule = (): void => {
+    const retryMs =
+      loadedAt === Number.NEGATIVE_INFINITY
+        ? Math.min(FIRST_RETRY_MS * 2 ** failures, COOLDOWN_MS)
+        : COOLDOWN_MS
+    const waitMs = failures > 0 ? Math.min(retryMs, refreshMs) : refreshMs
+    timer = setTimeout(() => void refresh().finally(schedule), waitMs)
+    timer.unref()
+  }
+  const current = (kid: string, now: number): VerifyKey | undefined =>
+    fresh(now) ? keys.get(kid) : undefined
+
+  return {
+    ready: fresh,
+    current,
+    async lookup(kid, now) {
+      const known = current(kid, now)
+      if (known) return { ok: true, value: known }
+      if (flight || now - attemptedAt >= COOLDOWN_MS) await refresh()
+      const later = performance.now()
+      if (!fresh(later)) return { ok: false, code: 'keys_unavailable' }
+      const found = keys.get(kid)
+      return found ? { ok: true, value: found } : { ok: false, code: 'unknown_kid' }
+    },
+    start() {
+      void refresh().finally(schedule)
+    },
+    stop() {
+      clearTimeout(timer)
+    },
+  }
+}
+
+/** The same key object as long as the key is the same: remembered tokens are bound to it. */
+function keep(before: VerifyKey | undefined, now: VerifyKey): VerifyKey {
+  return before?.point === now.point ? before : now
+}
+
+/** One read of the set; throws where it gives no usable key, so that the last good set stays. */
+export async function fetchKeys(url: URL, log: Logger): Promise<VerifyKey[]> {
+  const response = await fetch(url, {
+    redirect: 'manual',
+    // HTTP_PROXY of the environment must not choose who tells us our keys.
+    proxy: false,
+    headers: { accept: 'application/jwk-set+json, application/json' },
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  })
+  if (response.status !== 200) {
+    await response.body?.cancel()
+    throw new KeySetError(`status ${response.status}`)
+  }
+  return parseKeys(await readBounded(response), log)
+}
+
+class KeySetError extends Error {}
+
+async function readBounded(response: Response): Promise<string> {
+  if (Number(response.headers.get('content-length') ?? 0) > MAX_BYTES) {
+    await response.body?.cancel()
+    throw new KeySetError('larger than 1 MiB')
+  }
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength
+    if (bytes > MAX_BYTES) throw new KeySetError('larger than 1 MiB')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/** RFC 7517 §5: keys that are not understood are ignored, and here that is all but ES256's. */
+export async function parseKeys(text: string, log: Logger): Promise<VerifyKey[]> {
+  const entries = parseStrictObject(text)?.['keys']
+  if (!Array.isArray(entries)) throw new KeySetError('not a JWK set')
+  const found = new Map<string, VerifyKey>()
+  const doubled = new Set<string>()
+  for (const entry of entries.slice(0, MAX_KEYS)) {
+    const jwk = es256Key(entry)
+    if (!jwk) continue
+    if (found.has(jwk.kid)) doubled.add(jwk.kid)
+    try {
+      found.set(jwk.kid, await importKey(jwk))
+    } catch {
+      log.warn('a key of the set is not a point of P-256')
+    }
+  }
+  // Two keys under one name: either could be the forged one.
+  for (const kid of doubled) found.delete(kid)
+  if (found.size === 0) throw new KeySetError('no ES256 key in the set')
+  return [...found.values()]
+}
+
+interface Es256Jwk {
+  readonly kid: string
+  readonly x: string
+  readonly y: string
+}
+
+function es256Key(entry: unknown): Es256Jwk | undefined {
+  if (typeof entry !== 'object' || entry === null) return undefined
+  const { kty, crv, alg, use, key_ops: operations, kid, x, y, d } = entry as Record<string, unknown>
+  if (kty !== 'EC' || crv !== 'P-256') return undefined
+  if (alg !== undefined && alg !== 'ES256') return undefined
+  if (use !== undefined && use !== 'sig') return undefined
+  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) {
+    return undefined
+  }
+  // A set that publishes its private key is one that anybody can sign for.
+  if (d !== undefined) return undefined
+  if (typeof kid !== 'string' || kid === '') return undefined
+  return typeof x === 'string' && typeof y === 'string' ? { kid, x, y } : undefined
+}
+
+async function importKey({ kid, x, y }: Es256Jwk): Promise<VerifyKey> {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256' }
+  const jwk = { kty: 'EC', crv: 'P-256', x, y }
+  const key = await crypto.subtle.importKey('jwk', jwk, algorithm, false, ['verify'])
+  return { kid, key, point: `${x}.${y}` }
+}
+
+/** Never the error's own words: Bun's carry the URL. */
+function describe(error: unknown): string {
+  if (error instanceof KeySetError) return error.message
+  if (error instanceof Error) return String((error as { code?: unknown }).code ?? error.name)
+  return 'unknown'
+}

@@ -1,0 +1,123 @@
+// What the text of a setting may be, and what it becomes. Pure: a kind reads no file and no
+// environment. A text that does not fit is a mistake with a hint, never a silent default.
+
+import { Secret } from './secret.ts'
+
+export interface Mistake {
+  /** The setting's name as it was given, `PORT` or `--port`. */
+  readonly setting: string
+  readonly message: string
+  readonly hint: string
+}
+
+export type Read<T> = { readonly ok: true; readonly value: T } | NotRead
+export interface NotRead {
+  readonly ok: false
+  readonly message: string
+  readonly hint: string
+}
+
+export interface Kind<T> {
+  /** What `--help` shows after the flag: `<seconds>`. */
+  readonly placeholder: string
+  readonly read: (text: string) => Read<T>
+}
+
+const value = <T>(value: T): Read<T> => ({ ok: true, value })
+const wrong = (message: string, hint: string): NotRead => ({ ok: false, message, hint })
+
+export function integer(min: number, max: number, placeholder = '<number>'): Kind<number> {
+  return {
+    placeholder,
+    read: (text) => {
+      const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+      if (number >= min && number <= max) return value(number)
+      return wrong('is not a whole number in range', `give a whole number from ${min} to ${max}`)
+    },
+  }
+}
+
+export const flag: Kind<boolean> = {
+  placeholder: '[true|false]',
+  read: (text) => {
+    if (/^(true|1|yes|on)$/i.test(text)) return value(true)
+    if (/^(false|0|no|off)$/i.test(text)) return value(false)
+    return wrong('is neither true nor false', 'give true or false')
+  },
+}
+
+export function oneOf<const T extends string>(...choices: T[]): Kind<T> {
+  return {
+    placeholder: `<${choices.join('|')}>`,
+    read: (text) => {
+      const found = choices.find((choice) => choice === text)
+      return found === undefined
+        ? wrong('is not one of the choices', `give one of ${choices.join(', ')}`)
+        : value(found)
+    },
+  }
+}
+
+export function text(placeholder: string): Kind<string> {
+  return { placeholder, read: value }
+}
+
+/** Comma-separated, trimmed, empty entries dropped; an empty list is a mistake. */
+export function list(placeholder: string, entry?: RegExp, hint = ''): Kind<readonly string[]> {
+  return {
+    placeholder,
+    read: (text) => {
+      const entries = text
+        .split(',')
+        .map((entry) => entry.trim())
+        .filter((entry) => entry !== '')
+      if (entries.length === 0) return wrong('is an empty list', 'give at least one, by commas')
+      const bad = entry && entries.find((each) => !entry.test(each))
+      return bad === undefined ? value(entries) : wrong('has an entry that does not fit', hint)
+    },
+  }
+}
+
+const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|::1)$/
+
+export function isLoopback(host: string): boolean {
+  return LOOPBACK_HOST.test(host)
+}
+
+/** https anywhere, http on loopback alone: everything else would carry secrets or trust in clear. */
+export const secureUrl: Kind<URL> = {
+  placeholder: '<url>',
+  read: (text) => {
+    const url = URL.canParse(text) ? new URL(text) : undefined
+    if (!url) return wrong('is not a URL', 'give a full URL, https://host/path')
+    if (url.username !== '' || url.password !== '') {
+      return wrong('carries a user or password', 'credentials have settings of their own')
+    }
+    if (url.search !== '' || url.hash !== '') {
+      return wrong('carries a query or fragment', 'give scheme, host and path alone')
+    }
+    const secure =
+      url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
+    return secure
+      ? value(url)
+      : wrong('is not https', 'use https; plain http is for loopback (127.0.0.1) only')
+  },
+}
+
+/** A credential that will travel in a header: printable ASCII without spaces. */
+export const headerSecret: Kind<Secret> = {
+  placeholder: '<secret>',
+  read: (text) =>
+    /^[\x21-\x7e]+$/.test(text)
+      ? value(new Secret(text))
+      : wrong('has characters that no header can carry', 'check for a stray line break or space'),
+}
+
+/** A 32-byte key as 64 hexadecimal digits. */
+export const hexKey: Kind<Secret> = {
+  placeholder: '<64 hex>',
+  read: (text) =>
+    /^[0-9a-fA-F]{64}$/.test(text)
+      ? value(new Secret(text))
+      : wrong('is not 32 bytes in hexadecimal', 'make one with: openssl rand -hex 32'),
+}

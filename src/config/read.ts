@@ -1,0 +1,306 @@
+// From arguments and environment to settings, or to every mistake at once. A flag wins over its
+// variable, a variable over its file. Nothing else in the tree reads the environment, and nothing
+// is bound or asked before this has said yes.
+
+import { readFileSync, statSync } from 'node:fs'
+import { Command, CommanderError, Option } from 'commander'
+import { isLoopback, type Mistake } from './kinds.ts'
+import { flagOf, type Group, type Key, SETTINGS, type Setting, type Values } from './table.ts'
+import { version } from './version.ts'
+
+type Maybe = 'addr' | 'identityHashKey' | 'jwksUrl' | 'issuer' | 'audiences' | 'tinfoilApiKey'
+type Production = Required<Pick<Values, 'jwksUrl' | 'issuer' | 'audiences' | 'tinfoilApiKey'>>
+
+export type Settings = Required<Omit<Values, Maybe | 'trustedProxies' | 'devMode'>> &
+  Pick<Values, 'identityHashKey' | 'trustedProxies'> &
+  (({ readonly devMode: false } & Production) | DevelopmentMode)
+type DevelopmentMode = { readonly devMode: true } & Pick<Values, 'tinfoilApiKey'>
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+export type Invocation =
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'mistakes'; readonly mistakes: readonly Mistake[] }
+  | {
+      readonly kind: 'run'
+      readonly command: CommandName
+      readonly settings: Settings
+      readonly warnings: readonly string[]
+    }
+
+const COMMANDS = ['serve', 'check'] as const
+export type CommandName = (typeof COMMANDS)[number]
+
+const KEYS = Object.keys(SETTINGS) as Key[]
+const table = SETTINGS as Readonly<Record<Key, Setting<unknown>>>
+
+function commandLine(write: (text: string) => void): Command {
+  const command = new Command('postern')
+    .description('A private gate for LLM inference: authenticates, admits, streams, records.')
+    .argument('[command]', 'serve (the default), or check: try settings, key set and upstream')
+    .version(version, '-V, --version', 'Show version, commit and runtime.')
+    .helpOption('-h, --help', 'Show this.')
+    // Unknown words are collected and reported together with everything else that is wrong.
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .exitOverride()
+    .configureOutput({ writeOut: write, writeErr: () => {} })
+  for (const key of KEYS) {
+    const { env, group, kind, about, fallback, devFallback, secret } = table[key]
+    const notes = [`env: ${env}`]
+    if (fallback !== undefined) notes.push(`default: ${fallback}`)
+    if (devFallback !== undefined) notes.push(`in development mode: ${devFallback}`)
+    command.addOption(
+      new Option(`${flagOf(env)} ${kind.placeholder}`, `${about} (${notes.join(', ')})`).helpGroup(
+        heading(group),
+      ),
+    )
+    if (secret) {
+      const file = `${env}_FILE`
+      command.addOption(
+        new Option(`${flagOf(file)} <path>`, `A file that holds ${env}. (env: ${file})`).helpGroup(
+          heading(group),
+        ),
+      )
+    }
+  }
+  return command
+}
+
+const heading = (group: Group): string => `${group}:`
+
+export function readInvocation(args: readonly string[], env: Environment): Invocation {
+  let shown = ''
+  const command = commandLine((text) => {
+    shown += text
+  })
+  const mistakes: Mistake[] = []
+  try {
+    command.parse([...args], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.exitCode === 0) return { kind: 'text', text: shown }
+    // Only a last flag can lack its value; without it, the rest shows what else is wrong.
+    const last = args.at(-1) ?? ''
+    mistakes.push({ setting: last, message: 'lacks its value', hint: `write ${last} <value>` })
+    command.parse(args.slice(0, -1), { from: 'user' })
+  }
+  const words = command.args.filter((word) => !word.startsWith('-'))
+  for (const word of command.args.filter((word) => word.startsWith('-'))) {
+    const name = word.split('=', 1)[0] ?? word
+    mistakes.push({ setting: name, message: 'is no flag', hint: nearest(command, name) })
+  }
+  const name = COMMANDS.find((each) => each === (words[0] ?? 'serve'))
+  const extra = name === undefined ? words : words.slice(1)
+  for (const word of extra) {
+    mistakes.push({
+      setting: word,
+      message: 'is no command',
+      hint: `commands are ${COMMANDS.join(' and ')}`,
+    })
+  }
+
+  const flags: Readonly<Record<string, unknown>> = command.opts()
+  const read = readValues(flags, env)
+  mistakes.push(...read.mistakes, ...unsafeEnvironment(env, read.values.devMode === true))
+  if (mistakes.length > 0 || name === undefined) return { kind: 'mistakes', mistakes }
+  // `readValues` has seen to it that what the mode demands is there.
+  const settings = read.values as Settings
+  return { kind: 'run', command: name, settings, warnings: read.warnings }
+}
+
+function nearest(command: Command, flag: string): string {
+  const known = command.options.map((option) => option.long ?? '')
+  const stem = flag.replaceAll('-', '')
+  const close = known.find((each) => {
+    const other = each.replaceAll('-', '')
+    return other.startsWith(stem) || stem.startsWith(other)
+  })
+  return close ? `did you mean ${close}?` : 'postern --help shows every flag'
+}
+
+interface Given {
+  readonly from: string
+  readonly text: string
+}
+
+function readValues(
+  flags: Readonly<Record<string, unknown>>,
+  env: Environment,
+): { values: Values; mistakes: Mistake[]; warnings: string[] } {
+  const mistakes: Mistake[] = []
+  const warnings: string[] = []
+  const values: Record<string, unknown> = {}
+  const given = new Map<Key, Given>()
+
+  const take = (key: Key, text: string, from: string): void => {
+    const read = table[key].kind.read(text)
+    if (read.ok) values[key] = read.value
+    else mistakes.push({ setting: from, message: read.message, hint: read.hint })
+  }
+  const read = (key: Key, devMode: boolean): void => {
+    const setting = table[key]
+    const found = find(setting, flags, env, devMode)
+    if (found && 'message' in found) {
+      mistakes.push(found)
+      return
+    }
+    if (found) {
+      given.set(key, found)
+      if (setting.secret && found.from === flagOf(setting.env)) {
+        warnings.push(`${found.from} shows a secret to everybody who can list processes`)
+      }
+      return take(key, found.text, found.from)
+    }
+    const fallback = devMode ? (setting.devFallback ?? setting.fallback) : setting.fallback
+    if (fallback !== undefined) take(key, fallback, setting.env)
+    else if (setting.required && !devMode) {
+      mistakes.push({
+        setting: setting.env,
+        message: 'is missing',
+        hint: `${setting.about} Set ${setting.env} or ${flagOf(setting.env)}.`,
+      })
+    }
+  }
+
+  // First, because it decides what the others fall back to.
+  read('devMode', false)
+  const devMode = values['devMode'] === true
+  for (const key of KEYS) if (key !== 'devMode') read(key, devMode)
+
+  const addr = given.get('addr')
+  if (addr) readAddress(addr, given, values, mistakes)
+  if (devMode) mistakes.push(...developmentMistakes(given, values))
+  else if (!given.has('identityHashKey') && !mistakes.some((m) => m.setting.includes('IDENTITY'))) {
+    warnings.push('IDENTITY_HASH_KEY is not set: hashed identities change with every start')
+  }
+  return { values: values as Values, mistakes, warnings }
+}
+
+/** An empty variable counts as unset: compose files write `RATE_LIMIT_RPM=${RATE_LIMIT_RPM:-}`. */
+function find(
+  setting: Setting<unknown>,
+  flags: Readonly<Record<string, unknown>>,
+  env: Environment,
+  devMode: boolean,
+): Given | Mistake | undefined {
+  const named = (name: string): Given | undefined => {
+    const byFlag = flags[camelCase(name)]
+    if (byFlag !== undefined) return { from: flagOf(name), text: String(byFlag) }
+    const byEnv = env[name]
+    return byEnv === undefined || byEnv === '' ? undefined : { from: name, text: byEnv }
+  }
+  const direct = named(setting.env)
+  const file = setting.secret ? named(`${setting.env}_FILE`) : undefined
+  if (!file) return direct
+  if (direct) {
+    return {
+      setting: file.from,
+      message: `is given together with ${direct.from}`,
+      hint: 'give the secret once',
+    }
+  }
+  return readSecretFile(file, devMode)
+}
+
+const camelCase = (env: string): string =>
+  env.toLowerCase().replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+
+const MAX_SECRET_FILE_BYTES = 65_536
+
+function readSecretFile(file: Given, devMode: boolean): Given | Mistake {
+  const mistake = (message: string, hint: string): Mistake => ({
+    setting: file.from,
+    message,
+    hint,
+  })
+  try {
+    const about = statSync(file.text)
+    if (!about.isFile() || about.size > MAX_SECRET_FILE_BYTES) {
+      return mistake('names no file of a size that a secret has', 'check the path')
+    }
+    // On Windows the mode bits say nothing about who may read.
+    if (!devMode && process.platform !== 'win32' && (about.mode & 0o004) !== 0) {
+      return mistake(
+        'names a file that everybody on this machine can read',
+        'chmod o-r it; in Kubernetes set defaultMode: 0440',
+      )
+    }
+    return { from: file.from, text: readFileSync(file.text, 'utf8').trim() }
+  } catch {
+    return mistake('names a file that cannot be read', 'check path and permissions')
+  }
+}
+
+function readAddress(
+  addr: Given,
+  given: ReadonlyMap<Key, Given>,
+  values: Record<string, unknown>,
+  mistakes: Mistake[],
+): void {
+  const split = /^(\[[0-9a-fA-F:.]+\]|[^:]*):(\d{1,5})$/.exec(addr.text)
+  const port = Number(split?.[2])
+  if (!split || port > 65_535) {
+    mistakes.push({ setting: addr.from, message: 'is no host:port', hint: 'as in :5381' })
+  } else if (given.has('host') || given.has('port')) {
+    mistakes.push({
+      setting: addr.from,
+      message: 'is given together with HOST or PORT',
+      hint: 'two spellings of the same; use one',
+    })
+  } else {
+    if (split[1]) values['host'] = split[1].replace(/^\[|\]$/g, '')
+    values['port'] = port
+  }
+}
+
+function developmentMistakes(
+  given: ReadonlyMap<Key, Given>,
+  values: Readonly<Record<string, unknown>>,
+): Mistake[] {
+  const mistakes: Mistake[] = []
+  for (const [key, { from }] of given) {
+    if (!table[key].notInDev) continue
+    mistakes.push({
+      setting: from,
+      message: 'is set in development mode, which brings its own issuer',
+      hint: `unset it, or leave development mode`,
+    })
+  }
+  const upstream = given.get('tinfoilBaseUrl')
+  if (upstream && !given.has('tinfoilApiKey')) {
+    mistakes.push({
+      setting: upstream.from,
+      message: 'is set, but without TINFOIL_API_KEY an embedded enclave answers instead',
+      hint: 'give the key too, or leave both out',
+    })
+  }
+  if (!isLoopback(String(values['host']))) {
+    mistakes.push({
+      setting: given.get('addr')?.from ?? given.get('host')?.from ?? 'HOST',
+      message: 'is not loopback, and development mode hands out a token to whoever asks',
+      hint: 'use 127.0.0.1, or leave development mode',
+    })
+  }
+  return mistakes
+}
+
+/** Variables of the runtime that would switch off what this program promises. */
+function unsafeEnvironment(env: Environment, devMode: boolean): Mistake[] {
+  const mistakes: Mistake[] = []
+  if (env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
+    mistakes.push({
+      setting: 'NODE_TLS_REJECT_UNAUTHORIZED',
+      message: 'turns certificate checks off',
+      hint: 'unset it; a private CA goes into SSL_CERT_FILE',
+    })
+  }
+  if (!devMode && (env['BUN_OPTIONS'] ?? '') !== '') {
+    mistakes.push({
+      setting: 'BUN_OPTIONS',
+      message: 'can load code into this process',
+      hint: 'unset it',
+    })
+  }
+  return mistakes
+}

@@ -1,0 +1,28 @@
+// A value that must not reach a log, an error or a page by accident: every way of turning it into
+// text gives `[secret]`, and the one way to the value itself is a word that a reader can search for.
+
+import { inspect } from 'node:util'
+
+export class Secret {
+  readonly #value: string
+
+  constructor(value: string) {
+    this.#value = value
+  }
+
+  reveal(): string {
+    return this.#value
+  }
+
+  toString(): string {
+    return '[secret]'
+  }
+
+  toJSON(): string {
+    return '[secret]'
+  }
+
+  [inspect.custom](): string {
+    return '[secret]'
+  }
+}

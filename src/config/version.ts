@@ -1,0 +1,9 @@
+// What `--version` says. The build defines the commit; from source it is unknown.
+
+import packageJson from '../../package.json' with { type: 'json' }
+
+declare const POSTERN_COMMIT: string | undefined
+
+const commit = typeof POSTERN_COMMIT === 'string' ? POSTERN_COMMIT : 'from source'
+
+export const version = `postern ${packageJson.version} (${commit}, bun ${Bun.version})`

@@ -1,0 +1,177 @@
+// What the embedded enclave can answer with, before anything is paced, sealed or sent: a whole body
+// or a stream of server-sent events, and the errors in OpenAI's shape.
+//
+// Everything here is a value. No model runs, and nothing of a request is kept.
+
+export interface Usage {
+  readonly promptTokens: number
+  readonly completionTokens: number
+}
+
+export interface WholeAnswer {
+  readonly kind: 'whole'
+  readonly status: number
+  readonly contentType: string
+  readonly body: string | Uint8Array
+  readonly usage?: Usage
+  /** The method to use instead: a 405 has to name it (RFC 9110 §15.5.6). */
+  readonly allow?: string
+}
+
+export interface StreamedAnswer {
+  readonly kind: 'stream'
+  /** Goes out right before the first token. */
+  readonly opening: string
+  /** One server-sent event for each token, sent at the pace of the enclave. */
+  readonly tokens: readonly string[]
+  /** Goes out with the last token. */
+  readonly closing: string
+  readonly usage: Usage
+}
+
+export type Answer = WholeAnswer | StreamedAnswer
+
+/** The fields of a JSON request. Strangers write them, so nothing is believed about their types. */
+export type Fields = Readonly<Record<string, unknown>>
+
+export type Parsed = { ok: true; fields: Fields; model: string } | { ok: false; refusal: Answer }
+
+type Capability = 'generate' | 'embed'
+
+export const MODELS: ReadonlyMap<string, Capability> = new Map([
+  ['gpt-oss-120b', 'generate'],
+  ['llama3-3-70b', 'generate'],
+  ['nomic-embed-text', 'embed'],
+])
+
+// A fixed date, so that two runs of the enclave list the same models.
+const MODELS_CREATED_SECONDS = Date.UTC(2025, 7, 5) / 1000
+
+// What is echoed is at most this much of a request, so that an answer has a bound of its own.
+const MAX_ECHO_CODE_POINTS = 200
+
+const TOKEN = /[\p{L}\p{N}_']+|[^\s\p{L}\p{N}_']/gu
+// Only for text of our own length: on a long run of spaces its time grows with the square of it.
+const TOKEN_AND_SPACE_BEFORE = new RegExp(`\\s*(?:${TOKEN.source})`, 'gu')
+
+export function json(body: unknown, usage?: Usage): WholeAnswer {
+  const answer = { kind: 'whole', status: 200, contentType: 'application/json' } as const
+  return { ...answer, body: JSON.stringify(body), ...(usage && { usage }) }
+}
+
+export function refuse(
+  status: number,
+  message: string,
+  type = 'invalid_request_error',
+  code: string | null = null,
+  param: string | null = null,
+): WholeAnswer {
+  return { ...json({ error: { message, type, param, code } }), status }
+}
+
+export function listModels(): Answer {
+  const data = Array.from(MODELS.keys(), (id) => ({
+    id,
+    object: 'model',
+    created: MODELS_CREATED_SECONDS,
+    owned_by: 'postern-dev',
+  }))
+  return json({ object: 'list', data })
+}
+
+/** Reads a JSON body and checks that its model is one that can do what is asked. */
+export function parseRequest(body: Buffer, capability: Capability): Parsed {
+  const fields = parseJson(body)
+  if (fields === undefined) {
+    return { ok: false, refusal: refuse(400, 'The request body is not a JSON object.') }
+  }
+  const model = fields['model']
+  if (typeof model !== 'string' || model === '') {
+    return { ok: false, refusal: missing('model') }
+  }
+  if (MODELS.get(model) !== capability) {
+    const message = `The model \`${clip(model)}\` does not exist or does not serve this endpoint.`
+    const refusal = refuse(404, message, 'invalid_request_error', 'model_not_found', 'model')
+    return { ok: false, refusal }
+  }
+  return { ok: true, fields, model }
+}
+
+/** The body as a JSON object, or nothing. */
+export function parseJson(body: Buffer): Fields | undefined {
+  try {
+    const value: unknown = JSON.parse(body.toString('utf8'))
+    return isObject(value) && !Array.isArray(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+export function missing(param: string): WholeAnswer {
+  const message = `Missing or malformed parameter: '${param}'.`
+  return refuse(400, message, 'invalid_request_error', 'invalid_parameter', param)
+}
+
+/** A word or a mark, with the white space before it: not any model's tokens, but of their size. */
+function tokenize(text: string): string[] {
+  return text.match(TOKEN_AND_SPACE_BEFORE) ?? []
+}
+
+export function countTokens(text: string): number {
+  // Counted without a list of them: a prompt may be as long as the body cap.
+  const tokens = new RegExp(TOKEN)
+  let count = 0
+  while (tokens.test(text)) count += 1
+  return count
+}
+
+export interface Generated {
+  readonly tokens: readonly string[]
+  readonly text: string
+  readonly truncated: boolean
+}
+
+/** The same words for the same request, and honest about what they are. */
+export function generate(lastUserText: string, maxTokens: unknown): Generated {
+  const said = clip(lastUserText)
+  const echo = said === '' ? 'You said nothing.' : `You said: ${said}`
+  const all = tokenize(
+    `Hello from postern's embedded development enclave. ` +
+      `No model ran here, but the whole road to it works. ${echo}`,
+  )
+  const isLimit = typeof maxTokens === 'number' && Number.isInteger(maxTokens) && maxTokens > 0
+  const tokens = isLimit ? all.slice(0, maxTokens) : all
+  return { tokens, text: tokens.join(''), truncated: tokens.length < all.length }
+}
+
+/** The text of a message's content, which is a string or a list of typed parts. */
+export function textOf(content: unknown): string {
+  if (typeof content === 'string') return content
+  if (!Array.isArray(content)) return ''
+  const texts = content.map((part: unknown) => {
+    const text = isObject(part) ? part['text'] : undefined
+    return typeof text === 'string' ? text : ''
+  })
+  return texts.join('')
+}
+
+export function lastUserText(messages: readonly unknown[]): string {
+  const last = messages.findLast((message) => isObject(message) && message['role'] === 'user')
+  return isObject(last) ? textOf(last['content']) : ''
+}
+
+/** Chat templates spend a few tokens around each message; three is a usual number. */
+export function countMessageTokens(messages: readonly unknown[]): number {
+  const texts = messages.map((message) => (isObject(message) ? textOf(message['content']) : ''))
+  return texts.reduce((sum, text) => sum + countTokens(text) + 3, 0)
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
+function clip(text: string): string {
+  // Two code units are the most a code point takes, so nothing longer need be split.
+  const start = text.trim().slice(0, 2 * MAX_ECHO_CODE_POINTS)
+  return Array.from(start).slice(0, MAX_ECHO_CODE_POINTS).join('').trimEnd()
+}

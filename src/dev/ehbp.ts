@@ -1,0 +1,207 @@
+// The server side of EHBP 0.3.1, the Encrypted HTTP Body Protocol: the key configuration, the
+// frames, the opening of a request and the sealing of its response.
+//
+// It does no HTTP and holds no key: it takes bytes and gives bytes. It never answers in plaintext
+// what was asked sealed, and never hands out a frame that has not been authenticated.
+
+import { createCipheriv, randomBytes, type KeyObject } from 'node:crypto'
+
+import {
+  AEAD_ID,
+  AEAD_KEY_BYTES,
+  AEAD_NONCE_BYTES,
+  AEAD_TAG_BYTES,
+  HpkeError,
+  KDF_ID,
+  KEM_ID,
+  PUBLIC_KEY_BYTES,
+  hkdfExpand,
+  hkdfExtract,
+  openRecipientContext,
+  sequenceNonce,
+} from './hpke.ts'
+
+export const ENCAPSULATED_KEY_HEADER = 'Ehbp-Encapsulated-Key'
+export const RESPONSE_NONCE_HEADER = 'Ehbp-Response-Nonce'
+export const KEYS_PATH = '/.well-known/hpke-keys'
+/** Clients compare this to the whole header: no charset may follow it. */
+export const KEYS_MEDIA_TYPE = 'application/ohttp-keys'
+export const PROBLEM_MEDIA_TYPE = 'application/problem+json'
+export const KEY_CONFIG_PROBLEM = {
+  type: 'urn:ietf:params:ehbp:error:key-config',
+  title: 'failed to decrypt request',
+} as const
+
+/** max(Nn, Nk), EHBP §4.2. */
+export const RESPONSE_NONCE_BYTES = 32
+
+const REQUEST_INFO = Buffer.from('ehbp request')
+const EXPORT_LABEL = Buffer.from('ehbp response')
+const EXPORTED_SECRET_BYTES = 32
+const LENGTH_PREFIX_BYTES = 4
+const MAX_RESPONSE_FRAMES = 2 ** 32
+
+/** `framing` is a request that was put together wrongly; `key-config` one that did not open. */
+export type EhbpFailure = 'framing' | 'key-config'
+
+export class EhbpError extends Error {
+  readonly failure: EhbpFailure
+
+  constructor(failure: EhbpFailure, detail: string) {
+    super(`ehbp: ${detail}`)
+    this.name = 'EhbpError'
+    this.failure = failure
+  }
+}
+
+/** RFC 9458 §3.1 key configuration: key id 0, one KEM key, one suite. No list length before it. */
+export function keyConfig(publicKey: Uint8Array): Buffer {
+  if (publicKey.byteLength !== PUBLIC_KEY_BYTES) throw new HpkeError('bad-length')
+  const suites = u16s(KDF_ID, AEAD_ID)
+  return Buffer.concat([Buffer.of(0), u16s(KEM_ID), publicKey, u16s(suites.byteLength), suites])
+}
+
+/** Cuts a body into its frames, whatever the pieces it arrives in (EHBP §4.3). */
+export class FrameReader {
+  readonly #maxFrameBytes: number
+  #pieces: Uint8Array[] = []
+  #havePieceBytes = 0
+  // While undefined, the pieces being gathered are the length prefix.
+  #frameBytes: number | undefined
+
+  /** A length is refused when it is read: nothing is set aside for a frame merely announced. */
+  constructor(maxFrameBytes: number) {
+    this.#maxFrameBytes = maxFrameBytes
+  }
+
+  push(chunk: Uint8Array): Buffer[] {
+    const frames: Buffer[] = []
+    let at = 0
+    while (at < chunk.byteLength) {
+      const wantBytes = this.#frameBytes ?? LENGTH_PREFIX_BYTES
+      const piece = chunk.subarray(at, at + wantBytes - this.#havePieceBytes)
+      at += piece.byteLength
+      this.#pieces.push(piece)
+      this.#havePieceBytes += piece.byteLength
+      if (this.#havePieceBytes < wantBytes) break
+
+      const gathered = Buffer.concat(this.#pieces)
+      this.#pieces = []
+      this.#havePieceBytes = 0
+      if (this.#frameBytes === undefined) {
+        this.#frameBytes = this.#checkLength(gathered.readUInt32BE(0))
+      } else {
+        frames.push(gathered)
+        this.#frameBytes = undefined
+      }
+    }
+    return frames
+  }
+
+  /** The body's end is the only end marker, so it must fall between two frames. */
+  end(): void {
+    if (this.#havePieceBytes > 0 || this.#frameBytes !== undefined) {
+      throw new EhbpError('framing', 'the body ends inside a frame')
+    }
+  }
+
+  #checkLength(frameBytes: number): number | undefined {
+    // An empty write of the sender; receivers ignore it (EHBP §4.3).
+    if (frameBytes === 0) return undefined
+    if (frameBytes > this.#maxFrameBytes) throw new EhbpError('framing', 'a frame is too long')
+    return frameBytes
+  }
+}
+
+export interface ResponseKeys {
+  readonly key: Buffer
+  readonly nonceBase: Buffer
+}
+
+/** EHBP §4.4.1, which is RFC 9458 §4.4 with its own export label. */
+export function deriveResponseKeys(
+  exportedSecret: Uint8Array,
+  enc: Uint8Array,
+  responseNonce: Uint8Array,
+): ResponseKeys {
+  if (
+    exportedSecret.byteLength !== EXPORTED_SECRET_BYTES ||
+    enc.byteLength !== PUBLIC_KEY_BYTES ||
+    responseNonce.byteLength !== RESPONSE_NONCE_BYTES
+  ) {
+    throw new HpkeError('bad-length')
+  }
+  const prk = hkdfExtract(Buffer.concat([enc, responseNonce]), exportedSecret)
+  return {
+    key: hkdfExpand(prk, Buffer.from('key'), AEAD_KEY_BYTES),
+    nonceBase: hkdfExpand(prk, Buffer.from('nonce'), AEAD_NONCE_BYTES),
+  }
+}
+
+/** Gives a function that seals one write as one frame, length prefix included, in order. */
+export function responseSealer(keys: ResponseKeys): (plaintext: Uint8Array) => Buffer {
+  let sequence = 0
+  return (plaintext) => {
+    // One nonce used twice would give the key stream away.
+    if (sequence >= MAX_RESPONSE_FRAMES) throw new HpkeError('message-limit')
+    const nonce = sequenceNonce(keys.nonceBase, sequence)
+    sequence += 1
+    const sealer = createCipheriv('aes-256-gcm', keys.key, nonce, {
+      authTagLength: AEAD_TAG_BYTES,
+    })
+    const sealed = Buffer.concat([sealer.update(plaintext), sealer.final()])
+    const prefix = Buffer.alloc(LENGTH_PREFIX_BYTES)
+    prefix.writeUInt32BE(sealed.byteLength + AEAD_TAG_BYTES)
+    return Buffer.concat([prefix, sealed, sealer.getAuthTag()])
+  }
+}
+
+export interface OpenedRequest {
+  readonly body: Buffer
+  /** For the `Ehbp-Response-Nonce` header. */
+  readonly responseNonceHex: string
+  readonly seal: (plaintext: Uint8Array) => Buffer
+}
+
+/** Opens a whole request body and prepares the sealing of its one response (EHBP §5.2). */
+export function openRequest(
+  encapsulatedKeyHex: string,
+  chunks: Iterable<Uint8Array>,
+  privateKey: KeyObject,
+  maxFrameBytes: number,
+): OpenedRequest {
+  // Two headers arrive joined by a comma, and fail here.
+  if (!/^[0-9a-f]{64}$/i.test(encapsulatedKeyHex)) {
+    throw new EhbpError('framing', 'malformed encapsulated key')
+  }
+  const enc = Buffer.from(encapsulatedKeyHex, 'hex')
+  try {
+    const context = openRecipientContext(enc, privateKey, REQUEST_INFO)
+    const frames = new FrameReader(maxFrameBytes)
+    const opened: Buffer[] = []
+    for (const chunk of chunks) {
+      for (const frame of frames.push(chunk)) opened.push(context.open(frame))
+    }
+    frames.end()
+    // Only an opened frame proves that whoever sent the encapsulated key knows its secret. Without
+    // one, a stranger in the middle could put in a key of their own and read the response (EHBP
+    // §7.4).
+    if (opened.length === 0) throw new EhbpError('framing', 'no sealed frame')
+
+    const responseNonce = randomBytes(RESPONSE_NONCE_BYTES)
+    const exportedSecret = context.export(EXPORT_LABEL, EXPORTED_SECRET_BYTES)
+    return {
+      body: Buffer.concat(opened),
+      responseNonceHex: responseNonce.toString('hex'),
+      seal: responseSealer(deriveResponseKeys(exportedSecret, enc, responseNonce)),
+    }
+  } catch (error) {
+    // A bad point and a failed tag look the same from outside (EHBP §5.4.4).
+    if (error instanceof HpkeError) throw new EhbpError('key-config', 'failed to decrypt request')
+    throw error
+  }
+}
+
+function u16s(...values: number[]): Buffer {
+  return Buffer.from(values.flatMap((value) => [(value >> 8) & 0xff, value & 0xff]))
+}

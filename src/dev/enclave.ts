@@ -1,0 +1,214 @@
+// The embedded enclave: in development mode with no Tinfoil key it stands where Tinfoil's would, so
+// that the whole road, sealed bodies too, works with no account and no network.
+//
+// It runs no model, attests nothing, keeps nothing and listens on 127.0.0.1 only. Its key lives as
+// long as its process, and a client has no proof of whose key it is: never for real data.
+
+import { createHash, timingSafeEqual, type KeyObject } from 'node:crypto'
+// Not Bun.serve, which cannot send the trailers that carry a stream's usage.
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+import { listModels, refuse, type Answer } from './answer.ts'
+import { speech, transcriptions } from './audio.ts'
+import { chatCompletions, completions } from './chat.ts'
+import {
+  ENCAPSULATED_KEY_HEADER,
+  EhbpError,
+  KEYS_MEDIA_TYPE,
+  KEYS_PATH,
+  KEY_CONFIG_PROBLEM,
+  PROBLEM_MEDIA_TYPE,
+  keyConfig,
+  openRequest,
+  type OpenedRequest,
+} from './ehbp.ts'
+import { embeddings } from './embeddings.ts'
+import { generateRecipientKeyPair } from './hpke.ts'
+import { responses } from './responses.ts'
+import { transmit, type Pace } from './transmit.ts'
+
+/** The cap of Tinfoil's own router. A frame can be no longer than the body it is in. */
+const MAX_BODY_BYTES = 64 * 1024 * 1024
+const USAGE_WANTED_HEADER = 'x-tinfoil-request-usage-metrics'
+
+export interface EnclaveOptions {
+  readonly apiKey: string
+  readonly pace?: Pace
+}
+
+export interface Enclave {
+  /** Its origin, without a slash at the end. */
+  readonly url: string
+  /** How many answers are being made at this moment. */
+  generating(): number
+  /** Ends every connection, also those in the middle of a stream. */
+  close(): Promise<void>
+}
+
+interface Route {
+  readonly method: 'GET' | 'POST'
+  readonly answer: (body: Buffer, contentType: string) => Answer | Promise<Answer>
+}
+
+const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
+  ['/v1/models', { method: 'GET', answer: listModels }],
+  ['/v1/chat/completions', { method: 'POST', answer: chatCompletions }],
+  ['/v1/completions', { method: 'POST', answer: completions }],
+  ['/v1/responses', { method: 'POST', answer: responses }],
+  ['/v1/embeddings', { method: 'POST', answer: embeddings }],
+  ['/v1/audio/transcriptions', { method: 'POST', answer: transcriptions }],
+  ['/v1/audio/speech', { method: 'POST', answer: speech }],
+  ['/attestation', { method: 'GET', answer: nothingToAttest }],
+])
+
+export async function startEnclave({
+  apiKey,
+  pace = { firstTokenMs: 250, tokenMs: 25 },
+}: EnclaveOptions): Promise<Enclave> {
+  const { publicKey, privateKey } = generateRecipientKeyPair()
+  const body = keyConfig(publicKey)
+  const keys: Answer = { kind: 'whole', status: 200, contentType: KEYS_MEDIA_TYPE, body }
+  const routes = new Map(ROUTES).set(KEYS_PATH, { method: 'GET', answer: () => keys })
+  const apiKeyDigest = digest(apiKey)
+  let generating = 0
+
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    const leaving = new AbortController()
+    response.once('close', () => leaving.abort())
+    const wantsUsage = request.headers[USAGE_WANTED_HEADER] === 'true'
+    const to = { pace, wantsUsage, left: leaving.signal, opened: undefined }
+
+    const chunks = await readBody(request)
+    if (chunks === undefined) {
+      // The rest of the body stays unread, so the connection cannot be used again.
+      response.setHeader('Connection', 'close')
+      await transmit(response, refuse(413, 'The request body is larger than 64 MiB.'), to)
+      return
+    }
+    const opened = openIfSealed(request, chunks, privateKey)
+    if (opened instanceof EhbpError) {
+      await transmit(response, unopened(opened), to)
+      return
+    }
+    generating += 1
+    try {
+      const body = opened?.body ?? Buffer.concat(chunks)
+      const answer = await decide(request, body, routes, apiKeyDigest)
+      await transmit(response, answer, { ...to, opened })
+    } finally {
+      generating -= 1
+    }
+  }
+
+  const server = createServer((request, response) => {
+    // What can still fail here is the connection itself, and then there is nobody to tell.
+    serve(request, response).catch(() => response.destroy())
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  const { port } = server.address() as AddressInfo
+
+  return {
+    url: `http://127.0.0.1:${port}`,
+    generating: () => generating,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+/** The body in the pieces it came in, or nothing when it is over the cap. */
+async function readBody(request: IncomingMessage): Promise<Buffer[] | undefined> {
+  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return undefined
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let bodyBytes = 0
+    request.on('data', (chunk: Buffer) => {
+      bodyBytes += chunk.byteLength
+      if (bodyBytes <= MAX_BODY_BYTES) {
+        chunks.push(chunk)
+      } else {
+        request.pause()
+        resolve(undefined)
+      }
+    })
+    request.once('end', () => resolve(chunks))
+    request.once('error', reject)
+  })
+}
+
+function openIfSealed(
+  request: IncomingMessage,
+  chunks: readonly Buffer[],
+  privateKey: KeyObject,
+): OpenedRequest | EhbpError | undefined {
+  const encapsulatedKey = request.headers[ENCAPSULATED_KEY_HEADER.toLowerCase()]
+  // A request with no body is plaintext whatever its headers say (EHBP §7.4).
+  if (typeof encapsulatedKey !== 'string' || chunks.length === 0) return undefined
+  try {
+    return openRequest(encapsulatedKey, chunks, privateKey, MAX_BODY_BYTES)
+  } catch (error) {
+    if (error instanceof EhbpError) return error
+    throw error
+  }
+}
+
+function unopened({ failure }: EhbpError): Answer {
+  switch (failure) {
+    case 'framing': {
+      const body = 'invalid encrypted request\n'
+      return { kind: 'whole', status: 400, contentType: 'text/plain; charset=utf-8', body }
+    }
+    case 'key-config': {
+      const body = JSON.stringify(KEY_CONFIG_PROBLEM)
+      return { kind: 'whole', status: 422, contentType: PROBLEM_MEDIA_TYPE, body }
+    }
+  }
+}
+
+/** Everything here is answered sealed when the request was sealed, a wrong key and a bug included. */
+async function decide(
+  request: IncomingMessage,
+  body: Buffer,
+  routes: ReadonlyMap<string, Route>,
+  apiKeyDigest: Buffer,
+): Promise<Answer> {
+  const path = request.url?.split('?', 1)[0] ?? ''
+  if (path.startsWith('/v1/') && !hasKey(request.headers.authorization, apiKeyDigest)) {
+    const message = 'Incorrect API key provided.'
+    return refuse(401, message, 'invalid_request_error', 'invalid_api_key')
+  }
+  const route = routes.get(path)
+  if (route === undefined) return refuse(404, 'There is nothing at this path.')
+  if (request.method !== route.method) {
+    const refusal = refuse(405, `This path answers ${route.method} only.`)
+    return { ...refusal, allow: route.method }
+  }
+  try {
+    return await route.answer(body, request.headers['content-type'] ?? '')
+  } catch {
+    return refuse(500, 'The embedded development enclave failed.', 'server_error')
+  }
+}
+
+function hasKey(authorization: string | undefined, apiKeyDigest: Buffer): boolean {
+  const given = /^bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? ''
+  // Compared as digests, so that neither the content nor the length shows in the time it takes.
+  return timingSafeEqual(digest(given), apiKeyDigest)
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest()
+}
+
+function nothingToAttest(): Answer {
+  const message =
+    'The embedded development enclave has nothing to attest: it is a process on this machine, ' +
+    'not an enclave. Read its key from /.well-known/hpke-keys.'
+  return refuse(404, message, 'invalid_request_error', 'nothing_to_attest')
+}

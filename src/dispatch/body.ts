@@ -1,0 +1,81 @@
+// The body of a request, bounded. A small one of known length is read whole before it is sent on,
+// which halves the cost of a request; a large or an endless one is passed on as it comes, and
+// counted on the way.
+
+import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
+import type { BodyStream } from '../upstream/transport.ts'
+
+/** Times MAX_UPSTREAM_CONCURRENCY, this is the most memory that held bodies can take. */
+export const MAX_HELD_BYTES = 262_144
+
+/** What a body's source throws to say why it ended; everything else is a client that left. */
+export class BodyRefused extends Error {
+  readonly refusal: Refusal
+
+  constructor(refusal: Refusal) {
+    super(refusal.code)
+    this.refusal = refusal
+  }
+}
+
+/** The declared length, undefined where none was. Doubled headers arrive as `5, 5`: RFC 9112 §6.3. */
+export function declaredLength(headers: Headers, maxBytes: number): Decision<number | undefined> {
+  const text = headers.get('content-length')
+  if (text === null) return granted(undefined)
+  if (!/^\d{1,15}$/.test(text)) return refused('bad_request', { reason: 'content-length' })
+  const length = Number(text)
+  return length > maxBytes ? tooLarge(maxBytes) : granted(length)
+}
+
+function tooLarge(maxBytes: number): Refusal {
+  return refused('request_too_large', { message: `request body exceeds ${maxBytes} bytes` })
+}
+
+/** Of known and small length: the body itself. It must have come within `timeoutMs`. */
+export async function readWhole(
+  request: Request,
+  timeoutMs: number,
+): Promise<Decision<Uint8Array>> {
+  const { promise: late, resolve } = Promise.withResolvers<undefined>()
+  const timer = setTimeout(resolve, timeoutMs)
+  try {
+    const body = await Promise.race([request.bytes(), late])
+    return body === undefined ? refused('request_timeout') : granted(body)
+  } catch {
+    return refused('bad_request', { reason: 'body ended early' })
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Of a body that has to be small, whatever was declared of it. */
+export async function readBounded(
+  request: Request,
+  maxBytes: number,
+  timeoutMs: number,
+): Promise<Decision<Uint8Array>> {
+  const length = declaredLength(request.headers, maxBytes)
+  if (!length.ok) return length
+  if (length.value !== undefined) return readWhole(request, timeoutMs)
+  // Chunked bodies are for what is large; nothing small and public needs one.
+  return request.body === null ? granted(new Uint8Array()) : refused('length_required')
+}
+
+/** Of whatever length: the chunks as they come, ending in a BodyRefused beyond `maxBytes`. */
+export function passOn(
+  request: Request,
+  length: number | undefined,
+  maxBytes: number,
+  count: (bytes: number) => void,
+): BodyStream {
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    let bytes = 0
+    for await (const chunk of request.body ?? []) {
+      bytes += chunk.byteLength
+      if (bytes > maxBytes) throw new BodyRefused(tooLarge(maxBytes))
+      count(chunk.byteLength)
+      yield chunk
+    }
+  }
+  return { chunks: chunks(), length }
+}

@@ -1,0 +1,91 @@
+// One line for each request, when it ends, and a few for the life of the process. JSON is pino's
+// own; the text form is made for eyes. Both are written synchronously to stdout: pino's transports
+// run in a worker that a compiled binary has not got, and a line that waits is lost with a crash.
+
+import pino, { type DestinationStream, type Logger } from 'pino'
+import type { Settings } from './config/read.ts'
+
+export type { Logger }
+
+/** `color`: for the text form, on a terminal that wants it. */
+export function logger(
+  { logFormat, logLevel }: Pick<Settings, 'logFormat' | 'logLevel'>,
+  color: boolean,
+): Logger {
+  const options: pino.LoggerOptions = {
+    level: logLevel,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+  }
+  const stdout = pino.destination({ fd: 1, sync: true })
+  if (logFormat === 'json') return pino(options, stdout)
+  return pino(
+    options,
+    textLines((line) => stdout.write(line), color),
+  )
+}
+
+/** An error that nobody foresaw: its kind and where, but not its words, which may quote anything. */
+export function describeBug(error: unknown): { error: string; at?: string[] } {
+  if (!(error instanceof Error)) return { error: typeof error }
+  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
+  return { error: error.name, at: frames.slice(0, 8).map((line) => line.trim()) }
+}
+
+/** Turns pino's JSON lines into lines for eyes. */
+export function textLines(write: (line: string) => void, color: boolean): DestinationStream {
+  const paint: Paint = (code, text) => (color ? `\u001b[${code}m${text}\u001b[0m` : text)
+  return {
+    write(json: string): void {
+      const { time, level, msg, ...fields }: Record<string, unknown> = JSON.parse(json)
+      const clock = paint(DIM, String(time).slice(11, 23))
+      const tint = TINTS[String(level)] ?? DIM
+      const label = paint(tint, String(level).toUpperCase().padEnd(5))
+      const words =
+        msg === 'request' ? requestWords(fields, paint) : [String(msg), ...pairs(fields)]
+      write(`${clock} ${label} ${words.join('  ')}\n`)
+    },
+  }
+}
+
+const DIM = 2
+const TINTS: Readonly<Record<string, number>> = { error: 31, warn: 33, info: 32, debug: 36 }
+
+type Paint = (code: number, text: string) => string
+
+function requestWords(fields: Record<string, unknown>, paint: Paint): string[] {
+  const { method, route, status, end, headers_ms, duration_ms, bytes_in, bytes_out, ...more } =
+    fields
+  const { input_tokens, output_tokens, identity, request_id, ...rest } = more
+  const first = headers_ms === undefined ? '' : ` (headers ${duration(Number(headers_ms))})`
+  return [
+    `${method} ${route}`,
+    String(status),
+    String(end),
+    duration(Number(duration_ms)) + first,
+    `${size(Number(bytes_in))} in, ${size(Number(bytes_out))} out`,
+    ...(input_tokens === undefined ? [] : [`${input_tokens} → ${output_tokens} tokens`]),
+    ...pairs(rest),
+    ...(identity === undefined ? [] : [paint(DIM, `who=${String(identity).slice(0, 12)}`)]),
+    paint(DIM, `id=${request_id}`),
+  ]
+}
+
+function pairs(fields: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(fields).map(([name, value]) => {
+    const text = typeof value === 'string' ? value : JSON.stringify(value)
+    return `${name}=${/[\s"]/.test(text) ? JSON.stringify(text) : text}`
+  })
+}
+
+function duration(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)}ms` : `${(ms / 1000).toFixed(1)}s`
+}
+
+function size(bytes: number): string {
+  if (bytes < 1000) return `${bytes}B`
+  return bytes < 1_000_000
+    ? `${(bytes / 1000).toFixed(1)}kB`
+    : `${(bytes / 1_000_000).toFixed(1)}MB`
+}

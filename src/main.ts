@@ -1,0 +1,88 @@
+// The process: settings or exit 78, one command, signals, and nothing that a stray error could end.
+
+import { readInvocation } from './config/read.ts'
+import type { Mistake } from './config/kinds.ts'
+import { describeBug, type Logger, logger } from './log.ts'
+import { check } from './operate/check.ts'
+import { banner } from './operate/banner.ts'
+import { type Gate, serve } from './serve.ts'
+import { type Sources, sources } from './sources.ts'
+
+/** sysexits.h: EX_CONFIG. */
+const EXIT_CONFIG = 78
+
+async function main(): Promise<void> {
+  const invocation = readInvocation(Bun.argv.slice(2), process.env)
+  if (invocation.kind === 'text') {
+    process.stdout.write(invocation.text)
+    return
+  }
+  if (invocation.kind === 'mistakes') {
+    process.stderr.write(describe(invocation.mistakes))
+    process.exit(EXIT_CONFIG)
+  }
+  const { settings, command, warnings } = invocation
+  const from = await sources(settings)
+  if (command === 'check') {
+    process.exit((await check(from, settings, warnings)) ? 0 : 1)
+  }
+  const color = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === ''
+  const log = logger(settings, color)
+  survive(log)
+  for (const warning of warnings) log.warn(warning)
+  const running = listen(() => serve(settings, from, log))
+  announce(running, from, log)
+  obeySignals(running, log)
+}
+
+function describe(mistakes: readonly Mistake[]): string {
+  const count = mistakes.length === 1 ? '1 mistake' : `${mistakes.length} mistakes`
+  const lines = mistakes.map(
+    ({ setting, message, hint }) => `  ${setting} ${message}\n      ${hint}\n`,
+  )
+  return `postern: ${count} in the settings; nothing was started\n\n${lines.join('')}`
+}
+
+function listen(start: () => Gate): Gate {
+  try {
+    return start()
+  } catch (error) {
+    const code = (error as { code?: unknown }).code
+    process.stderr.write(`postern: cannot listen: ${code ?? 'unknown error'}\n`)
+    process.exit(1)
+  }
+}
+
+function announce(running: Gate, { development, tinfoil }: Sources, log: Logger): void {
+  if (development) process.stdout.write(banner(running.url, development, tinfoil.baseUrl))
+  log.info({ address: running.url.host }, 'listening')
+}
+
+/** A bug in one request must not end the others; it must be loud. */
+function survive(log: Logger): void {
+  const report = (kind: string) => (error: unknown) => {
+    log.error(describeBug(error), kind)
+  }
+  process.on('unhandledRejection', report('unhandled rejection'))
+  process.on('uncaughtException', report('uncaught exception'))
+}
+
+function obeySignals(running: Gate, log: Logger): void {
+  let stopping = false
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(signal === 'SIGINT' ? 130 : 143)
+    stopping = true
+    log.info({ signal }, 'draining; a second signal ends it at once')
+    running.drain().then(
+      () => {
+        log.info('stopped')
+        process.exit(0)
+      },
+      () => process.exit(1),
+    )
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+}
+
+await main()

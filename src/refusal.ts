@@ -1,0 +1,127 @@
+// Every way in which postern says no, and what each looks like on the wire: OpenAI's error shape,
+// system-wide headers, and never a word about the upstream, the runtime or a secret. What is said
+// to the caller stands in this table; why it happened goes to the log alone, as `reason`.
+
+interface Wire {
+  readonly status: number
+  /** OpenAI's `error.type`. */
+  readonly type:
+    | 'authentication_error'
+    | 'permission_error'
+    | 'rate_limit_error'
+    | 'invalid_request_error'
+    | 'api_error'
+  readonly message: string
+  /** RFC 6750 §3: the `error` attribute of `WWW-Authenticate`; '' sends the bare challenge. */
+  readonly challenge?: string
+}
+
+const WIRE = {
+  bad_host: bad(400, 'the Host header is missing or malformed'),
+  bad_request: bad(400, 'the request is malformed'),
+  not_found: bad(404, 'no such route'),
+  method_not_allowed: bad(405, 'method not allowed'),
+
+  missing_authorization: unauthorized('missing authorization', ''),
+  malformed_authorization: unauthorized('invalid authorization header format'),
+  missing_token: unauthorized('missing authorization token'),
+  token_expired: unauthorized('token has expired'),
+  invalid_token: unauthorized('invalid token'),
+  ambiguous_credentials: bad(400, 'more than one credential was sent'),
+  keys_unavailable: failed(503, 'the keys that verify tokens are not available'),
+  insufficient_scope: {
+    status: 403,
+    type: 'permission_error',
+    message: 'inference scope required',
+    challenge: 'insufficient_scope',
+  },
+
+  rate_limit_exceeded: limited('rate limit exceeded'),
+  identity_concurrency_limit: limited('too many requests under way for this identity'),
+  upstream_concurrency_limit: limited('upstream concurrency limit reached'),
+
+  encryption_required: bad(
+    400,
+    'client-side encryption required: request is missing Ehbp-Encapsulated-Key',
+  ),
+  invalid_encapsulated_key: bad(400, 'Ehbp-Encapsulated-Key must be 64 hexadecimal digits'),
+  enclave_not_allowed: bad(400, 'X-Tinfoil-Enclave-Url names no enclave that this gate may reach'),
+  request_too_large: bad(413, 'request body is too large'),
+  length_required: bad(411, 'the request needs a Content-Length'),
+  request_timeout: bad(408, 'the request body did not arrive in time'),
+
+  upstream_unavailable: failed(502, 'upstream unavailable'),
+  upstream_redirect: failed(502, 'the upstream answered with a redirect'),
+  upstream_auth: failed(502, 'the upstream refused the credentials of this gate'),
+  upstream_invalid: failed(502, 'the upstream gave an invalid answer'),
+  upstream_timeout: failed(504, 'upstream timeout'),
+  internal_error: failed(500, 'internal error'),
+} as const satisfies Readonly<Record<string, Wire>>
+
+export type RefusalCode = keyof typeof WIRE
+
+export interface Refusal {
+  readonly ok: false
+  readonly code: RefusalCode
+  /** For the log: which check failed. Never sent, and never holds what a caller sent. */
+  readonly reason?: string
+  /** Said instead of the table's message, where a number belongs in it. */
+  readonly message?: string
+  readonly retryAfterSeconds?: number
+  /** For 405: RFC 9110 §15.5.6 demands it. */
+  readonly allow?: string
+}
+
+export type Decision<T> = { readonly ok: true; readonly value: T } | Refusal
+
+export function granted<T>(value: T): Decision<T> {
+  return { ok: true, value }
+}
+
+export function refused(code: RefusalCode, more: Omit<Refusal, 'ok' | 'code'> = {}): Refusal {
+  return { ok: false, code, ...more }
+}
+
+export function statusOf(refusal: Refusal): number {
+  return WIRE[refusal.code].status
+}
+
+/** `headers` are those that every answer carries; they are added to. */
+export function refusalResponse(refusal: Refusal, headers: Headers): Response {
+  const wire: Wire = WIRE[refusal.code]
+  const message = refusal.message ?? wire.message
+  headers.set('content-type', 'application/json')
+  headers.set('cache-control', 'no-store')
+  if (wire.challenge !== undefined) {
+    headers.set('www-authenticate', challenge(wire.challenge, message))
+  }
+  if (refusal.retryAfterSeconds !== undefined) {
+    headers.set('retry-after', String(Math.max(1, Math.ceil(refusal.retryAfterSeconds))))
+  }
+  if (refusal.allow !== undefined) headers.set('allow', refusal.allow)
+  const error = { message, type: wire.type, code: refusal.code, param: null }
+  return new Response(JSON.stringify({ error }), { status: wire.status, headers })
+}
+
+function challenge(error: string, description: string): string {
+  const realm = 'Bearer realm="postern"'
+  if (error === '') return realm
+  const scope = error === 'insufficient_scope' ? ', scope="inference"' : ''
+  return `${realm}, error="${error}", error_description="${description}"${scope}`
+}
+
+function bad(status: 400 | 404 | 405 | 408 | 411 | 413, message: string): Wire {
+  return { status, type: 'invalid_request_error', message }
+}
+
+function unauthorized(message: string, challenge = 'invalid_token'): Wire {
+  return { status: 401, type: 'authentication_error', message, challenge }
+}
+
+function limited(message: string): Wire {
+  return { status: 429, type: 'rate_limit_error', message }
+}
+
+function failed(status: 500 | 502 | 503 | 504, message: string): Wire {
+  return { status, type: 'api_error', message }
+}

@@ -1,0 +1,48 @@
+// The client's side of a relayed request, as far as Bun.serve lets one reach it.
+
+/** `server.timeout`, which is per connection and in seconds, 0 for never. */
+export type SetIdleTimeout = (request: Request, seconds: number) => void
+
+/**
+ * What a connection may stand idle once a request on it was admitted. It is also all the time that
+ * a reader has for an answer's last bytes, so it is not short.
+ */
+const ADMITTED_IDLE_SECONDS = 120
+
+/** How long a reset is held back so that what is in the kernel's buffer can still leave. */
+const LINGER_MS = 4000
+
+export interface Client {
+  readonly signal: AbortSignal
+  /** From here on only the relay's own watch ends this connection: streams may be silent. */
+  hold(): void
+  /** Back to the ordinary idle time, for the connection's next request. */
+  release(): void
+  /** Breaks the connection without a last chunk, once everything handed over has left. */
+  breakOff(reset: () => void): void
+}
+
+/**
+ * Erroring a response's stream makes Bun reset the connection, and a reset throws away what the
+ * kernel still holds for a slow reader: of 2,000 events a reader that paused got 546. So a stream
+ * is broken by letting the connection idle out, which closes it in order, after at most one tick of
+ * Bun's timer (4 s), and still without a last chunk (RFC 9112 §8).
+ *
+ * A client of HTTP/1.0 gets no chunks: to it, an orderly close is a complete answer. Its version
+ * can't be seen here, but proxies that speak it (nginx by default) send `Connection: close`; for
+ * those it is a reset after all, later.
+ */
+export function clientOf(request: Request, setIdleTimeout: SetIdleTimeout): Client {
+  return {
+    signal: request.signal,
+    hold: () => setIdleTimeout(request, 0),
+    release: () => setIdleTimeout(request, ADMITTED_IDLE_SECONDS),
+    breakOff(reset) {
+      if (/\bclose\b/i.test(request.headers.get('connection') ?? '')) {
+        setTimeout(reset, LINGER_MS).unref()
+      } else {
+        setIdleTimeout(request, 1)
+      }
+    },
+  }
+}

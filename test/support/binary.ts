@@ -1,0 +1,146 @@
+// The compiled binary, built once where it is older than what it is made of, and started with
+// settings of a test's own.
+
+import { Glob, type Subprocess } from 'bun'
+import { statSync } from 'node:fs'
+
+const root = new URL('../..', import.meta.url).pathname
+const path = `${root}dist/postern`
+
+let built: Promise<string> | undefined
+
+export function binary(): Promise<string> {
+  built ??= build()
+  return built
+}
+
+async function build(): Promise<string> {
+  const sources = [...new Glob('src/**/*.ts').scanSync(root), 'package.json', 'bun.lock']
+  const newest = Math.max(...sources.map((source) => modified(root + source)))
+  if (modified(path) > newest) return path
+  const { exitCode, stderr } = Bun.spawnSync([process.execPath, 'src/operate/build.ts'], {
+    cwd: root,
+  })
+  if (exitCode !== 0) throw new Error(`build failed: ${stderr.toString()}`)
+  return path
+}
+
+function modified(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
+}
+
+export type LogLine = Readonly<Record<string, unknown>>
+
+export interface Running {
+  readonly url: string
+  readonly port: number
+  readonly process: Subprocess
+  /** Everything that it wrote so far, stdout and stderr. */
+  output(): string
+  errors(): string
+  lines(): LogLine[]
+  /** The log's line of a request, waited for. */
+  logged(requestId: string): Promise<LogLine>
+  rssBytes(): number
+  /** SIGKILL where nothing else was asked for; resolves with the exit code. */
+  stop(signal?: NodeJS.Signals): Promise<number>
+}
+
+export interface StartOptions {
+  readonly args?: readonly string[]
+  readonly cwd?: string
+}
+
+/** PORT 0 and JSON lines on 127.0.0.1, unless `env` says otherwise. Nothing is inherited. */
+export async function start(
+  env: Readonly<Record<string, string>>,
+  { args = [], cwd = '/' }: StartOptions = {},
+): Promise<Running> {
+  const child = Bun.spawn([await binary(), ...args], {
+    cwd,
+    env: { HOST: '127.0.0.1', PORT: '0', LOG_FORMAT: 'json', ...env },
+    stdout: 'pipe',
+    stderr: 'pipe',
+  })
+  let out = ''
+  let err = ''
+  void collect(child.stdout, (text) => {
+    out += text
+  })
+  void collect(child.stderr, (text) => {
+    err += text
+  })
+  const lines = (): LogLine[] =>
+    out
+      .split('\n')
+      .slice(0, -1)
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line))
+
+  const address = await until(() => {
+    if (child.exitCode !== null) throw new Error(`exited ${child.exitCode}: ${out}${err}`)
+    const line = lines().find(({ msg }) => msg === 'listening')
+    return line && String(line['address'])
+  })
+  const port = Number(address.split(':').at(-1))
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    process: child,
+    output: () => out + err,
+    errors: () => err,
+    lines,
+    logged: (requestId) => until(() => lines().find((line) => line['request_id'] === requestId)),
+    rssBytes: () => rss(child.pid),
+    async stop(signal = 'SIGKILL') {
+      child.kill(signal)
+      await child.exited
+      return child.exitCode ?? -1
+    },
+  }
+}
+
+/** For what is expected to refuse to start, or to end by itself. */
+export async function runToEnd(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  cwd = '/',
+): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+  const child = Bun.spawn([await binary(), ...args], { cwd, env, stdout: 'pipe', stderr: 'pipe' })
+  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000)
+  const [stdout, stderr, exitCode] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ])
+  clearTimeout(timer)
+  return { exitCode, stdout, stderr }
+}
+
+/** Resident memory of a process; Linux. */
+function rss(pid: number): number {
+  const status = require('node:fs').readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024
+}
+
+async function collect(
+  stream: ReadableStream<Uint8Array>,
+  take: (text: string) => void,
+): Promise<void> {
+  const decoder = new TextDecoder()
+  for await (const chunk of stream) take(decoder.decode(chunk, { stream: true }))
+}
+
+/** Polls until there is a value; fails after `timeoutMs`. */
+export async function until<T>(
+  look: () => T | undefined | false | null,
+  timeoutMs = 10_000,
+): Promise<T> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const found = look()
+    if (found !== undefined && found !== false && found !== null) return found
+    if (performance.now() > deadline) throw new Error(`nothing within ${timeoutMs} ms: ${look}`)
+    await Bun.sleep(5)
+  }
+}
