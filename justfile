@@ -7,15 +7,15 @@ _default:
 
 # Everything a development machine needs.
 setup:
-    bun install --frozen-lockfile
+    @bun install --frozen-lockfile --silent
 
 # Run in development mode: no account, no network.
-dev *args:
-    bun run dev {{args}}
+dev *args: setup
+    @exec bun src/main.ts --dev-mode {{args}}
 
 # Run from source with your own settings.
 run *args: setup
-    bun src/main.ts {{args}}
+    @exec bun src/main.ts {{args}}
 
 # Every test, on the compiled binary too.
 test *args:

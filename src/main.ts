@@ -48,7 +48,8 @@ function listen(start: () => Gate): Gate {
     return start()
   } catch (error) {
     const code = (error as { code?: unknown }).code
-    process.stderr.write(`postern: cannot listen: ${code ?? 'unknown error'}\n`)
+    const inUse = code === 'EADDRINUSE' ? 'the port is taken; PORT chooses another' : code
+    process.stderr.write(`postern: cannot listen: ${inUse ?? 'unknown error'}\n`)
     process.exit(1)
   }
 }
@@ -67,11 +68,16 @@ function survive(log: Logger): void {
   process.on('uncaughtException', report('uncaught exception'))
 }
 
+/** One Ctrl-C arrives twice: from the terminal, and again, as either signal, from `bun run` or just. */
+const SAME_KEYSTROKE_MS = 150
+
 function obeySignals(running: Gate, log: Logger): void {
-  let stopping = false
+  let first: { readonly signal: NodeJS.Signals; readonly at: number } | undefined
   const stop = (signal: NodeJS.Signals): void => {
-    if (stopping) process.exit(signal === 'SIGINT' ? 130 : 143)
-    stopping = true
+    const at = performance.now()
+    if (first?.signal === 'SIGINT' && at - first.at < SAME_KEYSTROKE_MS) return
+    if (first) process.exit(signal === 'SIGINT' ? 130 : 143)
+    first = { signal, at }
     log.info({ signal }, 'draining; a second signal ends it at once')
     running.drain().then(
       () => {

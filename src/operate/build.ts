@@ -28,6 +28,8 @@ async function build(outfile: string, target?: Bun.Build.CompileTarget): Promise
     entrypoints: ['src/main.ts'],
     define: {
       'process.env.NODE_ENV': '"production"',
+      // pino has code that asks for its own folder, which would put this one into the bytes.
+      __dirname: '"/"',
       POSTERN_COMMIT: JSON.stringify(await commit()),
     },
     compile: {
