@@ -29,13 +29,16 @@ export function logger(
 /** An error that nobody foresaw: its kind and where, but not its words, which may quote anything. */
 export function describeBug(error: unknown): { error: string; at?: string[] } {
   if (!(error instanceof Error)) return { error: typeof error }
-  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
+  // The words come first in the stack, and may have lines that look like frames.
+  const stack = (error.stack ?? '').replace(error.message, () => '')
+  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line))
   return { error: error.name, at: frames.slice(0, 8).map((line) => line.trim()) }
 }
 
 /** Turns pino's JSON lines into lines for eyes. */
 export function textLines(write: (line: string) => void, color: boolean): DestinationStream {
-  const paint: Paint = (code, text) => (color ? `\u001b[${code}m${text}\u001b[0m` : text)
+  const paint: Paint = (code, text) =>
+    color ? `\u001b[${code}m${visible(text)}\u001b[0m` : visible(text)
   return {
     write(json: string): void {
       const { time, level, msg, ...fields }: Record<string, unknown> = JSON.parse(json)
@@ -43,7 +46,7 @@ export function textLines(write: (line: string) => void, color: boolean): Destin
       const tint = TINTS[String(level)] ?? DIM
       const label = paint(tint, String(level).toUpperCase().padEnd(5))
       const words =
-        msg === 'request' ? requestWords(fields, paint) : [String(msg), ...pairs(fields)]
+        msg === 'request' ? requestWords(fields, paint) : [visible(String(msg)), ...pairs(fields)]
       write(`${clock} ${label} ${words.join('  ')}\n`)
     },
   }
@@ -60,12 +63,12 @@ function requestWords(fields: Record<string, unknown>, paint: Paint): string[] {
   const { input_tokens, output_tokens, identity, request_id, ...rest } = more
   const first = headers_ms === undefined ? '' : ` (headers ${duration(Number(headers_ms))})`
   return [
-    `${method} ${route}`,
-    String(status),
-    String(end),
+    visible(`${method} ${route}`),
+    visible(String(status)),
+    visible(String(end)),
     duration(Number(duration_ms)) + first,
     `${size(Number(bytes_in))} in, ${size(Number(bytes_out))} out`,
-    ...(input_tokens === undefined ? [] : [`${input_tokens} → ${output_tokens} tokens`]),
+    ...(input_tokens === undefined ? [] : [visible(`${input_tokens} → ${output_tokens} tokens`)]),
     ...pairs(rest),
     ...(identity === undefined ? [] : [paint(DIM, `who=${String(identity).slice(0, 12)}`)]),
     paint(DIM, `id=${request_id}`),
@@ -75,8 +78,16 @@ function requestWords(fields: Record<string, unknown>, paint: Paint): string[] {
 function pairs(fields: Readonly<Record<string, unknown>>): string[] {
   return Object.entries(fields).map(([name, value]) => {
     const text = typeof value === 'string' ? value : JSON.stringify(value)
-    return `${name}=${/[\s"]/.test(text) ? JSON.stringify(text) : text}`
+    return visible(`${name}=${/[\s"]/.test(text) ? JSON.stringify(text) : text}`)
   })
+}
+
+/** A terminal obeys what it is shown: control characters, and those that turn or hide text. */
+function visible(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`,
+  )
 }
 
 function duration(ms: number): string {

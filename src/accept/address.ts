@@ -31,21 +31,34 @@ export function addressKey(trustedProxies: readonly string[]): AddressKey {
   }
 }
 
-/** `::ffff:192.0.2.1` is an IPv4 client on a dual-stack socket. */
+/** `::ffff:192.0.2.1`, in whatever spelling, is an IPv4 client on a dual-stack socket. */
 function unmapped(address: string): string {
-  return address.toLowerCase().replace(/^::ffff:(?=\d+\.)/, '')
+  if (isIP(address) !== 6) return address
+  const groups = groupsOf(address)
+  if (groups.slice(0, 5).some((group) => group !== 0) || groups[5] !== 0xffff) return address
+  return groups
+    .slice(6)
+    .flatMap((group) => [group >> 8, group & 255])
+    .join('.')
 }
 
 /** One IPv6 customer has a /64 at least, and may send from any address in it. */
 function network(address: string): string {
   if (isIP(address) !== 6) return address
-  const [head = '', tail = ''] = address.split('%')[0]?.split('::') ?? []
-  const left = head === '' ? [] : head.split(':')
-  const right = tail === '' ? [] : tail.split(':')
-  const zeros = address.includes('::') ? Math.max(0, 8 - left.length - right.length) : 0
-  const groups = [...left, ...Array<string>(zeros).fill('0'), ...right]
-  return `${groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')}::/64`
+  const groups = groupsOf(address).slice(0, 4)
+  return `${groups.map((group) => group.toString(16)).join(':')}::/64`
+}
+
+/** The eight numbers of an IPv6 address (RFC 4291 §2.2). */
+function groupsOf(address: string): number[] {
+  const [head = [], tail = []] = (address.split('%')[0] ?? '').split('::').map((half) =>
+    half === ''
+      ? []
+      : half.split(':').flatMap((group) => {
+          if (!group.includes('.')) return [Number.parseInt(group, 16)]
+          const [a = 0, b = 0, c = 0, d = 0] = group.split('.').map(Number)
+          return [a * 256 + b, c * 256 + d]
+        }),
+  )
+  return [...head, ...Array<number>(8 - head.length - tail.length).fill(0), ...tail]
 }

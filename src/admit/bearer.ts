@@ -15,8 +15,8 @@ export function bearerToken(authorization: string | null, query: string): Decisi
   if (authorization === null) return refused('missing_authorization')
   const token = BEARER.exec(authorization)?.[1]
   if (token !== undefined) return granted(token)
-  // Doubled headers arrive joined by a comma, which no single credential of ours contains.
-  if (authorization.includes(',')) return refused('ambiguous_credentials')
+  // Doubled headers arrive joined by a comma, which no bearer token contains.
+  if (/^bearer [^,]*,|, *bearer\b/i.test(authorization)) return refused('ambiguous_credentials')
   if (/^bearer *$/i.test(authorization)) return refused('missing_token')
   return refused('malformed_authorization')
 }

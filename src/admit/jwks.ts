@@ -31,6 +31,8 @@ export interface JwksOptions {
   readonly refreshMs: number
   readonly maxStaleMs: number
   readonly log: Logger
+  /** For one read of the set, its body included. */
+  readonly timeoutMs?: number
 }
 
 const TIMEOUT_MS = 10_000
@@ -41,13 +43,15 @@ const COOLDOWN_MS = 30_000
 /** Until the first success there is nothing to serve from, so that waiting is shorter. */
 const FIRST_RETRY_MS = 1000
 
-export function jwksSource({ url, refreshMs, maxStaleMs, log }: JwksOptions): KeySource {
+export function jwksSource(options: JwksOptions): KeySource {
+  const { url, refreshMs, maxStaleMs, log, timeoutMs } = options
   let keys: ReadonlyMap<string, VerifyKey> = new Map()
   let loadedAt = Number.NEGATIVE_INFINITY
   let attemptedAt = Number.NEGATIVE_INFINITY
   let failures = 0
   let flight: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
+  let stopped = false
 
   /** Both clocks are monotonic milliseconds: a host's clock set back must not keep dead keys. */
   const fresh = (now: number): boolean => now - loadedAt <= maxStaleMs
@@ -55,7 +59,7 @@ export function jwksSource({ url, refreshMs, maxStaleMs, log }: JwksOptions): Ke
   const load = async (): Promise<void> => {
     attemptedAt = performance.now()
     try {
-      const next = await fetchKeys(url, log)
+      const next = await fetchKeys(url, log, timeoutMs)
       keys = new Map(next.map((key) => [key.kid, keep(keys.get(key.kid), key)]))
       loadedAt = performance.now()
       if (failures > 0) log.info({ failures }, 'key set is back')
@@ -72,9 +76,10 @@ export function jwksSource({ url, refreshMs, maxStaleMs, log }: JwksOptions): Ke
     return flight
   }
   const schedule = (): void => {
+    if (stopped) return
     const retryMs =
       loadedAt === Number.NEGATIVE_INFINITY
-        ? Math.min(FIRST_RETRY_MS * 2 ** failures, COOLDOWN_MS)
+        ? Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), COOLDOWN_MS)
         : COOLDOWN_MS
     const waitMs = failures > 0 ? Math.min(retryMs, refreshMs) : refreshMs
     timer = setTimeout(() => void refresh().finally(schedule), waitMs)
@@ -90,7 +95,7 @@ export function jwksSource({ url, refreshMs, maxStaleMs, log }: JwksOptions): Ke
       const known = current(kid, now)
       if (known) return { ok: true, value: known }
       if (flight || now - attemptedAt >= COOLDOWN_MS) await refresh()
-      const later = performance.now()
+      const later = Math.max(now, performance.now())
       if (!fresh(later)) return { ok: false, code: 'keys_unavailable' }
       const found = keys.get(kid)
       return found ? { ok: true, value: found } : { ok: false, code: 'unknown_kid' }
@@ -99,6 +104,7 @@ export function jwksSource({ url, refreshMs, maxStaleMs, log }: JwksOptions): Ke
       void refresh().finally(schedule)
     },
     stop() {
+      stopped = true
       clearTimeout(timer)
     },
   }
@@ -110,13 +116,19 @@ function keep(before: VerifyKey | undefined, now: VerifyKey): VerifyKey {
 }
 
 /** One read of the set; throws where it gives no usable key, so that the last good set stays. */
-export async function fetchKeys(url: URL, log: Logger): Promise<VerifyKey[]> {
+export async function fetchKeys(
+  url: URL,
+  log: Logger,
+  timeoutMs: number = TIMEOUT_MS,
+): Promise<VerifyKey[]> {
   const response = await fetch(url, {
     redirect: 'manual',
     // HTTP_PROXY of the environment must not choose who tells us our keys.
     proxy: false,
+    // On a connection that was kept, Bun would try a second time by itself.
+    keepalive: false,
     headers: { accept: 'application/jwk-set+json, application/json' },
-    signal: AbortSignal.timeout(TIMEOUT_MS),
+    signal: AbortSignal.timeout(timeoutMs),
   })
   if (response.status !== 200) {
     await response.body?.cancel()

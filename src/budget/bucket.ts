@@ -33,12 +33,14 @@ export interface BucketOptions {
 
 /** About 130 bytes each with a 64-digit key: 65 MB at the most. */
 const MAX_KEYS = 500_000
+/** Times of months of uptime, in milliseconds, are no more exact; without it a burst lacks its last. */
+const ROUNDING_MS = 1e-3
 /** How many of the longest untouched buckets a request looks at, so that cleaning needs no timer. */
 const SWEEP = 4
 
 export function buckets({ perMinute, burst, maxKeys = MAX_KEYS }: BucketOptions): Buckets {
   const intervalMs = 60_000 / perMinute
-  const capacityMs = intervalMs * burst
+  const capacityMs = (60_000 * burst) / perMinute
   /** Key → when the bucket will be full, in the order of their last use. */
   const fullAt = new Map<string, number>()
 
@@ -52,8 +54,8 @@ export function buckets({ perMinute, burst, maxKeys = MAX_KEYS }: BucketOptions)
   const decide = (allowed: boolean, debtMs: number, retryMs: number): BucketDecision => ({
     allowed,
     limit: burst,
-    remaining: Math.max(0, Math.floor((capacityMs - debtMs) / intervalMs + 1e-9)),
-    resetSeconds: debtMs / 1000,
+    remaining: Math.max(0, Math.floor((capacityMs - debtMs + ROUNDING_MS) / intervalMs)),
+    resetSeconds: Math.min(debtMs, capacityMs) / 1000,
     retryAfterSeconds: retryMs / 1000,
   })
 
@@ -67,7 +69,7 @@ export function buckets({ perMinute, burst, maxKeys = MAX_KEYS }: BucketOptions)
       const debtMs = Math.max(0, (at ?? now) - now)
       const next = debtMs + intervalMs
       // A refused request leaves its bucket, and its place in the order, as they were.
-      if (next > capacityMs + 1e-6) return decide(false, debtMs, next - capacityMs)
+      if (next > capacityMs + ROUNDING_MS) return decide(false, debtMs, next - capacityMs)
       fullAt.delete(key)
       fullAt.set(key, now + next)
       return decide(true, next, 0)

@@ -1,6 +1,7 @@
 // What the text of a setting may be, and what it becomes. Pure: a kind reads no file and no
 // environment. A text that does not fit is a mistake with a hint, never a silent default.
 
+import { isIP } from 'node:net'
 import { Secret } from './secret.ts'
 
 export interface Mistake {
@@ -59,11 +60,19 @@ export function oneOf<const T extends string>(...choices: T[]): Kind<T> {
 }
 
 export function text(placeholder: string): Kind<string> {
-  return { placeholder, read: value }
+  return {
+    placeholder,
+    read: (text) =>
+      text.trim() === '' ? wrong('is empty', 'give a value, or leave it out') : value(text),
+  }
 }
 
 /** Comma-separated, trimmed, empty entries dropped; an empty list is a mistake. */
-export function list(placeholder: string, entry?: RegExp, hint = ''): Kind<readonly string[]> {
+export function list(
+  placeholder: string,
+  entry?: { test(entry: string): boolean },
+  hint = '',
+): Kind<readonly string[]> {
   return {
     placeholder,
     read: (text) => {
@@ -76,6 +85,16 @@ export function list(placeholder: string, entry?: RegExp, hint = ''): Kind<reado
       return bad === undefined ? value(entries) : wrong('has an entry that does not fit', hint)
     },
   }
+}
+
+/** An address, or a network in CIDR notation. */
+export const network = {
+  test(entry: string): boolean {
+    const [address = '', prefix, ...more] = entry.split('/')
+    const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
+    if (bits === -1 || address.includes('%') || more.length > 0) return false
+    return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits)
+  },
 }
 
 const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|::1)$/

@@ -1,6 +1,7 @@
 // From arguments and environment to settings, or to every mistake at once. A flag wins over its
-// variable, a variable over its file. Nothing else in the tree reads the environment, and nothing
-// is bound or asked before this has said yes.
+// variable; a secret that is given in a file as well is a mistake. Nothing else in the tree reads
+// the environment, and nothing is bound or asked before this has said yes. What was given is not
+// repeated in a mistake: it may be a secret, in its place or by a slip out of it.
 
 import { readFileSync, statSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
@@ -85,16 +86,23 @@ export function readInvocation(args: readonly string[], env: Environment): Invoc
     mistakes.push({ setting: last, message: 'lacks its value', hint: `write ${last} <value>` })
     command.parse(args.slice(0, -1), { from: 'user' })
   }
-  const words = command.args.filter((word) => !word.startsWith('-'))
-  for (const word of command.args.filter((word) => word.startsWith('-'))) {
-    const name = word.split('=', 1)[0] ?? word
-    mistakes.push({ setting: name, message: 'is no flag', hint: nearest(command, name) })
+  const words: string[] = []
+  let flagBefore = false
+  for (const word of command.args) {
+    if (word.startsWith('-')) {
+      const name = /^(?:--[A-Za-z-]*|-[A-Za-z]?)/.exec(word)?.[0] ?? '-'
+      mistakes.push({ setting: name, message: 'is no flag', hint: nearest(command, name) })
+    } else if (!flagBefore) {
+      words.push(word)
+    }
+    // The word after it was meant as its value.
+    flagBefore = word.startsWith('-') && !word.includes('=')
   }
   const name = COMMANDS.find((each) => each === (words[0] ?? 'serve'))
   const extra = name === undefined ? words : words.slice(1)
   for (const word of extra) {
     mistakes.push({
-      setting: word,
+      setting: /^[a-z][a-z-]{0,15}$/.test(word) ? word : 'an argument',
       message: 'is no command',
       hint: `commands are ${COMMANDS.join(' and ')}`,
     })
@@ -114,7 +122,7 @@ function nearest(command: Command, flag: string): string {
   const stem = flag.replaceAll('-', '')
   const close = known.find((each) => {
     const other = each.replaceAll('-', '')
-    return other.startsWith(stem) || stem.startsWith(other)
+    return stem !== '' && (other.startsWith(stem) || stem.startsWith(other))
   })
   return close ? `did you mean ${close}?` : 'postern --help shows every flag'
 }
@@ -170,6 +178,14 @@ function readValues(
 
   const addr = given.get('addr')
   if (addr) readAddress(addr, given, values, mistakes)
+  const { jwksRefreshSeconds: refresh, jwksMaxStaleSeconds: stale } = values as Values
+  if (refresh !== undefined && stale !== undefined && stale < refresh) {
+    mistakes.push({
+      setting: given.get('jwksMaxStaleSeconds')?.from ?? 'JWKS_MAX_STALE_SECONDS',
+      message: 'is less than JWKS_REFRESH_SECONDS, so that keys would die between two reads',
+      hint: 'make it at least as long',
+    })
+  }
   if (devMode) mistakes.push(...developmentMistakes(given, values))
   else if (!given.has('identityHashKey') && !mistakes.some((m) => m.setting.includes('IDENTITY'))) {
     warnings.push('IDENTITY_HASH_KEY is not set: hashed identities change with every start')
@@ -295,12 +311,18 @@ function unsafeEnvironment(env: Environment, devMode: boolean): Mistake[] {
       hint: 'unset it; a private CA goes into SSL_CERT_FILE',
     })
   }
-  if (!devMode && (env['BUN_OPTIONS'] ?? '') !== '') {
-    mistakes.push({
-      setting: 'BUN_OPTIONS',
-      message: 'can load code into this process',
-      hint: 'unset it',
-    })
+  for (const [setting, message] of NOT_IN_PRODUCTION) {
+    if (devMode || (env[setting] ?? '') === '') continue
+    mistakes.push({ setting, message, hint: 'unset it' })
   }
   return mistakes
 }
+
+/** A compiled binary obeys these like the runtime that it contains. */
+const NOT_IN_PRODUCTION = [
+  ['BUN_OPTIONS', 'can load code into this process'],
+  ['BUN_INSPECT', 'opens a debugger into this process'],
+  ['BUN_INSPECT_CONNECT_TO', 'opens a debugger into this process'],
+  ['BUN_INSPECT_PRELOAD', 'can load code into this process'],
+  ['BUN_CONFIG_VERBOSE_FETCH', 'writes requests of this process to its output'],
+] as const

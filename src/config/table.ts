@@ -2,7 +2,17 @@
 // stop a start all come from here; nothing else in the tree reads the environment.
 
 import type { Kind } from './kinds.ts'
-import { flag, headerSecret, hexKey, integer, list, oneOf, secureUrl, text } from './kinds.ts'
+import {
+  flag,
+  headerSecret,
+  hexKey,
+  integer,
+  list,
+  network,
+  oneOf,
+  secureUrl,
+  text,
+} from './kinds.ts'
 import type { Secret } from './secret.ts'
 
 export type Group = 'Server' | 'Tokens' | 'Limits' | 'Upstream' | 'Log'
@@ -57,7 +67,7 @@ export const SETTINGS = {
   trustedProxies: setting(
     'TRUSTED_PROXIES',
     'Server',
-    list('<cidr,...>', /^[0-9a-fA-F.:]+(?:\/\d{1,3})?$/, 'give addresses or CIDR blocks'),
+    list('<cidr,...>', network, 'give addresses or CIDR blocks, as in 10.0.0.0/8'),
     'Load balancers whose `X-Forwarded-For` is believed.',
   ),
   drainDelaySeconds: setting(

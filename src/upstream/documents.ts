@@ -4,6 +4,7 @@
 import { hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { type Decision, granted, refused } from '../refusal.ts'
+import { urlUnder } from './tinfoil.ts'
 import type { Call, Timeouts, Transport } from './transport.ts'
 
 export interface Document {
@@ -27,9 +28,9 @@ export interface DocumentsOptions {
 
 /** An enclave that has changed its key is met with the old one for no longer than this. */
 const TTL_MS = 5000
-/** Distinct POST bodies that are remembered at once. */
-const MAX_DOCUMENTS = 64
-const MAX_DOCUMENT_BYTES = 4_194_304
+/** Kept at once, strangers' distinct POST bodies among them; times the next line, 16 MiB. */
+const MAX_DOCUMENTS = 16
+const MAX_DOCUMENT_BYTES = 1_048_576
 /** For headers and body together. */
 const TIMEOUT_MS = 15_000
 
@@ -69,22 +70,21 @@ export function documents(options: DocumentsOptions): Documents {
     const flight = ask(call).then((document) => {
       flights.delete(name)
       if (document.ok && document.value.status === 200) {
-        if (kept.size >= MAX_DOCUMENTS) kept.clear()
-        kept.set(name, { document, until: performance.now() + TTL_MS })
+        const now = performance.now()
+        for (const [other, { until }] of kept) if (until <= now) kept.delete(other)
+        if (kept.size < MAX_DOCUMENTS) kept.set(name, { document, until: now + TTL_MS })
       }
       return document
     })
     flights.set(name, flight)
     return flight
   }
-  const under = (base: URL, path: string): URL =>
-    new URL(base.pathname.replace(/\/$/, '') + path, base)
 
   return {
     hpkeKeys: (now) =>
       fetchOnce('hpke-keys', now, {
         method: 'GET',
-        url: under(baseUrl, '/.well-known/hpke-keys'),
+        url: urlUnder(baseUrl, '/.well-known/hpke-keys'),
         headers: { accept: 'application/ohttp-keys' },
         body: undefined,
       }),
@@ -92,7 +92,7 @@ export function documents(options: DocumentsOptions): Documents {
       const name = body ? `attestation ${hash('sha256', body, 'base64')}` : 'attestation'
       return fetchOnce(name, now, {
         method: body ? 'POST' : 'GET',
-        url: under(attestationUrl, '/attestation'),
+        url: urlUnder(attestationUrl, '/attestation'),
         headers: {
           accept: 'application/json',
           ...(body ? { 'content-type': 'application/json' } : {}),

@@ -38,9 +38,10 @@ export async function resolveEnclave(
 ): Promise<Enclave | undefined> {
   try {
     const found = await lookup(host)
-    const address = found[0]?.address
-    if (address === undefined || !found.every((each) => isPublic(each.address))) return undefined
-    return { url: new URL(`https://${host}`), address }
+    if (!found.every((each) => isPublic(each.address))) return undefined
+    // One address and no fall-back to another: the one that more machines can reach.
+    const best = found.find((each) => isIP(each.address) === 4) ?? found[0]
+    return best && { url: new URL(`https://${host}`), address: best.address }
   } catch {
     return undefined
   }

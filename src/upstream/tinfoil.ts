@@ -35,8 +35,18 @@ const ADDRESS_TTL_MS = 30_000
 /** A suffix on the list lets strangers choose names: those that resolve are few, and bounded. */
 const MAX_ADDRESSES = 256
 
+/**
+ * `path` below the path of `base`. Set, not resolved: with a base of `https://host//`, resolving
+ * `//v1/models` would make `v1` the host that gets our key.
+ */
+export function urlUnder(base: URL, path: string, search = ''): URL {
+  const url = new URL(base)
+  url.pathname = base.pathname.replace(/\/+$/, '') + path
+  url.search = search
+  return url
+}
+
 export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Tinfoil {
-  const basePath = baseUrl.pathname.replace(/\/$/, '')
   const known = new Map<string, { readonly enclave: Enclave; readonly until: number }>()
 
   const enclaveOf = async (host: string, now: number): Promise<Enclave | undefined> => {
@@ -52,7 +62,7 @@ export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Tinfoil {
   return {
     async destination(path, search, enclaveHost, now) {
       if (enclaveHost === undefined) {
-        return granted({ url: new URL(basePath + path + search, baseUrl) })
+        return granted({ url: urlUnder(baseUrl, path, search) })
       }
       const enclave = await enclaveOf(enclaveHost, now)
       if (!enclave) return refused('enclave_not_allowed', { reason: 'no public address' })

@@ -1,0 +1,321 @@
+// The identity provider's keys over a real socket: what is taken from a set, how often it is asked,
+// and what an outage, a liar or a rotation does.
+
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { generateKeyPairSync } from 'node:crypto'
+import { gzipSync } from 'node:zlib'
+import { type KeySource, parseKeys } from '../../src/admit/jwks.ts'
+import { until } from '../support/binary.ts'
+import {
+  afterCooldown,
+  collector,
+  type KeyServer,
+  keyServer,
+  silent,
+  source,
+} from '../support/keys.ts'
+import { type Json, mint } from '../support/mint.ts'
+import type { Respond } from '../support/upstream.ts'
+
+const a = mint('a')
+const b = mint('b')
+const now = (): number => performance.now()
+const bomb = gzipSync(JSON.stringify({ keys: [b.jwk] }) + ' '.repeat(33_554_432))
+
+const parsed = async (...keys: unknown[]): Promise<string[]> => {
+  const found = await parseKeys(JSON.stringify({ keys }), silent)
+  return found.map(({ kid }) => kid)
+}
+const jwkOf = (type: 'rsa' | 'ed25519' | 'P-384'): Json => {
+  const { publicKey } =
+    type === 'rsa'
+      ? generateKeyPairSync('rsa', { modulusLength: 2048 })
+      : type === 'ed25519'
+        ? generateKeyPairSync('ed25519')
+        : generateKeyPairSync('ec', { namedCurve: type })
+  return { ...publicKey.export({ format: 'jwk' }), kid: type }
+}
+
+describe('of a set, only the public keys of ES256 are taken', () => {
+  const ignored: readonly (readonly [string, unknown])[] = [
+    ['a private key', b.privateJwk],
+    ['a symmetric key', { kty: 'oct', k: 'c2VjcmV0', kid: 'b', alg: 'HS256' }],
+    [
+      'a symmetric key that calls itself ES256',
+      { kty: 'oct', k: 'c2VjcmV0', kid: 'b', alg: 'ES256' },
+    ],
+    ['an RSA key', jwkOf('rsa')],
+    ['an Ed25519 key', jwkOf('ed25519')],
+    ['a key of P-384', jwkOf('P-384')],
+    ['a key of secp256k1', { ...b.jwk, crv: 'secp256k1' }],
+    ['a key of P-384 that calls itself P-256', { ...jwkOf('P-384'), crv: 'P-256' }],
+    ['a key of P-256 for ES384', { ...b.jwk, alg: 'ES384' }],
+    ['a key for encryption', { ...b.jwk, use: 'enc' }],
+    ['a key that may only sign', { ...b.jwk, key_ops: ['sign'] }],
+    ['operations that are no list', { ...b.jwk, key_ops: 'verify' }],
+    ['a key without a kid', { ...b.jwk, kid: undefined }],
+    ['an empty kid', { ...b.jwk, kid: '' }],
+    ['a kid that is a number', { ...b.jwk, kid: 1 }],
+    ['a point that is not on the curve', { ...b.jwk, y: b.jwk['x'] }],
+    ['the point at infinity', { ...b.jwk, x: 'A'.repeat(43), y: 'A'.repeat(43) }],
+    ['a coordinate cut short', { ...b.jwk, x: String(b.jwk['x']).slice(0, 40) }],
+    ['a missing coordinate', { ...b.jwk, y: undefined }],
+    ['a coordinate that is a number', { ...b.jwk, x: 5 }],
+    ['null', null],
+    ['a string', 'key'],
+    ['a list', [b.jwk]],
+  ]
+  for (const [name, entry] of ignored) {
+    test(`not ${name}`, async () => {
+      expect(await parsed(entry, a.jwk)).toEqual(['a'])
+      expect(await parsed(a.jwk, entry)).toEqual(['a'])
+      expect(parsed(entry)).rejects.toThrow('no ES256 key in the set')
+    })
+  }
+  test('alg, use and key_ops may be absent', async () => {
+    expect(await parsed({ ...a.jwk, alg: undefined, use: undefined })).toEqual(['a'])
+    expect(await parsed({ ...a.jwk, key_ops: ['verify'] })).toEqual(['a'])
+  })
+  test('two keys under one kid are both refused, the others stay', async () => {
+    expect(await parsed(a.jwk, { ...b.jwk, kid: 'a' }, b.jwk)).toEqual(['b'])
+    expect(await parsed(a.jwk, a.jwk, a.jwk, b.jwk)).toEqual(['b'])
+  })
+  test('a set of a thousand keys gives a hundred', async () => {
+    const many = Array.from({ length: 1000 }, (_, at) => ({ ...a.jwk, kid: `k${at}` }))
+    expect(await parsed(...many)).toHaveLength(100)
+  })
+})
+
+describe('what is no key set', () => {
+  const good = JSON.stringify({ keys: [a.jwk] })
+  for (const text of [
+    '',
+    'null',
+    '[]',
+    '{}',
+    '{"keys":{}}',
+    '{"keys":null}',
+    '{"keys":[]}',
+    '<html>',
+    `[${good}]`,
+    good.slice(0, -1),
+    good.replace('{"keys"', '{"keys":[],"keys"'),
+    good.replace('"kid":"a"', '"kid":"b","kid":"a"'),
+  ]) {
+    test(JSON.stringify(text.slice(0, 40)), () => {
+      expect(parseKeys(text, silent)).rejects.toThrow()
+    })
+  }
+})
+
+describe('over the network', () => {
+  let server: KeyServer
+  let keys: KeySource
+  beforeEach(async () => {
+    server = await keyServer([a.jwk])
+    keys = source(server)
+  })
+  afterEach(async () => {
+    keys.stop()
+    await server.close()
+  })
+  const knows = async (kid: string, at = now()): Promise<boolean> => (await keys.lookup(kid, at)).ok
+  const code = async (kid: string, at = now()): Promise<string> => {
+    const found = await keys.lookup(kid, at)
+    return found.ok ? 'ok' : found.code
+  }
+
+  test('200 lookups at once are one request', async () => {
+    const found = await Promise.all(Array.from({ length: 200 }, () => knows('a')))
+    expect(found.every(Boolean)).toBe(true)
+    expect(server.asked).toBe(1)
+  })
+
+  test('10,000 random kids within the cooldown ask nothing, and after it once', async () => {
+    expect(await knows('a')).toBe(true)
+    const storm = (at: number): Promise<string[]> =>
+      Promise.all(Array.from({ length: 10_000 }, (_, n) => code(`random-${n}`, at)))
+    expect(new Set(await storm(now()))).toEqual(new Set(['unknown_kid']))
+    expect(new Set(await storm(now() + 29_000))).toEqual(new Set(['unknown_kid']))
+    expect(server.asked).toBe(1)
+    expect(new Set(await storm(afterCooldown()))).toEqual(new Set(['unknown_kid']))
+    expect(server.asked).toBe(2)
+  })
+
+  test('a known kid never asks, however old the set is', async () => {
+    expect(await knows('a')).toBe(true)
+    expect(await knows('a', now() + 3_600_000)).toBe(true)
+    expect(server.asked).toBe(1)
+  })
+
+  test('a new kid is found after the cooldown, without a timer', async () => {
+    expect(await knows('b')).toBe(false)
+    server.serve([a.jwk, b.jwk])
+    expect(await knows('b')).toBe(false)
+    expect(await knows('b', afterCooldown())).toBe(true)
+  })
+
+  test('a withdrawn key is dead with the next read of the set', async () => {
+    expect(await knows('a')).toBe(true)
+    server.serve([b.jwk])
+    expect(await knows('b', afterCooldown())).toBe(true)
+    expect(keys.current('a', now())).toBeUndefined()
+    expect(await code('a')).toBe('unknown_kid')
+  })
+
+  test('a key that stays is the same object after a refresh, one that changed is another', async () => {
+    await knows('a')
+    const before = keys.current('a', now())
+    server.serve([a.jwk, b.jwk])
+    await knows('b', afterCooldown())
+    expect(keys.current('a', now())).toBe(before as never)
+    server.serve([{ ...b.jwk, kid: 'a' }])
+    await knows('c', afterCooldown())
+    const after = keys.current('a', now())
+    expect(after).toBeDefined()
+    expect(after).not.toBe(before as never)
+  })
+
+  const failing: readonly (readonly [string, Respond])[] = [
+    ['500', (_request, response) => void response.writeHead(500).end('{"keys":[]}')],
+    ['404', (_request, response) => void response.writeHead(404).end()],
+    ['204', (_request, response) => void response.writeHead(204).end()],
+    ['a hang before the headers', () => {}],
+    [
+      'a hang after the headers',
+      (_request, response) => void response.writeHead(200, { 'content-length': 50 }).write('{'),
+    ],
+    ['garbage', (_request, response) => void response.end('\u0000\u0001garbage')],
+    ['nothing', (_request, response) => void response.end()],
+    ['an empty set', (_request, response) => void response.end('{"keys":[]}')],
+    [
+      'a private key',
+      (_request, response) => void response.end(JSON.stringify({ keys: [b.privateJwk] })),
+    ],
+    ['a broken connection', (_request, response) => void response.socket?.destroy()],
+    [
+      'a body cut off',
+      (_request, response) => {
+        response.writeHead(200, { 'content-length': 1000 })
+        response.write(JSON.stringify({ keys: [b.jwk] }), () => response.socket?.destroy())
+      },
+    ],
+    [
+      'more than 1 MiB, declared',
+      (_request, response) => {
+        const body = JSON.stringify({ keys: [b.jwk], pad: 'x'.repeat(1_048_577) })
+        response.writeHead(200, { 'content-length': Buffer.byteLength(body) }).end(body)
+      },
+    ],
+    [
+      'more than 1 MiB, chunked',
+      (_request, response) => {
+        response.on('error', () => {})
+        response.write(JSON.stringify({ keys: [b.jwk] }))
+        const pour = (): void => {
+          while (!response.destroyed && response.write(' '.repeat(65_536)));
+          response.once('drain', pour)
+        }
+        pour()
+      },
+    ],
+    [
+      '32 MiB that arrive as 32 KiB of gzip',
+      (_request, response) =>
+        void response.writeHead(200, { 'content-encoding': 'gzip' }).end(bomb),
+    ],
+  ]
+  for (const [name, respond] of failing) {
+    test(`${name}: the last good keys stay, the log says so, and names no URL`, async () => {
+      const { log, text } = collector()
+      keys = source(server, { log, timeoutMs: name.includes('hang') ? 150 : 5000 })
+      expect(await knows('a')).toBe(true)
+      const before = keys.current('a', now())
+      server.respond(respond)
+      const started = now()
+      expect(await code('b', afterCooldown())).toBe('unknown_kid')
+      expect(now() - started).toBeLessThan(1000)
+      // Bun's fetch tries once more where a kept connection broke under it.
+      expect(server.asked).toBeWithin(2, 4)
+      expect(keys.current('a', now())).toBe(before as never)
+      expect(keys.ready(now())).toBe(true)
+      expect(text()).toContain('key set cannot be read')
+      if (name.includes('MiB')) expect(text()).toContain('larger than 1 MiB')
+      expect(text()).not.toContain('127.0.0.1')
+    })
+  }
+
+  test('a redirect is not followed', async () => {
+    expect(await knows('a')).toBe(true)
+    server.respond((request, response) => {
+      if (request.url === '/jwks.json') response.writeHead(302, { location: '/evil.json' }).end()
+      else response.end(JSON.stringify({ keys: [b.jwk] }))
+    })
+    expect(await code('b', afterCooldown())).toBe('unknown_kid')
+    expect(server.asked).toBe(2)
+  })
+
+  test('a key set that was never read is not a key that is unknown', async () => {
+    server.respond((_request, response) => void response.writeHead(500).end())
+    expect(await code('a')).toBe('keys_unavailable')
+    expect(await code('a')).toBe('keys_unavailable')
+    expect(keys.ready(now())).toBe(false)
+    expect(server.asked).toBe(1)
+    server.serve([a.jwk])
+    expect(await code('a', afterCooldown())).toBe('ok')
+    expect(keys.ready(now())).toBe(true)
+  })
+
+  test('keys older than the longest outage verify nothing', async () => {
+    keys = source(server, { maxStaleMs: 60_000 })
+    expect(await knows('a')).toBe(true)
+    server.respond((_request, response) => void response.writeHead(500).end())
+    expect(keys.current('a', now() + 59_000)).toBeDefined()
+    expect(keys.ready(now() + 59_000)).toBe(true)
+    expect(keys.current('a', now() + 60_001)).toBeUndefined()
+    expect(keys.ready(now() + 60_001)).toBe(false)
+    expect(await code('a', now() + 60_001)).toBe('keys_unavailable')
+  })
+
+  test('started, it reads the set by itself, recovers from a bad start, and sees a rotation', async () => {
+    const { log, text } = collector()
+    server.respond((_request, response) => void response.writeHead(503).end())
+    keys = source(server, { refreshMs: 10, log })
+    keys.start()
+    await until(() => server.asked >= 3)
+    expect(keys.ready(now())).toBe(false)
+    server.serve([a.jwk])
+    await until(() => keys.ready(now()))
+    expect(keys.current('a', now())).toBeDefined()
+    expect(text()).toContain('key set is back')
+    server.serve([b.jwk])
+    await until(() => keys.current('b', now()))
+    expect(keys.current('a', now())).toBeUndefined()
+  })
+
+  test('after a failed start it asks again within about a second', async () => {
+    server.respond((_request, response) => void response.writeHead(503).end())
+    keys.start()
+    await until(() => server.asked === 1)
+    const started = now()
+    server.serve([a.jwk])
+    await until(() => keys.ready(now()))
+    expect(now() - started).toBeLessThan(1800)
+  })
+
+  test('stopped, it asks no more, not even when stopped in the middle of a read', async () => {
+    keys = source(server, { refreshMs: 5 })
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    server.respond(async (_request, response) => {
+      await released
+      response.end(JSON.stringify({ keys: [a.jwk] }))
+    })
+    keys.start()
+    await until(() => server.asked === 1)
+    keys.stop()
+    release()
+    await until(() => keys.ready(now()))
+    await Bun.sleep(40)
+    expect(server.asked).toBe(1)
+  })
+})

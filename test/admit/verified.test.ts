@@ -1,0 +1,79 @@
+// The memory for verified tokens: what it forgets, and when.
+
+import { expect, test } from 'bun:test'
+import type { Claims } from '../../src/admit/claims.ts'
+import type { KeySource, VerifyKey } from '../../src/admit/jwks.ts'
+import { type Verified, verifiedTokens } from '../../src/admit/verified.ts'
+import { NOW } from '../support/mint.ts'
+
+const key = (kid: string): VerifyKey => ({ kid, key: {} as CryptoKey, point: `${kid}.y` })
+
+/** A key set that the test turns over by hand. */
+function keySet(...held: VerifyKey[]): KeySource & { hold(...keys: VerifyKey[]): void } {
+  let now = held
+  return {
+    hold: (...keys) => {
+      now = keys
+    },
+    ready: () => true,
+    current: (kid) => now.find((each) => each.kid === kid),
+    lookup: async () => ({ ok: false, code: 'unknown_kid' }),
+    start: () => {},
+    stop: () => {},
+  }
+}
+const at = (epochSeconds: number) => ({ epochSeconds, monotonicMs: 0 })
+const claims: Claims = { issuer: 'i', subject: 's', expiresAt: NOW + 10, scopes: new Set() }
+const verified = (by: VerifyKey): Verified => ({ claims, key: by, identity: 'x' })
+
+test('a token is remembered, word for word, until it expires and not a moment longer', () => {
+  const a = key('a')
+  const tokens = verifiedTokens(keySet(a))
+  tokens.remember('h.c.s', verified(a))
+  expect(tokens.recall('h.c.s', at(NOW))).toEqual(verified(a))
+  expect(tokens.recall('h.c.s', at(NOW + 9.999))).toBeDefined()
+  expect(tokens.recall('h.c.s', at(NOW + 10))).toBeUndefined()
+  // Forgotten, and not only passed over.
+  expect(tokens.recall('h.c.s', at(NOW))).toBeUndefined()
+})
+
+test('the same prefix with another signature is another token', () => {
+  const a = key('a')
+  const tokens = verifiedTokens(keySet(a))
+  const long = 'x'.repeat(4000)
+  tokens.remember(`${long}.c.s`, verified(a))
+  expect(tokens.recall(`${long}.c.s`, at(NOW))).toBeDefined()
+  for (const other of [`${long}.c.t`, `${long}.c`, `${long}.c.s.`, `${long}.C.s`, '', 's']) {
+    expect(tokens.recall(other, at(NOW))).toBeUndefined()
+  }
+})
+
+test('it is forgotten when its key leaves the set, and stays forgotten when the key is back', () => {
+  const a = key('a')
+  const keys = keySet(a)
+  const tokens = verifiedTokens(keys)
+  tokens.remember('t', verified(a))
+  keys.hold(key('b'))
+  expect(tokens.recall('t', at(NOW))).toBeUndefined()
+  keys.hold(a)
+  expect(tokens.recall('t', at(NOW))).toBeUndefined()
+})
+
+test('it is forgotten when its kid gets another key', () => {
+  const a = key('a')
+  const keys = keySet(a)
+  const tokens = verifiedTokens(keys)
+  tokens.remember('t', verified(a))
+  keys.hold(key('a'))
+  expect(tokens.recall('t', at(NOW))).toBeUndefined()
+})
+
+test('beyond its bound the oldest is forgotten', () => {
+  const a = key('a')
+  const tokens = verifiedTokens(keySet(a), 100)
+  for (let n = 0; n < 1000; n += 1) tokens.remember(`t${n}`, verified(a))
+  const known = Array.from({ length: 1000 }, (_, n) => n).filter((n) =>
+    tokens.recall(`t${n}`, at(NOW)),
+  )
+  expect(known).toEqual(Array.from({ length: 100 }, (_, n) => 900 + n))
+})

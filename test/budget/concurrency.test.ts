@@ -1,0 +1,100 @@
+import { expect, test } from 'bun:test'
+import { concurrency, type Lease } from '../../src/budget/concurrency.ts'
+import { seeded } from '../support/random.ts'
+
+const lease = (places: ReturnType<typeof concurrency>, identity: string): Lease => {
+  const decision = places.acquire(identity)
+  if (!decision.ok) throw new Error(decision.code)
+  return decision.value
+}
+
+test('the limit of an identity and that of all are two limits', () => {
+  const places = concurrency({ maxTotal: 3, maxPerIdentity: 2 })
+  lease(places, 'a')
+  lease(places, 'a')
+  expect(places.acquire('a')).toMatchObject({
+    code: 'identity_concurrency_limit',
+    retryAfterSeconds: 1,
+  })
+  lease(places, 'b')
+  expect(places.acquire('b')).toMatchObject({
+    code: 'upstream_concurrency_limit',
+    retryAfterSeconds: 1,
+  })
+  expect(places.underWay).toBe(3)
+})
+
+test('whoever is over their own limit learns nothing of the others', () => {
+  const places = concurrency({ maxTotal: 1, maxPerIdentity: 1 })
+  lease(places, 'a')
+  expect(places.acquire('a')).toMatchObject({ code: 'identity_concurrency_limit' })
+})
+
+test('a place given back can be taken again, and given back twice it is still one place', () => {
+  const places = concurrency({ maxTotal: 2, maxPerIdentity: 2 })
+  const first = lease(places, 'a')
+  lease(places, 'a')
+  first.release()
+  first.release()
+  first.release()
+  expect(places.underWay).toBe(1)
+  lease(places, 'a')
+  expect(places.acquire('a').ok).toBe(false)
+})
+
+test("giving back an old lease does not give back the identity's next one", () => {
+  const places = concurrency({ maxTotal: 10, maxPerIdentity: 1 })
+  const first = lease(places, 'a')
+  first.release()
+  lease(places, 'a')
+  first.release()
+  expect(places.acquire('a').ok).toBe(false)
+})
+
+test('a refusal holds nothing', () => {
+  const places = concurrency({ maxTotal: 1, maxPerIdentity: 5 })
+  const held = lease(places, 'a')
+  for (let n = 0; n < 100; n += 1) places.acquire('b')
+  held.release()
+  expect(places.underWay).toBe(0)
+  lease(places, 'b')
+})
+
+test('identities that hold nothing take no memory', () => {
+  const places = concurrency({ maxTotal: 1e6, maxPerIdentity: 1 })
+  const before = heap()
+  for (let n = 0; n < 200_000; n += 1) lease(places, `identity-${n}`.padEnd(64, '-')).release()
+  expect(places.underWay).toBe(0)
+  expect(heap() - before).toBeLessThan(8_000_000)
+})
+
+function heap(): number {
+  Bun.gc(true)
+  return process.memoryUsage().heapUsed
+}
+
+test(
+  'whatever comes and goes, the counts are those of the leases held',
+  seeded((random) => {
+    const places = concurrency({ maxTotal: 12, maxPerIdentity: 4 })
+    const held: { identity: string; lease: Lease }[] = []
+    const gone: Lease[] = []
+    for (let step = 0; step < 5000; step += 1) {
+      const action = random.int(10)
+      if (action < 5) {
+        const identity = random.pick(['a', 'b', 'c', 'd', 'e'])
+        const mine = held.filter((each) => each.identity === identity).length
+        const decision = places.acquire(identity)
+        expect(decision.ok).toBe(mine < 4 && held.length < 12)
+        if (decision.ok) held.push({ identity, lease: decision.value })
+      } else if (action < 9 && held.length > 0) {
+        const [one] = held.splice(random.int(held.length), 1)
+        one?.lease.release()
+        if (one) gone.push(one.lease)
+      } else if (gone.length > 0) {
+        random.pick(gone).release()
+      }
+      expect(places.underWay).toBe(held.length)
+    }
+  }),
+)

@@ -1,0 +1,182 @@
+// What the text of each kind of setting may be.
+
+import { describe, expect, test } from 'bun:test'
+import * as kinds from '../../src/config/kinds.ts'
+import { SETTINGS } from '../../src/config/table.ts'
+
+const ok = (kind: kinds.Kind<unknown>, text: string): boolean => kind.read(text).ok
+
+describe('a whole number', () => {
+  const kind = kinds.integer(1, 100)
+  test.each(['1', '100', '007'])('takes %p', (text) => expect(ok(kind, text)).toBe(true))
+  test.each([
+    '',
+    '0',
+    '101',
+    '-1',
+    '+1',
+    '1.5',
+    '1e2',
+    '0x10',
+    ' 1',
+    '1 ',
+    '1_0',
+    'NaN',
+    'Infinity',
+    '٣',
+    '9'.repeat(400),
+  ])('refuses %p', (text) => expect(ok(kind, text)).toBe(false))
+})
+
+test('true and false have the spellings that people use, and no others', () => {
+  for (const text of ['true', '1', 'yes', 'on', 'TRUE'])
+    expect(kinds.flag.read(text)).toEqual({ ok: true, value: true })
+  for (const text of ['false', '0', 'no', 'off', 'Off'])
+    expect(kinds.flag.read(text)).toEqual({ ok: true, value: false })
+  for (const text of ['', 'y', 'enabled', '2', 'true ', 'null'])
+    expect(ok(kinds.flag, text)).toBe(false)
+})
+
+test('text that is empty is a mistake, not a value', () => {
+  for (const text of ['', ' ', '\t\n']) expect(ok(kinds.text('<x>'), text)).toBe(false)
+})
+
+test('a list is trimmed, drops what is empty, and must not end up so', () => {
+  const kind = kinds.list('<x>')
+  expect(kind.read(' a, b,,c ,')).toEqual({ ok: true, value: ['a', 'b', 'c'] })
+  for (const text of ['', ',', ' , ,']) expect(ok(kind, text)).toBe(false)
+})
+
+describe('a URL that carries trust or secrets', () => {
+  test.each([
+    'https://id.example/jwks.json',
+    'https://id.example:8443',
+    'http://127.0.0.1:8080/x',
+    'http://127.9.9.9/',
+    'http://localhost:3000',
+    'http://[::1]:3000/',
+    'HTTPS://ID.EXAMPLE',
+  ])('takes %p', (text) => expect(ok(kinds.secureUrl, text)).toBe(true))
+  test.each([
+    '',
+    'id.example',
+    '//id.example',
+    'http://id.example',
+    'http://10.0.0.1',
+    'http://localhost.evil.example',
+    'http://127.0.0.1.evil.example',
+    'http://evil-localhost',
+    'http://0.0.0.0',
+    'http://[::]',
+    'http://[::ffff:10.0.0.1]',
+    'ftp://127.0.0.1',
+    'file:///etc/passwd',
+    'data:text/plain,x',
+    'javascript:1',
+    'https://user:pass@id.example',
+    'https://user@id.example',
+    'https://id.example?key=1',
+    'https://id.example#x',
+    'https://',
+    'https://a b',
+  ])('refuses %p', (text) => expect(ok(kinds.secureUrl, text)).toBe(false))
+})
+
+describe('a network', () => {
+  const kind = SETTINGS.trustedProxies.kind
+  test.each([
+    '10.0.0.1',
+    '10.0.0.0/8',
+    '0.0.0.0/0',
+    '10.0.0.0/32',
+    '::1',
+    '2001:db8::/32',
+    'FE80::/10',
+    '10.0.0.0/8, ::1',
+  ])('takes %p', (text) => expect(ok(kind, text)).toBe(true))
+  test.each([
+    '',
+    'abc',
+    '10.0.0',
+    '999.1.1.1',
+    '10.0.0.0/33',
+    '10.0.0.0/',
+    '10.0.0.0/8/8',
+    '10.0.0.0/-1',
+    '::/129',
+    'fe80::1%eth0',
+    'lb.example',
+    '10.0.0.1, x',
+    '1',
+    '10.0.0.0/1e1',
+  ])('refuses %p', (text) => expect(ok(kind, text)).toBe(false))
+})
+
+describe('names of enclaves', () => {
+  const kind = SETTINGS.tinfoilEnclaveHosts.kind
+  test.each(['.tinfoil.sh', 'a.tinfoil.sh', '.a.example, b.example'])('takes %p', (text) =>
+    expect(ok(kind, text)).toBe(true),
+  )
+  test.each([
+    '',
+    '.',
+    '.sh',
+    'sh',
+    '*.tinfoil.sh',
+    'https://a.tinfoil.sh',
+    'a.tinfoil.sh:443',
+    'A.tinfoil.sh',
+    'a.tinfoil.sh.',
+    '..sh',
+  ])('refuses %p', (text) => expect(ok(kind, text)).toBe(false))
+})
+
+test('a secret for a header is one that a header can carry', () => {
+  expect(ok(kinds.headerSecret, 'tk-1!~')).toBe(true)
+  for (const text of ['', 'a b', 'a\n', 'a\r\nX: y', 'ä', 'a\0', '\u007f']) {
+    expect(ok(kinds.headerSecret, text)).toBe(false)
+  }
+})
+
+test('a key is 32 bytes in hexadecimal, and nothing near it', () => {
+  expect(ok(kinds.hexKey, 'aB'.repeat(32))).toBe(true)
+  for (const text of [
+    '',
+    'ab'.repeat(31),
+    'ab'.repeat(33),
+    'g'.repeat(64),
+    `${'ab'.repeat(31)}a`,
+    `${'ab'.repeat(32)}\n`,
+    `0x${'ab'.repeat(31)}`,
+  ]) {
+    expect(ok(kinds.hexKey, text)).toBe(false)
+  }
+})
+
+test('only loopback is loopback', () => {
+  for (const host of ['localhost', '127.0.0.1', '127.1.2.3', '::1', '[::1]']) {
+    expect(kinds.isLoopback(host)).toBe(true)
+  }
+  for (const host of [
+    '',
+    '0.0.0.0',
+    '::',
+    '10.0.0.1',
+    '128.0.0.1',
+    'localhost.example',
+    'x127.0.0.1',
+    '127.0.0.1.example',
+    '::2',
+    '::ffff:10.0.0.1',
+  ]) {
+    expect(kinds.isLoopback(host)).toBe(false)
+  }
+})
+
+test('no mistake repeats the text that was wrong', () => {
+  const canary = 'CaN4ry \u0000 value'
+  for (const { kind } of Object.values(SETTINGS)) {
+    const read = kind.read(canary)
+    if (!read.ok) expect(JSON.stringify(read)).not.toContain('CaN4ry')
+  }
+})

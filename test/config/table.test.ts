@@ -1,0 +1,65 @@
+// What holds for every setting, whichever is added.
+
+import { expect, test } from 'bun:test'
+import { readInvocation } from '../../src/config/read.ts'
+import { flagOf, SETTINGS, type Setting } from '../../src/config/table.ts'
+
+const settings: readonly Setting<unknown>[] = Object.values(SETTINGS)
+const help = (): string => {
+  const invocation = readInvocation(['--help'], {})
+  return invocation.kind === 'text' ? invocation.text.replace(/\s+/g, ' ') : ''
+}
+
+test('every fallback is a text that its own kind takes', () => {
+  for (const { env, kind, fallback, devFallback } of settings) {
+    for (const text of [fallback, devFallback]) {
+      if (text !== undefined) expect([env, kind.read(text).ok]).toEqual([env, true])
+    }
+  }
+})
+
+test('no two settings share a variable or a flag, secret files included', () => {
+  const names = settings.flatMap(({ env, secret }) => (secret ? [env, `${env}_FILE`] : [env]))
+  expect(new Set(names).size).toBe(names.length)
+  expect(new Set(names.map(flagOf)).size).toBe(names.length)
+  for (const name of names) {
+    expect(name).toMatch(/^[A-Z][A-Z0-9_]*[A-Z0-9]$/)
+    // Commander would read it as the negation of another.
+    expect(flagOf(name)).not.toStartWith('--no-')
+  }
+})
+
+test('a member is named after its variable', () => {
+  for (const [key, { env }] of Object.entries(SETTINGS)) {
+    expect(key).toBe(env.toLowerCase().replace(/_([a-z])/g, (_, letter) => letter.toUpperCase()))
+  }
+})
+
+test('what is required has no fallback, and a secret has none either', () => {
+  for (const { fallback, devFallback, required, secret } of settings) {
+    if (required || secret) expect([fallback, devFallback]).toEqual([undefined, undefined])
+  }
+})
+
+test('no setting is open in production because nobody set it', () => {
+  expect(SETTINGS.devMode.fallback).toBe('false')
+  expect(SETTINGS.requireEhbp.fallback).toBe('true')
+  for (const { env, required } of settings) {
+    expect([env, required === true]).toEqual([
+      env,
+      ['JWKS_URL', 'ISSUER', 'AUDIENCES', 'TINFOIL_API_KEY'].includes(env),
+    ])
+  }
+})
+
+test('--help names every setting: its flag, its variable, its default, what it is for', () => {
+  const text = help()
+  for (const { env, about, fallback, devFallback, secret } of settings) {
+    expect(text).toContain(`${flagOf(env)} `)
+    expect(text).toContain(`env: ${env}`)
+    expect(text).toContain(about.replace(/\s+/g, ' '))
+    if (fallback !== undefined) expect(text).toContain(`default: ${fallback}`)
+    if (devFallback !== undefined) expect(text).toContain(`in development mode: ${devFallback}`)
+    if (secret) expect(text).toContain(`${flagOf(env)}-file <path>`)
+  }
+})

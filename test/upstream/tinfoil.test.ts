@@ -1,0 +1,125 @@
+// Where a request goes: the configured upstream, or the chosen enclave at the address that was
+// checked for it.
+
+import { describe, expect, test } from 'bun:test'
+import { Secret } from '../../src/config/secret.ts'
+import type { Lookup } from '../../src/upstream/enclave.ts'
+import { tinfoil, urlUnder } from '../../src/upstream/tinfoil.ts'
+
+const apiKey = new Secret('tk-1')
+const at = (base: string, lookup: Lookup = () => Promise.reject(new Error('asked'))) =>
+  tinfoil({ baseUrl: new URL(base), apiKey, lookup })
+const urlOf = async (base: string, path = '/v1/models', search = ''): Promise<string> => {
+  const to = await at(base).destination(path, search, undefined, 0)
+  return to.ok ? String(to.value.url) : to.code
+}
+/** Answers one after the other, the last of them for ever, and counts. */
+function resolver(...answers: readonly (readonly string[])[]) {
+  const asked: string[] = []
+  const lookup: Lookup = async (name) => {
+    asked.push(name)
+    return (answers[Math.min(asked.length, answers.length) - 1] ?? []).map((address) => ({
+      address,
+    }))
+  }
+  return { asked, lookup }
+}
+
+test('the base path goes before the route, the raw query after it', async () => {
+  expect(await urlOf('https://h.example')).toBe('https://h.example/v1/models')
+  expect(await urlOf('https://h.example/')).toBe('https://h.example/v1/models')
+  expect(await urlOf('https://h.example/api/')).toBe('https://h.example/api/v1/models')
+  expect(await urlOf('https://h.example:8443/a/b')).toBe('https://h.example:8443/a/b/v1/models')
+  expect(await urlOf('https://h.example', '/v1/models', '?a=%20&b=?/../#')).toStartWith(
+    'https://h.example/v1/models?a=%20&b=?/../',
+  )
+})
+
+describe('the host that gets our key is the one of the settings', () => {
+  test.each([
+    'https://h.example//',
+    'https://h.example///',
+    'https://h.example//evil.example',
+    'https://h.example//evil.example/',
+    'https://h.example/@evil.example',
+  ])('%p', async (base) => {
+    expect(new URL(await urlOf(base)).host).toBe('h.example')
+    expect(urlUnder(new URL(base), '/attestation').host).toBe('h.example')
+  })
+  test.each([
+    '?//evil.example',
+    '?@evil.example',
+    '?\\evil.example',
+    '?x#@evil.example/',
+    '?\t//evil',
+  ])('with the query %p', async (search) => {
+    const url = new URL(await urlOf('https://h.example', '/v1/models', search))
+    expect([url.host, url.pathname]).toEqual(['h.example', '/v1/models'])
+  })
+})
+
+test('the headers of the gate are its key and the wish for usage, and no more', () => {
+  expect(at('https://h.example').headers).toEqual({
+    authorization: 'Bearer tk-1',
+    'x-tinfoil-request-usage-metrics': 'true',
+  })
+})
+
+test('a chosen enclave is reached at the address that was checked, below no base path', async () => {
+  const { lookup } = resolver(['1.1.1.1'])
+  const to = await at('https://h.example/api', lookup).destination(
+    '/v1/models',
+    '?a',
+    'e.tinfoil.sh',
+    0,
+  )
+  if (!to.ok) throw new Error(to.code)
+  expect(String(to.value.url)).toBe('https://e.tinfoil.sh/v1/models?a')
+  expect(to.value.address).toBe('1.1.1.1')
+})
+
+test('a name that answers public first and 127.0.0.1 then is never reached at 127.0.0.1', async () => {
+  const { lookup, asked } = resolver(['1.1.1.1'], ['127.0.0.1'])
+  const upstream = at('https://h.example', lookup)
+  const address = async (now: number): Promise<unknown> => {
+    const to = await upstream.destination('/v1/models', '', 'e.tinfoil.sh', now)
+    return to.ok ? to.value.address : to.code
+  }
+  expect(await address(0)).toBe('1.1.1.1')
+  expect(await address(29_999)).toBe('1.1.1.1')
+  expect(asked).toEqual(['e.tinfoil.sh'])
+  expect(await address(30_000)).toBe('enclave_not_allowed')
+  expect(asked).toHaveLength(2)
+})
+
+test('a refusal is not remembered: the next request asks again', async () => {
+  const { lookup, asked } = resolver(['10.0.0.1'], ['1.1.1.1'])
+  const upstream = at('https://h.example', lookup)
+  expect((await upstream.destination('/', '', 'e.tinfoil.sh', 0)).ok).toBe(false)
+  expect((await upstream.destination('/', '', 'e.tinfoil.sh', 0)).ok).toBe(true)
+  expect(asked).toHaveLength(2)
+})
+
+test('no name is remembered for another', async () => {
+  const upstream = at('https://h.example', async (name) => [
+    { address: name.startsWith('a') ? '1.1.1.1' : '8.8.8.8' },
+  ])
+  const address = async (host: string): Promise<unknown> => {
+    const to = await upstream.destination('/', '', host, 0)
+    return to.ok && to.value.address
+  }
+  expect([
+    await address('a.tinfoil.sh'),
+    await address('b.tinfoil.sh'),
+    await address('a.tinfoil.sh'),
+  ]).toEqual(['1.1.1.1', '8.8.8.8', '1.1.1.1'])
+})
+
+test('10,000 names are remembered by the few', async () => {
+  const { lookup, asked } = resolver(['1.1.1.1'])
+  const upstream = at('https://h.example', lookup)
+  for (let n = 0; n < 10_000; n += 1) await upstream.destination('/', '', `n${n}.tinfoil.sh`, 0)
+  asked.length = 0
+  for (let n = 0; n < 10_000; n += 1) await upstream.destination('/', '', `n${n}.tinfoil.sh`, 0)
+  expect(asked.length).toBeGreaterThanOrEqual(10_000 - 256)
+})

@@ -1,0 +1,66 @@
+import { describe, expect, test } from 'bun:test'
+import { parseTinfoilUsage } from '../../src/upstream/usage.ts'
+import { seeded } from '../support/random.ts'
+
+test('usage is what the upstream says', () => {
+  expect(parseTinfoilUsage('prompt=67,completion=42,total=109')).toEqual({
+    inputTokens: 67,
+    outputTokens: 42,
+  })
+  expect(parseTinfoilUsage(' completion=0 , prompt=1 ,cached_prompt_tokens=1,new=7')).toEqual({
+    inputTokens: 1,
+    outputTokens: 0,
+    cachedInputTokens: 1,
+  })
+})
+
+describe('says nothing', () => {
+  test.each([
+    undefined,
+    '',
+    'prompt=67',
+    'completion=42',
+    'prompt=67;completion=42',
+    'prompt=-1,completion=1',
+    'prompt=1.5,completion=1',
+    'prompt=1e3,completion=1',
+    'prompt=0x1,completion=1',
+    'prompt=,completion=1',
+    'prompt=NaN,completion=1',
+    'prompt = 1,completion=1',
+    'prompt=1 2,completion=1',
+    'prompt=1=1,completion=1',
+    '"prompt"=1,completion=1',
+    'Prompt=1,Completion=1',
+    `prompt=${'9'.repeat(16)},completion=1`,
+    '{"prompt":1,"completion":1}',
+    '__proto__=1,constructor=2',
+    `prompt=1,completion=1,${'x'.repeat(1024)}`,
+  ])('%p', (text) => expect(parseTinfoilUsage(text)).toBeUndefined())
+})
+
+test(
+  'whatever comes, counts are whole numbers that are exact, or there are none',
+  seeded((random) => {
+    const pieces = [
+      'prompt',
+      'completion',
+      'cached_prompt_tokens',
+      '=',
+      ',',
+      '1',
+      '999999999999999',
+      '-',
+      ' ',
+      '\n',
+      '\u001b',
+      '.',
+    ]
+    for (let round = 0; round < 5000; round += 1) {
+      const text = Array.from({ length: random.int(14) }, () => random.pick(pieces)).join('')
+      for (const count of Object.values(parseTinfoilUsage(text) ?? {})) {
+        expect(Number.isSafeInteger(count) && count >= 0).toBe(true)
+      }
+    }
+  }),
+)
