@@ -47,6 +47,7 @@ const WIRE = {
   invalid_encapsulated_key: bad(400, 'Ehbp-Encapsulated-Key must be 64 hexadecimal digits'),
   enclave_not_allowed: bad(400, 'X-Tinfoil-Enclave-Url names no enclave that this gate may reach'),
   request_too_large: bad(413, 'request body is too large'),
+  uri_too_long: bad(414, 'the URL is too long'),
   length_required: bad(411, 'the request needs a Content-Length'),
   request_timeout: bad(408, 'the request body did not arrive in time'),
 
@@ -110,7 +111,7 @@ function challenge(error: string, description: string): string {
   return `${realm}, error="${error}", error_description="${description}"${scope}`
 }
 
-function bad(status: 400 | 404 | 405 | 408 | 411 | 413, message: string): Wire {
+function bad(status: 400 | 404 | 405 | 408 | 411 | 413 | 414, message: string): Wire {
   return { status, type: 'invalid_request_error', message }
 }
 

@@ -41,6 +41,7 @@ const WIRE: Readonly<
     'invalid_request_error',
     'X-Tinfoil-Enclave-Url names no enclave that this gate may reach',
   ],
+  uri_too_long: [414, 'invalid_request_error', 'the URL is too long'],
   request_too_large: [413, 'invalid_request_error', 'request body is too large'],
   length_required: [411, 'invalid_request_error', 'the request needs a Content-Length'],
   request_timeout: [408, 'invalid_request_error', 'the request body did not arrive in time'],

@@ -152,7 +152,7 @@ export function gate(parts: Parts) {
       async ({ arrival: { exchange, target }, admitted, request, server }) => {
         const inspected = inspect(request.headers, method === 'POST', rules)
         if (!inspected.ok) return refuse(exchange, inspected)
-        const reserved = budget.reserve(admitted)
+        const reserved = budget.reserve(admitted, exchange.headers, exchange.at)
         if (!reserved.ok) return refuse(exchange, reserved)
         const client = clientOf(request, (of, seconds) => server?.timeout(of, seconds))
         client.hold()

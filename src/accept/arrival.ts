@@ -16,6 +16,8 @@ export interface Arrival {
 
 /** A client's own id is kept where it is one: it ends up in logs, here and elsewhere. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
+/** Well under the 16 KiB that Bun allows for URL and headers together. */
+const MAX_TARGET_LENGTH = 8192
 const NOWHERE: Target = { path: '-', search: '' }
 
 export function arrive(request: Request): Arrival {
@@ -42,10 +44,13 @@ function routeRefusal(
   methods: ReadonlySet<string> | undefined,
   method: string,
 ): Refusal | undefined {
+  // What CONNECT names is an authority and no path (RFC 9110 §9.3.6), so that goes first.
+  if (method === 'CONNECT') return refused('method_not_allowed', { allow: 'GET, POST' })
   if (!target) return refused('bad_host')
+  if (target.path.length + target.search.length > MAX_TARGET_LENGTH) return refused('uri_too_long')
   if (!methods) {
-    // Where these are the methods, no path is meant (RFC 9110 §9.3.6, §9.3.8).
-    return method === 'CONNECT' || method === 'TRACE'
+    // TRACE means the way and not the path (RFC 9110 §9.3.8).
+    return method === 'TRACE'
       ? refused('method_not_allowed', { allow: 'GET, POST' })
       : refused('not_found')
   }

@@ -20,9 +20,8 @@ export function targetOf(url: string, host: string | null): Target | undefined {
   if (!url.startsWith('http://')) return undefined
   const start = url.indexOf('/', origin)
   if (start === -1) return undefined
-  const fragment = url.indexOf('#', start)
-  const end = fragment === -1 ? url.length : fragment
+  // A fragment is no part of a request's target (RFC 9112 §3.2): with one, no path is ours.
   const query = url.indexOf('?', start)
-  if (query === -1 || query > end) return { path: url.slice(start, end), search: '' }
-  return { path: url.slice(start, query), search: url.slice(query, end) }
+  if (query === -1) return { path: url.slice(start), search: '' }
+  return { path: url.slice(start, query), search: url.slice(query) }
 }

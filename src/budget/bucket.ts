@@ -21,7 +21,7 @@ export interface Buckets {
   /** Monotonic milliseconds. */
   take(key: string, now: number): BucketDecision
   /** Gives back what `take` took, where the request went nowhere for no fault of its own. */
-  giveBack(key: string): void
+  giveBack(key: string, now: number): BucketDecision
   readonly size: number
 }
 
@@ -74,9 +74,10 @@ export function buckets({ perMinute, burst, maxKeys = MAX_KEYS }: BucketOptions)
       fullAt.set(key, now + next)
       return decide(true, next, 0)
     },
-    giveBack(key) {
-      const at = fullAt.get(key)
-      if (at !== undefined) fullAt.set(key, at - intervalMs)
+    giveBack(key, now) {
+      const debtMs = Math.max(0, (fullAt.get(key) ?? now) - intervalMs - now)
+      if (fullAt.has(key)) fullAt.set(key, now + debtMs)
+      return decide(true, debtMs, 0)
     },
     get size() {
       return fullAt.size

@@ -18,7 +18,7 @@ export interface Budget {
   /** Spends one request of the identity's rate and says so in `headers`, allowed or not. */
   spend(admitted: Admitted, headers: Headers, now: Instant): Decision<undefined>
   /** A place among the running requests; where there is none, the rate gets its request back. */
-  reserve(admitted: Admitted): Decision<Reserved>
+  reserve(admitted: Admitted, headers: Headers, now: Instant): Decision<Reserved>
   readonly underWay: number
 }
 
@@ -41,9 +41,9 @@ export function budget(options: BudgetOptions): Budget {
       const decision = limiter?.take(identity, headers, now)
       return decision?.allowed === false ? tooFast(decision) : granted(undefined)
     },
-    reserve({ identity }) {
+    reserve({ identity }, headers, now) {
       const lease = places.acquire(identity)
-      if (!lease.ok) limiter?.giveBack(identity)
+      if (!lease.ok) limiter?.giveBack(identity, headers, now)
       return lease as Decision<Reserved>
     },
     get underWay() {
@@ -54,7 +54,7 @@ export function budget(options: BudgetOptions): Budget {
 
 export interface RateLimiter {
   take(key: string, headers: Headers, now: Instant): BucketDecision
-  giveBack(key: string): void
+  giveBack(key: string, headers: Headers, now: Instant): void
 }
 
 /** Undefined where `perMinute` is 0: no limit, and no header that speaks of one. */
@@ -68,7 +68,9 @@ export function rateLimiter(perMinute: number, burst: number): RateLimiter | und
       rateHeaders(decision, windowSeconds, headers)
       return decision
     },
-    giveBack: table.giveBack,
+    giveBack(key, headers, now) {
+      rateHeaders(table.giveBack(key, now.monotonicMs), windowSeconds, headers)
+    },
   }
 }
 

@@ -50,11 +50,11 @@ test('what is given back can be taken again, and fills no bucket beyond its size
   const table = buckets({ perMinute: 1, burst: 2 })
   take(table, 'a', 0)
   take(table, 'a', 0)
-  table.giveBack('a')
+  table.giveBack('a', 0)
   expect([take(table, 'a', 0), take(table, 'a', 0)]).toEqual([true, false])
-  for (let n = 0; n < 50; n += 1) table.giveBack('a')
+  for (let n = 0; n < 50; n += 1) table.giveBack('a', 0)
   expect([1, 2, 3].map(() => take(table, 'a', 0))).toEqual([true, true, false])
-  table.giveBack('never seen')
+  table.giveBack('never seen', 0)
   expect(table.size).toBe(1)
 })
 
@@ -128,7 +128,7 @@ test(
         model.at = now
         models.set(key, model)
         if (random.int(8) === 0 && (given.get(key) ?? 0) > 0) {
-          table.giveBack(key)
+          table.giveBack(key, now)
           model.tokens = Math.min(burst, model.tokens + 1)
           given.set(key, 0)
           continue

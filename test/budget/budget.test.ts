@@ -34,24 +34,38 @@ test('the rate is spent and said on every answer, the refused one too', () => {
   ])
 })
 
+test('a refused place says the rate as it is after the request was given back', () => {
+  const budgets = budget(options)
+  const headers = new Headers()
+  budgets.spend(who('a'), headers, at(0))
+  const before = headers.get('ratelimit')
+  expect(budgets.reserve(who('a'), headers, at(0)).ok).toBe(true)
+  budgets.spend(who('a'), headers, at(0))
+  expect(headers.get('ratelimit')).not.toBe(before)
+  expect(budgets.reserve(who('a'), headers, at(0)).ok).toBe(false)
+  expect(headers.get('ratelimit')).toBe(before)
+})
+
 test('a request that finds no place gets its rate back', () => {
   const budgets = budget(options)
   const spend = () => budgets.spend(who('a'), new Headers(), at(0)).ok
-  expect([spend(), budgets.reserve(who('a')).ok]).toEqual([true, true])
+  expect([spend(), budgets.reserve(who('a'), new Headers(), at(0)).ok]).toEqual([true, true])
   for (let n = 0; n < 20; n += 1) {
     expect(spend()).toBe(true)
-    expect(budgets.reserve(who('a'))).toMatchObject({ code: 'identity_concurrency_limit' })
+    expect(budgets.reserve(who('a'), new Headers(), at(0))).toMatchObject({
+      code: 'identity_concurrency_limit',
+    })
   }
   expect(budgets.underWay).toBe(1)
 })
 
 test('a place outlives any clock and is free again on release', () => {
   const budgets = budget(options)
-  const reserved = budgets.reserve(who('a'))
-  expect(budgets.reserve(who('a')).ok).toBe(false)
+  const reserved = budgets.reserve(who('a'), new Headers(), at(0))
+  expect(budgets.reserve(who('a'), new Headers(), at(0)).ok).toBe(false)
   if (reserved.ok) reserved.value.release()
   expect(budgets.underWay).toBe(0)
-  expect(budgets.reserve(who('a')).ok).toBe(true)
+  expect(budgets.reserve(who('a'), new Headers(), at(0)).ok).toBe(true)
 })
 
 test('0 requests a minute means no limit, and no header that speaks of one', () => {
