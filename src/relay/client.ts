@@ -11,6 +11,8 @@ const ADMITTED_IDLE_SECONDS = 120
 
 /** How long a reset is held back so that what is in the kernel's buffer can still leave. */
 const LINGER_MS = 4000
+/** The same where the process is about to exit, and would close the connection in order. */
+const LAST_LINGER_MS = 100
 
 export interface Client {
   readonly signal: AbortSignal
@@ -18,8 +20,11 @@ export interface Client {
   hold(): void
   /** Back to the ordinary idle time, for the connection's next request. */
   release(): void
-  /** Breaks the connection without a last chunk, once everything handed over has left. */
-  breakOff(reset: () => void): void
+  /**
+   * Breaks the connection without a last chunk, once everything handed over has left. `exiting`:
+   * the process won't be there for much longer.
+   */
+  breakOff(reset: () => void, exiting: boolean): void
 }
 
 /**
@@ -37,9 +42,9 @@ export function clientOf(request: Request, setIdleTimeout: SetIdleTimeout): Clie
     signal: request.signal,
     hold: () => setIdleTimeout(request, 0),
     release: () => setIdleTimeout(request, ADMITTED_IDLE_SECONDS),
-    breakOff(reset) {
+    breakOff(reset, exiting) {
       if (/\bclose\b/i.test(request.headers.get('connection') ?? '')) {
-        setTimeout(reset, LINGER_MS).unref()
+        setTimeout(reset, exiting ? LAST_LINGER_MS : LINGER_MS).unref()
       } else {
         setIdleTimeout(request, 1)
       }

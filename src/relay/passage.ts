@@ -12,6 +12,8 @@ export type PassageEnd = 'complete' | 'broken'
 
 export interface Passage {
   readonly stream: ReadableStream<Uint8Array>
+  /** Once a byte is there, or a whole answer without any: true. False where it broke before that. */
+  readonly begun: Promise<boolean>
   /** Everything, where it has all arrived already and none of it has been handed on. */
   whole(): Uint8Array | undefined
   /** When a byte last moved, in or out; monotonic milliseconds. */
@@ -39,6 +41,7 @@ export function passage(message: IncomingMessage, events: PassageEvents): Passag
   let received: PassageEnd | undefined
   let over = false
   let controller: ReadableStreamDefaultController<Uint8Array> | undefined
+  const { promise: begun, resolve: begin } = Promise.withResolvers<boolean>()
   /** Set while the reader waits for a chunk that is not there yet. */
   let handOver: (() => void) | undefined
 
@@ -76,23 +79,36 @@ export function passage(message: IncomingMessage, events: PassageEvents): Passag
   const stop = (how: PassageEnd): void => {
     if (received !== undefined) return
     received = how
+    begin(how === 'complete')
     wake()
   }
-
-  message.on('data', (chunk: Buffer) => {
-    if (received !== undefined) return
+  const take = (chunk: Uint8Array): void => {
     held.push(chunk)
     heldBytes += chunk.byteLength
     movedAt = performance.now()
+    begin(true)
+  }
+  /** A connection that dies while it is paused leaves in the message what it had still read. */
+  const die = (): void => {
+    if (received !== undefined) return
+    message.off('data', onData)
+    for (let rest = message.read(); rest !== null; rest = message.read()) take(rest)
+    stop('broken')
+  }
+  const onData = (chunk: Buffer): void => {
+    if (received !== undefined) return
+    take(chunk)
     wake()
     if (heldBytes > HIGH_WATER_BYTES) {
       paused = true
       message.pause()
     }
-  })
+  }
+
+  message.on('data', onData)
   message.once('end', () => stop(message.complete ? 'complete' : 'broken'))
-  message.on('error', () => stop('broken'))
-  message.once('close', () => stop('broken'))
+  message.on('error', die)
+  message.once('close', die)
 
   const stream = new ReadableStream<Uint8Array>(
     {
@@ -116,6 +132,7 @@ export function passage(message: IncomingMessage, events: PassageEvents): Passag
 
   return {
     stream,
+    begun,
     whole() {
       if (received !== 'complete' || over) return undefined
       over = true

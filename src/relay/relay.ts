@@ -107,16 +107,12 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
     }
 
     const { status, message } = head
-    exchange.status = status
     exchange.headersMs = performance.now() - exchange.at.monotonicMs
     const noteUsage = (text: unknown): void => {
       const usage = parseTinfoilUsage(typeof text === 'string' ? text : undefined)
       if (usage) exchange.usage = usage
     }
     noteUsage(message.headers[USAGE_HEADER])
-    headersToClient(message.headers, exchange.headers)
-    const init = { status, headers: exchange.headers }
-
     passing = passage(message, {
       onBytes(bytes) {
         exchange.bytesOut += bytes
@@ -128,12 +124,19 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
           return finish('complete')
         }
         finish(cause ?? 'upstream_error')
-        client.breakOff(() => passing?.reset())
+        client.breakOff(() => passing?.reset(), cause === 'drained')
       },
       onCancel: leave,
     })
-    // Most short answers are here with their headers. Sent whole, they keep a Content-Length; Bun
-    // would give one without a Content-Type a type of its own, so those go as a stream.
+    // Bun holds the end of a head back until there is a body (oven-sh/bun#33660), so that waiting
+    // for the first byte delays nothing; and an upstream that dies before it can still be told of.
+    if (!(await passing.begun)) return refuse(...stillborn(cause))
+    exchange.status = status
+    headersToClient(message.headers, exchange.headers)
+    const init = { status, headers: exchange.headers }
+    // Most short answers have all come a turn later. Sent whole, they keep a Content-Length; Bun
+    // would give one without a Content-Type a type of its own, so those go as a stream. Resolved in
+    // the turn that read the upstream, a short answer would also leave in nine sends, not in one.
     await nextTurn()
     if (NULL_BODY_STATUSES.has(status)) {
       message.resume()
@@ -162,6 +165,9 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 /** Statuses that carry no body (RFC 9110 §15.3.5, §15.3.6); 304 answers conditions we never send. */
 const NULL_BODY_STATUSES = new Set([204, 205])
 
+/** EHBP 0.3.1: 32 bytes in hexadecimal; a doubled header arrives as two, joined. */
+const NONCE = /^[0-9a-f]{64}$/i
+
 /** An answer that must not be passed on as it is, and what is said instead. */
 function unfitAnswer({ status, message }: Answer, sealed: boolean): Refusal | undefined {
   const reason = `upstream status ${status}`
@@ -170,10 +176,17 @@ function unfitAnswer({ status, message }: Answer, sealed: boolean): Refusal | un
   // It is our key that was refused: the caller can't mend it, and the body may echo the key.
   if (status === 401 || status === 403) return refused('upstream_auth', { reason })
   // EHBP: a 2xx to a sealed request without the nonce was not made by the enclave.
-  if (sealed && status < 300 && message.headers[RESPONSE_NONCE] === undefined) {
+  if (sealed && status < 300 && !NONCE.test(String(message.headers[RESPONSE_NONCE]))) {
     return refused('upstream_invalid', { reason: 'sealed request, answer without nonce' })
   }
   return undefined
+}
+
+/** Of an answer that broke before its first byte: nothing of it has been passed on. */
+function stillborn(ownCause: End | undefined): [Refusal, End] {
+  const reason = 'broke before the first byte'
+  if (ownCause === 'timeout') return [refused('upstream_timeout', { reason }), ownCause]
+  return [refused('upstream_unavailable', { reason }), ownCause ?? 'upstream_error']
 }
 
 function failed({ kind, reason, cause }: Failure, ownCause: End | undefined): [Refusal, End] {

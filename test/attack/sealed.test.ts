@@ -129,6 +129,18 @@ describe('attack 56: answers to a sealed request', () => {
     })
   }
 
+  test.each([
+    ['a short nonce', 'cd'],
+    ['no hexadecimal', 'zz'.repeat(32)],
+    ['two nonces', `${NONCE}, ${NONCE}`],
+  ])('a 200 with %s is 502', async (_, nonce) => {
+    answerWith(strict, 200, { 'ehbp-response-nonce': nonce }, 'made up')
+    const response = await post(strict, sealedBy(ENCAPSULATED_KEY))
+    expect(response.status).toBe(502)
+    expect(await response.text()).not.toContain('made up')
+    await reachedUpstream(strict)
+  })
+
   test('a 200 with the nonce passes, nonce, type and bytes', async () => {
     answerWith(
       strict,
