@@ -42,7 +42,7 @@ fmt:
 docs: setup
     bun src/operate/docs.ts
 
-# dist/postern, one executable for this machine.
+# dist/postern, one executable for this machine, and dist/client.js.
 build:
     bun run build
 

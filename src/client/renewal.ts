@@ -1,0 +1,148 @@
+// How a token is renewed, without ever revoking its own family. A gate retires a token 10 s after
+// it was asked with, and takes a retired one that comes back for stolen. So: under the storage's
+// lock, from what the storage says then; with a mark written before the ask; and an ask whose answer
+// was lost is repeated within the grace or never, save where nothing is left to lose.
+
+import type { ConnectOptions, Problem, Result, Storage } from './api.ts'
+import { deviceId } from './device-id.ts'
+import { type Asked, type Gate, problem } from './gate.ts'
+import { type Grant, isBearerToken, isGood, refreshable, renewsAtMs } from './grant.ts'
+import type { Kept } from './kept.ts'
+import { isCode } from './lock.ts'
+import { pause, type Tempo } from './tempo.ts'
+
+export interface Renewed {
+  readonly grant: Grant
+  /** Good, but only in memory: the storage failed. */
+  readonly problem?: Problem
+}
+
+export interface Parts {
+  readonly gate: Gate
+  readonly kept: Kept
+  readonly storage: Storage
+  readonly enrollment: ConnectOptions['enrollment']
+  readonly appVersion: string | undefined
+  readonly refreshWhenLeftMs: number
+  readonly tempo: Tempo
+  /** Told of a token that /refresh did not take: revoked, or expired. */
+  readonly onRejected: (token: string) => void
+}
+
+/** `newerThan`: this token will not do, however long it lives. Nothing is thrown. */
+export type Renew = (newerThan: string | undefined) => Promise<Result<Renewed>>
+
+export function renewal(parts: Parts): Renew {
+  const { storage } = parts
+  return async (newerThan) => {
+    const work = () => renew(parts, newerThan)
+    try {
+      return await (storage.exclusively ? storage.exclusively(work) : work())
+    } catch (error) {
+      return failed(problem(isCode(error, 'BUSY') ? 'busy' : 'storage_failed'))
+    }
+  }
+}
+
+/** Rejects where the storage fails. */
+async function renew(parts: Parts, newerThan: string | undefined): Promise<Result<Renewed>> {
+  const { gate, kept, tempo } = parts
+  const present = await kept.read()
+  if (present && suffices(present, newerThan, parts)) return renewed(present)
+  const health = await gate.health(tempo.healthTimeoutMs)
+  if (!health.ok) return health
+  if (!present) return bootstrap(parts)
+
+  if (refreshable(present, tempo.now(), tempo.resendWithinMs) !== 'doubtful') {
+    return refreshOr(() => bootstrap(parts), present, parts)
+  }
+  // If the gate heard the ask, it gave the family's next token to nobody: another family, then.
+  const other = await bootstrap(parts)
+  if (other.ok || other.problem.code !== 'enrollment_refused') return other
+  // A spent one-time code. If the gate did hear, the family is lost already; if not, all is well.
+  const leftMs = present.expiresAtMs - tempo.now()
+  const nothingToLose = newerThan !== undefined || leftMs < tempo.lastResortMs
+  return nothingToLose ? refreshOr(async () => other, present, parts) : other
+}
+
+function suffices(grant: Grant, newerThan: string | undefined, parts: Parts): boolean {
+  const nowMs = parts.tempo.now()
+  // It is not yet time, or another process was faster.
+  return grant.token !== newerThan && renewsAtMs(grant, parts.refreshWhenLeftMs) > nowMs
+}
+
+async function refreshOr(
+  otherwise: () => Promise<Result<Renewed>>,
+  present: Grant,
+  parts: Parts,
+): Promise<Result<Renewed>> {
+  const asked = await refresh(present, parts)
+  if (asked.kind === 'granted') return take(asked.grant, parts)
+  if (asked.kind === 'failed') return failed(asked.problem)
+  // Where the storage has no lock, or lost it, another process may have been faster.
+  const now = await parts.kept.read()
+  if (now && now.token !== present.token && isGood(now, parts.tempo.now())) return renewed(now)
+  parts.onRejected(present.token)
+  return otherwise()
+}
+
+/** Asks again while the gate's grace lasts, where an answer was lost. */
+async function refresh(present: Grant, { gate, kept, tempo }: Parts): Promise<Asked> {
+  const { refreshSentAtMs, ...clean } = present
+  const resent = refreshable(present, tempo.now(), tempo.resendWithinMs) === 'resend'
+  const sentAtMs = (resent ? refreshSentAtMs : undefined) ?? tempo.now()
+  const marked = { ...clean, refreshSentAtMs: sentAtMs }
+  if (!resent) await kept.write(marked)
+  let heard = refreshSentAtMs !== undefined
+  for (let pauseMs = tempo.resendPauseMs; ; pauseMs *= 2) {
+    const asked = await gate.refresh(present.token, tempo.refreshTimeoutMs)
+    if (asked.kind !== 'failed') return asked
+    heard ||= asked.heard
+    if (!heard) {
+      await kept.write(clean)
+      return asked
+    }
+    const nextAtMs = tempo.now() + pauseMs
+    if (!asked.heard || nextAtMs > sentAtMs + tempo.resendWithinMs) return asked
+    await pause(pauseMs)
+    // The machine may have slept meanwhile.
+    if (refreshable(marked, tempo.now(), tempo.resendWithinMs) !== 'resend') return asked
+  }
+}
+
+async function bootstrap(parts: Parts): Promise<Result<Renewed>> {
+  const { gate, storage, appVersion, tempo } = parts
+  // First: where the id cannot be kept, neither could the token, and a one-time code would be spent.
+  const body = {
+    device_id: await deviceId(storage),
+    ...(appVersion === undefined ? {} : { app_version: appVersion }),
+  }
+  let enrollment: unknown
+  try {
+    const given = parts.enrollment
+    enrollment = typeof given === 'function' ? await given() : given
+  } catch {
+    return failed(problem('enrollment_refused'))
+  }
+  if (enrollment !== undefined && !isBearerToken(enrollment)) {
+    return failed(problem('enrollment_refused'))
+  }
+  const asked = await gate.bootstrap(body, enrollment, tempo.bootstrapTimeoutMs)
+  if (asked.kind === 'granted') return take(asked.grant, parts)
+  if (asked.kind === 'failed') return failed(asked.problem)
+  return failed(problem('enrollment_refused', { status: asked.status }))
+}
+
+async function take(grant: Grant, { kept }: Parts): Promise<Result<Renewed>> {
+  return (await kept.take(grant))
+    ? renewed(grant)
+    : { ok: true, value: { grant, problem: problem('storage_failed') } }
+}
+
+function renewed(grant: Grant): Result<Renewed> {
+  return { ok: true, value: { grant } }
+}
+
+function failed(because: Problem): Result<never> {
+  return { ok: false, problem: because }
+}

@@ -1,0 +1,52 @@
+// Every duration of the client and its clock, in one value, so that a test can run a day in a
+// second. An app never sees it.
+
+export interface Tempo {
+  /** Wall clock, in milliseconds: what is kept on disk has to mean something to another process. */
+  now(): number
+  random(): number
+  /** Runs later without keeping the process alive; the answer cancels it. */
+  later(delayMs: number, run: () => void): () => void
+
+  readonly checkEveryMs: number
+  readonly refreshWhenLeftMs: number
+  readonly healthTimeoutMs: number
+  readonly bootstrapTimeoutMs: number
+  /**
+   * A token that was asked with stays good for another ask for 10 s; later, it revokes its family.
+   * So an ask whose answer was lost is repeated only if it starts within `resendWithinMs` of the
+   * first, and each is given up after `refreshTimeoutMs`: 5 s + 4 s < 10 s.
+   */
+  readonly refreshTimeoutMs: number
+  readonly resendWithinMs: number
+  readonly resendPauseMs: number
+  /** With less than this left, a token in doubt has nothing to lose. */
+  readonly lastResortMs: number
+  readonly backoffMs: number
+}
+
+const MINUTE_MS = 60_000
+
+export const TEMPO: Tempo = {
+  now: Date.now,
+  random: Math.random,
+  later(delayMs, run) {
+    const timer = setTimeout(run, delayMs)
+    timer.unref()
+    return () => clearTimeout(timer)
+  },
+  checkEveryMs: 30 * MINUTE_MS,
+  refreshWhenLeftMs: 60 * MINUTE_MS,
+  healthTimeoutMs: 5000,
+  bootstrapTimeoutMs: 10_000,
+  refreshTimeoutMs: 4000,
+  resendWithinMs: 5000,
+  resendPauseMs: 250,
+  lastResortMs: 5 * MINUTE_MS,
+  backoffMs: 5000,
+}
+
+/** Keeps the process alive: somebody waits for what comes after. */
+export function pause(delayMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, delayMs))
+}

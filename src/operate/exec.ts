@@ -1,0 +1,168 @@
+// `postern exec -- COMMAND…`: any command, with the gate in its environment. Its streams are ours,
+// its end is ours, and no credential but the device's token reaches it. An environment cannot be
+// changed from outside, so a command that outlives its token needs `postern token` for a helper, as
+// `postern setup claude-code` arranges.
+
+import { spawn, type ChildProcess } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import type { ConnectOptions, Environment, Problem } from '../client/api.ts'
+import { session } from '../client/session.ts'
+
+export interface ExecOptions {
+  readonly command: readonly string[]
+  readonly connect: ConnectOptions
+  /** What the command inherits, before ours is put on top. */
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Names of our own settings that hold a credential, such as the enrolment's. */
+  readonly withhold?: readonly string[]
+  /** Default 5 minutes; where a gate lets no retired token through, less than its 10 s grace. */
+  readonly renewWhenLeftMs?: number
+}
+
+export interface Io {
+  readonly stdout: { write(text: string): unknown }
+  readonly stderr: { write(text: string): unknown }
+}
+
+/** sysexits.h, and what a POSIX shell says of a command that cannot be run. */
+export const EXIT = {
+  usage: 64,
+  unavailable: 69,
+  noPermission: 77,
+  notExecutable: 126,
+  notFound: 127,
+}
+
+/**
+ * Both credentials at once are 400 `ambiguous_credentials`, and a gate has no business with the
+ * user's own key.
+ */
+const FOREIGN_CREDENTIALS = ['ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN']
+
+/**
+ * While the command runs the token is renewed as late as can be, not an hour before its end: a gate
+ * may stop taking the one in the command's environment as soon as that has a successor.
+ */
+const RENEW_WHEN_LEFT_MS = 5 * 60_000
+
+/** Resolves with the exit code. */
+export async function exec(options: ExecOptions, io: Io): Promise<number> {
+  const [file, ...args] = options.command
+  if (file === undefined || file === '') {
+    io.stderr.write('postern exec: no command; try: postern exec -- claude\n')
+    return EXIT.usage
+  }
+  const before = session({ ...options.connect, background: false })
+  let environment = await before.environment()
+  if (environment.ok && (await isRefused(environment.value))) {
+    await before.refreshNow()
+    environment = await before.environment()
+  }
+  before.stop()
+  if (!environment.ok) {
+    io.stderr.write(`postern exec: ${environment.problem.message}\n`)
+    return exitCodeOf(environment.problem)
+  }
+  const env = { ...options.env }
+  for (const name of [...FOREIGN_CREDENTIALS, ...(options.withhold ?? [])]) delete env[name]
+  Object.assign(env, environment.value)
+
+  // Before the command starts: a signal must not end us and leave it behind.
+  const relayed = relaySignals()
+  const child = spawn(file, args, { stdio: 'inherit', env })
+  relayed.to(child)
+  const keeper = session({
+    ...options.connect,
+    refreshWhenLeftMs: options.renewWhenLeftMs ?? RENEW_WHEN_LEFT_MS,
+  })
+  void keeper.start()
+  try {
+    return await ended(child, file, io)
+  } finally {
+    keeper.stop()
+    relayed.end()
+  }
+}
+
+const ASK_TIMEOUT_MS = 3000
+
+/**
+ * A kept token can be worth nothing before its time: it was revoked, or a gate in development mode
+ * has started anew. The command could only fail, so that is asked first; what can't be told is no.
+ */
+async function isRefused(environment: Environment): Promise<boolean> {
+  const { ANTHROPIC_BASE_URL: base, ANTHROPIC_AUTH_TOKEN: token } = environment
+  try {
+    const { status } = await fetch(`${base}/admin/stats`, {
+      headers: { authorization: `Bearer ${token}` },
+      redirect: 'manual',
+      signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
+    })
+    return status === 401
+  } catch {
+    return false
+  }
+}
+
+export function exitCodeOf({ code }: Problem): number {
+  return code === 'enrollment_refused' ? EXIT.noPermission : EXIT.unavailable
+}
+
+function ended(child: ChildProcess, file: string, io: Io): Promise<number> {
+  return new Promise((resolve) => {
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      const missing = error.code === 'ENOENT'
+      // Windows starts only .exe by name; what npm installs is a .cmd.
+      const hint =
+        process.platform === 'win32' ? `; a .cmd is run with: postern exec -- cmd /c ${file}` : ''
+      io.stderr.write(`postern exec: ${file}: ${missing ? 'not found' : 'cannot be run'}${hint}\n`)
+      resolve(missing ? EXIT.notFound : EXIT.notExecutable)
+    })
+    child.once('exit', (code, signal) => {
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]))
+    })
+  })
+}
+
+/** What a terminal's keys send goes to every process in its foreground, the command included. */
+const FROM_THE_KEYBOARD: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT', 'SIGWINCH']
+const RELAYED: readonly NodeJS.Signals[] =
+  process.platform === 'win32'
+    ? ['SIGINT', 'SIGBREAK', 'SIGHUP']
+    : [...FROM_THE_KEYBOARD, 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGCONT']
+
+function relaySignals(): { to(child: ChildProcess): void; end(): void } {
+  let child: ChildProcess | undefined
+  const early: NodeJS.Signals[] = []
+  const relay = (signal: NodeJS.Signals): void => {
+    // Windows has no signals to send, and its console has told the command already.
+    if (process.platform === 'win32') return
+    // Twice would be two Ctrl-C, which is how one leaves Claude Code.
+    if (FROM_THE_KEYBOARD.includes(signal) && inForeground()) return
+    if (child) child.kill(signal)
+    else early.push(signal)
+  }
+  for (const signal of RELAYED) process.on(signal, relay)
+  return {
+    to(started) {
+      child = started
+      for (const signal of early.splice(0)) child.kill(signal)
+    },
+    end() {
+      for (const signal of RELAYED) process.off(signal, relay)
+    },
+  }
+}
+
+/** Whether a terminal's keys reach our process group. Linux tells; elsewhere a terminal is a sign. */
+function inForeground(): boolean {
+  try {
+    // proc_pid_stat(5): after the name in brackets: state, ppid, pgrp, session, tty_nr, tpgid.
+    const stat = readFileSync('/proc/self/stat', 'utf8')
+    const [, , pgrp, , , tpgid] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return pgrp === tpgid
+  } catch {
+    return [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY)
+  }
+}

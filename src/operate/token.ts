@@ -1,0 +1,25 @@
+// `postern token`: the present token, alone on stdout, for Claude Code's apiKeyHelper and the like.
+// Where it is good for a while yet, no network is touched; a helper is run every few minutes.
+
+import type { ConnectOptions } from '../client/api.ts'
+import { session } from '../client/session.ts'
+import { exitCodeOf, type Io } from './exec.ts'
+
+export interface TokenOptions {
+  readonly connect: ConnectOptions
+  /** A newer one than the present: what to do where the gate answers 401 to it. */
+  readonly refresh?: boolean
+}
+
+/** Resolves with the exit code. */
+export async function token({ connect, refresh = false }: TokenOptions, io: Io): Promise<number> {
+  const client = session({ ...connect, background: false })
+  const present = await (refresh ? client.refreshNow() : client.token())
+  client.stop()
+  if (!present.ok) {
+    io.stderr.write(`postern token: ${present.problem.message}\n`)
+    return exitCodeOf(present.problem)
+  }
+  io.stdout.write(`${present.value}\n`)
+  return 0
+}

@@ -1,0 +1,418 @@
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { readdirSync, statSync, writeFileSync } from 'node:fs'
+import type { ConnectOptions, Status, Storage } from '../../src/client/api.ts'
+import { connect } from '../../src/client/client.ts'
+import { session } from '../../src/client/session.ts'
+import { fileStorage, memoryStorage } from '../../src/client/storage.ts'
+import { until } from '../support/binary.ts'
+import { type FakeGate, startFakeGate } from './fake-gate.ts'
+import { FAST, folder, manual } from './scene.ts'
+
+const HOUR_MS = 3_600_000
+let gate: FakeGate
+let kept: ReturnType<typeof folder>
+
+beforeEach(async () => {
+  gate = await startFakeGate()
+  kept = folder()
+})
+afterEach(async () => {
+  await gate.close()
+  kept.remove()
+})
+
+const options = (more: Partial<ConnectOptions> = {}): ConnectOptions => ({
+  baseUrl: gate.url,
+  storage: fileStorage(kept.path),
+  background: false,
+  ...more,
+})
+
+describe('the first run', () => {
+  test('enrols with the code as a bearer, and gives an environment', async () => {
+    gate.codes = new Set(['code-1'])
+    const client = await connect(options({ enrollment: 'code-1', appVersion: '1.2.3' }))
+    expect(client.status.state).toBe('ready')
+    const environment = await client.environment()
+    if (!environment.ok) throw new Error(environment.problem.code)
+    expect(environment.value.ANTHROPIC_BASE_URL).toBe(gate.url)
+    expect(gate.issued.has(environment.value.ANTHROPIC_AUTH_TOKEN)).toBe(true)
+    const asked = gate.asks.find(({ path }) => path === '/bootstrap')
+    expect(asked?.authorization).toBe('Bearer code-1')
+    const id = await client.deviceId()
+    expect(JSON.parse(asked?.body ?? '')).toEqual({
+      device_id: id.ok && id.value,
+      app_version: '1.2.3',
+    })
+  })
+
+  test('asks for health before anything else, and for nothing where it is ill', async () => {
+    gate.healthy = false
+    const client = await connect(options())
+    expect(client.status).toMatchObject({ state: 'unavailable', problem: { code: 'unhealthy' } })
+    expect(await client.environment()).toMatchObject({ ok: false, problem: { status: 503 } })
+    expect(gate.asks.every(({ path }) => path === '/healthz')).toBe(true)
+  })
+
+  test('a second run uses the kept token, and the same device id', async () => {
+    const first = await connect(options())
+    const second = await connect(options())
+    expect(await second.token()).toEqual(await first.token())
+    expect(await second.deviceId()).toEqual(await first.deviceId())
+    expect(gate.count('/bootstrap')).toBe(1)
+  })
+
+  test('a gate that enrols nobody: told, not thrown', async () => {
+    gate.codes = new Set()
+    const client = await connect(options({ enrollment: 'spent' }))
+    expect(client.status).toMatchObject({
+      state: 'unavailable',
+      problem: { code: 'enrollment_refused', status: 403 },
+    })
+  })
+
+  test('a storage that cannot be written spends no code', async () => {
+    gate.codes = new Set(['code-1'])
+    const storage: Storage = {
+      ...memoryStorage(),
+      set: () => Promise.reject(new Error('ENOSPC')),
+    }
+    const client = await connect(options({ enrollment: 'code-1', storage }))
+    expect(client.status).toMatchObject({ problem: { code: 'storage_failed' } })
+    expect(gate.codes.size).toBe(1)
+  })
+
+  test.each(['ftp://x', 'http://example.com', 'http://user:pw@127.0.0.1', 'https://x/?q', 'x', ''])(
+    'no token may be sent to %p',
+    async (baseUrl) => {
+      const refused = connect(options({ baseUrl })).catch((error: unknown) => error)
+      const error = await refused
+      expect(error).toBeInstanceOf(TypeError)
+      expect(String(error)).not.toContain('pw')
+    },
+  )
+})
+
+describe('renewal', () => {
+  test('a token with more than an hour left is not refreshed; with less it is', async () => {
+    const scene = manual()
+    const client = session(options(), scene.tempo)
+    const first = await client.token()
+    scene.aheadMs = gate.aheadMs = 22.9 * HOUR_MS
+    expect(await client.token()).toEqual(first)
+    expect(gate.count('/refresh')).toBe(0)
+    scene.aheadMs = gate.aheadMs = 23.1 * HOUR_MS
+    const next = await client.token()
+    expect(next).not.toEqual(first)
+    expect(gate.count('/refresh')).toBe(1)
+    expect(gate.families).toBe(1)
+  })
+
+  test('while the gate is down the present token goes on until it expires', async () => {
+    const scene = manual()
+    const client = session(options(), scene.tempo)
+    const first = await client.token()
+    scene.aheadMs = gate.aheadMs = 23.5 * HOUR_MS
+    gate.healthy = false
+    expect(await client.token()).toEqual(first)
+    expect(client.status).toMatchObject({ state: 'degraded', problem: { code: 'unhealthy' } })
+    const asks = gate.asks.length
+    expect(await client.token()).toEqual(first)
+    expect(gate.asks.length).toBe(asks)
+    scene.aheadMs = gate.aheadMs = 24.1 * HOUR_MS
+    expect((await client.token()).ok).toBe(false)
+    expect(client.status.state).toBe('unavailable')
+    gate.healthy = true
+    expect((await client.token()).ok).toBe(true)
+    expect(client.status.state).toBe('ready')
+  })
+
+  test('a refresh that is refused falls back to bootstrap', async () => {
+    const client = session(options(), FAST)
+    await client.token()
+    gate.revoked.add(1)
+    const next = await client.refreshNow()
+    expect(next.ok && gate.issued.get(next.value)?.family).toBe(2)
+  })
+
+  test('one that another process replaced meanwhile is no reason to enrol again', async () => {
+    const storage = memoryStorage()
+    const client = session(options({ storage }), FAST)
+    await client.token()
+    const other = session(options({ storage }), FAST)
+    let done = false
+    gate.fate = () => {
+      if (done) return 'answer'
+      done = true
+      return async (response) => {
+        await other.refreshNow()
+        response.writeHead(401).end('{}')
+      }
+    }
+    const next = await client.refreshNow()
+    expect(next.ok).toBe(true)
+    expect(await other.token()).toEqual(next)
+    expect(gate.count('/bootstrap')).toBe(1)
+  })
+
+  test('a gate that is back is asked at once by whoever wants an environment', async () => {
+    const scene = manual()
+    const client = session(options(), scene.tempo)
+    const first = await client.token()
+    scene.aheadMs = gate.aheadMs = 23.5 * HOUR_MS
+    gate.healthy = false
+    expect((await client.environment()).ok).toBe(false)
+    expect(client.status.state).toBe('degraded')
+    gate.healthy = true
+    const environment = await client.environment()
+    expect(client.status.state).toBe('ready')
+    expect(environment.ok && environment.value.ANTHROPIC_AUTH_TOKEN).not.toBe(
+      first.ok && first.value,
+    )
+  })
+
+  test('a refresh that fails for the network does not', async () => {
+    const client = session(options(), FAST)
+    const first = await client.token()
+    gate.fate = () => (response) => response.writeHead(500).end('{}')
+    expect(await client.refreshNow()).toMatchObject({ ok: false, problem: { code: 'unhealthy' } })
+    expect(gate.count('/bootstrap')).toBe(1)
+    expect(await client.token()).toEqual(first)
+  })
+
+  test('a token that neither refresh nor bootstrap will have is handed out no more', async () => {
+    gate.codes = new Set(['code-1'])
+    const client = session(options({ enrollment: 'code-1' }), FAST)
+    await client.token()
+    gate.revoked.add(1)
+    expect(await client.refreshNow()).toMatchObject({ problem: { code: 'enrollment_refused' } })
+    expect(client.status.state).toBe('unavailable')
+    expect((await client.token()).ok).toBe(false)
+    gate.codes.add('code-1')
+    expect((await client.token()).ok).toBe(true)
+  })
+
+  test('an enrolment that is a function is asked each time, and may throw', async () => {
+    gate.codes = new Set(['b'])
+    const codes = ['a', 'b']
+    const client = session(options({ enrollment: async () => codes.shift() }), FAST)
+    expect((await client.token()).ok).toBe(false)
+    expect((await client.token()).ok).toBe(true)
+    const thrower = session(
+      options({ storage: memoryStorage(), enrollment: () => Promise.reject(new Error('canary')) }),
+      FAST,
+    )
+    expect(await thrower.token()).toMatchObject({ problem: { code: 'enrollment_refused' } })
+  })
+
+  test('a code that is no bearer token never becomes a header', async () => {
+    const client = session(options({ enrollment: 'a\r\nx-injected: 1' }), FAST)
+    expect(await client.token()).toMatchObject({ problem: { code: 'enrollment_refused' } })
+    expect(gate.count('/bootstrap')).toBe(0)
+  })
+
+  test('a corrupted file is started again from, and the device stays itself', async () => {
+    const client = await connect(options())
+    const id = await client.deviceId()
+    const name = readdirSync(kept.path).find((file) => file.startsWith('grant-')) ?? ''
+    for (const junk of ['', '{', '{"version":1}', '\0'.repeat(100), 'x'.repeat(200_000)]) {
+      writeFileSync(`${kept.path}/${name}`, junk)
+      const again = await connect(options())
+      expect(again.status.state).toBe('ready')
+      expect(await again.deviceId()).toEqual(id)
+    }
+    expect(gate.count('/bootstrap')).toBe(6)
+  })
+
+  test('a token of one gate is never shown to another', async () => {
+    const client = await connect(options())
+    const first = await client.token()
+    const other = await startFakeGate()
+    const elsewhere = await connect(options({ baseUrl: other.url }))
+    expect((await elsewhere.token()).ok).toBe(true)
+    const shown = JSON.stringify(other.asks)
+    expect(first.ok && shown.includes(first.value)).toBe(false)
+    await other.close()
+  })
+
+  test('forget deletes the token and stops', async () => {
+    const client = await connect(options())
+    expect(await client.forget()).toEqual({ ok: true, value: undefined })
+    expect(client.status.state).toBe('stopped')
+    expect(await client.token()).toMatchObject({ problem: { code: 'stopped' } })
+    expect(readdirSync(kept.path)).toEqual(['device-id'])
+  })
+
+  test('what the gate gave outlives a full disk', async () => {
+    const inner = memoryStorage()
+    let full = false
+    const storage: Storage = {
+      ...inner,
+      set: (name, value) =>
+        full && !value.includes('refreshSentAtMs')
+          ? Promise.reject(new Error('ENOSPC'))
+          : inner.set(name, value),
+    }
+    const client = session(options({ storage }), FAST)
+    await client.token()
+    full = true
+    const next = await client.refreshNow()
+    expect(next.ok).toBe(true)
+    expect(client.status).toMatchObject({ state: 'degraded', problem: { code: 'storage_failed' } })
+    expect(await client.token()).toEqual(next)
+    full = false
+    expect(await client.token()).toEqual(next)
+    expect(await session(options({ storage }), FAST).token()).toEqual(next)
+    expect(gate.reuses).toBe(0)
+  })
+})
+
+describe('a lost answer never revokes the family', () => {
+  beforeEach(() => {
+    gate.graceMs = 300
+  })
+
+  test.each(['lost', 'hang'] as const)('once (%s): asked again within the grace', async (fate) => {
+    const client = session(options(), FAST)
+    await client.token()
+    let times = 0
+    gate.fate = () => (times++ === 0 ? fate : 'answer')
+    expect((await client.refreshNow()).ok).toBe(true)
+    expect({ families: gate.families, reuses: gate.reuses }).toEqual({ families: 1, reuses: 0 })
+  })
+
+  test('for good: enrolled anew, and the doubtful token is never shown again', async () => {
+    const scene = manual()
+    const client = session(options(), scene.tempo)
+    await client.token()
+    gate.fate = ({ path }) => (path === '/refresh' ? 'lost' : 'answer')
+    expect((await client.refreshNow()).ok).toBe(false)
+    const shown = gate.count('/refresh')
+    expect(shown).toBeGreaterThan(1)
+    scene.aheadMs = gate.aheadMs = 60_000
+    gate.fate = () => 'answer'
+    expect((await client.refreshNow()).ok).toBe(true)
+    expect(gate.count('/refresh')).toBe(shown)
+    expect({ families: gate.families, reuses: gate.reuses }).toEqual({ families: 2, reuses: 0 })
+  })
+
+  test('by a process that died with the answer: the next one knows', async () => {
+    const scene = manual()
+    const storage = memoryStorage()
+    const dying: Storage = {
+      ...storage,
+      set: (name, value) =>
+        name.startsWith('grant') && !value.includes('refreshSentAtMs') && gate.count('/refresh') > 0
+          ? new Promise(() => {})
+          : storage.set(name, value),
+    }
+    const first = session(options({ storage: dying }), scene.tempo)
+    await first.token()
+    void first.refreshNow()
+    await until(() => gate.count('/refresh') > 0)
+    scene.aheadMs = gate.aheadMs = 3_600_000
+    const next = session(options({ storage }), scene.tempo)
+    expect((await next.refreshNow()).ok).toBe(true)
+    expect(gate.reuses).toBe(0)
+  })
+
+  test('with a spent code: good to the end, then the last resort', async () => {
+    const scene = manual()
+    gate.codes = new Set(['code-1'])
+    const client = session(options({ enrollment: 'code-1' }), scene.tempo)
+    const first = await client.token()
+    // It never reached the gate, but nobody can know: the answer came from something before it.
+    gate.fate = ({ path }) =>
+      path === '/refresh' ? (response) => response.writeHead(502).end() : 'answer'
+    scene.aheadMs = gate.aheadMs = 23.1 * HOUR_MS
+    expect(await client.token()).toEqual(first)
+    gate.fate = () => 'answer'
+    scene.aheadMs = gate.aheadMs = 23.5 * HOUR_MS
+    const shown = gate.count('/refresh')
+    expect(await client.token()).toEqual(first)
+    expect(client.status).toMatchObject({
+      state: 'degraded',
+      problem: { code: 'enrollment_refused' },
+    })
+    expect(gate.count('/refresh')).toBe(shown)
+    scene.aheadMs = gate.aheadMs = 23.95 * HOUR_MS
+    const last = await client.token()
+    expect(last.ok && last).not.toEqual(first)
+    expect({ families: gate.families, reuses: gate.reuses }).toEqual({ families: 1, reuses: 0 })
+  })
+
+  test('a gate that was never reached leaves no doubt', async () => {
+    const client = session(options(), FAST)
+    await client.token()
+    gate.goneAfterHealth = true
+    expect(await client.refreshNow()).toMatchObject({ problem: { code: 'unreachable' } })
+    const grant = readdirSync(kept.path).find((file) => file.startsWith('grant-')) ?? ''
+    expect(await Bun.file(`${kept.path}/${grant}`).text()).not.toContain('refreshSentAtMs')
+  })
+})
+
+describe('in the background', () => {
+  test('every 30 minutes with jitter; refreshes in the last hour; tells each change', async () => {
+    const scene = manual()
+    const told: Status[] = []
+    const client = session(
+      options({ background: true, onStatus: (status) => told.push(status) }),
+      scene.tempo,
+    )
+    await client.start()
+    expect(scene.delays[0]).toBeGreaterThanOrEqual(27 * 60_000)
+    expect(scene.delays[0]).toBeLessThanOrEqual(33 * 60_000)
+    scene.aheadMs = gate.aheadMs = 23.5 * HOUR_MS
+    scene.runNext()
+    await until(() => scene.pending() === 1)
+    expect(gate.count('/refresh')).toBe(1)
+    gate.healthy = false
+    for (let step = 1; step <= 12; step += 1) {
+      scene.runNext()
+      await until(() => scene.pending() === 1)
+    }
+    const backoffs = scene.delays.slice(2)
+    const first = backoffs[0] ?? 0
+    expect(first).toBeLessThanOrEqual(5000)
+    expect(Math.max(...backoffs)).toBeLessThanOrEqual(30 * 60_000)
+    expect(Math.max(...backoffs)).toBeGreaterThanOrEqual(15 * 60_000)
+    gate.healthy = true
+    scene.runNext()
+    await until(() => scene.pending() === 1)
+    expect(told.map(({ state }) => state)).toEqual(['ready', 'ready', 'degraded', 'ready'])
+    client.stop()
+    expect(scene.pending()).toBe(0)
+    expect(client.status.state).toBe('stopped')
+  })
+
+  test('a listener that throws ends nothing', async () => {
+    const onStatus = (): void => {
+      throw new Error('the app’s own')
+    }
+    const client = await connect(options({ onStatus }))
+    expect(client.status.state).toBe('ready')
+  })
+
+  test('a renewal by another process is seen at once', async () => {
+    const client = await connect(options())
+    const other = await connect(options())
+    const next = await other.refreshNow()
+    expect(await client.token()).toEqual(next)
+  })
+
+  test('stop in the middle of a refresh still brings the new token home', async () => {
+    const client = await connect(options())
+    const flight = client.refreshNow()
+    client.stop()
+    const next = await flight
+    expect(await session(options(), FAST).token()).toEqual(next)
+  })
+})
+
+test('the files are 0600 in a folder that is 0700', async () => {
+  await connect(options())
+  expect(statSync(kept.path).mode & 0o777).toBe(0o700)
+  const files = readdirSync(kept.path)
+  expect(files.length).toBe(2)
+  for (const file of files) expect(statSync(`${kept.path}/${file}`).mode & 0o777).toBe(0o600)
+})

@@ -1,0 +1,55 @@
+// A folder of a test's own, and a tempo in which seconds are milliseconds.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { TEMPO, type Tempo } from '../../src/client/tempo.ts'
+
+export function folder(): { readonly path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), 'postern-client-'))
+  return { path: join(path, 'kept'), remove: () => rmSync(path, { recursive: true, force: true }) }
+}
+
+/** A tenth of the network's patience; the grace of the gate has to be made as short. */
+export const FAST: Tempo = {
+  ...TEMPO,
+  healthTimeoutMs: 400,
+  bootstrapTimeoutMs: 400,
+  refreshTimeoutMs: 120,
+  resendWithinMs: 150,
+  resendPauseMs: 10,
+}
+
+/** A clock that a test moves, and timers that run when it says so. */
+export function manual(from: Tempo = FAST): {
+  readonly tempo: Tempo
+  aheadMs: number
+  readonly delays: number[]
+  /** Runs what is due next; resolves when its requests have had their answers. */
+  runNext(): void
+  pending(): number
+} {
+  const waiting: { run: () => void }[] = []
+  const scene = {
+    aheadMs: 0,
+    delays: [] as number[],
+    pending: () => waiting.length,
+    runNext() {
+      waiting.shift()?.run()
+    },
+    tempo: {
+      ...from,
+      now: () => Date.now() + scene.aheadMs,
+      later(delayMs: number, run: () => void) {
+        const entry = { run }
+        waiting.push(entry)
+        scene.delays.push(delayMs)
+        return () => {
+          const at = waiting.indexOf(entry)
+          if (at >= 0) waiting.splice(at, 1)
+        }
+      },
+    },
+  }
+  return scene
+}
