@@ -1,0 +1,190 @@
+// The embedded Anthropic: in development mode with no Anthropic key it stands where Anthropic's API
+// would, so that its SDK and Claude Code work through the whole road with no account.
+//
+// It runs no model, keeps nothing and listens on 127.0.0.1 only. Its rate limits are numbers in
+// headers and never apply; its models are names.
+
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
+// Not Bun.serve, because `transmit` is written for this one, trailers being what it can do.
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+import { complete, countMessagesTokens, messages } from './anthropic/messages.ts'
+import { errorAnswer, type Refuse } from './anthropic/errors.ts'
+import { listModels, oneModel } from './anthropic/models.ts'
+import type { Answer } from './answer.ts'
+import { transmit, type Pace } from './transmit.ts'
+
+/** The limit of Anthropic's API. */
+const MAX_BODY_BYTES = 32 * 1024 * 1024
+
+export interface AnthropicOptions {
+  readonly apiKey: string
+  readonly pace?: Pace
+}
+
+export interface Anthropic {
+  /** Its origin, without a slash at the end. */
+  readonly url: string
+  /** How many answers are being made at this moment. */
+  generating(): number
+  /** Ends every connection, also those in the middle of a stream. */
+  close(): Promise<void>
+}
+
+interface Route {
+  readonly method: 'GET' | 'POST'
+  readonly answer: (body: Buffer, url: URL, refuse: Refuse) => Answer
+}
+
+const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
+  ['/v1/messages', { method: 'POST', answer: (body, _, refuse) => messages(body, refuse) }],
+  [
+    '/v1/messages/count_tokens',
+    { method: 'POST', answer: (body, _, refuse) => countMessagesTokens(body, refuse) },
+  ],
+  ['/v1/complete', { method: 'POST', answer: (body, _, refuse) => complete(body, refuse) }],
+  [
+    '/v1/models',
+    { method: 'GET', answer: (_, url, refuse) => listModels(url.searchParams, refuse) },
+  ],
+])
+
+const MODEL_PATH = '/v1/models/'
+const MODEL_ROUTE: Route = {
+  method: 'GET',
+  answer: (_, url, refuse) => oneModel(url.pathname.slice(MODEL_PATH.length), refuse),
+}
+
+/** What the account has a minute. Each answer says the same: nothing here is counted. */
+const RATE_LIMITS = {
+  requests: 4000,
+  tokens: 480_000,
+  'input-tokens': 400_000,
+  'output-tokens': 80_000,
+} as const
+
+export async function startAnthropic({
+  apiKey,
+  pace = { firstTokenMs: 250, tokenMs: 25 },
+}: AnthropicOptions): Promise<Anthropic> {
+  const apiKeyDigest = digest(apiKey)
+  let generating = 0
+
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    const leaving = new AbortController()
+    response.once('close', () => leaving.abort())
+    const to = { pace, wantsUsage: false, left: leaving.signal, opened: undefined }
+    const requestId = `req_dev_${randomUUID().replaceAll('-', '')}`
+    const refuse: Refuse = (type, message) => errorAnswer(type, message, requestId)
+    response.setHeader('Request-Id', requestId)
+
+    const body = await readBody(request)
+    if (body === undefined) {
+      // The rest of the body stays unread, so the connection cannot be used again.
+      response.setHeader('Connection', 'close')
+      const tooLarge = refuse('request_too_large', 'Request exceeds the maximum size of 32 MB')
+      await transmit(response, tooLarge, to)
+      return
+    }
+    generating += 1
+    try {
+      const answer = decide(request, body, apiKeyDigest, refuse)
+      // Anthropic says them to whom it knows.
+      if (answer.kind === 'stream' || answer.status !== 401) setRateLimits(response)
+      await transmit(response, answer, to)
+    } finally {
+      generating -= 1
+    }
+  }
+
+  const server = createServer((request, response) => {
+    // What can still fail here is the connection itself, and then there is nobody to tell.
+    serve(request, response).catch(() => response.destroy())
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  const { port } = server.address() as AddressInfo
+
+  return {
+    url: `http://127.0.0.1:${port}`,
+    generating: () => generating,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+/** The whole body, or nothing when it is over the limit. */
+async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
+  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return undefined
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let bodyBytes = 0
+    request.on('data', (chunk: Buffer) => {
+      bodyBytes += chunk.byteLength
+      if (bodyBytes <= MAX_BODY_BYTES) {
+        chunks.push(chunk)
+      } else {
+        request.pause()
+        resolve(undefined)
+      }
+    })
+    request.once('end', () => resolve(Buffer.concat(chunks)))
+    request.once('error', reject)
+  })
+}
+
+function decide(
+  request: IncomingMessage,
+  body: Buffer,
+  apiKeyDigest: Buffer,
+  refuse: Refuse,
+): Answer {
+  const { method, headers } = request
+  const target = `http://anthropic.invalid${request.url ?? '/'}`
+  if (!URL.canParse(target)) return refuse('invalid_request_error', 'The path is malformed')
+  const url = new URL(target)
+  // The SDK sends the same key as a bearer since its version 1.
+  const bearer = /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+  const key = headers['x-api-key'] ?? bearer
+  if (key === undefined) return refuse('authentication_error', 'x-api-key header is required')
+  if (!isKey(key, apiKeyDigest)) return refuse('authentication_error', 'invalid x-api-key')
+  if (!/^\d{4}-\d{2}-\d{2}$/.test(String(headers['anthropic-version'] ?? ''))) {
+    return refuse('invalid_request_error', 'anthropic-version: header is required')
+  }
+  const oneModelAsked = url.pathname.startsWith(MODEL_PATH) && url.pathname !== MODEL_PATH
+  const route = oneModelAsked ? MODEL_ROUTE : ROUTES.get(url.pathname)
+  if (route === undefined) return refuse('not_found_error', 'Not Found')
+  if (method !== route.method) {
+    const refusal = refuse('invalid_request_error', 'Method Not Allowed')
+    return { ...refusal, status: 405, allow: route.method }
+  }
+  try {
+    return route.answer(body, url, refuse)
+  } catch {
+    return refuse('api_error', 'Internal server error')
+  }
+}
+
+function setRateLimits(response: ServerResponse): void {
+  const reset = `${new Date(Date.now() + 60_000).toISOString().slice(0, 19)}Z`
+  for (const [name, limit] of Object.entries(RATE_LIMITS)) {
+    response.setHeader(`Anthropic-Ratelimit-${name}-Limit`, String(limit))
+    response.setHeader(`Anthropic-Ratelimit-${name}-Remaining`, String(limit - 1))
+    response.setHeader(`Anthropic-Ratelimit-${name}-Reset`, reset)
+  }
+}
+
+function isKey(given: string | string[], apiKeyDigest: Buffer): boolean {
+  // Compared as digests, so that neither the content nor the length shows in the time it takes.
+  return timingSafeEqual(digest(String(given)), apiKeyDigest)
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest()
+}

@@ -1,0 +1,406 @@
+// The usage of Anthropic's answers, read as their bytes pass: from streams written down by hand in
+// test/vectors/anthropic, from whole bodies, encoded ones, and from what no honest upstream sends.
+
+import { describe, expect, test } from 'bun:test'
+import { readFileSync } from 'node:fs'
+import zlib from 'node:zlib'
+
+import { anthropicUsageMeter, MAX_WHOLE_BYTES } from '../../src/upstream/anthropic-usage.ts'
+import { MAX_DECODED_BYTES } from '../../src/upstream/decoding.ts'
+import type { MeteredUsage } from '../../src/upstream/tally.ts'
+import { seeded } from '../support/random.ts'
+import { piecesOf } from './pieces.ts'
+
+const SSE = 'text/event-stream; charset=utf-8'
+const JSON_TYPE = 'application/json'
+const NOTHING: MeteredUsage = {
+  state: 'unknown',
+  inputTokens: 0,
+  outputTokens: 0,
+  cacheReadTokens: 0,
+  cacheCreationTokens: 0,
+  cacheCreation1hTokens: 0,
+}
+
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
+const vector = (name: string): Uint8Array =>
+  new Uint8Array(readFileSync(new URL(`../vectors/anthropic/${name}.sse`, import.meta.url)))
+
+function meter(chunks: Iterable<Uint8Array>, contentType = SSE, contentEncoding?: string) {
+  const metering = anthropicUsageMeter(contentType, contentEncoding)
+  for (const chunk of chunks) metering.push(chunk)
+  return metering.end()
+}
+
+const exact = (model: string, counts: Partial<MeteredUsage>): MeteredUsage => ({
+  ...NOTHING,
+  state: 'exact',
+  model,
+  ...counts,
+})
+
+const STREAMS: Readonly<Record<string, MeteredUsage>> = {
+  plain: exact('claude-opus-4-1-20250805', { inputTokens: 25, outputTokens: 15 }),
+  // The second message_delta restates the input: a server tool's results were added to it.
+  'tool-use': exact('claude-sonnet-4-5-20250929', { inputTokens: 10_682, outputTokens: 89 }),
+  cached: exact('claude-opus-5-5', {
+    inputTokens: 4,
+    outputTokens: 7,
+    cacheReadTokens: 18_042,
+    cacheCreationTokens: 1536,
+    cacheCreation1hTokens: 1024,
+  }),
+  thinking: exact('claude-sonnet-5-5', { inputTokens: 43, outputTokens: 282 }),
+  multibyte: exact('claude-haiku-5-5', { inputTokens: 61, outputTokens: 77 }),
+  decoy: exact('claude-opus-4-6', { inputTokens: 12, outputTokens: 33 }),
+  compaction: exact('claude-opus-5-5', {
+    inputTokens: 203_000,
+    outputTokens: 4500,
+    cacheReadTokens: 50,
+    cacheCreationTokens: 7,
+    cacheCreation1hTokens: 7,
+  }),
+  'error-midway': {
+    ...exact('claude-opus-4-6', { inputTokens: 31, outputTokens: 1, cacheReadTokens: 900 }),
+    state: 'partial',
+    sawError: 'overloaded_error',
+  },
+}
+
+describe('recorded streams', () => {
+  for (const [name, expected] of Object.entries(STREAMS)) {
+    const stream = vector(name)
+
+    test(
+      `${name}: the same under 1,000 random chunkings, and the bytes untouched`,
+      seeded((random) => {
+        const passing = stream.slice()
+        expect(meter([passing])).toEqual(expected)
+        for (let round = 0; round < 1000; round += 1) {
+          const pieces = piecesOf(passing, random)
+          expect(meter(pieces)).toEqual(expected)
+          if (round % 100 === 0) expect(Buffer.concat(pieces).equals(stream)).toBe(true)
+        }
+        expect(Buffer.compare(passing, stream)).toBe(0)
+      }),
+    )
+
+    test(`${name}: with CRLF, and with CR alone`, () => {
+      const text = new TextDecoder().decode(stream)
+      for (const end of ['\r\n', '\r']) {
+        expect(meter([bytesOf(text.replaceAll('\n', end))])).toEqual(expected)
+      }
+    })
+
+    test(`${name}: cut at any byte it is never exact, and never says more than it said`, () => {
+      let before = NOTHING
+      for (let cut = 0; cut < stream.length; cut += 1) {
+        const now = meter([stream.subarray(0, cut)])
+        expect(now.state).toBe(before.state === 'partial' ? 'partial' : now.state)
+        expect(now.state).not.toBe('exact')
+        for (const count of ['inputTokens', 'outputTokens', 'cacheReadTokens'] as const) {
+          expect(now[count]).toBeGreaterThanOrEqual(before[count])
+          expect(now[count]).toBeLessThanOrEqual(expected[count])
+        }
+        before = now
+      }
+    })
+  }
+
+  test('usage is partial from the very byte that ends its first event', () => {
+    const stream = vector('plain')
+    const states = Array.from(stream, (_, cut) => meter([stream.subarray(0, cut)]).state)
+    const firstPartial = states.indexOf('partial')
+    const startEnds = new TextDecoder().decode(stream).indexOf('\n\n') + 2
+    expect(firstPartial).toBe(startEnds)
+  })
+
+  test('what an error says beyond its type is not kept', () => {
+    expect(JSON.stringify(meter([vector('error-midway')]))).not.toContain('secret of the account')
+  })
+})
+
+const CODINGS: readonly (readonly [name: string, encode: (bytes: Uint8Array) => Uint8Array])[] = [
+  ['gzip', zlib.gzipSync],
+  ['GZip ', zlib.gzipSync],
+  ['x-gzip', zlib.gzipSync],
+  ['deflate', zlib.deflateSync],
+  ['deflate', zlib.deflateRawSync],
+  ['br', zlib.brotliCompressSync],
+  ['zstd', zlib.zstdCompressSync],
+  ['identity', (bytes) => bytes],
+  ['', (bytes) => bytes],
+]
+
+describe('encoded answers', () => {
+  for (const [coding, encode] of CODINGS) {
+    test(
+      `"${coding}" by ${encode.name || 'nothing'}: exact in any chunks, bytes untouched`,
+      seeded((random) => {
+        for (const [name, expected] of Object.entries(STREAMS)) {
+          const encoded = new Uint8Array(encode(vector(name)))
+          const passing = encoded.slice()
+          for (let round = 0; round < 30; round += 1) {
+            expect(meter(piecesOf(passing, random), SSE, coding)).toEqual(expected)
+          }
+          expect(Buffer.compare(passing, encoded)).toBe(0)
+        }
+      }),
+    )
+  }
+
+  test('events are seen as they arrive, not when the coding ends', async () => {
+    const stream = vector('plain')
+    const metering = anthropicUsageMeter(SSE, 'gzip')
+    const gzip = zlib.createGzip()
+    gzip.on('data', (chunk: Uint8Array) => metering.push(chunk))
+    gzip.write(stream)
+    await new Promise<void>((resolve) => gzip.flush(() => resolve()))
+    // The end of the gzip member was not sent at all.
+    expect(metering.end()).toEqual(STREAMS['plain']!)
+  })
+
+  test('a chunk that decodes to far more than itself is read to its end', () => {
+    const [start, ...rest] = new TextDecoder().decode(vector('plain')).split(/(?<=\n\n)/)
+    const delta = `event: content_block_delta\ndata: {"text":"${'x'.repeat(500_000)}"}\n\n`
+    const stream = bytesOf([start, delta, delta, ...rest].join(''))
+    for (const [coding, encode] of CODINGS) {
+      expect(meter([encode(stream)], SSE, coding)).toEqual(STREAMS['plain']!)
+    }
+  })
+
+  test(
+    'a coding cut short or broken in the middle is never exact before its end, and never throws',
+    seeded((random) => {
+      for (const [coding, encode] of CODINGS.slice(2, 7)) {
+        const encoded = new Uint8Array(encode(vector('plain')))
+        for (let round = 0; round < 200; round += 1) {
+          const cut = Math.floor(random.next() * (encoded.length / 2))
+          const broken = encoded.slice()
+          broken.fill(random.int(256), cut)
+          expect(meter([encoded.subarray(0, cut)], SSE, coding).state).not.toBe('exact')
+          expect(meter(piecesOf(broken, random), SSE, coding).state).not.toBe('exact')
+        }
+        const noise = Uint8Array.from({ length: 300 }, () => random.int(256))
+        expect(meter(piecesOf(noise, random), SSE, coding)).toEqual(NOTHING)
+      }
+    }),
+  )
+
+  test('a plain answer that claims a coding is unknown, and so is a coding we do not know', () => {
+    for (const coding of ['gzip', 'br', 'zstd', 'deflate', 'compress', 'gzip, br', '__proto__']) {
+      expect(meter([vector('plain')], SSE, coding)).toEqual(NOTHING)
+    }
+  })
+
+  test('a bomb is given up at the bound, in little memory', () => {
+    const zeros = zlib.gzipSync(new Uint8Array(MAX_DECODED_BYTES / 8), { level: 9 })
+    Bun.gc(true)
+    const before = process.memoryUsage().rss
+    const metering = anthropicUsageMeter(SSE, 'gzip')
+    const start = performance.now()
+    // Members of one gzip file follow each other (RFC 1952 §2.2).
+    for (let i = 0; i < 40; i += 1) metering.push(zeros)
+    metering.push(zlib.gzipSync(vector('plain')))
+    expect(metering.end()).toEqual(NOTHING)
+    expect(performance.now() - start).toBeLessThan(2000)
+    expect(process.memoryUsage().rss - before).toBeLessThan(32 * 1024 * 1024)
+  })
+
+  test('a whole message, encoded', () => {
+    const body = bytesOf(JSON.stringify(message({ input_tokens: 3, output_tokens: 4 })))
+    for (const [coding, encode] of CODINGS) {
+      expect(meter([encode(body)], JSON_TYPE, coding)).toMatchObject({
+        state: 'exact',
+        inputTokens: 3,
+        outputTokens: 4,
+      })
+    }
+  })
+})
+
+const message = (usage: unknown, text = 'hi') => ({
+  id: 'msg_01',
+  type: 'message',
+  role: 'assistant',
+  model: 'claude-opus-5-5',
+  content: [{ type: 'text', text }],
+  stop_reason: 'end_turn',
+  usage,
+})
+
+describe('whole bodies', () => {
+  const whole = (body: unknown) => meter([bytesOf(JSON.stringify(body))], JSON_TYPE)
+
+  test(
+    `a message's four classes, in any chunks`,
+    seeded((random) => {
+      const usage = {
+        input_tokens: 1,
+        output_tokens: 22,
+        cache_read_input_tokens: 333,
+        cache_creation_input_tokens: 4444,
+        cache_creation: { ephemeral_5m_input_tokens: 4000, ephemeral_1h_input_tokens: 444 },
+      }
+      const decoy = '"usage":{"input_tokens":9,"output_tokens":9} é日🐤'
+      const bytes = bytesOf(JSON.stringify(message(usage, decoy), null, 2))
+      const expected = exact('claude-opus-5-5', {
+        inputTokens: 1,
+        outputTokens: 22,
+        cacheReadTokens: 333,
+        cacheCreationTokens: 4444,
+        cacheCreation1hTokens: 444,
+      })
+      for (let round = 0; round < 300; round += 1) {
+        expect(meter(piecesOf(bytes, random), 'Application/JSON; charset=utf-8')).toEqual(expected)
+      }
+      for (let cut = 0; cut < bytes.length; cut += 1) {
+        expect(meter([bytes.subarray(0, cut)], JSON_TYPE)).toEqual(NOTHING)
+      }
+    }),
+  )
+
+  test('the parts of a cache write make its sum where the sum is not said', () => {
+    const cache_creation = { ephemeral_5m_input_tokens: 5, ephemeral_1h_input_tokens: 6 }
+    const seen = whole(message({ input_tokens: 1, output_tokens: 2, cache_creation }))
+    expect(seen).toMatchObject({ cacheCreationTokens: 11, cacheCreation1hTokens: 6 })
+  })
+
+  test('what is no usage is not taken for one', () => {
+    expect(whole({ input_tokens: 2095 })).toEqual(NOTHING)
+    expect(whole({ type: 'completion', completion: 'hi', model: 'claude-2.1' })).toEqual({
+      ...NOTHING,
+      model: 'claude-2.1',
+    })
+    expect(whole({ data: [message({ input_tokens: 1, output_tokens: 1 })] })).toEqual(NOTHING)
+    expect(whole([message({ input_tokens: 1, output_tokens: 1 })])).toEqual(NOTHING)
+    expect(whole('usage')).toEqual(NOTHING)
+    expect(whole(null)).toEqual(NOTHING)
+  })
+
+  test('an error body names its type', () => {
+    const error = { type: 'overloaded_error', message: 'secret of the account' }
+    expect(whole({ type: 'error', error })).toEqual({ ...NOTHING, sawError: 'overloaded_error' })
+    expect(whole({ type: 'error', error: { type: 'x'.repeat(65) } }).sawError).toBe('unknown_error')
+    expect(whole({ type: 'error' }).sawError).toBe('unknown_error')
+  })
+
+  test('8 MiB are read, and a byte more is unknown, in little memory', () => {
+    const usage = { input_tokens: 5, output_tokens: 6 }
+    const frame = JSON.stringify(message(usage, '')).length
+    const fits = bytesOf(JSON.stringify(message(usage, 'x'.repeat(MAX_WHOLE_BYTES - frame))))
+    expect(fits.length).toBe(MAX_WHOLE_BYTES)
+    expect(meter([fits.subarray(0, 9), fits.subarray(9)], JSON_TYPE).state).toBe('exact')
+    const larger = bytesOf(JSON.stringify(message(usage, 'x'.repeat(MAX_WHOLE_BYTES - frame + 1))))
+    expect(meter([larger.subarray(0, 9), larger.subarray(9)], JSON_TYPE)).toEqual(NOTHING)
+    const metering = anthropicUsageMeter(JSON_TYPE, undefined)
+    const filler = new Uint8Array(1_000_000).fill(0x20)
+    for (let i = 0; i < 1000; i += 1) metering.push(filler)
+    metering.push(bytesOf('{"usage":{"input_tokens":1,"output_tokens":1}}'))
+    expect(metering.end()).toEqual(NOTHING)
+  })
+
+  test('what is neither a stream nor JSON is unknown', () => {
+    for (const type of [undefined, '', 'text/plain', 'application/octet-stream', 'text/html']) {
+      const metering = anthropicUsageMeter(type, undefined)
+      metering.push(vector('plain'))
+      expect(metering.end()).toEqual(NOTHING)
+    }
+  })
+})
+
+describe('what no honest upstream sends', () => {
+  const start = (usage: unknown, model: unknown = 'claude-opus-5-5') =>
+    event('message_start', { message: { model, usage } })
+  const event = (type: string, rest: object = {}, name = type) =>
+    `event: ${name}\ndata: ${JSON.stringify({ type, ...rest })}\n\n`
+  const stop = event('message_stop')
+  const usage = { input_tokens: 10, output_tokens: 1 }
+  const read = (...events: string[]) => meter([bytesOf(events.join(''))])
+
+  test('counts that are none leave the last good one, and the state is not exact', () => {
+    for (const bad of [-1, 1.5, 1e300, 2 ** 53, '7', true, [7], { n: 7 }]) {
+      const seen = read(
+        start(usage),
+        event('message_delta', { usage: { output_tokens: bad } }),
+        stop,
+      )
+      expect(seen).toMatchObject({ state: 'partial', inputTokens: 10, outputTokens: 1 })
+      const first = read(start({ input_tokens: bad }), event('message_delta', { usage: {} }), stop)
+      expect(first).toMatchObject({ state: 'unknown', inputTokens: 0 })
+      const body = bytesOf(JSON.stringify(message({ input_tokens: bad, output_tokens: 2 })))
+      expect(meter([body], JSON_TYPE)).toMatchObject({ state: 'partial', inputTokens: 0 })
+    }
+    const overflow = '{"usage":{"input_tokens":1e999,"output_tokens":2}}'
+    expect(meter([bytesOf(overflow)], JSON_TYPE).state).toBe('partial')
+  })
+
+  test('null is not said, and keeps what was', () => {
+    const delta = event('message_delta', { usage: { input_tokens: null, output_tokens: 5 } })
+    expect(read(start(usage), delta, stop)).toMatchObject({ state: 'exact', inputTokens: 10 })
+  })
+
+  test('without a final output the first one is a lower bound', () => {
+    expect(read(start(usage), stop)).toMatchObject({ state: 'partial', outputTokens: 1 })
+    expect(read(start(usage), event('message_delta', { delta: {} }), stop).state).toBe('partial')
+  })
+
+  test('an end without anything else, a name of another type, broken JSON: never exact', () => {
+    expect(read(stop)).toEqual(NOTHING)
+    const delta = event('message_delta', { usage: { output_tokens: 5 } })
+    expect(read(delta, stop).state).toBe('partial')
+    const other = event('ping', { usage: { output_tokens: 50 } }, 'message_delta')
+    expect(read(start(usage), other, delta, stop)).toMatchObject({
+      state: 'partial',
+      outputTokens: 5,
+    })
+    const broken = 'event: message_delta\ndata: {"type":"message_delta","usage":{"out\n\n'
+    expect(read(start(usage), broken, delta, stop).state).toBe('partial')
+    expect(read(start(usage), delta, event('x', {}, 'message_stop')).state).toBe('partial')
+  })
+
+  test('an event too long to be read takes exactness with it', () => {
+    const padding = 'x'.repeat(70_000)
+    const delta = event('message_delta', { padding, usage: { output_tokens: 5 } })
+    const small = event('message_delta', { usage: { output_tokens: 4 } })
+    expect(read(start(usage), small, delta, stop)).toMatchObject({
+      state: 'partial',
+      outputTokens: 4,
+    })
+    const text = event('content_block_delta', { padding })
+    expect(read(start(usage), text, small, stop).state).toBe('exact')
+  })
+
+  test('a name that could not be a model, or is longer than one, is not kept', () => {
+    for (const model of [7, null, '', 'x'.repeat(129), 'claude\u001b[2J', 'claude opus']) {
+      expect(read(start(usage, model))).not.toHaveProperty('model')
+    }
+  })
+
+  test('tokens of an advisor have other prices, so the counts beside them are a lower bound', () => {
+    const iterations = [{ type: 'advisor_message', model: 'claude-opus-5-5', input_tokens: 7 }]
+    const delta = (value: unknown) =>
+      event('message_delta', { usage: { output_tokens: 5, iterations: value } })
+    expect(read(start(usage), delta(iterations), stop)).toMatchObject({
+      state: 'partial',
+      inputTokens: 10,
+    })
+    for (const bad of [7, [null], [{ type: 'new' }], [{ type: 'compaction', input_tokens: -1 }]]) {
+      expect(read(start(usage), delta(bad), stop).state).toBe('partial')
+    }
+    const twice = [{ type: 'compaction', input_tokens: 7, output_tokens: 1 }, { type: 'message' }]
+    // Restated like everything else, not added again.
+    const seen = read(start(usage), delta(twice), delta([...twice, ...twice]), stop)
+    expect(seen).toMatchObject({ state: 'exact', inputTokens: 24, outputTokens: 7 })
+  })
+
+  test('nothing is heard after the end, and the end is said twice the same', () => {
+    const metering = anthropicUsageMeter(SSE, 'gzip')
+    const gzipped = zlib.gzipSync(vector('plain'))
+    metering.push(gzipped.subarray(0, 10))
+    const first = metering.end()
+    metering.push(gzipped.subarray(10))
+    expect(metering.end()).toEqual(first)
+    expect(first).toEqual(NOTHING)
+  })
+})
