@@ -1,0 +1,21 @@
+// May this token ask for that model? A list names models exactly, or by how they begin with one `*`
+// at the end, and nothing else: no regular expression of a stranger's runs here, and no case, alias
+// or version is guessed at. What `model` says must come from request-fields.ts, so that it is what
+// the upstream reads too.
+
+/** An empty list allows everything. */
+export function allowedModel(model: string, patterns: readonly string[]): boolean {
+  return patterns.length === 0 || patterns.some((pattern) => matches(model, pattern))
+}
+
+/** Where lists are written: a pattern that is not one would be a name that no model has. */
+export function isModelPattern(text: string): boolean {
+  return PATTERN.test(text)
+}
+
+/** Printable ASCII, as in request-fields.ts, with `*` at the end alone. */
+const PATTERN = /^(?=.{1,256}$)[!-)+-~]*\*?$/
+
+function matches(model: string, pattern: string): boolean {
+  return pattern.endsWith('*') ? model.startsWith(pattern.slice(0, -1)) : model === pattern
+}

@@ -1,0 +1,218 @@
+// Spend caps: what a token's device and its organisation may spend in a calendar month (UTC), in
+// whole micro-USD. What a request may cost at the most is reserved before it goes out, and what it
+// did cost is settled when it ends. Nothing is admitted that, with all that is reserved, could pass
+// a cap. So the bound:
+//
+//   A cap is passed by at most the sum, over the requests under way when it was reached, of what each
+//   cost beyond its reservation; never by how many of them there are.
+//
+// With prices.ts's worst case that excess is 0 for whatever a body carries in itself. What it only refers
+// to (a document by URL or file id, a server tool's findings) is not in its bytes: one request can
+// cost up to its model's context window at the input price more, and the next is then refused.
+//
+// Spend belongs to the month in which it was reserved: a request that runs over midnight of the
+// first is settled in the month that is past, and takes nothing from the new one.
+//
+// Synchronous, so that no two requests see the same money. Bounded: a full table refuses newcomers
+// and never forgets a spender; see MAX_KEYS. Nothing here reads a clock or knows a price.
+
+/** One cap that a request counts against. Keys of different kinds need different prefixes. */
+export interface SpendScope {
+  readonly key: string
+  readonly capMicroUsd: number
+}
+
+/** Ends once, by `settle` or by `release`; whatever follows does nothing. */
+export interface Reservation {
+  readonly amountMicroUsd: number
+  /**
+   * What it cost. Anything that is no amount (NaN, negative, infinite) costs what was reserved: an
+   * end that nobody could measure must not be a free one.
+   */
+  settle(actualMicroUsd: number): void
+  /** It went nowhere, or the upstream refused it: it cost nothing. */
+  release(): void
+}
+
+/**
+ * `exceeds_cap`: alone it may cost more than the whole cap. `cap_reached`: more than is left of the
+ * month. `reserved`: what is left is held by requests under way, and may come free when they end.
+ * `table_full`: a newcomer where no key can be added.
+ */
+export type SpendRefusalReason = 'exceeds_cap' | 'cap_reached' | 'reserved' | 'table_full'
+
+export type SpendDecision =
+  | { readonly ok: true; readonly reservation: Reservation }
+  | {
+      readonly ok: false
+      /** Of the first scope that has no room. */
+      readonly key: string
+      readonly reason: SpendRefusalReason
+      /** To the month's end; for `reserved`, a polite pace. */
+      readonly retryAfterSeconds: number
+    }
+
+export interface Spent {
+  readonly spentMicroUsd: number
+  readonly reservedMicroUsd: number
+}
+
+export interface SpendCaps {
+  /** In all scopes or in none. */
+  reserve(scopes: readonly SpendScope[], amountMicroUsd: number, nowEpochMs: number): SpendDecision
+  /**
+   * What the ledger knows of a month, told at the start and before the first request. It only ever
+   * raises what is known. False where it was not kept: a month that is past, or a full table, whose
+   * newcomers are refused anyway.
+   */
+  restore(key: string, spentMicroUsd: number, month: string): boolean
+  read(key: string, nowEpochMs: number): Spent
+  /** Keys held. */
+  readonly size: number
+}
+
+/** About 400 bytes each, for this month and the one before: 120 MB at the most. */
+const MAX_KEYS = 150_000
+/** The end of a running request can't be foreseen. */
+const RESERVED_RETRY_AFTER_SECONDS = 5
+
+interface Account {
+  spent: number
+  reserved: number
+  underWay: number
+}
+
+interface Month {
+  readonly startMs: number
+  readonly endMs: number
+  readonly accounts: Map<string, Account>
+}
+
+export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } = {}): SpendCaps {
+  let current: Month | undefined
+  /** Kept for a clock that is set back, even over a month: else that would pay everyone's debts. */
+  let previous: Month | undefined
+
+  const turnTo = (epochMs: number): Month => {
+    if (current && covers(current, epochMs)) return current
+    const month = previous && covers(previous, epochMs) ? previous : newMonth(epochMs)
+    previous = current
+    current = month
+    return month
+  }
+  /** Undefined where the key is new and there is no room for it. */
+  const accountOf = ({ accounts }: Month, key: string): Account | undefined => {
+    const found = accounts.get(key)
+    if (found || accounts.size >= maxKeys) return found
+    const account = { spent: 0, reserved: 0, underWay: 0 }
+    accounts.set(key, account)
+    return account
+  }
+
+  return {
+    reserve(scopes, amountMicroUsd, nowEpochMs) {
+      mustBeAmount(amountMicroUsd)
+      for (const { capMicroUsd } of scopes) mustBeAmount(capMicroUsd)
+      const month = turnTo(nowEpochMs)
+      const held: [string, Account][] = []
+      const end = (actual: number): void => {
+        for (const [key, account] of held.splice(0)) {
+          account.reserved -= amountMicroUsd
+          account.spent = Math.min(Number.MAX_SAFE_INTEGER, account.spent + actual)
+          account.underWay -= 1
+          dropEmpty(month, key, account)
+        }
+      }
+      for (const { key, capMicroUsd } of scopes) {
+        const account = accountOf(month, key)
+        const reason = account ? obstacle(account, capMicroUsd, amountMicroUsd) : 'table_full'
+        if (!account || reason) {
+          if (account) dropEmpty(month, key, account)
+          end(0)
+          const toMonthEnd = Math.max(1, Math.ceil((month.endMs - nowEpochMs) / 1000))
+          const soon = reason === 'reserved'
+          const retryAfterSeconds = soon ? RESERVED_RETRY_AFTER_SECONDS : toMonthEnd
+          return { ok: false, key, reason: reason ?? 'table_full', retryAfterSeconds }
+        }
+        account.reserved += amountMicroUsd
+        account.underWay += 1
+        held.push([key, account])
+      }
+      return {
+        ok: true,
+        reservation: {
+          amountMicroUsd,
+          settle(actual) {
+            const known = Number.isFinite(actual) && actual >= 0
+            end(known ? Math.ceil(actual) : amountMicroUsd)
+          },
+          release: () => end(0),
+        },
+      }
+    },
+    restore(key, spentMicroUsd, month) {
+      mustBeAmount(spentMicroUsd)
+      const startMs = startOf(month)
+      if (current && startMs < current.startMs) return false
+      const account = accountOf(turnTo(startMs), key)
+      if (account) account.spent = Math.max(account.spent, spentMicroUsd)
+      return account !== undefined
+    },
+    read(key, nowEpochMs) {
+      const month = [current, previous].find((each) => each && covers(each, nowEpochMs))
+      const account = month?.accounts.get(key)
+      return { spentMicroUsd: account?.spent ?? 0, reservedMicroUsd: account?.reserved ?? 0 }
+    },
+    get size() {
+      return (current?.accounts.size ?? 0) + (previous?.accounts.size ?? 0)
+    },
+  }
+}
+
+/** The calendar month, in UTC, as the ledger writes it: `2026-11`. */
+export function monthOf(epochMs: number): string {
+  return new Date(epochMs).toISOString().slice(0, 7)
+}
+
+/** Subtractions alone: sums of what is near the largest number would not be exact. */
+function obstacle(
+  { spent, reserved }: Account,
+  cap: number,
+  amount: number,
+): SpendRefusalReason | undefined {
+  if (amount > cap) return 'exceeds_cap'
+  if (spent > cap - amount) return 'cap_reached'
+  return reserved > cap - amount - spent ? 'reserved' : undefined
+}
+
+/** One that says no more than an absent one; but a request under way may yet spend on it. */
+function dropEmpty({ accounts }: Month, key: string, { spent, underWay }: Account): void {
+  if (spent === 0 && underWay === 0) accounts.delete(key)
+}
+
+function covers({ startMs, endMs }: Month, epochMs: number): boolean {
+  return epochMs >= startMs && epochMs < endMs
+}
+
+function newMonth(epochMs: number): Month {
+  const date = new Date(epochMs)
+  const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()]
+  return {
+    startMs: Date.UTC(year, month),
+    endMs: Date.UTC(year, month + 1),
+    accounts: new Map(),
+  }
+}
+
+function startOf(month: string): number {
+  const startMs = /^\d{4}-\d\d$/.test(month) ? Date.parse(`${month}-01T00:00:00Z`) : NaN
+  if (Number.isNaN(startMs)) throw new RangeError('a month is written YYYY-MM')
+  return startMs
+}
+
+/** A fraction or a NaN here is a mistake of ours; NaN would compare its way past every cap. */
+function mustBeAmount(microUsd: number): void {
+  if (!Number.isSafeInteger(microUsd) || microUsd < 0) {
+    throw new RangeError('an amount is a whole number of micro-USD')
+  }
+}

@@ -1,0 +1,42 @@
+// The memory of bodies that are held to be read.
+
+import { expect, test } from 'bun:test'
+import { BodyRefused } from '../../src/dispatch/body.ts'
+import { heldBytes } from '../../src/dispatch/held-bytes.ts'
+
+const codeOf = (work: () => void): string => {
+  try {
+    work()
+    return 'taken'
+  } catch (error) {
+    if (!(error instanceof BodyRefused)) throw error
+    return error.refusal.code
+  }
+}
+
+test('what is only announced takes nothing: bytes count as they arrive', () => {
+  const held = heldBytes(100, 60)
+  const slow = Array.from({ length: 50 }, () => held.share('slow'))
+  for (const share of slow) share.take(1)
+  expect(codeOf(() => held.share('other').take(50))).toBe('taken')
+})
+
+test('one identity cannot take what is left for the others', () => {
+  const held = heldBytes(100, 60)
+  expect(codeOf(() => held.share('a').take(60))).toBe('taken')
+  expect(codeOf(() => held.share('a').take(1))).toBe('identity_concurrency_limit')
+  expect(codeOf(() => held.share('b').take(40))).toBe('taken')
+  expect(codeOf(() => held.share('c').take(1))).toBe('upstream_concurrency_limit')
+})
+
+test('all of it is given back with the request, once', () => {
+  const held = heldBytes(100, 100)
+  const first = held.share('a')
+  first.take(30)
+  first.take(70)
+  expect(codeOf(() => held.share('b').take(1))).toBe('upstream_concurrency_limit')
+  first.giveBack()
+  first.giveBack()
+  expect(codeOf(() => held.share('b').take(100))).toBe('taken')
+  expect(codeOf(() => held.share('c').take(1))).toBe('upstream_concurrency_limit')
+})
