@@ -1,0 +1,217 @@
+// A usage report as a table for eyes, as JSON or as CSV. Names in the ledger were chosen by
+// callers: none of them reaches a terminal as an escape sequence, or a spreadsheet as a formula.
+
+import { DAY_MS } from '../settle/ledger-schema.ts'
+import {
+  type UsageFilter,
+  type UsageSums,
+  type UsageTable,
+  utcDate,
+} from '../settle/usage-report.ts'
+
+export interface Terminal {
+  /** For eyes: long names are shortened. A pipe gets them whole. */
+  readonly shorten: boolean
+  readonly color: boolean
+}
+
+export interface TextOptions {
+  readonly format: 'table' | 'json' | 'csv'
+  readonly filter: UsageFilter
+}
+
+export function usageText(table: UsageTable, options: TextOptions, terminal: Terminal): string {
+  const { format, filter } = options
+  if (format === 'json') return json(table, filter)
+  return format === 'csv' ? csv(table) : forEyes(table, filter, terminal)
+}
+
+function json({ by, rows, leftOff, total }: UsageTable, filter: UsageFilter): string {
+  const { device, org, model } = filter
+  const { since = null, until = null } = datesOf(filter)
+  const text = JSON.stringify(
+    { by, since, until, device, org, model, rows, leftOff, total },
+    null,
+    2,
+  )
+  // JSON leaves these as they are, and a terminal may obey them; they occur in strings alone.
+  const inert = text.replace(/[\u007f-\u009f\u2028\u2029\p{Cf}]/gu, (sign) =>
+    sign.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
+  )
+  return `${inert}\n`
+}
+
+const CSV_COLUMNS: Readonly<Record<string, (sums: UsageSums) => number | string>> = {
+  requests: (sums) => sums.requests,
+  succeeded: (sums) => sums.succeeded,
+  lost: (sums) => sums.lost,
+  input_tokens: ({ tokens }) => tokens.input,
+  output_tokens: ({ tokens }) => tokens.output,
+  cache_read_tokens: ({ tokens }) => tokens.cacheRead,
+  cache_creation_tokens: ({ tokens }) => tokens.cacheCreation,
+  cost_usd: (sums) => dollars(sums.costMicroUsd, 6),
+  partial: (sums) => sums.partial,
+  estimated: (sums) => sums.estimated,
+  unknown: (sums) => sums.unknown,
+  unpriced: (sums) => sums.unpriced,
+  estimated_input_tokens: ({ estimate }) => estimate.input,
+  estimated_output_tokens: ({ estimate }) => estimate.output,
+  estimated_cache_read_tokens: ({ estimate }) => estimate.cacheRead,
+  estimated_cache_creation_tokens: ({ estimate }) => estimate.cacheCreation,
+  estimated_cost_usd: ({ estimate }) => dollars(estimate.costMicroUsd, 6),
+  average_latency_ms: (sums) => sums.averageLatencyMs,
+  average_first_byte_ms: (sums) => sums.averageFirstByteMs,
+}
+
+/** RFC 4180, and no total: it would be counted twice by whoever adds a column up. */
+function csv({ by, rows }: UsageTable): string {
+  const lines = rows.map(({ key, ...sums }) => [
+    csvCell(key),
+    ...Object.values(CSV_COLUMNS).map((of) => of(sums)),
+  ])
+  const all = [[by, ...Object.keys(CSV_COLUMNS)], ...lines]
+  return all.map((line) => `${line.join(',')}\r\n`).join('')
+}
+
+/**
+ * What a spreadsheet would run as a formula gets the apostrophe that makes it text (OWASP, CSV
+ * Injection), the full-width forms that some fold to these signs too.
+ */
+export function csvCell(text: string): string {
+  const safe = visible(text)
+  const inert = /^\s*[=+\-@|%＝＋－＠]/u.test(safe) ? `'${safe}` : safe
+  return /[",;'\s]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert
+}
+
+/** Rows past these scroll away unread; JSON and CSV have them all. */
+const MAX_TABLE_ROWS = 200
+const MAX_NAME_WIDTH = 32
+/** What stands for a name that was not given. */
+const NONE = '(none)'
+
+const COLUMNS: readonly (readonly [title: string, of: (sums: UsageSums) => string])[] = [
+  ['Requests', ({ requests }) => grouped(requests)],
+  ['Failed', ({ requests, succeeded }) => grouped(requests - succeeded)],
+  ['Input', ({ tokens }) => grouped(tokens.input)],
+  ['Output', ({ tokens }) => grouped(tokens.output)],
+  ['Cache read', ({ tokens }) => grouped(tokens.cacheRead)],
+  ['Cache write', ({ tokens }) => grouped(tokens.cacheCreation)],
+  ['Cost', ({ costMicroUsd }) => `$${dollars(costMicroUsd, 4)}`],
+  ['Latency', ({ averageLatencyMs }) => seconds(averageLatencyMs)],
+]
+
+const TITLES = { day: 'Day', model: 'Model', device: 'Device', org: 'Organisation' } as const
+
+function forEyes(table: UsageTable, filter: UsageFilter, { shorten, color }: Terminal): string {
+  const { by, rows, leftOff, total } = table
+  const name = (text: string): string => {
+    const shown = text === '' ? NONE : visible(text)
+    return shorten ? cut(shown, MAX_NAME_WIDTH) : shown
+  }
+  const paint = (code: number, text: string): string =>
+    color ? `\u001b[${code}m${text}\u001b[0m` : text
+
+  const title = paint(1, `Usage by ${by === 'org' ? 'organisation' : by}, ${rangeOf(filter)}`)
+  const only = (['device', 'org', 'model'] as const).flatMap((each) =>
+    filter[each] === undefined ? [] : [`${each} ${name(filter[each])}`],
+  )
+  const heading = only.length === 0 ? title : `${title}\nOnly ${only.join(', ')}`
+  if (total.requests === 0) return `${heading}\n\nNo requests.\n`
+
+  const shown = rows.slice(0, MAX_TABLE_ROWS)
+  const head = [TITLES[by], ...COLUMNS.map(([column]) => column)]
+  const body = shown.map(({ key, ...sums }) => [name(key), ...COLUMNS.map(([, of]) => of(sums))])
+  const foot = ['Total', ...COLUMNS.map(([, of]) => of(total))]
+  const widths = head.map((_, column) =>
+    Math.max(...[head, ...body, foot].map((line) => Bun.stringWidth(line[column] ?? ''))),
+  )
+  const line = (cells: readonly string[]): string =>
+    cells.map((cell, column) => pad(cell, widths[column] ?? 0, column > 0)).join('  ')
+  const rule = paint(2, widths.map((width) => '─'.repeat(width)).join('──'))
+  const hidden = rows.length - shown.length + leftOff
+  const more = hidden === 0 ? [] : [`… and ${grouped(hidden)} more, in the total too`]
+  const lines = [paint(2, line(head)), ...body.map(line), ...more, rule, paint(1, line(foot))]
+  const notes = notesOn(total)
+  const below = notes.length === 0 ? '' : `\n${notes.join('\n')}\n`
+  return `${heading}\n\n${lines.join('\n')}\n${below}`
+}
+
+/** What the table's sums don't say. */
+function notesOn({ estimate, partial, unknown, lost, unpriced }: UsageSums): string[] {
+  const { input, output, cacheRead, cacheCreation, costMicroUsd } = estimate
+  const estimated = input + output + cacheRead + cacheCreation
+  const notes: string[] = []
+  const note = (when: number, text: string): void => {
+    if (when > 0) notes.push(text)
+  }
+  // What a cap was charged without an account of the upstream's is money, and no tokens.
+  const tokens = `${grouped(input + cacheRead + cacheCreation)} tokens in, ${grouped(output)} out, `
+  note(
+    estimated + costMicroUsd,
+    `Estimated beside these sums, not in them: ${estimated === 0 ? '' : tokens}` +
+      `$${dollars(costMicroUsd, 4)}.`,
+  )
+  note(partial, `${counted(partial)} ended midway: what was seen until then is in these sums.`)
+  const crashed = lost === 0 ? '' : `, ${grouped(lost)} of them lost in a crash`
+  note(unknown, `${counted(unknown)} with unknown usage${crashed}.`)
+  note(unpriced, `${counted(unpriced)} with tokens but no price: the cost is at least this.`)
+  return notes
+}
+
+const counted = (count: number): string =>
+  count === 1 ? '1 request' : `${grouped(count)} requests`
+
+function rangeOf(filter: UsageFilter): string {
+  const { since, until } = datesOf(filter)
+  if (since === until && since !== undefined) return `${since} (UTC)`
+  const from = since === undefined ? 'from the beginning' : since
+  return `${from} to ${until ?? 'now'} (UTC)`
+}
+
+/** First and last day, both included. */
+function datesOf({ sinceMs, untilMs }: UsageFilter): { since?: string; until?: string } {
+  return {
+    ...(sinceMs === undefined ? {} : { since: utcDate(sinceMs) }),
+    ...(untilMs === undefined ? {} : { until: utcDate(untilMs - DAY_MS) }),
+  }
+}
+
+function pad(text: string, width: number, right: boolean): string {
+  const gap = ' '.repeat(Math.max(0, width - Bun.stringWidth(text)))
+  return right ? gap + text : text + gap
+}
+
+function cut(text: string, maxWidth: number): string {
+  if (Bun.stringWidth(text) <= maxWidth) return text
+  let kept = ''
+  for (const sign of text) {
+    if (Bun.stringWidth(kept + sign) >= maxWidth) break
+    kept += sign
+  }
+  return `${kept}…`
+}
+
+/** Control, format and unassigned characters become what they are called: `\u{1b}`. */
+export function visible(text: string): string {
+  return text.replace(
+    /[\p{C}\p{Zl}\p{Zp}]/gu,
+    (sign) => `\\u{${(sign.codePointAt(0) ?? 0).toString(16)}}`,
+  )
+}
+
+export function grouped(count: number): string {
+  return String(Math.trunc(count)).replace(/\B(?=(?:\d{3})+$)/g, ',')
+}
+
+/** From integers to the last digit: no float is ever money. */
+export function dollars(microUsd: number, digits: 4 | 6): string {
+  const unit = 10 ** digits
+  const units = Math.round(microUsd / 10 ** (6 - digits))
+  const cents = String(units % unit).padStart(digits, '0')
+  const whole = Math.floor(units / unit)
+  return `${digits === 4 ? grouped(whole) : whole}.${cents}`
+}
+
+function seconds(ms: number): string {
+  return ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`
+}

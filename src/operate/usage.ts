@@ -1,0 +1,104 @@
+// `postern usage`: its words, and its answer. It reads the ledger and changes nothing there.
+
+import type { Database } from 'bun:sqlite'
+import { Command, CommanderError, Option } from 'commander'
+import { DAY_MS } from '../settle/ledger-schema.ts'
+import {
+  USAGE_GROUPS,
+  type UsageFilter,
+  type UsageGroup,
+  usageBy,
+  utcDate,
+} from '../settle/usage-report.ts'
+import { type Terminal, usageText, visible } from './usage-text.ts'
+
+export interface UsageQuestion {
+  readonly by: UsageGroup
+  readonly filter: UsageFilter
+  readonly format: 'table' | 'json' | 'csv'
+}
+
+export type UsageArguments =
+  | { readonly kind: 'question'; readonly question: UsageQuestion }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'mistake'; readonly message: string; readonly hint: string }
+
+/** The whole answer, for stdout. */
+export function usage(database: Database, question: UsageQuestion, terminal: Terminal): string {
+  return usageText(usageBy(database, question.by, question.filter), question, terminal)
+}
+
+const DEFAULT_SINCE = '30d'
+
+/** The words after `postern usage`. */
+export function readUsageArguments(args: readonly string[], nowMs: number): UsageArguments {
+  let shown = ''
+  const command = new Command('postern usage')
+    .description('What was used, by UTC day, model, device or organisation.')
+    .addOption(
+      new Option('--by <group>', 'What each line is.').choices(USAGE_GROUPS).default('day'),
+    )
+    .option('--since <date>', 'First day: 2026-11-01, today, 7d (seven days), all.', DEFAULT_SINCE)
+    .option('--until <date>', 'Last day, itself included: 2026-11-30, today.', 'today')
+    .option('--device <hash>', 'Only this device.')
+    .option('--org <id>', 'Only this organisation.')
+    .option('--model <name>', 'Only this model.')
+    .addOption(new Option('--json', 'One JSON document; money in micro-dollars.').conflicts('csv'))
+    .option('--csv', 'Comma-separated, with a header; money in dollars.')
+    .helpOption('-h, --help', 'Show this.')
+    .allowExcessArguments(false)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => (shown += text), writeErr: () => {} })
+  try {
+    command.parse([...args], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.exitCode === 0) return { kind: 'text', text: shown }
+    return mistake(visible(error.message.replace(/^error: /, '')))
+  }
+  const given = command.opts<Given>()
+  const sinceMs = given.since === 'all' ? 0 : readDay(given.since, nowMs)
+  const lastMs = readDay(given.until, nowMs)
+  if (sinceMs === undefined) return mistake(`--since ${visible(given.since)} is no date`)
+  if (lastMs === undefined) return mistake(`--until ${visible(given.until)} is no date`)
+  if (sinceMs > lastMs) return mistake('--since is after --until')
+  const { device, org, model } = given
+  const filter: UsageFilter = {
+    ...(sinceMs === 0 ? {} : { sinceMs }),
+    untilMs: lastMs + DAY_MS,
+    ...(device === undefined ? {} : { device }),
+    ...(org === undefined ? {} : { org }),
+    ...(model === undefined ? {} : { model }),
+  }
+  const format = given.json ? 'json' : given.csv ? 'csv' : 'table'
+  return { kind: 'question', question: { by: given.by, filter, format } }
+}
+
+interface Given {
+  readonly by: UsageGroup
+  readonly since: string
+  readonly until: string
+  readonly device?: string
+  readonly org?: string
+  readonly model?: string
+  readonly json?: true
+  readonly csv?: true
+}
+
+const mistake = (message: string): UsageArguments => ({
+  kind: 'mistake',
+  message,
+  hint: 'postern usage --help shows what there is',
+})
+
+/** The first moment of the day that is meant, in UTC. */
+function readDay(text: string, nowMs: number): number | undefined {
+  const today = Math.floor(nowMs / DAY_MS) * DAY_MS
+  if (text === 'today') return today
+  const days = /^(\d{1,4})d$/.exec(text)?.[1]
+  if (days !== undefined) return today - Math.max(0, Number(days) - 1) * DAY_MS
+  if (!/^\d{4}-\d{2}-\d{2}$/.test(text)) return undefined
+  const epochMs = Date.parse(`${text}T00:00:00Z`)
+  // 2026-02-31 would be taken for a day in March.
+  return epochMs > 0 && utcDate(epochMs) === text ? epochMs : undefined
+}

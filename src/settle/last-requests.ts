@@ -1,0 +1,118 @@
+// The last requests, newest first, page by page. Pages follow a cursor, so that rows which come in
+// meanwhile shift nothing. Filters are bound parameters and compare whole values; no page reads
+// more rows than a named bound.
+
+import type { Database, SQLQueryBindings } from 'bun:sqlite'
+import type { LedgerEnd, UsageState } from './ledger.ts'
+import { conditions, type UsageFilter } from './usage-report.ts'
+
+export interface RequestRow {
+  readonly requestId: string
+  readonly openedAt: string
+  readonly identity: string
+  readonly device: string
+  readonly org: string
+  readonly route: string
+  readonly model: string
+  readonly upstream: string
+  readonly status: number | null
+  /** Null while it is under way. */
+  readonly end: LedgerEnd | null
+  readonly usage: UsageState
+  readonly inputTokens: number | null
+  readonly outputTokens: number | null
+  readonly cacheReadTokens: number | null
+  readonly cacheCreationTokens: number | null
+  readonly costMicroUsd: number | null
+  readonly estimatedInputTokens: number | null
+  readonly estimatedOutputTokens: number | null
+  readonly estimatedCacheReadTokens: number | null
+  readonly estimatedCacheCreationTokens: number | null
+  readonly estimatedCostMicroUsd: number | null
+  readonly firstByteMs: number | null
+  readonly durationMs: number | null
+}
+
+export interface RequestPage {
+  readonly rows: readonly RequestRow[]
+  /** For the page after; a page may be short, even empty, and have one. */
+  readonly next?: string
+}
+
+export const MAX_PAGE_ROWS = 100
+/** A model that nobody uses must not make one request read a million rows. */
+const MAX_ROWS_LOOKED_AT = 5000
+
+/** The last requests first. Undefined where `before` is no cursor of ours. */
+export function lastRequests(
+  database: Database,
+  filter: UsageFilter,
+  page: { readonly limit?: number; readonly before?: string } = {},
+): RequestPage | undefined {
+  const limit = Math.trunc(Math.min(Math.max(1, page.limit || MAX_PAGE_ROWS), MAX_PAGE_ROWS))
+  const before = page.before === undefined ? LATEST : readCursor(page.before)
+  if (!before) return undefined
+  // An index finds the rows of one device, or else of one organisation, in order; the other
+  // conditions are tried on a bounded number of those.
+  const near = conditions([
+    filter.device === undefined ? ['org = ?', filter.org] : ['device = ?', filter.device],
+    ['opened_ms >= ?', filter.sinceMs],
+    ['opened_ms < ?', filter.untilMs],
+    ['(opened_ms, id) < (?, ?)', before.openedMs, before.id],
+  ])
+  const rest = conditions([
+    ['org = ?', filter.device === undefined ? undefined : filter.org],
+    ['model = ?', filter.model],
+  ])
+  const most = rest.where === '' ? limit : MAX_ROWS_LOOKED_AT
+  const newestFirst = 'ORDER BY opened_ms DESC, id DESC'
+  const found = database
+    .query<Found, SQLQueryBindings[]>(
+      `SELECT id, opened_ms AS openedMs, ${REQUEST_COLUMNS}
+       FROM (SELECT * FROM ledger ${near.where} ${newestFirst} LIMIT ?)
+       ${rest.where} ${newestFirst} LIMIT ?`,
+    )
+    .all(...near.values, most, ...rest.values, limit)
+  const rows = found.map(rowOf)
+  const looked = (): Cursor | null =>
+    database
+      .query<Cursor, SQLQueryBindings[]>(
+        `SELECT id, opened_ms AS openedMs FROM ledger ${near.where} ${newestFirst}
+         LIMIT 1 OFFSET ?`,
+      )
+      .get(...near.values, most - 1)
+  const last = found.length === limit ? found.at(-1) : rest.where === '' ? null : looked()
+  return last ? { rows, next: `${last.openedMs.toString(36)}-${last.id.toString(36)}` } : { rows }
+}
+
+function rowOf(found: Found): RequestRow {
+  const { id: _id, openedMs, ...row } = found
+  return Object.assign(row, { openedAt: new Date(openedMs).toISOString() })
+}
+
+interface Cursor {
+  readonly openedMs: number
+  readonly id: number
+}
+
+type Found = Omit<RequestRow, 'openedAt'> & Cursor
+
+const LATEST: Cursor = { openedMs: Number.MAX_SAFE_INTEGER, id: 0 }
+
+function readCursor(text: string): Cursor | undefined {
+  const match = /^([0-9a-z]{1,10})-([0-9a-z]{1,10})$/.exec(text)
+  if (!match) return undefined
+  const openedMs = Number.parseInt(match[1] ?? '', 36)
+  const id = Number.parseInt(match[2] ?? '', 36)
+  return { openedMs, id }
+}
+
+const REQUEST_COLUMNS = `request_id AS requestId, identity, device, org, route, model, upstream,
+  status, end_reason AS end, usage, input_tokens AS inputTokens, output_tokens AS outputTokens,
+  cache_read_tokens AS cacheReadTokens, cache_creation_tokens AS cacheCreationTokens,
+  cost_micro_usd AS costMicroUsd, estimated_input_tokens AS estimatedInputTokens,
+  estimated_output_tokens AS estimatedOutputTokens,
+  estimated_cache_read_tokens AS estimatedCacheReadTokens,
+  estimated_cache_creation_tokens AS estimatedCacheCreationTokens,
+  estimated_cost_micro_usd AS estimatedCostMicroUsd, first_byte_ms AS firstByteMs,
+  duration_ms AS durationMs`

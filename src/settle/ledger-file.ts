@@ -1,0 +1,250 @@
+// The ledger's statements on one open database: each call is one short transaction, and throws
+// what SQLite throws. It decides nothing about when, and never waits for another process.
+
+import type { Database } from 'bun:sqlite'
+import { hostname } from 'node:os'
+import { codeOf, inTransaction } from '../state/database.ts'
+import {
+  type HeadColumns,
+  headOf,
+  lostTail,
+  type Shares,
+  sharesOf,
+  type TailColumns,
+  tailOf,
+} from './ledger-row.ts'
+import type { Slip } from './ledger-notices.ts'
+import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
+
+export interface LedgerFile {
+  readonly database: Database
+  /** One batch. What it wrote is marked on the slips, after the commit; returns what it couldn't. */
+  write(slips: readonly Slip[], nowMs: number): Unwritable[]
+  /** Tells other processes that the open rows of this one are alive. */
+  beat(nowMs: number): void
+  /** Closes up to `max` rows that a dead process left open; how many it found. */
+  closeLost(max: number, nowMs: number): number
+  /** Up to `max` rows of before `day`; when there are none, as many sums of before `sumsDay`. */
+  deleteBefore(
+    day: number,
+    sumsDay: number,
+    max: number,
+  ): { readonly rows: number; readonly days: number }
+  /** Leaves no trace of this process but its rows. */
+  leave(): void
+}
+
+/** A row that the database refuses for what it holds, whatever is tried. */
+export interface Unwritable {
+  readonly slip: Slip
+  readonly code: string
+}
+
+export interface Run {
+  /** Unique to this process. */
+  readonly token: string
+  /** Counts up where the file turns out to be another one than before. */
+  file: number
+  id: number | undefined
+}
+
+/** Silent for that long, a process is taken for dead; its rows heal if it was not. */
+export const DEAD_AFTER_MS = 20_000
+/** Of a row, never of the disk: what is tried again with these fails again. */
+const UNWRITABLE = /^SQLITE_(?:CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
+
+type Key = Pick<HeadColumns, 'day' | 'device' | 'org'> & Pick<TailColumns, 'model'>
+
+const KEYS = ['day', 'device', 'org', 'model'] as const
+const HEAD = Object.keys(headOf({ openedAtMs: 0, requestId: '', route: '', upstream: '' }))
+const TAIL = Object.keys(lostTail(''))
+const list = (...names: readonly string[]): string => names.join(', ')
+const marks = (...names: readonly string[]): string => names.map(() => '?').join(', ')
+
+/** Takes its place in the file: `run` is the same across reconnections of one process. */
+export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerFile {
+  // The event loop never waits for another writer; the batch just comes again.
+  database.run('PRAGMA busy_timeout = 0')
+  const id = enter(database, run, nowMs)
+  const beat = database.query(
+    `INSERT INTO ledger_run (id, token, host, pid, seen_ms) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET seen_ms = excluded.seen_ms`,
+  )
+  const insert = database.query(
+    `INSERT INTO ledger (run, ${list(...HEAD, ...TAIL)}) VALUES (${marks('run', ...HEAD, ...TAIL)})`,
+  )
+  const close = (state: string) =>
+    database.query(
+      `UPDATE ledger SET ${TAIL.map((name) => `${name} = ?`).join(', ')}
+       WHERE id = ? AND run = ? AND end_reason ${state}`,
+    )
+  const closeOpen = close('IS NULL')
+  const closeFound = close("= 'lost'")
+  const add = database.query(
+    `INSERT INTO ledger_day (${list(...KEYS, ...SUM_COLUMNS)})
+     VALUES (${marks(...KEYS, ...SUM_COLUMNS)}) ON CONFLICT DO UPDATE SET
+     ${SUM_COLUMNS.map((name) => `${name} = ${name} + excluded.${name}`).join(', ')}`,
+  )
+  const runsWithOpenRows = database.query<OpenRun, [number]>(
+    `SELECT open.run, token, host, pid, seen_ms FROM
+       (SELECT DISTINCT run FROM ledger WHERE end_reason IS NULL AND run <> ?) AS open
+     LEFT JOIN ledger_run ON ledger_run.id = open.run`,
+  )
+  const openRowsOf = database.query<Key & { id: number }, [number, number]>(
+    `SELECT id, ${list(...KEYS)} FROM ledger WHERE end_reason IS NULL AND run = ? LIMIT ?`,
+  )
+  const forgetRuns = database.query(
+    `DELETE FROM ledger_run WHERE seen_ms < ? AND id <> ?
+     AND NOT EXISTS (SELECT 1 FROM ledger WHERE end_reason IS NULL AND run = ledger_run.id)`,
+  )
+  const deleteRows = database.query(
+    `DELETE FROM ledger WHERE id IN (SELECT id FROM ledger
+       WHERE opened_ms < ? AND end_reason IS NOT NULL ORDER BY opened_ms LIMIT ?)`,
+  )
+  const deleteDays = database.query(
+    `DELETE FROM ledger_day WHERE (day, device, org, model) IN
+       (SELECT day, device, org, model FROM ledger_day WHERE day < ? LIMIT ?)`,
+  )
+
+  const alive = (now: number): void => {
+    beat.run(id, run.token, hostname(), process.pid, now)
+  }
+  const writeSums = (sums: Sums): void => {
+    for (const { key, shares } of sums.values()) {
+      add.run(key.day, key.device, key.org, key.model, ...Object.values(shares))
+    }
+  }
+  /** The row's id, and in `sums` what it adds to them. */
+  const writeOne = ({ opening, outcome, row }: Slip, sums: Sums): number => {
+    const head = headOf(opening)
+    const tail = tailOf(opening, outcome)
+    const values = Object.values<string | number | null>({ ...tail })
+    if (row?.file === run.file) {
+      if (closeOpen.run(...values, row.id, id).changes > 0) {
+        collect(sums, { ...head, ...tail }, sharesOf(tail), 1)
+        return row.id
+      }
+      // Given up for lost by another process, which took this one for dead.
+      if (closeFound.run(...values, row.id, id).changes > 0) {
+        const lost = lostTail(tailOf(opening, undefined).model)
+        collect(sums, { ...head, ...lost }, sharesOf(lost), -1)
+        collect(sums, { ...head, ...tail }, sharesOf(tail), 1)
+        return row.id
+      }
+      // Deleted meanwhile: it is written anew.
+    }
+    const { lastInsertRowid } = insert.run(id, ...Object.values({ ...head }), ...values)
+    if (outcome) collect(sums, { ...head, ...tail }, sharesOf(tail), 1)
+    return Number(lastInsertRowid)
+  }
+
+  return {
+    database,
+    beat: alive,
+    write(slips, now) {
+      const written: [Slip, number][] = []
+      const unwritable: Unwritable[] = []
+      inTransaction(database, () => {
+        alive(now)
+        const sums: Sums = new Map()
+        for (const slip of slips) {
+          try {
+            written.push([slip, writeOne(slip, sums)])
+          } catch (error) {
+            const code = codeOf(error)
+            if (!UNWRITABLE.test(code) || !database.inTransaction) throw error
+            unwritable.push({ slip, code })
+          }
+        }
+        writeSums(sums)
+      })
+      for (const [slip, rowId] of written) slip.row = { file: run.file, id: rowId }
+      return unwritable
+    },
+    closeLost(max, now) {
+      const dead = runsWithOpenRows.all(id).find((other) => isDead(other, now))
+      if (!dead) {
+        forgetRuns.run(now - DAY_MS, id)
+        return 0
+      }
+      return inTransaction(database, () => {
+        const rows = openRowsOf.all(dead.run, max)
+        const sums: Sums = new Map()
+        for (const row of rows) {
+          const lost = lostTail(row.model)
+          closeOpen.run(...Object.values<string | number | null>({ ...lost }), row.id, dead.run)
+          collect(sums, row, sharesOf(lost), 1)
+        }
+        writeSums(sums)
+        return rows.length
+      })
+    },
+    deleteBefore(day, sumsDay, max) {
+      const rows = deleteRows.run(day * DAY_MS, max).changes
+      return { rows, days: rows > 0 ? 0 : deleteDays.run(sumsDay, max).changes }
+    },
+    leave() {
+      living.delete(run.token)
+      database.query('DELETE FROM ledger_run WHERE id = ?').run(id)
+    },
+  }
+}
+
+type Sums = Map<string, { readonly key: Key; readonly shares: Record<string, number> }>
+
+/** Rows of a batch mostly share their day, device and model: their sums are written once. */
+function collect(sums: Sums, row: Key, shares: Shares, times: 1 | -1): void {
+  const { day, device, org, model } = row
+  const name = JSON.stringify([day, device, org, model])
+  const sum = sums.get(name) ?? { key: { day, device, org, model }, shares: {} }
+  for (const column of SUM_COLUMNS) {
+    sum.shares[column] = (sum.shares[column] ?? 0) + times * shares[column]
+  }
+  sums.set(name, sum)
+}
+
+interface OpenRun {
+  readonly run: number
+  /** Null where the process said goodbye. */
+  readonly token: string | null
+  readonly host: string | null
+  readonly pid: number | null
+  readonly seen_ms: number | null
+}
+
+/** Ledgers of this very process, which its number alone would not tell from one before it. */
+const living = new Set<string>()
+
+/**
+ * May be quick, since a wrong guess heals: a living process that is taken for dead closes its rows
+ * nevertheless. In a container, the number of the process before is often ours.
+ */
+function isDead({ token, host, pid, seen_ms: seenMs }: OpenRun, nowMs: number): boolean {
+  if (token === null || pid === null || seenMs === null) return true
+  if (living.has(token)) return false
+  if (nowMs - seenMs > DEAD_AFTER_MS) return true
+  return host === hostname() && (pid === process.pid || !isRunning(pid))
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return codeOf(error) !== 'ESRCH'
+  }
+}
+
+/** The number under which this process is known in the file, the same as before if it was here. */
+function enter(database: Database, run: Run, nowMs: number): number {
+  const mine = database.query<{ id: number }, [string]>('SELECT id FROM ledger_run WHERE token = ?')
+  living.add(run.token)
+  const before = mine.get(run.token)?.id
+  if (before !== undefined && before === run.id) return before
+  const entered = database
+    .query('INSERT INTO ledger_run (token, host, pid, seen_ms) VALUES (?, ?, ?, ?)')
+    .run(run.token, hostname(), process.pid, nowMs)
+  run.file += 1
+  run.id = Number(entered.lastInsertRowid)
+  return run.id
+}

@@ -1,0 +1,92 @@
+// The ledger's tables. Every ended row is also in the sums of its day, written in one transaction,
+// so that no report reads a million rows and none can disagree with them.
+
+export const DAY_MS = 86_400_000
+
+/** Of `ledger_day`; ledger-row.ts says what each row adds. New ones take a schema of their own. */
+export const SUM_COLUMNS = [
+  'requests',
+  'succeeded',
+  'lost',
+  'partial',
+  'estimated',
+  'unknown',
+  'unpriced',
+  'input_tokens',
+  'output_tokens',
+  'cache_read_tokens',
+  'cache_creation_tokens',
+  'cost_micro_usd',
+  'estimated_input_tokens',
+  'estimated_output_tokens',
+  'estimated_cache_read_tokens',
+  'estimated_cache_creation_tokens',
+  'estimated_cost_micro_usd',
+  'timed',
+  'duration_ms',
+  'first_bytes',
+  'first_byte_ms',
+] as const
+
+/** For `openDatabase`. '' stands for what is absent: NULLs are never equal, and keys must be. */
+export const LEDGER_SCHEMA = `
+-- Who has rows open here, so that a later start can tell the living from the dead.
+CREATE TABLE ledger_run (
+  -- AUTOINCREMENT: a number used twice would close a stranger's rows.
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  token TEXT NOT NULL UNIQUE,
+  host TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  seen_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE ledger (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  run INTEGER NOT NULL,
+  -- Of opened_ms, in UTC.
+  day INTEGER NOT NULL,
+  opened_ms INTEGER NOT NULL,
+  request_id TEXT NOT NULL,
+  identity TEXT NOT NULL,
+  device TEXT NOT NULL,
+  org TEXT NOT NULL,
+  route TEXT NOT NULL,
+  upstream TEXT NOT NULL,
+  model TEXT NOT NULL,
+  status INTEGER,
+  -- NULL while the request is under way.
+  end_reason TEXT,
+  succeeded INTEGER,
+  usage TEXT NOT NULL,
+  input_tokens INTEGER,
+  output_tokens INTEGER,
+  cache_read_tokens INTEGER,
+  cache_creation_tokens INTEGER,
+  cost_micro_usd INTEGER,
+  estimated_input_tokens INTEGER,
+  estimated_output_tokens INTEGER,
+  estimated_cache_read_tokens INTEGER,
+  estimated_cache_creation_tokens INTEGER,
+  estimated_cost_micro_usd INTEGER,
+  first_byte_ms INTEGER,
+  duration_ms INTEGER
+) STRICT;
+
+CREATE INDEX ledger_by_time ON ledger (opened_ms);
+CREATE INDEX ledger_by_device ON ledger (device, opened_ms);
+CREATE INDEX ledger_by_org ON ledger (org, opened_ms);
+CREATE INDEX ledger_open ON ledger (run) WHERE end_reason IS NULL;
+
+CREATE TABLE ledger_day (
+  day INTEGER NOT NULL,
+  device TEXT NOT NULL,
+  org TEXT NOT NULL,
+  model TEXT NOT NULL,
+  ${SUM_COLUMNS.map((name) => `${name} INTEGER NOT NULL`).join(',\n  ')},
+  -- The day first: what is written today lies together.
+  PRIMARY KEY (day, device, org, model)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX ledger_day_by_device ON ledger_day (device, day);
+CREATE INDEX ledger_day_by_org ON ledger_day (org, day);
+`

@@ -1,0 +1,110 @@
+// The ledger's port: one row for each admitted request, opened when it is admitted and closed on
+// every path. It takes plain values, holds no subject, token or prompt, and is a diary, not a
+// judge: nothing on a request's road waits for it, and nothing is refused because of it.
+
+import type { End } from '../exchange.ts'
+import type { Trouble, Unusable } from '../state/database.ts'
+
+/** `lost`: the process died with the request under way; found and written at a later start. */
+export type LedgerEnd = End | 'lost'
+
+/**
+ * `exact`: the upstream's own final account. `partial`: what was seen before client or upstream
+ * left. `estimated`: nothing was seen, and somebody guessed. `unknown`: nothing was seen.
+ */
+export type UsageState = 'exact' | 'partial' | 'estimated' | 'unknown'
+
+/**
+ * The four classes that upstreams bill apart; none is part of another. (OpenAI's and Tinfoil's
+ * cached prompt tokens are part of their prompt tokens: subtract them first.)
+ */
+export interface Tokens {
+  readonly input: number
+  readonly output: number
+  readonly cacheRead: number
+  readonly cacheCreation: number
+}
+
+export interface Measure extends Tokens {
+  /** Absent where no price is known, which is not the same as free. */
+  readonly costMicroUsd?: number
+}
+
+/** An estimate lies beside what was measured and is never added to it. */
+export type Metered =
+  | { readonly state: 'exact'; readonly measured: Measure }
+  | { readonly state: 'partial'; readonly measured: Measure; readonly estimated?: Measure }
+  | { readonly state: 'estimated'; readonly estimated: Measure }
+  | { readonly state: 'unknown' }
+
+/** What is known when a request is admitted. Text over the ledger's bounds is cut. */
+export interface Opening {
+  readonly openedAtMs: number
+  readonly requestId: string
+  /** Hashes, as in the log (admit/identity.ts); absent where there is none. */
+  readonly identity?: string
+  readonly device?: string
+  readonly org?: string
+  readonly route: string
+  readonly model?: string
+  readonly upstream: string
+}
+
+/** What is known when it has ended. */
+export interface Outcome {
+  readonly end: End
+  /** Absent where a client left before any was sent. */
+  readonly status?: number
+  /** Where it was not known yet when the row was opened. */
+  readonly model?: string
+  /** From arrival to the first byte of the answer's body. */
+  readonly firstByteMs?: number
+  readonly durationMs: number
+  readonly usage: Metered
+}
+
+declare const entry: unique symbol
+
+/** The row's ticket, held by its request. It holds the opening, so the ledger need not. */
+export interface Entry {
+  readonly [entry]: true
+}
+
+export type LedgerHealth = {
+  /** Notices not written yet. */
+  readonly waiting: number
+  /** Rows that no longer fitted, or that the database would not take: gone, since the start. */
+  readonly lost: number
+} & (
+  | { readonly ok: true }
+  | { readonly ok: false; readonly sinceMs: number; readonly reason: Trouble | Unusable }
+)
+
+/**
+ * `open` and `close` only note: they touch no disk and never throw. What they noted is written
+ * within a second, in batches that each hold the event loop for a few milliseconds, and a row
+ * whose request is short is written once, whole.
+ *
+ * The notices are bounded. At the bound the oldest openings are given up first, at no loss: their
+ * rows are written whole when they close, and only a process that dies before that leaves no trace
+ * of them. Where none is left, the oldest closed rows are lost, counted and logged.
+ *
+ * While the database can't be written, notices wait, health says why, and the ledger tries again
+ * until it can. What it still holds is written then.
+ */
+export interface Ledger {
+  open(opening: Opening): Entry
+  /** The first outcome counts; later ones of the same entry are ignored. */
+  close(entry: Entry, outcome: Outcome): void
+  /** Writes all that waits, now, as far as the database takes it. True where nothing is left. */
+  flush(nowMs: number): boolean
+  health(): LedgerHealth
+  /**
+   * Forgets ended requests of before `epochMs`, rounded down to a UTC day, in short steps with
+   * pauses between them; their days' sums too, but for those since `sumsSinceMs`, where that is
+   * earlier. Resolves with how many rows went; stops early where the database fails.
+   */
+  deleteBefore(epochMs: number, sumsSinceMs?: number): Promise<number>
+  /** The last flush; what is noted afterwards is lost. */
+  stop(nowMs: number): void
+}

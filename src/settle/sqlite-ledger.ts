@@ -1,0 +1,270 @@
+// The ledger in an SQLite file: when to write, what to do when that fails, and how to tell. The
+// only clock it reads is that of its own timer; it never throws, and never gives up on a database.
+
+import { randomUUID } from 'node:crypto'
+import type { Logger } from '../log.ts'
+import { codeOf, hasMoved, type Opened, troubleOf } from '../state/database.ts'
+import type { Entry, Ledger, LedgerHealth } from './ledger.ts'
+import { type LedgerFile, ledgerFile, type Run } from './ledger-file.ts'
+import { notices, type Slip } from './ledger-notices.ts'
+import { DAY_MS } from './ledger-schema.ts'
+
+export interface SqliteLedgerOptions {
+  readonly log: Pick<Logger, 'error' | 'warn' | 'info'>
+  readonly nowMs: number
+  readonly flushEveryMs?: number
+  /** After a failure. */
+  readonly retryEveryMs?: number
+  /** About 700 bytes each: 35 MB at the most. */
+  readonly maxWaiting?: number
+  readonly maxBatchRows?: number
+}
+
+const FLUSH_EVERY_MS = 250
+const RETRY_EVERY_MS = 1000
+const MAX_WAITING = 50_000
+/** One batch of these holds the event loop for about 4 ms where all are of different devices. */
+const MAX_BATCH_ROWS = 50
+/** Between two batches the road has its turn. */
+const YIELD_MS = 4
+/** Signs of life for other processes, and a look for those that no longer give any. */
+const TEND_EVERY_MS = 5000
+const MAX_LOST_ROWS_AT_ONCE = 200
+const MAX_DELETED_AT_ONCE = 100
+const DELETE_PAUSE_MS = 20
+/** In a row, against another writer's lock. */
+const MAX_DELETE_TRIES = 50
+/** Another writer's lock is no failure until it has lasted. */
+const LOCKED_GRACE_MS = 3000
+
+/**
+ * `open` gives the ledger a connection of its own, LEDGER_SCHEMA's tables in it; it is asked again
+ * after a failure. A database that can't be opened is told by `health()`, at once.
+ */
+export function sqliteLedger(
+  open: () => Opened,
+  {
+    log,
+    nowMs: startedMs,
+    flushEveryMs = FLUSH_EVERY_MS,
+    retryEveryMs = RETRY_EVERY_MS,
+    maxWaiting = MAX_WAITING,
+    maxBatchRows = MAX_BATCH_ROWS,
+  }: SqliteLedgerOptions,
+): Ledger {
+  const waiting = notices(maxWaiting)
+  const run: Run = { token: randomUUID(), file: 0, id: undefined }
+  let file: LedgerFile | undefined
+  let trouble: Failing | undefined
+  let unwritable = 0
+  let lostTold = 0
+  /** Rows of dead processes may be left. */
+  let searching = true
+  let stopped = false
+  let timer: ReturnType<typeof setTimeout> | undefined
+
+  const lost = (): number => waiting.lost + unwritable
+
+  const disconnect = (): void => {
+    const { database } = file ?? {}
+    file = undefined
+    try {
+      database?.close()
+    } catch {
+      // It is being given up because it fails.
+    }
+  }
+
+  const connected = (nowMs: number): LedgerFile => {
+    if (file && hasMoved(file.database)) {
+      log.error('the ledger file was moved or deleted while in use; writing a new one')
+      disconnect()
+    }
+    if (file) return file
+    const opened = open()
+    if (!opened.ok) throw new Unopened(opened)
+    try {
+      file = ledgerFile(opened.database, run, nowMs)
+    } catch (error) {
+      opened.database.close()
+      throw error
+    }
+    searching = true
+    return file
+  }
+
+  const attempt = (nowMs: number): boolean => {
+    try {
+      const into = connected(nowMs)
+      if (searching) searching = into.closeLost(MAX_LOST_ROWS_AT_ONCE, nowMs) > 0
+      const batch = waiting.next(maxBatchRows)
+      if (batch.length > 0) {
+        const refused = into.write(batch, nowMs)
+        waiting.done(batch)
+        unwritable += refused.length
+        if (refused[0]) log.error({ code: refused[0].code }, 'the ledger refused a row')
+      }
+      recovered(nowMs)
+      return true
+    } catch (error) {
+      failed(error, nowMs)
+      return false
+    }
+  }
+
+  const failed = (error: unknown, nowMs: number): void => {
+    const reason = error instanceof Unopened ? error.opened.reason : troubleOf(error)
+    const code = error instanceof Unopened ? error.opened.code : codeOf(error)
+    trouble ??= { sinceMs: nowMs, reason, told: false }
+    trouble.reason = reason
+    if (!trouble.told && !isPatient(trouble, nowMs)) {
+      trouble.told = true
+      log.error(
+        { reason, code, waiting: waiting.size },
+        'the ledger cannot be written; inference goes on, and rows wait in memory',
+      )
+    }
+    // A full disk or a busy file is the same file later; any other may need opening anew.
+    if (reason !== 'disk_full' && reason !== 'locked') disconnect()
+  }
+
+  const recovered = (nowMs: number): void => {
+    if (trouble?.told) {
+      const afterMs = nowMs - trouble.sinceMs
+      log.info({ after_ms: afterMs, waiting: waiting.size }, 'the ledger is written again')
+    }
+    trouble = undefined
+  }
+
+  /** Once when it begins in each time of trouble, and the total after it. */
+  const tellLost = (): void => {
+    if (lost() === lostTold || trouble?.lossTold) return
+    lostTold = lost()
+    if (trouble) trouble.lossTold = true
+    log.error({ lost: lostTold }, 'the ledger has lost rows')
+  }
+
+  const schedule = (afterMs: number): void => {
+    if (stopped || timer !== undefined) return
+    timer = setTimeout(() => {
+      timer = undefined
+      step(Date.now())
+    }, afterMs)
+    timer.unref()
+  }
+
+  const step = (nowMs: number): void => {
+    const wrote = attempt(nowMs)
+    tellLost()
+    if (!wrote) schedule(retryEveryMs)
+    else if (waiting.size > 0 || searching) schedule(YIELD_MS)
+  }
+
+  const tending = setInterval(() => {
+    searching = true
+    if (timer !== undefined || stopped) return
+    const nowMs = Date.now()
+    step(nowMs)
+    try {
+      file?.beat(nowMs)
+    } catch (error) {
+      failed(error, nowMs)
+    }
+  }, TEND_EVERY_MS)
+  tending.unref()
+
+  const flush = (nowMs: number): boolean => {
+    const pending = (): boolean => !stopped && (waiting.size > 0 || searching)
+    while (pending() && attempt(nowMs));
+    tellLost()
+    return waiting.size === 0
+  }
+
+  step(startedMs)
+
+  return {
+    open(opening) {
+      const slip = { opening, outcome: undefined, row: undefined } as Partial<Slip> as Slip
+      if (!stopped) {
+        waiting.opened(slip)
+        schedule(flushEveryMs)
+      }
+      return slip
+    },
+    close(entry: Entry, outcome) {
+      const slip = entry as Slip
+      if (slip.outcome) return
+      slip.outcome = outcome
+      if (stopped) {
+        unwritable += 1
+        return
+      }
+      waiting.closed(slip)
+      schedule(flushEveryMs)
+    },
+    flush,
+    health(): LedgerHealth {
+      const counts = { waiting: waiting.size, lost: lost() }
+      if (!trouble?.told) return { ok: true, ...counts }
+      return { ok: false, sinceMs: trouble.sinceMs, reason: trouble.reason, ...counts }
+    },
+    async deleteBefore(epochMs, sumsSinceMs = epochMs) {
+      const day = Math.floor(epochMs / DAY_MS)
+      const sumsDay = Math.min(day, Math.floor(sumsSinceMs / DAY_MS))
+      let deleted = 0
+      let tries = 0
+      while (tries < MAX_DELETE_TRIES) {
+        const from = stopped ? undefined : file
+        if (!from) break
+        try {
+          const { rows, days } = from.deleteBefore(day, sumsDay, MAX_DELETED_AT_ONCE)
+          deleted += rows
+          tries = 0
+          if (rows + days === 0) break
+        } catch (error) {
+          tries += 1
+          if (troubleOf(error) !== 'locked') {
+            log.warn({ code: codeOf(error) }, 'the ledger could not forget old rows')
+            break
+          }
+        }
+        await Bun.sleep(DELETE_PAUSE_MS)
+      }
+      return deleted
+    },
+    stop(nowMs) {
+      if (stopped) return
+      flush(nowMs)
+      stopped = true
+      clearTimeout(timer)
+      clearInterval(tending)
+      const left = waiting.size
+      if (left > 0) log.error({ lost: left }, 'the ledger stopped before it could write all rows')
+      try {
+        file?.leave()
+      } catch {
+        // A later start finds out by itself.
+      }
+      disconnect()
+    },
+  }
+}
+
+interface Failing {
+  readonly sinceMs: number
+  reason: Extract<LedgerHealth, { ok: false }>['reason']
+  told: boolean
+  lossTold?: boolean
+}
+
+const isPatient = ({ reason, sinceMs }: Failing, nowMs: number): boolean =>
+  reason === 'locked' && nowMs - sinceMs < LOCKED_GRACE_MS
+
+class Unopened extends Error {
+  readonly opened: Extract<Opened, { ok: false }>
+
+  constructor(opened: Extract<Opened, { ok: false }>) {
+    super(opened.reason)
+    this.opened = opened
+  }
+}

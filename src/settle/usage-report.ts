@@ -1,0 +1,193 @@
+// What the ledger knows, asked for sums: by day, model, device or organisation, and what each has
+// spent. Filters are bound parameters and compare whole values; no text of a caller becomes SQL
+// or a pattern. Only the sums of days are read, so every answer is of whole UTC days.
+
+import type { Database, SQLQueryBindings } from 'bun:sqlite'
+import type { Tokens } from './ledger.ts'
+import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
+
+export interface UsageFilter {
+  /** From the start of this moment's UTC day on, where sums are asked for. */
+  readonly sinceMs?: number
+  /** Before this moment; where sums are asked for, up to the end of the day before it. */
+  readonly untilMs?: number
+  readonly device?: string
+  readonly org?: string
+  readonly model?: string
+}
+
+/** Requests that have ended. Averages are 0 and the rate is 0 where there are none. */
+export interface UsageSums {
+  readonly requests: number
+  /** Answered below 400 and not broken off by us, the upstream or a crash. */
+  readonly succeeded: number
+  readonly lost: number
+  readonly partial: number
+  readonly estimated: number
+  readonly unknown: number
+  /** With measured tokens, and a model that has no price. */
+  readonly unpriced: number
+  readonly tokens: Tokens
+  readonly costMicroUsd: number
+  /** Beside what was measured, never in it. */
+  readonly estimate: Tokens & { readonly costMicroUsd: number }
+  readonly averageLatencyMs: number
+  readonly averageFirstByteMs: number
+}
+
+export const USAGE_GROUPS = ['day', 'model', 'device', 'org'] as const
+export type UsageGroup = (typeof USAGE_GROUPS)[number]
+
+export interface UsageRow extends UsageSums {
+  /** `2026-11-20` for a day; '' where a request named no model, device or organisation. */
+  readonly key: string
+}
+
+export interface UsageTable {
+  readonly by: UsageGroup
+  /** Days in order; everything else by cost, the dearest first. */
+  readonly rows: readonly UsageRow[]
+  /** Groups over the limit; the total has them all. */
+  readonly leftOff: number
+  readonly total: UsageSums
+}
+
+/** Whoever may choose model names may choose many. */
+const MAX_GROUPS = 10_000
+
+export function usageBy(
+  database: Database,
+  by: UsageGroup,
+  filter: UsageFilter,
+  limit = MAX_GROUPS,
+): UsageTable {
+  const { where, values } = dayFilter(filter)
+  const order = by === 'day' ? 'day' : `sum(cost_micro_usd) DESC, sum(requests) DESC, ${by}`
+  const groups = database
+    .query<SumsRow, SQLQueryBindings[]>(
+      `SELECT ${by}, ${SUMMED} FROM ledger_day ${where} GROUP BY ${by} ORDER BY ${order} LIMIT ?`,
+    )
+    .all(...values, Math.trunc(Math.min(Math.max(0, limit || MAX_GROUPS), MAX_GROUPS)))
+  const counted = database
+    .query<{ count: number }, SQLQueryBindings[]>(
+      `SELECT count(DISTINCT ${by}) AS count FROM ledger_day ${where}`,
+    )
+    .get(...values)
+  const keyOf = (row: SumsRow): string =>
+    by === 'day' ? utcDate(Number(row['day']) * DAY_MS) : String(row[by])
+  const rows = groups.map((row) => Object.assign({ key: keyOf(row) }, sumsOf(row)))
+  const leftOff = (counted?.count ?? 0) - rows.length
+  return { by, rows, leftOff, total: usageSums(database, filter) }
+}
+
+export function usageSums(database: Database, filter: UsageFilter): UsageSums {
+  const { where, values } = dayFilter(filter)
+  const query = database.query<SumsRow, SQLQueryBindings[]>(
+    `SELECT ${SUMMED} FROM ledger_day ${where}`,
+  )
+  return sumsOf(query.get(...values) ?? {})
+}
+
+/** System C's `GET /admin/stats`, its names and units, and what it left out. */
+export interface UsageStats {
+  readonly totalRequests: number
+  readonly totalInputTokens: number
+  readonly totalOutputTokens: number
+  readonly totalCacheReadTokens: number
+  readonly totalCacheCreationTokens: number
+  readonly totalCostMicroUsd: number
+  /** Milliseconds, from arrival to the last byte. */
+  readonly averageLatency: number
+  /** Percent, two decimals. */
+  readonly successRate: number
+}
+
+export function usageStats(database: Database, filter: UsageFilter): UsageStats {
+  const sums = usageSums(database, filter)
+  return {
+    totalRequests: sums.requests,
+    totalInputTokens: sums.tokens.input,
+    totalOutputTokens: sums.tokens.output,
+    totalCacheReadTokens: sums.tokens.cacheRead,
+    totalCacheCreationTokens: sums.tokens.cacheCreation,
+    totalCostMicroUsd: sums.costMicroUsd,
+    averageLatency: sums.averageLatencyMs,
+    successRate: Math.round(ratio(sums.succeeded, sums.requests) * 10_000) / 100,
+  }
+}
+
+/**
+ * What each was charged, estimates included: where the usage of a request stayed unknown, a cap
+ * counts its whole reservation. Everybody at once, for a start: no request then waits for this.
+ */
+export function spentByEach(
+  database: Database,
+  each: 'device' | 'org',
+  sinceMs: number,
+): ReadonlyMap<string, number> {
+  const { where, values } = dayFilter({ sinceMs })
+  const rows = database
+    .query<{ key: string; spent: number }, SQLQueryBindings[]>(
+      `SELECT ${each} AS key, sum(cost_micro_usd + estimated_cost_micro_usd) AS spent
+       FROM ledger_day ${where}
+       GROUP BY ${each} HAVING spent > 0`,
+    )
+    .all(...values)
+  return new Map(rows.filter(({ key }) => key !== '').map(({ key, spent }) => [key, spent]))
+}
+
+type Condition = readonly [sql: string, ...values: readonly (string | number | undefined)[]]
+
+/** Of those whose values are given. */
+export function conditions(all: readonly Condition[]): {
+  where: string
+  values: SQLQueryBindings[]
+} {
+  const given = all.filter(([, ...values]) => !values.includes(undefined))
+  return {
+    where: given.length === 0 ? '' : `WHERE ${given.map(([sql]) => sql).join(' AND ')}`,
+    values: given.flatMap(([, ...values]) => values) as SQLQueryBindings[],
+  }
+}
+
+function dayFilter({ sinceMs, untilMs, device, org, model }: UsageFilter) {
+  return conditions([
+    ['day >= ?', sinceMs === undefined ? undefined : Math.floor(sinceMs / DAY_MS)],
+    ['day < ?', untilMs === undefined ? undefined : Math.ceil(untilMs / DAY_MS)],
+    ['device = ?', device],
+    ['org = ?', org],
+    ['model = ?', model],
+  ])
+}
+
+type SumsRow = Readonly<Record<string, number | string | null>>
+
+const SUMMED = SUM_COLUMNS.map((name) => `sum(${name}) AS ${name}`).join(', ')
+
+function sumsOf(row: SumsRow): UsageSums {
+  const of = (column: string): number => Number(row[column] ?? 0)
+  const tokens = (prefix: '' | 'estimated_'): Tokens => ({
+    input: of(`${prefix}input_tokens`),
+    output: of(`${prefix}output_tokens`),
+    cacheRead: of(`${prefix}cache_read_tokens`),
+    cacheCreation: of(`${prefix}cache_creation_tokens`),
+  })
+  return {
+    requests: of('requests'),
+    succeeded: of('succeeded'),
+    lost: of('lost'),
+    partial: of('partial'),
+    estimated: of('estimated'),
+    unknown: of('unknown'),
+    unpriced: of('unpriced'),
+    tokens: tokens(''),
+    costMicroUsd: of('cost_micro_usd'),
+    estimate: { ...tokens('estimated_'), costMicroUsd: of('estimated_cost_micro_usd') },
+    averageLatencyMs: Math.round(ratio(of('duration_ms'), of('timed'))),
+    averageFirstByteMs: Math.round(ratio(of('first_byte_ms'), of('first_bytes'))),
+  }
+}
+
+const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole)
+
+export const utcDate = (epochMs: number): string => new Date(epochMs).toISOString().slice(0, 10)

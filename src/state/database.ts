@@ -1,0 +1,217 @@
+// Opening the one SQLite file: its mode, its pragmas, its schema. It knows no table; whoever owns
+// tables hands in the statements that make them. It never waits longer than it is told to for
+// another process, and no error of its says where the file is or what is in it.
+
+import { constants, Database, SQLiteError } from 'bun:sqlite'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+
+export type Unusable =
+  /** Written by a later version of this program: going on would lose what that one added. */
+  | 'newer_schema'
+  /** A reader found tables of an earlier version; a server that starts brings them up to date. */
+  | 'older_schema'
+  /** An SQLite file, but of another program. */
+  | 'foreign_file'
+  | 'missing'
+  | Trouble
+
+/** What can be wrong with a file that is ours. */
+export type Trouble =
+  'disk_full' | 'disk_error' | 'read_only' | 'locked' | 'corrupt' | 'cannot_open' | 'failed'
+
+export type Opened =
+  | { readonly ok: true; readonly database: Database }
+  /** `code` is SQLite's or the system's own, for the log; it quotes neither path nor content. */
+  | { readonly ok: false; readonly reason: Unusable; readonly code: string }
+
+export interface OpenOptions {
+  /** `read` changes nothing, not even the schema, and makes no file. */
+  readonly mode?: 'write' | 'read'
+  /**
+   * How long a statement may wait for another process, and with it the whole event loop: every
+   * writer here holds the lock for milliseconds.
+   */
+  readonly busyTimeoutMs?: number
+}
+
+const BUSY_TIMEOUT_MS = 1000
+const LOCKED_PAUSE_MS = 10
+/** While tables are made, before anything is served, patience costs nothing. */
+const MIGRATION_BUSY_TIMEOUT_MS = 5000
+/** `pstn`: says whose file it is, to `file` and to us. */
+const APPLICATION_ID = 0x70_73_74_6e
+/** A reader that holds on may let the log grow; afterwards it shrinks to this. */
+const MAX_IDLE_WAL_BYTES = 16 * 1024 * 1024
+/** Pages of 4 KiB. The fewer, the shorter the commit that carries them over: 1000 took up to 100 ms. */
+const CHECKPOINT_PAGES = 200
+
+/**
+ * `schemas` in the order in which they came to be: entry n brings version n to n + 1, as
+ * `PRAGMA user_version` counts. Append, never change or reorder. Two processes may open at once.
+ */
+export function openDatabase(
+  path: string,
+  schemas: readonly string[],
+  { mode = 'write', busyTimeoutMs = BUSY_TIMEOUT_MS }: OpenOptions = {},
+): Opened {
+  const deadline = performance.now() + busyTimeoutMs
+  for (;;) {
+    const opened = openOnce(path, schemas, mode, busyTimeoutMs)
+    // Where two turn a new file to WAL at once, SQLite tells one so without waiting
+    // (sqlite.org/c3ref/busy_handler.html).
+    if (opened.ok || opened.reason !== 'locked' || performance.now() >= deadline) return opened
+    Bun.sleepSync(LOCKED_PAUSE_MS)
+  }
+}
+
+function openOnce(
+  path: string,
+  schemas: readonly string[],
+  mode: 'write' | 'read',
+  busyTimeoutMs: number,
+): Opened {
+  let database: Database | undefined
+  try {
+    if (mode === 'read' && path !== ':memory:' && !existsSync(path)) return unusable('missing')
+    if (mode === 'write') makeFile(path)
+    database = new Database(
+      path,
+      mode === 'read' ? { readonly: true, strict: true } : { readwrite: true, strict: true },
+    )
+    database.run(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)}`)
+    const reason = mode === 'read' ? compare(database, schemas.length) : prepare(database, schemas)
+    if (reason !== undefined) {
+      database.close()
+      return unusable(reason)
+    }
+    database.run(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)}`)
+    return { ok: true, database }
+  } catch (error) {
+    database?.close()
+    return { ok: false, reason: troubleOf(error), code: codeOf(error) }
+  }
+}
+
+/** SQLite gives a file's mode to the files beside it, so ours is 0600 before it is opened. */
+function makeFile(path: string): void {
+  if (path === ':memory:') return
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  closeSync(openSync(path, 'a', 0o600))
+  try {
+    chmodSync(path, 0o600)
+  } catch {
+    // Somebody else's file that we may write: its mode is theirs to choose.
+  }
+}
+
+function prepare(database: Database, schemas: readonly string[]): Unusable | undefined {
+  const found = compare(database, schemas.length)
+  if (found !== undefined && found !== 'older_schema') return found
+  if (found) database.run(`PRAGMA busy_timeout = ${MIGRATION_BUSY_TIMEOUT_MS}`)
+  database.run('PRAGMA journal_mode = WAL')
+  // In WAL mode a killed process loses nothing committed; a power cut may lose the last moments,
+  // and never the file (sqlite.org/pragma.html#pragma_synchronous).
+  database.run('PRAGMA synchronous = NORMAL')
+  database.run(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`)
+  database.run(`PRAGMA journal_size_limit = ${MAX_IDLE_WAL_BYTES}`)
+  database.run('PRAGMA trusted_schema = OFF')
+  if (found === undefined) return undefined
+  return inTransaction(database, () => {
+    // Again, under the lock: another process may have been first.
+    const again = compare(database, schemas.length)
+    if (again !== 'older_schema') return again
+    for (const schema of schemas.slice(identityOf(database).version)) database.run(schema)
+    database.run(`PRAGMA application_id = ${APPLICATION_ID}`)
+    database.run(`PRAGMA user_version = ${schemas.length}`)
+    return undefined
+  })
+}
+
+function compare(database: Database, wanted: number): Unusable | undefined {
+  const { owner, version, tables } = identityOf(database)
+  const empty = owner === 0 && version === 0 && tables === 0
+  if (!empty && owner !== APPLICATION_ID) return 'foreign_file'
+  if (version > wanted) return 'newer_schema'
+  return version < wanted ? 'older_schema' : undefined
+}
+
+interface Identity {
+  readonly owner: number
+  readonly version: number
+  readonly tables: number
+}
+
+/** One statement, and so one moment: another process may be making the tables meanwhile. */
+function identityOf(database: Database): Identity {
+  const found = database
+    .query<Identity, []>(
+      `SELECT application_id AS owner, user_version AS version,
+         (SELECT count(*) FROM sqlite_schema) AS tables
+       FROM pragma_application_id, pragma_user_version`,
+    )
+    .get()
+  return found ?? { owner: 0, version: 0, tables: 0 }
+}
+
+/** All of `work` or nothing; the write lock is taken first, so that it can't be lost half-way. */
+export function inTransaction<T>(database: Database, work: () => T): T {
+  database.run('BEGIN IMMEDIATE')
+  try {
+    const result = work()
+    database.run('COMMIT')
+    return result
+  } catch (error) {
+    // A full disk ends some transactions by itself (sqlite.org/lang_transaction.html §3).
+    if (database.inTransaction) database.run('ROLLBACK')
+    throw error
+  }
+}
+
+/**
+ * True where the file was deleted or replaced under an open connection, which then writes, without
+ * any error, into a file that nobody will ever read.
+ */
+export function hasMoved(database: Database): boolean {
+  if (database.filename === ':memory:' || database.filename === '') return false
+  const answer = new Int32Array(2)
+  const known = database.fileControl(constants.SQLITE_FCNTL_HAS_MOVED, answer) === 0
+  return known && answer[0] !== 0
+}
+
+const TROUBLES: readonly (readonly [prefix: string, trouble: Trouble])[] = [
+  ['SQLITE_FULL', 'disk_full'],
+  ['ENOSPC', 'disk_full'],
+  ['EDQUOT', 'disk_full'],
+  ['SQLITE_IOERR', 'disk_error'],
+  ['EIO', 'disk_error'],
+  ['SQLITE_READONLY', 'read_only'],
+  ['SQLITE_PERM', 'read_only'],
+  ['EROFS', 'read_only'],
+  ['EACCES', 'read_only'],
+  ['EPERM', 'read_only'],
+  ['SQLITE_BUSY', 'locked'],
+  ['SQLITE_LOCKED', 'locked'],
+  ['SQLITE_CORRUPT', 'corrupt'],
+  ['SQLITE_NOTADB', 'corrupt'],
+  ['SQLITE_CANTOPEN', 'cannot_open'],
+  ['ENOENT', 'cannot_open'],
+  ['ENOTDIR', 'cannot_open'],
+  ['EISDIR', 'cannot_open'],
+  // A file where the folder should be.
+  ['EEXIST', 'cannot_open'],
+]
+
+export function troubleOf(error: unknown): Trouble {
+  const code = codeOf(error)
+  return TROUBLES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 'failed'
+}
+
+/** SQLite's or the system's own name for it; never the message, which may quote a path. */
+export function codeOf(error: unknown): string {
+  if (error instanceof SQLiteError) return error.code ?? 'SQLITE_ERROR'
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : 'UNKNOWN'
+}
+
+const unusable = (reason: Unusable): Opened => ({ ok: false, reason, code: reason })

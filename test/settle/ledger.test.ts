@@ -1,0 +1,26 @@
+import { NOON, folder, openLedgerFile, opened } from './ledger-parts.ts'
+import { ledgerContract } from './ledger-contract.ts'
+import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
+
+ledgerContract('memory', () => {
+  const database = opened(openLedgerFile(':memory:'))
+  return {
+    database,
+    ledger: (options) => sqliteLedger(() => ({ ok: true, database }), { nowMs: NOON, ...options }),
+    remove: () => database.close(),
+  }
+})
+
+ledgerContract('a file', () => {
+  const { path, remove } = folder()
+  const file = `${path}/postern.db`
+  const database = opened(openLedgerFile(file))
+  return {
+    database,
+    ledger: (options) => sqliteLedger(() => openLedgerFile(file), { nowMs: NOON, ...options }),
+    remove: () => {
+      database.close()
+      remove()
+    },
+  }
+})
