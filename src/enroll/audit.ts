@@ -1,0 +1,46 @@
+// What was done to devices, by whom: rows that are added and never changed. A subject is a name of
+// ours (family, token, device hash, `code:7`), never a device's own id, a code or a token.
+
+import type { Database } from 'bun:sqlite'
+
+export const AUDIT_SCHEMA = `
+CREATE TABLE IF NOT EXISTS audit (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  at REAL NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL,
+  subject TEXT NOT NULL
+) STRICT;
+`
+
+export interface AuditEntry {
+  /** Seconds since the epoch. */
+  readonly at: number
+  /** `cli`, `operator`, or `gate` for what it does on its own. */
+  readonly actor: string
+  /** `enrol`, `revoke`, `reuse`, … */
+  readonly action: string
+  readonly subject: string
+}
+
+const MAX_FIELD_LENGTH = 200
+const MAX_READ = 1000
+
+export function audit(db: Database, { at, actor, action, subject }: AuditEntry): void {
+  const [who, what, whom] = [actor, action, subject].map((text) => text.slice(0, MAX_FIELD_LENGTH))
+  db.query('INSERT INTO audit (at, actor, action, subject) VALUES (?1, ?2, ?3, ?4)').run(
+    at,
+    who ?? '',
+    what ?? '',
+    whom ?? '',
+  )
+}
+
+/** The newest first. */
+export function readAudit(db: Database, limit: number = MAX_READ): AuditEntry[] {
+  return db
+    .query<AuditEntry, [number]>(
+      'SELECT at, actor, action, subject FROM audit ORDER BY seq DESC LIMIT ?1',
+    )
+    .all(Math.min(limit, MAX_READ))
+}

@@ -1,0 +1,138 @@
+// Enrolment codes: 192 random bits that somebody is handed, stored as their SHA-256, with what they
+// grant bound to them. Only `consumeCode` takes a use, and only one caller gets the last one.
+
+import type { Database } from 'bun:sqlite'
+import { hash, randomBytes } from 'node:crypto'
+import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
+
+export const CODES_SCHEMA = `
+CREATE TABLE IF NOT EXISTS enrolment_codes (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  code_sha256 TEXT NOT NULL UNIQUE,
+  label TEXT NOT NULL,
+  entitlements TEXT NOT NULL,
+  uses INTEGER NOT NULL,
+  uses_left INTEGER NOT NULL CHECK (uses_left >= 0),
+  created_at REAL NOT NULL,
+  expires_at REAL NOT NULL
+) STRICT;
+`
+
+export interface CodeTerms {
+  readonly entitlements: Entitlements
+  readonly uses: number
+  /** Seconds from its making. */
+  readonly lifetimeSeconds: number
+  readonly label: string
+}
+
+export interface CodeListed {
+  /** `code:7`: what a listing and an audit call it, and what its families name as their owner. */
+  readonly name: string
+  readonly label: string
+  readonly entitlements: Entitlements
+  readonly uses: number
+  readonly usesLeft: number
+  readonly expiresAt: number
+}
+
+/** Above 128 bits (attack 34), and no padding in base64url. */
+const CODE_BYTES = 24
+const CODE = /^postern-code-[A-Za-z0-9_-]{32}$/
+/** For a page of the operator's: he makes them by hand. */
+const MAX_LISTED = 1000
+
+/** Whether it is worth asking the disk. */
+export function isCode(text: string): boolean {
+  return CODE.test(text)
+}
+
+/** The one time that the code itself is seen. */
+export function makeCode(
+  db: Database,
+  terms: CodeTerms,
+  nowSeconds: number,
+): { readonly name: string; readonly code: string; readonly expiresAt: number } {
+  const code = `postern-code-${randomBytes(CODE_BYTES).toString('base64url')}`
+  const expiresAt = nowSeconds + terms.lifetimeSeconds
+  const { lastInsertRowid } = db
+    .query(
+      `INSERT INTO enrolment_codes
+         (code_sha256, label, entitlements, uses, uses_left, created_at, expires_at)
+       VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6)`,
+    )
+    .run(
+      digestOf(code),
+      terms.label,
+      JSON.stringify(entitlementMembers(terms.entitlements)),
+      terms.uses,
+      nowSeconds,
+      expiresAt,
+    )
+  return { name: `code:${lastInsertRowid}`, code, expiresAt }
+}
+
+/** One statement, so that of a hundred callers at once as many win as there are uses. */
+export function consumeCode(
+  db: Database,
+  code: string,
+  nowSeconds: number,
+): { readonly name: string; readonly entitlements: Entitlements } | undefined {
+  if (!isCode(code)) return undefined
+  const row = db
+    .query<{ id: number; entitlements: string }, [string, number]>(
+      `UPDATE enrolment_codes SET uses_left = uses_left - 1
+       WHERE code_sha256 = ?1 AND uses_left > 0 AND expires_at > ?2
+       RETURNING id, entitlements`,
+    )
+    .get(digestOf(code), nowSeconds)
+  return row ? { name: `code:${row.id}`, entitlements: stored(row.entitlements) } : undefined
+}
+
+/** Takes what uses are left; true where there is such a code. */
+export function withdrawCode(db: Database, name: string): boolean {
+  const id = /^code:(\d{1,15})$/.exec(name)?.[1]
+  if (id === undefined) return false
+  return (
+    db.query('UPDATE enrolment_codes SET uses_left = 0 WHERE id = ?1').run(Number(id)).changes > 0
+  )
+}
+
+/** Those that can still be used first, then the newest. */
+export function listCodes(db: Database, nowSeconds: number): CodeListed[] {
+  const rows = db
+    .query<
+      {
+        id: number
+        label: string
+        entitlements: string
+        uses: number
+        uses_left: number
+        expires_at: number
+      },
+      [number, number]
+    >(
+      `SELECT id, label, entitlements, uses, uses_left, expires_at FROM enrolment_codes
+       ORDER BY uses_left > 0 AND expires_at > ?1 DESC, id DESC LIMIT ?2`,
+    )
+    .all(nowSeconds, MAX_LISTED)
+  return rows.map((row) => ({
+    name: `code:${row.id}`,
+    label: row.label,
+    entitlements: stored(row.entitlements),
+    uses: row.uses,
+    usesLeft: row.uses_left,
+    expiresAt: row.expires_at,
+  }))
+}
+
+function digestOf(code: string): string {
+  return hash('sha256', code, 'hex')
+}
+
+/** Throws where the row is not what we wrote: no entitlements would be no limits. */
+function stored(text: string): Entitlements {
+  const read = readEntitlements(JSON.parse(text))
+  if (!read.ok) throw new Error('a stored code has entitlements that cannot be applied')
+  return read.value
+}

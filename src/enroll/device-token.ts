@@ -1,0 +1,132 @@
+// A device's token: signed here, verified here, and by nothing else in the tree. Its `typ`, `iss`
+// and `aud` are its own (RFC 8725 §3.11, §3.12), so that neither a user's token passes for it nor
+// it for a user's (attack 23). Pure: whether it was withdrawn is revocations.ts's to say.
+
+import { CompactSign, compactVerify } from 'jose'
+import { CLOCK_SKEW_SECONDS } from '../admit/claims.ts'
+import type { JsonObject } from '../admit/strict-json.ts'
+import { MAX_TOKEN_BYTES } from '../admit/token.ts'
+import { parseCompact } from './compact.ts'
+import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
+import type { DeviceKeys } from './keys.ts'
+
+export interface DeviceClaims extends Entitlements {
+  /** As the device calls itself; for the token alone, never for a log. */
+  readonly deviceId: string
+  /** Who it is to limits, logs and tables: an HMAC, 64 hexadecimal digits (see bootstrap.ts). */
+  readonly deviceHash: string
+  readonly jti: string
+  /** The line of tokens that refreshes make of one enrolment. */
+  readonly family: string
+  /** Seconds since the epoch, whole. */
+  readonly issuedAt: number
+  readonly expiresAt: number
+}
+
+export type Opened =
+  | { readonly ok: true; readonly value: DeviceClaims }
+  | { readonly ok: false; readonly expired: boolean; readonly reason: string }
+
+export const DEVICE_TOKEN_TYPE = 'postern-device+jwt'
+export const DEVICE_ISSUER = 'postern'
+export const DEVICE_AUDIENCE = 'postern-device'
+/** Clients that insist on the form of an API key put this before the token; it says nothing. */
+export const TOKEN_PREFIX = 'sk-ant-proxy-'
+/** JWT_EXPIRATION_HOURS can be no more. */
+export const MAX_LIFETIME_SECONDS = 366 * 86_400
+
+const HS256 = { alg: 'HS256', signatureBytes: 32 }
+const DEVICE_ID = /^[\x21-\x7e]{1,200}$/
+const FAMILY = /^fam_[0-9a-f]{32}$/
+const JTI = /^tok_[0-9a-f]{32}$/
+
+export function isDeviceId(value: unknown): value is string {
+  return typeof value === 'string' && DEVICE_ID.test(value)
+}
+
+export function isFamily(value: unknown): value is string {
+  return typeof value === 'string' && FAMILY.test(value)
+}
+
+export function isJti(value: unknown): value is string {
+  return typeof value === 'string' && JTI.test(value)
+}
+
+/** The token without its prefix, or undefined where it is too long to be looked at (attack 24). */
+export function bareToken(token: string): string | undefined {
+  const bare = token.startsWith(TOKEN_PREFIX) ? token.slice(TOKEN_PREFIX.length) : token
+  return bare.length > MAX_TOKEN_BYTES ? undefined : bare
+}
+
+/** Equal claims under one key give one text, so that a refresh asked for twice answers alike. */
+export async function signDeviceToken(claims: DeviceClaims, keys: DeviceKeys): Promise<string> {
+  const { kid, key } = keys.signing
+  const members = {
+    iss: DEVICE_ISSUER,
+    aud: DEVICE_AUDIENCE,
+    sub: claims.deviceHash,
+    device_id: claims.deviceId,
+    ...entitlementMembers(claims),
+    family: claims.family,
+    jti: claims.jti,
+    iat: claims.issuedAt,
+    exp: claims.expiresAt,
+  }
+  return new CompactSign(Buffer.from(JSON.stringify(members)))
+    .setProtectedHeader({ alg: HS256.alg, typ: DEVICE_TOKEN_TYPE, kid })
+    .sign(await key)
+}
+
+/** `bare` is the token without its prefix; `allowanceSeconds` is how long past its `exp` it opens. */
+export async function openDeviceToken(
+  bare: string,
+  keys: DeviceKeys,
+  nowSeconds: number,
+  allowanceSeconds = 0,
+): Promise<Opened> {
+  const parsed = parseCompact(bare, HS256)
+  if (!parsed.ok) return wrong(parsed.reason)
+  const { typ, kid } = parsed.value.header
+  if (typ !== DEVICE_TOKEN_TYPE) return wrong('typ is that of another kind of token')
+  const found = typeof kid === 'string' ? keys.find(kid) : undefined
+  if (!found) return wrong('kid is unknown')
+  try {
+    await compactVerify(bare, await found.key, { algorithms: [HS256.alg] })
+  } catch {
+    return wrong('signature is wrong')
+  }
+  return readClaims(parsed.value.claims, nowSeconds, allowanceSeconds)
+}
+
+function readClaims(claims: JsonObject, nowSeconds: number, allowanceSeconds: number): Opened {
+  const { iss, aud, sub, device_id: deviceId, family, jti, iat, exp, cnf } = claims
+  if (iss !== DEVICE_ISSUER) return wrong('iss is another')
+  if (aud !== DEVICE_AUDIENCE) return wrong('aud is another')
+  // RFC 7800 §3.1: whoever cannot check the proof must not take the token for a bearer's.
+  if (cnf !== undefined) return wrong('cnf asks for a proof of possession')
+  if (typeof sub !== 'string' || !/^[0-9a-f]{64}$/.test(sub)) return wrong('sub is no device')
+  if (!isDeviceId(deviceId)) return wrong('device_id is malformed')
+  if (!isFamily(family)) return wrong('family is malformed')
+  if (!isJti(jti)) return wrong('jti is malformed')
+  if (!isSeconds(iat) || !isSeconds(exp)) return wrong('iat or exp is no date')
+  if (iat > nowSeconds + CLOCK_SKEW_SECONDS) return wrong('iat is in the future')
+  if (exp > nowSeconds + MAX_LIFETIME_SECONDS + CLOCK_SKEW_SECONDS) {
+    return wrong('exp is too far ahead')
+  }
+  // No leeway: whoever dated the token is the one who reads it.
+  if (exp + allowanceSeconds <= nowSeconds) {
+    return { ok: false, expired: true, reason: 'exp is past' }
+  }
+  const read = readEntitlements(claims)
+  if (!read.ok) return wrong(read.reason)
+  const times = { issuedAt: iat, expiresAt: exp }
+  return { ok: true, value: { deviceId, deviceHash: sub, jti, family, ...times, ...read.value } }
+}
+
+function wrong(reason: string): Opened {
+  return { ok: false, expired: false, reason }
+}
+
+function isSeconds(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0
+}

@@ -1,0 +1,233 @@
+// Device tokens, from enrolment to revocation: /bootstrap, /refresh, and the verification of a
+// token on a request. The first two write to the disk before they answer, and answer 503 where
+// that fails; the third never touches it, and goes on whatever the disk does.
+//
+// A retired token is refused wherever it comes back; its family ends where it comes back to be
+// refreshed, which no honest client does (RFC 9700 §4.14.2). On a request it is no proof of theft:
+// programs hold on to a token for a while (Claude Code asks its helper every 5 minutes), and would
+// end their own family in good faith.
+
+import type { Database } from 'bun:sqlite'
+import { buckets } from '../budget/bucket.ts'
+import type { Secret } from '../config/secret.ts'
+import type { Instant } from '../instant.ts'
+import { describeBug, type Logger } from '../log.ts'
+import {
+  type BootstrapContext,
+  type BootstrapLimits,
+  type BootstrapPolicy,
+  bootstrapPolicy,
+  type BootstrapRequest,
+} from './bootstrap.ts'
+import {
+  bareToken,
+  type DeviceClaims,
+  MAX_LIFETIME_SECONDS,
+  type Opened,
+  openDeviceToken,
+  signDeviceToken,
+} from './device-token.ts'
+import { type Entitlements, withDefaults } from './entitlements.ts'
+import { createFamily, rotate, type Rotated, type TokenTimes } from './families.ts'
+import { deviceKeys } from './keys.ts'
+import { declined, type EnrollDecision, type EnrollRefusal } from './refusals.ts'
+import { rememberedTokens } from './remembered.ts'
+import { type Revocations, revocations } from './revocations.ts'
+import { type IdentifyAs, revoke, type Withdrawn } from './withdraw.ts'
+
+/** The body of an answer, as system C gives it. */
+export interface Minted {
+  readonly wrapper_token: string
+  readonly proxy_base_url: string
+  /** ISO 8601 in UTC, with milliseconds. */
+  readonly expires_at: string
+}
+
+export interface Enrollment {
+  bootstrap(
+    request: BootstrapRequest,
+    context: BootstrapContext,
+    now: Instant,
+  ): Promise<EnrollDecision<Minted>>
+  /** `token` as it came, with or without its prefix. */
+  refresh(token: string, now: Instant): Promise<EnrollDecision<Minted>>
+  verify(token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>>
+  /** For /admin/revoke: true of the very next `verify`. Throws where the disk fails. */
+  revoke(name: string, actor: string, now: Instant): Withdrawn
+  start(): void
+  stop(): void
+  readonly storage: Revocations['storage']
+}
+
+export interface EnrollmentOptions {
+  /** A connection of its own with ENROLL_PRAGMAS, and ENROLL_SCHEMA executed. */
+  readonly db: Database
+  readonly secrets: readonly Secret[]
+  readonly identify: IdentifyAs
+  readonly policy: BootstrapPolicy
+  readonly lifetimeSeconds: number
+  /** Where devices reach the gate; asked for each token, since a free port is known late. */
+  readonly proxyBaseUrl: () => string
+  /** DEVICE_MODELS, DEVICE_RATE_LIMIT, DEVICE_SPEND_CAP. */
+  readonly defaults: Entitlements
+  readonly log: Logger
+  readonly limits?: BootstrapLimits
+  readonly graceSeconds?: number
+  /** How long an expired token may still be refreshed; none unless somebody says so. */
+  readonly allowanceSeconds?: number
+  readonly maxRetired?: number
+  readonly pollMs?: number
+}
+
+const GRACE_SECONDS = 10
+const STORAGE_RETRY_SECONDS = 5
+/** Each refresh leaves a retired token in memory for as long as that would have lived. */
+const REFRESH_BURST = 5
+const REFRESHES_PER_MINUTE = 0.2
+/** About 150 MB. Above it nothing more is retired, /refresh is 503 and requests go on. */
+const MAX_RETIRED = 1_000_000
+
+/** Throws where a secret is too short or the disk cannot be read: nothing is served then. */
+export function enrollment(options: EnrollmentOptions): Enrollment {
+  const { db, identify, lifetimeSeconds, proxyBaseUrl, defaults, log } = options
+  const { graceSeconds = GRACE_SECONDS, allowanceSeconds = 0, pollMs } = options
+  if (!(lifetimeSeconds > 0 && lifetimeSeconds <= MAX_LIFETIME_SECONDS)) {
+    throw new RangeError('the life of a device token is out of range')
+  }
+  const keys = deviceKeys(options.secrets)
+  const permit = bootstrapPolicy(options.policy, identify, options.limits)
+  const remembered = rememberedTokens()
+  const withdrawn = revocations({
+    db,
+    graceSeconds,
+    allowanceSeconds,
+    log,
+    ...(pollMs === undefined ? {} : { pollMs }),
+  })
+  const refreshes = buckets({ perMinute: REFRESHES_PER_MINUTE, burst: REFRESH_BURST })
+  const maxRetired = options.maxRetired ?? MAX_RETIRED
+
+  const timesAt = (now: Instant): TokenTimes => ({
+    now: now.epochSeconds,
+    lifetimeSeconds,
+    graceSeconds,
+  })
+  /** A transaction that is on the disk when this returns, or a refusal. */
+  const onDisk = <T>(work: () => T): EnrollDecision<T> => {
+    try {
+      return { ok: true, value: db.transaction(work).immediate() }
+    } catch (error) {
+      log.error(describeBug(error), 'enrolment storage fails')
+      return unavailable('storage fails')
+    }
+  }
+  const minted = async (claims: DeviceClaims): Promise<EnrollDecision<Minted>> => ({
+    ok: true,
+    value: {
+      wrapper_token: await signDeviceToken(claims, keys),
+      proxy_base_url: proxyBaseUrl(),
+      expires_at: new Date(claims.expiresAt * 1000).toISOString(),
+    },
+  })
+  /** Whether what was opened may still be used. */
+  const standing = (claims: DeviceClaims, now: Instant): EnrollDecision<DeviceClaims> => {
+    const found = withdrawn.standing(claims, now)
+    if (found === 'live') return { ok: true, value: claims }
+    return declined('token_revoked', { reason: `token is ${found}` })
+  }
+
+  return {
+    async bootstrap(request, context, now) {
+      const permitted = permit(request, context, now)
+      if (!permitted.ok) return permitted
+      const { deviceId, appVersion } = request
+      const enrolled = onDisk((): EnrollDecision<DeviceClaims> => {
+        const granted = permitted.value(db, now)
+        if (!granted.ok) return granted
+        const entitlements = withDefaults(granted.value.entitlements, defaults)
+        const deviceKey = identify('device_id', deviceId)
+        const family = { ...granted.value, deviceId, deviceKey, appVersion, entitlements }
+        return { ok: true, value: createFamily(db, family, timesAt(now)) }
+      })
+      if (!enrolled.ok) return enrolled
+      return enrolled.value.ok ? minted(enrolled.value.value) : enrolled.value
+    },
+
+    async refresh(token, now) {
+      const bare = bareToken(token)
+      if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
+      const opened = await openDeviceToken(bare, keys, now.epochSeconds, allowanceSeconds)
+      if (!opened.ok) return notOpened(opened)
+      const alive = standing(opened.value, now)
+      if (withdrawn.standing(opened.value, now) === 'retired') {
+        withdrawn.reused(opened.value.family, now)
+      }
+      if (!alive.ok) return alive
+      if (withdrawn.retired >= maxRetired) return unavailable('too many retired tokens')
+      const rotated = onDisk(() =>
+        rotate(db, alive.value, timesAt(now), () => {
+          const decision = refreshes.take(alive.value.family, now.monotonicMs)
+          return decision.allowed ? undefined : decision.retryAfterSeconds
+        }),
+      )
+      if (!rotated.ok) return rotated
+      return settleRotation(rotated.value, alive.value, now)
+    },
+
+    async verify(token, now) {
+      const bare = bareToken(token)
+      if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
+      const known = remembered.recall(bare, now.epochSeconds)
+      if (known) return standing(known, now)
+      const opened = await openDeviceToken(bare, keys, now.epochSeconds)
+      if (!opened.ok) return notOpened(opened)
+      remembered.remember(bare, opened.value)
+      return standing(opened.value, now)
+    },
+
+    revoke(name, actor, now) {
+      const done = revoke(db, name, { identify, actor, at: now.epochSeconds })
+      withdrawn.written(now)
+      return done
+    },
+    start: withdrawn.start,
+    stop: withdrawn.stop,
+    get storage() {
+      return withdrawn.storage
+    },
+  }
+
+  function settleRotation(
+    rotated: Rotated,
+    presented: DeviceClaims,
+    now: Instant,
+  ): Promise<EnrollDecision<Minted>> | EnrollRefusal {
+    switch (rotated.kind) {
+      case 'rotated':
+        withdrawn.written(now)
+        return minted(rotated.claims)
+      case 'repeated':
+        return minted(rotated.claims)
+      case 'too_fast':
+        return declined('rate_limit_exceeded', {
+          reason: 'refreshes of one family',
+          retryAfterSeconds: rotated.retryAfterSeconds,
+        })
+      case 'reused':
+        withdrawn.reused(presented.family, now)
+        return declined('token_revoked', { reason: 'token is retired' })
+      case 'revoked':
+        return declined('token_revoked', { reason: 'token is revoked' })
+      case 'unknown':
+        return declined('invalid_token', { reason: 'family or token is unknown' })
+    }
+  }
+}
+
+function unavailable(reason: string): EnrollRefusal {
+  return declined('enrollment_unavailable', { reason, retryAfterSeconds: STORAGE_RETRY_SECONDS })
+}
+
+function notOpened({ expired, reason }: Opened & { ok: false }): EnrollRefusal {
+  return declined(expired ? 'token_expired' : 'invalid_token', { reason })
+}

@@ -1,0 +1,98 @@
+// What a device may do, and whose it is. It comes from an enrolment code, from a user's claims or
+// from the settings, never from the body of a bootstrap. A value that cannot be applied as it is
+// written is refused: one that were dropped would become no limit at all.
+
+import { isModelPattern } from '../admit/models.ts'
+import type { JsonObject } from '../admit/strict-json.ts'
+
+export interface Entitlements {
+  /** Exact names, or with a trailing `*`; undefined: every model. */
+  readonly models: readonly string[] | undefined
+  /** Requests a minute. */
+  readonly rateLimit: number | undefined
+  /** US dollars in a calendar month. */
+  readonly spendCap: number | undefined
+  readonly orgId: string | undefined
+  readonly userId: string | undefined
+}
+
+export type EntitlementsRead =
+  | { readonly ok: true; readonly value: Entitlements }
+  | { readonly ok: false; readonly reason: string }
+
+export const NO_ENTITLEMENTS: Entitlements = {
+  models: undefined,
+  rateLimit: undefined,
+  spendCap: undefined,
+  orgId: undefined,
+  userId: undefined,
+}
+
+/** Together with the ids they keep a token under `MAX_TOKEN_BYTES`. */
+const MAX_MODELS = 64
+const MAX_MODELS_BYTES = 3072
+export const MAX_RATE_LIMIT = 1_000_000
+export const MAX_SPEND_CAP_USD = 1_000_000_000
+/** Printable ASCII that neither begins nor ends with a space. */
+const ID = /^[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?$/
+
+/** From members named as in a token: `models`, `rate_limit`, `spend_cap`, `org_id`, `user_id`. */
+export function readEntitlements(members: JsonObject): EntitlementsRead {
+  const { models, rate_limit: rateLimit, spend_cap: spendCap, org_id: orgId } = members
+  const { user_id: userId } = members
+  if (models !== undefined && !areModels(models)) return wrong('models')
+  if (rateLimit !== undefined && !isRateLimit(rateLimit)) return wrong('rate_limit')
+  if (spendCap !== undefined && !isSpendCap(spendCap)) return wrong('spend_cap')
+  if (orgId !== undefined && !isId(orgId)) return wrong('org_id')
+  if (userId !== undefined && !isId(userId)) return wrong('user_id')
+  return { ok: true, value: { models, rateLimit, spendCap, orgId, userId } }
+}
+
+/** The same members again; what is undefined is left out by JSON. */
+export function entitlementMembers(of: Entitlements): JsonObject {
+  return {
+    user_id: of.userId,
+    org_id: of.orgId,
+    models: of.models,
+    rate_limit: of.rateLimit,
+    spend_cap: of.spendCap,
+  }
+}
+
+/** One by one: what `own` does not say is what the settings say for every device. */
+export function withDefaults(own: Entitlements, defaults: Entitlements): Entitlements {
+  return {
+    models: own.models ?? defaults.models,
+    rateLimit: own.rateLimit ?? defaults.rateLimit,
+    spendCap: own.spendCap ?? defaults.spendCap,
+    orgId: own.orgId ?? defaults.orgId,
+    userId: own.userId ?? defaults.userId,
+  }
+}
+
+function wrong(name: string): EntitlementsRead {
+  return { ok: false, reason: `${name} cannot be applied` }
+}
+
+/** An empty list could mean nothing or everything, so it means a refusal. */
+function areModels(value: unknown): value is string[] {
+  return (
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.length <= MAX_MODELS &&
+    value.every((each) => typeof each === 'string' && isModelPattern(each)) &&
+    JSON.stringify(value).length <= MAX_MODELS_BYTES
+  )
+}
+
+function isRateLimit(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_RATE_LIMIT
+}
+
+function isSpendCap(value: unknown): value is number {
+  return typeof value === 'number' && value > 0 && value <= MAX_SPEND_CAP_USD
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && ID.test(value)
+}

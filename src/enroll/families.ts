@@ -1,0 +1,220 @@
+// One family for each enrolment: whose it is, what it may do, and which of its tokens is the last.
+// Tokens themselves are not kept. What a refreshed token may do comes from here and not from the
+// token it was asked with, so that the operator's word counts.
+
+import type { Database } from 'bun:sqlite'
+import { randomBytes } from 'node:crypto'
+import type { DeviceClaims } from './device-token.ts'
+import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
+
+export const FAMILIES_SCHEMA = `
+CREATE TABLE IF NOT EXISTS device_families (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  family TEXT NOT NULL UNIQUE,
+  device_hash TEXT NOT NULL,
+  device_key TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  entitlements TEXT NOT NULL,
+  app_version TEXT,
+  created_at REAL NOT NULL,
+  head_jti TEXT NOT NULL,
+  head_iat INTEGER NOT NULL,
+  head_exp INTEGER NOT NULL,
+  dead_at INTEGER NOT NULL,
+  revoked_at REAL
+) STRICT;
+CREATE INDEX IF NOT EXISTS device_families_device_hash ON device_families (device_hash);
+CREATE INDEX IF NOT EXISTS device_families_device_key ON device_families (device_key);
+CREATE INDEX IF NOT EXISTS device_families_owner ON device_families (owner);
+CREATE INDEX IF NOT EXISTS device_families_head_jti ON device_families (head_jti);
+CREATE INDEX IF NOT EXISTS device_families_dead_at ON device_families (dead_at);
+`
+
+export interface NewFamily {
+  readonly deviceId: string
+  readonly deviceHash: string
+  /** The HMAC of the device's id alone, for an operator who knows no more than that. */
+  readonly deviceKey: string
+  /** `code:7`, `user:` and the user's identity, or `open`. */
+  readonly owner: string
+  readonly entitlements: Entitlements
+  readonly appVersion: string | undefined
+}
+
+export interface TokenTimes {
+  /** Seconds since the epoch. */
+  readonly now: number
+  readonly lifetimeSeconds: number
+  /** How long a token lives on after the refresh that was asked with it. */
+  readonly graceSeconds: number
+}
+
+export type Rotated =
+  | { readonly kind: 'rotated' | 'repeated'; readonly claims: DeviceClaims }
+  | { readonly kind: 'too_fast'; readonly retryAfterSeconds: number }
+  | { readonly kind: 'reused' | 'revoked' | 'unknown' }
+
+export interface FamilyListed {
+  readonly seq: number
+  readonly family: string
+  readonly deviceHash: string
+  readonly owner: string
+  readonly entitlements: Entitlements
+  readonly appVersion: string | undefined
+  readonly createdAt: number
+  /** `exp` of its last token. */
+  readonly expiresAt: number
+  readonly revokedAt: number | undefined
+}
+
+interface Row {
+  readonly seq: number
+  readonly family: string
+  readonly device_hash: string
+  readonly owner: string
+  readonly entitlements: string
+  readonly app_version: string | null
+  readonly created_at: number
+  readonly head_jti: string
+  readonly head_iat: number
+  readonly head_exp: number
+  readonly revoked_at: number | null
+}
+
+/** With a prefix, so that each names what it is, and hexadecimal, so that none looks like a flag. */
+const newId = (prefix: 'fam' | 'tok'): string => `${prefix}_${randomBytes(16).toString('hex')}`
+
+/** The first token's claims. To be called in a transaction with whatever allowed it. */
+export function createFamily(db: Database, of: NewFamily, times: TokenTimes): DeviceClaims {
+  const family = newId('fam')
+  const head = nextHead(times)
+  db.query(
+    `INSERT INTO device_families (family, device_hash, device_key, owner, entitlements,
+       app_version, created_at, head_jti, head_iat, head_exp, dead_at)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)`,
+  ).run(
+    family,
+    of.deviceHash,
+    of.deviceKey,
+    of.owner,
+    JSON.stringify(entitlementMembers(of.entitlements)),
+    of.appVersion ?? null,
+    times.now,
+    head.jti,
+    head.issuedAt,
+    head.expiresAt,
+  )
+  const { deviceId, deviceHash, entitlements } = of
+  return { deviceId, deviceHash, family, ...head, ...entitlements }
+}
+
+/**
+ * What a refresh asked for with `presented` gives: a new last token, or, within the grace, the one
+ * that there is by now: then two who ask with one token, or one who asks again because the answer
+ * was lost, hold the same token (attack 36). To be called in an immediate transaction.
+ * `mayRotate` gives the seconds to wait where the family has been refreshed too often.
+ */
+export function rotate(
+  db: Database,
+  presented: DeviceClaims,
+  times: TokenTimes,
+  mayRotate: () => number | undefined,
+): Rotated {
+  const row = db
+    .query<Row, [string]>('SELECT * FROM device_families WHERE family = ?1')
+    .get(presented.family)
+  // A token of ours without a row: older than the last prune, or than a backup put back.
+  if (!row) return { kind: 'unknown' }
+  if (row.revoked_at !== null) return { kind: 'revoked' }
+  const marks = db
+    .query<{ kind: string; at: number }, [string]>(
+      'SELECT kind, at FROM withdrawals WHERE name = ?1',
+    )
+    .all(presented.jti)
+  if (marks.some(({ kind }) => kind === 'token')) return { kind: 'revoked' }
+  const own = {
+    deviceId: presented.deviceId,
+    deviceHash: row.device_hash,
+    family: row.family,
+    ...stored(row.entitlements),
+  }
+  if (presented.jti !== row.head_jti) {
+    const retired = marks.find(({ kind }) => kind === 'retired')
+    if (!retired) return { kind: 'unknown' }
+    if (times.now - retired.at > times.graceSeconds) return { kind: 'reused' }
+    const head = { jti: row.head_jti, issuedAt: row.head_iat, expiresAt: row.head_exp }
+    return { kind: 'repeated', claims: { ...own, ...head } }
+  }
+  const retryAfterSeconds = mayRotate()
+  if (retryAfterSeconds !== undefined) return { kind: 'too_fast', retryAfterSeconds }
+  const head = nextHead(times)
+  db.query(
+    `INSERT INTO withdrawals (kind, name, family, at, until) VALUES ('retired', ?1, ?2, ?3, ?4)`,
+  ).run(presented.jti, row.family, times.now, presented.expiresAt)
+  db.query(
+    `UPDATE device_families
+     SET head_jti = ?2, head_iat = ?3, head_exp = ?4, dead_at = max(dead_at, ?4)
+     WHERE family = ?1`,
+  ).run(row.family, head.jti, head.issuedAt, head.expiresAt)
+  return { kind: 'rotated', claims: { ...own, ...head } }
+}
+
+/** How many other devices of this owner have a token that may still be used. */
+export function countOtherDevices(
+  db: Database,
+  owner: string,
+  deviceHash: string,
+  nowSeconds: number,
+): number {
+  const row = db
+    .query<{ devices: number }, [string, string, number]>(
+      `SELECT count(DISTINCT device_hash) AS devices FROM device_families
+       WHERE owner = ?1 AND device_hash <> ?2 AND revoked_at IS NULL AND head_exp > ?3`,
+    )
+    .get(owner, deviceHash, nowSeconds)
+  return row?.devices ?? 0
+}
+
+/** The newest first; `before` is the `seq` of the last one seen. */
+export function listFamilies(
+  db: Database,
+  { limit, before }: { readonly limit: number; readonly before?: number },
+): FamilyListed[] {
+  return db
+    .query<Row, [number, number]>(
+      'SELECT * FROM device_families WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2',
+    )
+    .all(before ?? Number.MAX_SAFE_INTEGER, limit)
+    .map((row) => ({
+      seq: row.seq,
+      family: row.family,
+      deviceHash: row.device_hash,
+      owner: row.owner,
+      entitlements: stored(row.entitlements),
+      appVersion: row.app_version ?? undefined,
+      createdAt: row.created_at,
+      expiresAt: row.head_exp,
+      revokedAt: row.revoked_at ?? undefined,
+    }))
+}
+
+/** From the next refresh on; false where there is no such family. */
+export function changeEntitlements(db: Database, family: string, to: Entitlements): boolean {
+  return (
+    db
+      .query('UPDATE device_families SET entitlements = ?2 WHERE family = ?1')
+      .run(family, JSON.stringify(entitlementMembers(to))).changes > 0
+  )
+}
+
+function nextHead({ now, lifetimeSeconds }: TokenTimes) {
+  const issuedAt = Math.floor(now)
+  return { jti: newId('tok'), issuedAt, expiresAt: issuedAt + lifetimeSeconds }
+}
+
+/** Throws where the row is not what we wrote: no entitlements would be no limits. */
+function stored(text: string): Entitlements {
+  const read = readEntitlements(JSON.parse(text))
+  if (!read.ok) throw new Error('a stored family has entitlements that cannot be applied')
+  return read.value
+}

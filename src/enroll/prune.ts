@@ -1,0 +1,35 @@
+// What can be forgotten on disk: names of what is dead anyway. A day of margin keeps whatever two
+// clocks, or one that was set back, could still take for alive.
+
+import type { Database } from 'bun:sqlite'
+
+const MARGIN_SECONDS = 86_400
+/** An operator may ask what became of a code for this long after its end. */
+const CODE_MARGIN_SECONDS = 30 * 86_400
+/** For one call, so that no lock is held long; the next call takes the rest. */
+const MAX_ROWS = 1000
+
+/** `nowSeconds` less the allowance of refreshes. Writes nothing where there is nothing to forget. */
+export function pruneEnrolment(db: Database, nowSeconds: number): void {
+  forget(db, 'withdrawals', 'until', nowSeconds - MARGIN_SECONDS)
+  forget(db, 'device_families', 'dead_at', nowSeconds - MARGIN_SECONDS)
+  // Codes are few, and their column has no index.
+  forget(db, 'enrolment_codes', 'expires_at', nowSeconds - CODE_MARGIN_SECONDS)
+}
+
+function forget(
+  db: Database,
+  table: 'withdrawals' | 'device_families' | 'enrolment_codes',
+  column: 'until' | 'dead_at' | 'expires_at',
+  before: number,
+): void {
+  const key = table === 'enrolment_codes' ? 'id' : 'seq'
+  const stale = db
+    .query<{ 1: number }, [number]>(`SELECT 1 FROM ${table} WHERE ${column} < ?1 LIMIT 1`)
+    .get(before)
+  if (stale === null) return
+  db.query(
+    `DELETE FROM ${table} WHERE ${key} IN
+       (SELECT ${key} FROM ${table} WHERE ${column} < ?1 LIMIT ${MAX_ROWS})`,
+  ).run(before)
+}

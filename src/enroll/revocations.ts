@@ -1,0 +1,175 @@
+// What was withdrawn before its time: families and tokens that somebody revoked, and tokens that a
+// refresh has retired. The disk has the whole of it; a request asks the memory alone, which is read
+// at start and follows what other processes write (`postern revoke`) within a poll.
+
+import type { Database } from 'bun:sqlite'
+import { CLOCK_SKEW_SECONDS } from '../admit/claims.ts'
+import { type Instant, instant } from '../instant.ts'
+import { describeBug, type Logger } from '../log.ts'
+import { type DeviceClaims, MAX_LIFETIME_SECONDS } from './device-token.ts'
+import { pruneEnrolment } from './prune.ts'
+import { withdrawFamily } from './withdraw.ts'
+
+export const REVOCATIONS_SCHEMA = `
+CREATE TABLE IF NOT EXISTS withdrawals (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL CHECK (kind IN ('retired', 'token', 'family')),
+  name TEXT NOT NULL,
+  family TEXT,
+  at REAL NOT NULL,
+  until REAL NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS withdrawals_name ON withdrawals (name);
+CREATE INDEX IF NOT EXISTS withdrawals_until ON withdrawals (until);
+`
+
+/** `retired`: a refresh was asked for with it, and the grace is over. */
+export type Standing = 'live' | 'revoked' | 'retired'
+
+export interface Revocations {
+  standing(of: Pick<DeviceClaims, 'jti' | 'family'>, now: Instant): Standing
+  /** A retired token came back: at once for this process, on disk with the next poll. */
+  reused(family: string, now: Instant): void
+  /** This process has just written; its own writes leave `data_version` as it was. */
+  written(now: Instant): void
+  /** One turn of the timer. Neither this nor `written` throws: what fails is tried again. */
+  poll(now: Instant): void
+  start(): void
+  stop(): void
+  readonly retired: number
+  /** For `/readyz`'s body: whether the last poll could read and write. */
+  readonly storage: 'ok' | 'failing'
+}
+
+export interface RevocationOptions {
+  readonly db: Database
+  readonly graceSeconds: number
+  readonly allowanceSeconds: number
+  readonly log: Logger
+  readonly pollMs?: number
+}
+
+interface Row {
+  readonly seq: number
+  readonly kind: 'retired' | 'token' | 'family'
+  readonly name: string
+  readonly at: number
+  readonly until: number
+}
+
+/** `PRAGMA data_version` costs 2 µs, and nothing is read as long as it stands still. */
+const POLL_MS = 250
+/** Rows for one read: the loop must not be held for longer than some milliseconds. */
+const READ_ROWS = 5000
+const SWEEP_MS = 60_000
+
+/** Throws where the disk cannot be read: a gate that doesn't know what was revoked must not start. */
+export function revocations(options: RevocationOptions): Revocations {
+  const { db, graceSeconds, allowanceSeconds, log, pollMs = POLL_MS } = options
+  const families = new Map<string, number>()
+  const tokens = new Map<string, number>()
+  /** Until when, and the monotonic end of the grace: a clock set back must not prolong it. */
+  const retired = new Map<string, { readonly until: number; readonly graceEndsMs: number }>()
+  /** Revoked here and not yet on disk, with when. */
+  const pending = new Map<string, number>()
+  const version = db.query<{ data_version: number }, []>('PRAGMA data_version')
+  const newer = db.query<Row, [number, number, number]>(
+    `SELECT seq, kind, name, at, until FROM withdrawals
+     WHERE seq > ?1 AND until > ?2 ORDER BY seq LIMIT ?3`,
+  )
+  let seen = 0
+  let seenVersion: number | undefined
+  let sweptAtMs = Number.NEGATIVE_INFINITY
+  let storage: 'ok' | 'failing' = 'ok'
+  let timer: NodeJS.Timeout | undefined
+
+  const apply = ({ kind, name, at, until }: Row, now: Instant): void => {
+    if (kind === 'family') families.set(name, until)
+    else if (kind === 'token') tokens.set(name, until)
+    else if (!retired.has(name)) {
+      const leftSeconds = Math.min(graceSeconds, at + graceSeconds - now.epochSeconds)
+      retired.set(name, { until, graceEndsMs: now.monotonicMs + leftSeconds * 1000 })
+    }
+  }
+  const readNew = (now: Instant): void => {
+    seenVersion = undefined
+    const before = version.get()?.data_version
+    const oldest = now.epochSeconds - CLOCK_SKEW_SECONDS
+    let rows: Row[]
+    do {
+      rows = newer.all(seen, oldest, READ_ROWS)
+      for (const row of rows) apply(row, now)
+      seen = rows.at(-1)?.seq ?? seen
+    } while (rows.length === READ_ROWS)
+    seenVersion = before
+  }
+  const writePending = (): void => {
+    for (const [family, at] of pending) {
+      db.transaction(() =>
+        withdrawFamily(db, family, { at, actor: 'gate', action: 'reuse' }),
+      ).immediate()
+      pending.delete(family)
+      seenVersion = undefined
+    }
+  }
+  /** The skew keeps what is dead dead where the clock is set back by as much. */
+  const sweep = (now: Instant): void => {
+    if (now.monotonicMs - sweptAtMs < SWEEP_MS) return
+    sweptAtMs = now.monotonicMs
+    const oldest = now.epochSeconds - CLOCK_SKEW_SECONDS
+    for (const [name, until] of families) if (until < oldest) families.delete(name)
+    for (const [name, until] of tokens) if (until < oldest) tokens.delete(name)
+    for (const [name, { until }] of retired) if (until < oldest) retired.delete(name)
+    pruneEnrolment(db, now.epochSeconds - allowanceSeconds)
+  }
+  const poll = (now: Instant): void => {
+    try {
+      // Reading first: a disk that is full can still tell what others have revoked.
+      if (version.get()?.data_version !== seenVersion) readNew(now)
+      writePending()
+      sweep(now)
+      if (storage === 'failing') log.info('enrolment storage is back')
+      storage = 'ok'
+    } catch (error) {
+      if (storage === 'ok') {
+        log.error(describeBug(error), 'enrolment storage fails; what is known of tokens holds')
+      }
+      storage = 'failing'
+    }
+  }
+
+  readNew(instant())
+  return {
+    standing({ jti, family }, now) {
+      if (families.has(family) || tokens.has(jti)) return 'revoked'
+      const graceEndsMs = retired.get(jti)?.graceEndsMs
+      if (graceEndsMs === undefined) return 'live'
+      return now.monotonicMs <= graceEndsMs ? 'live' : 'retired'
+    },
+    reused(family, now) {
+      if (families.has(family)) return
+      families.set(family, now.epochSeconds + MAX_LIFETIME_SECONDS)
+      pending.set(family, now.epochSeconds)
+      log.warn({ family }, 'a retired device token came back; its family is revoked')
+    },
+    written(now) {
+      seenVersion = undefined
+      poll(now)
+    },
+    poll,
+    start() {
+      timer ??= setInterval(() => poll(instant()), pollMs).unref()
+    },
+    stop() {
+      clearInterval(timer)
+      timer = undefined
+      poll(instant())
+    },
+    get retired() {
+      return retired.size
+    },
+    get storage() {
+      return storage
+    },
+  }
+}

@@ -1,0 +1,191 @@
+// `postern enrol` and `postern revoke`: the operator's side of enrolment, on the same file as a
+// running gate, which knows of it within a second. A code is printed once, alone on stdout, so that
+// it can be piped; everything for eyes goes to stderr, and neither holds a code or a device's id.
+
+import type { Database } from 'bun:sqlite'
+import { integer, type Mistake } from '../config/kinds.ts'
+import { audit } from '../enroll/audit.ts'
+import { type CodeListed, type CodeTerms, listCodes, makeCode } from '../enroll/codes.ts'
+import {
+  type Entitlements,
+  MAX_RATE_LIMIT,
+  NO_ENTITLEMENTS,
+  readEntitlements,
+} from '../enroll/entitlements.ts'
+import { type IdentifyAs, revoke, type Withdrawn } from '../enroll/withdraw.ts'
+
+/** As a command line gives them: text, or absent. */
+export interface EnrolFlags {
+  readonly models?: string
+  readonly rateLimit?: string
+  readonly spendCap?: string
+  readonly org?: string
+  readonly user?: string
+  readonly uses?: string
+  readonly expires?: string
+  readonly label?: string
+  readonly list?: boolean
+}
+
+export const ENROL_FLAGS: readonly {
+  readonly key: keyof EnrolFlags
+  readonly flags: string
+  readonly about: string
+}[] = [
+  {
+    key: 'models',
+    flags: '--models <a,b*>',
+    about: 'Models, by commas; a trailing * is any rest.',
+  },
+  { key: 'rateLimit', flags: '--rate-limit <number>', about: 'Requests a minute.' },
+  { key: 'spendCap', flags: '--spend-cap <usd>', about: 'US dollars in a calendar month.' },
+  { key: 'org', flags: '--org <id>', about: 'The organisation that its usage counts for.' },
+  { key: 'user', flags: '--user <id>', about: 'The user that its usage counts for.' },
+  { key: 'uses', flags: '--uses <number>', about: 'Devices that may enrol with it (default: 1).' },
+  { key: 'expires', flags: '--expires <24h>', about: 'How long it is good for: 30m, 24h, 7d.' },
+  { key: 'label', flags: '--label <text>', about: 'What the list shows of it.' },
+  { key: 'list', flags: '--list', about: 'Show codes and what they grant, without the codes.' },
+]
+
+export interface Output {
+  readonly stdout: (text: string) => void
+  readonly stderr: (text: string) => void
+}
+
+export type EnrolRead =
+  | { readonly ok: true; readonly value: CodeTerms }
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] }
+
+const MAX_USES = 10_000
+const MAX_EXPIRES_SECONDS = 90 * 86_400
+const UNIT_SECONDS: ReadonlyMap<string, number> = new Map([
+  ['m', 60],
+  ['h', 3600],
+  ['d', 86_400],
+])
+/** Nothing that moves a terminal's cursor. */
+const LABEL = /^[^\p{C}]{0,100}$/u
+
+/** Every mistake at once, and nothing made before there is none. */
+export function readEnrolFlags(flags: EnrolFlags): EnrolRead {
+  const mistakes: Mistake[] = []
+  const wrong = (setting: string, message: string, hint: string): undefined => {
+    mistakes.push({ setting, message, hint })
+    return undefined
+  }
+  const whole = (setting: string, text: string | undefined, max: number): number | undefined => {
+    if (text === undefined) return undefined
+    const read = integer(1, max).read(text)
+    return read.ok ? read.value : wrong(setting, read.message, read.hint)
+  }
+  const grant = (
+    setting: string,
+    members: Readonly<Record<string, unknown>>,
+    hint: string,
+  ): Entitlements => {
+    const read = readEntitlements(members)
+    if (read.ok) return read.value
+    wrong(setting, 'is not one that can be applied', hint)
+    return NO_ENTITLEMENTS
+  }
+
+  const { models, spendCap, org, user, expires = '24h', label = '' } = flags
+  const list = models?.split(',').map((model) => model.trim())
+  const dollars = spendCap === undefined ? undefined : decimal(spendCap)
+  const entitlements: Entitlements = {
+    ...grant('--models', { models: list }, 'give model names by commas, as in claude-*'),
+    rateLimit: whole('--rate-limit', flags.rateLimit, MAX_RATE_LIMIT),
+    spendCap: grant('--spend-cap', { spend_cap: dollars }, 'give US dollars above 0, as in 12.50')
+      .spendCap,
+    orgId: grant('--org', { org_id: org }, 'give 1 to 200 ASCII characters').orgId,
+    userId: grant('--user', { user_id: user }, 'give 1 to 200 ASCII characters').userId,
+  }
+  const uses = whole('--uses', flags.uses, MAX_USES) ?? 1
+  const lifetimeSeconds =
+    duration(expires) ?? wrong('--expires', 'is no time that fits', 'give 30m, 24h or 7d, to 90d')
+  if (!LABEL.test(label)) wrong('--label', 'is too long or has controls', 'give 100 characters')
+  if (mistakes.length > 0 || lifetimeSeconds === undefined) return { ok: false, mistakes }
+  return { ok: true, value: { entitlements, uses, lifetimeSeconds, label } }
+}
+
+/** `nowSeconds` is since the epoch. */
+export function enrol(db: Database, terms: CodeTerms, out: Output, nowSeconds: number): void {
+  const { name, code, expiresAt } = db
+    .transaction(() => {
+      const made = makeCode(db, terms, nowSeconds)
+      audit(db, { at: nowSeconds, actor: 'cli', action: 'enrol', subject: made.name })
+      return made
+    })
+    .immediate()
+  const { uses, label, entitlements } = terms
+  out.stderr(`${describe({ name, label, uses, usesLeft: uses, expiresAt, entitlements })}\n`)
+  out.stdout(`${code}\n`)
+}
+
+export function listEnrolments(db: Database, out: Output, nowSeconds: number): void {
+  const codes = listCodes(db, nowSeconds)
+  if (codes.length === 0) out.stderr('no codes\n')
+  for (const code of codes) {
+    const over = code.usesLeft === 0 ? ', used' : code.expiresAt <= nowSeconds ? ', expired' : ''
+    out.stdout(`${describe(code)}${over}\n`)
+  }
+}
+
+/** The exit code: 1 where nothing goes by that name. */
+export function revokeByName(
+  db: Database,
+  name: string,
+  identify: IdentifyAs,
+  out: Output,
+  nowSeconds: number,
+): 0 | 1 {
+  const done = revoke(db, name, { identify, actor: 'cli', at: nowSeconds })
+  out.stdout(`${account(done)}\n`)
+  for (const family of done.families) out.stdout(`  ${family}\n`)
+  return done.known ? 0 : 1
+}
+
+function account({ kind, known, families }: Withdrawn): string {
+  const count = families.length === 1 ? '1 family' : `${families.length} families`
+  switch (kind) {
+    case 'token':
+      return known
+        ? 'token revoked; what it was refreshed to belongs to its family'
+        : 'no token known by this name; it is refused from now on all the same'
+    case 'family':
+      if (!known) return 'no family known by this name; it is refused from now on all the same'
+      return families.length === 0 ? 'family was revoked before' : 'family revoked'
+    case 'code':
+      return known ? `code withdrawn; ${count} enrolled with it revoked` : 'no such code'
+    case 'device':
+      return known
+        ? `device revoked: ${count}`
+        : 'nothing goes by this name (a device id needs the IDENTITY_HASH_KEY of the gate)'
+  }
+}
+
+function describe(code: CodeListed): string {
+  const { models, rateLimit, spendCap, orgId, userId } = code.entitlements
+  const parts = [
+    code.name,
+    ...(code.label === '' ? [] : [JSON.stringify(code.label)]),
+    `${code.usesLeft} of ${code.uses} uses left`,
+    `until ${new Date(code.expiresAt * 1000).toISOString()}`,
+    `models ${models?.join(',') ?? 'as set'}`,
+    `rate ${rateLimit === undefined ? 'as set' : `${rateLimit}/min`}`,
+    `spend ${spendCap === undefined ? 'as set' : `$${spendCap}/month`}`,
+    ...(orgId === undefined ? [] : [`org ${orgId}`]),
+    ...(userId === undefined ? [] : [`user ${userId}`]),
+  ]
+  return parts.join(', ')
+}
+
+function decimal(text: string): number {
+  return /^\d{1,9}(?:\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN
+}
+
+function duration(text: string): number | undefined {
+  const [, count = '', unit = ''] = /^(\d{1,5})([mhd])$/.exec(text) ?? []
+  const seconds = Number(count) * (UNIT_SECONDS.get(unit) ?? 0)
+  return seconds > 0 && seconds <= MAX_EXPIRES_SECONDS ? seconds : undefined
+}

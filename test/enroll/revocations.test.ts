@@ -1,0 +1,247 @@
+// What a revocation does, how soon, and for how long.
+
+import { Database } from 'bun:sqlite'
+import { expect, test } from 'bun:test'
+import pino from 'pino'
+import { readAudit } from '../../src/enroll/audit.ts'
+import type { Enrollment } from '../../src/enroll/enroll.ts'
+import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
+import { pruneEnrolment } from '../../src/enroll/prune.ts'
+import { revocations } from '../../src/enroll/revocations.ts'
+import { instant } from '../../src/instant.ts'
+import {
+  at,
+  claimsOf,
+  DAY_SECONDS,
+  granted,
+  HASH_KEY,
+  openDatabase,
+  outcome,
+  scene,
+  tokenOf,
+} from './scene.ts'
+
+const used = async (gate: Enrollment, token: string, seconds = 0): Promise<string> =>
+  outcome(await gate.verify(token, at(seconds)))
+
+test('attack 37: revoked by another process, dead within a second on a running gate', async () => {
+  using world = scene()
+  const token = await world.enrolled('laptop')
+  const other = await world.enrolled('desk')
+  world.gate.start()
+  expect(outcome(await world.gate.verify(token, instant()))).toBe('granted')
+  const program = `
+    import { Database } from 'bun:sqlite'
+    import { identifier } from ${JSON.stringify(`${import.meta.dir}/../../src/admit/identity.ts`)}
+    import { Secret } from ${JSON.stringify(`${import.meta.dir}/../../src/config/secret.ts`)}
+    import { revokeByName } from ${JSON.stringify(`${import.meta.dir}/../../src/operate/enroll.ts`)}
+    const db = new Database(process.argv[1])
+    const say = (text) => process.stdout.write(text)
+    const identify = identifier(new Secret('${HASH_KEY}'))
+    const out = { stdout: say, stderr: say }
+    process.exitCode = revokeByName(db, process.argv[2], identify, out, Date.now() / 1000)
+    say('done ' + Date.now())`
+  const child = Bun.spawn([process.execPath, '-e', program, world.path, 'laptop'], {
+    stdout: 'pipe',
+  })
+  let diedAt = 0
+  for (let n = 0; n < 1000 && diedAt === 0; n += 1) {
+    if (!(await world.gate.verify(token, instant())).ok) diedAt = Date.now()
+    else await Bun.sleep(5)
+  }
+  const said = await child.stdout.text()
+  expect(said).toContain('device revoked: 1 family')
+  expect(await child.exited).toBe(0)
+  expect(diedAt - Number(said.split('done ')[1])).toBeLessThan(1000)
+  expect(outcome(await world.gate.verify(token, instant()))).toBe('token_revoked')
+  expect(outcome(await world.gate.verify(other, instant()))).toBe('granted')
+  world.gate.stop()
+})
+
+test('a revocation of its own beats the memory of verified tokens at once', async () => {
+  using world = scene()
+  const token = await world.enrolled()
+  expect(await used(world.gate, token)).toBe('granted')
+  const { family } = await claimsOf(world.gate, token)
+  expect(world.gate.revoke(family, 'operator', at(0))).toEqual({
+    kind: 'family',
+    known: true,
+    families: [family],
+  })
+  expect(await used(world.gate, token)).toBe('token_revoked')
+  expect(outcome(await world.gate.refresh(token, at(0)))).toBe('token_revoked')
+  expect(world.gate.revoke(family, 'operator', at(1)).families).toEqual([])
+})
+
+test('by family, by device hash, by device id, by token, by code', async () => {
+  using world = scene()
+  const named = async (name: string, tokens: readonly string[]): Promise<string[]> => {
+    world.gate.revoke(name, 'operator', at(0))
+    return Promise.all(tokens.map((token) => used(world.gate, token)))
+  }
+  const credential = world.code({ uses: 2 })
+  const [a, b] = [
+    tokenOf(await world.bootstrap('one', { credential })),
+    tokenOf(await world.bootstrap('two', { credential })),
+  ]
+  const [c, d, e] = [
+    await world.enrolled('three'),
+    await world.enrolled('three'),
+    await world.enrolled('four'),
+  ]
+  const { deviceHash } = await claimsOf(world.gate, c)
+  expect(await named(deviceHash, [c, d])).toEqual(['token_revoked', 'granted'])
+  expect(await named('three', [d, e])).toEqual(['token_revoked', 'granted'])
+  const { jti } = await claimsOf(world.gate, e)
+  const next = tokenOf(await world.gate.refresh(e, at(0)))
+  expect(await named(jti, [e, next])).toEqual(['token_revoked', 'granted'])
+  expect(outcome(await world.gate.refresh(e, at(1)))).toBe('token_revoked')
+  expect(await named('code:1', [a, b, next])).toEqual(['token_revoked', 'token_revoked', 'granted'])
+})
+
+test('a code that was withdrawn enrols nobody', async () => {
+  using world = scene()
+  const credential = world.code({ uses: 5 })
+  world.gate.revoke('code:1', 'operator', at(0))
+  expect(outcome(await world.bootstrap('one', { credential }))).toBe('enrollment_refused')
+  expect(world.gate.revoke('code:99', 'operator', at(0)).known).toBe(false)
+})
+
+test('what nobody knows is refused all the same where its name says what it is', async () => {
+  using world = scene()
+  using lost = scene()
+  const token = await lost.enrolled()
+  const { family, jti } = await claimsOf(world.gate, token)
+  expect(world.gate.revoke(jti, 'operator', at(0)).known).toBe(false)
+  expect(await used(world.gate, token)).toBe('token_revoked')
+  const second = await lost.enrolled('second')
+  const other = await claimsOf(world.gate, second)
+  expect(other.family).not.toBe(family)
+  expect(world.gate.revoke(other.family, 'operator', at(0)).known).toBe(false)
+  expect(await used(world.gate, second)).toBe('token_revoked')
+  expect(world.gate.revoke('nobody', 'operator', at(0))).toEqual({
+    kind: 'device',
+    known: false,
+    families: [],
+  })
+})
+
+test('the audit names who did what to whom, and no device by its own id', async () => {
+  using world = scene()
+  const token = await world.enrolled('laptop')
+  const { family } = await claimsOf(world.gate, token)
+  world.gate.revoke('laptop', 'operator', at(5))
+  world.gate.revoke('code:1', 'cli', at(6))
+  expect(readAudit(world.db)).toEqual([
+    { at: at(6).epochSeconds, actor: 'cli', action: 'revoke', subject: 'code:1' },
+    { at: at(5).epochSeconds, actor: 'operator', action: 'revoke', subject: family },
+  ])
+  const reused = await world.enrolled('desk')
+  tokenOf(await world.gate.refresh(reused, at(0)))
+  expect(outcome(await world.gate.refresh(reused, at(11)))).toBe('token_revoked')
+  world.gate.stop()
+  expect(readAudit(world.db, 1)[0]).toMatchObject({ actor: 'gate', action: 'reuse' })
+})
+
+test('revocations outlive a restart, and memory forgets what is dead anyway', async () => {
+  using world = scene()
+  const token = await world.enrolled('laptop')
+  world.gate.revoke('laptop', 'operator', at(0))
+  for (let n = 0; n < 5; n += 1) {
+    tokenOf(await world.gate.refresh(await world.enrolled(`d-${n}`), at(0)))
+  }
+  expect(await used(world.another(), token)).toBe('token_revoked')
+  const memory = revocations({
+    db: world.db,
+    graceSeconds: 10,
+    allowanceSeconds: 0,
+    log: pino({ level: 'silent' }),
+  })
+  expect(memory.retired).toBe(5)
+  memory.poll(at(DAY_SECONDS + 30))
+  expect(memory.retired).toBe(5)
+  memory.poll(at(DAY_SECONDS + 100))
+  expect(memory.retired).toBe(0)
+})
+
+test('a clock that is set back neither revives a dead token nor prolongs a grace', async () => {
+  using world = scene()
+  const first = await world.enrolled()
+  tokenOf(await world.gate.refresh(first, at(100)))
+  const back = { epochSeconds: at(0).epochSeconds, monotonicMs: at(111).monotonicMs }
+  expect(outcome(await world.gate.verify(first, back))).toBe('token_revoked')
+})
+
+test('the disk forgets a day after what it names is dead, and no sooner', async () => {
+  using world = scene()
+  const token = await world.enrolled()
+  tokenOf(await world.gate.refresh(token, at(0)))
+  world.gate.revoke('device-one', 'operator', at(0))
+  const rows = (): number[] =>
+    ['withdrawals', 'device_families', 'enrolment_codes', 'audit'].map(
+      (table) =>
+        world.db.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${table}`).get()?.n ?? -1,
+    )
+  pruneEnrolment(world.db, at(2 * DAY_SECONDS - 1).epochSeconds)
+  expect(rows()).toEqual([2, 1, 1, 1])
+  pruneEnrolment(world.db, at(2 * DAY_SECONDS + 1).epochSeconds)
+  expect(rows()).toEqual([0, 0, 1, 1])
+  pruneEnrolment(world.db, at(31 * DAY_SECONDS).epochSeconds)
+  expect(rows()).toEqual([0, 0, 0, 1])
+})
+
+test('a poll without news costs next to nothing, and more news than one read holds is all read', () => {
+  using world = scene()
+  using other = openDatabase(world.path)
+  const memory = revocations({
+    db: world.db,
+    graceSeconds: 10,
+    allowanceSeconds: 0,
+    log: pino({ level: 'silent' }),
+  })
+  const until = at(DAY_SECONDS).epochSeconds
+  other
+    .transaction(() => {
+      const insert = other.query(
+        `INSERT INTO withdrawals (kind, name, family, at, until)
+         VALUES ('retired', ?1, 'f', ?2, ?3)`,
+      )
+      for (let n = 0; n < 12_000; n += 1) insert.run(`tok_${n}`, at(0).epochSeconds, until)
+    })
+    .immediate()
+  memory.poll(at(1))
+  expect(memory.retired).toBe(12_000)
+  const began = performance.now()
+  for (let n = 0; n < 1000; n += 1) memory.poll(at(1))
+  const each = ((performance.now() - began) / 1000) * 1000
+  console.info(`a poll without news: ${each.toFixed(1)} µs`)
+  expect(each).toBeLessThan(200)
+})
+
+test('a gate that cannot read what was revoked does not start', () => {
+  using empty = new Database(':memory:')
+  const options = { graceSeconds: 10, allowanceSeconds: 0, log: pino({ level: 'silent' }) }
+  expect(() => revocations({ db: empty, ...options })).toThrow()
+})
+
+test('requests ask no database: verification works with the file closed under it', async () => {
+  using world = scene({ defaults: { ...NO_ENTITLEMENTS, rateLimit: 5 } })
+  const [known, fresh] = [await world.enrolled('a'), await world.enrolled('b')]
+  granted(await world.gate.verify(known, at(0)))
+  world.db.close()
+  expect(await used(world.gate, known)).toBe('granted')
+  expect(await used(world.gate, fresh)).toBe('granted')
+})
+
+test('a disk that is full still tells what other processes have revoked', async () => {
+  using world = scene()
+  const [first, token] = [await world.enrolled('a'), await world.enrolled('b')]
+  tokenOf(await world.gate.refresh(first, at(0)))
+  expect(outcome(await world.gate.refresh(first, at(11)))).toBe('token_revoked')
+  const { family } = await claimsOf(world.gate, token)
+  world.db.exec('PRAGMA query_only = 1')
+  world.another().revoke(family, 'operator', at(12))
+  world.gate.stop()
+  expect(world.gate.storage).toBe('failing')
+  expect(await used(world.gate, token, 12)).toBe('token_revoked')
+})
