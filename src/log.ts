@@ -60,7 +60,9 @@ type Paint = (code: number, text: string) => string
 function requestWords(fields: Record<string, unknown>, paint: Paint): string[] {
   const { method, route, status, end, headers_ms, duration_ms, bytes_in, bytes_out, ...more } =
     fields
-  const { input_tokens, output_tokens, identity, request_id, ...rest } = more
+  const { identity, request_id, input_tokens, output_tokens, ...others } = more
+  const { usage, cache_read_tokens, cache_creation_tokens, cost_micro_usd, ...rest } = others
+  const cached = Number(cache_read_tokens ?? 0) + Number(cache_creation_tokens ?? 0)
   const first = headers_ms === undefined ? '' : ` (headers ${duration(Number(headers_ms))})`
   return [
     visible(`${method} ${route}`),
@@ -68,7 +70,14 @@ function requestWords(fields: Record<string, unknown>, paint: Paint): string[] {
     visible(String(end)),
     duration(Number(duration_ms)) + first,
     `${size(Number(bytes_in))} in, ${size(Number(bytes_out))} out`,
-    ...(input_tokens === undefined ? [] : [visible(`${input_tokens} → ${output_tokens} tokens`)]),
+    ...(input_tokens === undefined
+      ? []
+      : [
+          visible(`${input_tokens} → ${output_tokens} tokens`) +
+            (cached > 0 ? ` (${cached} by cache)` : '') +
+            (usage === 'partial' ? ' so far' : ''),
+        ]),
+    ...(cost_micro_usd === undefined ? [] : [`$${(Number(cost_micro_usd) / 1e6).toFixed(4)}`]),
     ...pairs(rest),
     ...(identity === undefined ? [] : [paint(DIM, `who=${String(identity).slice(0, 12)}`)]),
     paint(DIM, `id=${request_id}`),

@@ -1,20 +1,28 @@
 // The process: settings or exit 78, one command, signals, and nothing that a stray error could end.
 
+import { readFileSync } from 'node:fs'
+import { bundledPrices, parsePrices, type Prices } from './budget/prices.ts'
 import { readInvocation } from './config/read.ts'
 import type { Mistake } from './config/kinds.ts'
 import { describeBug, type Logger, logger } from './log.ts'
 import { check } from './operate/check.ts'
 import { banner } from './operate/banner.ts'
+import { COMMAND_HELP, commandNamed } from './operate/commands.ts'
 import { type Gate, serve } from './serve.ts'
 import { type Sources, sources } from './sources.ts'
+import { StoreUnusable } from './state/store.ts'
 
 /** sysexits.h: EX_CONFIG. */
 const EXIT_CONFIG = 78
 
 async function main(): Promise<void> {
-  const invocation = readInvocation(Bun.argv.slice(2), process.env)
+  const args = Bun.argv.slice(2)
+  const run = commandNamed(args[0])
+  if (run) process.exit(await run(args.slice(1), process.env))
+  const invocation = readInvocation(args, process.env)
   if (invocation.kind === 'text') {
     process.stdout.write(invocation.text)
+    if (invocation.text.startsWith('Usage')) process.stdout.write(COMMAND_HELP)
     return
   }
   if (invocation.kind === 'mistakes') {
@@ -22,6 +30,11 @@ async function main(): Promise<void> {
     process.exit(EXIT_CONFIG)
   }
   const { settings, command, warnings } = invocation
+  const prices = readPrices(settings.pricesFile)
+  if (!prices.ok) {
+    process.stderr.write(describe(prices.mistakes))
+    process.exit(EXIT_CONFIG)
+  }
   const from = await sources(settings)
   if (command === 'check') {
     process.exit((await check(from, settings, warnings)) ? 0 : 1)
@@ -30,7 +43,7 @@ async function main(): Promise<void> {
   const log = logger(settings, color)
   survive(log)
   for (const warning of warnings) log.warn(warning)
-  const running = listen(() => serve(settings, from, log))
+  const running = listen(() => serve(settings, from, prices.value, log))
   announce(running, from, log)
   obeySignals(running, log)
 }
@@ -43,20 +56,39 @@ function describe(mistakes: readonly Mistake[]): string {
   return `postern: ${count} in the settings; nothing was started\n\n${lines.join('')}`
 }
 
+/** The prices that are built in, or those of the operator's file. */
+function readPrices(
+  file: string | undefined,
+): { ok: true; value: Prices } | { ok: false; mistakes: Mistake[] } {
+  if (file === undefined) return { ok: true, value: bundledPrices() }
+  const mistake = (message: string, hint: string) => ({ setting: 'PRICES_FILE', message, hint })
+  try {
+    const parsed = parsePrices(readFileSync(file, 'utf8'))
+    if (parsed.ok) return { ok: true, value: parsed.prices }
+    return { ok: false, mistakes: parsed.mistakes.map((each) => mistake(each.message, each.hint)) }
+  } catch {
+    return { ok: false, mistakes: [mistake('names a file that cannot be read', 'check the path')] }
+  }
+}
+
 function listen(start: () => Gate): Gate {
   try {
     return start()
   } catch (error) {
     const code = (error as { code?: unknown }).code
+    if (error instanceof StoreUnusable) {
+      process.stderr.write(`postern: the database cannot be used: ${error.message}\n`)
+      process.exit(1)
+    }
     const inUse = code === 'EADDRINUSE' ? 'the port is taken; PORT chooses another' : code
     process.stderr.write(`postern: cannot listen: ${inUse ?? 'unknown error'}\n`)
     process.exit(1)
   }
 }
 
-function announce(running: Gate, { development, tinfoil }: Sources, log: Logger): void {
-  if (development) process.stdout.write(banner(running.url, development, tinfoil.baseUrl))
-  log.info({ address: running.url.host }, 'listening')
+function announce({ url, adminUrl }: Gate, { development }: Sources, log: Logger): void {
+  if (development) process.stdout.write(banner(url, development))
+  log.info({ address: url.host, admin: adminUrl?.host }, 'listening')
 }
 
 /** A bug in one request must not end the others; it must be loud. */

@@ -1,6 +1,9 @@
-// Every way in which postern says no, and what each looks like on the wire: OpenAI's error shape,
-// system-wide headers, and never a word about the upstream, the runtime or a secret. What is said
+// Every way in which postern says no, and what each looks like on the wire: in the error shape of
+// the route's own API, and never a word about the upstream, the runtime or a secret. What is said
 // to the caller stands in this table; why it happened goes to the log alone, as `reason`.
+
+/** Whose error shape an answer has. */
+export type Dialect = 'openai' | 'anthropic'
 
 interface Wire {
   readonly status: number
@@ -11,6 +14,11 @@ interface Wire {
     | 'rate_limit_error'
     | 'invalid_request_error'
     | 'api_error'
+  /** Anthropic's `error.type`, where it has another name for it. */
+  readonly anthropicType?:
+    'not_found_error' | 'request_too_large' | 'timeout_error' | 'billing_error' | 'overloaded_error'
+  /** For clients that would otherwise try again by the status alone: `x-should-retry`. */
+  readonly retry?: boolean
   readonly message: string
   /** RFC 6750 §3: the `error` attribute of `WWW-Authenticate`; '' sends the bare challenge. */
   readonly challenge?: string
@@ -19,7 +27,7 @@ interface Wire {
 const WIRE = {
   bad_host: bad(400, 'the Host header is missing or malformed'),
   bad_request: bad(400, 'the request is malformed'),
-  not_found: bad(404, 'no such route'),
+  not_found: { ...bad(404, 'no such route'), anthropicType: 'not_found_error' },
   method_not_allowed: bad(405, 'method not allowed'),
 
   missing_authorization: unauthorized('missing authorization', ''),
@@ -35,6 +43,31 @@ const WIRE = {
     message: 'inference scope required',
     challenge: 'insufficient_scope',
   },
+  token_revoked: unauthorized('token was revoked'),
+  admin_required: forbidden("the operator's key is required"),
+
+  enrollment_closed: forbidden('this gate enrols no devices'),
+  enrollment_required: forbidden('an enrolment is required'),
+  enrollment_refused: forbidden('the enrolment was not accepted'),
+  enrollment_limit: limited('too many enrolments'),
+  enrollment_unavailable: failed(503, 'enrolment is not available now'),
+  invalid_device_id: bad(400, 'device_id must be 1 to 200 visible ASCII characters'),
+
+  model_not_allowed: forbidden('this token may not use that model'),
+  ambiguous_body: bad(400, 'the body is no JSON object that every parser reads alike'),
+  invalid_model: bad(400, 'model must be the name of a model'),
+  invalid_max_tokens: bad(400, 'max_tokens must be a positive integer'),
+  invalid_stream: bad(400, 'stream must be true or false'),
+  unsupported_body: bad(415, 'the body must be uncompressed application/json in UTF-8'),
+  max_tokens_required: bad(400, 'max_tokens is required where a spend cap applies'),
+  model_not_priced: forbidden('that model has no price, so a spend cap cannot admit it'),
+  spend_cap_reached: {
+    ...limited("the month's spend cap is reached"),
+    anthropicType: 'billing_error',
+    retry: false,
+  },
+  spend_reserved: limited('what is left of the spend cap is held by requests under way'),
+  spend_unavailable: failed(503, 'spending cannot be counted now'),
 
   rate_limit_exceeded: limited('rate limit exceeded'),
   identity_concurrency_limit: limited('too many requests under way for this identity'),
@@ -46,16 +79,20 @@ const WIRE = {
   ),
   invalid_encapsulated_key: bad(400, 'Ehbp-Encapsulated-Key must be 64 hexadecimal digits'),
   enclave_not_allowed: bad(400, 'X-Tinfoil-Enclave-Url names no enclave that this gate may reach'),
-  request_too_large: bad(413, 'request body is too large'),
+  request_too_large: {
+    ...bad(413, 'request body is too large'),
+    anthropicType: 'request_too_large',
+  },
   uri_too_long: bad(414, 'the URL is too long'),
   length_required: bad(411, 'the request needs a Content-Length'),
   request_timeout: bad(408, 'the request body did not arrive in time'),
 
+  circuit_open: failed(503, 'the upstream is failing; try again later'),
   upstream_unavailable: failed(502, 'upstream unavailable'),
   upstream_redirect: failed(502, 'the upstream answered with a redirect'),
   upstream_auth: failed(502, 'the upstream refused the credentials of this gate'),
   upstream_invalid: failed(502, 'the upstream gave an invalid answer'),
-  upstream_timeout: failed(504, 'upstream timeout'),
+  upstream_timeout: { ...failed(504, 'upstream timeout'), anthropicType: 'timeout_error' },
   internal_error: failed(500, 'internal error'),
 } as const satisfies Readonly<Record<string, Wire>>
 
@@ -87,9 +124,16 @@ export function statusOf(refusal: Refusal): number {
   return WIRE[refusal.code].status
 }
 
-/** `headers` are those that every answer carries; they are added to. */
-export function refusalResponse(refusal: Refusal, headers: Headers): Response {
+/** What of a request its refusal is made of; `headers`, which every answer carries, is added to. */
+export interface Refused {
+  readonly headers: Headers
+  readonly dialect: Dialect
+  readonly requestId: string
+}
+
+export function refusalResponse(refusal: Refusal, to: Refused): Response {
   const wire: Wire = WIRE[refusal.code]
+  const { headers } = to
   const message = refusal.message ?? wire.message
   headers.set('content-type', 'application/json')
   headers.set('cache-control', 'no-store')
@@ -99,9 +143,20 @@ export function refusalResponse(refusal: Refusal, headers: Headers): Response {
   if (refusal.retryAfterSeconds !== undefined) {
     headers.set('retry-after', String(Math.max(1, Math.ceil(refusal.retryAfterSeconds))))
   }
+  if (wire.retry !== undefined) headers.set('x-should-retry', String(wire.retry))
   if (refusal.allow !== undefined) headers.set('allow', refusal.allow)
-  const error = { message, type: wire.type, code: refusal.code, param: null }
-  return new Response(JSON.stringify({ error }), { status: wire.status, headers })
+  const body =
+    to.dialect === 'openai' ? openai(refusal, wire, message) : anthropic(wire, message, to)
+  return new Response(JSON.stringify(body), { status: wire.status, headers })
+}
+
+function openai({ code }: Refusal, { type }: Wire, message: string): object {
+  return { error: { message, type, code, param: null } }
+}
+
+function anthropic({ type, anthropicType }: Wire, message: string, { requestId }: Refused): object {
+  const error = { type: anthropicType ?? type, message }
+  return { type: 'error', error, request_id: requestId }
 }
 
 function challenge(error: string, description: string): string {
@@ -111,12 +166,16 @@ function challenge(error: string, description: string): string {
   return `${realm}, error="${error}", error_description="${description}"${scope}`
 }
 
-function bad(status: 400 | 404 | 405 | 408 | 411 | 413 | 414, message: string): Wire {
+function bad(status: 400 | 404 | 405 | 408 | 411 | 413 | 414 | 415, message: string): Wire {
   return { status, type: 'invalid_request_error', message }
 }
 
 function unauthorized(message: string, challenge = 'invalid_token'): Wire {
   return { status: 401, type: 'authentication_error', message, challenge }
+}
+
+function forbidden(message: string): Wire {
+  return { status: 403, type: 'permission_error', message }
 }
 
 function limited(message: string): Wire {

@@ -1,79 +1,170 @@
-// The running gate: its parts put together, its listener, and how it stops.
+// The running gate: its parts put together, its listeners, and how it stops.
 
-import { addressKey } from './accept/address.ts'
-import { gate } from './accept/app.ts'
-import { admission } from './admit/admit.ts'
-import { identifier } from './admit/identity.ts'
+import { type AddressKey, addressKey } from './accept/address.ts'
+import type { AdminParts } from './accept/admin-routes.ts'
+import { type Answers, answers } from './accept/answers.ts'
+import { adminGate, gate } from './accept/app.ts'
+import { addressCounter } from './accept/count-address.ts'
+import { cors } from './accept/cors.ts'
+import { ALL_ROUTES, type Need, type Route } from './accept/routes.ts'
+import { userAdmission } from './admit/admit.ts'
+import { deviceAdmission } from './admit/device.ts'
+import { type Identify, identifier } from './admit/identity.ts'
 import { jwksSource } from './admit/jwks.ts'
+import { type Breaker, breaker } from './budget/breaker.ts'
 import { budget, rateLimiter } from './budget/budget.ts'
+import { charges, deviceKey, orgKey } from './budget/charge.ts'
+import type { Prices } from './budget/prices.ts'
+import { monthOf, type SpendCaps, spendCaps } from './budget/spend.ts'
 import type { Settings } from './config/read.ts'
 import { dispatching } from './dispatch/dispatch.ts'
+import { type Enrollment, enrollment } from './enroll/enroll.ts'
 import type { Logger } from './log.ts'
 import { relaying } from './relay/relay.ts'
+import { DAY_MS } from './settle/ledger-schema.ts'
 import { settlement } from './settle/settle.ts'
+import { sqliteLedger } from './settle/sqlite-ledger.ts'
+import { spentByEach } from './settle/usage-report.ts'
 import type { Sources } from './sources.ts'
+import { type Store, store } from './state/store.ts'
+import { anthropic } from './upstream/anthropic.ts'
 import { documents } from './upstream/documents.ts'
 import { tinfoil } from './upstream/tinfoil.ts'
 import { transport } from './upstream/transport.ts'
+import type { Upstream } from './upstream/upstream.ts'
 
 export interface Gate {
   readonly url: URL
+  readonly adminUrl: URL | undefined
   /** Resolves when the last request has ended or was broken; never before the drain is over. */
   drain(): Promise<void>
 }
 
-/** Throws where the address cannot be bound. */
-export function serve(
-  settings: Settings,
-  { jwksUrl, rules, tinfoil: at }: Sources,
-  log: Logger,
-): Gate {
-  const wire = transport()
+/** For what broken streams still hold to reach the kernel; the exit then closes them in order. */
+const BREAK_MS = 250
+
+/** Throws where an address cannot be bound, or the file of enrolments cannot be used. */
+export function serve(settings: Settings, from: Sources, prices: Prices, log: Logger): Gate {
   const timeouts = {
     connectMs: settings.connectTimeoutSeconds * 1000,
     headersMs: settings.headersTimeoutSeconds * 1000,
   }
   const bodyTimeoutMs = timeouts.headersMs
-  const { requireEhbp, tinfoilEnclaveHosts: enclaveHosts, maxRequestBodyBytes } = settings
-  const keys = jwksSource({
-    url: jwksUrl,
-    refreshMs: settings.jwksRefreshSeconds * 1000,
-    maxStaleMs: settings.jwksMaxStaleSeconds * 1000,
-    log,
-  })
-  const settle = settlement(log)
+  const wire = transport()
+  const kept = store(settings.databaseUrl)
+  const ledger = sqliteLedger(() => kept.open({ busyTimeoutMs: 0 }), { log, nowMs: Date.now() })
+  const settle = settlement({ log, ledger, prices })
   const relay = relaying({
     transport: wire,
     timeouts,
     idleMs: settings.idleTimeoutSeconds * 1000,
     settle,
   })
+  const identify = identifier(settings.identityHashKey)
+  const keys = from.users && keySource(settings, from.users.jwksUrl, log)
+  const users = keys && from.users && userAdmission(keys, from.users.rules, identify)
+  const database = kept.openForEnrolment()
+  let listeningAt = new URL('http://127.0.0.1')
+  const devices =
+    from.anthropic && enrolments(settings, from, database, identify, log, () => listeningAt)
+  const admitDevice = devices && deviceAdmission(devices.verify)
+  const served = upstreams(settings, from, log)
+  const routes = ALL_ROUTES.filter(({ needs }) => needs === undefined || served[needs])
+  const ownListener = settings.adminPort !== undefined
+  const isAdmin = ({ access }: Route): boolean => access === 'own' || access === 'operator'
+  const countedBy: AddressKey = addressKey(settings.trustedProxies ?? [])
+  const countAddress = addressCounter(
+    rateLimiter(settings.publicRateLimitRpm, settings.rateLimitBurst),
+    countedBy,
+  )
+  const said: Answers = answers(settle)
+  const admin: AdminParts = {
+    answers: said,
+    adminToken: settings.adminToken,
+    admitDevice,
+    enrollment: devices,
+    database,
+    breakers: Object.fromEntries(Object.entries(served).map(([name, on]) => [name, on.breaker])),
+    bodyTimeoutMs,
+  }
   let draining = false
 
   const app = gate({
-    admit: admission(keys, rules, identifier(settings.identityHashKey)),
-    keys,
-    budget: budget(settings),
-    publicLimit: rateLimiter(settings.publicRateLimitRpm, settings.rateLimitBurst),
-    addressKey: addressKey(settings.trustedProxies ?? []),
-    rules: { requireEhbp, enclaveHosts, maxRequestBodyBytes, bodyTimeoutMs },
-    dispatch: dispatching(tinfoil(at), { maxRequestBodyBytes, bodyTimeoutMs }),
-    relay,
-    documents: documents({ transport: wire, timeouts, ...at }),
-    settle,
+    answers: said,
+    cors: cors(settings.corsOrigins ?? []),
+    countAddress,
     log,
-    draining: () => draining,
+    routes: ownListener ? routes.filter((route) => !isAdmin(route)) : routes,
+    open: {
+      answers: said,
+      backend: Object.keys(served).join('+'),
+      keys,
+      ledger,
+      countAddress,
+      documents: from.tinfoil && documents({ transport: wire, timeouts, ...from.tinfoil }),
+      bodyTimeoutMs,
+      draining: () => draining,
+    },
+    inference: {
+      answers: said,
+      admitUser: users?.admit,
+      admitDevice,
+      budget: budget(settings),
+      charges: charges({
+        caps: restoredCaps(kept),
+        prices,
+        orgSpendCapMicroUsd: microUsd(settings.orgSpendCap),
+      }),
+      rules: { ...settings, enclaveHosts: settings.tinfoilEnclaveHosts },
+      dispatch: dispatching(bodyTimeoutMs),
+      relay,
+      ledger,
+      served,
+    },
+    devices: devices && {
+      answers: said,
+      enrollment: devices,
+      policy: settings.bootstrap,
+      enrollingUser: users?.enrolling,
+      addressKey: countedBy,
+      countAddress,
+      bodyTimeoutMs,
+    },
+    admin: ownListener ? undefined : admin,
   })
   app.listen({ hostname: settings.host, port: settings.port })
+  const operator = ownListener
+    ? adminGate({
+        answers: said,
+        cors: cors([]),
+        countAddress,
+        log,
+        routes: routes.filter(isAdmin),
+        admin,
+      })
+    : undefined
+  operator?.listen({ hostname: '127.0.0.1', port: settings.adminPort ?? 0 })
   const { server } = app
   if (!server) throw new Error('not listening')
-  keys.start()
+  listeningAt = new URL(server.url)
+  keys?.start()
+  devices?.start()
+  const forget = (): void => {
+    const now = Date.now()
+    // A cap is restored from this month's sums, so that these outlive a shorter retention.
+    void ledger.deleteBefore(now - settings.ledgerRetentionDays * DAY_MS, monthStart(now))
+  }
+  forget()
+  const daily = setInterval(forget, DAY_MS)
+  daily.unref()
 
   return {
-    url: new URL(server.url),
+    url: listeningAt,
+    adminUrl: operator?.server ? new URL(operator.server.url) : undefined,
     async drain() {
       draining = true
       await Bun.sleep(settings.drainDelaySeconds * 1000)
+      void operator?.server?.stop()
       const stopped = server.stop()
       await Promise.race([stopped, Bun.sleep(settings.drainTimeoutSeconds * 1000)])
       if (relay.running > 0) {
@@ -81,11 +172,103 @@ export function serve(
         relay.breakAll()
         await Promise.race([stopped, Bun.sleep(BREAK_MS)])
       }
-      keys.stop()
+      keys?.stop()
+      devices?.stop()
       wire.close()
+      ledger.stop(Date.now())
+      database.close()
     },
   }
 }
 
-/** For what broken streams still hold to reach the kernel; the exit then closes them in order. */
-const BREAK_MS = 250
+function keySource(settings: Settings, url: URL, log: Logger) {
+  return jwksSource({
+    url,
+    refreshMs: settings.jwksRefreshSeconds * 1000,
+    maxStaleMs: settings.jwksMaxStaleSeconds * 1000,
+    log,
+  })
+}
+
+function upstreams(
+  settings: Settings,
+  from: Sources,
+  log: Logger,
+): Partial<Record<Need, { readonly upstream: Upstream; readonly breaker: Breaker }>> {
+  const served = (upstream: Upstream) => ({
+    upstream,
+    breaker: breaker({
+      failureThreshold: settings.circuitFailures,
+      successThreshold: settings.circuitSuccesses,
+      openMs: settings.circuitOpenSeconds * 1000,
+      // As long as a probe may take to be answered, and a little more.
+      probeMs: (settings.connectTimeoutSeconds + settings.headersTimeoutSeconds + 5) * 1000,
+      onChange: (state) => {
+        log.warn({ upstream: upstream.name, state }, 'circuit breaker')
+      },
+    }),
+  })
+  return {
+    ...(from.tinfoil && { tinfoil: served(tinfoil(from.tinfoil)) }),
+    ...(from.anthropic && { anthropic: served(anthropic(from.anthropic)) }),
+  }
+}
+
+/** Where development mode runs on one machine, ten enrolments an hour from 127.0.0.1 are few. */
+const DEVELOPMENT_LIMITS = {
+  openPerAddressPerHour: 10_000,
+  openPerHour: 10_000,
+  maxDevicesPerUser: 1000,
+  perUserPerHour: 10_000,
+}
+
+function enrolments(
+  settings: Settings,
+  from: Sources,
+  db: ReturnType<Store['openForEnrolment']>,
+  identify: Identify,
+  log: Logger,
+  listeningAt: () => URL,
+): Enrollment {
+  return enrollment({
+    db,
+    secrets: from.deviceSecrets,
+    identify,
+    policy: settings.bootstrap,
+    lifetimeSeconds: settings.jwtExpirationHours * 3600,
+    proxyBaseUrl: () => (settings.proxyBaseUrl ?? listeningAt()).href.replace(/\/$/, ''),
+    defaults: {
+      models: settings.deviceModels,
+      rateLimit: settings.deviceRateLimit,
+      spendCap: settings.deviceSpendCap,
+      orgId: undefined,
+      userId: undefined,
+    },
+    log,
+    ...(settings.devMode && { limits: DEVELOPMENT_LIMITS }),
+  })
+}
+
+/** What this month has already cost each, so that a restart revives no cap. */
+function restoredCaps(kept: Store): SpendCaps {
+  const caps = spendCaps()
+  const opened = kept.open({ mode: 'read' })
+  // A ledger that cannot be read is told by its own health, and in the log.
+  if (!opened.ok) return caps
+  const now = Date.now()
+  const month = monthOf(now)
+  const sinceMs = monthStart(now)
+  for (const [device, spent] of spentByEach(opened.database, 'device', sinceMs)) {
+    caps.restore(deviceKey(device), spent, month)
+  }
+  for (const [org, spent] of spentByEach(opened.database, 'org', sinceMs)) {
+    caps.restore(orgKey(org), spent, month)
+  }
+  opened.database.close()
+  return caps
+}
+
+const monthStart = (epochMs: number): number => Date.parse(`${monthOf(epochMs)}-01T00:00:00Z`)
+
+const microUsd = (usd: number | undefined): number | undefined =>
+  usd === undefined ? undefined : Math.round(usd * 1_000_000)

@@ -1,50 +1,86 @@
 // Where trust and answers come from: in production what the settings name, in development mode an
-// issuer and, without a key for the real service, an enclave of our own on loopback.
+// issuer and, for each upstream without a key, one of our own on loopback.
 
+import { randomBytes } from 'node:crypto'
 import type { ClaimRules } from './admit/claims.ts'
 import type { Settings } from './config/read.ts'
 import { Secret } from './config/secret.ts'
 
 export interface Sources {
-  readonly jwksUrl: URL
-  readonly rules: ClaimRules
-  readonly tinfoil: {
+  /** Whose users are taken; absent where only devices come. */
+  readonly users?: { readonly jwksUrl: URL; readonly rules: ClaimRules }
+  readonly tinfoil?: {
     readonly apiKey: Secret
     readonly baseUrl: URL
     readonly attestationUrl: URL
   }
+  readonly anthropic?: { readonly apiKey: Secret; readonly baseUrl: URL }
+  /** What signs device tokens; there with `anthropic`. */
+  readonly deviceSecrets: readonly Secret[]
   /** Absent in production. */
-  readonly development?: { readonly token: string; readonly embedded: boolean }
+  readonly development?: Development
 }
 
-export async function sources(settings: Settings): Promise<Sources> {
-  const { tinfoilBaseUrl: baseUrl, tinfoilAttestationUrl: attestationUrl } = settings
-  if (!settings.devMode) {
-    const { jwksUrl, issuer, audiences, tinfoilApiKey: apiKey } = settings
-    return {
-      jwksUrl,
-      rules: { issuer, audiences },
-      tinfoil: { apiKey, baseUrl, attestationUrl },
-    }
+export interface Development {
+  readonly token: string
+  /** Upstreams that answer from within this process. */
+  readonly embedded: readonly ('tinfoil' | 'anthropic')[]
+}
+
+export function sources(settings: Settings): Promise<Sources> {
+  return settings.devMode ? developmentSources(settings) : Promise.resolve(configured(settings))
+}
+
+/** What these need is there together: read.ts has seen to it. */
+function configured(settings: Settings): Sources {
+  const { jwksUrl, issuer, audiences, tinfoilApiKey, anthropicApiKey, jwtSecret } = settings
+  return {
+    ...(jwksUrl && issuer !== undefined && audiences
+      ? { users: { jwksUrl, rules: { issuer, audiences } } }
+      : {}),
+    ...(tinfoilApiKey && { tinfoil: tinfoilAt(settings, tinfoilApiKey) }),
+    ...(anthropicApiKey && {
+      anthropic: { apiKey: anthropicApiKey, baseUrl: settings.anthropicBaseUrl },
+    }),
+    deviceSecrets: jwtSecret ?? [],
   }
-  // Loaded here, so that a gate in production never even reads this code.
+}
+
+function tinfoilAt(settings: Settings, apiKey: Secret): NonNullable<Sources['tinfoil']> {
+  const { tinfoilBaseUrl: baseUrl, tinfoilAttestationUrl: attestationUrl } = settings
+  return { apiKey, baseUrl, attestationUrl }
+}
+
+/** Its code is loaded here, so that a gate in production never even reads it. */
+async function developmentSources(settings: Settings): Promise<Sources> {
   const { startIssuer } = await import('./dev/issuer.ts')
   const issuer = await startIssuer()
-  const common = {
-    jwksUrl: new URL(issuer.jwksUrl),
-    rules: { issuer: issuer.issuer, audiences: [issuer.audience] },
+  const { tinfoilApiKey, anthropicApiKey } = settings
+  const apiKey = randomBytes(16).toString('hex')
+  const embedded: Development['embedded'][number][] = []
+
+  const startedEnclave = async (): Promise<NonNullable<Sources['tinfoil']>> => {
+    const { startEnclave } = await import('./dev/enclave.ts')
+    const baseUrl = new URL((await startEnclave({ apiKey })).url)
+    embedded.push('tinfoil')
+    return { apiKey: new Secret(apiKey), baseUrl, attestationUrl: baseUrl }
   }
-  const token = await issuer.token()
-  if (settings.tinfoilApiKey) {
-    const tinfoil = { apiKey: settings.tinfoilApiKey, baseUrl, attestationUrl }
-    return { ...common, tinfoil, development: { token, embedded: false } }
+  const startedAnthropic = async (): Promise<NonNullable<Sources['anthropic']>> => {
+    const { startAnthropic } = await import('./dev/anthropic.ts')
+    const baseUrl = new URL((await startAnthropic({ apiKey })).url)
+    embedded.push('anthropic')
+    return { apiKey: new Secret(apiKey), baseUrl }
   }
-  const { startEnclave } = await import('./dev/enclave.ts')
-  const apiKey = crypto.randomUUID()
-  const enclave = new URL((await startEnclave({ apiKey })).url)
   return {
-    ...common,
-    tinfoil: { apiKey: new Secret(apiKey), baseUrl: enclave, attestationUrl: enclave },
-    development: { token, embedded: true },
+    users: {
+      jwksUrl: new URL(issuer.jwksUrl),
+      rules: { issuer: issuer.issuer, audiences: [issuer.audience] },
+    },
+    tinfoil: tinfoilApiKey ? tinfoilAt(settings, tinfoilApiKey) : await startedEnclave(),
+    anthropic: anthropicApiKey
+      ? { apiKey: anthropicApiKey, baseUrl: settings.anthropicBaseUrl }
+      : await startedAnthropic(),
+    deviceSecrets: [new Secret(randomBytes(32).toString('hex'))],
+    development: { token: await issuer.token(), embedded },
   }
 }

@@ -1,7 +1,14 @@
 // What every refusal looks like on the wire.
 
 import { describe, expect, test } from 'bun:test'
-import { type RefusalCode, refusalResponse, refused, statusOf } from '../src/refusal.ts'
+import {
+  type Dialect,
+  type Refusal,
+  type RefusalCode,
+  refusalResponse,
+  refused,
+  statusOf,
+} from '../src/refusal.ts'
 
 /** Status and `error.type`, code by code: what clients were told once, they are told from then on. */
 const WIRE: Readonly<
@@ -45,6 +52,50 @@ const WIRE: Readonly<
   request_too_large: [413, 'invalid_request_error', 'request body is too large'],
   length_required: [411, 'invalid_request_error', 'the request needs a Content-Length'],
   request_timeout: [408, 'invalid_request_error', 'the request body did not arrive in time'],
+  token_revoked: [401, 'authentication_error', 'token was revoked'],
+  admin_required: [403, 'permission_error', "the operator's key is required"],
+  enrollment_closed: [403, 'permission_error', 'this gate enrols no devices'],
+  enrollment_required: [403, 'permission_error', 'an enrolment is required'],
+  enrollment_refused: [403, 'permission_error', 'the enrolment was not accepted'],
+  enrollment_limit: [429, 'rate_limit_error', 'too many enrolments'],
+  enrollment_unavailable: [503, 'api_error', 'enrolment is not available now'],
+  invalid_device_id: [
+    400,
+    'invalid_request_error',
+    'device_id must be 1 to 200 visible ASCII characters',
+  ],
+  model_not_allowed: [403, 'permission_error', 'this token may not use that model'],
+  ambiguous_body: [
+    400,
+    'invalid_request_error',
+    'the body is no JSON object that every parser reads alike',
+  ],
+  invalid_model: [400, 'invalid_request_error', 'model must be the name of a model'],
+  invalid_max_tokens: [400, 'invalid_request_error', 'max_tokens must be a positive integer'],
+  invalid_stream: [400, 'invalid_request_error', 'stream must be true or false'],
+  unsupported_body: [
+    415,
+    'invalid_request_error',
+    'the body must be uncompressed application/json in UTF-8',
+  ],
+  max_tokens_required: [
+    400,
+    'invalid_request_error',
+    'max_tokens is required where a spend cap applies',
+  ],
+  model_not_priced: [
+    403,
+    'permission_error',
+    'that model has no price, so a spend cap cannot admit it',
+  ],
+  spend_cap_reached: [429, 'rate_limit_error', "the month's spend cap is reached"],
+  spend_reserved: [
+    429,
+    'rate_limit_error',
+    'what is left of the spend cap is held by requests under way',
+  ],
+  spend_unavailable: [503, 'api_error', 'spending cannot be counted now'],
+  circuit_open: [503, 'api_error', 'the upstream is failing; try again later'],
   upstream_unavailable: [502, 'api_error', 'upstream unavailable'],
   upstream_redirect: [502, 'api_error', 'the upstream answered with a redirect'],
   upstream_auth: [502, 'api_error', 'the upstream refused the credentials of this gate'],
@@ -54,30 +105,70 @@ const WIRE: Readonly<
 }
 const CODES = Object.keys(WIRE) as RefusalCode[]
 
-describe('on the wire', () => {
-  for (const code of CODES) {
-    test(code, async () => {
-      const [status, type, message] = WIRE[code]
-      const headers = new Headers({ 'x-request-id': 'r1', 'x-protocol-version': '1' })
-      const response = refusalResponse(refused(code, { reason: 'canary-reason' }), headers)
-      expect([response.status, statusOf(refused(code))]).toEqual([status, status])
-      expect(await response.json()).toEqual({ error: { message, type, code, param: null } })
-      const { 'www-authenticate': challenge, ...rest } = Object.fromEntries(response.headers)
-      expect(rest).toEqual({
-        'cache-control': 'no-store',
-        'content-type': 'application/json',
-        'x-protocol-version': '1',
-        'x-request-id': 'r1',
-      } as never)
-      // RFC 9110 §15.5.2: a 401 must carry one.
-      expect(challenge !== undefined).toBe(status === 401 || status === 403)
-    })
-  }
+/** Anthropic's name of an error, where it is another than OpenAI's. */
+const ANTHROPIC_TYPES: Readonly<Partial<Record<RefusalCode, string>>> = {
+  not_found: 'not_found_error',
+  request_too_large: 'request_too_large',
+  upstream_timeout: 'timeout_error',
+  spend_cap_reached: 'billing_error',
+}
+
+const answer = (
+  refusal: Refusal,
+  dialect: Dialect = 'openai',
+  headers = new Headers({ 'x-request-id': 'r1', 'x-protocol-version': '1' }),
+): Response => refusalResponse(refusal, { headers, dialect, requestId: 'r1' })
+
+for (const dialect of ['openai', 'anthropic'] as const) {
+  describe(`on the wire, as ${dialect}'s`, () => {
+    for (const code of CODES) {
+      test(code, async () => {
+        const [status, type, message] = WIRE[code]
+        const response = answer(refused(code, { reason: 'canary-reason' }), dialect)
+        expect([response.status, statusOf(refused(code))]).toEqual([status, status])
+        const error = { type: ANTHROPIC_TYPES[code] ?? type, message }
+        expect(await response.text()).toBe(
+          JSON.stringify(
+            dialect === 'openai'
+              ? { error: { message, type, code, param: null } }
+              : { type: 'error', error, request_id: 'r1' },
+          ),
+        )
+        const { 'www-authenticate': challenge, ...rest } = Object.fromEntries(response.headers)
+        expect(rest).toEqual({
+          'cache-control': 'no-store',
+          'content-type': 'application/json',
+          'x-protocol-version': '1',
+          'x-request-id': 'r1',
+          // Of all 429s, only this one is no use asking again.
+          ...(code === 'spend_cap_reached' && { 'x-should-retry': 'false' }),
+        } as never)
+        // RFC 9110 §15.5.2: a 401 must carry one. RFC 6750 §3.1: one 403 does.
+        expect(challenge !== undefined).toBe(status === 401 || code === 'insufficient_scope')
+      })
+    }
+  })
+}
+
+test("Anthropic's types are those that its clients know", () => {
+  // https://docs.anthropic.com/en/api/errors
+  const known = new Set([
+    'invalid_request_error',
+    'authentication_error',
+    'billing_error',
+    'permission_error',
+    'not_found_error',
+    'request_too_large',
+    'rate_limit_error',
+    'api_error',
+    'timeout_error',
+    'overloaded_error',
+  ])
+  for (const code of CODES) expect(known).toContain(ANTHROPIC_TYPES[code] ?? WIRE[code][1])
 })
 
 test('the challenge names the scheme, and the error only where a token came', () => {
-  const challenge = (code: RefusalCode) =>
-    refusalResponse(refused(code), new Headers()).headers.get('www-authenticate')
+  const challenge = (code: RefusalCode) => answer(refused(code)).headers.get('www-authenticate')
   expect(challenge('missing_authorization')).toBe('Bearer realm="postern"')
   expect(challenge('token_expired')).toBe(
     'Bearer realm="postern", error="invalid_token", error_description="token has expired"',
@@ -97,26 +188,38 @@ test('Retry-After is whole seconds, rounded up, and at least 1', () => {
     [59.2, '60'],
   ] as const) {
     const refusal = refused('rate_limit_exceeded', { retryAfterSeconds: seconds })
-    expect(refusalResponse(refusal, new Headers()).headers.get('retry-after')).toBe(said)
+    expect(answer(refusal).headers.get('retry-after')).toBe(said)
   }
 })
 
 test('405 says what is allowed', () => {
   const refusal = refused('method_not_allowed', { allow: 'GET, HEAD' })
-  expect(refusalResponse(refusal, new Headers()).headers.get('allow')).toBe('GET, HEAD')
+  expect(answer(refusal).headers.get('allow')).toBe('GET, HEAD')
 })
 
 test('a message with a number in it stands for the one of the table', async () => {
   const refusal = refused('request_too_large', { message: 'request body exceeds 5 bytes' })
-  const body = (await refusalResponse(refusal, new Headers()).json()) as {
+  const body = (await answer(refusal).json()) as {
     error: { message: string }
   }
   expect(body.error.message).toBe('request body exceeds 5 bytes')
 })
 
 test('the reason is for the log, and never on the wire', async () => {
-  for (const code of CODES) {
-    const response = refusalResponse(refused(code, { reason: 'canary-reason' }), new Headers())
-    expect((await response.text()) + JSON.stringify([...response.headers])).not.toContain('canary')
+  for (const dialect of ['openai', 'anthropic'] as const) {
+    for (const code of CODES) {
+      const response = answer(refused(code, { reason: 'canary-reason' }), dialect)
+      const all = (await response.text()) + JSON.stringify([...response.headers])
+      expect(all).not.toContain('canary')
+    }
+  }
+})
+
+test('a message of its own is in either shape', async () => {
+  const refusal = refused('spend_cap_reached', { message: 'said instead' })
+  for (const dialect of ['openai', 'anthropic'] as const) {
+    expect(await answer(refusal, dialect).json()).toMatchObject({
+      error: { message: 'said instead' },
+    })
   }
 })

@@ -1,6 +1,10 @@
-// Runs before every test file. A fresh clone has no node_modules, and `bun test` alone must do.
+// Runs before every test file. A fresh clone has no node_modules, and `bun test` alone must do. And
+// what gates of tests keep for as long as they run is gone when all tests have.
 
-import { existsSync } from 'node:fs'
+import { afterAll } from 'bun:test'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 const root = new URL('..', import.meta.url).pathname
 if (!existsSync(`${root}node_modules/elysia`)) {
@@ -10,3 +14,7 @@ if (!existsSync(`${root}node_modules/elysia`)) {
   )
   if (exitCode !== 0) throw new Error(`bun install failed: ${stderr.toString()}`)
 }
+
+const folder = mkdtempSync(join(tmpdir(), 'postern-test-'))
+process.env['POSTERN_TEST_FOLDER'] = folder
+afterAll(() => rmSync(folder, { recursive: true, force: true }))

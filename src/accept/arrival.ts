@@ -3,13 +3,15 @@
 
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../instant.ts'
-import { type Refusal, refused } from '../refusal.ts'
-import { isSilent, methodsOf } from './routes.ts'
+import { type Dialect, type Refusal, refused } from '../refusal.ts'
+import { type FindRoute, type Found, isSilent, type Route } from './routes.ts'
 import { type Target, targetOf } from './target.ts'
 
 export interface Arrival {
   readonly exchange: Exchange
   readonly target: Target
+  /** Undefined only where there is a refusal. */
+  readonly route: Route | undefined
   /** Why this request has no route; the others go on. */
   readonly refusal: Refusal | undefined
 }
@@ -20,40 +22,52 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
 const MAX_TARGET_LENGTH = 8192
 const NOWHERE: Target = { path: '-', search: '' }
 
-export function arrive(request: Request): Arrival {
+export function arrive(request: Request, find: FindRoute): Arrival {
   const found = targetOf(request.url, request.headers.get('host'))
   const target = found ?? NOWHERE
-  const methods = methodsOf(target.path)
+  const known = find(target.path)
+  const route = chosen(known?.routes(request.method) ?? [], request.headers)
   const given = request.headers.get('x-request-id') ?? ''
   const requestId = REQUEST_ID.test(given) ? given : Bun.randomUUIDv7()
   const exchange: Exchange = {
     requestId,
     at: instant(),
     method: request.method,
-    route: methods ? target.path : '-',
+    route: known?.pattern ?? '-',
+    dialect: route?.dialect ?? known?.dialect ?? spoken(request.headers),
     silent: isSilent(target.path),
     headers: new Headers({ 'x-request-id': requestId, 'x-protocol-version': '1' }),
     bytesIn: 0,
     bytesOut: 0,
   }
-  return { exchange, target, refusal: routeRefusal(found, methods, request.method) }
+  return { exchange, target, route, refusal: routeRefusal(found, known, request.method) }
 }
+
+/** Where two dialects share a path, the request says which it speaks. */
+function chosen(routes: readonly Route[], headers: Headers): Route | undefined {
+  if (routes.length < 2) return routes[0]
+  const dialect = spoken(headers)
+  return routes.find((route) => route.dialect === dialect)
+}
+
+const spoken = (headers: Headers): Dialect =>
+  headers.has('anthropic-version') ? 'anthropic' : 'openai'
 
 function routeRefusal(
   target: Target | undefined,
-  methods: ReadonlySet<string> | undefined,
+  known: Found | undefined,
   method: string,
 ): Refusal | undefined {
   // What CONNECT names is an authority and no path (RFC 9110 §9.3.6), so that goes first.
   if (method === 'CONNECT') return refused('method_not_allowed', { allow: 'GET, POST' })
   if (!target) return refused('bad_host')
   if (target.path.length + target.search.length > MAX_TARGET_LENGTH) return refused('uri_too_long')
-  if (!methods) {
+  if (!known) {
     // TRACE means the way and not the path (RFC 9110 §9.3.8).
     return method === 'TRACE'
       ? refused('method_not_allowed', { allow: 'GET, POST' })
       : refused('not_found')
   }
-  if (methods.has(method)) return undefined
-  return refused('method_not_allowed', { allow: [...methods].join(', ') })
+  if (known.methods.has(method)) return undefined
+  return refused('method_not_allowed', { allow: [...known.methods].join(', ') })
 }

@@ -1,23 +1,17 @@
-// Who is this, and may they? From headers to `Admitted`, or to a refusal. An `Admitted` can be made
-// here alone, and nothing behind this folder works without one.
+// A user of the identity provider: who is this, and may they? From headers to `Admitted`, or to a
+// refusal.
 
 import { compactVerify } from 'jose'
+import type { EnrollingUser } from '../enroll/bootstrap.ts'
 import type { Instant } from '../instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
+import { type Admitted, permitted } from './admitted.ts'
 import { bearerToken } from './bearer.ts'
-import { type ClaimRules, type Claims, checkClaims } from './claims.ts'
+import { type ClaimRules, checkClaims } from './claims.ts'
 import type { Identify } from './identity.ts'
 import type { KeySource } from './jwks.ts'
 import { parseToken } from './token.ts'
 import { type Verified, verifiedTokens } from './verified.ts'
-
-declare const proof: unique symbol
-
-export interface Admitted {
-  readonly [proof]: true
-  /** HMAC of issuer and subject, 64 hexadecimal digits; the subject itself goes no further. */
-  readonly identity: string
-}
 
 /** The scope that every protected route asks for. */
 export const SCOPE = 'inference'
@@ -31,9 +25,17 @@ export interface Credentials {
   readonly query: string
 }
 
-export type Admit = (credentials: Credentials, now: Instant) => Promise<Decision<Admitted>>
+export interface UserAdmission {
+  admit(credentials: Credentials, now: Instant): Promise<Decision<Admitted>>
+  /** The same for an enrolment, whose entitlements are in the claims. */
+  enrolling(credentials: Credentials, now: Instant): Promise<Decision<EnrollingUser>>
+}
 
-export function admission(keys: KeySource, rules: ClaimRules, identify: Identify): Admit {
+export function userAdmission(
+  keys: KeySource,
+  rules: ClaimRules,
+  identify: Identify,
+): UserAdmission {
   const tokens = verifiedTokens(keys)
 
   const verify = async (token: string, now: Instant): Promise<Decision<Verified>> => {
@@ -61,18 +63,31 @@ export function admission(keys: KeySource, rules: ClaimRules, identify: Identify
     return granted(verified)
   }
 
-  return async ({ authorization, query }, now) => {
+  const verified = async (
+    { authorization, query }: Credentials,
+    now: Instant,
+  ): Promise<Decision<Verified>> => {
     const bearer = bearerToken(authorization, query)
     if (!bearer.ok) return bearer
     const known = tokens.recall(bearer.value, now)
-    if (known) return permit(known.claims, known.identity)
-    const verified = await verify(bearer.value, now)
-    if (!verified.ok) return verified
-    return permit(verified.value.claims, verified.value.identity)
+    const found = known ? granted(known) : await verify(bearer.value, now)
+    if (found.ok && !found.value.claims.scopes.has(SCOPE)) return refused('insufficient_scope')
+    return found
   }
-}
 
-function permit(claims: Claims, identity: string): Decision<Admitted> {
-  if (!claims.scopes.has(SCOPE)) return refused('insufficient_scope')
-  return granted({ identity } as Admitted)
+  return {
+    async admit(credentials, now) {
+      const found = await verified(credentials, now)
+      return found.ok ? granted(permitted(found.value.identity)) : found
+    },
+    async enrolling(credentials, now) {
+      const found = await verified(credentials, now)
+      if (!found.ok) return found
+      // Read once more: what is remembered of a token is less than all that it says.
+      const bearer = bearerToken(credentials.authorization, credentials.query)
+      const parsed = bearer.ok ? parseToken(bearer.value) : undefined
+      if (!parsed?.ok) return refused('invalid_token')
+      return granted({ identity: found.value.identity, claims: parsed.value.claims })
+    },
+  }
 }

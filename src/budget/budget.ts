@@ -1,12 +1,11 @@
 // May they spend this now? Two questions with the rest of the road between them: the rate, as soon
 // as somebody is admitted, and a place among the running requests, when all is known to be well.
 
-import type { Admitted } from '../admit/admit.ts'
-import type { Instant } from '../instant.ts'
+import type { Admitted } from '../admit/admitted.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type BucketDecision, type Buckets, buckets } from './bucket.ts'
 import { type Concurrency, concurrency, type Lease } from './concurrency.ts'
-import { rateHeaders } from './rate-headers.ts'
+import { rateHeaders, type Told } from './rate-headers.ts'
 
 declare const proof: unique symbol
 
@@ -15,10 +14,10 @@ export interface Reserved extends Lease {
 }
 
 export interface Budget {
-  /** Spends one request of the identity's rate and says so in `headers`, allowed or not. */
-  spend(admitted: Admitted, headers: Headers, now: Instant): Decision<undefined>
+  /** Spends one request of the identity's rate and says so in the headers, allowed or not. */
+  spend(admitted: Admitted, told: Told): Decision<undefined>
   /** A place among the running requests; where there is none, the rate gets its request back. */
-  reserve(admitted: Admitted, headers: Headers, now: Instant): Decision<Reserved>
+  reserve(admitted: Admitted, told: Told): Decision<Reserved>
   readonly underWay: number
 }
 
@@ -31,19 +30,26 @@ export interface BudgetOptions {
 }
 
 export function budget(options: BudgetOptions): Budget {
-  const limiter = rateLimiter(options.rateLimitRpm, options.rateLimitBurst)
+  const common = rateLimiter(options.rateLimitRpm, options.rateLimitBurst)
+  /** One for each rate that an operator has granted; a device's own stands in place of the common. */
+  const granting = new Map<number, RateLimiter | undefined>()
+  const limiterOf = ({ device }: Admitted): RateLimiter | undefined => {
+    if (device?.rateLimit === undefined) return common
+    const { rateLimit } = device
+    return granting.getOrInsertComputed(rateLimit, () => rateLimiter(rateLimit, rateLimit))
+  }
   const places: Concurrency = concurrency({
     maxTotal: options.maxUpstreamConcurrency,
     maxPerIdentity: options.maxIdentityConcurrency,
   })
   return {
-    spend({ identity }, headers, now) {
-      const decision = limiter?.take(identity, headers, now)
+    spend(admitted, told) {
+      const decision = limiterOf(admitted)?.take(admitted.identity, told)
       return decision?.allowed === false ? tooFast(decision) : granted(undefined)
     },
-    reserve({ identity }, headers, now) {
-      const lease = places.acquire(identity)
-      if (!lease.ok) limiter?.giveBack(identity, headers, now)
+    reserve(admitted, told) {
+      const lease = places.acquire(admitted.identity)
+      if (!lease.ok) limiterOf(admitted)?.giveBack(admitted.identity, told)
       return lease as Decision<Reserved>
     },
     get underWay() {
@@ -53,8 +59,8 @@ export function budget(options: BudgetOptions): Budget {
 }
 
 export interface RateLimiter {
-  take(key: string, headers: Headers, now: Instant): BucketDecision
-  giveBack(key: string, headers: Headers, now: Instant): void
+  take(key: string, told: Told): BucketDecision
+  giveBack(key: string, told: Told): void
 }
 
 /** Undefined where `perMinute` is 0: no limit, and no header that speaks of one. */
@@ -63,13 +69,13 @@ export function rateLimiter(perMinute: number, burst: number): RateLimiter | und
   const table: Buckets = buckets({ perMinute, burst })
   const windowSeconds = (burst * 60) / perMinute
   return {
-    take(key, headers, now) {
-      const decision = table.take(key, now.monotonicMs)
-      rateHeaders(decision, windowSeconds, headers)
+    take(key, told) {
+      const decision = table.take(key, told.at.monotonicMs)
+      rateHeaders(decision, windowSeconds, told)
       return decision
     },
-    giveBack(key, headers, now) {
-      rateHeaders(table.giveBack(key, now.monotonicMs), windowSeconds, headers)
+    giveBack(key, told) {
+      rateHeaders(table.giveBack(key, told.at.monotonicMs), windowSeconds, told)
     },
   }
 }

@@ -5,6 +5,8 @@ import { type Decision, granted, refused } from '../refusal.ts'
 
 export interface Lease {
   release(): void
+  /** Something that is given back with it. */
+  also(giveBack: () => void): void
 }
 
 export interface Concurrency {
@@ -42,11 +44,16 @@ export function concurrency({ maxTotal, maxPerIdentity }: ConcurrencyOptions): C
       total += 1
       held.set(identity, mine + 1)
       let live = true
+      const others: (() => void)[] = [() => release(identity)]
       return granted({
         release() {
           if (!live) return
           live = false
-          release(identity)
+          for (const giveBack of others) giveBack()
+        },
+        also(giveBack) {
+          if (live) others.push(giveBack)
+          else giveBack()
         },
       })
     },

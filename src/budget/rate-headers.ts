@@ -1,14 +1,33 @@
-// One decision of a bucket in the two dialects that clients read: the IETF draft's structured
-// fields (draft-ietf-httpapi-ratelimit-headers) and OpenAI's.
+// One decision of a bucket in the dialects that clients read: the IETF draft's structured fields
+// (draft-ietf-httpapi-ratelimit-headers) for all, and OpenAI's or Anthropic's own.
 
+import type { Instant } from '../instant.ts'
+import type { Dialect } from '../refusal.ts'
 import type { BucketDecision } from './bucket.ts'
 
+/** What the headers are said on. */
+export interface Told {
+  readonly headers: Headers
+  readonly dialect: Dialect
+  readonly at: Instant
+}
+
 /** `windowSeconds` is the time in which an empty bucket fills. */
-export function rateHeaders(decision: BucketDecision, windowSeconds: number, to: Headers): void {
-  const { limit, remaining, resetSeconds } = decision
-  to.set('ratelimit-policy', `"requests";q=${limit};w=${Math.ceil(windowSeconds)}`)
-  to.set('ratelimit', `"requests";r=${remaining};t=${Math.ceil(resetSeconds)}`)
-  to.set('x-ratelimit-limit-requests', String(limit))
-  to.set('x-ratelimit-remaining-requests', String(remaining))
-  to.set('x-ratelimit-reset-requests', `${Math.ceil(resetSeconds * 1000)}ms`)
+export function rateHeaders(
+  { limit, remaining, resetSeconds }: BucketDecision,
+  windowSeconds: number,
+  { headers, dialect, at }: Told,
+): void {
+  headers.set('ratelimit-policy', `"requests";q=${limit};w=${Math.ceil(windowSeconds)}`)
+  headers.set('ratelimit', `"requests";r=${remaining};t=${Math.ceil(resetSeconds)}`)
+  if (dialect === 'openai') {
+    headers.set('x-ratelimit-limit-requests', String(limit))
+    headers.set('x-ratelimit-remaining-requests', String(remaining))
+    headers.set('x-ratelimit-reset-requests', `${Math.ceil(resetSeconds * 1000)}ms`)
+  } else {
+    const reset = new Date(Math.ceil(at.epochSeconds + resetSeconds) * 1000)
+    headers.set('anthropic-ratelimit-requests-limit', String(limit))
+    headers.set('anthropic-ratelimit-requests-remaining', String(remaining))
+    headers.set('anthropic-ratelimit-requests-reset', reset.toISOString().replace('.000', ''))
+  }
 }

@@ -140,3 +140,57 @@ export const hexKey: Kind<Secret> = {
       ? value(new Secret(text))
       : wrong('is not 32 bytes in hexadecimal', 'make one with: openssl rand -hex 32'),
 }
+
+const MIN_SECRET_BYTES = 32
+
+/** A secret that signs, or that is compared: of 32 bytes or more. */
+export const longSecret: Kind<Secret> = {
+  placeholder: '<secret>',
+  read: (text) =>
+    Buffer.byteLength(text) >= MIN_SECRET_BYTES && /^[\x21-\x7e]+$/.test(text)
+      ? value(new Secret(text))
+      : wrong('is not 32 bytes or more of printable ASCII', 'make one with: openssl rand -hex 32'),
+}
+
+/** Several, by commas, so that one can follow another without a refusal. */
+export const secretList: Kind<readonly Secret[]> = {
+  placeholder: '<secret,...>',
+  read: (text) => {
+    const secrets = text.split(',').map((each) => longSecret.read(each.trim()))
+    const bad = secrets.find((each) => !each.ok)
+    if (bad && !bad.ok) return bad
+    return value(secrets.flatMap((each) => (each.ok ? [each.value] : [])))
+  },
+}
+
+/** US dollars, in whole micro-dollars: what prices and caps are counted in. */
+export const dollars: Kind<number> = {
+  placeholder: '<usd>',
+  read: (text) => {
+    const usd = /^\d{1,9}(?:\.\d{1,6})?$/.test(text) ? Number(text) : 0
+    return usd > 0
+      ? value(usd)
+      : wrong('is no amount of US dollars', 'give a number above 0, as in 25 or 0.50')
+  },
+}
+
+/** An origin as browsers send it (RFC 6454 §6.2): exact, so that no page slips in by its name. */
+export function isOrigin(text: string): boolean {
+  return /^https?:\/\/[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
+}
+
+/** The file of `sqlite:<path>`; `:memory:` for none. */
+export const sqliteUrl: Kind<string> = {
+  placeholder: '<url>',
+  read: (text) => {
+    const path = /^sqlite:(?:\/\/)?(.+)$/.exec(text)?.[1]
+    return path === undefined
+      ? wrong('is no sqlite: URL', 'give sqlite:/var/lib/postern/postern.db')
+      : value(path)
+  },
+}
+
+export const notYet: Kind<string> = {
+  placeholder: '<url>',
+  read: () => wrong('is not supported yet', 'leave it out; each gate counts for itself'),
+}

@@ -5,17 +5,41 @@
 
 import { readFileSync, statSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
-import { isLoopback, type Mistake } from './kinds.ts'
-import { flagOf, type Group, type Key, SETTINGS, type Setting, type Values } from './table.ts'
+import { isLoopback, type Mistake, type Read } from './kinds.ts'
+import {
+  flagOf,
+  type Group,
+  type Key,
+  type Need,
+  SETTINGS,
+  type Setting,
+  type Values,
+} from './table.ts'
 import { version } from './version.ts'
 
-type Maybe = 'addr' | 'identityHashKey' | 'jwksUrl' | 'issuer' | 'audiences' | 'tinfoilApiKey'
-type Production = Required<Pick<Values, 'jwksUrl' | 'issuer' | 'audiences' | 'tinfoilApiKey'>>
+/** What may be absent: it has no fallback, or only one use of the gate needs it. */
+type Maybe =
+  | 'trustedProxies'
+  | 'corsOrigins'
+  | 'identityHashKey'
+  | 'jwksUrl'
+  | 'issuer'
+  | 'audiences'
+  | 'tinfoilApiKey'
+  | 'anthropicApiKey'
+  | 'jwtSecret'
+  | 'proxyBaseUrl'
+  | 'deviceModels'
+  | 'deviceRateLimit'
+  | 'deviceSpendCap'
+  | 'orgSpendCap'
+  | 'pricesFile'
+  | 'adminToken'
+  | 'adminPort'
+/** Other spellings; what they say stands under the usual names. */
+type Spelling = 'addr' | 'rateLimitMax' | 'rateLimitWindow' | 'redisUrl'
 
-export type Settings = Required<Omit<Values, Maybe | 'trustedProxies' | 'devMode'>> &
-  Pick<Values, 'identityHashKey' | 'trustedProxies'> &
-  (({ readonly devMode: false } & Production) | DevelopmentMode)
-type DevelopmentMode = { readonly devMode: true } & Pick<Values, 'tinfoilApiKey'>
+export type Settings = Required<Omit<Values, Maybe | Spelling>> & Pick<Values, Maybe>
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -140,6 +164,8 @@ function readValues(
   const warnings: string[] = []
   const values: Record<string, unknown> = {}
   const given = new Map<Key, Given>()
+  /** Those too whose value could not be read. */
+  const mentioned = new Set<Key>()
 
   const take = (key: Key, text: string, from: string): void => {
     const read = table[key].kind.read(text)
@@ -151,10 +177,12 @@ function readValues(
     const found = find(setting, flags, env, devMode)
     if (found && 'message' in found) {
       mistakes.push(found)
+      mentioned.add(key)
       return
     }
     if (found) {
       given.set(key, found)
+      mentioned.add(key)
       if (setting.secret && found.from === flagOf(setting.env)) {
         warnings.push(`${found.from} shows a secret to everybody who can list processes`)
       }
@@ -162,13 +190,6 @@ function readValues(
     }
     const fallback = devMode ? (setting.devFallback ?? setting.fallback) : setting.fallback
     if (fallback !== undefined) take(key, fallback, setting.env)
-    else if (setting.required && !devMode) {
-      mistakes.push({
-        setting: setting.env,
-        message: 'is missing',
-        hint: `${setting.about} Set ${setting.env} or ${flagOf(setting.env)}.`,
-      })
-    }
   }
 
   // First, because it decides what the others fall back to.
@@ -176,8 +197,10 @@ function readValues(
   const devMode = values['devMode'] === true
   for (const key of KEYS) if (key !== 'devMode') read(key, devMode)
 
+  if (!devMode) mistakes.push(...missing(mentioned, (values as Values).bootstrap))
   const addr = given.get('addr')
   if (addr) readAddress(addr, given, values, mistakes)
+  readWindow(given, values, mistakes)
   const { jwksRefreshSeconds: refresh, jwksMaxStaleSeconds: stale } = values as Values
   if (refresh !== undefined && stale !== undefined && stale < refresh) {
     mistakes.push({
@@ -191,6 +214,61 @@ function readValues(
     warnings.push('IDENTITY_HASH_KEY is not set: hashed identities change with every start')
   }
   return { values: values as Values, mistakes, warnings }
+}
+
+/** One setting alone, from the environment, for commands that need no more. */
+export function readSetting<K extends Key>(key: K, env: Environment): Read<Values[K] | undefined> {
+  const setting = table[key]
+  const found = find(setting, {}, env, false)
+  if (found && 'message' in found) return { ok: false, ...found }
+  const text = found?.text ?? setting.fallback
+  if (text === undefined) return { ok: true, value: undefined }
+  return setting.kind.read(text) as Read<Values[K]>
+}
+
+/** What the upstreams that are configured, and the way devices enrol, cannot do without. */
+function missing(mentioned: ReadonlySet<Key>, bootstrap: Values['bootstrap']): Mistake[] {
+  const anthropic = mentioned.has('anthropicApiKey')
+  const tinfoil = mentioned.has('tinfoilApiKey') || !anthropic
+  const needs: Readonly<Record<Need, boolean>> = {
+    Tinfoil: tinfoil,
+    Anthropic: anthropic,
+    'user tokens': tinfoil || bootstrap === 'jwt',
+    enrolment: anthropic && bootstrap !== undefined && bootstrap !== 'off',
+  }
+  return KEYS.flatMap((key) => {
+    const { required, env, about } = table[key]
+    if (required === undefined || !needs[required] || mentioned.has(key)) return []
+    const hint = `${about} Set ${env} or ${flagOf(env)}.`
+    return [{ setting: env, message: `is missing, and ${required} needs it`, hint }]
+  })
+}
+
+/** System C's spelling of the bucket. */
+function readWindow(
+  given: ReadonlyMap<Key, Given>,
+  values: Record<string, unknown>,
+  mistakes: Mistake[],
+): void {
+  const ours = given.get('rateLimitMax') ?? given.get('rateLimitWindow')
+  if (!ours) return
+  const { rateLimitMax: max, rateLimitWindow: windowMs = 60_000 } = values as Values
+  if (given.has('rateLimitRpm') || given.has('rateLimitBurst')) {
+    mistakes.push({
+      setting: ours.from,
+      message: 'is given together with RATE_LIMIT_RPM or RATE_LIMIT_BURST',
+      hint: 'two spellings of the same; use one',
+    })
+  } else if (!given.has('rateLimitMax')) {
+    mistakes.push({
+      setting: ours.from,
+      message: 'is given without RATE_LIMIT_MAX',
+      hint: 'a window needs a number of requests',
+    })
+  } else if (max !== undefined) {
+    values['rateLimitRpm'] = (max * 60_000) / windowMs
+    values['rateLimitBurst'] = max
+  }
 }
 
 /** An empty variable counts as unset: compose files write `RATE_LIMIT_RPM=${RATE_LIMIT_RPM:-}`. */
@@ -283,11 +361,15 @@ function developmentMistakes(
       hint: `unset it, or leave development mode`,
     })
   }
-  const upstream = given.get('tinfoilBaseUrl')
-  if (upstream && !given.has('tinfoilApiKey')) {
+  for (const [url, key] of [
+    ['tinfoilBaseUrl', 'tinfoilApiKey'],
+    ['anthropicBaseUrl', 'anthropicApiKey'],
+  ] as const) {
+    const upstream = given.get(url)
+    if (!upstream || given.has(key)) continue
     mistakes.push({
       setting: upstream.from,
-      message: 'is set, but without TINFOIL_API_KEY an embedded enclave answers instead',
+      message: `is set, but without ${table[key].env} an embedded upstream answers instead`,
       hint: 'give the key too, or leave both out',
     })
   }

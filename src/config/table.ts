@@ -1,21 +1,31 @@
 // Every setting there is. The command line, `--help`, the README's table and the mistakes that
 // stop a start all come from here; nothing else in the tree reads the environment.
 
+import { isModelPattern } from '../admit/models.ts'
 import type { Kind } from './kinds.ts'
 import {
+  dollars,
   flag,
   headerSecret,
   hexKey,
   integer,
+  isOrigin,
   list,
+  longSecret,
   network,
+  notYet,
   oneOf,
+  secretList,
   secureUrl,
+  sqliteUrl,
   text,
 } from './kinds.ts'
 import type { Secret } from './secret.ts'
 
-export type Group = 'Server' | 'Tokens' | 'Limits' | 'Upstream' | 'Log'
+export type Group = 'Server' | 'Upstream' | 'Users' | 'Devices' | 'Limits' | 'Ledger' | 'Log'
+
+/** What makes a setting necessary outside development mode; read.ts knows when that is. */
+export type Need = 'Tinfoil' | 'Anthropic' | 'user tokens' | 'enrolment'
 
 export interface Setting<T> {
   readonly env: string
@@ -26,8 +36,8 @@ export interface Setting<T> {
   readonly fallback?: string
   /** What development mode takes instead of `fallback`. */
   readonly devFallback?: string
-  /** Must be given outside development mode. */
-  readonly required?: true
+  /** Must be given outside development mode where this is in use. */
+  readonly required?: Need
   /** Belongs to production alone: development mode brings its own. */
   readonly notInDev?: true
   /** May also come from the file that `<env>_FILE` names, and is never echoed. */
@@ -85,41 +95,94 @@ export const SETTINGS = {
     { fallback: '30' },
   ),
 
-  jwksUrl: setting('JWKS_URL', 'Tokens', secureUrl, "The identity provider's key set.", {
-    required: true,
+  jwksUrl: setting('JWKS_URL', 'Users', secureUrl, "The identity provider's key set.", {
+    required: 'user tokens',
     notInDev: true,
   }),
-  issuer: setting('ISSUER', 'Tokens', text('<iss>'), 'The `iss` that tokens must carry.', {
-    required: true,
+  issuer: setting('ISSUER', 'Users', text('<iss>'), 'The `iss` that tokens must carry.', {
+    required: 'user tokens',
     notInDev: true,
   }),
   audiences: setting(
     'AUDIENCES',
-    'Tokens',
+    'Users',
     list('<aud,...>'),
     'Tokens must carry one of these as `aud`.',
-    { required: true, notInDev: true },
+    { required: 'user tokens', notInDev: true },
   ),
   jwksRefreshSeconds: setting(
     'JWKS_REFRESH_SECONDS',
-    'Tokens',
+    'Users',
     seconds(1, DAY_SECONDS),
     'How often the key set is read again; a withdrawn key is dead within it.',
     { fallback: '900' },
   ),
   jwksMaxStaleSeconds: setting(
     'JWKS_MAX_STALE_SECONDS',
-    'Tokens',
+    'Users',
     seconds(1, 7 * DAY_SECONDS),
     'How long the last good keys serve while the key set cannot be read.',
     { fallback: '86400' },
   ),
   identityHashKey: setting(
     'IDENTITY_HASH_KEY',
-    'Tokens',
+    'Users',
     hexKey,
     'Key of the HMAC that stands for a subject in limits and logs; without it, a random one.',
-    { secret: true },
+    { required: 'Anthropic', secret: true },
+  ),
+
+  jwtSecret: setting(
+    'JWT_SECRET',
+    'Devices',
+    secretList,
+    'Signs device tokens: the first signs, all verify; each of 32 bytes or more.',
+    { required: 'Anthropic', notInDev: true, secret: true },
+  ),
+  jwtExpirationHours: setting(
+    'JWT_EXPIRATION_HOURS',
+    'Devices',
+    integer(1, 8784, '<hours>'),
+    'How long a device token lives.',
+    { fallback: '24' },
+  ),
+  proxyBaseUrl: setting(
+    'PROXY_BASE_URL',
+    'Devices',
+    secureUrl,
+    'Where devices reach this gate; it is never taken from a Host header.',
+    { required: 'enrolment' },
+  ),
+  bootstrap: setting(
+    'BOOTSTRAP',
+    'Devices',
+    oneOf('off', 'code', 'jwt', 'open'),
+    'Who may enrol a device: nobody, codes of `postern enrol`, users by their JWT, anybody.',
+    { fallback: 'off', devFallback: 'open' },
+  ),
+  deviceModels: setting(
+    'DEVICE_MODELS',
+    'Devices',
+    list('<model,...>', { test: isModelPattern }, 'give names, or beginnings with a trailing *'),
+    'Models of devices whose enrolment says nothing of models; without it, all.',
+  ),
+  deviceRateLimit: setting(
+    'DEVICE_RATE_LIMIT',
+    'Devices',
+    integer(1, 1_000_000),
+    'Requests a minute of devices whose enrolment says nothing of it.',
+  ),
+  deviceSpendCap: setting(
+    'DEVICE_SPEND_CAP',
+    'Devices',
+    dollars,
+    'US dollars a month of devices whose enrolment says nothing of it.',
+  ),
+  orgSpendCap: setting(
+    'ORG_SPEND_CAP',
+    'Devices',
+    dollars,
+    'US dollars a month of all devices of one organisation together.',
   ),
 
   rateLimitRpm: setting(
@@ -135,6 +198,18 @@ export const SETTINGS = {
     integer(1, 1_000_000),
     'Requests that an identity may make at once.',
     { fallback: '10' },
+  ),
+  rateLimitMax: setting(
+    'RATE_LIMIT_MAX',
+    'Limits',
+    integer(1, 1_000_000),
+    'RATE_LIMIT_BURST in other words: requests in one RATE_LIMIT_WINDOW.',
+  ),
+  rateLimitWindow: setting(
+    'RATE_LIMIT_WINDOW',
+    'Limits',
+    integer(1000, 86_400_000, '<ms>'),
+    'The window of RATE_LIMIT_MAX.',
   ),
   publicRateLimitRpm: setting(
     'PUBLIC_RATE_LIMIT_RPM',
@@ -164,9 +239,78 @@ export const SETTINGS = {
     'Largest request body.',
     { fallback: '10485760' },
   ),
+  maxPayloadSize: setting(
+    'MAX_PAYLOAD_SIZE',
+    'Limits',
+    integer(1, 1_073_741_824, '<bytes>'),
+    "Largest request body of Anthropic's routes.",
+    { fallback: '33554432' },
+  ),
+  corsOrigins: setting(
+    'CORS_ORIGINS',
+    'Server',
+    list('<origin,...>', { test: isOrigin }, 'give origins as browsers send them, https://host'),
+    'Web pages whose scripts may ask; none unless named.',
+  ),
+  circuitFailures: setting(
+    'CIRCUIT_FAILURES',
+    'Limits',
+    integer(1, 1000),
+    'Failures of an upstream in a row that open its circuit.',
+    { fallback: '5' },
+  ),
+  circuitOpenSeconds: setting(
+    'CIRCUIT_OPEN_SECONDS',
+    'Limits',
+    seconds(1, 3600),
+    'How long an open circuit refuses before it lets one probe through.',
+    { fallback: '30' },
+  ),
+  circuitSuccesses: setting(
+    'CIRCUIT_SUCCESSES',
+    'Limits',
+    integer(1, 1000),
+    'Successful probes that close it.',
+    { fallback: '2' },
+  ),
+
+  databaseUrl: setting(
+    'DATABASE_URL',
+    'Ledger',
+    sqliteUrl,
+    'The ledger and the enrolments: `sqlite:<path>`, or `sqlite::memory:`.',
+    { fallback: 'sqlite:postern.db', devFallback: 'sqlite::memory:' },
+  ),
+  ledgerRetentionDays: setting(
+    'LEDGER_RETENTION_DAYS',
+    'Ledger',
+    integer(1, 3650, '<days>'),
+    'How long the ledger keeps a request.',
+    { fallback: '90' },
+  ),
+  pricesFile: setting(
+    'PRICES_FILE',
+    'Ledger',
+    text('<path>'),
+    'Prices of models, in place of those that are built in.',
+  ),
+  adminToken: setting(
+    'ADMIN_TOKEN',
+    'Ledger',
+    longSecret,
+    "The operator's key for `/admin`, 32 bytes or more; without it only devices see their own.",
+    { secret: true },
+  ),
+  adminPort: setting(
+    'ADMIN_PORT',
+    'Ledger',
+    integer(0, 65_535),
+    'A listener of its own, on loopback, for `/admin`; without it, the common one.',
+  ),
+  redisUrl: setting('REDIS_URL', 'Ledger', notYet, 'Not yet: several gates count apart.'),
 
   tinfoilApiKey: setting('TINFOIL_API_KEY', 'Upstream', headerSecret, 'The key for Tinfoil.', {
-    required: true,
+    required: 'Tinfoil',
     secret: true,
   }),
   tinfoilBaseUrl: setting(
@@ -193,6 +337,20 @@ export const SETTINGS = {
     ),
     'Enclaves that `X-Tinfoil-Enclave-Url` may choose: a host, or a suffix with its dot.',
     { fallback: '.tinfoil.sh' },
+  ),
+  anthropicApiKey: setting(
+    'ANTHROPIC_API_KEY',
+    'Upstream',
+    headerSecret,
+    'The key for Anthropic.',
+    { required: 'Anthropic', secret: true },
+  ),
+  anthropicBaseUrl: setting(
+    'ANTHROPIC_BASE_URL',
+    'Upstream',
+    secureUrl,
+    "Anthropic's API, without `/v1`.",
+    { fallback: 'https://api.anthropic.com' },
   ),
   requireEhbp: setting(
     'REQUIRE_EHBP',

@@ -31,17 +31,25 @@ function tooLarge(maxBytes: number): Refusal {
   return refused('request_too_large', { message: `request body exceeds ${maxBytes} bytes` })
 }
 
-/** Of known and small length: the body itself. It must have come within `timeoutMs`. */
+/**
+ * The whole body, `maxBytes` at the most, within `timeoutMs`. `count` is told of each chunk before it
+ * is kept, and may throw a BodyRefused; without one, a declared length is trusted to be small.
+ */
 export async function readWhole(
   request: Request,
+  maxBytes: number,
   timeoutMs: number,
+  count?: (bytes: number) => void,
 ): Promise<Decision<Uint8Array>> {
   const { promise: late, resolve } = Promise.withResolvers<undefined>()
   const timer = setTimeout(resolve, timeoutMs)
   try {
-    const body = await Promise.race([request.bytes(), late])
+    const small = !count && request.headers.has('content-length')
+    const whole = small ? request.bytes() : gather(request, maxBytes, count)
+    const body = await Promise.race([whole, late])
     return body === undefined ? refused('request_timeout') : granted(body)
-  } catch {
+  } catch (error) {
+    if (error instanceof BodyRefused) return error.refusal
     return refused('bad_request', { reason: 'body ended early' })
   } finally {
     clearTimeout(timer)
@@ -56,9 +64,21 @@ export async function readBounded(
 ): Promise<Decision<Uint8Array>> {
   const length = declaredLength(request.headers, maxBytes)
   if (!length.ok) return length
-  if (length.value !== undefined) return readWhole(request, timeoutMs)
+  if (length.value !== undefined) return readWhole(request, maxBytes, timeoutMs)
   // Chunked bodies are for what is large; nothing small and public needs one.
   return request.body === null ? granted(new Uint8Array()) : refused('length_required')
+}
+
+async function gather(
+  request: Request,
+  maxBytes: number,
+  count: (bytes: number) => void = () => {},
+): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of passOn(request, undefined, maxBytes, count).chunks) {
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
 }
 
 /** Of whatever length: the chunks as they come, ending in a BodyRefused beyond `maxBytes`. */

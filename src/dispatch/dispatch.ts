@@ -1,79 +1,121 @@
 // Where a request goes, and as what. From an admitted request with its reservation to the outgoing
-// one; the body is read here where it is small.
+// one. The body is read here: whole where it is small or where a limit depends on what it says,
+// and passed on as it comes otherwise.
 
-import type { Admitted } from '../admit/admit.ts'
+import type { Admitted } from '../admit/admitted.ts'
 import type { Reserved } from '../budget/budget.ts'
+import type { Costly } from '../budget/charge.ts'
 import type { Exchange } from '../exchange.ts'
-import { type Decision, granted } from '../refusal.ts'
-import type { Tinfoil } from '../upstream/tinfoil.ts'
+import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { Call } from '../upstream/transport.ts'
+import type { Asked, Upstream } from '../upstream/upstream.ts'
 import { MAX_HELD_BYTES, passOn, readWhole } from './body.ts'
-import { headersToUpstream } from './headers.ts'
 import type { Inspected } from './inspect.ts'
+import { heldBytes } from './held-bytes.ts'
+import { isPlainJson, readRequestFields, type Unreadable } from './request-fields.ts'
 
 declare const proof: unique symbol
 
 export interface Outgoing {
   readonly [proof]: true
+  readonly upstream: Upstream
+  readonly asked: Asked
   readonly call: Call
-  readonly sealed: boolean
+  /** What the body says of its cost, where a limit depends on it. */
+  readonly costly: Costly | undefined
 }
 
 export interface Incoming {
   readonly request: Request
   readonly method: 'GET' | 'POST'
-  /** The route's own path; the path that was sent is not parsed a second time. */
+  /** A path of our own table; the path that was sent is not parsed a second time. */
   readonly path: string
   /** The raw query with its `?`, or ''. */
   readonly search: string
+  readonly upstream: Upstream
+  /** A limit depends on what the body says. */
+  readonly limited: boolean
 }
 
-export interface DispatchRules {
-  readonly maxRequestBodyBytes: number
-  /** How long a held body may take to arrive. */
-  readonly bodyTimeoutMs: number
+export interface Permitted {
+  readonly admitted: Admitted
+  readonly reserved: Reserved
 }
 
 export type Dispatch = (
-  permitted: { readonly admitted: Admitted; readonly reserved: Reserved },
+  permitted: Permitted,
   incoming: Incoming,
   inspected: Inspected,
   exchange: Exchange,
 ) => Promise<Decision<Outgoing>>
 
-export function dispatching(upstream: Tinfoil, rules: DispatchRules): Dispatch {
+/** `bodyTimeoutMs`: how long a held body may take to arrive. */
+export function dispatching(bodyTimeoutMs: number): Dispatch {
+  const memory = heldBytes()
+
   const bodyOf = async (
-    { request, method }: Incoming,
-    { length }: Inspected,
+    { admitted, reserved }: Permitted,
+    { request, method, limited }: Incoming,
+    { length, maxBytes }: Inspected,
     exchange: Exchange,
   ): Promise<Decision<Call['body']>> => {
     if (method === 'GET') return granted(undefined)
     if (request.body === null) return granted(new Uint8Array())
-    if (length !== undefined && length <= MAX_HELD_BYTES) {
-      const body = await readWhole(request, rules.bodyTimeoutMs)
-      if (body.ok) exchange.bytesIn = body.value.byteLength
-      return body
+    const small = length !== undefined && length <= MAX_HELD_BYTES
+    if (!small && !limited) {
+      return granted(
+        passOn(request, length, maxBytes, (bytes) => {
+          exchange.bytesIn += bytes
+        }),
+      )
     }
-    return granted(
-      passOn(request, length, rules.maxRequestBodyBytes, (bytes) => {
-        exchange.bytesIn += bytes
-      }),
-    )
+    const share = small ? undefined : memory.share(admitted.identity)
+    if (share) reserved.also(share.giveBack)
+    const body = await readWhole(request, maxBytes, bodyTimeoutMs, share?.take)
+    if (body.ok) exchange.bytesIn = body.value.byteLength
+    return body
   }
 
-  return async (_permitted, incoming, inspected, exchange) => {
-    const { method, path, search, request } = incoming
-    const destination = await upstream.destination(
-      path,
-      search,
-      inspected.enclaveHost,
-      exchange.at.monotonicMs,
-    )
+  return async (permitted, incoming, inspected, exchange) => {
+    const { method, path, search, request, upstream } = incoming
+    const { sealed, enclaveHost } = inspected
+    const asked: Asked = { method, path, search, sealed, enclaveHost }
+    const destination = await upstream.destination(asked, exchange.at.monotonicMs)
     if (!destination.ok) return destination
-    const body = await bodyOf(incoming, inspected, exchange)
+    const body = await bodyOf(permitted, incoming, inspected, exchange)
     if (!body.ok) return body
-    const headers = headersToUpstream(request.headers, upstream.headers)
+    const costly = incoming.limited ? costOf(path, request.headers, body.value) : granted(undefined)
+    if (!costly.ok) return costly
+    if (costly.value) exchange.model = costly.value.model
+    const headers = upstream.requestHeaders(request.headers)
     const call: Call = { method, ...destination.value, headers, body: body.value }
-    return granted({ call, sealed: inspected.sealed } as Outgoing)
+    return granted({ upstream, asked, call, costly: costly.value } as Outgoing)
+  }
+}
+
+function costOf(path: string, headers: Headers, body: Call['body']): Decision<Costly | undefined> {
+  if (!(body instanceof Uint8Array)) return granted(undefined)
+  if (!isPlainJson(headers.get('content-type'), headers.get('content-encoding'))) {
+    return refused('unsupported_body')
+  }
+  const legacy = path === '/v1/complete'
+  const read = readRequestFields(body, legacy ? 'max_tokens_to_sample' : 'max_tokens')
+  if (!read.ok) return unreadable(read.reason)
+  const { model, maxTokens } = read.value
+  const free = path === '/v1/messages/count_tokens'
+  return granted({ model, maxTokens, bodyBytes: body.byteLength, free })
+}
+
+function unreadable(reason: Unreadable): Refusal {
+  switch (reason) {
+    case 'missing_model':
+    case 'wrong_model':
+      return refused('invalid_model', { reason })
+    case 'wrong_max_tokens':
+      return refused('invalid_max_tokens', { reason })
+    case 'wrong_stream':
+      return refused('invalid_stream', { reason })
+    default:
+      return refused('ambiguous_body', { reason })
   }
 }

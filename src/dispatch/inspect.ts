@@ -3,8 +3,8 @@
 
 import { type Decision, granted, refused } from '../refusal.ts'
 import { allowedHost } from '../upstream/enclave.ts'
+import { ENCAPSULATED_KEY } from '../upstream/tinfoil.ts'
 import { declaredLength } from './body.ts'
-import { ENCAPSULATED_KEY, ENCLAVE_URL } from './headers.ts'
 
 export interface InspectRules {
   readonly requireEhbp: boolean
@@ -17,10 +17,23 @@ export interface Inspected {
   /** The host of an allowed enclave; undefined where the configured upstream is meant. */
   readonly enclaveHost: string | undefined
   readonly length: number | undefined
+  readonly maxBytes: number
 }
 
+const ENCLAVE_URL = 'x-tinfoil-enclave-url'
 /** EHBP 0.3.1: an X25519 public key in hexadecimal. */
 const KEY = /^[0-9a-f]{64}$/i
+
+/** For an upstream that knows neither seals nor enclaves. */
+export function inspectPlain(
+  headers: Headers,
+  hasBody: boolean,
+  maxBytes: number,
+): Decision<Inspected> {
+  const length = declaredLength(headers, hasBody ? maxBytes : Infinity)
+  if (!length.ok) return length
+  return granted({ sealed: false, enclaveHost: undefined, length: length.value, maxBytes })
+}
 
 /** `hasBody`: bodyless requests travel in clear by EHBP's design, so none is demanded of them. */
 export function inspect(
@@ -36,7 +49,6 @@ export function inspect(
   const enclaveHost = chosen === null ? undefined : allowedHost(chosen, rules.enclaveHosts)
   if (chosen !== null && enclaveHost === undefined) return refused('enclave_not_allowed')
 
-  const length = declaredLength(headers, hasBody ? rules.maxRequestBodyBytes : Infinity)
-  if (!length.ok) return length
-  return granted({ sealed: key !== null, enclaveHost, length: length.value })
+  const plain = inspectPlain(headers, hasBody, rules.maxRequestBodyBytes)
+  return plain.ok ? granted({ ...plain.value, sealed: key !== null, enclaveHost }) : plain
 }

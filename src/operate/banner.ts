@@ -1,14 +1,14 @@
 // What development mode prints: commands that work when pasted.
 
-export function banner(
-  url: URL,
-  { token, embedded }: { readonly token: string; readonly embedded: boolean },
-  upstream: URL,
-): string {
+import type { Development } from '../sources.ts'
+
+export function banner(url: URL, { token, embedded }: Development): string {
   const at = url.origin
-  const answers = embedded
-    ? 'an embedded enclave answers: no account, no network'
-    : `${upstream.host} answers, with your TINFOIL_API_KEY`
+  const names = embedded.join(' and ')
+  const answers =
+    embedded.length === 2
+      ? 'embedded upstreams answer: no account, no network'
+      : `with your keys the real services answer${names && `; ${names} is embedded`}`
   return `
 postern in DEVELOPMENT MODE, loopback only: not for production
 (a local issuer with a throw-away key; ${answers})
@@ -28,6 +28,15 @@ curl ${at}/v1/chat/completions -H "Authorization: Bearer $TOKEN" \\
 curl -N ${at}/v1/chat/completions -H "Authorization: Bearer $TOKEN" \\
   -H 'Content-Type: application/json' \\
   -d '{"model":"gpt-oss-120b","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
+
+The same for Anthropic, from a device that enrols itself:
+
+DEVICE=$(curl -s ${at}/bootstrap -H 'Content-Type: application/json' \\
+  -d '{"device_id":"my-laptop"}' | sed 's/.*"wrapper_token":"\\([^"]*\\)".*/\\1/')
+
+curl ${at}/v1/messages -H "x-api-key: $DEVICE" -H 'anthropic-version: 2023-06-01' \\
+  -H 'Content-Type: application/json' \\
+  -d '{"model":"claude-sonnet-4-5","max_tokens":100,"messages":[{"role":"user","content":"Hello"}]}'
 
 `
 }

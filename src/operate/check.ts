@@ -5,8 +5,10 @@ import { fetchKeys } from '../admit/jwks.ts'
 import type { Settings } from '../config/read.ts'
 import { logger } from '../log.ts'
 import type { Sources } from '../sources.ts'
+import { anthropic } from '../upstream/anthropic.ts'
 import { tinfoil } from '../upstream/tinfoil.ts'
 import { transport } from '../upstream/transport.ts'
+import type { Upstream } from '../upstream/upstream.ts'
 
 /** True where all is well. */
 export async function check(
@@ -19,7 +21,7 @@ export async function check(
   }
   say('ok', 'settings')
   for (const warning of warnings) say('!!', warning)
-  const outcomes = [await checkKeys(from, settings), ...(await checkUpstream(from, settings))]
+  const outcomes = [...(await checkKeys(from)), ...(await checkUpstreams(from, settings))]
   for (const { ok, what } of outcomes) say(ok ? 'ok' : 'no', what)
   return outcomes.every(({ ok }) => ok)
 }
@@ -29,37 +31,43 @@ interface Outcome {
   readonly what: string
 }
 
-async function checkKeys({ jwksUrl }: Sources, settings: Settings): Promise<Outcome> {
-  const silent = logger({ ...settings, logLevel: 'silent' }, false)
+async function checkKeys({ users }: Sources): Promise<Outcome[]> {
+  if (!users) return []
+  const silent = logger({ logFormat: 'json', logLevel: 'silent' }, false)
   try {
-    const keys = await fetchKeys(jwksUrl, silent)
+    const keys = await fetchKeys(users.jwksUrl, silent)
     const usable = keys.length === 1 ? '1 usable key' : `${keys.length} usable keys`
-    return { ok: true, what: `key set: ${usable}` }
+    return [{ ok: true, what: `key set: ${usable}` }]
   } catch (error) {
-    return { ok: false, what: `key set: ${error instanceof Error ? error.message : 'unreadable'}` }
+    const reason = error instanceof Error ? error.message : 'unreadable'
+    return [{ ok: false, what: `key set: ${reason}` }]
   }
 }
 
-async function checkUpstream(from: Sources, settings: Settings): Promise<Outcome[]> {
-  const upstream = tinfoil(from.tinfoil)
+async function checkUpstreams(from: Sources, settings: Settings): Promise<Outcome[]> {
   const wire = transport()
   const timeouts = {
     connectMs: settings.connectTimeoutSeconds * 1000,
     headersMs: settings.headersTimeoutSeconds * 1000,
   }
-  const get = async (path: string, headers: Readonly<Record<string, string>>): Promise<Outcome> => {
-    const to = await upstream.destination(path, '', undefined, 0)
-    if (!to.ok) return { ok: false, what: `upstream ${path}: ${to.code}` }
+  const get = async (upstream: Upstream, path: string, own: boolean): Promise<Outcome> => {
+    const asked = { method: 'GET', path, search: '', sealed: false }
+    const to = await upstream.destination(asked, 0)
+    if (!to.ok) return { ok: false, what: `${upstream.name} ${path}: ${to.code}` }
+    const headers = own ? upstream.requestHeaders(new Headers()) : {}
     const flight = wire.send({ method: 'GET', ...to.value, headers, body: undefined }, timeouts)
     const head = await flight.head
     flight.cancel()
     const said = head.ok ? `status ${head.status}` : head.reason
-    return { ok: head.ok && head.status === 200, what: `upstream ${path}: ${said}` }
+    return { ok: head.ok && head.status === 200, what: `${upstream.name} ${path}: ${said}` }
   }
-  const outcomes = [
-    await get('/.well-known/hpke-keys', {}),
-    await get('/v1/models', upstream.headers),
-  ]
+  const outcomes: Outcome[] = []
+  if (from.tinfoil) {
+    const upstream = tinfoil(from.tinfoil)
+    outcomes.push(await get(upstream, '/.well-known/hpke-keys', false))
+    outcomes.push(await get(upstream, '/v1/models', true))
+  }
+  if (from.anthropic) outcomes.push(await get(anthropic(from.anthropic), '/v1/models', true))
   wire.close()
   return outcomes
 }

@@ -47,7 +47,7 @@ function settingsOf(group: Group, all: readonly Setting<unknown>[]): string {
 }
 
 function fallbackOf({ fallback, devFallback, required }: Setting<unknown>): string {
-  if (required) return '**required**'
+  if (required) return `**required** for ${required}`
   if (fallback === undefined) return ''
   return devFallback === undefined
     ? `\`${fallback}\``

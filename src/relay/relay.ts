@@ -3,27 +3,28 @@
 
 import { BodyRefused } from '../dispatch/body.ts'
 import type { Outgoing } from '../dispatch/dispatch.ts'
-import { headersToClient, RESPONSE_NONCE } from '../dispatch/headers.ts'
+import type { Verdict } from '../budget/breaker.ts'
+import type { Charge } from '../budget/charge.ts'
 import type { Reserved } from '../budget/budget.ts'
 import type { End, Exchange } from '../exchange.ts'
 import { type Refusal, refusalResponse, refused, statusOf } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
-import { USAGE_HEADER } from '../upstream/tinfoil.ts'
-import type { Answer, Failure, Timeouts, Transport } from '../upstream/transport.ts'
-import { parseTinfoilUsage } from '../upstream/usage.ts'
+import type { Failure, Timeouts, Transport } from '../upstream/transport.ts'
+import type { UsageMeter } from '../upstream/upstream.ts'
 import type { Client } from './client.ts'
 import { type Passage, passage } from './passage.ts'
 
 export interface Relay {
-  send(
-    outgoing: Outgoing,
-    reserved: Reserved,
-    exchange: Exchange,
-    client: Client,
-  ): Promise<Response>
+  send(outgoing: Outgoing, taken: Taken, exchange: Exchange, client: Client): Promise<Response>
   /** Breaks every stream that still runs; each is recorded as drained. */
   breakAll(): void
   readonly running: number
+}
+
+/** What was taken for this request, and is given back or settled when it has ended. */
+export interface Taken {
+  readonly reserved: Reserved
+  readonly charge: Charge
 }
 
 export interface RelayOptions {
@@ -50,25 +51,35 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
   }, WATCH_INTERVAL_MS)
   watch.unref()
 
-  const send: Relay['send'] = async (outgoing, reserved, exchange, client) => {
+  const send: Relay['send'] = async (outgoing, { reserved, charge }, exchange, client) => {
+    const { upstream, asked } = outgoing
     const flight = transport.send(outgoing.call, timeouts)
     let ended = false
     let passing: Passage | undefined
+    let meter: UsageMeter | undefined
+    let trailers: NodeJS.Dict<string> = {}
+    /** Whether the upstream may count this request as done, and as owed. */
+    let owed = true
     /** Why it ends as it does, where we ourselves are the reason. */
     let cause: End | undefined
 
-    const finish = (end: End): void => {
+    const finish = (end: End, verdict: Verdict): void => {
       if (ended) return
       ended = true
       running.delete(self)
       client.signal.removeEventListener('abort', leave)
+      charge.pass.report(verdict, performance.now())
       reserved.release()
-      settle(exchange, end)
+      settle(exchange, end, {
+        reservation: charge.reservation,
+        usage: meter?.end(trailers),
+        owed,
+      })
     }
     const leave = (): void => {
       cause ??= 'client_gone'
       flight.cancel()
-      finish(cause)
+      finish(cause, 'neutral')
     }
     const breakWith = (end: End): void => {
       cause ??= end
@@ -82,7 +93,7 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
         const { stalled } = passing
         breakWith('timeout')
         if (!stalled) return
-        finish('timeout')
+        finish('timeout', 'neutral')
         passing.reset()
       },
     }
@@ -90,49 +101,55 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
     client.signal.addEventListener('abort', leave, { once: true })
     if (client.signal.aborted) leave()
 
-    const refuse = (refusal: Refusal, end: End): Response => {
+    const refuse = ({ refusal, end, verdict }: Unanswered): Response => {
       client.release()
       exchange.status ??= statusOf(refusal)
+      exchange.code = refusal.code
       if (refusal.reason !== undefined) exchange.reason = refusal.reason
-      finish(end)
-      return refusalResponse(refusal, exchange.headers)
+      finish(end, verdict)
+      return refusalResponse(refusal, exchange)
     }
 
     const head = await flight.head
-    if (!head.ok) return refuse(...failed(head, cause))
-    const unfit = unfitAnswer(head, outgoing.sealed)
+    if (!head.ok) {
+      owed = head.kind === 'headers_timeout' || head.kind === 'cancelled'
+      return refuse(failed(head, cause))
+    }
+    const { status, message } = head
+    charge.pass.answered(status, performance.now())
+    owed = status < 300
+    const invalid = upstream.invalid(asked, status, message.headers)
+    const unfit =
+      unfitStatus(status) ?? (invalid && refused('upstream_invalid', { reason: invalid }))
     if (unfit) {
       flight.cancel()
-      return refuse(unfit, 'upstream_error')
+      return refuse({ refusal: unfit, end: 'upstream_error', verdict: 'failure' })
     }
 
-    const { status, message } = head
     exchange.headersMs = performance.now() - exchange.at.monotonicMs
-    const noteUsage = (text: unknown): void => {
-      const usage = parseTinfoilUsage(typeof text === 'string' ? text : undefined)
-      if (usage) exchange.usage = usage
-    }
-    noteUsage(message.headers[USAGE_HEADER])
+    meter = upstream.meter(asked, status, message.headers)
+    if (meter.push) message.on('data', (chunk: Buffer) => meter?.push?.(chunk))
     passing = passage(message, {
       onBytes(bytes) {
+        exchange.firstByteMs ??= performance.now() - exchange.at.monotonicMs
         exchange.bytesOut += bytes
       },
       onEnd(end) {
         if (end === 'complete') {
-          noteUsage(message.trailers[USAGE_HEADER])
+          trailers = message.trailers
           client.release()
-          return finish('complete')
+          return finish('complete', 'success')
         }
-        finish(cause ?? 'upstream_error')
+        finish(cause ?? 'upstream_error', cause === 'drained' ? 'neutral' : 'failure')
         client.breakOff(() => passing?.reset(), cause === 'drained')
       },
       onCancel: leave,
     })
     // Bun holds the end of a head back until there is a body (oven-sh/bun#33660), so that waiting
     // for the first byte delays nothing; and an upstream that dies before it can still be told of.
-    if (!(await passing.begun)) return refuse(...stillborn(cause))
+    if (!(await passing.begun)) return refuse(stillborn(cause))
     exchange.status = status
-    headersToClient(message.headers, exchange.headers)
+    upstream.answerHeaders(message.headers, exchange.headers)
     const init = { status, headers: exchange.headers }
     // Most short answers have all come a turn later. Sent whole, they keep a Content-Length; Bun
     // would give one without a Content-Type a type of its own, so those go as a stream. Resolved in
@@ -142,7 +159,7 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
       message.resume()
       passing.cut()
       client.release()
-      finish('complete')
+      finish('complete', 'success')
       return new Response(null, init)
     }
     const whole = exchange.headers.has('content-type') ? passing.whole() : undefined
@@ -165,44 +182,67 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 /** Statuses that carry no body (RFC 9110 §15.3.5, §15.3.6); 304 answers conditions we never send. */
 const NULL_BODY_STATUSES = new Set([204, 205])
 
-/** EHBP 0.3.1: 32 bytes in hexadecimal; a doubled header arrives as two, joined. */
-const NONCE = /^[0-9a-f]{64}$/i
-
-/** An answer that must not be passed on as it is, and what is said instead. */
-function unfitAnswer({ status, message }: Answer, sealed: boolean): Refusal | undefined {
+/** A status that must not be passed on as it is, and what is said instead. */
+function unfitStatus(status: number): Refusal | undefined {
   const reason = `upstream status ${status}`
   if (status < 200 || status > 599) return refused('upstream_invalid', { reason })
   if (status >= 300 && status < 400) return refused('upstream_redirect', { reason })
   // It is our key that was refused: the caller can't mend it, and the body may echo the key.
   if (status === 401 || status === 403) return refused('upstream_auth', { reason })
-  // EHBP: a 2xx to a sealed request without the nonce was not made by the enclave.
-  if (sealed && status < 300 && !NONCE.test(String(message.headers[RESPONSE_NONCE]))) {
-    return refused('upstream_invalid', { reason: 'sealed request, answer without nonce' })
-  }
   return undefined
 }
 
-/** Of an answer that broke before its first byte: nothing of it has been passed on. */
-function stillborn(ownCause: End | undefined): [Refusal, End] {
-  const reason = 'broke before the first byte'
-  if (ownCause === 'timeout') return [refused('upstream_timeout', { reason }), ownCause]
-  return [refused('upstream_unavailable', { reason }), ownCause ?? 'upstream_error']
+/** How a request ends whose upstream gave no answer to pass on. */
+interface Unanswered {
+  readonly refusal: Refusal
+  readonly end: End
+  /** For the circuit breaker: was it the upstream's fault? */
+  readonly verdict: Verdict
 }
 
-function failed({ kind, reason, cause }: Failure, ownCause: End | undefined): [Refusal, End] {
+/** Of an answer that broke before its first byte: nothing of it has been passed on. */
+function stillborn(ownCause: End | undefined): Unanswered {
+  const reason = 'broke before the first byte'
+  const verdict = ownCause === 'drained' ? 'neutral' : 'failure'
+  return ownCause === 'timeout'
+    ? { refusal: refused('upstream_timeout', { reason }), end: ownCause, verdict }
+    : {
+        refusal: refused('upstream_unavailable', { reason }),
+        end: ownCause ?? 'upstream_error',
+        verdict,
+      }
+}
+
+function failed({ kind, reason, cause }: Failure, ownCause: End | undefined): Unanswered {
   switch (kind) {
     case 'unreachable':
-      return [refused('upstream_unavailable', { reason }), 'upstream_error']
+      return {
+        refusal: refused('upstream_unavailable', { reason }),
+        end: 'upstream_error',
+        verdict: 'failure',
+      }
     case 'connect_timeout':
     case 'headers_timeout':
-      return [refused('upstream_timeout', { reason }), 'timeout']
+      return {
+        refusal: refused('upstream_timeout', { reason }),
+        end: 'timeout',
+        verdict: 'failure',
+      }
     case 'body_timeout':
-      return [refused('request_timeout', { reason }), 'timeout']
+      return { refusal: refused('request_timeout', { reason }), end: 'timeout', verdict: 'neutral' }
     case 'body_failed':
       return cause instanceof BodyRefused
-        ? [cause.refusal, 'refused']
-        : [refused('bad_request', { reason: 'body ended early' }), 'client_gone']
+        ? { refusal: cause.refusal, end: 'refused', verdict: 'neutral' }
+        : {
+            refusal: refused('bad_request', { reason: 'body ended early' }),
+            end: 'client_gone',
+            verdict: 'neutral',
+          }
     case 'cancelled':
-      return [refused('upstream_unavailable', { reason }), ownCause ?? 'drained']
+      return {
+        refusal: refused('upstream_unavailable', { reason }),
+        end: ownCause ?? 'drained',
+        verdict: 'neutral',
+      }
   }
 }

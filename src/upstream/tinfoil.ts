@@ -1,26 +1,12 @@
-// Tinfoil: where a request goes and with whose key. Its enclaves read what we cannot.
+// Tinfoil: where a request goes and with whose key. Its enclaves read what we cannot; what they say
+// of usage comes in a header, or in a trailer after a stream.
 
 import type { Secret } from '../config/secret.ts'
-import { type Decision, granted, refused } from '../refusal.ts'
+import { granted, refused } from '../refusal.ts'
 import { type Enclave, type Lookup, resolveEnclave } from './enclave.ts'
-
-export interface Destination {
-  readonly url: URL
-  /** Connect here rather than where the name points by then. */
-  readonly address?: string
-}
-
-export interface Tinfoil {
-  /** `path` is a route of ours, `search` the raw query with its `?`, or ''. */
-  destination(
-    path: string,
-    search: string,
-    enclaveHost: string | undefined,
-    now: number,
-  ): Promise<Decision<Destination>>
-  /** The headers that are the gate's own: its key, and the wish for usage. */
-  readonly headers: Readonly<Record<string, string>>
-}
+import { NO_USAGE } from './tally.ts'
+import { parseTinfoilUsage } from './tinfoil-usage.ts'
+import { copyAllowed, setAllowed, type Upstream } from './upstream.ts'
 
 export interface TinfoilOptions {
   readonly baseUrl: URL
@@ -28,7 +14,24 @@ export interface TinfoilOptions {
   readonly lookup?: Lookup
 }
 
-export const USAGE_HEADER = 'x-tinfoil-usage-metrics'
+export const ENCAPSULATED_KEY = 'ehbp-encapsulated-key'
+const RESPONSE_NONCE = 'ehbp-response-nonce'
+const USAGE_HEADER = 'x-tinfoil-usage-metrics'
+
+/** `accept-encoding` goes along because the answer's `content-encoding` comes back untouched. */
+const TO_UPSTREAM = ['content-type', 'accept', 'accept-encoding', ENCAPSULATED_KEY]
+const TO_CLIENT = [
+  'content-type',
+  'content-encoding',
+  'content-language',
+  'content-disposition',
+  'cache-control',
+  'retry-after',
+  RESPONSE_NONCE,
+]
+
+/** EHBP 0.3.1: 32 bytes in hexadecimal. */
+const NONCE = /^[0-9a-f]{64}$/i
 
 /** Every request of a verifying client names its enclave: its address is asked this often. */
 const ADDRESS_TTL_MS = 30_000
@@ -46,7 +49,7 @@ export function urlUnder(base: URL, path: string, search = ''): URL {
   return url
 }
 
-export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Tinfoil {
+export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
   const known = new Map<string, { readonly enclave: Enclave; readonly until: number }>()
 
   const enclaveOf = async (host: string, now: number): Promise<Enclave | undefined> => {
@@ -60,17 +63,28 @@ export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Tinfoil {
   }
 
   return {
-    async destination(path, search, enclaveHost, now) {
-      if (enclaveHost === undefined) {
-        return granted({ url: urlUnder(baseUrl, path, search) })
-      }
+    name: 'tinfoil',
+    async destination({ path, search, enclaveHost }, now) {
+      if (enclaveHost === undefined) return granted({ url: urlUnder(baseUrl, path, search) })
       const enclave = await enclaveOf(enclaveHost, now)
       if (!enclave) return refused('enclave_not_allowed', { reason: 'no public address' })
       return granted({ url: new URL(path + search, enclave.url), address: enclave.address })
     },
-    headers: {
-      authorization: `Bearer ${apiKey.reveal()}`,
+    requestHeaders: (client) => ({
+      ...copyAllowed(TO_UPSTREAM, client),
       'x-tinfoil-request-usage-metrics': 'true',
-    },
+      authorization: `Bearer ${apiKey.reveal()}`,
+    }),
+    answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
+    meter: ({ method }, _status, headers) => ({
+      end: (trailers) =>
+        parseTinfoilUsage(headers[USAGE_HEADER] ?? trailers[USAGE_HEADER]) ??
+        (method === 'GET' ? NO_USAGE : undefined),
+    }),
+    // EHBP: a 2xx to a sealed request without the nonce was not made by the enclave.
+    invalid: ({ sealed }, status, headers) =>
+      sealed && status < 300 && !NONCE.test(String(headers[RESPONSE_NONCE]))
+        ? 'sealed request, answer without nonce'
+        : undefined,
   }
 }

@@ -1,29 +1,64 @@
 // The table of routes: exact paths and methods, and nothing that a stranger's path could inherit.
 
 import { describe, expect, test } from 'bun:test'
-import { ALL_ROUTES, INFERENCE_ROUTES, isSilent, methodsOf } from '../../src/accept/routes.ts'
+import { arrive } from '../../src/accept/arrival.ts'
+import {
+  ALL_ROUTES,
+  INFERENCE_ROUTES,
+  isSilent,
+  type Need,
+  routeFinder,
+} from '../../src/accept/routes.ts'
+
+const find = routeFinder(ALL_ROUTES)
+const real = (path: string): string => path.replace(':id', 'claude-sonnet-4-5')
 
 test('every route is there under its own path and method', () => {
-  for (const { method, path } of ALL_ROUTES) expect(methodsOf(path)?.has(method)).toBe(true)
-})
-
-test('everything under /v1/ is protected, and nothing else is', () => {
-  for (const { path, access } of ALL_ROUTES) {
-    expect([path, access]).toEqual([path, path.startsWith('/v1/') ? 'protected' : 'public'])
+  for (const route of ALL_ROUTES) {
+    const found = find(real(route.path))
+    expect(found?.pattern).toBe(route.path)
+    expect(found?.methods.has(route.method)).toBe(true)
+    expect(found?.routes(route.method)).toContain(route)
   }
-  expect(INFERENCE_ROUTES).toHaveLength(7)
 })
 
-test('only probes are silent and answer HEAD', () => {
+test('no two routes share method, path and dialect', () => {
+  const names = ALL_ROUTES.map(({ method, path, dialect }) => `${method} ${path} ${dialect}`)
+  expect(new Set(names).size).toBe(names.length)
+})
+
+test('everything under /v1/ is protected, and /admin/ is, and nothing else is', () => {
+  for (const { path, access, needs } of ALL_ROUTES) {
+    const expected = path.startsWith('/v1/')
+      ? needs === 'tinfoil'
+        ? ['user']
+        : ['device']
+      : path.startsWith('/admin/')
+        ? ['own', 'operator']
+        : ['public']
+    expect([path, expected]).toEqual([path, expect.arrayContaining([access])])
+  }
+  expect(INFERENCE_ROUTES).toHaveLength(12)
+  const own = ALL_ROUTES.filter(({ access }) => access === 'own').map(({ path }) => path)
+  expect(own).toEqual(['/admin/usage', '/admin/stats'])
+})
+
+test('only probes are silent, and HEAD is answered by them and where it is listed', () => {
   const silent = ALL_ROUTES.filter(({ path }) => isSilent(path)).map(({ path }) => path)
   expect(silent).toEqual(['/health', '/healthz', '/readyz'])
-  for (const { path } of ALL_ROUTES) expect(methodsOf(path)?.has('HEAD')).toBe(isSilent(path))
+  const listed = new Set(ALL_ROUTES.filter((each) => each.method === 'HEAD').map((r) => r.path))
+  expect([...listed]).toEqual(['/', '/api/hello'])
+  for (const { path } of ALL_ROUTES) {
+    const head = isSilent(path) || listed.has(path)
+    expect([path, find(real(path))?.methods.has('HEAD')]).toEqual([path, head])
+    if (!head) expect(find(real(path))?.routes('HEAD')).toEqual([])
+  }
+  expect(find('/')?.routes('GET')).toEqual([])
 })
 
 describe('there is no such path', () => {
   test.each([
     '',
-    '/',
     '/V1/models',
     '/v1/models/',
     '/v1/models;a',
@@ -38,8 +73,136 @@ describe('there is no such path', () => {
     '/v1/chat',
     '/health.json',
     '/HEALTH',
+    '/admin',
+    '/admin/',
+    '/Admin/usage',
+    '/admin//usage',
+    '/api/hello/',
     '__proto__',
     'constructor',
     '-',
-  ])('%p', (path) => expect(methodsOf(path)).toBeUndefined())
+  ])('%p', (path) => expect(find(path)).toBeUndefined())
+})
+
+describe("a model's name", () => {
+  test.each([
+    'a',
+    '7',
+    'claude-sonnet-4-5-20250929',
+    'claude-3.5_x',
+    'anthropic.claude-v2:1',
+    'claude@20250929',
+    'x'.repeat(128),
+    'a..b',
+    'models',
+  ])('%p', (name) => {
+    expect(find(`/v1/models/${name}`)?.pattern).toBe('/v1/models/:id')
+  })
+  test.each([
+    '',
+    '.',
+    '..',
+    '...',
+    '-',
+    '-a',
+    '.a',
+    ':id',
+    '_a',
+    '%2e',
+    '%2e%2e',
+    '%2E.',
+    'a%2f..',
+    'a%',
+    'a/b',
+    '../files',
+    'a/..',
+    'a/',
+    '/a',
+    '\\',
+    'a\\b',
+    'a b',
+    'a\0',
+    'a\n',
+    'a;b',
+    'a,b',
+    'a?b',
+    'a#b',
+    'a+b',
+    'a*',
+    'a~b',
+    '{a}',
+    'é',
+    'ａ',
+    'x'.repeat(129),
+  ])('is not %p', (name) => expect(find(`/v1/models/${name}`)).toBeUndefined())
+
+  test('stands under no other path', () => {
+    for (const path of ['/v1/a', '/a', '/v1/messages/a', '/admin/a', '/v1/models/a/b', 'a']) {
+      expect(find(path)).toBeUndefined()
+    }
+  })
+})
+
+describe('what is served is what is configured', () => {
+  const servedBy = (...needs: Need[]) =>
+    routeFinder(ALL_ROUTES.filter((each) => !each.needs || needs.includes(each.needs)))
+  test('without Anthropic there is none of its routes', () => {
+    const only = servedBy('tinfoil')
+    for (const path of ['/v1/messages', '/v1/models/a', '/bootstrap', '/refresh', '/']) {
+      expect([path, only(path)]).toEqual([path, undefined])
+    }
+    expect(
+      only('/v1/models')
+        ?.routes('GET')
+        .map((each) => each.dialect),
+    ).toEqual(['openai'])
+  })
+  test('without Tinfoil there is none of its routes', () => {
+    const only = servedBy('anthropic')
+    for (const path of ['/v1/chat/completions', '/attestation', '/.well-known/hpke-keys']) {
+      expect([path, only(path)]).toEqual([path, undefined])
+    }
+    expect(
+      only('/v1/models')
+        ?.routes('GET')
+        .map((each) => each.dialect),
+    ).toEqual(['anthropic'])
+  })
+})
+
+describe('the dialect', () => {
+  const asked = (path: string, headers: Record<string, string> = {}, served = find) =>
+    arrive(
+      new Request(`http://gate.test${path}`, { headers: { host: 'gate.test', ...headers } }),
+      served,
+    )
+  const VERSION = { 'anthropic-version': '2023-06-01' }
+
+  test('of a path that two share is what anthropic-version says, whatever its value', () => {
+    for (const [headers, access, dialect] of [
+      [{}, 'user', 'openai'],
+      [VERSION, 'device', 'anthropic'],
+      [{ 'anthropic-version': '' }, 'device', 'anthropic'],
+      [{ 'x-anthropic-version': '1', 'anthropic-beta': 'x' }, 'user', 'openai'],
+    ] as const) {
+      const { route, exchange } = asked('/v1/models', headers)
+      expect([route?.access, exchange.dialect]).toEqual([access, dialect])
+    }
+  })
+  test('of a path that one has is its own, whatever is sent', () => {
+    expect(asked('/v1/models/a').exchange.dialect).toBe('anthropic')
+    expect(asked('/admin/stats').exchange.dialect).toBe('anthropic')
+    expect(asked('/attestation', VERSION).exchange.dialect).toBe('openai')
+  })
+  test('of no path is what the request speaks', () => {
+    expect(asked('/nowhere').exchange.dialect).toBe('openai')
+    expect(asked('/nowhere', VERSION).exchange.dialect).toBe('anthropic')
+  })
+  test('with one of the two served, that one answers both', () => {
+    const tinfoil = routeFinder(ALL_ROUTES.filter((each) => each.needs !== 'anthropic'))
+    expect(asked('/v1/models', VERSION, tinfoil).route?.access).toBe('user')
+  })
+  test("a model's name is in no log: the route is", () => {
+    expect(asked('/v1/models/secret-model').exchange.route).toBe('/v1/models/:id')
+  })
 })

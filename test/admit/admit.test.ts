@@ -1,7 +1,7 @@
 // Who is this, and may they? Real tokens, a real key set over a real socket, and no other way in.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { type Admit, admission } from '../../src/admit/admit.ts'
+import { type UserAdmission, userAdmission } from '../../src/admit/admit.ts'
 import { identifier } from '../../src/admit/identity.ts'
 import type { KeySource } from '../../src/admit/jwks.ts'
 import { Secret } from '../../src/config/secret.ts'
@@ -17,11 +17,11 @@ const bearer = (token: string) => ({ authorization: `Bearer ${token}`, query: ''
 describe('with the keys at hand', () => {
   let server: KeyServer
   let keys: KeySource
-  let admit: Admit
+  let admit: UserAdmission['admit']
   beforeAll(async () => {
     server = await keyServer([by.jwk])
     keys = source(server)
-    admit = admission(keys, RULES, identify)
+    admit = userAdmission(keys, RULES, identify).admit
     await admit(bearer(by.token()), at())
   })
   afterAll(() => server.close())
@@ -155,11 +155,11 @@ describe('with the keys at hand', () => {
 describe('as keys come and go', () => {
   let server: KeyServer
   let keys: KeySource
-  let admit: Admit
+  let admit: UserAdmission['admit']
   beforeEach(async () => {
     server = await keyServer([by.jwk])
     keys = source(server)
-    admit = admission(keys, RULES, identify)
+    admit = userAdmission(keys, RULES, identify).admit
   })
   afterEach(() => server.close())
   const code = async (token: string, now = at()): Promise<string> => {
@@ -206,7 +206,7 @@ describe('as keys come and go', () => {
 
   test('a remembered token outlives an outage, but not the longest one', async () => {
     keys = source(server, { maxStaleMs: 60_000 })
-    admit = admission(keys, RULES, identify)
+    admit = userAdmission(keys, RULES, identify).admit
     const token = by.token()
     expect(await code(token)).toBe('admitted')
     server.respond((_request, response) => void response.writeHead(500).end())

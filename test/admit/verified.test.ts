@@ -24,7 +24,11 @@ function keySet(...held: VerifyKey[]): KeySource & { hold(...keys: VerifyKey[]):
 }
 const at = (epochSeconds: number) => ({ epochSeconds, monotonicMs: 0 })
 const claims: Claims = { issuer: 'i', subject: 's', expiresAt: NOW + 10, scopes: new Set() }
-const verified = (by: VerifyKey): Verified => ({ claims, key: by, identity: 'x' })
+const verified = (by: VerifyKey): Verified => ({
+  claims,
+  key: by,
+  identity: 'x',
+})
 
 test('a token is remembered, word for word, until it expires and not a moment longer', () => {
   const a = key('a')

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { binary, until } from '../support/binary.ts'
+import { binary, passing, until } from '../support/binary.ts'
 import { API_KEY, type Scene, scene } from '../support/gate.ts'
 import { startRawUpstream } from '../support/raw-upstream.ts'
 import { bearer, errorOf, forget } from '../support/sink.ts'
@@ -164,6 +164,7 @@ test.skipIf(!namespace)(
     const script = `mount --bind ${hosts} /etc/hosts && exec ${await binary()}`
     const gate = Bun.spawn(['unshare', '--mount', 'sh', '-c', script], {
       env: {
+        ...passing(),
         PATH: process.env['PATH'] ?? '',
         PORT: '0',
         HOST: '127.0.0.1',

@@ -86,7 +86,7 @@ describe('attack 53: in the log there is none of what a client chose', () => {
   test('a Host of its own choosing is a line without it', async () => {
     const [answer] = await exchange(at.gate.port, head('GET / HTTP/1.1', 'Host: canary evil'))
     const line = await at.gate.logged(answer?.header('x-request-id') ?? '')
-    expect(line).toMatchObject({ route: '-', status: 400, reason: 'bad_host' })
+    expect(line).toMatchObject({ route: '-', status: 400, code: 'bad_host' })
     expect(at.gate.output()).not.toContain('canary evil')
   })
 
@@ -133,8 +133,12 @@ describe('the line of a request', () => {
       'duration_ms',
       'bytes_in',
       'bytes_out',
+      'upstream',
+      'usage',
       'input_tokens',
       'output_tokens',
+      'cache_read_tokens',
+      'cache_creation_tokens',
       'identity',
       'msg',
     ])
@@ -146,8 +150,12 @@ describe('the line of a request', () => {
       end: 'complete',
       bytes_in: 6,
       bytes_out: 6,
+      upstream: 'tinfoil',
+      usage: 'exact',
       input_tokens: 3,
       output_tokens: 5,
+      cache_read_tokens: 0,
+      cache_creation_tokens: 0,
     })
     expect(line['identity']).toMatch(/^[0-9a-f]{64}$/)
   })

@@ -1,14 +1,26 @@
 // The two budgets together, and one decision in the dialects that clients read.
 
-import { expect, test } from 'bun:test'
-import type { Admitted } from '../../src/admit/admit.ts'
-import { type BudgetOptions, budget, rateLimiter, tooFast } from '../../src/budget/budget.ts'
-import { rateHeaders } from '../../src/budget/rate-headers.ts'
-import { refusalResponse } from '../../src/refusal.ts'
+import { describe, expect, test } from 'bun:test'
+import type { Admitted } from '../../src/admit/admitted.ts'
+import {
+  type Budget,
+  type BudgetOptions,
+  budget,
+  rateLimiter,
+  tooFast,
+} from '../../src/budget/budget.ts'
+import { rateHeaders, type Told } from '../../src/budget/rate-headers.ts'
+import { type Dialect, refusalResponse } from '../../src/refusal.ts'
 import { seeded } from '../support/random.ts'
 
 const who = (identity: string) => ({ identity }) as Admitted
-const at = (monotonicMs: number) => ({ epochSeconds: 0, monotonicMs })
+const NOVEMBER = Date.UTC(2026, 10, 20, 12) / 1000
+const at = (monotonicMs: number, epochSeconds = 0) => ({ epochSeconds, monotonicMs })
+const told = (now: number, headers = new Headers(), dialect: Dialect = 'openai'): Told => ({
+  headers,
+  dialect,
+  at: at(now),
+})
 const options: BudgetOptions = {
   rateLimitRpm: 60,
   rateLimitBurst: 2,
@@ -20,7 +32,7 @@ test('the rate is spent and said on every answer, the refused one too', () => {
   const budgets = budget(options)
   const said = [0, 0, 0].map((now) => {
     const headers = new Headers()
-    const spent = budgets.spend(who('a'), headers, at(now))
+    const spent = budgets.spend(who('a'), told(now, headers))
     return [
       spent.ok || spent.code,
       headers.get('ratelimit'),
@@ -37,22 +49,22 @@ test('the rate is spent and said on every answer, the refused one too', () => {
 test('a refused place says the rate as it is after the request was given back', () => {
   const budgets = budget(options)
   const headers = new Headers()
-  budgets.spend(who('a'), headers, at(0))
+  budgets.spend(who('a'), told(0, headers))
   const before = headers.get('ratelimit')
-  expect(budgets.reserve(who('a'), headers, at(0)).ok).toBe(true)
-  budgets.spend(who('a'), headers, at(0))
+  expect(budgets.reserve(who('a'), told(0, headers)).ok).toBe(true)
+  budgets.spend(who('a'), told(0, headers))
   expect(headers.get('ratelimit')).not.toBe(before)
-  expect(budgets.reserve(who('a'), headers, at(0)).ok).toBe(false)
+  expect(budgets.reserve(who('a'), told(0, headers)).ok).toBe(false)
   expect(headers.get('ratelimit')).toBe(before)
 })
 
 test('a request that finds no place gets its rate back', () => {
   const budgets = budget(options)
-  const spend = () => budgets.spend(who('a'), new Headers(), at(0)).ok
-  expect([spend(), budgets.reserve(who('a'), new Headers(), at(0)).ok]).toEqual([true, true])
+  const spend = () => budgets.spend(who('a'), told(0)).ok
+  expect([spend(), budgets.reserve(who('a'), told(0)).ok]).toEqual([true, true])
   for (let n = 0; n < 20; n += 1) {
     expect(spend()).toBe(true)
-    expect(budgets.reserve(who('a'), new Headers(), at(0))).toMatchObject({
+    expect(budgets.reserve(who('a'), told(0))).toMatchObject({
       code: 'identity_concurrency_limit',
     })
   }
@@ -61,31 +73,31 @@ test('a request that finds no place gets its rate back', () => {
 
 test('a place outlives any clock and is free again on release', () => {
   const budgets = budget(options)
-  const reserved = budgets.reserve(who('a'), new Headers(), at(0))
-  expect(budgets.reserve(who('a'), new Headers(), at(0)).ok).toBe(false)
+  const reserved = budgets.reserve(who('a'), told(0))
+  expect(budgets.reserve(who('a'), told(0)).ok).toBe(false)
   if (reserved.ok) reserved.value.release()
   expect(budgets.underWay).toBe(0)
-  expect(budgets.reserve(who('a'), new Headers(), at(0)).ok).toBe(true)
+  expect(budgets.reserve(who('a'), told(0)).ok).toBe(true)
 })
 
 test('0 requests a minute means no limit, and no header that speaks of one', () => {
   expect(rateLimiter(0, 10)).toBeUndefined()
   const budgets = budget({ ...options, rateLimitRpm: 0 })
   const headers = new Headers()
-  for (let n = 0; n < 1000; n += 1) expect(budgets.spend(who('a'), headers, at(0)).ok).toBe(true)
+  for (let n = 0; n < 1000; n += 1) expect(budgets.spend(who('a'), told(0, headers)).ok).toBe(true)
   expect([...headers]).toEqual([])
 })
 
 test('a 429 says when to come again, in whole seconds and never 0', async () => {
   const limiter = rateLimiter(6000, 1)
   const headers = new Headers()
-  limiter?.take('a', headers, at(0))
-  const decision = limiter?.take('a', headers, at(9))
+  limiter?.take('a', told(0, headers))
+  const decision = limiter?.take('a', told(9, headers))
   if (!decision || decision.allowed) throw new Error('allowed')
   expect(decision.retryAfterSeconds).toBeCloseTo(0.001, 9)
   const refusal = tooFast(decision)
   if (refusal.ok) throw new Error('granted')
-  const response = refusalResponse(refusal, headers)
+  const response = refusalResponse(refusal, { headers, dialect: 'openai', requestId: 'r' })
   expect(response.status).toBe(429)
   expect(response.headers.get('retry-after')).toBe('1')
 })
@@ -99,7 +111,7 @@ test('the dialects agree on limit, remaining and reset, whatever the decision', 
       const windowSeconds = resetSeconds + random.next() * 1000
       const headers = new Headers()
       const rest = { allowed: true, retryAfterSeconds: 0 }
-      rateHeaders({ ...rest, limit, remaining, resetSeconds }, windowSeconds, headers)
+      rateHeaders({ ...rest, limit, remaining, resetSeconds }, windowSeconds, told(0, headers))
       const policy = /^"requests";q=(\d+);w=(\d+)$/.exec(headers.get('ratelimit-policy') ?? '')
       const now = /^"requests";r=(\d+);t=(\d+)$/.exec(headers.get('ratelimit') ?? '')
       const openai = /^(\d+)ms$/.exec(headers.get('x-ratelimit-reset-requests') ?? '')
@@ -115,9 +127,9 @@ test('the dialects agree on limit, remaining and reset, whatever the decision', 
 
 test('the window is the time in which an empty bucket fills', () => {
   const headers = new Headers()
-  rateLimiter(60, 10)?.take('a', headers, at(0))
+  rateLimiter(60, 10)?.take('a', told(0, headers))
   expect(headers.get('ratelimit-policy')).toBe('"requests";q=10;w=10')
-  rateLimiter(7, 3)?.take('a', headers, at(0))
+  rateLimiter(7, 3)?.take('a', told(0, headers))
   expect(headers.get('ratelimit-policy')).toBe('"requests";q=3;w=26')
 })
 
@@ -126,11 +138,110 @@ test(
   seeded((random) => {
     for (let round = 0; round < 300; round += 1) {
       const limiter = rateLimiter(1 + random.int(600), 1 + random.int(20))
-      const now = at(random.next() * 1e10)
       const headers = new Headers()
-      while (limiter?.take('a', headers, now).allowed);
+      const now = told(random.next() * 1e10, headers)
+      while (limiter?.take('a', now).allowed);
       const w = /w=(\d+)/.exec(headers.get('ratelimit-policy') ?? '')?.[1]
       expect(headers.get('ratelimit')).toBe(`"requests";r=0;t=${w}`)
     }
   }),
 )
+
+describe("in Anthropic's dialect", () => {
+  test('the rate is said in its names, and in no name of OpenAI', () => {
+    const limiter = rateLimiter(60, 10)
+    const headers = new Headers()
+    limiter?.take('a', { headers, dialect: 'anthropic', at: at(0, NOVEMBER) })
+    expect(Object.fromEntries(headers)).toEqual({
+      'ratelimit-policy': '"requests";q=10;w=10',
+      ratelimit: '"requests";r=9;t=1',
+      'anthropic-ratelimit-requests-limit': '10',
+      'anthropic-ratelimit-requests-remaining': '9',
+      'anthropic-ratelimit-requests-reset': '2026-11-20T12:00:01Z',
+    } as never)
+  })
+
+  test("and in OpenAI's there is none of Anthropic's", () => {
+    const headers = new Headers()
+    rateLimiter(60, 10)?.take('a', told(0, headers))
+    expect([...headers.keys()].filter((name) => name.startsWith('anthropic'))).toEqual([])
+  })
+
+  test(
+    'the reset is RFC 3339 in UTC, in whole seconds, and never before the bucket is full',
+    seeded((random) => {
+      for (let round = 0; round < 500; round += 1) {
+        const epochSeconds = NOVEMBER + random.next() * 1e8
+        const resetSeconds = random.next() * 1000
+        const headers = new Headers()
+        const rest = { allowed: true, retryAfterSeconds: 0, limit: 5, remaining: 1 }
+        const on = { headers, dialect: 'anthropic', at: at(0, epochSeconds) } as const
+        rateHeaders({ ...rest, resetSeconds }, 1000, on)
+        const said = headers.get('anthropic-ratelimit-requests-reset') ?? ''
+        expect(said).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
+        const late = Date.parse(said) / 1000 - (epochSeconds + resetSeconds)
+        expect(late).toBeGreaterThanOrEqual(-1e-3)
+        expect(late).toBeLessThan(1 + 1e-3)
+      }
+    }),
+  )
+})
+
+describe('a device with a rate of its own', () => {
+  const device = (identity: string, rateLimit: number | undefined): Admitted =>
+    ({
+      identity,
+      device: { org: undefined, models: [], rateLimit, spendCapMicroUsd: undefined },
+    }) as unknown as Admitted
+  const granted = (budgets: Budget, admitted: Admitted, now = 0): number => {
+    let count = 0
+    while (count < 1000 && budgets.spend(admitted, told(now)).ok) count += 1
+    return count
+  }
+
+  test('has that in place of the common one, and one without it has the common one', () => {
+    const budgets = budget(options)
+    expect(granted(budgets, device('a', 7))).toBe(7)
+    expect(granted(budgets, device('b', undefined))).toBe(2)
+    expect(granted(budgets, who('c'))).toBe(2)
+  })
+
+  test('shares its rate with no other device of the same rate', () => {
+    const budgets = budget(options)
+    expect(granted(budgets, device('a', 3))).toBe(3)
+    expect(granted(budgets, device('b', 3))).toBe(3)
+    expect(granted(budgets, device('a', 3))).toBe(0)
+  })
+
+  test('gets one request back every minute divided by its rate', () => {
+    const budgets = budget(options)
+    expect(granted(budgets, device('a', 6))).toBe(6)
+    expect(granted(budgets, device('a', 6), 9_999)).toBe(0)
+    expect(granted(budgets, device('a', 6), 10_000)).toBe(1)
+    expect(granted(budgets, device('a', 6), 70_000)).toBe(6)
+  })
+
+  test('is limited where the common rate is switched off, and says its own limit', () => {
+    const budgets = budget({ ...options, rateLimitRpm: 0 })
+    const headers = new Headers()
+    expect(budgets.spend(device('a', 2), told(0, headers, 'anthropic')).ok).toBe(true)
+    expect(headers.get('anthropic-ratelimit-requests-limit')).toBe('2')
+    expect(granted(budgets, device('a', 2))).toBe(1)
+    expect(granted(budgets, who('b'))).toBe(1000)
+  })
+
+  test('gets its own request back where it finds no place', () => {
+    const budgets = budget(options)
+    const mine = device('a', 3)
+    expect([budgets.spend(mine, told(0)).ok, budgets.reserve(mine, told(0)).ok]).toEqual([
+      true,
+      true,
+    ])
+    for (let n = 0; n < 20; n += 1) {
+      const headers = new Headers()
+      expect(budgets.spend(mine, told(0)).ok).toBe(true)
+      expect(budgets.reserve(mine, told(0, headers)).ok).toBe(false)
+      expect(headers.get('ratelimit')).toBe('"requests";r=2;t=20')
+    }
+  })
+})

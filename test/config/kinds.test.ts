@@ -180,3 +180,123 @@ test('no mistake repeats the text that was wrong', () => {
     if (!read.ok) expect(JSON.stringify(read)).not.toContain('CaN4ry')
   }
 })
+
+describe('a secret that signs or is compared', () => {
+  test('is 32 bytes or more of what a header can carry', () => {
+    const read = kinds.longSecret.read('a'.repeat(32))
+    expect(read.ok && read.value.reveal()).toBe('a'.repeat(32))
+    expect(ok(kinds.longSecret, '!~'.repeat(500))).toBe(true)
+    for (const text of [
+      '',
+      'a'.repeat(31),
+      ' '.repeat(32),
+      `${'a'.repeat(32)} `,
+      `${'a'.repeat(32)}\n`,
+      'é'.repeat(32),
+      `${'a'.repeat(32)}\0`,
+    ]) {
+      expect(ok(kinds.longSecret, text)).toBe(false)
+    }
+  })
+  test('may be several, each of them long enough, in their order', () => {
+    const [a, b] = ['a'.repeat(32), 'b'.repeat(40)]
+    const values = (text: string) => {
+      const read = kinds.secretList.read(text)
+      return read.ok ? read.value.map((each) => each.reveal()) : undefined
+    }
+    expect(values(a)).toEqual([a])
+    expect(values(`${a},${b}`)).toEqual([a, b])
+    expect(values(` ${b} , ${a} `)).toEqual([b, a])
+    for (const text of ['', ',', `${a},`, `,${a}`, `${a},,${b}`, `${a},short`, `${a} ${b}`]) {
+      expect([text, values(text)]).toEqual([text, undefined])
+    }
+  })
+  test('is in no text that is made of it', () => {
+    const read = kinds.secretList.read(`${'a'.repeat(32)},${'b'.repeat(32)}`)
+    expect(JSON.stringify(read) + Bun.inspect(read)).not.toMatch(/aaaa|bbbb/)
+  })
+})
+
+describe('US dollars', () => {
+  test.each([
+    ['25', 25],
+    ['0.50', 0.5],
+    ['0.000001', 0.000001],
+    ['999999999', 999_999_999],
+    ['007', 7],
+  ])('%p', (text, usd) => expect(kinds.dollars.read(text)).toEqual({ ok: true, value: usd }))
+  test.each([
+    '',
+    '0',
+    '0.0',
+    '0.000000',
+    '-1',
+    '+1',
+    '.5',
+    '5.',
+    '1e3',
+    '0x10',
+    '$5',
+    '5$',
+    '1,000',
+    '1_000',
+    ' 5',
+    '5 ',
+    '0.0000001',
+    '1000000000',
+    'NaN',
+    'Infinity',
+    '٣',
+  ])('refuses %p', (text) => expect(ok(kinds.dollars, text)).toBe(false))
+})
+
+describe('an origin', () => {
+  test.each([
+    'https://app.example',
+    'http://localhost:3000',
+    'https://app.example:8443',
+    'http://[::1]:80'.replace(':80', ':81'),
+    'https://xn--bcher-kva.example',
+  ])('%p', (text) => expect(kinds.isOrigin(text)).toBe(true))
+  test.each([
+    '',
+    '*',
+    'null',
+    'app.example',
+    '//app.example',
+    'https://app.example/',
+    'https://app.example/x',
+    'https://app.example:443',
+    'http://app.example:80',
+    'https://APP.example',
+    'HTTPS://app.example',
+    'https://*.example/',
+    'https://user@app.example',
+    'https://app.example?x',
+    'https://app.example#x',
+    ' https://app.example',
+    'https://bücher.example',
+    'file://',
+    'file:///x',
+    'data:text/plain,x',
+  ])('refuses %p', (text) => expect(kinds.isOrigin(text)).toBe(false))
+})
+
+test('a database is a file of SQLite, and nothing else yet', () => {
+  for (const [text, path] of [
+    ['sqlite:postern.db', 'postern.db'],
+    ['sqlite:/var/lib/postern.db', '/var/lib/postern.db'],
+    ['sqlite:///var/lib/postern.db', '/var/lib/postern.db'],
+    ['sqlite://postern.db', 'postern.db'],
+    ['sqlite::memory:', ':memory:'],
+  ] as const) {
+    expect(kinds.sqliteUrl.read(text)).toEqual({ ok: true, value: path })
+  }
+  for (const text of ['', 'sqlite:', 'postern.db', 'postgres://h/db', 'SQLITE:x', ' sqlite:x']) {
+    expect(ok(kinds.sqliteUrl, text)).toBe(false)
+  }
+})
+
+test('what is not there yet says so', () => {
+  expect(kinds.notYet.read('redis://h')).toMatchObject({ message: 'is not supported yet' })
+})

@@ -402,3 +402,125 @@ test('keys that would die between two reads of the set are a mistake', () => {
     'JWKS_MAX_STALE_SECONDS',
   ])
 })
+
+describe('what the use that is made of it cannot do without', () => {
+  const TINFOIL = { TINFOIL_API_KEY: 'tk' }
+  const USERS = { JWKS_URL: 'https://id.example/jwks', ISSUER: 'i', AUDIENCES: 'a' }
+  const ANTHROPIC = { ANTHROPIC_API_KEY: 'sk' }
+  const DEVICES = { JWT_SECRET: 'j'.repeat(32), IDENTITY_HASH_KEY: 'c0'.repeat(32) }
+  const BASE = { PROXY_BASE_URL: 'https://gate.example' }
+  const USER_SETTINGS = ['JWKS_URL', 'ISSUER', 'AUDIENCES']
+  const cases: readonly (readonly [name: string, env: Environment, missing: readonly string[]])[] =
+    [
+      ['nothing', {}, [...USER_SETTINGS, 'TINFOIL_API_KEY']],
+      ['Tinfoil', TINFOIL, USER_SETTINGS],
+      ['users alone', USERS, ['TINFOIL_API_KEY']],
+      ['Anthropic', ANTHROPIC, ['IDENTITY_HASH_KEY', 'JWT_SECRET']],
+      ['both', { ...TINFOIL, ...ANTHROPIC }, [...USER_SETTINGS, 'IDENTITY_HASH_KEY', 'JWT_SECRET']],
+      [
+        'Anthropic, BOOTSTRAP=off',
+        { ...ANTHROPIC, BOOTSTRAP: 'off' },
+        ['IDENTITY_HASH_KEY', 'JWT_SECRET'],
+      ],
+      ['Anthropic with codes', { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'code' }, ['PROXY_BASE_URL']],
+      ['Anthropic, open', { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'open' }, ['PROXY_BASE_URL']],
+      [
+        'Anthropic for users',
+        { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'jwt' },
+        [...USER_SETTINGS, 'PROXY_BASE_URL'],
+      ],
+      [
+        'a wrong key still counts as one',
+        { ANTHROPIC_API_KEY: 'a b' },
+        ['IDENTITY_HASH_KEY', 'JWT_SECRET'],
+      ],
+    ]
+  for (const [name, env, missing] of cases) {
+    test(name, () => {
+      const found = mistakes([], env)
+      const absent = found.filter(({ message }) => message.startsWith('is missing'))
+      expect(absent.map(({ setting }) => setting)).toEqual([...missing])
+      for (const { setting, message, hint } of absent) {
+        expect(message).toMatch(
+          /^is missing, and (?:Tinfoil|Anthropic|user tokens|enrolment) needs it$/,
+        )
+        expect(hint).toContain(`Set ${setting} or ${flagOf(setting)}.`)
+      }
+    })
+  }
+  test('each is enough where all that it needs is there', () => {
+    for (const env of [
+      { ...TINFOIL, ...USERS },
+      { ...ANTHROPIC, ...DEVICES },
+      { ...ANTHROPIC, ...DEVICES, ...BASE, BOOTSTRAP: 'code' },
+      { ...ANTHROPIC, ...DEVICES, ...BASE, BOOTSTRAP: 'open' },
+      { ...ANTHROPIC, ...DEVICES, ...BASE, ...USERS, BOOTSTRAP: 'jwt' },
+      { ...TINFOIL, ...USERS, ...ANTHROPIC, ...DEVICES },
+    ]) {
+      expect(run([], env).command).toBe('serve')
+    }
+  })
+  test('enrolment needs nothing where there are no devices', () => {
+    expect(run([], { ...TINFOIL, ...USERS, BOOTSTRAP: 'code' }).command).toBe('serve')
+  })
+  test('development mode needs none of it', () => {
+    for (const env of [{}, TINFOIL, ANTHROPIC, { ...TINFOIL, ...ANTHROPIC, BOOTSTRAP: 'jwt' }]) {
+      expect(run(['--dev-mode'], env).settings.devMode).toBe(true)
+    }
+    expect(settings(['--dev-mode'], {})).toMatchObject({
+      bootstrap: 'open',
+      databaseUrl: ':memory:',
+    })
+    expect(new Set(wrong(['--dev-mode'], { ...USERS, ...DEVICES }))).toEqual(
+      new Set([...USER_SETTINGS, 'JWT_SECRET']),
+    )
+    expect(wrong(['--dev-mode'], { ANTHROPIC_BASE_URL: 'https://x.example' })).toEqual([
+      'ANTHROPIC_BASE_URL',
+    ])
+  })
+})
+
+describe("system C's spelling of the rate", () => {
+  const rate = (env: Environment, args: readonly string[] = []) => {
+    const { rateLimitRpm, rateLimitBurst } = settings(args, { ...PRODUCTION, ...env })
+    return [rateLimitRpm, rateLimitBurst]
+  }
+  test('is a window and how many fit in it', () => {
+    expect(rate({ RATE_LIMIT_MAX: '100', RATE_LIMIT_WINDOW: '60000' })).toEqual([100, 100])
+    expect(rate({ RATE_LIMIT_MAX: '100' })).toEqual([100, 100])
+    expect(rate({ RATE_LIMIT_MAX: '10', RATE_LIMIT_WINDOW: '1000' })).toEqual([600, 10])
+    expect(rate({ RATE_LIMIT_MAX: '5', RATE_LIMIT_WINDOW: '3600000' })).toEqual([5 / 60, 5])
+    expect(rate({}, ['--rate-limit-max=7'])).toEqual([7, 7])
+  })
+  test('is not given together with ours', () => {
+    for (const ours of ['RATE_LIMIT_RPM', 'RATE_LIMIT_BURST']) {
+      for (const theirs of ['RATE_LIMIT_MAX', 'RATE_LIMIT_WINDOW']) {
+        const env = { ...PRODUCTION, [ours]: '10', [theirs]: '5000' }
+        expect([ours, wrong([], env)]).toEqual([ours, [theirs]])
+      }
+    }
+  })
+  test('a window without a number is a mistake, and not no limit', () => {
+    expect(mistakes([], { ...PRODUCTION, RATE_LIMIT_WINDOW: '60000' })).toEqual([
+      {
+        setting: 'RATE_LIMIT_WINDOW',
+        message: 'is given without RATE_LIMIT_MAX',
+        hint: 'a window needs a number of requests',
+      },
+    ])
+  })
+  test('neither 0 nor a wrong number is no limit', () => {
+    for (const max of ['0', '-1', 'x']) {
+      expect(wrong([], { ...PRODUCTION, RATE_LIMIT_MAX: max })).toEqual(['RATE_LIMIT_MAX'])
+    }
+  })
+})
+
+test('REDIS_URL says that it is not supported yet, in either mode', () => {
+  for (const args of [[], ['--dev-mode']]) {
+    const env = { ...(args.length === 0 ? PRODUCTION : {}), REDIS_URL: 'redis://user:canary@h' }
+    const found = mistakes(args, env)
+    expect(found).toMatchObject([{ setting: 'REDIS_URL', message: 'is not supported yet' }])
+    expect(JSON.stringify(found)).not.toContain('canary')
+  }
+})

@@ -44,12 +44,18 @@ test('what is required has no fallback, and a secret has none either', () => {
 test('no setting is open in production because nobody set it', () => {
   expect(SETTINGS.devMode.fallback).toBe('false')
   expect(SETTINGS.requireEhbp.fallback).toBe('true')
-  for (const { env, required } of settings) {
-    expect([env, required === true]).toEqual([
-      env,
-      ['JWKS_URL', 'ISSUER', 'AUDIENCES', 'TINFOIL_API_KEY'].includes(env),
-    ])
-  }
+  expect(SETTINGS.bootstrap.fallback).toBe('off')
+  const needed = settings.flatMap(({ env, required }) => (required ? [[env, required]] : []))
+  expect(Object.fromEntries(needed)).toEqual({
+    JWKS_URL: 'user tokens',
+    ISSUER: 'user tokens',
+    AUDIENCES: 'user tokens',
+    IDENTITY_HASH_KEY: 'Anthropic',
+    JWT_SECRET: 'Anthropic',
+    PROXY_BASE_URL: 'enrolment',
+    TINFOIL_API_KEY: 'Tinfoil',
+    ANTHROPIC_API_KEY: 'Anthropic',
+  })
 })
 
 test('--help names every setting: its flag, its variable, its default, what it is for', () => {

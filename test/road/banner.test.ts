@@ -16,7 +16,7 @@ afterAll(() => gate.stop())
 function commands(): string[] {
   const lines = printed.replaceAll('\\\n', '\\\u0000').split('\n')
   return lines
-    .filter((line) => line.startsWith('curl ') || line.startsWith('export '))
+    .filter((line) => /^(?:curl |export |DEVICE=)/.test(line))
     .map((line) => line.replaceAll('\u0000', '\n'))
 }
 
@@ -36,8 +36,15 @@ test('the banner says in one line that it is not for production', () => {
   expect(lines[0]).toContain('DEVELOPMENT MODE')
 })
 
-test('it prints a token and three commands', () => {
-  expect(commands().map((line) => line.split(' ')[0])).toEqual(['export', 'curl', 'curl', 'curl'])
+test('it prints a token and three commands, and how a device enrols and asks', () => {
+  expect(commands().map((line) => line.split(/[ =]/)[0])).toEqual([
+    'export',
+    'curl',
+    'curl',
+    'curl',
+    'DEVICE',
+    'curl',
+  ])
 })
 
 describe.skipIf(!Bun.which('bash') || !Bun.which('curl'))('as printed, in bash', () => {
@@ -63,6 +70,12 @@ describe.skipIf(!Bun.which('bash') || !Bun.which('curl'))('as printed, in bash',
     expect(exitCode).toBe(0)
     expect(stdout).toStartWith('data: {')
     expect(stdout).toEndWith('data: [DONE]\n\n')
+  })
+
+  test.concurrent('the last two enrol a device, whose token Anthropic answers to', async () => {
+    const { exitCode, stdout } = await bash(commands().slice(-2).join('\n'))
+    expect(exitCode).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ type: 'message', role: 'assistant' })
   })
 })
 

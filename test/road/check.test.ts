@@ -38,8 +38,8 @@ test.concurrent('all is well: exit 0', async () => {
   expect(stdout.split('\n')).toEqual([
     'ok  settings',
     'ok  key set: 1 usable key',
-    'ok  upstream /.well-known/hpke-keys: status 200',
-    'ok  upstream /v1/models: status 200',
+    'ok  tinfoil /.well-known/hpke-keys: status 200',
+    'ok  tinfoil /v1/models: status 200',
     '',
   ])
 })
@@ -56,7 +56,7 @@ test.concurrent('a key set without a usable key: exit 1', async () => {
   const { exitCode, stdout } = await check({ JWKS_URL: bad.jwksUrl })
   expect(exitCode).toBe(1)
   expect(stdout).toContain('no  key set: no ES256 key in the set')
-  expect(stdout).toContain('ok  upstream /v1/models')
+  expect(stdout).toContain('ok  tinfoil /v1/models')
   await bad.close()
 })
 
@@ -70,14 +70,14 @@ test.concurrent('a key set that nobody serves: exit 1, in one line', async () =>
 test.concurrent('a key that the upstream refuses: exit 1', async () => {
   const { exitCode, stdout } = await check({ TINFOIL_API_KEY: 'other-key' })
   expect(exitCode).toBe(1)
-  expect(stdout).toContain('ok  upstream /.well-known/hpke-keys: status 200')
-  expect(stdout).toContain('no  upstream /v1/models: status 401')
+  expect(stdout).toContain('ok  tinfoil /.well-known/hpke-keys: status 200')
+  expect(stdout).toContain('no  tinfoil /v1/models: status 401')
 })
 
 test.concurrent('an upstream that nobody reaches: exit 1', async () => {
   const { exitCode, stdout } = await check({ TINFOIL_BASE_URL: 'http://127.0.0.1:1' })
   expect(exitCode).toBe(1)
-  expect(stdout).toContain('no  upstream /v1/models: ECONNREFUSED')
+  expect(stdout).toContain('no  tinfoil /v1/models: ECONNREFUSED')
 })
 
 test.concurrent('wrong settings: exit 78, and nothing is asked', async () => {

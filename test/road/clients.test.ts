@@ -198,7 +198,7 @@ describe('ehbp', () => {
     }
   })
 
-  test('no word of a prompt and no token is in anything that the binary wrote', () => {
+  test.concurrent('no word of a prompt and no token is in anything that the binary wrote', () => {
     for (const on of [gate, narrow, strict]) {
       const token = tokenOf(on)
       const afterBanner = on

@@ -1,9 +1,17 @@
 // Every route there is, walked: what is public, what is guarded, and what every answer carries.
 
+import type { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { gate, type Parts } from '../../src/accept/app.ts'
+import type { AdminParts } from '../../src/accept/admin-routes.ts'
+import { adminGate, gate, type Parts } from '../../src/accept/app.ts'
+import { answers } from '../../src/accept/answers.ts'
+import { cors } from '../../src/accept/cors.ts'
 import { ALL_ROUTES, INFERENCE_ROUTES } from '../../src/accept/routes.ts'
-import { refused } from '../../src/refusal.ts'
+import type { Admitted } from '../../src/admit/admitted.ts'
+import { Secret } from '../../src/config/secret.ts'
+import type { Enrollment } from '../../src/enroll/enroll.ts'
+import { granted, refused } from '../../src/refusal.ts'
+import type { Ledger } from '../../src/settle/ledger.ts'
 import { type Scene, scene } from '../support/gate.ts'
 import { bearer, errorOf, forget, reachedUpstream } from '../support/sink.ts'
 import { exchange, head } from '../support/wire.ts'
@@ -19,7 +27,8 @@ const ask = (method: string, path: string, headers: Record<string, string> = {})
   fetch(`${at.gate.url}${path}`, { method, headers, ...(method === 'POST' ? { body: '{}' } : {}) })
 
 describe('a route that is not public', () => {
-  for (const { method, path } of INFERENCE_ROUTES) {
+  for (const { method, path, needs } of INFERENCE_ROUTES) {
+    if (needs !== 'tinfoil') continue
     test(`${method} ${path} is 401 without a token, and reaches no upstream`, async () => {
       const response = await ask(method, path)
       expect(response.status).toBe(401)
@@ -42,44 +51,190 @@ describe('a route that is not public', () => {
 
   // Elysia's hooks fail open when they are scoped wrongly: so it is the app's own table that is
   // walked, and what is in it but not declared public has to say 401.
-  test('is every route of the app that is not declared public', async () => {
-    const app = gate(nothingBehindTheDoor())
-    const declared = new Map(ALL_ROUTES.map((each) => [`${each.method} ${each.path}`, each.access]))
+  for (const dialect of ['openai', 'anthropic'] as const) {
+    test(`is every route of the app that is not declared public, asked in ${dialect}'s`, async () => {
+      const app = gate(nothingBehindTheDoor())
+      const declared = Map.groupBy(ALL_ROUTES, ({ method, path }) => `${method} ${path}`)
+      const walked = app.routes.map(({ method, path }) => `${method} ${path}`)
+      expect(walked.toSorted()).toEqual([...declared.keys()].toSorted())
+      for (const { method, path } of app.routes) {
+        const request = new Request(`http://gate.test${path.replace(':id', 'some-model')}`, {
+          method,
+          headers: {
+            host: 'gate.test',
+            ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
+          },
+        })
+        const response = await app.handle(request)
+        const access = new Set(declared.get(`${method} ${path}`)?.map((each) => each.access))
+        // Public, and behind a token of its own: what refreshes it.
+        const guarded = !access.has('public') || path === '/refresh'
+        expect([path, response.status === 401]).toEqual([path, guarded])
+      }
+    })
+  }
+
+  test('is behind a door that the routes of the operator share with nobody', async () => {
+    const app = adminGate({ ...nothingBehindTheDoor(), admin: admin() })
+    const declared = ALL_ROUTES.filter(({ access }) => access === 'own' || access === 'operator')
     const walked = app.routes.map(({ method, path }) => `${method} ${path}`)
-    expect(walked.toSorted()).toEqual([...declared.keys()].toSorted())
-    for (const { method, path } of app.routes) {
-      const request = new Request(`http://gate.test${path}`, {
-        method,
-        headers: { host: 'gate.test' },
-      })
-      const response = await app.handle(request)
-      const guarded = declared.get(`${method} ${path}`) === 'protected'
-      expect([path, response.status === 401]).toEqual([path, guarded])
+    expect(walked.toSorted()).toEqual(
+      declared.map(({ method, path }) => `${method} ${path}`).toSorted(),
+    )
+    for (const { method, path } of declared) {
+      const headers = { host: 'gate.test', authorization: 'Bearer nonsense' }
+      for (const sent of [headers, { host: 'gate.test' }]) {
+        const request = new Request(`http://gate.test${path}`, { method, headers: sent })
+        const response = await app.handle(request)
+        expect([path, response.status]).toEqual([path, 401])
+      }
+    }
+  })
+
+  test('of the operator says 403 to a device, and 404 where no key is set', async () => {
+    const asked = async (path: string, parts: AdminParts): Promise<[string, number]> => {
+      const app = adminGate({ ...nothingBehindTheDoor(), admin: parts })
+      const headers = { host: 'gate.test', authorization: 'Bearer some-device' }
+      const response = await app.handle(new Request(`http://gate.test${path}`, { headers }))
+      expect(errorOf(await response.text())['type']).toBeOneOf([
+        'permission_error',
+        'not_found_error',
+      ])
+      return [path, response.status]
+    }
+    const device = granted({ identity: 'd'.repeat(64) } as Admitted)
+    for (const path of ['/admin/devices', '/admin/circuit-breaker']) {
+      const admitDevice = async () => device
+      expect(await asked(path, { ...admin(), admitDevice })).toEqual([path, 403])
+      expect(await asked(path, { ...admin(), adminToken: undefined })).toEqual([path, 404])
     }
   })
 })
 
-/** A gate that admits nobody, and whose every other part is a bug to reach. */
-function nothingBehindTheDoor(): Parts {
-  const never = (): never => {
-    throw new Error('reached')
-  }
-  const document = async () => refused('upstream_unavailable')
+const never = (): never => {
+  throw new Error('reached')
+}
+const said = answers(() => {})
+
+function admin(): AdminParts {
   return {
-    admit: async () => refused('missing_authorization'),
-    keys: { ready: () => true, current: never, lookup: never, start: never, stop: never },
-    budget: { spend: never, reserve: never, underWay: 0 },
-    publicLimit: undefined,
-    addressKey: () => '',
-    rules: { requireEhbp: true, enclaveHosts: [], maxRequestBodyBytes: 1, bodyTimeoutMs: 1 },
-    dispatch: never,
-    relay: { send: never, breakAll: never, running: 0 },
-    documents: { hpkeKeys: document, attestation: document },
-    settle: () => {},
-    log: { error: never } as unknown as Parts['log'],
-    draining: () => false,
+    answers: said,
+    adminToken: new Secret('a'.repeat(32)),
+    admitDevice: async () => refused('invalid_token'),
+    enrollment: undefined,
+    database: new Proxy({} as Database, { get: never }),
+    breakers: {},
+    bodyTimeoutMs: 1,
   }
 }
+
+/** A gate that admits nobody, and whose every other part is a bug to reach. */
+function nothingBehindTheDoor(): Parts {
+  const document = async () => refused('upstream_unavailable')
+  const ledger: Ledger = {
+    open: never,
+    close: never,
+    flush: never,
+    health: () => ({ ok: true, waiting: 0, lost: 0 }),
+    deleteBefore: never,
+    stop: never,
+  }
+  const enrollment: Enrollment = {
+    bootstrap: never,
+    refresh: never,
+    verify: never,
+    revoke: never,
+    start: never,
+    stop: never,
+    storage: 'ok',
+  }
+  return {
+    answers: said,
+    cors: cors([]),
+    countAddress: () => granted(undefined),
+    log: { error: never } as unknown as Parts['log'],
+    routes: ALL_ROUTES,
+    open: {
+      answers: said,
+      backend: 'tinfoil',
+      keys: { ready: () => true, current: never, lookup: never, start: never, stop: never },
+      ledger,
+      countAddress: () => granted(undefined),
+      documents: { hpkeKeys: document, attestation: document },
+      bodyTimeoutMs: 1,
+      draining: () => false,
+    },
+    inference: {
+      answers: said,
+      admitUser: async () => refused('missing_authorization'),
+      admitDevice: async () => refused('missing_authorization'),
+      budget: { spend: never, reserve: never, underWay: 0 },
+      charges: { concern: never, take: never },
+      rules: { requireEhbp: true, enclaveHosts: [], maxRequestBodyBytes: 1, maxPayloadSize: 1 },
+      dispatch: never,
+      relay: { send: never, breakAll: never, running: 0 },
+      ledger,
+      served: {},
+    },
+    devices: {
+      answers: said,
+      enrollment,
+      policy: 'off',
+      enrollingUser: undefined,
+      addressKey: () => '',
+      countAddress: () => granted(undefined),
+      bodyTimeoutMs: 1,
+    },
+    admin: admin(),
+  }
+}
+
+describe('attack 18: a preflight is for pages, and opens nothing', () => {
+  const app = gate({ ...nothingBehindTheDoor(), cors: cors(['https://app.example']) })
+  const preflight = (path: string, origin: string): Promise<Response> =>
+    app.handle(
+      new Request(`http://gate.test${path}`, {
+        method: 'OPTIONS',
+        headers: {
+          host: 'gate.test',
+          origin,
+          'access-control-request-method': 'POST',
+          'access-control-request-headers': 'authorization',
+        },
+      }),
+    )
+  test('of an allowed page it is answered without a credential, and reaches no route', async () => {
+    for (const { path } of ALL_ROUTES) {
+      const response = await preflight(path.replace(':id', 'a'), 'https://app.example')
+      expect([path, response.status]).toEqual([path, 204])
+      expect(response.headers.get('access-control-allow-origin')).toBe('https://app.example')
+      expect(response.headers.has('access-control-allow-credentials')).toBe(false)
+      expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/)
+    }
+  })
+  test('of any other page, and of no route, it is refused without a word of permission', async () => {
+    for (const [path, origin, status] of [
+      ['/v1/models', 'https://evil.example', 405],
+      ['/v1/models', 'null', 405],
+      ['/nowhere', 'https://app.example', 404],
+      ['/nowhere', 'https://evil.example', 404],
+    ] as const) {
+      const response = await preflight(path, origin)
+      expect([path, response.status]).toEqual([path, status])
+      expect(response.headers.has('access-control-allow-methods')).toBe(false)
+      expect(response.headers.has('access-control-allow-origin')).toBe(
+        origin === 'https://app.example',
+      )
+      expect(response.headers.get('vary')).toBe('Origin')
+    }
+  })
+  test('a refusal of ours can be read by an allowed page', async () => {
+    const headers = { host: 'gate.test', origin: 'https://app.example' }
+    const response = await app.handle(new Request('http://gate.test/v1/models', { headers }))
+    expect(response.status).toBe(401)
+    expect(response.headers.get('access-control-allow-origin')).toBe('https://app.example')
+  })
+})
 
 describe('probes', () => {
   const bodies = {

@@ -1,7 +1,7 @@
 // The log made for eyes: a line for each request, and nothing in it that would move a terminal.
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { binary, until } from '../support/binary.ts'
+import { binary, passing, until } from '../support/binary.ts'
 import { startForge, type Forge } from '../support/forge.ts'
 import { API_KEY } from '../support/gate.ts'
 import { bearer, eventually } from '../support/sink.ts'
@@ -23,6 +23,7 @@ beforeAll(async () => {
       TINFOIL_API_KEY: API_KEY,
       TINFOIL_BASE_URL: upstream.url,
       REQUIRE_EHBP: 'false',
+      ...passing(),
     },
     stdin: 'ignore',
     stdout: 'pipe',
@@ -54,7 +55,7 @@ test('is the default, and a request is one line', async () => {
     body: 'prompt',
   })
   expect(await lineOf('for-eyes')).toMatch(
-    /^\d\d:\d\d:\d\d\.\d{3} INFO {2}POST \/v1\/chat\/completions {2}200 {2}complete {2}\d+ms \(headers \d+ms\) {2}6B in, 6B out {2}3 → 5 tokens {2}who=[0-9a-f]{12} {2}id=for-eyes$/,
+    /^\d\d:\d\d:\d\d\.\d{3} INFO {2}POST \/v1\/chat\/completions {2}200 {2}complete {2}\d+ms \(headers \d+ms\) {2}6B in, 6B out {2}3 → 5 tokens {2}upstream=tinfoil {2}who=[0-9a-f]{12} {2}id=for-eyes$/,
   )
 })
 

@@ -241,9 +241,10 @@ test.concurrent('48: usage is read from a header', async () => {
     response.end('{}')
   })
   expect(await logged(one)).toMatchObject({
-    input_tokens: 67,
+    usage: 'exact',
+    input_tokens: 59,
     output_tokens: 42,
-    cached_input_tokens: 8,
+    cache_read_tokens: 8,
   })
 })
 

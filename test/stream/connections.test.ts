@@ -54,8 +54,8 @@ test('a connection that the upstream has closed is not used: 200 tries, none is 
       const one = await ask('impatient')
       one.socket.destroy()
       statuses.push(one.status)
-      // Past the upstream's patience by 10 to 48 ms, or short of it by as much.
-      const off = 10 + 2 * lane
+      // Past the upstream's patience by 30 to 68 ms, or short of it by as much.
+      const off = 30 + 2 * lane
       await Bun.sleep(UPSTREAM_IDLE_MS + (number % 2 === 0 ? off : -off))
     }
     return statuses

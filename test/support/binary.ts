@@ -3,6 +3,15 @@
 
 import { Glob, type Subprocess } from 'bun'
 import { statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+
+/**
+ * A database that leaves no file behind, not even where its gate is killed and cannot clean up:
+ * setup.ts removes the folder when all tests have run.
+ */
+export function passing(): { readonly DATABASE_URL: string; readonly TMPDIR: string } {
+  return { DATABASE_URL: 'sqlite::memory:', TMPDIR: process.env['POSTERN_TEST_FOLDER'] ?? tmpdir() }
+}
 
 const root = new URL('../..', import.meta.url).pathname
 const path = `${root}dist/postern`
@@ -51,14 +60,23 @@ export interface StartOptions {
   readonly cwd?: string
 }
 
-/** PORT 0 and JSON lines on 127.0.0.1, unless `env` says otherwise. Nothing is inherited. */
+/**
+ * PORT 0, JSON lines on 127.0.0.1 and a passing database, unless `env` says otherwise. Nothing is
+ * inherited.
+ */
 export async function start(
   env: Readonly<Record<string, string>>,
   { args = [], cwd = '/' }: StartOptions = {},
 ): Promise<Running> {
   const child = Bun.spawn([await binary(), ...args], {
     cwd,
-    env: { HOST: '127.0.0.1', PORT: '0', LOG_FORMAT: 'json', ...env },
+    env: {
+      HOST: '127.0.0.1',
+      PORT: '0',
+      LOG_FORMAT: 'json',
+      ...passing(),
+      ...env,
+    },
     stdout: 'pipe',
     stderr: 'pipe',
   })
@@ -106,7 +124,12 @@ export async function runToEnd(
   env: Readonly<Record<string, string>> = {},
   cwd = '/',
 ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
-  const child = Bun.spawn([await binary(), ...args], { cwd, env, stdout: 'pipe', stderr: 'pipe' })
+  const child = Bun.spawn([await binary(), ...args], {
+    cwd,
+    env: { ...passing(), ...env },
+    stdout: 'pipe',
+    stderr: 'pipe',
+  })
   const timer = setTimeout(() => child.kill('SIGKILL'), 20_000)
   const [stdout, stderr, exitCode] = await Promise.all([
     new Response(child.stdout).text(),

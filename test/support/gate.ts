@@ -43,6 +43,7 @@ export async function scene({
     PUBLIC_RATE_LIMIT_RPM: '0',
     MAX_IDENTITY_CONCURRENCY: '100000',
     MAX_UPSTREAM_CONCURRENCY: '100000',
+    CIRCUIT_FAILURES: '1000',
     ...env,
   })
   await ready(gate.url)

@@ -5,12 +5,20 @@ import { describe, expect, test } from 'bun:test'
 import { Secret } from '../../src/config/secret.ts'
 import type { Lookup } from '../../src/upstream/enclave.ts'
 import { tinfoil, urlUnder } from '../../src/upstream/tinfoil.ts'
+import type { Asked } from '../../src/upstream/upstream.ts'
 
 const apiKey = new Secret('tk-1')
 const at = (base: string, lookup: Lookup = () => Promise.reject(new Error('asked'))) =>
   tinfoil({ baseUrl: new URL(base), apiKey, lookup })
+const asking = (search = '', enclaveHost?: string, path = '/v1/models'): Asked => ({
+  method: 'GET',
+  path,
+  search,
+  enclaveHost,
+  sealed: false,
+})
 const urlOf = async (base: string, path = '/v1/models', search = ''): Promise<string> => {
-  const to = await at(base).destination(path, search, undefined, 0)
+  const to = await at(base).destination(asking(search, undefined, path), 0)
   return to.ok ? String(to.value.url) : to.code
 }
 /** Answers one after the other, the last of them for ever, and counts. */
@@ -59,7 +67,7 @@ describe('the host that gets our key is the one of the settings', () => {
 })
 
 test('the headers of the gate are its key and the wish for usage, and no more', () => {
-  expect(at('https://h.example').headers).toEqual({
+  expect(at('https://h.example').requestHeaders(new Headers())).toEqual({
     authorization: 'Bearer tk-1',
     'x-tinfoil-request-usage-metrics': 'true',
   })
@@ -67,12 +75,7 @@ test('the headers of the gate are its key and the wish for usage, and no more', 
 
 test('a chosen enclave is reached at the address that was checked, below no base path', async () => {
   const { lookup } = resolver(['1.1.1.1'])
-  const to = await at('https://h.example/api', lookup).destination(
-    '/v1/models',
-    '?a',
-    'e.tinfoil.sh',
-    0,
-  )
+  const to = await at('https://h.example/api', lookup).destination(asking('?a', 'e.tinfoil.sh'), 0)
   if (!to.ok) throw new Error(to.code)
   expect(String(to.value.url)).toBe('https://e.tinfoil.sh/v1/models?a')
   expect(to.value.address).toBe('1.1.1.1')
@@ -82,7 +85,7 @@ test('a name that answers public first and 127.0.0.1 then is never reached at 12
   const { lookup, asked } = resolver(['1.1.1.1'], ['127.0.0.1'])
   const upstream = at('https://h.example', lookup)
   const address = async (now: number): Promise<unknown> => {
-    const to = await upstream.destination('/v1/models', '', 'e.tinfoil.sh', now)
+    const to = await upstream.destination(asking('', 'e.tinfoil.sh'), now)
     return to.ok ? to.value.address : to.code
   }
   expect(await address(0)).toBe('1.1.1.1')
@@ -95,8 +98,8 @@ test('a name that answers public first and 127.0.0.1 then is never reached at 12
 test('a refusal is not remembered: the next request asks again', async () => {
   const { lookup, asked } = resolver(['10.0.0.1'], ['1.1.1.1'])
   const upstream = at('https://h.example', lookup)
-  expect((await upstream.destination('/', '', 'e.tinfoil.sh', 0)).ok).toBe(false)
-  expect((await upstream.destination('/', '', 'e.tinfoil.sh', 0)).ok).toBe(true)
+  expect((await upstream.destination(asking('', 'e.tinfoil.sh', '/'), 0)).ok).toBe(false)
+  expect((await upstream.destination(asking('', 'e.tinfoil.sh', '/'), 0)).ok).toBe(true)
   expect(asked).toHaveLength(2)
 })
 
@@ -105,7 +108,7 @@ test('no name is remembered for another', async () => {
     { address: name.startsWith('a') ? '1.1.1.1' : '8.8.8.8' },
   ])
   const address = async (host: string): Promise<unknown> => {
-    const to = await upstream.destination('/', '', host, 0)
+    const to = await upstream.destination(asking('', host, '/'), 0)
     return to.ok && to.value.address
   }
   expect([
@@ -118,8 +121,10 @@ test('no name is remembered for another', async () => {
 test('10,000 names are remembered by the few', async () => {
   const { lookup, asked } = resolver(['1.1.1.1'])
   const upstream = at('https://h.example', lookup)
-  for (let n = 0; n < 10_000; n += 1) await upstream.destination('/', '', `n${n}.tinfoil.sh`, 0)
+  for (let n = 0; n < 10_000; n += 1)
+    await upstream.destination(asking('', `n${n}.tinfoil.sh`, '/'), 0)
   asked.length = 0
-  for (let n = 0; n < 10_000; n += 1) await upstream.destination('/', '', `n${n}.tinfoil.sh`, 0)
+  for (let n = 0; n < 10_000; n += 1)
+    await upstream.destination(asking('', `n${n}.tinfoil.sh`, '/'), 0)
   expect(asked.length).toBeGreaterThanOrEqual(10_000 - 256)
 })

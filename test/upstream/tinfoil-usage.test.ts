@@ -1,17 +1,33 @@
 import { describe, expect, test } from 'bun:test'
-import { parseTinfoilUsage } from '../../src/upstream/usage.ts'
+import type { MeteredUsage } from '../../src/upstream/tally.ts'
+import { parseTinfoilUsage } from '../../src/upstream/tinfoil-usage.ts'
 import { seeded } from '../support/random.ts'
 
+const used = (
+  inputTokens: number,
+  outputTokens: number,
+  cacheReadTokens: number,
+): MeteredUsage => ({
+  state: 'exact',
+  inputTokens,
+  outputTokens,
+  cacheReadTokens,
+  cacheCreationTokens: 0,
+  cacheCreation1hTokens: 0,
+})
+
 test('usage is what the upstream says', () => {
-  expect(parseTinfoilUsage('prompt=67,completion=42,total=109')).toEqual({
-    inputTokens: 67,
-    outputTokens: 42,
-  })
-  expect(parseTinfoilUsage(' completion=0 , prompt=1 ,cached_prompt_tokens=1,new=7')).toEqual({
-    inputTokens: 1,
-    outputTokens: 0,
-    cachedInputTokens: 1,
-  })
+  expect(parseTinfoilUsage('prompt=67,completion=42,total=109')).toEqual(used(67, 42, 0))
+  expect(parseTinfoilUsage(' completion=0 , prompt=1 ,cached_prompt_tokens=1,new=7')).toEqual(
+    used(0, 0, 1),
+  )
+})
+
+test('what came from a cache is part of the prompt there, and never more than it', () => {
+  expect(parseTinfoilUsage('prompt=67,completion=42,cached_prompt_tokens=8')).toEqual(
+    used(59, 42, 8),
+  )
+  expect(parseTinfoilUsage('prompt=5,completion=1,cached_prompt_tokens=9')).toEqual(used(0, 1, 5))
 })
 
 describe('says nothing', () => {
@@ -58,7 +74,11 @@ test(
     ]
     for (let round = 0; round < 5000; round += 1) {
       const text = Array.from({ length: random.int(14) }, () => random.pick(pieces)).join('')
-      for (const count of Object.values(parseTinfoilUsage(text) ?? {})) {
+      const usage = parseTinfoilUsage(text)
+      if (!usage) continue
+      const { state, ...counts } = usage
+      expect(state).toBe('exact')
+      for (const count of Object.values<unknown>(counts).map(Number)) {
         expect(Number.isSafeInteger(count) && count >= 0).toBe(true)
       }
     }

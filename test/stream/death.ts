@@ -50,7 +50,7 @@ function die({ query, socket }: RawRequest): void {
     socket.write(SSE_HEAD)
     socket.write(Buffer.concat(events.map((each) => chunk(each))), () => {
       // A reset takes with it what its own side had not sent: let it leave first.
-      if (how === 'reset') setTimeout(() => socket.resetAndDestroy(), 200)
+      if (how === 'reset') setTimeout(() => socket.resetAndDestroy(), 500)
     })
     if (how === 'fin') socket.end()
     else if (how === 'mid-chunk') socket.end('400\r\ndata: half an ev')

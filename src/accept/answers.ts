@@ -1,0 +1,40 @@
+// Our own answers, each settled as it is made. What is relayed has another way (relay/).
+
+import type { Exchange } from '../exchange.ts'
+import { type Refusal, refusalResponse, statusOf } from '../refusal.ts'
+import type { Settle } from '../settle/settle.ts'
+
+export interface Answers {
+  refuse(exchange: Exchange, refusal: Refusal): Response
+  reply(exchange: Exchange, response: Response): Response
+  json(exchange: Exchange, status: 200 | 503, body: unknown): Response
+  /** To nobody: the client left while we were still at it. */
+  left(exchange: Exchange, refusal: Refusal): Response
+}
+
+export function answers(settle: Settle): Answers {
+  const reply: Answers['reply'] = (exchange, response) => {
+    exchange.status = response.status
+    settle(exchange, 'complete')
+    return response
+  }
+  return {
+    reply,
+    refuse(exchange, refusal) {
+      exchange.status = statusOf(refusal)
+      exchange.code = refusal.code
+      if (refusal.reason !== undefined) exchange.reason = refusal.reason
+      settle(exchange, 'refused')
+      return refusalResponse(refusal, exchange)
+    },
+    json(exchange, status, body) {
+      const { headers } = exchange
+      headers.set('cache-control', 'no-store')
+      return reply(exchange, Response.json(body, { status, headers }))
+    },
+    left(exchange, refusal) {
+      settle(exchange, 'client_gone')
+      return refusalResponse(refusal, exchange)
+    },
+  }
+}

@@ -1,0 +1,63 @@
+// Pages of named origins may ask from a browser; all others get no word of permission. Origins are
+// compared whole (attack 18), `*` does not exist, and cookies play no part here, so that credentials
+// are never allowed.
+
+import type { Exchange } from '../exchange.ts'
+
+export interface Cors {
+  /** Says on the answer what this origin may read. */
+  permit(request: Request, exchange: Exchange): void
+  /** The answer to a preflight, undefined where the request is none that is allowed. */
+  preflight(request: Request, exchange: Exchange, methods: Iterable<string>): Response | undefined
+}
+
+const MAX_AGE_SECONDS = 600
+const EXPOSED = [
+  'x-request-id',
+  'request-id',
+  'retry-after',
+  'x-should-retry',
+  'ehbp-response-nonce',
+  'ratelimit',
+  'ratelimit-policy',
+  ...['limit', 'remaining', 'reset'].flatMap((each) => [
+    `x-ratelimit-${each}-requests`,
+    `anthropic-ratelimit-requests-${each}`,
+  ]),
+].join(', ')
+/** As browsers list them: names alone, in lower case. */
+const HEADER_NAMES = /^[a-z0-9-]+(?: *, *[a-z0-9-]+)*$/
+const MAX_HEADER_NAMES_LENGTH = 2048
+
+export function cors(origins: readonly string[]): Cors {
+  const allowed = new Set(origins)
+  const permits = (request: Request, { headers }: Exchange): boolean => {
+    if (allowed.size === 0) return false
+    headers.set('vary', 'Origin')
+    const origin = request.headers.get('origin')
+    if (origin === null || !allowed.has(origin)) return false
+    headers.set('access-control-allow-origin', origin)
+    return true
+  }
+  return {
+    permit(request, exchange) {
+      if (permits(request, exchange)) {
+        exchange.headers.set('access-control-expose-headers', EXPOSED)
+      }
+    },
+    preflight(request, exchange, methods) {
+      const asked = request.headers.get('access-control-request-headers')
+      if (request.method !== 'OPTIONS' || !request.headers.has('access-control-request-method')) {
+        return undefined
+      }
+      if (!permits(request, exchange)) return undefined
+      const { headers } = exchange
+      headers.set('access-control-allow-methods', [...methods].join(', '))
+      headers.set('access-control-max-age', String(MAX_AGE_SECONDS))
+      if (asked && asked.length <= MAX_HEADER_NAMES_LENGTH && HEADER_NAMES.test(asked)) {
+        headers.set('access-control-allow-headers', asked)
+      }
+      return new Response(null, { status: 204, headers })
+    },
+  }
+}

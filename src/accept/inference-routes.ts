@@ -1,0 +1,142 @@
+// The protected group, and the whole life of a relayed request in the order in which it is lived.
+
+import { Elysia } from 'elysia'
+import type { Admitted } from '../admit/admitted.ts'
+import type { AdmitDevice } from '../admit/device.ts'
+import type { UserAdmission } from '../admit/admit.ts'
+import type { Breaker } from '../budget/breaker.ts'
+import type { Budget } from '../budget/budget.ts'
+import type { Charge, Charges } from '../budget/charge.ts'
+import type { Dispatch, Incoming, Outgoing, Permitted } from '../dispatch/dispatch.ts'
+import { type Inspected, type InspectRules, inspect, inspectPlain } from '../dispatch/inspect.ts'
+import type { Exchange } from '../exchange.ts'
+import { instant } from '../instant.ts'
+import { type Decision, granted, refused, statusOf } from '../refusal.ts'
+import { clientOf } from '../relay/client.ts'
+import type { Relay } from '../relay/relay.ts'
+import type { Ledger } from '../settle/ledger.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { Answers } from './answers.ts'
+import type { Arrival } from './arrival.ts'
+import { arrivals } from './arrivals.ts'
+import { INFERENCE_ROUTES, type Need } from './routes.ts'
+
+export interface Served {
+  readonly upstream: Upstream
+  readonly breaker: Breaker
+}
+
+export interface InferenceParts {
+  readonly answers: Answers
+  readonly admitUser: UserAdmission['admit'] | undefined
+  readonly admitDevice: AdmitDevice | undefined
+  readonly budget: Budget
+  readonly charges: Charges
+  readonly rules: InspectRules & { readonly maxPayloadSize: number }
+  readonly dispatch: Dispatch
+  readonly relay: Relay
+  readonly ledger: Ledger
+  readonly served: Readonly<Partial<Record<Need, Served>>>
+}
+
+export function inferenceRoutes(parts: InferenceParts) {
+  const { answers, budget, charges, rules, dispatch, relay, ledger } = parts
+
+  const admit = async ({ exchange, target, route }: Arrival, request: Request) => {
+    const query = target.search.slice(1)
+    const authorization = request.headers.get('authorization')
+    if (route?.access === 'user' && parts.admitUser) {
+      return parts.admitUser({ authorization, query }, exchange.at)
+    }
+    if (route?.access === 'device' && parts.admitDevice) {
+      const apiKey = request.headers.get('x-api-key')
+      return parts.admitDevice({ authorization, apiKey, query }, exchange.at)
+    }
+    // No route is served whose credentials nobody can check.
+    return refused('internal_error', { reason: 'route without admission' })
+  }
+  const begin = (exchange: Exchange, { identity, device }: Admitted, route: Arrival['route']) => {
+    exchange.upstream = route?.needs ?? '-'
+    exchange.entry = ledger.open({
+      openedAtMs: exchange.at.epochSeconds * 1000,
+      requestId: exchange.requestId,
+      identity,
+      route: exchange.route,
+      upstream: exchange.upstream,
+      ...(device && { device: identity }),
+      ...(device?.org !== undefined && { org: device.org }),
+    })
+  }
+
+  /** All that goes out, and what it is charged with. */
+  const ready = async (
+    permitted: Permitted,
+    incoming: Incoming,
+    inspected: Inspected,
+    exchange: Exchange,
+    breaker: Breaker,
+  ): Promise<Decision<{ readonly outgoing: Outgoing; readonly charge: Charge }>> => {
+    const outgoing = await dispatch(permitted, incoming, inspected, exchange)
+    if (!outgoing.ok) return outgoing
+    const { costly } = outgoing.value
+    const charge = charges.take(permitted.admitted, costly, breaker, instant())
+    return charge.ok ? granted({ outgoing: outgoing.value, charge: charge.value }) : charge
+  }
+
+  const protectedGroup = new Elysia({ name: 'protected' })
+    .use(arrivals)
+    // The one door: no route of this group is reached but through it. `scoped`, because an Elysia
+    // hook is local by default, and would leave open what another instance adds to the group.
+    .resolve({ as: 'scoped' }, async ({ arrival, request, status }) => {
+      const { exchange, route } = arrival
+      const admitted: Decision<Admitted> = await admit(arrival, request)
+      if (!admitted.ok) return status(statusOf(admitted), answers.refuse(exchange, admitted))
+      exchange.identity = admitted.value.identity
+      const { device } = admitted.value
+      if (device?.org !== undefined) exchange.org = device.org
+      const spent = budget.spend(admitted.value, exchange)
+      if (!spent.ok) return status(statusOf(spent), answers.refuse(exchange, spent))
+      begin(exchange, admitted.value, route)
+      return { admitted: admitted.value }
+    })
+
+  // Where two dialects share a path, one Elysia route serves both.
+  const distinct = new Map(INFERENCE_ROUTES.map((each) => [`${each.method} ${each.path}`, each]))
+  for (const { method, path } of distinct.values()) {
+    if (method === 'HEAD') continue
+    protectedGroup.route(
+      method,
+      path,
+      async ({ arrival: { exchange, target, route }, admitted, request, server }) => {
+        const on = route?.needs && parts.served[route.needs]
+        if (!on) return answers.refuse(exchange, refused('not_found'))
+        const hasBody = method === 'POST'
+        const inspected =
+          on.upstream.name === 'tinfoil'
+            ? inspect(request.headers, hasBody, rules)
+            : inspectPlain(request.headers, hasBody, rules.maxPayloadSize)
+        if (!inspected.ok) return answers.refuse(exchange, inspected)
+        const reserved = budget.reserve(admitted, exchange)
+        if (!reserved.ok) return answers.refuse(exchange, reserved)
+
+        const client = clientOf(request, (of, seconds) => server?.timeout(of, seconds))
+        client.hold()
+        const permitted = { admitted, reserved: reserved.value }
+        const limited = hasBody && charges.concern(admitted)
+        const incoming = { request, method, ...target, upstream: on.upstream, limited }
+        const readied = await ready(permitted, incoming, inspected.value, exchange, on.breaker)
+        if (readied.ok) {
+          const { outgoing, charge } = readied.value
+          return relay.send(outgoing, { reserved: reserved.value, charge }, exchange, client)
+        }
+        client.release()
+        reserved.value.release()
+        return client.signal.aborted
+          ? answers.left(exchange, readied)
+          : answers.refuse(exchange, readied)
+      },
+      { parse: 'none' },
+    )
+  }
+  return protectedGroup
+}

@@ -1,0 +1,110 @@
+// What a request that is about to go out is charged with, and the last two questions: is its model
+// allowed and affordable, and is the upstream well? Everything taken here is given back or settled
+// when the request has ended, whichever way.
+
+import type { Admitted, AdmittedDevice } from '../admit/admitted.ts'
+import { allowedModel } from '../admit/models.ts'
+import type { Instant } from '../instant.ts'
+import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
+import type { Breaker, Pass } from './breaker.ts'
+import { type Prices, worstCaseMicroUsd } from './prices.ts'
+import type { Reservation, SpendCaps, SpendRefusalReason, SpendScope } from './spend.ts'
+
+/** What of a request's body limits are decided by. */
+export interface Costly {
+  readonly model: string
+  readonly maxTokens: number | undefined
+  readonly bodyBytes: number
+  /** Some routes name a model and cost nothing: counting tokens. */
+  readonly free: boolean
+}
+
+export interface Charge {
+  readonly pass: Pass
+  readonly reservation: Reservation | undefined
+}
+
+export interface Charges {
+  /** Whether the body of such a request must be read: only where a list or a cap applies. */
+  concern(admitted: Admitted): boolean
+  take(
+    admitted: Admitted,
+    costly: Costly | undefined,
+    breaker: Breaker,
+    now: Instant,
+  ): Decision<Charge>
+}
+
+export interface ChargeOptions {
+  readonly caps: SpendCaps
+  readonly prices: Prices
+  readonly orgSpendCapMicroUsd: number | undefined
+}
+
+const RESERVED_RETRY_SECONDS = 5
+
+export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): Charges {
+  const scopesOf = ({ identity, device }: Admitted): SpendScope[] => [
+    ...(device?.spendCapMicroUsd === undefined
+      ? []
+      : [{ key: deviceKey(identity), capMicroUsd: device.spendCapMicroUsd }]),
+    ...(device?.org === undefined || orgSpendCapMicroUsd === undefined
+      ? []
+      : [{ key: orgKey(device.org), capMicroUsd: orgSpendCapMicroUsd }]),
+  ]
+
+  const reserve = (
+    admitted: Admitted,
+    { model, maxTokens, bodyBytes, free }: Costly,
+    { epochSeconds }: Instant,
+  ): Decision<Reservation | undefined> => {
+    const scopes = scopesOf(admitted)
+    if (free || scopes.length === 0) return granted(undefined)
+    const price = prices.priceOf(model)
+    if (!price) return refused('model_not_priced')
+    if (maxTokens === undefined) return refused('max_tokens_required')
+    const amount = worstCaseMicroUsd(price, { inputBytes: bodyBytes, maxTokens })
+    const taken = caps.reserve(scopes, amount, epochSeconds * 1000)
+    return taken.ok ? granted(taken.reservation) : overspent(taken.reason, taken.retryAfterSeconds)
+  }
+
+  return {
+    concern: (admitted) =>
+      admitted.device !== undefined &&
+      (admitted.device.models.length > 0 || scopesOf(admitted).length > 0),
+    take(admitted, costly, breaker, now) {
+      if (costly && !mayUse(costly.model, admitted.device)) return refused('model_not_allowed')
+      const reserved = costly ? reserve(admitted, costly, now) : granted(undefined)
+      if (!reserved.ok) return reserved
+      // Last, since a probe's place is taken from here on.
+      const entry = breaker.enter(now.monotonicMs)
+      if (entry.ok) return granted({ pass: entry.pass, reservation: reserved.value })
+      reserved.value?.release()
+      return refused('circuit_open', { retryAfterSeconds: entry.retryAfterSeconds })
+    },
+  }
+}
+
+export const deviceKey = (hash: string): string => `device:${hash}`
+export const orgKey = (org: string): string => `org:${org}`
+
+function mayUse(model: string, device: AdmittedDevice | undefined): boolean {
+  return device === undefined || device.models.length === 0 || allowedModel(model, device.models)
+}
+
+function overspent(reason: SpendRefusalReason, retryAfterSeconds: number): Refusal {
+  switch (reason) {
+    case 'cap_reached':
+      return refused('spend_cap_reached', { reason, retryAfterSeconds })
+    case 'exceeds_cap':
+      return refused('spend_cap_reached', {
+        reason,
+        retryAfterSeconds,
+        message: 'this request may cost more than the whole spend cap',
+      })
+    case 'reserved':
+      return refused('spend_reserved', { reason, retryAfterSeconds: RESERVED_RETRY_SECONDS })
+    case 'table_full':
+      return refused('spend_unavailable', { reason, retryAfterSeconds: RESERVED_RETRY_SECONDS })
+  }
+}

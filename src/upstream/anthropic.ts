@@ -1,0 +1,53 @@
+// Anthropic with the operator's key. Header and body lists are open there: what a client of today
+// sends as a pair must arrive as a pair, so `anthropic-*` and `x-claude-code-*` pass as they came.
+// What describes the operator's account does not come back.
+
+import type { Secret } from '../config/secret.ts'
+import { granted } from '../refusal.ts'
+import { anthropicUsageMeter } from './anthropic-usage.ts'
+import { NO_USAGE } from './tally.ts'
+import { urlUnder } from './tinfoil.ts'
+import { copyAllowed, setAllowed, type Upstream } from './upstream.ts'
+
+export interface AnthropicOptions {
+  readonly baseUrl: URL
+  readonly apiKey: Secret
+}
+
+const TO_UPSTREAM = ['content-type', 'content-encoding', 'accept', 'accept-encoding']
+const OPEN_PREFIXES = /^(?:anthropic-|x-claude-code-)/
+const TO_CLIENT = [
+  'content-type',
+  'content-encoding',
+  'cache-control',
+  'retry-after',
+  'x-should-retry',
+  'request-id',
+]
+/** Where a client says none, it means the one that has always been there. */
+const VERSION = '2023-06-01'
+
+export function anthropic({ baseUrl, apiKey }: AnthropicOptions): Upstream {
+  return {
+    name: 'anthropic',
+    destination: ({ path, search }) =>
+      Promise.resolve(granted({ url: urlUnder(baseUrl, path, search) })),
+    requestHeaders(client) {
+      const headers = copyAllowed(TO_UPSTREAM, client)
+      for (const [name, value] of client) if (OPEN_PREFIXES.test(name)) headers[name] = value
+      headers['anthropic-version'] ??= VERSION
+      headers['x-api-key'] = apiKey.reveal()
+      return headers
+    },
+    answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
+    meter({ path }, status, headers) {
+      if (path === '/v1/messages' && status < 300) {
+        return anthropicUsageMeter(headers['content-type'], headers['content-encoding'])
+      }
+      // Messages that failed, and legacy completions, say nothing; the rest uses nothing.
+      const silent = path === '/v1/messages' || path === '/v1/complete'
+      return { end: () => (silent ? undefined : NO_USAGE) }
+    },
+    invalid: () => undefined,
+  }
+}

@@ -1,0 +1,201 @@
+// What goes out is charged: model, then money, then the breaker; and what a later one refuses, the
+// earlier ones get back.
+
+import { describe, expect, test } from 'bun:test'
+import type { Admitted, AdmittedDevice } from '../../src/admit/admitted.ts'
+import { type Breaker, breaker } from '../../src/budget/breaker.ts'
+import { type Charges, charges, type Costly, deviceKey, orgKey } from '../../src/budget/charge.ts'
+import { HIDDEN_PROMPT_TOKENS, parsePrices } from '../../src/budget/prices.ts'
+import { type SpendCaps, spendCaps } from '../../src/budget/spend.ts'
+
+const NOW = { epochSeconds: Date.UTC(2026, 10, 20, 12) / 1000, monotonicMs: 0 }
+const MS = NOW.epochSeconds * 1000
+const TO_MONTH_END = (Date.UTC(2026, 11, 1) - MS) / 1000
+
+/** A micro-dollar for a token of whatever kind. */
+const DOLLAR = { input: 1, output: 1, cache_read: 1, cache_write_5m: 1, cache_write_1h: 1 }
+const parsed = parsePrices(
+  JSON.stringify({ date: '2026-11-20', models: { 'claude-*': DOLLAR, 'other-1': DOLLAR } }),
+)
+if (!parsed.ok) throw new Error('prices')
+const { prices } = parsed
+
+const device = (over: Partial<AdmittedDevice> = {}, identity = 'd1'): Admitted =>
+  ({
+    identity,
+    device: {
+      org: undefined,
+      models: [],
+      rateLimit: undefined,
+      spendCapMicroUsd: undefined,
+      ...over,
+    },
+  }) as unknown as Admitted
+const user = { identity: 'u1' } as Admitted
+const costly = (over: Partial<Costly> = {}): Costly => ({
+  model: 'claude-x',
+  maxTokens: 100,
+  bodyBytes: 52,
+  free: false,
+  ...over,
+})
+const WORST = 100 + 52 + HIDDEN_PROMPT_TOKENS
+
+interface Scene {
+  readonly caps: SpendCaps
+  readonly circuit: Breaker
+  readonly all: Charges
+}
+function scene(orgSpendCapMicroUsd?: number): Scene {
+  const caps = spendCaps()
+  const circuit = breaker({ failureThreshold: 1, successThreshold: 1, openMs: 1000 })
+  return { caps, circuit, all: charges({ caps, prices, orgSpendCapMicroUsd }) }
+}
+function open({ circuit }: Scene): void {
+  const entry = circuit.enter(0)
+  if (entry.ok) entry.pass.report('failure', 0)
+}
+const held = ({ caps }: Scene, key = deviceKey('d1')) => caps.read(key, MS).reservedMicroUsd
+const take = ({ all, circuit }: Scene, who: Admitted, what: Costly | undefined, now = NOW) =>
+  all.take(who, what, circuit, now)
+const codeOf = (decision: ReturnType<typeof take>): string => (decision.ok ? 'ok' : decision.code)
+
+describe('whose body is of concern', () => {
+  const { all } = scene()
+  const { all: withOrgs } = scene(1_000_000)
+  test('nobody who is no device', () => {
+    expect([all.concern(user), withOrgs.concern(user)]).toEqual([false, false])
+  })
+  test('a device with a list, a cap, or an organisation that has one', () => {
+    expect(all.concern(device())).toBe(false)
+    expect(all.concern(device({ rateLimit: 3 }))).toBe(false)
+    expect(all.concern(device({ models: ['claude-*'] }))).toBe(true)
+    expect(all.concern(device({ spendCapMicroUsd: 0 }))).toBe(true)
+    expect(all.concern(device({ org: 'o' }))).toBe(false)
+    expect(withOrgs.concern(device({ org: 'o' }))).toBe(true)
+    expect(withOrgs.concern(device())).toBe(false)
+  })
+})
+
+describe('the order', () => {
+  const poor = device({ models: ['other-*'], spendCapMicroUsd: 1 })
+  test('is model, money, breaker', () => {
+    const at = scene()
+    open(at)
+    expect(codeOf(take(at, poor, costly()))).toBe('model_not_allowed')
+    expect(codeOf(take(at, poor, costly({ model: 'other-1' })))).toBe('spend_cap_reached')
+    const rich = device({ spendCapMicroUsd: 1_000_000 })
+    expect(codeOf(take(at, rich, costly()))).toBe('circuit_open')
+  })
+  test('a model that is not allowed is asked for no price', () => {
+    expect(codeOf(take(scene(), poor, costly({ model: 'claude-x', maxTokens: undefined })))).toBe(
+      'model_not_allowed',
+    )
+  })
+})
+
+describe('what a later step refuses is given back', () => {
+  const rich = device({ spendCapMicroUsd: 1_000_000, org: 'o' })
+  test('the breaker: nothing is held of device or organisation', () => {
+    const at = scene(1_000_000)
+    open(at)
+    for (let n = 0; n < 1000; n += 1) {
+      expect(take(at, rich, costly())).toMatchObject({ code: 'circuit_open', retryAfterSeconds: 1 })
+    }
+    expect([held(at), held(at, orgKey('o'))]).toEqual([0, 0])
+  })
+  test('a cap: no probe of the breaker is taken', () => {
+    const at = scene()
+    open(at)
+    const later = { ...NOW, monotonicMs: 1000 }
+    for (let n = 0; n < 10; n += 1) {
+      expect(codeOf(take(at, device({ spendCapMicroUsd: 1 }), costly(), later))).toBe(
+        'spend_cap_reached',
+      )
+    }
+    expect(codeOf(take(at, rich, costly(), later))).toBe('ok')
+    expect(codeOf(take(at, rich, costly(), later))).toBe('circuit_open')
+  })
+  test("the organisation's cap: the device's own is not held either", () => {
+    const at = scene(WORST - 1)
+    expect(take(at, rich, costly())).toMatchObject({ code: 'spend_cap_reached' })
+    expect([held(at), held(at, orgKey('o'))]).toEqual([0, 0])
+  })
+})
+
+describe('money', () => {
+  const capped = (spendCapMicroUsd: number) => device({ spendCapMicroUsd })
+  test('the worst case is reserved, for the device and for its organisation', () => {
+    const at = scene(1_000_000)
+    const charge = take(at, device({ spendCapMicroUsd: 1_000_000, org: 'o' }), costly())
+    if (!charge.ok) throw new Error(charge.code)
+    expect(charge.value.reservation?.amountMicroUsd).toBe(WORST)
+    expect([held(at), held(at, orgKey('o'))]).toEqual([WORST, WORST])
+    charge.value.reservation?.settle(7)
+    expect(at.caps.read(deviceKey('d1'), MS).spentMicroUsd).toBe(7)
+    expect(at.caps.read(orgKey('o'), MS).spentMicroUsd).toBe(7)
+  })
+  test('a cap that fits exactly is enough, and one below it is not, for ever', () => {
+    expect(codeOf(take(scene(), capped(WORST), costly()))).toBe('ok')
+    const refusal = take(scene(), capped(WORST - 1), costly())
+    expect(refusal).toMatchObject({
+      code: 'spend_cap_reached',
+      message: 'this request may cost more than the whole spend cap',
+      retryAfterSeconds: TO_MONTH_END,
+    })
+  })
+  test('what others hold is a matter of seconds, what is spent one of the month', () => {
+    const at = scene()
+    const first = take(at, capped(WORST), costly())
+    expect(take(at, capped(WORST), costly())).toMatchObject({
+      code: 'spend_reserved',
+      retryAfterSeconds: 5,
+    })
+    if (first.ok) first.value.reservation?.settle(1)
+    const refusal = take(at, capped(WORST), costly())
+    expect(refusal).toMatchObject({
+      code: 'spend_cap_reached',
+      retryAfterSeconds: TO_MONTH_END,
+    })
+    // The table's own words: no number in them.
+    expect(refusal).not.toHaveProperty('message')
+  })
+  test('a model without a price, and an answer without a bound, are refused under a cap alone', () => {
+    const odd = [costly({ model: 'gpt-x' }), costly({ maxTokens: undefined })]
+    const codes = (who: Admitted) => odd.map((each) => codeOf(take(scene(), who, each)))
+    expect(codes(capped(1_000_000))).toEqual(['model_not_priced', 'max_tokens_required'])
+    expect(codes(device())).toEqual(['ok', 'ok'])
+    expect(codes(device({ models: ['gpt-x', 'claude-*'] }))).toEqual(['ok', 'ok'])
+  })
+  test('what is free reserves nothing, whatever the cap, but its model is looked at', () => {
+    const at = scene()
+    const counting = costly({ free: true, maxTokens: undefined, model: 'gpt-x' })
+    const charge = take(at, capped(0), counting)
+    expect(charge.ok && charge.value.reservation).toBe(undefined as never)
+    expect(codeOf(charge)).toBe('ok')
+    expect(at.caps.size).toBe(0)
+    expect(codeOf(take(at, device({ models: ['claude-*'] }), counting))).toBe('model_not_allowed')
+  })
+  test('without a body to look at nothing is reserved', () => {
+    const charge = take(scene(), capped(0), undefined)
+    expect(charge.ok && charge.value.reservation).toBe(undefined as never)
+  })
+  test("one organisation's name is no device's", () => {
+    const at = scene(WORST)
+    expect(codeOf(take(at, device({ org: 'x' }, 'x'), costly()))).toBe('ok')
+    expect(codeOf(take(at, device({ spendCapMicroUsd: WORST }, 'x'), costly()))).toBe('ok')
+    expect(codeOf(take(at, device({ org: 'x' }, 'y'), costly()))).toBe('spend_reserved')
+  })
+  test('spending that cannot be counted is 503, and not a way around the cap', () => {
+    const all = charges({ caps: spendCaps({ maxKeys: 0 }), prices, orgSpendCapMicroUsd: undefined })
+    const decision = all.take(capped(1_000_000), costly(), breaker(), NOW)
+    expect(decision).toMatchObject({ code: 'spend_unavailable', retryAfterSeconds: 5 })
+  })
+})
+
+test('a user is charged nothing and listed nowhere', () => {
+  const at = scene(1)
+  const charge = take(at, user, costly({ model: 'anything' }))
+  expect(charge.ok && charge.value.reservation).toBe(undefined as never)
+  expect(at.caps.size).toBe(0)
+})

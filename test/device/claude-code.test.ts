@@ -1,0 +1,97 @@
+// Claude Code itself through the compiled binary in development mode, offline and with a clean home.
+// It is a program run beside ours: CLAUDE_COMMAND names it, or PATH has it; where neither does, this
+// says so and is skipped.
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { freePort } from '../support/anthropic.ts'
+import { binary, type LogLine, type Running, start } from '../support/binary.ts'
+
+const claude = process.env['CLAUDE_COMMAND'] ?? Bun.which('claude') ?? undefined
+if (claude === undefined) {
+  console.warn('Claude Code is not tried: no CLAUDE_COMMAND, and no `claude` on PATH')
+}
+
+const TIMEOUT_MS = 30_000
+
+describe.skipIf(claude === undefined)('Claude Code', () => {
+  let gate: Running
+  let postern: string
+  let home: string
+  beforeAll(async () => {
+    postern = await binary()
+    // What Claude Code is given as its base must be known before the gate listens.
+    gate = await start({ PORT: String(await freePort()) }, { args: ['--dev-mode'] })
+  })
+  afterAll(() => gate.stop())
+  beforeEach(() => {
+    home = mkdtempSync(join(tmpdir(), 'postern-claude-'))
+    mkdirSync(join(home, 'work'))
+  })
+  afterEach(() => rmSync(home, { recursive: true, force: true }))
+
+  async function run(
+    command: readonly string[],
+  ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+    const child = Bun.spawn([...command], {
+      cwd: join(home, 'work'),
+      env: {
+        HOME: home,
+        PATH: `${dirname(claude ?? '')}:${process.env['PATH'] ?? ''}`,
+        POSTERN_GATE: gate.url,
+        CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+        DISABLE_AUTOUPDATER: '1',
+      },
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'pipe',
+    })
+    const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS - 5000)
+    const [stdout, stderr, exitCode] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+      child.exited,
+    ])
+    clearTimeout(timer)
+    return { exitCode, stdout, stderr }
+  }
+
+  const relayed = (since: number): LogLine[] =>
+    gate
+      .lines()
+      .slice(since)
+      .filter(({ route }) => route === '/v1/messages')
+
+  test(
+    '`postern exec -- claude -p "say hi"` is answered',
+    async () => {
+      const since = gate.lines().length
+      const done = await run([postern, 'exec', '--', claude ?? '', '-p', 'say hi'])
+      expect(done.exitCode).toBe(0)
+      expect(done.stdout).toContain('say hi')
+      const lines = relayed(since)
+      expect(lines.length).toBeGreaterThan(0)
+      expect(lines.at(-1)).toMatchObject({ status: 200, end: 'complete', usage: 'exact' })
+    },
+    TIMEOUT_MS,
+  )
+
+  test(
+    '`postern setup claude-code` and then plain `claude`: its apiKeyHelper is `postern token`',
+    async () => {
+      const setup = await run([postern, 'setup', 'claude-code', '--yes'])
+      expect(setup.exitCode).toBe(0)
+      const settings = readFileSync(join(home, '.claude', 'settings.json'), 'utf8')
+      expect(JSON.parse(settings)).toMatchObject({ apiKeyHelper: expect.stringContaining('token') })
+      expect(settings).not.toContain('eyJ')
+      const since = gate.lines().length
+      const done = await run([claude ?? '', '-p', 'say hi'])
+      expect(done.exitCode).toBe(0)
+      expect(done.stdout).toContain('say hi')
+      expect(relayed(since).at(-1)).toMatchObject({ status: 200, end: 'complete', usage: 'exact' })
+    },
+    TIMEOUT_MS,
+  )
+})

@@ -1,0 +1,208 @@
+// Which part of src may know which. A request goes from left to right through the stages, and no
+// stage knows what comes after it; what the code imports is held against that here.
+
+import { expect, test } from 'bun:test'
+import { Glob } from 'bun'
+import { posix } from 'node:path'
+
+interface Import {
+  readonly from: string
+  readonly to: string
+  /** Gone when the program runs. */
+  readonly typeOnly: boolean
+  readonly dynamic: boolean
+}
+
+const root = new URL('../src/', import.meta.url).pathname
+
+const STATIC = /^(?:import|export)\s+(type\s)?([^'"]*?)\s*from\s+'(\.[^']+\.(?:ts|json))'/gm
+const BARE = /^import\s+'(\.[^']+\.ts)'/gm
+const DYNAMIC = /\bimport\(\s*'(\.[^']+)'\s*\)/g
+
+async function importsOf(file: string): Promise<Import[]> {
+  const text = await Bun.file(root + file).text()
+  const to = (path: string): string => posix.join(posix.dirname(file), path)
+  const found: Import[] = []
+  for (const [, type, names = '', path = ''] of text.matchAll(STATIC)) {
+    const members = /^\{([^}]*)\}$/.exec(names)?.[1]?.split(',') ?? ['']
+    const all = members.map((each) => each.trim()).filter((each) => each !== '')
+    const typeOnly =
+      type !== undefined || (all.length > 0 && all.every((each) => each.startsWith('type ')))
+    found.push({ from: file, to: to(path), typeOnly, dynamic: false })
+  }
+  for (const [, path = ''] of text.matchAll(BARE)) {
+    found.push({ from: file, to: to(path), typeOnly: false, dynamic: false })
+  }
+  for (const [, path = ''] of text.matchAll(DYNAMIC)) {
+    found.push({ from: file, to: to(path), typeOnly: false, dynamic: true })
+  }
+  return found
+}
+
+const files = [...new Glob('**/*.ts').scanSync(root)].toSorted()
+const imports = (await Promise.all(files.map(importsOf))).flat()
+
+/** The folder, or the file at the root of src. */
+const partOf = (file: string): string => (file.includes('/') ? file.replace(/\/.*/, '') : file)
+const across = imports.filter(({ from, to }) => partOf(from) !== partOf(to))
+const shown = ({ from, to, typeOnly }: Import): string =>
+  `${from} -> ${to}${typeOnly ? ' (type)' : ''}`
+
+/** From left to right. */
+const STAGES = ['admit', 'budget', 'dispatch', 'relay', 'settle']
+
+/** What anybody may know: values, and words for them. */
+const COMMON = new Set(['instant.ts', 'refusal.ts', 'exchange.ts', 'log.ts'])
+
+/** Which parts each part may import from, beside COMMON. */
+const MAY: Readonly<Record<string, readonly string[]>> = {
+  'instant.ts': [],
+  'refusal.ts': [],
+  'exchange.ts': [],
+  'log.ts': ['config'],
+  config: [],
+  state: ['config'],
+  upstream: ['config'],
+  admit: ['config'],
+  budget: ['config', 'upstream', 'admit'],
+  dispatch: ['config', 'upstream', 'admit', 'budget'],
+  relay: ['config', 'upstream', 'admit', 'budget', 'dispatch'],
+  settle: ['config', 'upstream', 'admit', 'budget', 'state'],
+  enroll: ['config', 'state'],
+  accept: ['config', 'upstream', 'enroll', ...STAGES],
+  'serve.ts': ['accept', 'config', 'upstream', 'enroll', 'state', 'sources.ts', ...STAGES],
+  'sources.ts': ['admit', 'config', 'dev'],
+  operate: [
+    'accept',
+    'admit',
+    'budget',
+    'client',
+    'config',
+    'enroll',
+    'settle',
+    'state',
+    'upstream',
+    'sources.ts',
+  ],
+  'main.ts': ['budget', 'config', 'operate', 'serve.ts', 'sources.ts', 'state'],
+  dev: [],
+  client: [],
+}
+
+/** Types alone: they are gone when the program runs, and say what is passed along. */
+const MAY_TYPE: Readonly<Record<string, readonly string[]>> = {
+  'exchange.ts': ['settle'],
+  admit: ['enroll'],
+  relay: ['settle'],
+}
+
+/** Single files that the table above would not allow to a part, each with its reason. */
+const EXCEPTIONS: Readonly<Record<string, string>> = {
+  'admit -> enroll/device-token.ts': "what of a device's token is prefix, its makers alone know",
+  'enroll -> admit/strict-json.ts': 'both kinds of token are read by one reader',
+  'enroll -> admit/token.ts': 'the same; it imports nothing but that reader',
+  'enroll -> admit/claims.ts': 'one skew of clocks for both kinds',
+  'enroll -> admit/models.ts': 'an enrolment is told at once of a pattern that is none',
+  'config -> admit/models.ts': 'so is DEVICE_MODELS',
+  'enroll -> budget/bucket.ts': 'enrolments are counted as requests are; it imports nothing',
+  'state -> enroll/schema.ts': "one file holds everybody's tables",
+  'state -> settle/ledger-schema.ts': 'the same',
+}
+const exceptionOf = ({ from, to }: Import): string => `${partOf(from)} -> ${to}`
+const excepted = (each: Import): boolean => exceptionOf(each) in EXCEPTIONS
+
+const allowed = ({ from, to, typeOnly }: Import): boolean => {
+  const [part, other] = [partOf(from), partOf(to)]
+  if (COMMON.has(other) && !(part === 'client' || part === 'dev')) return true
+  if (MAY[part]?.includes(other)) return true
+  return typeOnly && (MAY_TYPE[part]?.includes(other) ?? false)
+}
+
+test('every import is found, and leads to a file of src', async () => {
+  expect(imports.length).toBeGreaterThan(200)
+  const known = new Set([...files, 'budget/prices.json', '../package.json'])
+  expect(imports.filter(({ to }) => !known.has(to)).map(shown)).toEqual([])
+  // What these expressions do not see would be held against nothing.
+  for (const file of files) {
+    const text = await Bun.file(root + file).text()
+    const code = text.replaceAll(/^\s*(?:\/\/|\*|\/\*).*$/gm, '')
+    const count = [
+      ...code.matchAll(/(?:\bfrom\s+|\bimport\(\s*|^import\s+)'\.[^']+\.(?:ts|json)'/gm),
+    ].length
+    expect([file, count]).toEqual([file, imports.filter(({ from }) => from === file).length])
+    expect([file, /\brequire\(\s*['"]\./.test(code)]).toEqual([file, false])
+  }
+})
+
+test('every part has its line in the table, and no line is of a part that is gone', () => {
+  expect(Object.keys(MAY).toSorted()).toEqual([...new Set(files.map(partOf))].toSorted())
+})
+
+test('no part imports from one that it may not know', () => {
+  const inside = across.filter(({ to }) => partOf(to) in MAY)
+  expect(inside.filter((each) => !allowed(each) && !excepted(each)).map(shown)).toEqual([])
+})
+
+test('no exception has outlived its import', () => {
+  const all = new Set(across.filter((each) => !allowed(each)).map(exceptionOf))
+  expect(Object.keys(EXCEPTIONS).filter((each) => !all.has(each))).toEqual([])
+})
+
+test('no stage knows what comes after it', () => {
+  const wrong = across
+    .filter(({ from, to, typeOnly }) => {
+      const [mine, theirs] = [STAGES.indexOf(partOf(from)), STAGES.indexOf(partOf(to))]
+      return mine !== -1 && theirs > mine && !typeOnly
+    })
+    .map(shown)
+  expect(wrong).toEqual([])
+})
+
+test('the upstreams know no stage', () => {
+  const wrong = across.filter(
+    ({ from, to }) => partOf(from) === 'upstream' && STAGES.includes(partOf(to)),
+  )
+  expect(wrong.map(shown)).toEqual([])
+})
+
+test('the client is whole without the rest', () => {
+  const wrong = across.filter(({ from }) => partOf(from) === 'client')
+  expect(wrong.map(shown)).toEqual([])
+})
+
+test('development mode is loaded by sources.ts alone, and only when it is asked for', () => {
+  const found = across.filter(({ to }) => partOf(to) === 'dev')
+  expect(new Set(found.map(({ from }) => from))).toEqual(new Set(['sources.ts']))
+  expect(found.every(({ dynamic }) => dynamic)).toBe(true)
+  expect(imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)).toEqual([])
+})
+
+test('operate is imported by main.ts alone', () => {
+  const found = across.filter(({ to }) => partOf(to) === 'operate')
+  expect(new Set(found.map(({ from }) => from))).toEqual(new Set(['main.ts']))
+})
+
+/** What is imported for more than its types, once the program runs. */
+function cycles(edges: readonly Import[], nameOf: (file: string) => string): string[] {
+  const graph = new Map<string, Set<string>>()
+  for (const { from, to, typeOnly } of edges) {
+    const [a, b] = [nameOf(from), nameOf(to)]
+    if (typeOnly || a === b) continue
+    graph.set(a, (graph.get(a) ?? new Set<string>()).add(b))
+  }
+  const reaches = (start: string, goal: string): boolean => {
+    const seen = new Set([start])
+    for (const at of seen) for (const next of graph.get(at) ?? []) seen.add(next)
+    return [...seen].some((at) => graph.get(at)?.has(goal) ?? false)
+  }
+  return [...graph.keys()].filter((name) => reaches(name, name)).toSorted()
+}
+
+test('no file imports itself by a detour', () => {
+  expect(cycles(imports, (file) => file)).toEqual([])
+})
+
+test('no two folders import from one another, but for the exceptions', () => {
+  const usual = imports.filter((each) => !excepted(each))
+  expect(cycles(usual, partOf)).toEqual([])
+})

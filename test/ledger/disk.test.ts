@@ -1,0 +1,223 @@
+// A disk that is full, read-only or gone under a running gate stops no inference, is loud once, shows
+// in /readyz, and costs no row when it comes back. At a start, a database that cannot be used does
+// stop it, and says so.
+
+import { Database } from 'bun:sqlite'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { runToEnd } from '../support/binary.ts'
+import { eventually } from '../support/sink.ts'
+import {
+  answerUnary,
+  type Device,
+  HAIKU,
+  type LedgerScene,
+  ledgerScene,
+  NOTHING,
+  told,
+} from './scene.ts'
+
+const USED = { ...NOTHING, input: 3, output: 2 }
+const folder = mkdtempSync(`${tmpdir()}/postern-disk-`)
+afterAll(() => {
+  for (const name of ['full', 'gone/data']) run('umount', '-l', `${folder}/${name}`)
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const run = (...words: string[]): boolean =>
+  Bun.spawnSync(words, { stdout: 'ignore', stderr: 'ignore' }).exitCode === 0
+const mount = (at: string, options: string): boolean => {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return false
+  mkdirSync(at, { recursive: true })
+  return run('mount', '-t', 'tmpfs', '-o', options, 'tmpfs', at)
+}
+
+async function ask(device: Device, count: number): Promise<void> {
+  const one = async (): Promise<void> => {
+    for (let each = 0; each < count / 20; each++) {
+      const response = await device.post({ model: HAIKU })
+      await response.bytes()
+      expect(response.status).toBe(200)
+    }
+  }
+  await Promise.all(Array.from({ length: 20 }, one))
+}
+const ready = async (scene: LedgerScene): Promise<[number, any]> => {
+  const response = await fetch(`${scene.gate.url}/readyz`)
+  return [response.status, await response.json()]
+}
+const isSaid = (scene: LedgerScene, ledger: string | undefined): Promise<unknown> =>
+  eventually(async () => (await ready(scene))[1].ledger === ledger, 8000)
+const loud = (scene: LedgerScene): unknown[] =>
+  scene.gate
+    .lines()
+    .filter(({ msg }) => String(msg).startsWith('the ledger cannot be written'))
+    .map(({ level, reason }) => [level, reason])
+
+describe('under a running gate', () => {
+  let scene: LedgerScene
+  let device: Device
+  let asked = 0
+  beforeEach(async () => {
+    asked = 0
+    scene = await ledgerScene({ DATABASE_URL: `sqlite:${folder}/gone/data/postern.db` })
+    scene.upstream.respond((_request, response) => answerUnary(response, USED))
+    device = await scene.device()
+  })
+  afterEach(async () => {
+    await scene.close()
+    rmSync(`${folder}/gone`, { recursive: true })
+  })
+
+  const askSome = async (): Promise<void> => {
+    await ask(device, 40)
+    asked += 40
+  }
+
+  test('a folder that is gone and cannot be made again, and comes back', async () => {
+    await askSome()
+    await device.rows(asked)
+    renameSync(`${folder}/gone/data`, `${folder}/gone/moved`)
+    writeFileSync(`${folder}/gone/data`, '')
+    await askSome()
+    await isSaid(scene, 'cannot_open')
+    expect(await ready(scene)).toEqual([200, { status: 'ready', ledger: 'cannot_open' }])
+    await askSome()
+    expect(loud(scene)).toEqual([['error', 'cannot_open']])
+    rmSync(`${folder}/gone/data`)
+    renameSync(`${folder}/gone/moved`, `${folder}/gone/data`)
+    await isSaid(scene, undefined)
+    expect((await told(scene))['requests']).toBe(asked)
+    expect((await told(scene))['tokens']).toEqual({
+      ...NOTHING,
+      input: 3 * asked,
+      output: 2 * asked,
+    })
+    expect(scene.gate.output()).toContain('the ledger is written again')
+    expect(scene.gate.output()).not.toContain(folder)
+  }, 15_000)
+
+  test('a disk that has become read-only, and is writable again', async () => {
+    await askSome()
+    await device.rows(asked)
+    renameSync(`${folder}/gone/data`, `${folder}/gone/moved`)
+    if (!mount(`${folder}/gone/data`, 'ro,size=1m')) {
+      process.stderr.write('  skipped: no right to mount a small disk\n')
+      renameSync(`${folder}/gone/moved`, `${folder}/gone/data`)
+      return
+    }
+    await askSome()
+    await isSaid(scene, 'read_only')
+    expect(loud(scene)).toEqual([['error', 'read_only']])
+    run('umount', `${folder}/gone/data`)
+    rmdirSync(`${folder}/gone/data`)
+    renameSync(`${folder}/gone/moved`, `${folder}/gone/data`)
+    await isSaid(scene, undefined)
+    expect((await told(scene))['requests']).toBe(asked)
+  }, 15_000)
+
+  test('a folder that vanishes for good: a new file, and tokens go on', async () => {
+    await askSome()
+    await device.rows(asked)
+    rmSync(`${folder}/gone/data`, { recursive: true })
+    await askSome()
+    const found = await eventually(async () => {
+      const sums = await told(scene).catch(() => undefined)
+      return sums?.['requests'] === 40 && sums
+    })
+    expect(found['tokens']).toEqual({ ...NOTHING, input: 120, output: 80 })
+    expect(scene.gate.output()).toContain('moved or deleted while in use')
+    expect((await ready(scene))[1]).toEqual({ status: 'ready' })
+  }, 15_000)
+})
+
+test('a full disk stops no request and loses no row', async () => {
+  const disk = `${folder}/full`
+  if (!mount(disk, 'size=2m')) {
+    process.stderr.write('  skipped: no right to mount a small disk\n')
+    return
+  }
+  const scene = await ledgerScene({ DATABASE_URL: `sqlite:${disk}/postern.db` })
+  try {
+    scene.upstream.respond((_request, response) => answerUnary(response, USED))
+    const device = await scene.device()
+    for (let size = 1_048_576; size >= 512;) {
+      try {
+        appendFileSync(`${disk}/ballast`, new Uint8Array(size))
+      } catch {
+        size /= 2
+      }
+    }
+    await ask(device, 1500)
+    await isSaid(scene, 'disk_full')
+    await ask(device, 100)
+    expect(loud(scene)).toEqual([['error', 'disk_full']])
+    expect((await ready(scene))[0]).toBe(200)
+    rmSync(`${disk}/ballast`)
+    await isSaid(scene, undefined)
+    const sums = await eventually(async () => {
+      const now = await told(scene)
+      return now['requests'] === 1600 && now
+    })
+    expect(sums['tokens']).toEqual({ ...NOTHING, input: 4800, output: 3200 })
+  } finally {
+    await scene.close()
+  }
+}, 20_000)
+
+describe('at a start', () => {
+  let env: Record<string, string>
+  let scene: LedgerScene
+  beforeAll(async () => {
+    scene = await ledgerScene()
+    env = scene.env
+    writeFileSync(`${folder}/garbage.db`, 'no database '.repeat(1000))
+  })
+  afterAll(() => scene.close())
+
+  const refusesToStart = async (file: string, reason: string): Promise<void> => {
+    const settings = { ...env, HOST: '127.0.0.1', PORT: '0', DATABASE_URL: `sqlite:${file}` }
+    const { exitCode, stdout, stderr } = await runToEnd([], settings)
+    expect([exitCode, stderr]).toEqual([1, `postern: the database cannot be used: ${reason}\n`])
+    expect(stdout).not.toContain('listening')
+    expect(stdout + stderr).not.toContain(folder)
+    const usage = await runToEnd(['usage'], settings)
+    expect([usage.exitCode, usage.stdout]).toEqual([1, ''])
+    expect(usage.stderr).toStartWith('postern: the database cannot be used: ')
+  }
+
+  test('a database that is none, another program’s, or of a later version', async () => {
+    await refusesToStart(`${folder}/garbage.db`, 'corrupt')
+    const foreign = new Database(`${folder}/foreign.db`)
+    foreign.run('CREATE TABLE theirs (id)')
+    foreign.close()
+    await refusesToStart(`${folder}/foreign.db`, 'foreign_file')
+    await scene.gate.stop('SIGTERM')
+    const later = new Database(`${scene.folder}/data/postern.db`)
+    later.run('PRAGMA user_version = 99')
+    later.close()
+    await refusesToStart(`${scene.folder}/data/postern.db`, 'newer_schema')
+  })
+
+  test('a path that leads nowhere', async () => {
+    mkdirSync(`${folder}/directory.db`)
+    await refusesToStart(`${folder}/directory.db`, 'cannot_open')
+    await refusesToStart(`${folder}/garbage.db/below/postern.db`, 'cannot_open')
+  })
+
+  test('postern usage where there is no database yet makes none', async () => {
+    const settings = { DATABASE_URL: `sqlite:${folder}/none.db` }
+    const { exitCode, stderr } = await runToEnd(['usage'], settings)
+    expect([exitCode, stderr]).toEqual([1, 'postern: the database cannot be used: missing\n'])
+    expect(await Bun.file(`${folder}/none.db`).exists()).toBe(false)
+  })
+})

@@ -1,0 +1,291 @@
+// What a request cost, at its end: what is charged, what is given back, and what the ledger and the
+// log are told of it. A real ledger, a real cap, and the road's own settlement.
+
+import type { Database } from 'bun:sqlite'
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import pino from 'pino'
+import { parsePrices } from '../../src/budget/prices.ts'
+import { type Reservation, type SpendCaps, spendCaps } from '../../src/budget/spend.ts'
+import type { End, Exchange } from '../../src/exchange.ts'
+import type { Ledger } from '../../src/settle/ledger.ts'
+import { type Bill, type Settle, settlement } from '../../src/settle/settle.ts'
+import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
+import type { MeteredUsage } from '../../src/upstream/tally.ts'
+import { NOON, opened, opening, openLedgerFile, recordingLog, rowsOf } from './ledger-parts.ts'
+
+/** Micro-dollars a token: 1 in, 2 out, 3 from the cache, 4 and 5 into it. */
+const parsed = parsePrices(
+  JSON.stringify({
+    date: '2026-11-20',
+    models: {
+      'claude-*': { input: 1, output: 2, cache_read: 3, cache_write_5m: 4, cache_write_1h: 5 },
+    },
+  }),
+)
+if (!parsed.ok) throw new Error('prices')
+const { prices } = parsed
+
+const RESERVED = 1000
+const KEY = 'device:d'
+
+let database: Database
+let ledger: Ledger
+let caps: SpendCaps
+let settle: Settle
+let lines: Record<string, unknown>[]
+beforeEach(() => {
+  database = opened(openLedgerFile(':memory:'))
+  const { log } = recordingLog()
+  ledger = sqliteLedger(() => ({ ok: true, database }), { log, nowMs: NOON })
+  caps = spendCaps()
+  lines = []
+  const requests = pino({ base: null }, { write: (line) => lines.push(JSON.parse(line)) })
+  settle = settlement({ log: requests, ledger, prices })
+})
+afterEach(() => {
+  ledger.stop(NOON)
+  database.close()
+})
+
+const usage = (over: Partial<MeteredUsage> = {}): MeteredUsage => ({
+  state: 'exact',
+  inputTokens: 10,
+  outputTokens: 20,
+  cacheReadTokens: 30,
+  cacheCreationTokens: 40,
+  cacheCreation1hTokens: 0,
+  ...over,
+})
+/** By the prices above. */
+const COST = 10 + 2 * 20 + 3 * 30 + 4 * 40
+
+function reserve(): Reservation {
+  const taken = caps.reserve([{ key: KEY, capMicroUsd: 1e9 }], RESERVED, NOON)
+  if (!taken.ok) throw new Error(taken.reason)
+  return taken.reservation
+}
+
+interface Settled {
+  readonly row: Readonly<Record<string, unknown>>
+  readonly line: Readonly<Record<string, unknown>>
+  readonly spent: number
+  readonly reserved: number
+}
+
+function settled(
+  bill: Bill | undefined,
+  over: Partial<Exchange> = {},
+  end: End = 'complete',
+): Settled {
+  const exchange: Exchange = {
+    requestId: 'r1',
+    at: { epochSeconds: NOON / 1000, monotonicMs: performance.now() },
+    method: 'POST',
+    route: '/v1/messages',
+    dialect: 'anthropic',
+    silent: false,
+    headers: new Headers(),
+    bytesIn: 0,
+    bytesOut: 0,
+    model: 'claude-x',
+    status: 200,
+    entry: ledger.open(opening({ model: undefined as never })),
+    ...over,
+  }
+  settle(exchange, end, bill)
+  ledger.flush(NOON)
+  const [row] = rowsOf(database)
+  const { spentMicroUsd: spent, reservedMicroUsd: reserved } = caps.read(KEY, NOON)
+  if (!row || lines.length !== 1) throw new Error('no row, or not one line')
+  return { row, line: lines[0] ?? {}, spent, reserved }
+}
+
+const MEASURED = {
+  input_tokens: 10,
+  output_tokens: 20,
+  cache_read_tokens: 30,
+  cache_creation_tokens: 40,
+  cost_micro_usd: COST,
+}
+const NO_ESTIMATE = { estimated_cost_micro_usd: null, estimated_output_tokens: null }
+const UNMEASURED = {
+  input_tokens: null,
+  output_tokens: null,
+  cache_read_tokens: null,
+  cache_creation_tokens: null,
+  cost_micro_usd: null,
+}
+
+describe('usage that is exact', () => {
+  for (const owed of [true, false]) {
+    test(`is what is charged, ${owed ? '' : 'not '}owed`, () => {
+      const { row, line, spent, reserved } = settled({
+        reservation: reserve(),
+        usage: usage(),
+        owed,
+      })
+      expect(row).toMatchObject({ usage: 'exact', ...MEASURED, ...NO_ESTIMATE })
+      expect([spent, reserved]).toEqual([COST, 0])
+      expect(line).toMatchObject({ usage: 'exact', ...MEASURED })
+    })
+  }
+  test('an hour of cache costs what an hour costs', () => {
+    const { spent } = settled({
+      reservation: reserve(),
+      usage: usage({ cacheCreation1hTokens: 40 }),
+      owed: true,
+    })
+    expect(spent).toBe(COST + 40)
+  })
+  test('may cost more than was reserved, and then that is what is charged', () => {
+    const { row, spent } = settled({
+      reservation: reserve(),
+      usage: usage({ outputTokens: 20_000 }),
+      owed: true,
+    })
+    expect(spent).toBe(COST - 40 + 40_000)
+    expect(row).toMatchObject({ cost_micro_usd: spent, ...NO_ESTIMATE })
+  })
+  test('without a reservation it is told all the same', () => {
+    const { row, spent } = settled({ reservation: undefined, usage: usage(), owed: true })
+    expect(row).toMatchObject({ usage: 'exact', ...MEASURED })
+    expect(spent).toBe(0)
+  })
+})
+
+describe('usage that is partial', () => {
+  const partial = usage({ state: 'partial' })
+  test('and owed is charged whole; the rest stands beside it as an estimate', () => {
+    const { row, line, spent, reserved } = settled(
+      { reservation: reserve(), usage: partial, owed: true },
+      {},
+      'client_gone',
+    )
+    expect([spent, reserved]).toEqual([RESERVED, 0])
+    expect(row).toMatchObject({
+      usage: 'partial',
+      ...MEASURED,
+      estimated_cost_micro_usd: RESERVED - COST,
+    })
+    expect(line).toMatchObject({ usage: 'partial', ...MEASURED })
+  })
+  test('what was seen and what was estimated are together what was charged', () => {
+    const { row, spent } = settled({ reservation: reserve(), usage: partial, owed: true })
+    expect(Number(row['cost_micro_usd']) + Number(row['estimated_cost_micro_usd'])).toBe(spent)
+  })
+  test('and not owed is given back', () => {
+    const { row, spent, reserved } = settled(
+      { reservation: reserve(), usage: partial, owed: false },
+      { status: 529 },
+      'complete',
+    )
+    expect([spent, reserved]).toEqual([0, 0])
+    expect(row).toMatchObject({ usage: 'partial', ...MEASURED, ...NO_ESTIMATE })
+  })
+  test('without a reservation nothing is estimated', () => {
+    const { row } = settled({ reservation: undefined, usage: partial, owed: true })
+    expect(row).toMatchObject({ usage: 'partial', ...MEASURED, ...NO_ESTIMATE })
+  })
+})
+
+describe('usage that stayed unknown', () => {
+  for (const [name, unknown] of [
+    ['nothing was said', undefined],
+    [
+      'nothing could be read',
+      usage({
+        state: 'unknown',
+        inputTokens: 0,
+        outputTokens: 0,
+        cacheReadTokens: 0,
+        cacheCreationTokens: 0,
+      }),
+    ],
+  ] as const) {
+    test(`(${name}) and owed is charged whole, as an estimate, and never as measured`, () => {
+      const { row, line, spent, reserved } = settled(
+        { reservation: reserve(), usage: unknown, owed: true },
+        {},
+        'client_gone',
+      )
+      expect([spent, reserved]).toEqual([RESERVED, 0])
+      expect(row).toMatchObject({
+        usage: 'estimated',
+        ...UNMEASURED,
+        estimated_cost_micro_usd: RESERVED,
+      })
+      for (const key of Object.keys(MEASURED)) expect(line).not.toHaveProperty(key)
+    })
+    test(`(${name}) and not owed is given back`, () => {
+      const { row, spent, reserved } = settled(
+        { reservation: reserve(), usage: unknown, owed: false },
+        { status: 502 },
+        'upstream_error',
+      )
+      expect([spent, reserved]).toEqual([0, 0])
+      expect(row).toMatchObject({ usage: 'unknown', ...UNMEASURED, ...NO_ESTIMATE })
+    })
+    test(`(${name}) without a reservation it stays unknown`, () => {
+      const { row } = settled({ reservation: undefined, usage: unknown, owed: true })
+      expect(row).toMatchObject({ usage: 'unknown', ...UNMEASURED, ...NO_ESTIMATE })
+    })
+  }
+  test('of a request that never went out nothing is charged', () => {
+    const { row, spent } = settled(undefined, { status: 429 }, 'refused')
+    expect(row).toMatchObject({ usage: 'unknown', ...UNMEASURED, end_reason: 'refused' })
+    expect(spent).toBe(0)
+  })
+})
+
+describe('a price that nobody knows', () => {
+  test('is no cost in ledger and log, and the reservation is charged whole', () => {
+    const { row, line, spent } = settled(
+      { reservation: reserve(), usage: usage(), owed: true },
+      { model: 'gpt-x' },
+    )
+    expect(row).toMatchObject({ usage: 'exact', ...MEASURED, cost_micro_usd: null })
+    expect(line).not.toHaveProperty('cost_micro_usd')
+    expect(spent).toBe(RESERVED)
+  })
+  test('is not free: 0 is a price, and absent is none', () => {
+    const { row } = settled({ reservation: undefined, usage: usage(), owed: true }, { model: 'x' })
+    expect(row['cost_micro_usd']).toBeNull()
+  })
+  test('of the name that answered is that of the name that was asked for', () => {
+    const { row, line, spent } = settled({
+      reservation: reserve(),
+      usage: usage({ model: 'unlisted-20250929' }),
+      owed: true,
+    })
+    expect(spent).toBe(COST)
+    expect([row['model'], line['model']]).toEqual(['unlisted-20250929', 'unlisted-20250929'])
+  })
+})
+
+describe('the model', () => {
+  test('is the one that answered, or else the one that was asked for', () => {
+    const { row } = settled({
+      reservation: undefined,
+      usage: usage({ model: 'claude-y' }),
+      owed: true,
+    })
+    expect(row['model']).toBe('claude-y')
+  })
+  test('stays unknown where neither said', () => {
+    const { model: _, ...rest } = { model: 0 }
+    const { row, line } = settled(
+      { reservation: undefined, usage: usage(), owed: true },
+      { ...rest, model: undefined as never },
+    )
+    expect(row['cost_micro_usd']).toBeNull()
+    expect(line).not.toHaveProperty('model')
+  })
+})
+
+test('a reservation ends once, however often it is settled', () => {
+  const reservation = reserve()
+  settled({ reservation, usage: usage(), owed: true })
+  reservation.settle(5)
+  reservation.release()
+  expect(caps.read(KEY, NOON)).toEqual({ spentMicroUsd: COST, reservedMicroUsd: 0 })
+})
