@@ -124,7 +124,17 @@ export function inferenceRoutes(parts: InferenceParts) {
         const permitted = { admitted, reserved: reserved.value }
         const limited = hasBody && charges.concern(admitted)
         const incoming = { request, method, ...target, upstream: on.upstream, limited }
-        const readied = await ready(permitted, incoming, inspected.value, exchange, on.breaker)
+        const readied = await ready(
+          permitted,
+          incoming,
+          inspected.value,
+          exchange,
+          on.breaker,
+        ).catch((bug: unknown) => {
+          // Even a bug of ours must not keep somebody's place.
+          reserved.value.release()
+          throw bug
+        })
         if (readied.ok) {
           const { outgoing, charge } = readied.value
           return relay.send(outgoing, { reserved: reserved.value, charge }, exchange, client)
