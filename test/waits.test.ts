@@ -1,7 +1,7 @@
-// Suites that mostly wait, for silence, deadlines, breaks and drains, run as
-// one file so that they wait at the same time.
+// Suites that mostly wait, for silence, deadlines, drains and breaks, run as one file so that they
+// wait at the same time. A test that is not concurrent ends such a group: what has one comes last.
 
 import './stream/pacing.ts'
-import './stream/death.ts'
 import './stream/timeouts.ts'
 import './stream/drain.ts'
+import './stream/death.ts'
