@@ -240,7 +240,7 @@ function missing(mentioned: ReadonlySet<Key>, bootstrap: Values['bootstrap']): M
     const { required, env, about } = table[key]
     if (required === undefined || !needs[required] || mentioned.has(key)) return []
     const hint = `${about} Set ${env} or ${flagOf(env)}.`
-    return [{ setting: env, message: `is missing, and ${required} needs it`, hint }]
+    return [{ setting: env, message: `is missing; it is needed for ${required}`, hint }]
   })
 }
 

@@ -442,7 +442,7 @@ describe('what the use that is made of it cannot do without', () => {
       expect(absent.map(({ setting }) => setting)).toEqual([...missing])
       for (const { setting, message, hint } of absent) {
         expect(message).toMatch(
-          /^is missing, and (?:Tinfoil|Anthropic|user tokens|enrolment) needs it$/,
+          /^is missing; it is needed for (?:Tinfoil|Anthropic|user tokens|enrolment)$/,
         )
         expect(hint).toContain(`Set ${setting} or ${flagOf(setting)}.`)
       }
