@@ -17,7 +17,7 @@ interface Wire {
   /** Anthropic's `error.type`, where it has another name for it. */
   readonly anthropicType?:
     'not_found_error' | 'request_too_large' | 'timeout_error' | 'billing_error' | 'overloaded_error'
-  /** For clients that would otherwise try again by the status alone: `x-should-retry`. */
+  /** `x-should-retry`: what clients go by before they go by the status. */
   readonly retry?: boolean
   readonly message: string
   /** RFC 6750 §3: the `error` attribute of `WWW-Authenticate`; '' sends the bare challenge. */
@@ -179,7 +179,7 @@ function forbidden(message: string): Wire {
 }
 
 function limited(message: string): Wire {
-  return { status: 429, type: 'rate_limit_error', message }
+  return { status: 429, type: 'rate_limit_error', message, retry: true }
 }
 
 function failed(status: 500 | 502 | 503 | 504, message: string): Wire {

@@ -141,7 +141,7 @@ for (const dialect of ['openai', 'anthropic'] as const) {
           'x-protocol-version': '1',
           'x-request-id': 'r1',
           // Of all 429s, only this one is no use asking again.
-          ...(code === 'spend_cap_reached' && { 'x-should-retry': 'false' }),
+          ...(status === 429 && { 'x-should-retry': String(code !== 'spend_cap_reached') }),
         } as never)
         // RFC 9110 §15.5.2: a 401 must carry one. RFC 6750 §3.1: one 403 does.
         expect(challenge !== undefined).toBe(status === 401 || code === 'insufficient_scope')
