@@ -77,7 +77,9 @@ function listen(start: () => Gate): Gate {
   } catch (error) {
     const code = (error as { code?: unknown }).code
     if (error instanceof StoreUnusable) {
-      process.stderr.write(`postern: the database cannot be used: ${error.message}\n`)
+      process.stderr.write(
+        `postern: the database cannot be used: ${error.message}; DATABASE_URL names its file\n`,
+      )
       process.exit(1)
     }
     const inUse = code === 'EADDRINUSE' ? 'the port is taken; PORT chooses another' : code

@@ -89,7 +89,11 @@ function withDatabase(
   const path = readSetting('databaseUrl', env)
   if (!path.ok) return failed(`DATABASE_URL ${path.message}: ${path.hint}`, EXIT_CONFIG)
   const opened = store(path.value ?? '').open({ mode })
-  if (!opened.ok) return failed(`the database cannot be used: ${opened.reason}`, EXIT_FAILED)
+  if (!opened.ok)
+    return failed(
+      `the database cannot be used: ${opened.reason}; DATABASE_URL names its file`,
+      EXIT_FAILED,
+    )
   try {
     return work(opened.database)
   } finally {

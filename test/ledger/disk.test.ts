@@ -187,7 +187,10 @@ describe('at a start', () => {
   const refusesToStart = async (file: string, reason: string): Promise<void> => {
     const settings = { ...env, HOST: '127.0.0.1', PORT: '0', DATABASE_URL: `sqlite:${file}` }
     const { exitCode, stdout, stderr } = await runToEnd([], settings)
-    expect([exitCode, stderr]).toEqual([1, `postern: the database cannot be used: ${reason}\n`])
+    expect([exitCode, stderr]).toEqual([
+      1,
+      `postern: the database cannot be used: ${reason}; DATABASE_URL names its file\n`,
+    ])
     expect(stdout).not.toContain('listening')
     expect(stdout + stderr).not.toContain(folder)
     const usage = await runToEnd(['usage'], settings)
@@ -217,7 +220,10 @@ describe('at a start', () => {
   test('postern usage where there is no database yet makes none', async () => {
     const settings = { DATABASE_URL: `sqlite:${folder}/none.db` }
     const { exitCode, stderr } = await runToEnd(['usage'], settings)
-    expect([exitCode, stderr]).toEqual([1, 'postern: the database cannot be used: missing\n'])
+    expect([exitCode, stderr]).toEqual([
+      1,
+      'postern: the database cannot be used: missing; DATABASE_URL names its file\n',
+    ])
     expect(await Bun.file(`${folder}/none.db`).exists()).toBe(false)
   })
 })
