@@ -46,6 +46,16 @@ const WIRE = {
   token_revoked: unauthorized('token was revoked'),
   admin_required: forbidden("the operator's key is required"),
 
+  session_invalid: unauthorized(
+    'the session is not valid; sign in again at /auth/device or with postern login',
+  ),
+  session_ended: unauthorized(
+    'the sign-in has ended; sign in again at /auth/device or with postern login',
+  ),
+  login_failed: bad(400, 'the sign-in was not accepted; start again'),
+  login_unavailable: failed(503, 'the authorization server cannot be reached now'),
+  foreign_origin: forbidden('requests from other pages are refused'),
+
   enrollment_closed: forbidden('this gate enrols no devices'),
   enrollment_required: forbidden('an enrolment is required'),
   enrollment_refused: forbidden('the enrolment was not accepted'),
@@ -90,6 +100,7 @@ const WIRE = {
   circuit_open: failed(503, 'the upstream is failing; try again later'),
   upstream_unavailable: failed(502, 'upstream unavailable'),
   upstream_redirect: failed(502, 'the upstream answered with a redirect'),
+  upstream_forbidden: forbidden('the API does not permit this to the account that is signed in'),
   upstream_auth: failed(502, 'the upstream refused the credentials of this gate'),
   upstream_invalid: failed(502, 'the upstream gave an invalid answer'),
   upstream_timeout: { ...failed(504, 'upstream timeout'), anthropicType: 'timeout_error' },

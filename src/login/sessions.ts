@@ -1,0 +1,258 @@
+// The one session, in the gate's SQLite file: whose key it is and which tokens it holds, sealed.
+// Everything is on the disk before a write returns, and a write that fails leaves what was there.
+// The file never holds a token or a session key that could be read without SESSION_SECRET, and a
+// record that does not open is `session_invalid`, whatever was done to it (attack 41).
+
+import type { Database } from 'bun:sqlite'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Secret } from '../config/secret.ts'
+import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
+import { hasMoved, inTransaction } from '../state/database.ts'
+import { checkSessionKey, hashSessionKey, newSessionKey } from './keys.ts'
+import { LOGIN_PRAGMAS } from './schema.ts'
+import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type Place, seals } from './seal.ts'
+import { packed, type Tokens, unpacked } from './sealed-tokens.ts'
+import { SessionsUnusable, reported, unusableFrom } from './unusable.ts'
+
+export type { Tokens } from './sealed-tokens.ts'
+export { SessionsUnusable } from './unusable.ts'
+
+/**
+ * Reads give refusals: `session_invalid`, or `login_unavailable` where the disk cannot be read.
+ * `begin`, `replace` and `end` throw SessionsUnusable where the disk cannot be written, and what was
+ * there before is there still; so does `current` where it cannot be read.
+ */
+export interface Sessions {
+  /** Replaces whichever there was. */
+  begin(tokens: Tokens, nowMs: number): { readonly key: string; readonly id: string }
+  /** Whose key it is: the signature first, and only then the disk. */
+  find(key: string): Decision<{ readonly id: string }>
+  read(id: string): Decision<{ readonly tokens: Tokens; readonly version: number }>
+  /** False where `version` is not the one there, or the record there does not open. */
+  replace(id: string, version: number, tokens: Tokens, nowMs: number): boolean
+  /** Undefined where nobody is signed in. */
+  current(): { readonly id: string } | undefined
+  /** Nothing where `id` is not the session's; its sealed tokens are gone from the file, too. */
+  end(id: string): void
+}
+
+export interface SessionsOptions {
+  /** A connection of its own, with LOGIN_SCHEMA made. Its busy timeout is the caller's choice. */
+  readonly database: Database
+  readonly secrets: readonly Secret[]
+}
+
+interface Row {
+  readonly version: unknown
+  readonly id: unknown
+  readonly sealed: unknown
+}
+
+interface Held {
+  readonly id: string
+  readonly version: number
+  readonly tokens: Tokens
+  readonly keyHash: Buffer
+  readonly stale: boolean
+}
+
+const ID_BYTES = 16
+const ID = /^[0-9a-f]{32}$/
+const RETRY_SECONDS = 5
+
+/** Throws where a secret is short, and SessionsUnusable where the file cannot be used. */
+export function sessions({ database, secrets }: SessionsOptions): Sessions {
+  const { seal, open } = seals(secrets)
+  /** What this process has seen: a row put back from before it is not taken (attack 41). */
+  let newestVersion = 0
+  let resealing = true
+  reported(() => database.run(LOGIN_PRAGMAS))
+
+  const row = (): Row | null =>
+    database
+      .query<Row, [number]>(
+        `SELECT version, id, CASE WHEN length(sealed) <= ?1 THEN sealed END AS sealed
+         FROM login_session WHERE only = 1`,
+      )
+      .get(OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES)
+
+  const held = (): Decision<Held> => {
+    const { version, id, sealed } = row() ?? {}
+    if (!isId(id)) return invalid('nobody is signed in')
+    if (!isVersion(version)) return invalid('record has no version')
+    if (version < newestVersion) return invalid('record is older than one seen before')
+    if (!(sealed instanceof Uint8Array)) return invalid('record is missing or too long')
+    const opened = open(sealed, placeOf(id, version))
+    if (!opened.ok) return invalid(opened.reason)
+    const content = unpacked(opened.plaintext)
+    if (!content) return invalid('record holds something else')
+    newestVersion = version
+    return granted({ id, version, ...content, stale: opened.stale })
+  }
+
+  const sealed = (of: Omit<Held, 'stale'>): Buffer => {
+    const content = packed(of)
+    if (content.length > MAX_PLAINTEXT_BYTES) throw new SessionsUnusable('too_large')
+    return seal(content, placeOf(of.id, of.version))
+  }
+
+  const write = <T>(work: () => T): T =>
+    reported(() =>
+      inTransaction(database, () => {
+        if (hasMoved(database)) throw new SessionsUnusable('moved')
+        return work()
+      }),
+    )
+
+  /** Under the first secret, as soon as one can: until then the older one cannot be dropped. */
+  const resealed = (found: Held): void => {
+    if (!found.stale || !resealing) return
+    try {
+      write(() => {
+        const now = held()
+        if (!now.ok || now.value.version !== found.version) return
+        database.query('UPDATE login_session SET sealed = ?1 WHERE only = 1').run(sealed(now.value))
+      })
+    } catch (error) {
+      // Reading goes on, and does not wait for the disk each time: the next refresh seals anew.
+      if (!(error instanceof SessionsUnusable)) throw error
+      resealing = false
+    }
+  }
+
+  const reading = (): Decision<Held> => {
+    try {
+      const found = held()
+      if (found.ok) resealed(found.value)
+      return found
+    } catch (error) {
+      const { reason } = unusableFrom(error)
+      return reason === 'corrupt' ? invalid('the file is corrupt') : unavailable(reason)
+    }
+  }
+
+  return {
+    begin(tokens, nowMs) {
+      const key = newSessionKey(secrets)
+      const id = randomBytes(ID_BYTES).toString('hex')
+      newestVersion = write(() => {
+        const before = row()?.version
+        const version = next(newestVersion, before)
+        const record = sealed({ id, version, tokens, keyHash: hashSessionKey(key) })
+        database
+          .query(
+            `INSERT OR REPLACE INTO login_session
+               (only, version, id, sealed, began_ms, written_ms) VALUES (1, ?1, ?2, ?3, ?4, ?4)`,
+          )
+          .run(version, id, record, Math.trunc(nowMs))
+        return version
+      })
+      return { key, id }
+    },
+
+    find(key) {
+      if (!checkSessionKey(secrets, key)) return invalid('key has no signature of this gate')
+      const found = reading()
+      if (!found.ok) return found
+      const { id, keyHash } = found.value
+      return timingSafeEqual(keyHash, hashSessionKey(key))
+        ? granted({ id })
+        : invalid('key is of another session')
+    },
+
+    read(id) {
+      const found = reading()
+      if (!found.ok) return found
+      const { tokens, version } = found.value
+      return found.value.id === id
+        ? granted({ tokens, version })
+        : invalid('session is not the one there')
+    },
+
+    replace(id, version, tokens, nowMs) {
+      const written = write(() => {
+        // The record there, and not only its number: its key's hash goes on into the new one.
+        const before = held()
+        if (!before.ok || before.value.id !== id || before.value.version !== version) {
+          return undefined
+        }
+        const after = next(newestVersion, version)
+        const record = sealed({ ...before.value, tokens, version: after })
+        database
+          .query(
+            'UPDATE login_session SET version = ?1, sealed = ?2, written_ms = ?3 WHERE only = 1',
+          )
+          .run(after, record, Math.trunc(nowMs))
+        return after
+      })
+      if (written === undefined) return false
+      newestVersion = written
+      return true
+    },
+
+    current() {
+      try {
+        const id = row()?.id
+        return isId(id) ? { id } : undefined
+      } catch (error) {
+        const unusable = unusableFrom(error)
+        if (unusable.reason === 'corrupt') return undefined
+        throw unusable
+      }
+    },
+
+    end(id) {
+      const ended = write(() => {
+        const found = row()
+        if (found?.id !== id) return undefined
+        const version = next(newestVersion, found.version)
+        database
+          .query(`UPDATE login_session SET version = ?1, id = NULL, sealed = NULL WHERE only = 1`)
+          .run(version)
+        return version
+      })
+      if (ended === undefined) return
+      newestVersion = ended
+      forgetLog(database)
+    },
+  }
+}
+
+/** What was sealed is still in the write-ahead log; nothing depends on its going. */
+function forgetLog(database: Database): void {
+  try {
+    database.run('PRAGMA wal_checkpoint(TRUNCATE)')
+  } catch {
+    // Another process reads at this moment: the log goes with a later checkpoint.
+  }
+}
+
+function placeOf(id: string, version: number): Place {
+  return { table: 'login_session', id, purpose: 'tokens', version }
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && ID.test(value)
+}
+
+function isVersion(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) > 0
+}
+
+/** Above all seen and all there; from the start where somebody left no room above. */
+function next(newest: number, there: unknown): number {
+  const version = Math.max(newest, isVersion(there) ? there : 0) + 1
+  return isVersion(version) ? version : 1
+}
+
+function invalid(reason: string): Refusal {
+  return refused('session_invalid', { reason })
+}
+
+function unavailable(reason: SessionsUnusable['reason']): Refusal {
+  return refused('login_unavailable', {
+    reason: `the session cannot be read: ${reason}`,
+    message: 'the sign-in cannot be read now',
+    retryAfterSeconds: RETRY_SECONDS,
+  })
+}

@@ -1,0 +1,231 @@
+// The tokens of the one session, as requests need them: the access token kept at hand, and refreshed
+// by one request of ours for all who wait. A rotated refresh token is on the disk before its access
+// token is given to anybody. Between the server's answer and that write lies a moment in which
+// SIGKILL costs the session: the server has retired the old refresh token, and nobody has the new
+// one (attack 42). Two processes on one file can cost it as well, where both refresh at once: nothing
+// locks one out, and a server that detects reuse ends the sign-in.
+
+import type { Instant } from '../instant.ts'
+import { describeBug, type Logger } from '../log.ts'
+import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
+import type { Authorization, Issued } from './authorization.ts'
+import { epochMs, freshness, type Held, heldFrom, later, statusOf } from './held.ts'
+import type { Status } from './login.ts'
+import { type Sessions, SessionsUnusable } from './sessions.ts'
+
+export interface HeldTokens {
+  /** Throws SessionsUnusable where it cannot be written. */
+  begin(issued: Issued, now: Instant): { readonly key: string; readonly status: Status }
+  status(id: string): Decision<Status>
+  renew(id: string, now: Instant): Promise<Decision<Status>>
+  accessToken(now: Instant, rejected?: string): Promise<Decision<string>>
+  /** Throws SessionsUnusable where it cannot be written. */
+  end(id: string): void
+  /** When no refresh is under way. */
+  idle(): Promise<void>
+}
+
+export interface HeldTokensOptions {
+  readonly authorization: Pick<Authorization, 'refresh'>
+  readonly sessions: Sessions
+  /** What was asked for: what is granted where the server names no scope (RFC 6749 §5.1). */
+  readonly scope: string
+  readonly log: Logger
+  readonly patienceMs?: number
+}
+
+/** A hanging server must not hold up requests that have a good token. */
+const PATIENCE_MS = 2000
+/** Between two tries that fail, whoever asks: doubled each time, up to the longest. */
+const FIRST_COOLDOWN_MS = 1000
+export const MAX_COOLDOWN_MS = 30_000
+/** An API that refuses each new token must not make each request a refresh. */
+export const REJECTION_COOLDOWN_MS = 60_000
+
+export function heldTokens(options: HeldTokensOptions): HeldTokens {
+  const { authorization, sessions, scope, log, patienceMs = PATIENCE_MS } = options
+  let held: Held | undefined
+  /** Issued, but the disk did not take it: only a write is needed, and nobody may use it before. */
+  let unsaved: Held | undefined
+  let flight: { readonly id: string; readonly done: Promise<Decision<Held>> } | undefined
+  let failures = 0
+  let retryAtMs = Number.NEGATIVE_INFINITY
+  /** The token that took the place of a rejected one. */
+  let replacement: { readonly accessToken: string; readonly atMs: number } | undefined
+
+  const recovered = (): void => {
+    if (failures > 0) log.info({ failures }, 'tokens are refreshed again')
+    failures = 0
+    retryAtMs = Number.NEGATIVE_INFINITY
+  }
+  const read = (id: string): Decision<Held> => {
+    const stored = sessions.read(id)
+    if (!stored.ok) return stored
+    if (held?.id !== id || held.version !== stored.value.version) {
+      held = { id, ...stored.value, lifetimeMs: undefined }
+    }
+    return granted(held)
+  }
+  const load = (id: string): Decision<Held> => (held?.id === id ? granted(held) : read(id))
+
+  const unavailable = (reason: string, leftMs: number): Refusal =>
+    refused('login_unavailable', { reason, retryAfterSeconds: leftMs / 1000 })
+  const failed = (reason: string, now: Instant): Refusal => {
+    const cooldownMs = Math.min(FIRST_COOLDOWN_MS * 2 ** failures, MAX_COOLDOWN_MS)
+    failures += 1
+    retryAtMs = now.monotonicMs + cooldownMs
+    log.warn({ reason, failures }, 'tokens cannot be refreshed')
+    return unavailable(reason, cooldownMs)
+  }
+  const ended = (shown: Held): Decision<Held> => {
+    // Another process may have shown it first, and have the next.
+    const now = read(shown.id)
+    if (now.ok && now.value.version !== shown.version) return now
+    sessions.end(shown.id)
+    held = undefined
+    log.warn({ reason: 'invalid_grant' }, 'the sign-in has ended')
+    return refused('session_ended', { reason: 'invalid_grant' })
+  }
+  const save = (fresh: Held, nowMs: number): Decision<Held> => {
+    const { id, version, tokens, lifetimeMs } = fresh
+    const written = sessions.replace(id, version, tokens, nowMs)
+    unsaved = undefined
+    const now = read(id)
+    // Signed out, or signed in anew, or another process was first: what is there counts.
+    if (!written || !now.ok) return now
+    recovered()
+    held = { ...now.value, lifetimeMs }
+    return granted(held)
+  }
+
+  const refresh = async (seen: Held, now: Instant): Promise<Decision<Held>> => {
+    const startedMs = performance.now()
+    try {
+      const there = read(seen.id)
+      if (!there.ok) return there
+      const base = there.value
+      // Another process was first.
+      if (base.version !== seen.version && freshness(base, now) === 'fresh') return there
+      if (unsaved?.id !== base.id || unsaved.version !== base.version) {
+        const { refreshToken } = base.tokens
+        if (refreshToken === undefined) return unrenewable()
+        const answer = await authorization.refresh(refreshToken)
+        if (!answer.ok) {
+          const at = later(now, startedMs)
+          return answer.kind === 'ended' ? ended(base) : failed(answer.reason, at)
+        }
+        unsaved = { ...base, ...heldFrom(answer.value, base.tokens, now) }
+      }
+      return save(unsaved, epochMs(later(now, startedMs)))
+    } catch (error) {
+      if (!(error instanceof SessionsUnusable)) log.error(describeBug(error), 'refresh failed')
+      const reason = error instanceof SessionsUnusable ? error.message : 'internal'
+      return failed(reason, later(now, startedMs))
+    }
+  }
+  /** Never rejects, since some who begin it do not wait for it. */
+  const refreshOnce = (seen: Held, now: Instant): Promise<Decision<Held>> => {
+    if (flight?.id === seen.id) return flight.done
+    if (seen.tokens.refreshToken === undefined) return Promise.resolve(unrenewable())
+    const leftMs = retryAtMs - now.monotonicMs
+    if (leftMs > 0) return Promise.resolve(unavailable('waiting to try again', leftMs))
+    const done = refresh(seen, now).finally(() => {
+      if (flight?.done === done) flight = undefined
+    })
+    flight = { id: seen.id, done }
+    return done
+  }
+
+  const replaceRejected = async (rejected: Held, now: Instant): Promise<Decision<string>> => {
+    const { accessToken } = rejected.tokens
+    const sinceMs = now.monotonicMs - (replacement?.atMs ?? Number.NEGATIVE_INFINITY)
+    if (replacement?.accessToken === accessToken && sinceMs < REJECTION_COOLDOWN_MS) {
+      return refused('upstream_auth', { reason: 'a new token was refused as well' })
+    }
+    const outcome = await refreshOnce(rejected, now)
+    if (!outcome.ok) return outcome
+    const next = outcome.value.tokens.accessToken
+    replacement = { accessToken: next, atMs: now.monotonicMs }
+    return next === accessToken
+      ? refused('upstream_auth', { reason: 'the refresh gave the same token' })
+      : granted(next)
+  }
+
+  return {
+    begin(issued, now) {
+      const fresh = heldFrom(issued, { refreshToken: undefined, scope: scope || undefined }, now)
+      const { key, id } = sessions.begin(fresh.tokens, epochMs(now))
+      held = undefined
+      unsaved = undefined
+      recovered()
+      const stored = read(id)
+      if (stored.ok) held = { ...stored.value, lifetimeMs: fresh.lifetimeMs }
+      return { key, status: statusOf(fresh.tokens) }
+    },
+    status(id) {
+      const found = load(id)
+      return found.ok ? granted(statusOf(found.value.tokens)) : found
+    },
+    async renew(id, now) {
+      const found = load(id)
+      if (!found.ok) return found
+      const { tokens } = found.value
+      // Nothing to renew it with, and nothing wrong with it.
+      if (tokens.refreshToken === undefined && freshness(found.value, now) !== 'expired') {
+        return granted(statusOf(tokens))
+      }
+      const outcome = await refreshOnce(found.value, now)
+      return outcome.ok ? granted(statusOf(outcome.value.tokens)) : outcome
+    },
+    async accessToken(now, rejected) {
+      const startedMs = performance.now()
+      const found = present(sessions, load)
+      if (!found.ok) return found
+      const { accessToken, refreshToken } = found.value.tokens
+      if (accessToken === rejected) return replaceRejected(found.value, now)
+      const state = freshness(found.value, now)
+      if (state === 'fresh') return granted(accessToken)
+      if (state === 'due' && refreshToken === undefined) return granted(accessToken)
+      const done = refreshOnce(found.value, now)
+      if (state === 'due') {
+        const outcome = await within(done, patienceMs)
+        const waited =
+          outcome === undefined || (!outcome.ok && outcome.code === 'login_unavailable')
+        const good = freshness(found.value, later(now, startedMs)) !== 'expired'
+        if (waited && good) return granted(accessToken)
+      }
+      const outcome = await done
+      return outcome.ok ? granted(outcome.value.tokens.accessToken) : outcome
+    },
+    end(id) {
+      sessions.end(id)
+      held = undefined
+      unsaved = undefined
+    },
+    async idle() {
+      await flight?.done
+    },
+  }
+}
+
+function unrenewable(): Refusal {
+  return refused('session_ended', { reason: 'no refresh token' })
+}
+
+function present(sessions: Sessions, load: (id: string) => Decision<Held>): Decision<Held> {
+  try {
+    const current = sessions.current()
+    return current ? load(current.id) : refused('session_ended', { reason: 'nobody is signed in' })
+  } catch (error) {
+    if (!(error instanceof SessionsUnusable)) throw error
+    return refused('login_unavailable', { reason: error.message })
+  }
+}
+
+async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  const { promise: over, resolve } = Promise.withResolvers<undefined>()
+  const timer = setTimeout(resolve, ms)
+  const first = await Promise.race([promise, over])
+  clearTimeout(timer)
+  return first
+}
