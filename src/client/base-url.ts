@@ -11,7 +11,7 @@ export function parseBaseUrl(text: string): string | undefined {
 }
 
 /** RFC 6761 §6.3 keeps `localhost` here; the URL parser has already made every IPv4 form dotted. */
-function isLoopback(hostname: string): boolean {
+export function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
 }
 

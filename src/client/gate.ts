@@ -1,7 +1,8 @@
-// The three questions that a device asks of its gate, each bounded in time and size. No redirect is
-// followed (it would carry the token elsewhere), and no word of an answer reaches an error message.
+// The three questions that a device asks of its gate, each bounded in time and size (ask.ts). No
+// word of an answer reaches an error message.
 
 import type { Problem, Result } from './api.ts'
+import { type Answer, ask, badStatus, problem, problemOf } from './ask.ts'
 import { proxyBaseUrl } from './base-url.ts'
 import { type Grant, isBearerToken } from './grant.ts'
 
@@ -22,38 +23,14 @@ export interface Gate {
   refresh(token: string, timeoutMs: number): Promise<Asked>
 }
 
-const MAX_ANSWER_BYTES = 65_536
 /** A clock that is out by less is left alone: `Date` has whole seconds. */
 const MIN_CLOCK_ERROR_MS = 60_000
 
-interface Answer {
-  readonly status: number
-  readonly headers: Headers
-  readonly text: string
-}
-
 export function gate(base: string, now: () => number): Gate {
-  async function ask(path: string, init: RequestInit, timeoutMs: number): Promise<Answer> {
-    const abort = new AbortController()
-    const timer = setTimeout(() => abort.abort(), timeoutMs)
-    // Bun's own: HTTP_PROXY would send a loopback request, and the token in it, to the proxy.
-    const direct = base.startsWith('http:') ? { proxy: false } : {}
-    try {
-      const { signal } = abort
-      const options: RequestInit = { ...init, ...direct, signal, redirect: 'manual' }
-      const response = await fetch(base + path, options)
-      const text = await readBounded(response)
-      return { status: response.status, headers: response.headers, text }
-    } finally {
-      clearTimeout(timer)
-      abort.abort()
-    }
-  }
-
   async function askForToken(path: string, init: RequestInit, timeoutMs: number): Promise<Asked> {
     let answer: Answer
     try {
-      answer = await ask(path, { ...init, method: 'POST' }, timeoutMs)
+      answer = await ask(base, path, { ...init, method: 'POST' }, timeoutMs)
     } catch (error) {
       return { kind: 'failed', problem: problemOf(error), heard: !neverSent(error) }
     }
@@ -72,7 +49,7 @@ export function gate(base: string, now: () => number): Gate {
   return {
     async health(timeoutMs) {
       try {
-        const answer = await ask('/healthz', { method: 'GET' }, timeoutMs)
+        const answer = await ask(base, '/healthz', { method: 'GET' }, timeoutMs)
         if (answer.status !== 200) return { ok: false, problem: badStatus(answer) }
         // Not the page that something before the gate shows in its place.
         return saysOk(answer.text)
@@ -92,23 +69,6 @@ export function gate(base: string, now: () => number): Gate {
 
 function bearer(credential: string | undefined): Record<string, string> {
   return credential === undefined ? {} : { authorization: `Bearer ${credential}` }
-}
-
-class TooLarge extends Error {}
-
-async function readBounded(response: Response): Promise<string> {
-  if (!response.body) return ''
-  const decoder = new TextDecoder()
-  const reader = response.body.getReader()
-  let text = ''
-  let bytes = 0
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) return text + decoder.decode()
-    bytes += value.byteLength
-    if (bytes > MAX_ANSWER_BYTES) throw new TooLarge()
-    text += decoder.decode(value, { stream: true })
-  }
 }
 
 function saysOk(text: string): boolean {
@@ -142,7 +102,7 @@ function parseAnswer({ text, headers }: Answer, base: string, nowMs: number): Gr
 }
 
 /** ISO 8601 as system C has it, or a NumericDate (RFC 7519 §2), or that in milliseconds. */
-function epochMs(value: unknown): number | undefined {
+export function epochMs(value: unknown): number | undefined {
   const ms =
     typeof value === 'string'
       ? Date.parse(value)
@@ -150,41 +110,6 @@ function epochMs(value: unknown): number | undefined {
         ? value * (value < 1e11 ? 1000 : 1)
         : Number.NaN
   return Number.isFinite(ms) ? ms : undefined
-}
-
-const MESSAGES = {
-  unreachable: 'the gate cannot be reached',
-  timeout: 'the gate did not answer in time',
-  unhealthy: 'the gate is not well',
-  redirected: 'the gate answered with a redirect, which is not followed',
-  invalid_answer: 'the gate gave an answer that makes no sense',
-  rate_limited: 'the gate asks to come back later',
-  enrollment_refused: 'the gate does not enrol this device: it needs a new enrolment',
-  storage_failed: 'the token cannot be kept: the storage failed',
-  busy: 'another process is renewing the token, and takes too long',
-  stopped: 'the client was stopped',
-} as const satisfies Record<Problem['code'], string>
-
-export function problem(
-  code: Problem['code'],
-  more: Omit<Problem, 'code' | 'message'> = {},
-): Problem {
-  return { code, message: MESSAGES[code], ...more }
-}
-
-function badStatus({ status, headers }: Answer): Problem {
-  const retryAfter = headers.get('retry-after') ?? ''
-  const later = /^\d{1,9}$/.test(retryAfter) ? { retryAfterSeconds: Number(retryAfter) } : {}
-  // 0: what a manual redirect looks like to a fetch that is built for browsers.
-  if (status === 0 || (status >= 300 && status < 400)) return problem('redirected', { status })
-  if (status === 429) return problem('rate_limited', { status, ...later })
-  return problem('unhealthy', { status, ...later })
-}
-
-function problemOf(error: unknown): Problem {
-  if (error instanceof TooLarge) return problem('invalid_answer')
-  const aborted = error instanceof Error && error.name === 'AbortError'
-  return problem(aborted ? 'timeout' : 'unreachable')
 }
 
 /** No connection was made, so nothing was sent. Node keeps the code in `cause`. */

@@ -16,8 +16,13 @@ export interface Kept {
   forget(): Promise<void>
 }
 
+/** Of what is kept for one gate; a storage holds those of several. */
+export function keptName(kind: 'grant' | 'login', base: string): string {
+  return `${kind}-${createHash('sha256').update(base).digest('hex').slice(0, 32)}`
+}
+
 export function kept(storage: Storage, base: string): Kept {
-  const name = `grant-${createHash('sha256').update(base).digest('hex').slice(0, 32)}`
+  const name = keptName('grant', base)
   let unwritten: Grant | undefined
 
   const write = async (grant: Grant): Promise<void> => {

@@ -4,8 +4,9 @@
 // was lost is repeated within the grace or never, save where nothing is left to lose.
 
 import type { ConnectOptions, Problem, Result, Storage } from './api.ts'
+import { problem } from './ask.ts'
 import { deviceId } from './device-id.ts'
-import { type Asked, type Gate, problem } from './gate.ts'
+import type { Asked, Gate } from './gate.ts'
 import { type Grant, isBearerToken, isGood, refreshable, renewsAtMs } from './grant.ts'
 import type { Kept } from './kept.ts'
 import { isCode } from './lock.ts'

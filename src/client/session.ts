@@ -3,9 +3,10 @@
 // in a timer is ever thrown.
 
 import type { Client, ConnectOptions, Problem, Result, Status } from './api.ts'
+import { problem } from './ask.ts'
 import { parseBaseUrl } from './base-url.ts'
 import { deviceId } from './device-id.ts'
-import { gate as gateAt, problem } from './gate.ts'
+import { gate as gateAt } from './gate.ts'
 import { type Grant, isGood, renewsAtMs } from './grant.ts'
 import { kept as keptIn } from './kept.ts'
 import { renewal, type Renewed } from './renewal.ts'

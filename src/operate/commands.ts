@@ -16,6 +16,8 @@ import {
   revokeByName,
 } from './enroll.ts'
 import { EXIT, exec } from './exec.ts'
+import { login } from './login.ts'
+import { logout, status } from './login-status.ts'
 import { helperCommand, setupClaudeCode } from './setup-claude-code.ts'
 import { token } from './token.ts'
 import { readUsageArguments, usage } from './usage.ts'
@@ -35,6 +37,9 @@ const COMMANDS: Readonly<Record<string, Run>> = {
   exec: runExec,
   token: runToken,
   setup: runSetup,
+  login: runLogin,
+  status: runStatus,
+  logout: runLogout,
 }
 
 export const COMMAND_HELP = `
@@ -42,8 +47,11 @@ Other commands; each has its own --help:
   enrol               makes a code with which a device may enrol
   revoke NAME         ends a device, a family, a token or a code, on a running gate too
   usage               what was used, by day, model, device or organisation
-  exec -- COMMAND…    runs a program with a device's token in its environment
-  token               prints the present token, for Claude Code's apiKeyHelper
+  login               signs in, in a browser, where the gate is one that signs in
+  status              says whether you are signed in, until when, and for what
+  logout              ends the sign-in
+  exec -- COMMAND…    runs a program with the token of a device, or of who signed in
+  token               prints that token, for Claude Code's apiKeyHelper
   setup claude-code   points Claude Code at a gate, after showing what it would change
 `
 
@@ -169,6 +177,9 @@ interface GateFlags {
   readonly refresh?: boolean
   readonly file?: string
   readonly yes?: boolean
+  readonly browser?: boolean
+  readonly print?: boolean
+  readonly json?: boolean
 }
 
 /** An enrolment code comes by the environment, where other users of the machine can't list it. */
@@ -179,6 +190,16 @@ function gateOption(command: Command): void {
     '--gate <url>',
     `The gate. (env: POSTERN_GATE, default: ${DEFAULT_GATE}; a code to enrol with: ${CODE_VARIABLE})`,
   )
+}
+
+/** No sign-in crosses a network. */
+function localGateOption(command: Command): void {
+  command
+    .option(
+      '--gate <url>',
+      `The gate, on this machine. (env: POSTERN_GATE, default: ${DEFAULT_GATE})`,
+    )
+    .allowExcessArguments(false)
 }
 
 function gateOf(flags: GateFlags, env: Environment): string {
@@ -255,4 +276,51 @@ async function runSetup(args: readonly string[], env: Environment): Promise<numb
   const baseUrl = gateOf(flags, env)
   const helper = helperCommand('--gate', baseUrl)
   return setupClaudeCode({ baseUrl, helper, file: flags.file, yes: flags.yes }, process)
+}
+
+async function runLogin(args: readonly string[], env: Environment): Promise<number> {
+  const read = parsed<GateFlags>(
+    'login',
+    'Signs in, in a browser, so that programs on this machine may use the gate.',
+    args,
+    (command) => {
+      localGateOption(command)
+      command
+        .option('--browser', 'Open a browser even where this is no terminal.')
+        .option('--no-browser', 'Only print the link.')
+        .option(
+          '--print',
+          'Print what a shell evaluates, with the key: eval "$(postern login --print)"',
+        )
+    },
+  )
+  if (typeof read === 'number') return read
+  const { browser, gate, print } = read.flags
+  const gateWords = gate === undefined || gate === DEFAULT_GATE ? [] : ['--gate', gate]
+  return login({ baseUrl: gateOf(read.flags, env), gateWords, env, browser, print }, process)
+}
+
+async function runStatus(args: readonly string[], env: Environment): Promise<number> {
+  const read = parsed<GateFlags>(
+    'status',
+    'Says whether you are signed in (0) or not (1), until when, and for what.',
+    args,
+    (command) => {
+      localGateOption(command)
+      command.option('--json', 'For a program.')
+    },
+  )
+  if (typeof read === 'number') return read
+  return status({ baseUrl: gateOf(read.flags, env), json: read.flags.json }, process)
+}
+
+async function runLogout(args: readonly string[], env: Environment): Promise<number> {
+  const read = parsed<GateFlags>(
+    'logout',
+    'Ends the sign-in at the gate, and forgets its key here.',
+    args,
+    localGateOption,
+  )
+  if (typeof read === 'number') return read
+  return logout({ baseUrl: gateOf(read.flags, env) }, process)
 }

@@ -1,13 +1,14 @@
 // `postern exec -- COMMAND…`: any command, with the gate in its environment. Its streams are ours,
-// its end is ours, and no credential but the device's token reaches it. An environment cannot be
-// changed from outside, so a command that outlives its token needs `postern token` for a helper, as
-// `postern setup claude-code` arranges.
+// its end is ours, and no credential but the device's token, or the key of who has signed in,
+// reaches it. An environment cannot be changed from outside, so a command that outlives its token
+// needs `postern token` for a helper, as `postern setup claude-code` arranges.
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import type { ConnectOptions, Environment, Problem } from '../client/api.ts'
+import type { ConnectOptions, Environment, Problem, Result } from '../client/api.ts'
 import { session } from '../client/session.ts'
+import { orSignIn, signedInEnvironment } from './kept-login.ts'
 
 export interface ExecOptions {
   readonly command: readonly string[]
@@ -53,15 +54,10 @@ export async function exec(options: ExecOptions, io: Io): Promise<number> {
     io.stderr.write('postern exec: no command; try: postern exec -- claude\n')
     return EXIT.usage
   }
-  const before = session({ ...options.connect, background: false })
-  let environment = await before.environment()
-  if (environment.ok && (await isRefused(environment.value))) {
-    await before.refreshNow()
-    environment = await before.environment()
-  }
-  before.stop()
+  const signedIn = await signedInEnvironment(options.connect)
+  const environment = signedIn ?? (await enrolledEnvironment(options.connect))
   if (!environment.ok) {
-    io.stderr.write(`postern exec: ${environment.problem.message}\n`)
+    io.stderr.write(`postern exec: ${orSignIn(environment.problem)}\n`)
     return exitCodeOf(environment.problem)
   }
   const env = { ...options.env }
@@ -72,17 +68,27 @@ export async function exec(options: ExecOptions, io: Io): Promise<number> {
   const relayed = relaySignals()
   const child = spawn(file, args, { stdio: 'inherit', env })
   relayed.to(child)
-  const keeper = session({
-    ...options.connect,
-    refreshWhenLeftMs: options.renewWhenLeftMs ?? RENEW_WHEN_LEFT_MS,
-  })
-  void keeper.start()
+  const refreshWhenLeftMs = options.renewWhenLeftMs ?? RENEW_WHEN_LEFT_MS
+  // What somebody has signed in to, the gate renews.
+  const keeper = signedIn ? undefined : session({ ...options.connect, refreshWhenLeftMs })
+  void keeper?.start()
   try {
     return await ended(child, file, io)
   } finally {
-    keeper.stop()
+    keeper?.stop()
     relayed.end()
   }
+}
+
+async function enrolledEnvironment(connect: ConnectOptions): Promise<Result<Environment>> {
+  const device = session({ ...connect, background: false })
+  let environment = await device.environment()
+  if (environment.ok && (await isRefused(environment.value))) {
+    await device.refreshNow()
+    environment = await device.environment()
+  }
+  device.stop()
+  return environment
 }
 
 const ASK_TIMEOUT_MS = 3000

@@ -171,9 +171,12 @@ function shellCommand(words: readonly string[]): string {
   if (process.platform === 'win32') {
     return words.map((word) => (/^[\w.:\\/=-]+$/.test(word) ? word : `"${word}"`)).join(' ')
   }
-  return words
-    .map((word) => (/^[\w.:/=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`))
-    .join(' ')
+  return words.map(shellWord).join(' ')
+}
+
+/** For a POSIX shell. */
+export function shellWord(word: string): string {
+  return /^[\w.:/=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }
 
 /** Of people who keep their settings elsewhere and link to them: the link stays. */

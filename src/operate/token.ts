@@ -1,9 +1,11 @@
-// `postern token`: the present token, alone on stdout, for Claude Code's apiKeyHelper and the like.
+// `postern token`: the present token, alone on stdout, for Claude Code's apiKeyHelper and the like;
+// the key of who has signed in, where somebody has.
 // Where it is good for a while yet, no network is touched; a helper is run every few minutes.
 
-import type { ConnectOptions } from '../client/api.ts'
+import type { ConnectOptions, Result } from '../client/api.ts'
 import { session } from '../client/session.ts'
 import { exitCodeOf, type Io } from './exec.ts'
+import { orSignIn, renewedKey, signedInKey } from './kept-login.ts'
 
 export interface TokenOptions {
   readonly connect: ConnectOptions
@@ -13,13 +15,20 @@ export interface TokenOptions {
 
 /** Resolves with the exit code. */
 export async function token({ connect, refresh = false }: TokenOptions, io: Io): Promise<number> {
-  const client = session({ ...connect, background: false })
-  const present = await (refresh ? client.refreshNow() : client.token())
-  client.stop()
+  const present =
+    (await (refresh ? renewedKey(connect) : signedInKey(connect))) ??
+    (await deviceToken(connect, refresh))
   if (!present.ok) {
-    io.stderr.write(`postern token: ${present.problem.message}\n`)
+    io.stderr.write(`postern token: ${orSignIn(present.problem)}\n`)
     return exitCodeOf(present.problem)
   }
   io.stdout.write(`${present.value}\n`)
   return 0
+}
+
+async function deviceToken(connect: ConnectOptions, refresh: boolean): Promise<Result<string>> {
+  const client = session({ ...connect, background: false })
+  const present = await (refresh ? client.refreshNow() : client.token())
+  client.stop()
+  return present
 }

@@ -1,0 +1,222 @@
+// What the command line asks of a gate's /auth routes. The key and the attempt go in headers, never
+// in a URL; what comes back is checked before it is believed, and no word of it is shown in an
+// error. A link that is to be opened is https, or http to this machine, and nothing else.
+
+import type { Problem, Result } from '../client/api.ts'
+import { type Answer, ask, badStatus, problem, problemOf } from '../client/ask.ts'
+import { isLoopback, parseBaseUrl } from '../client/base-url.ts'
+import { epochMs } from '../client/gate.ts'
+import { isBearerToken } from '../client/grant.ts'
+
+export interface Started {
+  /** To be opened by a person: the authorization server, or the gate, which redirects there. */
+  readonly link: URL
+  readonly state: string
+  readonly expiresInMs: number
+  /** Whether `code#state` comes back by hand; otherwise the redirect brings it to the gate. */
+  readonly paste: boolean
+  /** The attempt, as a `Cookie` header has it. */
+  readonly cookie: string
+}
+
+export interface SignedIn {
+  readonly authenticated: true
+  readonly expiresAtMs: number | undefined
+  readonly scope: string | undefined
+  /** Undefined where the gate did not say. */
+  readonly renewable: boolean | undefined
+  /** Said once, to whom the attempt belongs. */
+  readonly key: string | undefined
+}
+
+export type Status = SignedIn | { readonly authenticated: false; readonly pending: boolean }
+
+export interface Auth {
+  start(): Promise<Result<Started>>
+  submit(attempt: Started, codeAndState: string): Promise<Result<Status>>
+  /** What became of an attempt. */
+  collect(attempt: Started): Promise<Result<Status>>
+  /** Without a key: whether this gate has a sign-in at all. */
+  status(key: string | undefined): Promise<Result<Status>>
+  refresh(key: string): Promise<Result<Status>>
+  logout(key: string): Promise<Result<undefined>>
+}
+
+const ASK_TIMEOUT_MS = 5000
+/** The gate asks the authorization server meanwhile. */
+const EXCHANGE_TIMEOUT_MS = 30_000
+
+const ATTEMPT_COOKIE = 'postern_login'
+/** RFC 6265 §4.1.1 `cookie-octet`. */
+const COOKIE_VALUE = /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{1,1024}$/
+const STATE = /^[A-Za-z0-9_-]{16,512}$/
+const MAX_LINK_CHARS = 8192
+const DEFAULT_EXPIRES_IN_SECONDS = 600
+const MAX_EXPIRES_IN_SECONDS = 3600
+const MAX_SCOPE_CHARS = 1024
+
+const AGAIN = 'sign in with: postern login'
+
+/** Of statuses that mean more here than that the gate is not well. */
+const MEANINGS: Readonly<Record<number, Pick<Problem, 'code' | 'message'>>> = {
+  400: { code: 'enrollment_refused', message: `the sign-in was not accepted; ${AGAIN}` },
+  401: { code: 'enrollment_refused', message: `the sign-in has ended; ${AGAIN}` },
+  403: { code: 'enrollment_refused', message: 'the gate refuses to be asked from here' },
+  404: {
+    code: 'unhealthy',
+    message: 'this gate has no sign-in: it was started without CLIENT_ID',
+  },
+  503: { code: 'unhealthy', message: 'the authorization server cannot be reached now' },
+}
+
+export const NOT_LOCAL = 'the gate must be on this machine: a sign-in belongs to one'
+
+/** For somebody who can start a gate. */
+export function failing({ code, message }: Problem, base: string): string {
+  return code === 'unreachable' ? `${message} at ${base}; is it running?` : message
+}
+
+export function signInEnded(): Problem {
+  return { ...problem('enrollment_refused'), ...MEANINGS[401] }
+}
+
+export function notAccepted(): Problem {
+  return { ...problem('enrollment_refused'), ...MEANINGS[400] }
+}
+
+/** Undefined where `text` is no gate of this machine: a sign-in belongs to one person on one. */
+export function parseLocalGate(text: string): string | undefined {
+  const base = parseBaseUrl(text)
+  return base !== undefined && isLoopback(new URL(base).hostname) ? base : undefined
+}
+
+export function auth(base: string): Auth {
+  async function asked<T>(
+    path: string,
+    init: RequestInit,
+    timeoutMs: number,
+    parse: (said: Readonly<Record<string, unknown>>, answer: Answer) => T | undefined,
+  ): Promise<Result<T>> {
+    let answer: Answer
+    try {
+      const headers = { accept: 'application/json', ...init.headers }
+      answer = await ask(base, path, { ...init, headers }, timeoutMs)
+    } catch (error) {
+      return { ok: false, problem: problemOf(error) }
+    }
+    if (answer.status !== 200 && answer.status !== 201) {
+      return { ok: false, problem: { ...badStatus(answer), ...MEANINGS[answer.status] } }
+    }
+    const value = parse(parseObject(answer.text), answer)
+    return value === undefined
+      ? { ok: false, problem: problem('invalid_answer', { status: answer.status }) }
+      : { ok: true, value }
+  }
+
+  return {
+    start: () =>
+      asked('/auth/device/start', { method: 'POST' }, ASK_TIMEOUT_MS, (said, { headers }) =>
+        parseStarted(said, headers, base),
+      ),
+    submit: ({ cookie }, code) =>
+      asked(
+        '/auth/device/submit',
+        {
+          method: 'POST',
+          headers: { cookie, 'content-type': 'application/json' },
+          body: JSON.stringify({ code }),
+        },
+        EXCHANGE_TIMEOUT_MS,
+        parseStatus,
+      ),
+    collect: ({ cookie }) =>
+      asked('/auth/status', { headers: { cookie } }, ASK_TIMEOUT_MS, parseStatus),
+    status: (key) => asked('/auth/status', { headers: bearer(key) }, ASK_TIMEOUT_MS, parseStatus),
+    refresh: (key) =>
+      asked(
+        '/auth/refresh',
+        { method: 'POST', headers: bearer(key) },
+        EXCHANGE_TIMEOUT_MS,
+        parseStatus,
+      ),
+    async logout(key) {
+      const init = { method: 'POST', headers: bearer(key) }
+      const said = await asked('/auth/logout', init, EXCHANGE_TIMEOUT_MS, parseStatus)
+      if (!said.ok) return said
+      return said.value.authenticated
+        ? { ok: false, problem: problem('invalid_answer') }
+        : { ok: true, value: undefined }
+    },
+  }
+}
+
+function bearer(key: string | undefined): Record<string, string> {
+  return key === undefined ? {} : { authorization: `Bearer ${key}` }
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> {
+  try {
+    return Object(JSON.parse(text))
+  } catch {
+    return {}
+  }
+}
+
+function parseStarted(
+  said: Readonly<Record<string, unknown>>,
+  headers: Headers,
+  base: string,
+): Started | undefined {
+  const { paste, state, expires_in: expiresIn } = said
+  const link = parseLink(paste === true ? said['auth_url'] : said['open_url'], base)
+  const attempt = attemptIn(headers)
+  if (typeof paste !== 'boolean' || !link || attempt === undefined) return undefined
+  if (typeof state !== 'string' || !STATE.test(state)) return undefined
+  const seconds =
+    typeof expiresIn === 'number' && expiresIn > 0
+      ? Math.min(expiresIn, MAX_EXPIRES_IN_SECONDS)
+      : DEFAULT_EXPIRES_IN_SECONDS
+  const cookie = `${ATTEMPT_COOKIE}=${attempt}`
+  return { link, state, expiresInMs: seconds * 1000, paste, cookie }
+}
+
+/** A program is told to open it, and a person to trust it. */
+function parseLink(value: unknown, base: string): URL | undefined {
+  if (typeof value !== 'string' || value.length > MAX_LINK_CHARS) return undefined
+  if (!URL.canParse(value, base)) return undefined
+  const url = new URL(value, base)
+  if (url.username !== '' || url.password !== '') return undefined
+  const { protocol, hostname } = url
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname)) ? url : undefined
+}
+
+function attemptIn(headers: Headers): string | undefined {
+  const prefix = `${ATTEMPT_COOKIE}=`
+  const line = headers.getSetCookie().find((each) => each.startsWith(prefix)) ?? ''
+  const [value = ''] = line.slice(prefix.length).split(';', 1)
+  return COOKIE_VALUE.test(value) ? value : undefined
+}
+
+function parseStatus(said: Readonly<Record<string, unknown>>): Status | undefined {
+  const { authenticated, renewable, scope, session_key: key } = said
+  if (authenticated === false) return { authenticated, pending: said['pending'] === true }
+  if (authenticated !== true || (key !== undefined && !isBearerToken(key))) return undefined
+  return {
+    authenticated,
+    expiresAtMs: instantOf(said['expires_at']),
+    scope: typeof scope === 'string' ? printableScope(scope) : undefined,
+    renewable: typeof renewable === 'boolean' ? renewable : undefined,
+    key,
+  }
+}
+
+/** Undefined where a calendar has no such day, too. */
+function instantOf(value: unknown): number | undefined {
+  const ms = epochMs(value)
+  return ms === undefined || Number.isNaN(new Date(ms).getTime()) ? undefined : ms
+}
+
+/** RFC 6749 §3.3; what a server made up beside it must not move a terminal's cursor. */
+function printableScope(scope: string): string {
+  return scope.slice(0, MAX_SCOPE_CHARS).replaceAll(/[^\x20-\x7e]/g, '?')
+}

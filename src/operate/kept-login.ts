@@ -1,0 +1,87 @@
+// The session key of one gate, kept where devices keep their tokens, and what programs are given of
+// it. A key that is not exactly as it was written counts as none. The gate renews what is behind
+// it, so nothing here ever does.
+
+import type { ConnectOptions, Environment, Problem, Result, Storage } from '../client/api.ts'
+import { problem } from '../client/ask.ts'
+import { parseBaseUrl } from '../client/base-url.ts'
+import { isBearerToken } from '../client/grant.ts'
+import { keptName } from '../client/kept.ts'
+import { fileStorage } from '../client/storage.ts'
+import { auth, signInEnded } from './auth.ts'
+
+export interface KeptLogin {
+  /** Rejects, as all of these, where the storage fails. */
+  read(): Promise<string | undefined>
+  write(key: string): Promise<void>
+  forget(): Promise<void>
+}
+
+export function keptLogin(storage: Storage, base: string): KeptLogin {
+  const name = keptName('login', base)
+  return {
+    async read() {
+      const text = await storage.get(name)
+      return text === undefined ? undefined : parse(text, base)
+    },
+    write: (key) => storage.set(name, JSON.stringify({ version: 1, base, key })),
+    forget: () => storage.delete(name),
+  }
+}
+
+/** `base` is kept with it: a key is never shown to another gate than the one that gave it. */
+function parse(text: string, base: string): string | undefined {
+  try {
+    const { version, base: of, key } = Object(JSON.parse(text)) as Record<string, unknown>
+    return version === 1 && of === base && isBearerToken(key) ? key : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Undefined where nobody has signed in at that gate from here: then it is one for devices. */
+export async function signedInKey({
+  baseUrl,
+  storage = fileStorage(),
+}: ConnectOptions): Promise<Result<string> | undefined> {
+  const base = parseBaseUrl(baseUrl)
+  if (base === undefined) return undefined
+  try {
+    const key = await keptLogin(storage, base).read()
+    return key === undefined ? undefined : { ok: true, value: key }
+  } catch {
+    return { ok: false, problem: problem('storage_failed') }
+  }
+}
+
+/**
+ * The gate is asked first: a command that is given a key whose sign-in has ended could only fail.
+ * Undefined also where the gate has become one for devices.
+ */
+export async function signedInEnvironment(
+  connect: ConnectOptions,
+): Promise<Result<Environment> | undefined> {
+  const key = await signedInKey(connect)
+  if (!key?.ok) return key
+  const base = parseBaseUrl(connect.baseUrl) ?? ''
+  const said = await auth(base).status(key.value)
+  if (!said.ok) return said.problem.status === 404 ? undefined : said
+  if (!said.value.authenticated) return { ok: false, problem: signInEnded() }
+  return { ok: true, value: { ANTHROPIC_BASE_URL: base, ANTHROPIC_AUTH_TOKEN: key.value } }
+}
+
+/** The same key, with a newer token behind it at the gate: a key lasts as long as its sign-in. */
+export async function renewedKey(connect: ConnectOptions): Promise<Result<string> | undefined> {
+  const key = await signedInKey(connect)
+  if (!key?.ok) return key
+  const said = await auth(parseBaseUrl(connect.baseUrl) ?? '').refresh(key.value)
+  if (!said.ok) return said.problem.status === 404 ? undefined : said
+  return said.value.authenticated ? key : { ok: false, problem: signInEnded() }
+}
+
+/** A gate with a sign-in has no /bootstrap, and says so to a device that wants to enrol. */
+export function orSignIn(because: Problem): string {
+  return because.status === 404
+    ? 'this gate enrols no devices; sign in with: postern login'
+    : because.message
+}

@@ -1,0 +1,156 @@
+// One sign-in from a terminal, from its link to its session key: by hand, where the authorization
+// server shows `code#state` to paste, or by itself, where the redirect leads back to the gate. The
+// key is given to the caller, and written nowhere.
+
+import type { Readable } from 'node:stream'
+import type { Problem, Result } from '../client/api.ts'
+import { problem } from '../client/ask.ts'
+import { pause } from '../client/tempo.ts'
+import { type Auth, notAccepted, type Started, type Status } from './auth.ts'
+import type { Io } from './exec.ts'
+import { mayOpenBrowser, openBrowser } from './open-browser.ts'
+import { readLine } from './read-line.ts'
+
+const POLL_EVERY_MS = 1000
+/** The gate began to count before we did, and says of an attempt that is over only that it is. */
+const CLOCKS_APART_MS = 2000
+const MAX_POLL_PAUSE_MS = 30_000
+/** A gate that is started anew has forgotten the attempt: to wait longer for it is no use. */
+const MAX_POLL_FAILURES = 5
+const MAX_PASTE_BYTES = 8192
+const MAX_PASTES = 3
+
+export const UNLIKE = 'not the code#state of this sign-in'
+
+interface Terminal {
+  readonly isTTY?: boolean
+}
+
+export interface LoginIo {
+  readonly stdin: Readable & Terminal
+  readonly stdout: Io['stdout'] & Terminal
+  readonly stderr: Io['stderr'] & Terminal
+}
+
+export interface Person {
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Whether to open a browser; undefined leaves it to what is around. */
+  readonly browser: boolean | undefined
+  readonly stdin: LoginIo['stdin']
+  /** Where they are spoken to. */
+  readonly talk: LoginIo['stdout']
+  readonly pollEveryMs: number | undefined
+}
+
+export type Ended = Result<string> | 'nothing_pasted' | 'unlike'
+
+export async function signIn(gate: Auth, person: Person): Promise<Ended> {
+  const { env, talk } = person
+  const started = await gate.start()
+  if (!started.ok) {
+    // Of the gate's own address: there is no sign-in yet that it could refuse.
+    const { status } = started.problem
+    return status === 400 ? { ok: false, problem: problem('unhealthy', { status }) } : started
+  }
+  const attempt = started.value
+  const looks = { env, onTerminal: talk.isTTY === true, wanted: person.browser }
+  const opened = mayOpenBrowser(looks) && openBrowser(attempt.link)
+  talk.write(`Sign in at this link${opened ? ', which your browser opens' : ''}:\n\n`)
+  talk.write(`${attempt.link.href}\n\n`)
+  if (attempt.paste) return pasted(gate, attempt, person)
+  const { protocol, port } = attempt.link
+  if (!opened && (env['SSH_CONNECTION'] ?? '') !== '' && protocol === 'http:') {
+    const forwarded = `ssh -L ${port || '80'}:127.0.0.1:${port || '80'}`
+    talk.write(`It leads to this machine; from another one, connect with: ${forwarded} …\n`)
+  }
+  talk.write('Waiting for it; Ctrl-C stops.\n')
+  return returned(gate, attempt, person.pollEveryMs ?? POLL_EVERY_MS)
+}
+
+async function pasted(gate: Auth, attempt: Started, { stdin, talk }: Person): Promise<Ended> {
+  const atTerminal = stdin.isTTY === true
+  const late = Promise.withResolvers<'late'>()
+  const timer = setTimeout(() => late.resolve('late'), attempt.expiresInMs)
+  try {
+    for (let pastes = 1; ; pastes += 1) {
+      if (atTerminal) talk.write('Paste what it shows in the end (code#state): ')
+      const line = await Promise.race([readLine(stdin, MAX_PASTE_BYTES), late.promise])
+      if (line === 'late') {
+        if (atTerminal) talk.write('\n')
+        return { ok: false, problem: tooLate(attempt) }
+      }
+      if (line.kind === 'ended' || (line.kind === 'line' && line.text === '' && !atTerminal)) {
+        return 'nothing_pasted'
+      }
+      if (line.kind === 'line' && isOf(attempt, line.text)) {
+        return keyOf(await gate.submit(attempt, line.text))
+      }
+      if (!atTerminal || line.kind === 'too_long' || pastes === MAX_PASTES) return 'unlike'
+      talk.write(`That is ${UNLIKE}, or not all of it.\n`)
+    }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/**
+ * Told apart here, where it costs nothing: at the gate an attempt is spent by one answer. The
+ * address that a browser was left at holds the same two.
+ */
+function isOf({ state }: Started, text: string): boolean {
+  if (/^https?:/i.test(text)) return URL.parse(text)?.searchParams.get('state') === state
+  // RFC 6749 appendix A.11: visible characters, of which `#` is the one that is taken.
+  const code = text.slice(0, -state.length - 1)
+  return text === `${code}#${state}` && /^[\x21\x22\x24-\x7e]+$/.test(code)
+}
+
+async function returned(
+  gate: Auth,
+  attempt: Started,
+  pollEveryMs: number,
+): Promise<Result<string>> {
+  const deadlineMs = performance.now() + attempt.expiresInMs
+  let failures = 0
+  let pauseMs = pollEveryMs
+  for (;;) {
+    await pause(pauseMs)
+    const said = await gate.collect(attempt)
+    if (said.ok && said.value.authenticated) return keyOf(said)
+    const leftMs = deadlineMs - performance.now()
+    const over = said.ok ? isOver(said.value) : said.problem.status === 400
+    if (leftMs <= (over ? CLOCKS_APART_MS : 0)) return { ok: false, problem: tooLate(attempt) }
+    if (over) return { ok: false, problem: notAccepted() }
+    pauseMs = pollEveryMs
+    if (said.ok) failures = 0
+    else {
+      failures += 1
+      if (!isPassing(said.problem) || failures > MAX_POLL_FAILURES) return said
+      const waitMs = (said.problem.retryAfterSeconds ?? 0) * 1000
+      pauseMs = Math.min(Math.max(waitMs, pollEveryMs), MAX_POLL_PAUSE_MS)
+    }
+  }
+}
+
+function isOver(status: Status): boolean {
+  return !status.authenticated && !status.pending
+}
+
+function isPassing({ code }: Problem): boolean {
+  return code === 'unreachable' || code === 'timeout' || code === 'rate_limited'
+}
+
+function keyOf(said: Result<Status>): Result<string> {
+  if (!said.ok) return said
+  const { value } = said
+  if (!value.authenticated) return { ok: false, problem: notAccepted() }
+  // The gate says it once: whoever has this attempt besides us was faster.
+  if (value.key === undefined) return { ok: false, problem: problem('invalid_answer') }
+  return { ok: true, value: value.key }
+}
+
+function tooLate({ expiresInMs }: Started): Problem {
+  const minutes = Math.max(1, Math.round(expiresInMs / 60_000))
+  const within = minutes === 1 ? 'a minute' : `${minutes} minutes`
+  const message = `nobody signed in within ${within}; start again: postern login`
+  return { ...problem('enrollment_refused'), message }
+}
