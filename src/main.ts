@@ -88,9 +88,10 @@ function listen(start: () => Gate): Gate {
   }
 }
 
-function announce({ url, adminUrl }: Gate, { development }: Sources, log: Logger): void {
+function announce({ url, adminUrl, signInUrl }: Gate, { development }: Sources, log: Logger): void {
   if (development) process.stdout.write(banner(url, development))
   log.info({ address: url.host, admin: adminUrl?.host }, 'listening')
+  if (signInUrl) log.info({ page: signInUrl.href }, 'sign in there, or with: postern login')
 }
 
 /** A bug in one request must not end the others; it must be loud. */

@@ -6,10 +6,10 @@ import { type Answers, answers } from './accept/answers.ts'
 import { adminGate, gate } from './accept/app.ts'
 import { addressCounter } from './accept/count-address.ts'
 import { cors } from './accept/cors.ts'
-import { ALL_ROUTES, type Need, type Route } from './accept/routes.ts'
+import { ALL_ROUTES, isServed, type Need, type Route, ROUTES } from './accept/routes.ts'
 import { userAdmission } from './admit/admit.ts'
 import { deviceAdmission } from './admit/device.ts'
-import { type Identify, identifier } from './admit/identity.ts'
+import { derivedIdentityKey, type Identify, identifier } from './admit/identity.ts'
 import { jwksSource } from './admit/jwks.ts'
 import { type Breaker, breaker } from './budget/breaker.ts'
 import { budget, rateLimiter } from './budget/budget.ts'
@@ -17,6 +17,7 @@ import { charges, deviceKey, orgKey } from './budget/charge.ts'
 import type { Prices } from './budget/prices.ts'
 import { monthOf, type SpendCaps, spendCaps } from './budget/spend.ts'
 import type { Settings } from './config/read.ts'
+import type { Secret } from './config/secret.ts'
 import { dispatching } from './dispatch/dispatch.ts'
 import { type Enrollment, enrollment } from './enroll/enroll.ts'
 import type { Logger } from './log.ts'
@@ -25,6 +26,7 @@ import { DAY_MS } from './settle/ledger-schema.ts'
 import { settlement } from './settle/settle.ts'
 import { sqliteLedger } from './settle/sqlite-ledger.ts'
 import { spentByEach } from './settle/usage-report.ts'
+import { type SigningIn, signingIn } from './signing-in.ts'
 import type { Sources } from './sources.ts'
 import { type Store, store } from './state/store.ts'
 import { anthropic } from './upstream/anthropic.ts'
@@ -36,12 +38,17 @@ import type { Upstream } from './upstream/upstream.ts'
 export interface Gate {
   readonly url: URL
   readonly adminUrl: URL | undefined
+  /** The page on which the one person signs in. */
+  readonly signInUrl: URL | undefined
   /** Resolves when the last request has ended or was broken; never before the drain is over. */
   drain(): Promise<void>
 }
 
 /** For what broken streams still hold to reach the kernel; the exit then closes them in order. */
 const BREAK_MS = 250
+
+/** One visit of the page is four requests, and a sign-in a few more. */
+const SIGN_IN_BURST = 30
 
 /** Throws where an address cannot be bound, or the file of enrolments cannot be used. */
 export function serve(settings: Settings, from: Sources, prices: Prices, log: Logger): Gate {
@@ -60,7 +67,7 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
     idleMs: settings.idleTimeoutSeconds * 1000,
     settle,
   })
-  const identify = identifier(settings.identityHashKey)
+  const identify = identifier(identityKey(settings, from))
   const keys = from.users && keySource(settings, from.users.jwksUrl, log)
   const users = keys && from.users && userAdmission(keys, from.users.rules, identify)
   const database = kept.openForEnrolment()
@@ -68,8 +75,12 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
   const devices =
     from.anthropic && enrolments(settings, from, database, identify, log, () => listeningAt)
   const admitDevice = devices && deviceAdmission(devices.verify)
-  const served = upstreams(settings, from, log)
-  const routes = ALL_ROUTES.filter(({ needs }) => needs === undefined || served[needs])
+  const signIn =
+    from.login &&
+    signingIn({ settings, from: from.login, kept, identify, log, listeningAt: () => listeningAt })
+  const served = upstreams(settings, from, signIn, log)
+  const isOn = (need: Need): boolean => (need === 'login' ? signIn : served[need]) !== undefined
+  const routes = ALL_ROUTES.filter((route) => isServed(route, isOn))
   const ownListener = settings.adminPort !== undefined
   const isAdmin = ({ access }: Route): boolean => access === 'own' || access === 'operator'
   const countedBy: AddressKey = addressKey(settings.trustedProxies ?? [])
@@ -109,6 +120,7 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
       answers: said,
       admitUser: users?.admit,
       admitDevice,
+      admitSession: signIn?.admitSession,
       budget: budget(settings),
       charges: charges({
         caps: restoredCaps(kept),
@@ -128,6 +140,19 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
       enrollingUser: users?.enrolling,
       addressKey: countedBy,
       countAddress,
+      bodyTimeoutMs,
+    },
+    login: signIn && {
+      answers: said,
+      login: signIn.login,
+      cookies: signIn.cookies,
+      // Of its own: neither a page's assets nor a terminal that waits use up what others may ask.
+      countAddress: addressCounter(
+        rateLimiter(settings.publicRateLimitRpm, Math.max(settings.rateLimitBurst, SIGN_IN_BURST)),
+        countedBy,
+      ),
+      publicUrl: signIn.publicUrl,
+      redirectUri: signIn.redirectUri,
       bodyTimeoutMs,
     },
     admin: ownListener ? undefined : admin,
@@ -161,6 +186,7 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
   return {
     url: listeningAt,
     adminUrl: operator?.server ? new URL(operator.server.url) : undefined,
+    signInUrl: signIn && new URL(ROUTES.loginPage.path, signIn.publicUrl()),
     async drain() {
       draining = true
       await Bun.sleep(settings.drainDelaySeconds * 1000)
@@ -174,6 +200,7 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
       }
       keys?.stop()
       devices?.stop()
+      await signIn?.close()
       wire.close()
       ledger.stop(Date.now())
       database.close()
@@ -193,6 +220,7 @@ function keySource(settings: Settings, url: URL, log: Logger) {
 function upstreams(
   settings: Settings,
   from: Sources,
+  signIn: SigningIn | undefined,
   log: Logger,
 ): Partial<Record<Need, { readonly upstream: Upstream; readonly breaker: Breaker }>> {
   const served = (upstream: Upstream) => ({
@@ -211,7 +239,14 @@ function upstreams(
   return {
     ...(from.tinfoil && { tinfoil: served(tinfoil(from.tinfoil)) }),
     ...(from.anthropic && { anthropic: served(anthropic(from.anthropic)) }),
+    ...(signIn && { 'anthropic-oauth': served(signIn.upstream) }),
   }
+}
+
+/** Who signs in sets one secret, and no second one for the names in their own log. */
+function identityKey({ identityHashKey }: Settings, { login }: Sources): Secret | undefined {
+  const [first] = login?.secrets ?? []
+  return identityHashKey ?? (first && derivedIdentityKey(first))
 }
 
 /** Where development mode runs on one machine, ten enrolments an hour from 127.0.0.1 are few. */

@@ -15,10 +15,26 @@ export interface Sources {
     readonly attestationUrl: URL
   }
   readonly anthropic?: { readonly apiKey: Secret; readonly baseUrl: URL }
+  /** Where one person signs in, in the place of `anthropic`. */
+  readonly login?: LoginSource
   /** What signs device tokens; there with `anthropic`. */
   readonly deviceSecrets: readonly Secret[]
   /** Absent in production. */
   readonly development?: Development
+}
+
+export interface LoginSource {
+  readonly clientId: string
+  /** As it was given: the provider compares it letter by letter. */
+  readonly redirectUri: string
+  readonly authorizeUrl: URL
+  readonly tokenUrl: URL
+  readonly issuer: string
+  /** By spaces; '' asks for none by name. */
+  readonly scope: string
+  readonly apiBaseUrl: URL
+  /** The first seals and signs, all open. */
+  readonly secrets: readonly Secret[]
 }
 
 export interface Development {
@@ -42,7 +58,27 @@ function configured(settings: Settings): Sources {
     ...(anthropicApiKey && {
       anthropic: { apiKey: anthropicApiKey, baseUrl: settings.anthropicBaseUrl },
     }),
+    ...loginAt(settings),
     deviceSecrets: jwtSecret ?? [],
+  }
+}
+
+function loginAt(settings: Settings): Pick<Sources, 'login'> {
+  const { clientId, redirectUri, oauthBaseUrl, oauthTokenUrl, apiBaseUrl, sessionSecret } = settings
+  if (clientId === undefined || redirectUri === undefined) return {}
+  if (!oauthBaseUrl || !oauthTokenUrl || !apiBaseUrl || !sessionSecret) return {}
+  const bare = oauthBaseUrl.pathname === '/'
+  return {
+    login: {
+      clientId,
+      redirectUri,
+      authorizeUrl: bare ? new URL('/oauth/authorize', oauthBaseUrl) : oauthBaseUrl,
+      tokenUrl: oauthTokenUrl,
+      issuer: settings.oauthIssuer ?? oauthBaseUrl.origin,
+      scope: settings.oauthScopes ?? '',
+      apiBaseUrl,
+      secrets: sessionSecret,
+    },
   }
 }
 

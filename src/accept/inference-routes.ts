@@ -4,6 +4,7 @@ import { Elysia } from 'elysia'
 import type { Admitted } from '../admit/admitted.ts'
 import type { AdmitDevice } from '../admit/device.ts'
 import type { UserAdmission } from '../admit/admit.ts'
+import type { AdmitSession } from '../admit/session.ts'
 import type { Breaker } from '../budget/breaker.ts'
 import type { Budget } from '../budget/budget.ts'
 import type { Charge, Charges } from '../budget/charge.ts'
@@ -30,6 +31,7 @@ export interface InferenceParts {
   readonly answers: Answers
   readonly admitUser: UserAdmission['admit'] | undefined
   readonly admitDevice: AdmitDevice | undefined
+  readonly admitSession: AdmitSession | undefined
   readonly budget: Budget
   readonly charges: Charges
   readonly rules: InspectRules & { readonly maxPayloadSize: number }
@@ -51,6 +53,9 @@ export function inferenceRoutes(parts: InferenceParts) {
     if (route?.access === 'device' && parts.admitDevice) {
       const apiKey = request.headers.get('x-api-key')
       return parts.admitDevice({ authorization, apiKey, query }, exchange.at)
+    }
+    if (route?.access === 'session' && parts.admitSession) {
+      return parts.admitSession(request.headers, query)
     }
     // No route is served whose credentials nobody can check.
     return refused('internal_error', { reason: 'route without admission' })

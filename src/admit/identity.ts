@@ -1,8 +1,8 @@
 // Who somebody is to limits, logs and tables: an HMAC, so that none of them holds a subject. With
 // no key configured a random one serves for the life of the process.
 
-import { createHmac, randomBytes } from 'node:crypto'
-import type { Secret } from '../config/secret.ts'
+import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
+import { Secret } from '../config/secret.ts'
 
 /** 64 hexadecimal digits. */
 export type Identify = (issuer: string, subject: string) => string
@@ -12,4 +12,10 @@ export function identifier(key: Secret | undefined): Identify {
   const bytes = key ? Buffer.from(key.reveal(), 'hex') : randomBytes(32)
   return (issuer, subject) =>
     createHmac('sha256', bytes).update(`${issuer}\0${subject}`).digest('hex')
+}
+
+/** A key for `identifier` out of a secret that is also used for other things (RFC 5869 §3.2). */
+export function derivedIdentityKey(secret: Secret): Secret {
+  const key = hkdfSync('sha256', secret.reveal(), '', 'postern identity hash key', 32)
+  return new Secret(Buffer.from(key).toString('hex'))
 }

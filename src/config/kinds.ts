@@ -123,6 +123,39 @@ export const secureUrl: Kind<URL> = {
   },
 }
 
+/** The same, for what is compared letter by letter elsewhere: no slash is added to it. */
+export const exactUrl: Kind<string> = {
+  placeholder: '<url>',
+  read: (text) => {
+    const url = secureUrl.read(text)
+    return url.ok ? value(text.trim()) : url
+  },
+}
+
+/** The base of an API; the `/v1` that some write at its end is in every path already. */
+export const apiUrl: Kind<URL> = {
+  placeholder: '<url>',
+  read: (text) => secureUrl.read(text.replace(/\/v1\/?$/, '')),
+}
+
+/** RFC 6749 appendix A.1, but for the space. */
+export const clientId: Kind<string> = {
+  placeholder: '<id>',
+  read: (text) =>
+    /^[\x21-\x7e]{1,256}$/.test(text)
+      ? value(text)
+      : wrong('is no client id', "give it as the provider's registration shows it"),
+}
+
+/** RFC 6749 §3.3: words of visible ASCII but for `"` and `\`, one space between them. */
+export const scopes: Kind<string> = {
+  placeholder: '<scope ...>',
+  read: (text) =>
+    /^[!#-[\]-~]+(?: [!#-[\]-~]+)*$/.test(text)
+      ? value(text)
+      : wrong('is no list of scopes', 'give words with one space between them'),
+}
+
 /** A credential that will travel in a header: printable ASCII without spaces. */
 export const headerSecret: Kind<Secret> = {
   placeholder: '<secret>',
@@ -160,6 +193,25 @@ export const secretList: Kind<readonly Secret[]> = {
     const bad = secrets.find((each) => !each.ok)
     if (bad && !bad.ok) return bad
     return value(secrets.flatMap((each) => (each.ok ? [each.value] : [])))
+  },
+}
+
+/** What documentation writes where a secret belongs, and what people type to get on. */
+const PLACEHOLDER =
+  /\b(?:your|my|our|some|insert|put|paste|the)[-_ .].*secret|secret.*\bhere\b|change[-_ ]?(?:me|this|it)|replace[-_ ]?(?:me|this|with)|placeholder|example|<.*>|\.{3}/i
+/** 32 random bytes in whichever spelling have more; `aaaa…` and `12341234…` have not. */
+const MIN_DISTINCT = 9
+
+/** For what a person sets up alone, by a page of documentation: nobody else would notice. */
+export const ownSecretList: Kind<readonly Secret[]> = {
+  placeholder: secretList.placeholder,
+  read: (text) => {
+    for (const each of text.split(',').map((each) => each.trim())) {
+      if (PLACEHOLDER.test(each) || (each.length >= 32 && new Set(each).size < MIN_DISTINCT)) {
+        return wrong('is a placeholder, and no secret', 'make one with: openssl rand -hex 32')
+      }
+    }
+    return secretList.read(text)
   },
 }
 

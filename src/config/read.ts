@@ -36,6 +36,14 @@ type Maybe =
   | 'pricesFile'
   | 'adminToken'
   | 'adminPort'
+  | 'clientId'
+  | 'redirectUri'
+  | 'oauthBaseUrl'
+  | 'oauthTokenUrl'
+  | 'oauthIssuer'
+  | 'oauthScopes'
+  | 'apiBaseUrl'
+  | 'sessionSecret'
 /** Other spellings; what they say stands under the usual names. */
 type Spelling = 'addr' | 'rateLimitMax' | 'rateLimitWindow' | 'redisUrl'
 
@@ -197,7 +205,9 @@ function readValues(
   const devMode = values['devMode'] === true
   for (const key of KEYS) if (key !== 'devMode') read(key, devMode)
 
-  if (!devMode) mistakes.push(...missing(mentioned, (values as Values).bootstrap))
+  const signIn = SIGN_IN.some((key) => mentioned.has(key))
+  if (!devMode) mistakes.push(...missing(mentioned, signIn, (values as Values).bootstrap))
+  if (signIn && !given.has('host')) values['host'] = '127.0.0.1'
   const addr = given.get('addr')
   if (addr) readAddress(addr, given, values, mistakes)
   readWindow(given, values, mistakes)
@@ -210,6 +220,7 @@ function readValues(
     })
   }
   if (devMode) mistakes.push(...developmentMistakes(given, values))
+  else if (signIn) mistakes.push(...signInMistakes(given, values))
   else if (!given.has('identityHashKey') && !mistakes.some((m) => m.setting.includes('IDENTITY'))) {
     warnings.push('IDENTITY_HASH_KEY is not set: hashed identities change with every start')
   }
@@ -226,15 +237,54 @@ export function readSetting<K extends Key>(key: K, env: Environment): Read<Value
   return setting.kind.read(text) as Read<Values[K]>
 }
 
+/** Any of these says that somebody is to sign in; the others have names that programs share. */
+const SIGN_IN: readonly Key[] = [
+  'clientId',
+  'oauthBaseUrl',
+  'oauthTokenUrl',
+  'oauthIssuer',
+  'oauthScopes',
+]
+
+/** One person on their own machine, with one account. */
+function signInMistakes(
+  given: ReadonlyMap<Key, Given>,
+  values: Readonly<Record<string, unknown>>,
+): Mistake[] {
+  const mistakes: Mistake[] = []
+  const apiKey = given.get('anthropicApiKey')
+  if (apiKey) {
+    mistakes.push({
+      setting: apiKey.from,
+      message: 'is given together with CLIENT_ID',
+      hint: 'one gate has one Anthropic: by a key, or by a sign-in',
+    })
+  }
+  if (!isLoopback(String(values['host']))) {
+    mistakes.push({
+      setting: given.get('addr')?.from ?? given.get('host')?.from ?? 'HOST',
+      message: 'is not loopback, and whoever signs in here signs in for their own machine alone',
+      hint: 'use 127.0.0.1, or leave CLIENT_ID out',
+    })
+  }
+  return mistakes
+}
+
 /** What the upstreams that are configured, and the way devices enrol, cannot do without. */
-function missing(mentioned: ReadonlySet<Key>, bootstrap: Values['bootstrap']): Mistake[] {
-  const anthropic = mentioned.has('anthropicApiKey')
-  const tinfoil = mentioned.has('tinfoilApiKey') || !anthropic
+function missing(
+  mentioned: ReadonlySet<Key>,
+  signIn: boolean,
+  bootstrap: Values['bootstrap'],
+): Mistake[] {
+  // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
+  const anthropic = mentioned.has('anthropicApiKey') && !signIn
+  const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || signIn)
   const needs: Readonly<Record<Need, boolean>> = {
     Tinfoil: tinfoil,
     Anthropic: anthropic,
     'user tokens': tinfoil || bootstrap === 'jwt',
     enrolment: anthropic && bootstrap !== undefined && bootstrap !== 'off',
+    'signing in': signIn,
   }
   return KEYS.flatMap((key) => {
     const { required, env, about } = table[key]
@@ -357,7 +407,7 @@ function developmentMistakes(
     if (!table[key].notInDev) continue
     mistakes.push({
       setting: from,
-      message: 'is set in development mode, which brings its own issuer',
+      message: 'is set in development mode, which brings its own issuer and upstreams',
       hint: `unset it, or leave development mode`,
     })
   }

@@ -4,7 +4,10 @@
 import { isModelPattern } from '../admit/models.ts'
 import type { Kind } from './kinds.ts'
 import {
+  apiUrl,
+  clientId,
   dollars,
+  exactUrl,
   flag,
   headerSecret,
   hexKey,
@@ -15,6 +18,8 @@ import {
   network,
   notYet,
   oneOf,
+  ownSecretList,
+  scopes,
   secretList,
   secureUrl,
   sqliteUrl,
@@ -22,10 +27,11 @@ import {
 } from './kinds.ts'
 import type { Secret } from './secret.ts'
 
-export type Group = 'Server' | 'Upstream' | 'Users' | 'Devices' | 'Limits' | 'Ledger' | 'Log'
+export type Group =
+  'Server' | 'Upstream' | 'Users' | 'Devices' | 'Sign-in' | 'Limits' | 'Ledger' | 'Log'
 
 /** What makes a setting necessary outside development mode; read.ts knows when that is. */
-export type Need = 'Tinfoil' | 'Anthropic' | 'user tokens' | 'enrolment'
+export type Need = 'Tinfoil' | 'Anthropic' | 'user tokens' | 'enrolment' | 'signing in'
 
 export interface Setting<T> {
   readonly env: string
@@ -61,10 +67,13 @@ export const SETTINGS = {
   devMode: setting('DEV_MODE', 'Server', flag, 'A local issuer, a test token, loopback only.', {
     fallback: 'false',
   }),
-  host: setting('HOST', 'Server', text('<address>'), 'Address to listen on.', {
-    fallback: '0.0.0.0',
-    devFallback: '127.0.0.1',
-  }),
+  host: setting(
+    'HOST',
+    'Server',
+    text('<address>'),
+    'Address to listen on; with CLIENT_ID loopback alone, and 127.0.0.1 unless set.',
+    { fallback: '0.0.0.0', devFallback: '127.0.0.1' },
+  ),
   port: setting('PORT', 'Server', integer(0, 65_535), 'Port to listen on; 0 takes a free one.', {
     fallback: '5381',
   }),
@@ -183,6 +192,60 @@ export const SETTINGS = {
     'Devices',
     dollars,
     'US dollars a month of all devices of one organisation together.',
+  ),
+
+  clientId: setting(
+    'CLIENT_ID',
+    'Sign-in',
+    clientId,
+    'The OAuth client that this gate is to the provider; with it, one person signs in.',
+    { required: 'signing in', notInDev: true },
+  ),
+  redirectUri: setting(
+    'REDIRECT_URI',
+    'Sign-in',
+    exactUrl,
+    'Where the provider sends the code: a page of its own that shows it, or our `/auth/callback`.',
+    { required: 'signing in' },
+  ),
+  oauthBaseUrl: setting(
+    'OAUTH_BASE_URL',
+    'Sign-in',
+    secureUrl,
+    'The authorization endpoint; of a bare origin, `/oauth/authorize` under it.',
+    { required: 'signing in', notInDev: true },
+  ),
+  oauthTokenUrl: setting('OAUTH_TOKEN_URL', 'Sign-in', secureUrl, 'The token endpoint.', {
+    required: 'signing in',
+    notInDev: true,
+  }),
+  oauthIssuer: setting(
+    'OAUTH_ISSUER',
+    'Sign-in',
+    exactUrl,
+    'What `iss` must be where the provider sends it; without it, the origin of OAUTH_BASE_URL.',
+    { notInDev: true },
+  ),
+  oauthScopes: setting(
+    'OAUTH_SCOPES',
+    'Sign-in',
+    scopes,
+    "What is asked for, by spaces; without it, the provider's own default.",
+    { notInDev: true },
+  ),
+  apiBaseUrl: setting(
+    'API_BASE_URL',
+    'Sign-in',
+    apiUrl,
+    'The API that the sign-in is for, with or without `/v1` at its end.',
+    { required: 'signing in' },
+  ),
+  sessionSecret: setting(
+    'SESSION_SECRET',
+    'Sign-in',
+    ownSecretList,
+    'Seals the tokens and signs the sessions: the first seals, all open; each of 32 bytes or more.',
+    { required: 'signing in', secret: true },
   ),
 
   rateLimitRpm: setting(

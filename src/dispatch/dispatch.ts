@@ -6,6 +6,7 @@ import type { Admitted } from '../admit/admitted.ts'
 import type { Reserved } from '../budget/budget.ts'
 import type { Costly } from '../budget/charge.ts'
 import type { Exchange } from '../exchange.ts'
+import { instant } from '../instant.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { Call } from '../upstream/transport.ts'
 import type { Asked, Upstream } from '../upstream/upstream.ts'
@@ -21,13 +22,18 @@ export interface Outgoing {
   readonly upstream: Upstream
   readonly asked: Asked
   readonly call: Call
+  /**
+   * There where its credential can be renewed: the same with a newer one, for once that the upstream
+   * has answered 401.
+   */
+  readonly renew?: () => Promise<Decision<Call>>
   /** What the body says of its cost, where a limit depends on it. */
   readonly costly: Costly | undefined
 }
 
 export interface Incoming {
   readonly request: Request
-  readonly method: 'GET' | 'POST'
+  readonly method: 'GET' | 'POST' | 'DELETE'
   /** A path of our own table; the path that was sent is not parsed a second time. */
   readonly path: string
   /** The raw query with its `?`, or ''. */
@@ -59,7 +65,7 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     { length, maxBytes }: Inspected,
     exchange: Exchange,
   ): Promise<Decision<Call['body']>> => {
-    if (method === 'GET') return granted(undefined)
+    if (method !== 'POST') return granted(undefined)
     if (request.body === null) return granted(new Uint8Array())
     const small = length !== undefined && length <= MAX_HELD_BYTES
     if (!small && !limited) {
@@ -87,9 +93,21 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     const costly = incoming.limited ? costOf(path, request.headers, body.value) : granted(undefined)
     if (!costly.ok) return costly
     if (costly.value) exchange.model = costly.value.model
-    const headers = upstream.requestHeaders(request.headers)
-    const call: Call = { method, ...destination.value, headers, body: body.value }
-    return granted({ upstream, asked, call, costly: costly.value } as Outgoing)
+    const callWith = (credential?: string): Call => {
+      const headers = upstream.requestHeaders(request.headers, credential)
+      return { method, ...destination.value, headers, body: body.value }
+    }
+    const outgoing = { upstream, asked, costly: costly.value }
+    if (!upstream.credential) return granted({ ...outgoing, call: callWith() } as Outgoing)
+
+    const { identity } = permitted.admitted
+    const credential = await upstream.credential(identity, instant())
+    if (!credential.ok) return credential
+    const renew: Outgoing['renew'] = async () => {
+      const newer = await upstream.credential?.(identity, instant(), credential.value)
+      return newer?.ok ? granted(callWith(newer.value)) : (newer ?? refused('session_ended'))
+    }
+    return granted({ ...outgoing, call: callWith(credential.value), renew } as Outgoing)
   }
 }
 

@@ -4,10 +4,10 @@
 import { fetchKeys } from '../admit/jwks.ts'
 import type { Settings } from '../config/read.ts'
 import { logger } from '../log.ts'
-import type { Sources } from '../sources.ts'
+import type { LoginSource, Sources } from '../sources.ts'
 import { anthropic } from '../upstream/anthropic.ts'
-import { tinfoil } from '../upstream/tinfoil.ts'
-import { transport } from '../upstream/transport.ts'
+import { tinfoil, urlUnder } from '../upstream/tinfoil.ts'
+import { type Timeouts, type Transport, transport } from '../upstream/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
 /** True where all is well. */
@@ -68,6 +68,26 @@ async function checkUpstreams(from: Sources, settings: Settings): Promise<Outcom
     outcomes.push(await get(upstream, '/v1/models', true))
   }
   if (from.anthropic) outcomes.push(await get(anthropic(from.anthropic), '/v1/models', true))
+  if (from.login) outcomes.push(...(await checkLogin(from.login, wire, timeouts)))
   wire.close()
   return outcomes
+}
+
+/**
+ * Whether everything that a sign-in speaks to is there. No token is asked for or sent: one that was
+ * refreshed here would be missing in the gate that runs.
+ */
+async function checkLogin(login: LoginSource, wire: Transport, timeouts: Timeouts) {
+  const reach = async (what: string, url: URL): Promise<Outcome> => {
+    const flight = wire.send({ method: 'GET', url, headers: {}, body: undefined }, timeouts)
+    const head = await flight.head
+    flight.cancel()
+    const said = head.ok ? `reached, status ${head.status}` : head.reason
+    return { ok: head.ok && head.status < 500, what: `${what}: ${said}` }
+  }
+  return [
+    await reach('authorization endpoint', login.authorizeUrl),
+    await reach('token endpoint', login.tokenUrl),
+    await reach('anthropic-oauth /v1/models', urlUnder(login.apiBaseUrl, '/v1/models')),
+  ]
 }

@@ -9,7 +9,7 @@ import type { Reserved } from '../budget/budget.ts'
 import type { End, Exchange } from '../exchange.ts'
 import { type Refusal, refusalResponse, refused, statusOf } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
-import type { Failure, Timeouts, Transport } from '../upstream/transport.ts'
+import type { Call, Failure, Timeouts, Transport } from '../upstream/transport.ts'
 import type { UsageMeter } from '../upstream/upstream.ts'
 import type { Client } from './client.ts'
 import { type Passage, passage } from './passage.ts'
@@ -53,7 +53,8 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
 
   const send: Relay['send'] = async (outgoing, { reserved, charge }, exchange, client) => {
     const { upstream, asked } = outgoing
-    const flight = transport.send(outgoing.call, timeouts)
+    let { call } = outgoing
+    let flight = transport.send(call, timeouts)
     let ended = false
     let passing: Passage | undefined
     let meter: UsageMeter | undefined
@@ -110,7 +111,19 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
       return refusalResponse(refusal, exchange)
     }
 
-    const head = await flight.head
+    let head = await flight.head
+    if (head.ok && head.status === 401 && outgoing.renew) {
+      owed = false
+      flight.cancel()
+      const renewed = await outgoing.renew()
+      if (cause !== undefined) return refuse(failed(CANCELLED, cause))
+      if (!renewed.ok) return refuse(denied(renewed))
+      // What was passed on as it came is gone; the credential's next request is the better for it.
+      if (!isHeld(call)) return refuse(denied(refused('upstream_auth', BODY_IS_GONE)))
+      call = renewed.value
+      flight = transport.send(call, timeouts)
+      head = await flight.head
+    }
     if (!head.ok) {
       owed = head.kind === 'headers_timeout' || head.kind === 'cancelled'
       return refuse(failed(head, cause))
@@ -118,6 +131,11 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
     const { status, message } = head
     charge.pass.answered(status, performance.now())
     owed = status < 300
+    if (upstream.denied && (status === 401 || status === 403)) {
+      const refusal = await upstream.denied(message, call.headers)
+      flight.cancel()
+      return refuse(denied(refusal))
+    }
     const invalid = upstream.invalid(asked, status, message.headers)
     const unfit =
       unfitStatus(status) ?? (invalid && refused('upstream_invalid', { reason: invalid }))
@@ -199,6 +217,19 @@ interface Unanswered {
   /** For the circuit breaker: was it the upstream's fault? */
   readonly verdict: Verdict
 }
+
+/** What of an own account the caller is told; it says nothing of the upstream's health. */
+const denied = (refusal: Refusal): Unanswered => ({ refusal, end: 'refused', verdict: 'neutral' })
+
+/** Of a request that nobody waits for any more, and that is not sent again. */
+const CANCELLED: Failure = { ok: false, kind: 'cancelled', reason: 'cancelled' }
+
+const BODY_IS_GONE = {
+  reason: 'credential renewed, body is gone',
+  message: 'the credential was refused and has been renewed; send the request again',
+}
+
+const isHeld = ({ body }: Call): boolean => body === undefined || body instanceof Uint8Array
 
 /** Of an answer that broke before its first byte: nothing of it has been passed on. */
 function stillborn(ownCause: End | undefined): Unanswered {

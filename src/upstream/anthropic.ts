@@ -16,7 +16,7 @@ export interface AnthropicOptions {
 
 const TO_UPSTREAM = ['content-type', 'content-encoding', 'accept', 'accept-encoding']
 const OPEN_PREFIXES = /^(?:anthropic-|x-claude-code-)/
-const TO_CLIENT = [
+export const TO_CLIENT: readonly string[] = [
   'content-type',
   'content-encoding',
   'cache-control',
@@ -27,27 +27,34 @@ const TO_CLIENT = [
 /** Where a client says none, it means the one that has always been there. */
 const VERSION = '2023-06-01'
 
+/** What of a client's headers Anthropic reads; no credential is among them. */
+export function clientHeaders(client: Headers): Record<string, string> {
+  const headers = copyAllowed(TO_UPSTREAM, client)
+  for (const [name, value] of client) if (OPEN_PREFIXES.test(name)) headers[name] = value
+  headers['anthropic-version'] ??= VERSION
+  return headers
+}
+
+export const anthropicMeter: Upstream['meter'] = ({ method, path }, status, headers) => {
+  if (path === '/v1/messages' && status < 300) {
+    return anthropicUsageMeter(headers['content-type'], headers['content-encoding'])
+  }
+  // Messages that failed, legacy completions, and batches when they start, say nothing; the rest
+  // uses nothing.
+  const silent = method === 'POST' && SILENT.has(path)
+  return { end: () => (silent ? undefined : NO_USAGE) }
+}
+
+const SILENT = new Set(['/v1/messages', '/v1/complete', '/v1/messages/batches'])
+
 export function anthropic({ baseUrl, apiKey }: AnthropicOptions): Upstream {
   return {
     name: 'anthropic',
     destination: ({ path, search }) =>
       Promise.resolve(granted({ url: urlUnder(baseUrl, path, search) })),
-    requestHeaders(client) {
-      const headers = copyAllowed(TO_UPSTREAM, client)
-      for (const [name, value] of client) if (OPEN_PREFIXES.test(name)) headers[name] = value
-      headers['anthropic-version'] ??= VERSION
-      headers['x-api-key'] = apiKey.reveal()
-      return headers
-    },
+    requestHeaders: (client) => ({ ...clientHeaders(client), 'x-api-key': apiKey.reveal() }),
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
-    meter({ path }, status, headers) {
-      if (path === '/v1/messages' && status < 300) {
-        return anthropicUsageMeter(headers['content-type'], headers['content-encoding'])
-      }
-      // Messages that failed, and legacy completions, say nothing; the rest uses nothing.
-      const silent = path === '/v1/messages' || path === '/v1/complete'
-      return { end: () => (silent ? undefined : NO_USAGE) }
-    },
+    meter: anthropicMeter,
     invalid: () => undefined,
   }
 }

@@ -107,7 +107,8 @@ export function decoding(
         at = chunk.length - (left[1] ?? 0)
         decodedBytes += bytes
         if (bytes > 0) read(output.subarray(0, bytes))
-        if (decodedBytes > MAX_DECODED_BYTES) return close()
+        // A reader that has had enough closes, and gets no more of the same chunk.
+        if (over || decodedBytes > MAX_DECODED_BYTES) return close()
         // A full output may have more behind it; one with room left has taken what there was.
       } while (left[0] === 0)
     },

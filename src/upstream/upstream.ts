@@ -1,8 +1,10 @@
 // The port behind which an upstream stands: where a request goes and with whose key, which headers
-// pass, and how its usage is read. Two of them answer: tinfoil.ts and anthropic.ts.
+// pass, and how its usage is read. Three of them answer: tinfoil.ts, anthropic.ts and
+// anthropic-oauth.ts.
 
-import type { IncomingHttpHeaders } from 'node:http'
-import type { Decision } from '../refusal.ts'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { Instant } from '../instant.ts'
+import type { Decision, Refusal } from '../refusal.ts'
 import type { MeteredUsage } from './tally.ts'
 
 export interface Destination {
@@ -30,13 +32,23 @@ export interface UsageMeter {
 }
 
 export interface Upstream {
-  readonly name: 'tinfoil' | 'anthropic'
+  readonly name: 'tinfoil' | 'anthropic' | 'anthropic-oauth'
   destination(asked: Asked, now: number): Promise<Decision<Destination>>
+  /**
+   * There where the credential is the caller's own, and comes and goes: asked for just before a
+   * request goes out. `rejected` is one that was answered 401; a newer one comes back, or a refusal.
+   */
+  credential?(identity: string, now: Instant, rejected?: string): Promise<Decision<string>>
   /** What goes out: the allowed of the client's headers, and last our own credential. */
-  requestHeaders(client: Headers): Record<string, string>
+  requestHeaders(client: Headers, credential?: string): Record<string, string>
   /** What comes back: the allowed of the upstream's headers, set on our own answer. */
   answerHeaders(upstream: IncomingHttpHeaders, to: Headers): void
   meter(asked: Asked, status: number, headers: IncomingHttpHeaders): UsageMeter
+  /**
+   * There where the credential is the caller's own, and a 401 or 403 is theirs to know of: what they
+   * are told. Nothing of `sent` may be in it.
+   */
+  denied?(message: IncomingMessage, sent: Readonly<Record<string, string>>): Promise<Refusal>
   /** An answer that this upstream cannot have meant, in a few words for the log. */
   invalid(asked: Asked, status: number, headers: IncomingHttpHeaders): string | undefined
 }

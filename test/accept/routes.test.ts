@@ -6,6 +6,7 @@ import {
   ALL_ROUTES,
   INFERENCE_ROUTES,
   isSilent,
+  isServed,
   type Need,
   routeFinder,
 } from '../../src/accept/routes.ts'
@@ -22,23 +23,32 @@ test('every route is there under its own path and method', () => {
   }
 })
 
-test('no two routes share method, path and dialect', () => {
-  const names = ALL_ROUTES.map(({ method, path, dialect }) => `${method} ${path} ${dialect}`)
-  expect(new Set(names).size).toBe(names.length)
+test('no two routes of one gate share method, path and dialect', () => {
+  // It has one Anthropic, by a key or by a sign-in.
+  for (const other of ['anthropic', 'anthropic-oauth']) {
+    const names = ALL_ROUTES.filter(({ needs }) => needs !== other).map(
+      ({ method, path, dialect }) => `${method} ${path} ${dialect}`,
+    )
+    expect(new Set(names).size).toBe(names.length)
+  }
 })
+
+const ACCESS = new Map<Need | undefined, string>([
+  ['tinfoil', 'user'],
+  ['anthropic', 'device'],
+  ['anthropic-oauth', 'session'],
+])
 
 test('everything under /v1/ is protected, and /admin/ is, and nothing else is', () => {
   for (const { path, access, needs } of ALL_ROUTES) {
     const expected = path.startsWith('/v1/')
-      ? needs === 'tinfoil'
-        ? ['user']
-        : ['device']
+      ? [ACCESS.get(needs)]
       : path.startsWith('/admin/')
         ? ['own', 'operator']
         : ['public']
     expect([path, expected]).toEqual([path, expect.arrayContaining([access])])
   }
-  expect(INFERENCE_ROUTES).toHaveLength(12)
+  expect(INFERENCE_ROUTES).toHaveLength(28)
   const own = ALL_ROUTES.filter(({ access }) => access === 'own').map(({ path }) => path)
   expect(own).toEqual(['/admin/usage', '/admin/stats'])
 })
@@ -143,12 +153,53 @@ describe("a model's name", () => {
   })
 })
 
+describe("a batch's and a file's", () => {
+  test.each([
+    ['/v1/messages/batches', 'POST,GET'],
+    ['/v1/messages/batches/msgbatch_01', 'GET,DELETE'],
+    ['/v1/messages/batches/msgbatch_01/cancel', 'POST'],
+    ['/v1/messages/batches/msgbatch_01/results', 'GET'],
+    ['/v1/files', 'POST,GET'],
+    ['/v1/files/file_01', 'GET,DELETE'],
+    ['/v1/files/file_01/content', 'GET'],
+  ])('%p is there for %p', (path, methods) => {
+    expect([...(find(path)?.methods ?? [])].join()).toBe(methods)
+  })
+  test.each([
+    '/v1/messages/batches/',
+    '/v1/messages/batches/../results',
+    '/v1/messages/batches/%2e%2e/results',
+    '/v1/messages/batches/a%2fb/results',
+    '/v1/messages/batches//results',
+    '/v1/messages/batches/:id',
+    '/v1/messages/batches/:id/results',
+    '/v1/messages/batches/a/results/',
+    '/v1/messages/batches/a/results/b',
+    '/v1/messages/batches/a/b/results',
+    '/v1/messages/batches/a/delete',
+    '/v1/messages/batches/a/content',
+    '/v1/files/a/results',
+    '/v1/files/..',
+    '/v1/files/../content',
+    '/v1/files/a/content/..',
+    '/v1/files/a;b/content',
+    '/v1/models/a/content',
+  ])('%p is not', (path) => expect(find(path)).toBeUndefined())
+})
+
 describe('what is served is what is configured', () => {
   const servedBy = (...needs: Need[]) =>
-    routeFinder(ALL_ROUTES.filter((each) => !each.needs || needs.includes(each.needs)))
+    routeFinder(ALL_ROUTES.filter((each) => isServed(each, (need) => needs.includes(need))))
   test('without Anthropic there is none of its routes', () => {
     const only = servedBy('tinfoil')
-    for (const path of ['/v1/messages', '/v1/models/a', '/bootstrap', '/refresh', '/']) {
+    for (const path of [
+      '/v1/messages',
+      '/v1/models/a',
+      '/v1/files',
+      '/bootstrap',
+      '/refresh',
+      '/',
+    ]) {
       expect([path, only(path)]).toEqual([path, undefined])
     }
     expect(
@@ -156,6 +207,17 @@ describe('what is served is what is configured', () => {
         ?.routes('GET')
         .map((each) => each.dialect),
     ).toEqual(['openai'])
+  })
+  test('with a sign-in there is all of the API and no enrolment, and with a key no more than it', () => {
+    const signedIn = servedBy('anthropic-oauth')
+    for (const path of ['/v1/messages', '/v1/models/a', '/v1/files/a', '/', '/api/hello']) {
+      expect([path, signedIn(path)?.dialect]).toEqual([path, 'anthropic'])
+    }
+    for (const path of ['/bootstrap', '/refresh', '/v1/chat/completions']) {
+      expect([path, signedIn(path)]).toEqual([path, undefined])
+    }
+    expect(servedBy('anthropic')('/v1/files')).toBeUndefined()
+    expect(servedBy('anthropic')('/v1/messages/batches')).toBeUndefined()
   })
   test('without Tinfoil there is none of its routes', () => {
     const only = servedBy('anthropic')
@@ -199,7 +261,7 @@ describe('the dialect', () => {
     expect(asked('/nowhere', VERSION).exchange.dialect).toBe('anthropic')
   })
   test('with one of the two served, that one answers both', () => {
-    const tinfoil = routeFinder(ALL_ROUTES.filter((each) => each.needs !== 'anthropic'))
+    const tinfoil = routeFinder(ALL_ROUTES.filter((each) => isServed(each, (n) => n === 'tinfoil')))
     expect(asked('/v1/models', VERSION, tinfoil).route?.access).toBe('user')
   })
   test("a model's name is in no log: the route is", () => {

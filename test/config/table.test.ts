@@ -41,6 +41,15 @@ test('what is required has no fallback, and a secret has none either', () => {
   }
 })
 
+const SIGN_IN = [
+  'API_BASE_URL',
+  'CLIENT_ID',
+  'OAUTH_BASE_URL',
+  'OAUTH_TOKEN_URL',
+  'REDIRECT_URI',
+  'SESSION_SECRET',
+]
+
 test('no setting is open in production because nobody set it', () => {
   expect(SETTINGS.devMode.fallback).toBe('false')
   expect(SETTINGS.requireEhbp.fallback).toBe('true')
@@ -54,6 +63,7 @@ test('no setting is open in production because nobody set it', () => {
     JWT_SECRET: 'Anthropic',
     PROXY_BASE_URL: 'enrolment',
     TINFOIL_API_KEY: 'Tinfoil',
+    ...Object.fromEntries(SIGN_IN.map((env) => [env, 'signing in'])),
     ANTHROPIC_API_KEY: 'Anthropic',
   })
 })

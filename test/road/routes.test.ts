@@ -6,7 +6,8 @@ import type { AdminParts } from '../../src/accept/admin-routes.ts'
 import { adminGate, gate, type Parts } from '../../src/accept/app.ts'
 import { answers } from '../../src/accept/answers.ts'
 import { cors } from '../../src/accept/cors.ts'
-import { ALL_ROUTES, INFERENCE_ROUTES } from '../../src/accept/routes.ts'
+import { loginCookies } from '../../src/accept/login-cookies.ts'
+import { ALL_ROUTES, INFERENCE_ROUTES, isServed, type Route } from '../../src/accept/routes.ts'
 import type { Admitted } from '../../src/admit/admitted.ts'
 import { Secret } from '../../src/config/secret.ts'
 import type { Enrollment } from '../../src/enroll/enroll.ts'
@@ -51,27 +52,38 @@ describe('a route that is not public', () => {
 
   // Elysia's hooks fail open when they are scoped wrongly: so it is the app's own table that is
   // walked, and what is in it but not declared public has to say 401.
-  for (const dialect of ['openai', 'anthropic'] as const) {
-    test(`is every route of the app that is not declared public, asked in ${dialect}'s`, async () => {
-      const app = gate(nothingBehindTheDoor())
-      const declared = Map.groupBy(ALL_ROUTES, ({ method, path }) => `${method} ${path}`)
-      const walked = app.routes.map(({ method, path }) => `${method} ${path}`)
-      expect(walked.toSorted()).toEqual([...declared.keys()].toSorted())
-      for (const { method, path } of app.routes) {
-        const request = new Request(`http://gate.test${path.replace(':id', 'some-model')}`, {
-          method,
-          headers: {
-            host: 'gate.test',
-            ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
-          },
-        })
-        const response = await app.handle(request)
-        const access = new Set(declared.get(`${method} ${path}`)?.map((each) => each.access))
-        // Public, and behind a token of its own: what refreshes it.
-        const guarded = !access.has('public') || path === '/refresh'
-        expect([path, response.status === 401]).toEqual([path, guarded])
-      }
-    })
+  // A gate has one Anthropic or the other; the routes of the one that it has not are 404.
+  for (const other of ['anthropic', 'anthropic-oauth'] as const) {
+    for (const dialect of ['openai', 'anthropic'] as const) {
+      test(`is every route of the app that is not declared public, asked in ${dialect}'s, without ${other}`, async () => {
+        const routes = ALL_ROUTES.filter((route) => isServed(route, (need) => need !== other))
+        const app = gate({ ...nothingBehindTheDoor(), routes })
+        const byName = (all: readonly Route[]) =>
+          Map.groupBy(all, ({ method, path }) => `${method} ${path}`)
+        const served = byName(routes)
+        const walked = app.routes.map(({ method, path }) => `${method} ${path}`)
+        expect(walked.toSorted()).toEqual([...byName(ALL_ROUTES).keys()].toSorted())
+        for (const { method, path } of app.routes) {
+          const request = new Request(`http://gate.test${path.replace(':id', 'some-model')}`, {
+            method,
+            headers: {
+              host: 'gate.test',
+              ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
+            },
+          })
+          const response = await app.handle(request)
+          const declared = served.get(`${method} ${path}`)
+          if (!declared) {
+            expect([path, response.status]).toEqual([path, 404])
+            continue
+          }
+          // Public, and behind a token of its own: what refreshes it.
+          const open = declared.some(({ access }) => access === 'public')
+          const guarded = !open || path === '/refresh'
+          expect([path, response.status === 401]).toEqual([path, guarded])
+        }
+      })
+    }
   }
 
   test('is behind a door that the routes of the operator share with nobody', async () => {
@@ -168,6 +180,7 @@ function nothingBehindTheDoor(): Parts {
       answers: said,
       admitUser: async () => refused('missing_authorization'),
       admitDevice: async () => refused('missing_authorization'),
+      admitSession: () => refused('missing_authorization'),
       budget: { spend: never, reserve: never, underWay: 0 },
       charges: { concern: never, take: never },
       rules: { requireEhbp: true, enclaveHosts: [], maxRequestBodyBytes: 1, maxPayloadSize: 1 },
@@ -183,6 +196,26 @@ function nothingBehindTheDoor(): Parts {
       enrollingUser: undefined,
       addressKey: () => '',
       countAddress: () => granted(undefined),
+      bodyTimeoutMs: 1,
+    },
+    login: {
+      answers: said,
+      login: {
+        returnsHere: true,
+        begin: never,
+        open: never,
+        finish: never,
+        collect: never,
+        find: never,
+        renew: never,
+        accessToken: never,
+        end: never,
+        idle: never,
+      },
+      cookies: loginCookies({ secure: false, returnsHere: true }),
+      countAddress: () => granted(undefined),
+      publicUrl: () => new URL('http://127.0.0.1'),
+      redirectUri: new URL('http://127.0.0.1/auth/callback'),
       bodyTimeoutMs: 1,
     },
     admin: admin(),

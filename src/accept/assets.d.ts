@@ -1,0 +1,16 @@
+// What is imported `with { type: 'text' }`.
+
+declare module '*.css' {
+  const text: string
+  export default text
+}
+
+declare module '*.svg' {
+  const text: string
+  export default text
+}
+
+declare module '*/login-page-script.js' {
+  const text: string
+  export default text
+}

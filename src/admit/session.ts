@@ -1,0 +1,54 @@
+// The one who has signed in, or a program of theirs: the session's key as `x-api-key` or Bearer, or
+// the cookie that a browser holds. A browser sends a cookie whoever asks it to, so that one counts
+// only where the page that asks is our own (Fetch Metadata, and RFC 6454 where there is none).
+
+import { type Decision, granted, refused } from '../refusal.ts'
+import { type Admitted, permitted } from './admitted.ts'
+import { bearerToken } from './bearer.ts'
+import type { Identify } from './identity.ts'
+
+export type AdmitSession = (headers: Headers, query: string) => Decision<Admitted>
+
+export interface SessionAdmissionOptions {
+  /** Whose key it is; `session_invalid` where it is nobody's. */
+  readonly find: (key: string) => Decision<{ readonly id: string }>
+  /** The cookie's value, where there is exactly one. */
+  readonly cookie: (headers: Headers) => string | undefined
+  /** Whether it is a page of ours that asks, or no page at all. */
+  readonly ownPage: (headers: Headers) => boolean
+  readonly identify: Identify
+}
+
+/** The issuer of sessions, where identities are told apart by issuer. */
+const ISSUER = 'session'
+
+export function sessionAdmission(options: SessionAdmissionOptions): AdmitSession {
+  const { find, cookie, ownPage, identify } = options
+  return (headers, query) => {
+    const sent = sentKey(headers, query)
+    if (!sent.ok) return sent
+    const key = sent.value ?? (ownPage(headers) ? cookie(headers) : undefined)
+    if (key === undefined) return refused('missing_authorization', { message: HINT })
+    const session = find(key)
+    return session.ok ? granted(permitted(sessionIdentity(identify, session.value.id))) : session
+  }
+}
+
+export const sessionIdentity = (identify: Identify, id: string): string => identify(ISSUER, id)
+
+const HINT = 'missing authorization; sign in at /auth/device or with postern login'
+
+/** What was sent on purpose, before what a browser adds; apiKeyHelper of Claude Code sends both. */
+export function sentKey(headers: Headers, query: string): Decision<string | undefined> {
+  const authorization = headers.get('authorization')
+  const apiKey = headers.get('x-api-key')
+  if (apiKey === null && authorization === null) {
+    const none = bearerToken(null, query)
+    return none.ok || none.code === 'missing_authorization' ? granted(undefined) : none
+  }
+  const given = bearerToken(apiKey === null ? authorization : `Bearer ${apiKey}`, query)
+  if (!given.ok || apiKey === null || authorization === null) return given
+  const bearer = bearerToken(authorization, query)
+  if (!bearer.ok) return bearer
+  return bearer.value === given.value ? given : refused('ambiguous_credentials')
+}

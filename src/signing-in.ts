@@ -1,0 +1,111 @@
+// One person's sign-in, put together from its parts: the session and its tokens, the cookies that
+// browsers hold, the upstream that its token is for, and who is admitted to that.
+
+import { ROUTES } from './accept/routes.ts'
+import { type LoginCookies, loginCookies } from './accept/login-cookies.ts'
+import { asksFromElsewhere, knownHost } from './accept/login-guard.ts'
+import { type AdmitSession, sessionAdmission, sessionIdentity } from './admit/session.ts'
+import type { Identify } from './admit/identity.ts'
+import { isLoopback } from './config/kinds.ts'
+import type { Settings } from './config/read.ts'
+import { type Login, login } from './login/login.ts'
+import { type Sessions, sessions, SessionsUnusable } from './login/sessions.ts'
+import type { Logger } from './log.ts'
+import { type Decision, granted, refused } from './refusal.ts'
+import type { LoginSource } from './sources.ts'
+import { type Store, StoreUnusable } from './state/store.ts'
+import { anthropicOAuth } from './upstream/anthropic-oauth.ts'
+import type { Upstream } from './upstream/upstream.ts'
+
+type Credential = NonNullable<Upstream['credential']>
+
+export interface SigningIn {
+  readonly login: Login
+  readonly cookies: LoginCookies
+  readonly redirectUri: URL
+  /** What programs and browsers reach this gate by. */
+  readonly publicUrl: () => URL
+  readonly upstream: Upstream
+  readonly admitSession: AdmitSession
+  /** When what is under way is on the disk. */
+  close(): Promise<void>
+}
+
+export interface SigningInOptions {
+  readonly settings: Settings
+  readonly from: LoginSource
+  readonly kept: Store
+  readonly identify: Identify
+  readonly log: Logger
+  readonly listeningAt: () => URL
+}
+
+/** Throws StoreUnusable where the file cannot be used. */
+export function signingIn(options: SigningInOptions): SigningIn {
+  const { settings, from, kept, identify, log, listeningAt } = options
+  const opened = kept.open()
+  if (!opened.ok) throw new StoreUnusable(opened.reason)
+  const { database } = opened
+  const redirectUri = new URL(from.redirectUri)
+  const returnsHere = isOurs(redirectUri, settings)
+  const { secrets } = from
+  const session = usable(() => sessions({ database, secrets }))
+  const signIn = login({ ...from, returnsHere, sessions: session, log })
+  const publicUrl = (): URL => settings.proxyBaseUrl ?? listeningAt()
+  const known = (): URL[] => (returnsHere ? [publicUrl(), redirectUri] : [publicUrl()])
+  /** Somebody may have signed in, or out, while a body was read or a token renewed. */
+  const accessToken: Credential = async (identity, now, rejected) => {
+    const token = await signIn.accessToken(now, rejected)
+    if (!token.ok) return token
+    const there = currentOf(session)
+    if (!there.ok) return there
+    const { value } = there
+    const same = value !== undefined && sessionIdentity(identify, value.id) === identity
+    return same ? token : refused('session_invalid', { reason: 'the session was replaced' })
+  }
+  const cookies = loginCookies({ secure: publicUrl().protocol === 'https:', returnsHere })
+  return {
+    login: signIn,
+    cookies,
+    redirectUri,
+    publicUrl,
+    upstream: anthropicOAuth({ baseUrl: from.apiBaseUrl, accessToken }),
+    admitSession: sessionAdmission({
+      find: signIn.find,
+      cookie: (headers) => cookies.session(headers.get('cookie')),
+      ownPage: (headers) =>
+        knownHost(headers.get('host'), known()).ok && !asksFromElsewhere(headers, known()),
+      identify,
+    }),
+    async close() {
+      await signIn.idle()
+      database.close()
+    },
+  }
+}
+
+/** Whether a redirect there comes back to this gate: then nothing is pasted. */
+function isOurs(redirectUri: URL, { port, proxyBaseUrl }: Settings): boolean {
+  if (redirectUri.pathname !== ROUTES.loginCallback.path) return false
+  if (proxyBaseUrl?.origin === redirectUri.origin) return true
+  const { protocol, hostname } = redirectUri
+  return protocol === 'http:' && isLoopback(hostname) && Number(redirectUri.port || 80) === port
+}
+
+function currentOf(session: Sessions): Decision<{ readonly id: string } | undefined> {
+  try {
+    return granted(session.current())
+  } catch (error) {
+    if (!(error instanceof SessionsUnusable)) throw error
+    return refused('login_unavailable', { reason: error.message })
+  }
+}
+
+function usable<T>(make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    if (error instanceof SessionsUnusable) throw new StoreUnusable(error.reason)
+    throw error
+  }
+}

@@ -1,0 +1,75 @@
+// Anthropic for the one person who has signed in: their own account, with a token that comes and
+// goes. A request goes out as what it is: what its program sent, the token, and the one word of
+// `anthropic-beta` by which the API takes tokens at all. No other client's name is borrowed, nothing
+// is put into a prompt, and no account but that of the session is ever used.
+
+import type { IncomingMessage } from 'node:http'
+import { granted, type Refusal, refused } from '../refusal.ts'
+import { anthropicMeter, clientHeaders, TO_CLIENT } from './anthropic.ts'
+import { errorText } from './error-text.ts'
+import { urlUnder } from './tinfoil.ts'
+import { setAllowed, type Upstream } from './upstream.ts'
+
+export interface AnthropicOAuthOptions {
+  /** Without `/v1`. */
+  readonly baseUrl: URL
+  readonly accessToken: NonNullable<Upstream['credential']>
+}
+
+const BETA = 'oauth-2025-04-20'
+/** Of a file. */
+const ALSO_TO_CLIENT = [...TO_CLIENT, 'content-disposition']
+/** What is left of the account is the caller's own; our limit's headers stay where they are set. */
+const ACCOUNT_LIMITS = /^anthropic-ratelimit-[a-z-]{1,64}$/
+const MAX_LIMIT_LENGTH = 64
+
+export function anthropicOAuth({ baseUrl, accessToken }: AnthropicOAuthOptions): Upstream {
+  return {
+    name: 'anthropic-oauth',
+    destination: ({ path, search }) =>
+      Promise.resolve(granted({ url: urlUnder(baseUrl, path, search) })),
+    async credential(identity, now, rejected) {
+      const token = await accessToken(identity, now, rejected)
+      return token.ok || token.code !== 'upstream_auth' ? token : notAccepted(token.reason)
+    },
+    requestHeaders(client, credential) {
+      // Sent without one, a request would be somebody else's mistake to find.
+      if (credential === undefined) throw new Error('no access token was asked for')
+      const headers = clientHeaders(client)
+      headers['anthropic-beta'] = withBeta(headers['anthropic-beta'] ?? '')
+      return { ...headers, authorization: `Bearer ${credential}` }
+    },
+    answerHeaders(upstream, to) {
+      setAllowed(ALSO_TO_CLIENT, upstream, to)
+      for (const [name, value] of Object.entries(upstream)) {
+        if (typeof value !== 'string' || value.length > MAX_LIMIT_LENGTH) continue
+        if (ACCOUNT_LIMITS.test(name) && !to.has(name)) to.set(name, value)
+      }
+    },
+    denied: (message, sent) => denial(message, sent['authorization'] ?? ''),
+    meter: anthropicMeter,
+    invalid: () => undefined,
+  }
+}
+
+/** The caller's own values as they came, and ours once. */
+function withBeta(values: string): string {
+  const listed = values.split(',').map((each) => each.trim())
+  if (listed.includes(BETA)) return values
+  return values.trim() === '' ? BETA : `${values},${BETA}`
+}
+
+const REFUSED_SIGN_IN =
+  'the API does not accept this sign-in; sign in again at /auth/device or with postern login'
+
+function notAccepted(reason = 'refused'): Refusal {
+  return refused('session_ended', { reason, message: REFUSED_SIGN_IN })
+}
+
+async function denial(message: IncomingMessage, authorization: string): Promise<Refusal> {
+  const reason = `upstream status ${message.statusCode}`
+  if (message.statusCode === 401) return notAccepted(reason)
+  // What a plan or an organisation forbids its member only Anthropic can say.
+  const words = await errorText(message, authorization.slice('Bearer '.length))
+  return refused('upstream_forbidden', { reason, ...(words !== undefined && { message: words }) })
+}

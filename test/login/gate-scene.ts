@@ -1,0 +1,168 @@
+// The routes and the page of signing in as they are served: the whole app on a socket, the real login
+// over a real file, and a real authorization server. The gate goes by `localhost` and the server by
+// `127.0.0.1`, so that a browser takes the way from one to the other for one between two sites.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pino from 'pino'
+import { answers } from '../../src/accept/answers.ts'
+import { gate, type Parts } from '../../src/accept/app.ts'
+import { addressCounter } from '../../src/accept/count-address.ts'
+import { cors } from '../../src/accept/cors.ts'
+import { loginCookies } from '../../src/accept/login-cookies.ts'
+import type { LoginParts } from '../../src/accept/login-routes.ts'
+import { ALL_ROUTES } from '../../src/accept/routes.ts'
+import { rateLimiter } from '../../src/budget/budget.ts'
+import { Secret } from '../../src/config/secret.ts'
+import { granted, refused } from '../../src/refusal.ts'
+import { login } from '../../src/login/login.ts'
+import { sessions } from '../../src/login/sessions.ts'
+import type { Ledger } from '../../src/settle/ledger.ts'
+import { settlement } from '../../src/settle/settle.ts'
+import { store } from '../../src/state/store.ts'
+import {
+  type AuthorizationServer,
+  startAuthorizationServer,
+} from '../support/authorization-server.ts'
+import { startCodePage } from './code-page.ts'
+
+export interface LoginGate {
+  /** As its own person names it. */
+  readonly url: string
+  readonly port: number
+  readonly server: AuthorizationServer
+  /** Everything that was logged. */
+  log(): string
+  lines(): Readonly<Record<string, unknown>>[]
+  close(): Promise<void>
+}
+
+export interface LoginGateOptions {
+  /** Where the code is shown, to be pasted; otherwise the redirect comes back to the gate. */
+  readonly paste?: boolean
+  /** PROXY_BASE_URL. */
+  readonly publicUrl?: string
+  readonly perMinute?: number
+  readonly accessTokenSeconds?: number
+  readonly refreshTokens?: boolean
+  readonly corsOrigins?: readonly string[]
+}
+
+const SECRET = new Secret('0123456789abcdef0123456789abcdef')
+
+/** Of ports that were free a moment ago; another test may be faster. */
+const MAX_TRIES = 5
+
+export async function loginGate(options: LoginGateOptions = {}): Promise<LoginGate> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await startLoginGate(options)
+    } catch (error) {
+      if (tries === MAX_TRIES || Object(error).code !== 'EADDRINUSE') throw error
+    }
+  }
+}
+
+async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
+  const { paste = false, perMinute = 0 } = options
+  const port = freePort()
+  const url = `http://localhost:${port}`
+  const codePage = paste ? await startCodePage() : undefined
+  const redirectUri = codePage?.url ?? `${url}/auth/callback`
+  const server = await startAuthorizationServer({ ...options, redirectUri })
+
+  const folder = mkdtempSync(join(tmpdir(), 'postern-login-'))
+  const database = store(join(folder, 'gate.db')).openForEnrolment()
+  let written = ''
+  const log = pino({ level: 'debug' }, { write: (line: string) => void (written += line) })
+  const said = answers(
+    settlement({ log, ledger: never(), prices: { date: '', priceOf: () => undefined } }),
+  )
+  const signingIn = login({
+    ...server,
+    returnsHere: !paste,
+    secrets: [SECRET],
+    sessions: sessions({ database, secrets: [SECRET] }),
+    log,
+  })
+  const parts: LoginParts = {
+    answers: said,
+    login: signingIn,
+    cookies: loginCookies({
+      secure: options.publicUrl?.startsWith('https:') ?? false,
+      returnsHere: !paste,
+    }),
+    countAddress: addressCounter(rateLimiter(perMinute, perMinute), (peer) => String(peer)),
+    publicUrl: () => new URL(options.publicUrl ?? url),
+    redirectUri: new URL(redirectUri),
+    bodyTimeoutMs: 2000,
+  }
+  const app = gate({
+    ...nothingElse(said),
+    log,
+    cors: cors(options.corsOrigins ?? []),
+    login: parts,
+  })
+  app.listen({ hostname: '127.0.0.1', port })
+  return {
+    url,
+    port,
+    server,
+    log: () => written,
+    lines: () =>
+      written
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => JSON.parse(line)),
+    async close() {
+      await app.server?.stop(true)
+      await signingIn.idle()
+      await server.stop()
+      await codePage?.stop()
+      database.close()
+      rmSync(folder, { recursive: true })
+    },
+  }
+}
+
+/** The redirect's URL is registered before anybody listens on it. */
+function freePort(): number {
+  const server = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => new Response() })
+  const { port } = server
+  void server.stop(true)
+  return port ?? 0
+}
+
+function nothingElse(said: Parts['open']['answers']): Omit<Parts, 'log' | 'cors' | 'login'> {
+  const document = async (): Promise<never> => Promise.reject(new Error('asked'))
+  return {
+    answers: said,
+    countAddress: () => granted(undefined),
+    routes: ALL_ROUTES.filter(({ needs }) => needs === undefined || needs === 'login'),
+    open: {
+      answers: said,
+      backend: 'anthropic-oauth',
+      keys: undefined,
+      ledger: never<Ledger>(),
+      countAddress: () => granted(undefined),
+      documents: { hpkeKeys: document, attestation: document },
+      bodyTimeoutMs: 1,
+      draining: () => false,
+    },
+    inference: {
+      ...never<Parts['inference']>(),
+      answers: said,
+      admitUser: undefined,
+      admitDevice: undefined,
+      admitSession: () => refused('missing_authorization'),
+    },
+    devices: undefined,
+    admin: undefined,
+  }
+}
+
+/** No request of these tests gets there. */
+function never<T>(): T {
+  return {} as T
+}

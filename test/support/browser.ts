@@ -1,0 +1,21 @@
+// A real browser, where this machine has one: Debian's chromium, or what CHROMIUM names. Where
+// everything has to be shown (CI=true), none is an error; elsewhere it is said once.
+
+import { type Browser, chromium } from 'playwright-core'
+
+const path = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
+
+/** Whether tests that need a browser can run; says so where they cannot. */
+export async function hasBrowser(): Promise<boolean> {
+  if (await Bun.file(path).exists()) return true
+  // `startBrowser` then fails, and says what is missing.
+  if (process.env['CI'] === 'true') return true
+  console.warn(`skipped: no browser at ${path} (apt-get install chromium, or set CHROMIUM)`)
+  return false
+}
+
+export function startBrowser(): Promise<Browser> {
+  // Chromium's sandbox is not for root, which containers run as.
+  const args = ['--disable-gpu', ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])]
+  return chromium.launch({ executablePath: path, args, timeout: 10_000 })
+}
