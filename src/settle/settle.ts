@@ -3,7 +3,7 @@
 import { costMicroUsd, type Price, type Prices } from '../budget/prices.ts'
 import type { Reservation } from '../budget/spend.ts'
 import type { End, Exchange } from '../exchange.ts'
-import type { Logger } from '../log.ts'
+import { type Logger, logRequest } from '../log.ts'
 import type { MeteredUsage } from '../upstream/tally.ts'
 import type { Ledger, Measure, Metered } from './ledger.ts'
 
@@ -101,34 +101,31 @@ function writeLine(
   const status = exchange.status ?? CLIENT_CLOSED_REQUEST
   const used = 'measured' in metered ? metered.measured : undefined
   const measured = used && usedAny(used) ? used : undefined
-  log[level(status, end)](
-    {
-      request_id: requestId,
-      method,
-      route,
-      status,
-      end,
-      code,
-      reason,
-      headers_ms: headersMs === undefined ? undefined : round(headersMs),
-      duration_ms: round(durationMs),
-      bytes_in: bytesIn,
-      bytes_out: bytesOut,
-      upstream,
-      model,
-      ...(measured && {
-        usage: metered.state,
-        input_tokens: measured.input,
-        output_tokens: measured.output,
-        cache_read_tokens: measured.cacheRead,
-        cache_creation_tokens: measured.cacheCreation,
-        cost_micro_usd: measured.costMicroUsd,
-      }),
-      identity,
-      org,
-    },
-    'request',
-  )
+  logRequest(log, level(status, end), {
+    request_id: requestId,
+    method,
+    route,
+    status,
+    end,
+    code,
+    reason,
+    headers_ms: headersMs === undefined ? undefined : round(headersMs),
+    duration_ms: round(durationMs),
+    bytes_in: bytesIn,
+    bytes_out: bytesOut,
+    upstream,
+    model,
+    ...(measured && {
+      usage: metered.state,
+      input_tokens: measured.input,
+      output_tokens: measured.output,
+      cache_read_tokens: measured.cacheRead,
+      cache_creation_tokens: measured.cacheCreation,
+      cost_micro_usd: measured.costMicroUsd,
+    }),
+    identity,
+    org,
+  })
 }
 
 const usedAny = ({ input, output, cacheRead, cacheCreation }: Measure): boolean =>
