@@ -50,6 +50,9 @@ export interface Run {
 
 /** Silent for that long, a process is taken for dead; its rows heal if it was not. */
 export const DEAD_AFTER_MS = 20_000
+/** A batch need not say again what another has just said. */
+const BEAT_EVERY_MS = 1000
+const HOST = hostname()
 /** Of a row, never of the disk: what is tried again with these fails again. */
 const UNWRITABLE = /^SQLITE_(?:CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
 
@@ -106,8 +109,11 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
        (SELECT day, device, org, model FROM ledger_day WHERE day < ? LIMIT ?)`,
   )
 
+  let beatMs = -Infinity
   const alive = (now: number): void => {
-    beat.run(id, run.token, hostname(), process.pid, now)
+    if (Math.abs(now - beatMs) < BEAT_EVERY_MS) return
+    beat.run(id, run.token, HOST, process.pid, now)
+    beatMs = now
   }
   const writeSums = (sums: Sums): void => {
     for (const { key, shares } of sums.values()) {
@@ -118,7 +124,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
   const writeOne = ({ opening, outcome, row }: Slip, sums: Sums): number => {
     const head = headOf(opening)
     const tail = tailOf(opening, outcome)
-    const values = Object.values<string | number | null>({ ...tail })
+    const values = Object.values(tail) as (string | number | null)[]
     if (row?.file === run.file) {
       if (closeOpen.run(...values, row.id, id).changes > 0) {
         collect(sums, { ...head, ...tail }, sharesOf(tail), 1)
@@ -133,7 +139,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
       }
       // Deleted meanwhile: it is written anew.
     }
-    const { lastInsertRowid } = insert.run(id, ...Object.values({ ...head }), ...values)
+    const { lastInsertRowid } = insert.run(id, ...Object.values(head), ...values)
     if (outcome) collect(sums, { ...head, ...tail }, sharesOf(tail), 1)
     return Number(lastInsertRowid)
   }
@@ -190,7 +196,13 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
   }
 }
 
-type Sums = Map<string, { readonly key: Key; readonly shares: Record<string, number> }>
+interface Sum {
+  readonly key: Key
+  readonly shares: Record<string, number>
+}
+
+/** By the JSON of their key. */
+type Sums = Map<string, Sum>
 
 /** Rows of a batch mostly share their day, device and model: their sums are written once. */
 function collect(sums: Sums, row: Key, shares: Shares, times: 1 | -1): void {
@@ -223,7 +235,7 @@ function isDead({ token, host, pid, seen_ms: seenMs }: OpenRun, nowMs: number): 
   if (token === null || pid === null || seenMs === null) return true
   if (living.has(token)) return false
   if (nowMs - seenMs > DEAD_AFTER_MS) return true
-  return host === hostname() && (pid === process.pid || !isRunning(pid))
+  return host === HOST && (pid === process.pid || !isRunning(pid))
 }
 
 function isRunning(pid: number): boolean {
@@ -243,7 +255,7 @@ function enter(database: Database, run: Run, nowMs: number): number {
   if (before !== undefined && before === run.id) return before
   const entered = database
     .query('INSERT INTO ledger_run (token, host, pid, seen_ms) VALUES (?, ?, ?, ?)')
-    .run(run.token, hostname(), process.pid, nowMs)
+    .run(run.token, HOST, process.pid, nowMs)
   run.file += 1
   run.id = Number(entered.lastInsertRowid)
   return run.id

@@ -23,8 +23,8 @@ export interface SqliteLedgerOptions {
 const FLUSH_EVERY_MS = 250
 const RETRY_EVERY_MS = 1000
 const MAX_WAITING = 50_000
-/** One batch of these holds the event loop for about 4 ms where all are of different devices. */
-const MAX_BATCH_ROWS = 50
+/** One batch of these holds the event loop for about 5 ms where all are of different devices. */
+const MAX_BATCH_ROWS = 100
 /** Between two batches the road has its turn. */
 const YIELD_MS = 4
 /** Signs of life for other processes, and a look for those that no longer give any. */
