@@ -2,6 +2,7 @@
 // which halves the cost of a request; a large or an endless one is passed on as it comes, and
 // counted on the way.
 
+import { clearDeadline, deadline } from '../deadline.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { BodyStream } from '../upstream/transport.ts'
 
@@ -35,25 +36,28 @@ function tooLarge(maxBytes: number): Refusal {
  * The whole body, `maxBytes` at the most, within `timeoutMs`. `count` is told of each chunk before it
  * is kept, and may throw a BodyRefused; without one, a declared length is trusted to be small.
  */
-export async function readWhole(
+export function readWhole(
   request: Request,
   maxBytes: number,
   timeoutMs: number,
   count?: (bytes: number) => void,
 ): Promise<Decision<Uint8Array>> {
-  const { promise: late, resolve } = Promise.withResolvers<undefined>()
-  const timer = setTimeout(resolve, timeoutMs)
-  try {
-    const small = !count && request.headers.has('content-length')
-    const whole = small ? request.bytes() : gather(request, maxBytes, count)
-    const body = await Promise.race([whole, late])
-    return body === undefined ? refused('request_timeout') : granted(body)
-  } catch (error) {
-    if (error instanceof BodyRefused) return error.refusal
-    return refused('bad_request', { reason: 'body ended early' })
-  } finally {
-    clearTimeout(timer)
-  }
+  const small = !count && request.headers.has('content-length')
+  const whole = small ? request.bytes() : gather(request, maxBytes, count)
+  return new Promise((resolve) => {
+    const limit = deadline(timeoutMs, () => resolve(refused('request_timeout')))
+    whole.then(
+      (body) => {
+        clearDeadline(limit)
+        resolve(granted(body))
+      },
+      (error: unknown) => {
+        clearDeadline(limit)
+        const refusal = error instanceof BodyRefused ? error.refusal : undefined
+        resolve(refusal ?? refused('bad_request', { reason: 'body ended early' }))
+      },
+    )
+  })
 }
 
 /** Of a body that has to be small, whatever was declared of it. */

@@ -1,5 +1,7 @@
 // The client's side of a relayed request, as far as Bun.serve lets one reach it.
 
+import { clearDeadline, type Deadline, deadline } from '../deadline.ts'
+
 /** `server.timeout`, which is per connection and in seconds, 0 for never. */
 export type SetIdleTimeout = (request: Request, seconds: number) => void
 
@@ -8,6 +10,9 @@ export type SetIdleTimeout = (request: Request, seconds: number) => void
  * a reader has for an answer's last bytes, so it is not short.
  */
 const ADMITTED_IDLE_SECONDS = 120
+
+/** Bun is told twice of a request that lasts longer than this, and once of all others. */
+const HOLD_AFTER_MS = 30_000
 
 /** How long a reset is held back so that what is in the kernel's buffer can still leave. */
 const LINGER_MS = 4000
@@ -38,11 +43,23 @@ export interface Client {
  * those it is a reset after all, later.
  */
 export function clientOf(request: Request, setIdleTimeout: SetIdleTimeout): Client {
+  let held: Deadline | undefined
   return {
     signal: request.signal,
-    hold: () => setIdleTimeout(request, 0),
-    release: () => setIdleTimeout(request, ADMITTED_IDLE_SECONDS),
+    hold() {
+      setIdleTimeout(request, ADMITTED_IDLE_SECONDS)
+      held = deadline(HOLD_AFTER_MS, () => {
+        held = undefined
+        setIdleTimeout(request, 0)
+      })
+    },
+    release() {
+      if (held) clearDeadline(held)
+      else setIdleTimeout(request, ADMITTED_IDLE_SECONDS)
+      held = undefined
+    },
     breakOff(reset, exiting) {
+      clearDeadline(held)
       if (/\bclose\b/i.test(request.headers.get('connection') ?? '')) {
         setTimeout(reset, exiting ? LAST_LINGER_MS : LINGER_MS).unref()
       } else {

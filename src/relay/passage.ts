@@ -2,7 +2,8 @@
 // order, bounded in memory by pausing the upstream, and with an end that is never prettier than it
 // was. What had been received when an upstream died is delivered before the break shows.
 
-import type { IncomingMessage } from 'node:http'
+import type { AnswerHeaders } from '../upstream/response.ts'
+import type { Incoming } from '../upstream/transport.ts'
 
 /** What is held for a reader that is slower than its upstream, beyond the kernel's own buffers. */
 const HIGH_WATER_BYTES = 65_536
@@ -11,9 +12,14 @@ const LOW_WATER_BYTES = 16_384
 export type PassageEnd = 'complete' | 'broken'
 
 export interface Passage {
-  readonly stream: ReadableStream<Uint8Array>
+  /** Asked for once. */
+  stream(): ReadableStream<Uint8Array>
   /** Once a byte is there, or a whole answer without any: true. False where it broke before that. */
   readonly begun: Promise<boolean>
+  /** Whether everything has arrived. */
+  readonly complete: boolean
+  /** What came after the last byte; empty before that. */
+  readonly trailers: AnswerHeaders
   /** Everything, where it has all arrived already and none of it has been handed on. */
   whole(): Uint8Array | undefined
   /** When a byte last moved, in or out; monotonic milliseconds. */
@@ -27,18 +33,21 @@ export interface Passage {
 }
 
 export interface PassageEvents {
+  /** What the upstream sent, as it comes. */
+  readonly onReceived: ((chunk: Uint8Array) => void) | undefined
   readonly onBytes: (bytes: number) => void
   /** Everything has been handed over. After 'broken' the stream stays open: the client is to be cut. */
   readonly onEnd: (end: PassageEnd) => void
   readonly onCancel: () => void
 }
 
-export function passage(message: IncomingMessage, events: PassageEvents): Passage {
+export function passage(incoming: Incoming, events: PassageEvents): Passage {
   let held: Uint8Array[] = []
   let heldBytes = 0
   let paused = false
   let movedAt = performance.now()
   let received: PassageEnd | undefined
+  let trailers: AnswerHeaders = {}
   let over = false
   let controller: ReadableStreamDefaultController<Uint8Array> | undefined
   const { promise: begun, resolve: begin } = Promise.withResolvers<boolean>()
@@ -61,7 +70,7 @@ export function passage(message: IncomingMessage, events: PassageEvents): Passag
       controller?.enqueue(chunk)
       if (paused && heldBytes <= LOW_WATER_BYTES) {
         paused = false
-        message.resume()
+        incoming.resume()
       }
       return true
     }
@@ -82,57 +91,56 @@ export function passage(message: IncomingMessage, events: PassageEvents): Passag
     begin(how === 'complete')
     wake()
   }
-  const take = (chunk: Uint8Array): void => {
-    held.push(chunk)
-    heldBytes += chunk.byteLength
-    movedAt = performance.now()
-    begin(true)
-  }
-  /** A connection that dies while it is paused leaves in the message what it had still read. */
-  const die = (): void => {
-    if (received !== undefined) return
-    message.off('data', onData)
-    for (let rest = message.read(); rest !== null; rest = message.read()) take(rest)
-    stop('broken')
-  }
-  const onData = (chunk: Buffer): void => {
-    if (received !== undefined) return
-    take(chunk)
-    wake()
-    if (heldBytes > HIGH_WATER_BYTES) {
-      paused = true
-      message.pause()
-    }
-  }
-
-  message.on('data', onData)
-  message.once('end', () => stop(message.complete ? 'complete' : 'broken'))
-  message.on('error', die)
-  message.once('close', die)
-
-  const stream = new ReadableStream<Uint8Array>(
-    {
-      start(given) {
-        controller = given
-      },
-      pull() {
-        if (over || deliver()) return
-        return new Promise<void>((resolve) => {
-          handOver = resolve
-        })
-      },
-      cancel() {
-        over = true
-        held = []
-        events.onCancel()
-      },
+  incoming.listen({
+    onData(chunk) {
+      if (received !== undefined) return
+      events.onReceived?.(chunk)
+      held.push(chunk)
+      heldBytes += chunk.byteLength
+      movedAt = performance.now()
+      begin(true)
+      wake()
+      if (heldBytes > HIGH_WATER_BYTES && !paused) {
+        paused = true
+        incoming.pause()
+      }
     },
-    { highWaterMark: 0 },
-  )
+    onEnd(how, last) {
+      trailers = last
+      stop(how)
+    },
+  })
+
+  const stream = (): ReadableStream<Uint8Array> =>
+    new ReadableStream<Uint8Array>(
+      {
+        start(given) {
+          controller = given
+        },
+        pull() {
+          if (over || deliver()) return
+          return new Promise<void>((resolve) => {
+            handOver = resolve
+          })
+        },
+        cancel() {
+          over = true
+          held = []
+          events.onCancel()
+        },
+      },
+      { highWaterMark: 0 },
+    )
 
   return {
     stream,
     begun,
+    get complete() {
+      return received === 'complete'
+    },
+    get trailers() {
+      return trailers
+    },
     whole() {
       if (received !== 'complete' || over) return undefined
       over = true

@@ -58,7 +58,6 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
     let ended = false
     let passing: Passage | undefined
     let meter: UsageMeter | undefined
-    let trailers: NodeJS.Dict<string> = {}
     /** Whether the upstream may count this request as done, and as owed. */
     let owed = true
     /** Why it ends as it does, where we ourselves are the reason. */
@@ -73,14 +72,16 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
       reserved.release()
       settle(exchange, end, {
         reservation: charge.reservation,
-        usage: meter?.end(trailers),
+        usage: meter?.end(passing?.trailers ?? {}),
         owed,
       })
     }
     const leave = (): void => {
       cause ??= 'client_gone'
-      flight.cancel()
+      // First: the end of the flight would be taken for the upstream's failure.
       finish(cause, 'neutral')
+      client.release()
+      flight.cancel()
     }
     const breakWith = (end: End): void => {
       cause ??= end
@@ -128,15 +129,15 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
       owed = head.kind === 'headers_timeout' || head.kind === 'cancelled'
       return refuse(failed(head, cause))
     }
-    const { status, message } = head
+    const { status, headers, body } = head
     charge.pass.answered(status, performance.now())
     owed = status < 300
     if (upstream.denied && (status === 401 || status === 403)) {
-      const refusal = await upstream.denied(message, call.headers)
+      const refusal = await upstream.denied(head, call.headers)
       flight.cancel()
       return refuse(denied(refusal))
     }
-    const invalid = upstream.invalid(asked, status, message.headers)
+    const invalid = upstream.invalid(asked, status, headers)
     const unfit =
       unfitStatus(status) ?? (invalid && refused('upstream_invalid', { reason: invalid }))
     if (unfit) {
@@ -145,16 +146,15 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
     }
 
     exchange.headersMs = performance.now() - exchange.at.monotonicMs
-    meter = upstream.meter(asked, status, message.headers)
-    if (meter.push) message.on('data', (chunk: Buffer) => meter?.push?.(chunk))
-    passing = passage(message, {
+    meter = upstream.meter(asked, status, headers)
+    passing = passage(body, {
+      onReceived: meter.push,
       onBytes(bytes) {
         exchange.firstByteMs ??= performance.now() - exchange.at.monotonicMs
         exchange.bytesOut += bytes
       },
       onEnd(end) {
         if (end === 'complete') {
-          trailers = message.trailers
           client.release()
           return finish('complete', 'success')
         }
@@ -163,25 +163,27 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
       },
       onCancel: leave,
     })
-    // Bun holds the end of a head back until there is a body (oven-sh/bun#33660), so that waiting
-    // for the first byte delays nothing; and an upstream that dies before it can still be told of.
-    if (!(await passing.begun)) return refuse(stillborn(cause))
+    if (!passing.complete) {
+      // Bun holds the end of a head back until there is a body (oven-sh/bun#33660), so that waiting
+      // for the first byte delays nothing; and an upstream that dies before it can still be told of.
+      if (!(await passing.begun)) return refuse(stillborn(cause))
+      // Most short answers have all come a turn later.
+      await nextTurn()
+    }
     exchange.status = status
-    upstream.answerHeaders(message.headers, exchange.headers)
+    upstream.answerHeaders(headers, exchange.headers)
     const init = { status, headers: exchange.headers }
-    // Most short answers have all come a turn later. Sent whole, they keep a Content-Length; Bun
-    // would give one without a Content-Type a type of its own, so those go as a stream. Resolved in
-    // the turn that read the upstream, a short answer would also leave in nine sends, not in one.
-    await nextTurn()
     if (NULL_BODY_STATUSES.has(status)) {
-      message.resume()
+      flight.cancel()
       passing.cut()
       client.release()
       finish('complete', 'success')
       return new Response(null, init)
     }
+    // Sent whole, an answer keeps a Content-Length; Bun would give one without a Content-Type a type
+    // of its own, so those go as a stream.
     const whole = exchange.headers.has('content-type') ? passing.whole() : undefined
-    return new Response(whole ?? passing.stream, init)
+    return new Response(whole ?? passing.stream(), init)
   }
 
   return {

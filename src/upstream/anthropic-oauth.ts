@@ -3,11 +3,11 @@
 // `anthropic-beta` by which the API takes tokens at all. No other client's name is borrowed, nothing
 // is put into a prompt, and no account but that of the session is ever used.
 
-import type { IncomingMessage } from 'node:http'
 import { granted, type Refusal, refused } from '../refusal.ts'
 import { anthropicMeter, clientHeaders, TO_CLIENT } from './anthropic.ts'
 import { errorText } from './error-text.ts'
 import { urlUnder } from './tinfoil.ts'
+import type { Answer } from './transport.ts'
 import { setAllowed, type Upstream } from './upstream.ts'
 
 export interface AnthropicOAuthOptions {
@@ -46,7 +46,7 @@ export function anthropicOAuth({ baseUrl, accessToken }: AnthropicOAuthOptions):
         if (ACCOUNT_LIMITS.test(name) && !to.has(name)) to.set(name, value)
       }
     },
-    denied: (message, sent) => denial(message, sent['authorization'] ?? ''),
+    denied: (answer, sent) => denial(answer, sent['authorization'] ?? ''),
     meter: anthropicMeter,
     invalid: () => undefined,
   }
@@ -66,10 +66,10 @@ function notAccepted(reason = 'refused'): Refusal {
   return refused('session_ended', { reason, message: REFUSED_SIGN_IN })
 }
 
-async function denial(message: IncomingMessage, authorization: string): Promise<Refusal> {
-  const reason = `upstream status ${message.statusCode}`
-  if (message.statusCode === 401) return notAccepted(reason)
+async function denial(answer: Answer, authorization: string): Promise<Refusal> {
+  const reason = `upstream status ${answer.status}`
+  if (answer.status === 401) return notAccepted(reason)
   // What a plan or an organisation forbids its member only Anthropic can say.
-  const words = await errorText(message, authorization.slice('Bearer '.length))
+  const words = await errorText(answer, authorization.slice('Bearer '.length))
   return refused('upstream_forbidden', { reason, ...(words !== undefined && { message: words }) })
 }

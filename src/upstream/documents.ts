@@ -2,10 +2,9 @@
 // each is asked of the upstream once at a time and kept for a moment, and no key of ours goes along.
 
 import { hash } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { urlUnder } from './tinfoil.ts'
-import type { Call, Timeouts, Transport } from './transport.ts'
+import type { Call, Incoming, Timeouts, Transport } from './transport.ts'
 
 export interface Document {
   readonly status: number
@@ -50,13 +49,13 @@ export function documents(options: DocumentsOptions): Documents {
           reason: head.reason,
         })
       }
-      const { status, message } = head
+      const { status, headers, body: incoming } = head
       if (status < 200 || (status >= 300 && status < 400) || status > 599) {
         return refused('upstream_invalid', { reason: `upstream status ${status}` })
       }
-      const body = await readBounded(message)
+      const body = await readBounded(incoming)
       if (!body) return refused('upstream_invalid', { reason: 'document too large or cut off' })
-      return granted({ status, contentType: message.headers['content-type'], body })
+      return granted({ status, contentType: headers['content-type'], body })
     } finally {
       clearTimeout(timer)
       flight.cancel()
@@ -103,17 +102,17 @@ export function documents(options: DocumentsOptions): Documents {
   }
 }
 
-function readBounded(message: IncomingMessage): Promise<Uint8Array | undefined> {
+function readBounded(incoming: Incoming): Promise<Uint8Array | undefined> {
   return new Promise((resolve) => {
-    const chunks: Buffer[] = []
+    const chunks: Uint8Array[] = []
     let bytes = 0
-    message.on('data', (chunk: Buffer) => {
-      bytes += chunk.byteLength
-      if (bytes > MAX_DOCUMENT_BYTES) resolve(undefined)
-      else chunks.push(chunk)
+    incoming.listen({
+      onData(chunk) {
+        bytes += chunk.byteLength
+        if (bytes > MAX_DOCUMENT_BYTES) resolve(undefined)
+        else chunks.push(chunk)
+      },
+      onEnd: (how) => resolve(how === 'complete' ? Buffer.concat(chunks) : undefined),
     })
-    message.once('end', () => resolve(message.complete ? Buffer.concat(chunks) : undefined))
-    message.on('error', () => resolve(undefined))
-    message.once('close', () => resolve(undefined))
   })
 }

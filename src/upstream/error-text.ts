@@ -2,8 +2,8 @@
 // and only as the text of `error.message`, so that nothing else of the answer passes. Words that hold
 // any part of the secret that was sent are not words.
 
-import type { IncomingMessage } from 'node:http'
 import { decoding } from './decoding.ts'
+import type { Answer } from './transport.ts'
 
 const MAX_ERROR_BYTES = 16_384
 const MAX_WORDS = 2000
@@ -13,15 +13,15 @@ const PART_LENGTH = 16
 
 /** Undefined where there are none to pass on. */
 export async function errorText(
-  message: IncomingMessage,
+  answer: Pick<Answer, 'headers' | 'body'>,
   secret: string,
 ): Promise<string | undefined> {
-  const words = wordsOf(await bodyOf(message))
+  const words = wordsOf(await bodyOf(answer))
   return words === undefined || holdsPartOf(words, secret) ? undefined : words
 }
 
 /** Decoded; '' where it is too long, too slow, cut, or of a coding that is not known. */
-function bodyOf(message: IncomingMessage): Promise<string> {
+function bodyOf({ headers, body }: Pick<Answer, 'headers' | 'body'>): Promise<string> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let bytes = 0
@@ -32,19 +32,19 @@ function bodyOf(message: IncomingMessage): Promise<string> {
     }
     const fail = (): void => end('')
     const timer = setTimeout(fail, READ_TIMEOUT_MS)
-    const decoder = decoding(message.headers['content-encoding'], (decoded) => {
+    const decoder = decoding(headers['content-encoding'], (decoded) => {
       bytes += decoded.byteLength
       if (bytes > MAX_ERROR_BYTES) fail()
       else chunks.push(Buffer.from(decoded))
     })
     if (!decoder) return fail()
-    message.on('data', (chunk: Buffer) => decoder.push(chunk))
-    message.once('end', () => {
-      if (message.complete) end(Buffer.concat(chunks).toString('utf8'))
-      else fail()
+    body.listen({
+      onData: decoder.push,
+      onEnd(how) {
+        if (how === 'complete') end(Buffer.concat(chunks).toString('utf8'))
+        else fail()
+      },
     })
-    message.once('error', fail)
-    message.once('close', fail)
   })
 }
 

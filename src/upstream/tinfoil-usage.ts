@@ -4,6 +4,10 @@
 import type { MeteredUsage } from './tally.ts'
 
 const MAX_HEADER_LENGTH = 1024
+const [PROMPT, COMPLETION, CACHED] = ['prompt', 'completion', 'cached_prompt_tokens'].map(
+  // The last of them, where one comes twice.
+  (name) => new RegExp(`(?:^|.*,)\\s*${name}=(\\d{1,15})\\s*(?:,|$)`),
+) as [RegExp, RegExp, RegExp]
 
 /**
  * `X-Tinfoil-Usage-Metrics`: `prompt=67,completion=42,total=109[,cached_prompt_tokens=…,…]`.
@@ -12,15 +16,10 @@ const MAX_HEADER_LENGTH = 1024
  */
 export function parseTinfoilUsage(text: string | string[] | undefined): MeteredUsage | undefined {
   if (typeof text !== 'string' || text.length > MAX_HEADER_LENGTH) return undefined
-  const counts = new Map<string, number>()
-  for (const part of text.split(',')) {
-    const match = /^\s*(\w+)=(\d{1,15})\s*$/.exec(part)
-    if (match?.[1] !== undefined) counts.set(match[1], Number(match[2]))
-  }
-  const prompt = counts.get('prompt')
-  const outputTokens = counts.get('completion')
+  const prompt = countOf(PROMPT, text)
+  const outputTokens = countOf(COMPLETION, text)
   if (prompt === undefined || outputTokens === undefined) return undefined
-  const cacheReadTokens = Math.min(counts.get('cached_prompt_tokens') ?? 0, prompt)
+  const cacheReadTokens = Math.min(countOf(CACHED, text) ?? 0, prompt)
   return {
     state: 'exact',
     inputTokens: prompt - cacheReadTokens,
@@ -29,4 +28,9 @@ export function parseTinfoilUsage(text: string | string[] | undefined): MeteredU
     cacheCreationTokens: 0,
     cacheCreation1hTokens: 0,
   }
+}
+
+function countOf(pattern: RegExp, text: string): number | undefined {
+  const digits = pattern.exec(text)?.[1]
+  return digits === undefined ? undefined : Number(digits)
 }

@@ -1,10 +1,11 @@
-// The one way out: HTTP/1.1 to an upstream through node:http(s). Bun's `fetch` would drop trailers
-// (streams carry their usage there), queue silently behind 256 requests in flight, and lose most of
-// what it holds when an upstream dies; this client does none of that. It follows no redirect, reads
-// no proxy from the environment, and decodes no body.
+// The one way out: HTTP/1.1 to an upstream. Bun's `fetch` would drop trailers (streams carry their
+// usage there), queue silently behind 256 requests in flight, and lose most of what it holds when an
+// upstream dies; `node:http` does none of that, and costs more than all the rest of a request. This
+// client follows no redirect, reads no proxy from the environment, and decodes no body.
 
-import http, { type ClientRequest, type IncomingMessage } from 'node:http'
-import https from 'node:https'
+import { clearDeadline, type Deadline, deadline } from '../deadline.ts'
+import { type Carried, type Connection, connections, type Connections } from './connection.ts'
+import type { AnswerHeaders, ResponseHead } from './response.ts'
 
 export interface Timeouts {
   /** Until the connection stands, its TLS included. */
@@ -47,7 +48,22 @@ export interface Failure {
 export interface Answer {
   readonly ok: true
   readonly status: number
-  readonly message: IncomingMessage
+  readonly headers: AnswerHeaders
+  readonly body: Incoming
+}
+
+/** The body of an answer on its way in. */
+export interface Incoming {
+  /** Once: what has come already is told at once. */
+  listen(to: Listener): void
+  pause(): void
+  resume(): void
+}
+
+export interface Listener {
+  onData(chunk: Uint8Array): void
+  /** `broken`: the connection died, or what came was no answer any more. */
+  onEnd(how: 'complete' | 'broken', trailers: AnswerHeaders): void
 }
 
 export interface Flight {
@@ -62,136 +78,202 @@ export interface Transport {
   close(): void
 }
 
-/** Shorter than the idle time of the servers that matter, so that few requests meet a closed one. */
-const IDLE_CONNECTION_MS = 15_000
-const MAX_IDLE_CONNECTIONS = 256
-
 export function transport(): Transport {
-  const options = {
-    keepAlive: true,
-    timeout: IDLE_CONNECTION_MS,
-    maxFreeSockets: MAX_IDLE_CONNECTIONS,
-    maxSockets: Number.POSITIVE_INFINITY,
-    scheduling: 'lifo',
-  } as const
-  const plain = new http.Agent(options)
-  const secure = new https.Agent(options)
-
+  const pool = connections()
   return {
-    send(call, timeouts) {
-      const { url, address } = call
-      const tls = url.protocol === 'https:'
-      const request = (tls ? https : http).request({
-        agent: tls ? secure : plain,
-        method: call.method,
-        host: address ?? url.hostname.replace(/^\[|\]$/g, ''),
-        port: url.port === '' ? (tls ? 443 : 80) : Number(url.port),
-        path: url.pathname + url.search,
-        headers: { ...call.headers, host: url.host, ...framing(call.body) },
-        ...(tls ? { servername: url.hostname } : {}),
-      })
-      return fly(request, call.body, timeouts, tls)
-    },
-    close() {
-      plain.destroy()
-      secure.destroy()
-    },
+    send: (call, timeouts) => new RoundTrip(pool, call, timeouts),
+    close: () => pool.close(),
   }
 }
 
-function framing(body: Call['body']): Record<string, string> {
-  if (body === undefined) return {}
-  const length = body instanceof Uint8Array ? body.byteLength : body.length
-  return length === undefined
-    ? { 'transfer-encoding': 'chunked' }
-    : { 'content-length': String(length) }
-}
+const NO_TRAILERS: AnswerHeaders = {}
 
-function fly(
-  request: ClientRequest,
-  body: Call['body'],
-  { connectMs, headersMs }: Timeouts,
-  tls: boolean,
-): Flight {
-  const { promise: head, resolve } = Promise.withResolvers<Answer | Failure>()
-  let settled = false
-  /** The connection belongs to the next request by then. */
-  let over = false
-  let timer: NodeJS.Timeout | undefined
+/** One request and its answer. */
+class RoundTrip implements Flight, Incoming, Carried {
+  readonly head: Promise<Answer | Failure>
+  readonly #resolve: (outcome: Answer | Failure) => void
+  readonly #pool: Connections
+  readonly #call: Call
+  readonly #timeouts: Timeouts
+  readonly #connection: Connection
+  #settled = false
+  #sent = false
+  #limit: Deadline | undefined
+  #drained: (() => void) | undefined
+  #listener: Listener | undefined
+  /** What came before anybody listened. */
+  #early: Buffer[] | undefined
+  #end: 'complete' | 'broken' | undefined
+  #trailers = NO_TRAILERS
 
-  const settle = (outcome: Answer | Failure): void => {
-    settled = true
-    clearTimeout(timer)
-    resolve(outcome)
+  constructor(pool: Connections, call: Call, timeouts: Timeouts) {
+    const { promise, resolve } = Promise.withResolvers<Answer | Failure>()
+    this.head = promise
+    this.#resolve = resolve
+    this.#pool = pool
+    this.#call = call
+    this.#timeouts = timeouts
+    this.#connection = pool.take(originOf(call))
+    this.#connection.carry(this)
+    if (this.#connection.connected) this.onConnected()
+    else this.#wait('connect_timeout', timeouts.connectMs)
   }
-  const fail = (kind: FailureKind, reason: string, cause?: unknown): void => {
-    if (!settled) settle({ ok: false, kind, reason, cause })
-    if (!over) request.destroy()
+
+  cancel(): void {
+    this.#fail('cancelled', 'cancelled')
   }
-  const wait = (kind: FailureKind, ms: number): void => {
-    if (settled) return
-    clearTimeout(timer)
-    timer = setTimeout(fail, ms, kind, kind)
-  }
-  const connected = (): void => {
-    if (body === undefined || body instanceof Uint8Array) return wait('headers_timeout', headersMs)
-    const moved = (): void => wait('body_timeout', headersMs)
-    moved()
-    pump(body.chunks, request, moved).then(
-      () => wait('headers_timeout', headersMs),
-      (cause: unknown) => fail('body_failed', 'request body', cause),
+
+  onConnected(): void {
+    const { body } = this.#call
+    const head = headOf(this.#call)
+    if (head === undefined) return this.#fail('unreachable', 'unsendable header')
+    if (body === undefined || body instanceof Uint8Array) {
+      this.#connection.write(body === undefined ? Buffer.from(head, 'latin1') : joined(head, body))
+      this.#sent = true
+      this.#wait('headers_timeout', this.#timeouts.headersMs)
+      return
+    }
+    this.#wait('body_timeout', this.#timeouts.headersMs)
+    this.#connection.write(Buffer.from(head, 'latin1'))
+    this.#pump(body).then(
+      () => {
+        this.#sent = true
+        this.#wait('headers_timeout', this.#timeouts.headersMs)
+      },
+      (cause: unknown) => this.#fail('body_failed', 'request body', cause),
     )
   }
 
-  request.once('socket', (socket) => {
-    if (!socket.connecting) return connected()
-    wait('connect_timeout', connectMs)
-    socket.once(tls ? 'secureConnect' : 'connect', connected)
-  })
-  request.once('response', (message) => {
+  onDrain(): void {
+    this.#drained?.()
+  }
+
+  onHead({ status, headers }: ResponseHead): void {
+    this.#settle({ ok: true, status, headers, body: this })
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#listener) this.#listener.onData(chunk)
+    else (this.#early ??= []).push(chunk)
+  }
+
+  onEnd(trailers: AnswerHeaders): void {
+    this.#trailers = trailers
     // An answer that is over before its question: that connection is of no further use.
-    message.once('end', () => {
-      if (!request.writableEnded) request.destroy()
-      over = true
-    })
-    settle({ ok: true, status: message.statusCode ?? 0, message })
-  })
-  // Stays for the whole life: an error after the head is the body's affair, and must not be thrown.
-  request.on('error', (error: NodeJS.ErrnoException) => {
-    fail('unreachable', error.code ?? 'error')
-  })
-  request.once('close', () => fail('unreachable', 'closed'))
-
-  if (body === undefined) request.end()
-  else if (body instanceof Uint8Array) request.end(body)
-  return {
-    head,
-    cancel: () => fail('cancelled', 'cancelled'),
+    if (this.#sent) this.#pool.giveBack(this.#connection)
+    else this.#connection.destroy()
+    this.#finish('complete')
   }
-}
 
-/** Ends early and quietly where the upstream has closed: its answer, or its error, says why. */
-async function pump(
-  chunks: AsyncIterable<Uint8Array>,
-  request: ClientRequest,
-  moved: () => void,
-): Promise<void> {
-  for await (const chunk of chunks) {
-    if (request.destroyed) return
-    moved()
-    if (!request.write(chunk)) await drained(request)
+  onInvalid(): void {
+    this.#fail('unreachable', 'no HTTP answer')
   }
-  request.end()
-}
 
-function drained(request: ClientRequest): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      request.off('drain', done)
-      request.off('close', done)
-      resolve()
+  onGone(code: string | undefined): void {
+    this.#fail('unreachable', code ?? 'closed')
+  }
+
+  listen(to: Listener): void {
+    this.#listener = to
+    const early = this.#early
+    this.#early = undefined
+    if (early) for (const chunk of early) to.onData(chunk)
+    if (this.#end) to.onEnd(this.#end, this.#trailers)
+  }
+
+  pause(): void {
+    if (!this.#end) this.#connection.pause()
+  }
+
+  resume(): void {
+    if (!this.#end) this.#connection.resume()
+  }
+
+  #settle(outcome: Answer | Failure): void {
+    this.#settled = true
+    clearDeadline(this.#limit)
+    this.#resolve(outcome)
+  }
+
+  #finish(how: 'complete' | 'broken'): void {
+    if (this.#end) return
+    this.#end = how
+    this.#drained?.()
+    this.#listener?.onEnd(how, this.#trailers)
+  }
+
+  #fail(kind: FailureKind, reason: string, cause?: unknown): void {
+    if (this.#end) return
+    if (!this.#settled) this.#settle({ ok: false, kind, reason, cause })
+    this.#connection.destroy()
+    this.#finish('broken')
+  }
+
+  #wait(kind: FailureKind, ms: number): void {
+    if (this.#settled) return
+    clearDeadline(this.#limit)
+    this.#limit = deadline(ms, () => this.#fail(kind, kind))
+  }
+
+  /** Ends early and quietly where the upstream has closed: its answer, or its error, says why. */
+  async #pump({ chunks, length }: BodyStream): Promise<void> {
+    for await (const chunk of chunks) {
+      if (this.#end) return
+      this.#wait('body_timeout', this.#timeouts.headersMs)
+      if (chunk.byteLength === 0) continue
+      const framed = length === undefined ? chunked(chunk) : chunk
+      if (!this.#connection.write(framed)) await this.#whenDrained()
     }
-    request.on('drain', done)
-    request.on('close', done)
-  })
+    if (length === undefined && !this.#end) this.#connection.write(LAST_CHUNK)
+  }
+
+  #whenDrained(): Promise<void> {
+    if (this.#end) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#drained = () => {
+        this.#drained = undefined
+        resolve()
+      }
+    })
+  }
+}
+
+function originOf({ url, address }: Call) {
+  const tls = url.protocol === 'https:'
+  const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port)
+  return { tls, hostname: url.hostname.replace(/^\[|\]$/g, ''), port, address }
+}
+
+/** RFC 9110 §5.5: what could end a line, and with it begin another header, is not sent. */
+const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/
+
+function headOf({ method, url, headers, body }: Call): string | undefined {
+  let head = `${method} ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`
+  let values = ''
+  for (const name in headers) {
+    const value = headers[name] ?? ''
+    values += value
+    head += `${name}: ${value}\r\n`
+  }
+  if (UNSENDABLE.test(values)) return undefined
+  if (body === undefined) return `${head}\r\n`
+  const length = body instanceof Uint8Array ? body.byteLength : body.length
+  return length === undefined
+    ? `${head}transfer-encoding: chunked\r\n\r\n`
+    : `${head}content-length: ${length}\r\n\r\n`
+}
+
+/** In one piece, so that it leaves in one send. */
+function joined(head: string, body: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(head.length + body.byteLength)
+  bytes.write(head, 'latin1')
+  bytes.set(body, head.length)
+  return bytes
+}
+
+const CRLF = Buffer.from('\r\n')
+const LAST_CHUNK = Buffer.from('0\r\n\r\n')
+
+function chunked(chunk: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from(`${chunk.byteLength.toString(16)}\r\n`), chunk, CRLF])
 }

@@ -2,10 +2,11 @@
 // pass, and how its usage is read. Three of them answer: tinfoil.ts, anthropic.ts and
 // anthropic-oauth.ts.
 
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Instant } from '../instant.ts'
 import type { Decision, Refusal } from '../refusal.ts'
+import type { AnswerHeaders } from './response.ts'
 import type { MeteredUsage } from './tally.ts'
+import type { Answer } from './transport.ts'
 
 export interface Destination {
   readonly url: URL
@@ -28,7 +29,7 @@ export interface Asked {
 export interface UsageMeter {
   push?(chunk: Uint8Array): void
   /** Once, however the answer ended; undefined where it says nothing of usage. */
-  end(trailers: NodeJS.Dict<string>): MeteredUsage | undefined
+  end(trailers: AnswerHeaders): MeteredUsage | undefined
 }
 
 export interface Upstream {
@@ -42,15 +43,15 @@ export interface Upstream {
   /** What goes out: the allowed of the client's headers, and last our own credential. */
   requestHeaders(client: Headers, credential?: string): Record<string, string>
   /** What comes back: the allowed of the upstream's headers, set on our own answer. */
-  answerHeaders(upstream: IncomingHttpHeaders, to: Headers): void
-  meter(asked: Asked, status: number, headers: IncomingHttpHeaders): UsageMeter
+  answerHeaders(upstream: AnswerHeaders, to: Headers): void
+  meter(asked: Asked, status: number, headers: AnswerHeaders): UsageMeter
   /**
    * There where the credential is the caller's own, and a 401 or 403 is theirs to know of: what they
    * are told. Nothing of `sent` may be in it.
    */
-  denied?(message: IncomingMessage, sent: Readonly<Record<string, string>>): Promise<Refusal>
+  denied?(answer: Answer, sent: Readonly<Record<string, string>>): Promise<Refusal>
   /** An answer that this upstream cannot have meant, in a few words for the log. */
-  invalid(asked: Asked, status: number, headers: IncomingHttpHeaders): string | undefined
+  invalid(asked: Asked, status: number, headers: AnswerHeaders): string | undefined
 }
 
 export function copyAllowed(names: readonly string[], from: Headers): Record<string, string> {
@@ -62,7 +63,7 @@ export function copyAllowed(names: readonly string[], from: Headers): Record<str
   return headers
 }
 
-export function setAllowed(names: readonly string[], from: IncomingHttpHeaders, to: Headers): void {
+export function setAllowed(names: readonly string[], from: AnswerHeaders, to: Headers): void {
   for (const name of names) {
     const value = from[name]
     if (typeof value === 'string') to.set(name, value)

@@ -109,7 +109,6 @@ const PASSING = [
   'accept',
   'accept-encoding',
   'authorization',
-  'connection',
   'content-length',
   'content-type',
   'ehbp-encapsulated-key',
@@ -126,7 +125,6 @@ describe('attack 12: of sixty headers, these reach the upstream', () => {
     expect(namesOf(seen?.rawHeaders ?? [])).toEqual(PASSING)
     expect(seen?.headers).toEqual({
       host: `127.0.0.1:${at.upstream.port}`,
-      connection: 'keep-alive',
       authorization: `Bearer ${API_KEY}`,
       'content-type': 'application/json',
       'content-length': '2',
@@ -147,7 +145,6 @@ describe('attack 12: of sixty headers, these reach the upstream', () => {
     const [seen] = await reachedUpstream(at)
     expect(namesOf(seen?.rawHeaders ?? [])).toEqual([
       'authorization',
-      'connection',
       'content-length',
       'host',
       'x-tinfoil-request-usage-metrics',
@@ -184,11 +181,11 @@ test('attack 11: headers that Connection nominates are passed all the same, Conn
   const [seen] = await reachedUpstream(at)
   const names = namesOf(seen?.rawHeaders ?? [])
   expect(names.filter((name) => name === 'authorization')).toHaveLength(1)
+  expect(names).not.toContain('connection')
   expect(seen?.headers).toMatchObject({
     authorization: `Bearer ${API_KEY}`,
     'ehbp-encapsulated-key': ENCAPSULATED_KEY,
     'content-type': 'application/json',
-    connection: 'keep-alive',
   })
 })
 

@@ -92,7 +92,6 @@ describe('to the upstream', () => {
       ['x-api-key', ANTHROPIC_KEY],
       ['host', new URL(on.upstream.url).host],
       ['content-length', String(Buffer.byteLength(body))],
-      ['connection', 'keep-alive'],
     ]
     expect(pairs.toSorted()).toEqual(expected.toSorted() as string[][])
     expect(seen?.url).toBe('/v1/messages?beta=true')
@@ -115,7 +114,7 @@ describe('to the upstream', () => {
     expect(answer?.status).toBe(200)
     const { headers, rawHeaders } = on.upstream.seen[0] as Seen
     expect(headers).toMatchObject({ 'x-api-key': ANTHROPIC_KEY, 'anthropic-beta': 'a' })
-    expect(headers['connection']).toBe('keep-alive')
+    expect(headers['connection']).toBeUndefined()
     expect(rawHeaders.filter((each) => each.toLowerCase() === 'x-api-key')).toHaveLength(1)
   })
 

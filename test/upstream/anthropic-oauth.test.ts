@@ -2,7 +2,6 @@
 // the API's says to them.
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type { IncomingMessage } from 'node:http'
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { granted } from '../../src/refusal.ts'
 import { anthropicOAuth } from '../../src/upstream/anthropic-oauth.ts'
@@ -89,7 +88,7 @@ describe('what comes back', () => {
         'anthropic-ratelimit-unified-status': 'allowed',
         'anthropic-ratelimit-unified-reset': 'x'.repeat(65),
         'anthropic-organization-id': 'org',
-        'set-cookie': ['a=b'],
+        'set-cookie': 'a=b',
         server: 'x',
         'access-control-allow-origin': '*',
       },
@@ -133,7 +132,7 @@ describe('a refusal of the API', () => {
     )
     const head = await flight.head
     if (!head.ok) throw new Error(head.reason)
-    const refusal = await oauth().denied?.(head.message as IncomingMessage, headers)
+    const refusal = await oauth().denied?.(head, headers)
     flight.cancel()
     return [refusal?.code, refusal?.message]
   }

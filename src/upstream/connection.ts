@@ -1,0 +1,197 @@
+// One kept connection to an upstream, and the pool of those that are idle. Requests go over it one
+// after another, never two at once, and it is given up at the first oddity.
+
+import net, { type Socket } from 'node:net'
+import tls from 'node:tls'
+import { type ResponseEvents, ResponseReader } from './response.ts'
+
+/** What a connection tells the request that it carries. */
+export interface Carried extends ResponseEvents {
+  onConnected(): void
+  onDrain(): void
+  /** `code` is an errno or the like; undefined where the other side closed in order. */
+  onGone(code: string | undefined): void
+}
+
+export interface Origin {
+  readonly tls: boolean
+  readonly hostname: string
+  readonly port: number
+  /** Connect here instead of resolving `hostname` again; the certificate is still the name's. */
+  readonly address: string | undefined
+}
+
+/** Shorter than the idle time of the servers that matter, so that few requests meet a closed one. */
+const IDLE_CONNECTION_MS = 15_000
+const MAX_IDLE_CONNECTIONS = 256
+/** Dead peers are found by the kernel: a stream may be silent for a long time. */
+const PROBE_AFTER_MS = 60_000
+
+export class Connection {
+  readonly origin: string
+  readonly #socket: Socket
+  #reader: ResponseReader | undefined
+  #carried: Carried | undefined
+  #connected = false
+  #gone = false
+  idleSince = 0
+
+  constructor(origin: string, socket: Socket, tlsUsed: boolean) {
+    this.origin = origin
+    this.#socket = socket
+    socket.once(tlsUsed ? 'secureConnect' : 'connect', () => {
+      this.#connected = true
+      this.#carried?.onConnected()
+    })
+    socket.on('data', (chunk: Buffer) => {
+      if (this.#reader) this.#reader.push(chunk)
+      // Nobody has asked for anything.
+      else this.destroy()
+    })
+    socket.on('drain', () => this.#carried?.onDrain())
+    socket.on('end', () => this.#lose(undefined))
+    socket.on('error', (error: NodeJS.ErrnoException) => this.#lose(error.code ?? 'error'))
+    socket.on('close', () => this.#lose('closed'))
+  }
+
+  get connected(): boolean {
+    return this.#connected
+  }
+
+  get usable(): boolean {
+    return this.#connected && !this.#gone
+  }
+
+  carry(carried: Carried): void {
+    this.#carried = carried
+    this.#reader = new ResponseReader(carried)
+  }
+
+  /** The answer has been read; false where the connection can carry no other. */
+  release(): boolean {
+    const reusable = this.#reader?.reusable === true
+    this.#carried = undefined
+    this.#reader = undefined
+    if (!reusable) this.destroy()
+    // A reader that was slower than the answer's last bytes has left it standing.
+    else if (this.#socket.isPaused()) this.#socket.resume()
+    return reusable && this.usable
+  }
+
+  /** False where the caller should wait for `onDrain`. */
+  write(bytes: Uint8Array): boolean {
+    return this.#socket.write(bytes)
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  destroy(): void {
+    this.#gone = true
+    this.#reader?.stop()
+    this.#carried = undefined
+    this.#reader = undefined
+    this.#socket.destroy()
+  }
+
+  #lose(code: string | undefined): void {
+    this.#gone = true
+    const carried = this.#carried
+    if (!carried) {
+      this.#socket.destroy()
+      return
+    }
+    // A connection that dies while it is paused still holds what it had read.
+    for (let rest = this.#read(); rest !== null; rest = this.#read()) this.#reader?.push(rest)
+    if (code === undefined) this.#reader?.close()
+    if (this.#carried !== carried) return
+    this.destroy()
+    carried.onGone(code)
+  }
+
+  #read(): Buffer | null {
+    return this.#socket.read() as Buffer | null
+  }
+}
+
+export interface Connections {
+  /** Idle, or on its way. */
+  take(origin: Origin): Connection
+  giveBack(connection: Connection): void
+  close(): void
+}
+
+export function connections(): Connections {
+  const idle = new Map<string, Connection[]>()
+  let count = 0
+
+  const sweep = (): void => {
+    const before = performance.now() - IDLE_CONNECTION_MS
+    for (const [name, stack] of idle) {
+      const stale = stack.findIndex((each) => each.idleSince > before)
+      const old = stack.splice(0, stale === -1 ? stack.length : stale)
+      count -= old.length
+      for (const each of old) each.destroy()
+      if (stack.length === 0) idle.delete(name)
+    }
+  }
+  const sweeping = setInterval(sweep, IDLE_CONNECTION_MS / 10)
+  sweeping.unref()
+
+  return {
+    take(origin) {
+      const name = nameOf(origin)
+      const stack = idle.get(name)
+      // The last that was used is the least likely to be closed by the other side.
+      for (let last = stack?.pop(); last; last = stack?.pop()) {
+        count -= 1
+        if (last.usable) return last
+        last.destroy()
+      }
+      return new Connection(name, open(origin), origin.tls)
+    },
+    giveBack(connection) {
+      if (!connection.release()) return
+      if (count >= MAX_IDLE_CONNECTIONS) return connection.destroy()
+      connection.idleSince = performance.now()
+      const stack = idle.get(connection.origin)
+      if (stack) stack.push(connection)
+      else idle.set(connection.origin, [connection])
+      count += 1
+    },
+    close() {
+      clearInterval(sweeping)
+      for (const stack of idle.values()) for (const each of stack) each.destroy()
+      idle.clear()
+      count = 0
+    },
+  }
+}
+
+function nameOf({ tls: secure, hostname, port, address }: Origin): string {
+  return `${secure ? 'https' : 'http'} ${hostname} ${port} ${address ?? ''}`
+}
+
+function open({ tls: secure, hostname, port, address }: Origin): Socket {
+  const host = address ?? hostname
+  const options = {
+    host,
+    port,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: PROBE_AFTER_MS,
+  }
+  if (!secure) return net.connect(options)
+  return tls.connect({
+    ...options,
+    // An address is no server name (RFC 6066 §3); its certificate is checked for the address.
+    ...(net.isIP(hostname) === 0 ? { servername: hostname } : {}),
+    ALPNProtocols: ['http/1.1'],
+    rejectUnauthorized: true,
+  })
+}
