@@ -2,12 +2,10 @@
 
 import { readFileSync } from 'node:fs'
 import { bundledPrices, parsePrices, type Prices } from './budget/prices.ts'
-import { readInvocation } from './config/read.ts'
+import { readSettings } from './config/read.ts'
 import type { Mistake } from './config/kinds.ts'
 import { describeBug, type Logger, logger } from './log.ts'
-import { check } from './operate/check.ts'
 import { banner } from './operate/banner.ts'
-import { COMMAND_HELP, commandNamed } from './operate/commands.ts'
 import { type Gate, serve } from './serve.ts'
 import { type Sources, sources } from './sources.ts'
 import { StoreUnusable } from './state/store.ts'
@@ -17,12 +15,16 @@ const EXIT_CONFIG = 78
 
 async function main(): Promise<void> {
   const args = Bun.argv.slice(2)
-  const run = commandNamed(args[0])
+  // A gate that is set up by its environment has no words, and never loads what answers to them.
+  const commands = args.length > 0 ? await import('./operate/commands.ts') : undefined
+  const run = commands?.commandNamed(args[0])
   if (run) process.exit(await run(args.slice(1), process.env))
-  const invocation = readInvocation(args, process.env)
+  const invocation = commands
+    ? (await import('./config/command-line.ts')).readInvocation(args, process.env)
+    : readSettings('serve', {}, [], process.env)
   if (invocation.kind === 'text') {
     process.stdout.write(invocation.text)
-    if (invocation.text.startsWith('Usage')) process.stdout.write(COMMAND_HELP)
+    if (invocation.text.startsWith('Usage')) process.stdout.write(commands?.COMMAND_HELP ?? '')
     return
   }
   if (invocation.kind === 'mistakes') {
@@ -37,13 +39,14 @@ async function main(): Promise<void> {
   }
   const from = await sources(settings)
   if (command === 'check') {
+    const { check } = await import('./operate/check.ts')
     process.exit((await check(from, settings, warnings)) ? 0 : 1)
   }
   const color = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === ''
   const log = logger(settings, color)
   survive(log)
   for (const warning of warnings) log.warn(warning)
-  const running = listen(() => serve(settings, from, prices.value, log))
+  const running = await listen(() => serve(settings, from, prices.value, log))
   announce(running, from, log)
   obeySignals(running, log)
 }
@@ -71,9 +74,9 @@ function readPrices(
   }
 }
 
-function listen(start: () => Gate): Gate {
+async function listen(start: () => Promise<Gate>): Promise<Gate> {
   try {
-    return start()
+    return await start()
   } catch (error) {
     const code = (error as { code?: unknown }).code
     if (error instanceof StoreUnusable) {

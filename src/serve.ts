@@ -26,7 +26,7 @@ import { DAY_MS } from './settle/ledger-schema.ts'
 import { settlement } from './settle/settle.ts'
 import { sqliteLedger } from './settle/sqlite-ledger.ts'
 import { spentByEach } from './settle/usage-report.ts'
-import { type SigningIn, signingIn } from './signing-in.ts'
+import type { SigningIn } from './signing-in.ts'
 import type { Sources } from './sources.ts'
 import { type Store, store } from './state/store.ts'
 import { anthropic } from './upstream/anthropic.ts'
@@ -50,8 +50,13 @@ const BREAK_MS = 250
 /** One visit of the page is four requests, and a sign-in a few more. */
 const SIGN_IN_BURST = 30
 
-/** Throws where an address cannot be bound, or the file of enrolments cannot be used. */
-export function serve(settings: Settings, from: Sources, prices: Prices, log: Logger): Gate {
+/** Rejects where an address cannot be bound, or the file of enrolments cannot be used. */
+export async function serve(
+  settings: Settings,
+  from: Sources,
+  prices: Prices,
+  log: Logger,
+): Promise<Gate> {
   const timeouts = {
     connectMs: settings.connectTimeoutSeconds * 1000,
     headersMs: settings.headersTimeoutSeconds * 1000,
@@ -77,7 +82,15 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
   const admitDevice = devices && deviceAdmission(devices.verify)
   const signIn =
     from.login &&
-    signingIn({ settings, from: from.login, kept, identify, log, listeningAt: () => listeningAt })
+    // Loaded only there.
+    (await import('./signing-in.ts')).signingIn({
+      settings,
+      from: from.login,
+      kept,
+      identify,
+      log,
+      listeningAt: () => listeningAt,
+    })
   const served = upstreams(settings, from, signIn, log)
   const isOn = (need: Need): boolean => (need === 'login' ? signIn : served[need]) !== undefined
   const routes = ALL_ROUTES.filter((route) => isServed(route, isOn))
@@ -142,19 +155,15 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
       countAddress,
       bodyTimeoutMs,
     },
-    login: signIn && {
+    login: signIn?.routes({
       answers: said,
-      login: signIn.login,
-      cookies: signIn.cookies,
       // Of its own: neither a page's assets nor a terminal that waits use up what others may ask.
       countAddress: addressCounter(
         rateLimiter(settings.publicRateLimitRpm, Math.max(settings.rateLimitBurst, SIGN_IN_BURST)),
         countedBy,
       ),
-      publicUrl: signIn.publicUrl,
-      redirectUri: signIn.redirectUri,
       bodyTimeoutMs,
-    },
+    }),
     admin: ownListener ? undefined : admin,
   })
   app.listen({ hostname: settings.host, port: settings.port })

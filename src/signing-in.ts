@@ -2,13 +2,14 @@
 // browsers hold, the upstream that its token is for, and who is admitted to that.
 
 import { ROUTES } from './accept/routes.ts'
-import { type LoginCookies, loginCookies } from './accept/login-cookies.ts'
+import { type LoginParts, type LoginRoutes, loginRoutes } from './accept/login-routes.ts'
+import { loginCookies } from './accept/login-cookies.ts'
 import { asksFromElsewhere, knownHost } from './accept/login-guard.ts'
 import { type AdmitSession, sessionAdmission, sessionIdentity } from './admit/session.ts'
 import type { Identify } from './admit/identity.ts'
 import { isLoopback } from './config/kinds.ts'
 import type { Settings } from './config/read.ts'
-import { type Login, login } from './login/login.ts'
+import { login } from './login/login.ts'
 import { type Sessions, sessions, SessionsUnusable } from './login/sessions.ts'
 import type { Logger } from './log.ts'
 import { type Decision, granted, refused } from './refusal.ts'
@@ -20,9 +21,8 @@ import type { Upstream } from './upstream/upstream.ts'
 type Credential = NonNullable<Upstream['credential']>
 
 export interface SigningIn {
-  readonly login: Login
-  readonly cookies: LoginCookies
-  readonly redirectUri: URL
+  /** The page, and what stands behind it. */
+  routes(common: Pick<LoginParts, 'answers' | 'countAddress' | 'bodyTimeoutMs'>): LoginRoutes
   /** What programs and browsers reach this gate by. */
   readonly publicUrl: () => URL
   readonly upstream: Upstream
@@ -65,9 +65,7 @@ export function signingIn(options: SigningInOptions): SigningIn {
   }
   const cookies = loginCookies({ secure: publicUrl().protocol === 'https:', returnsHere })
   return {
-    login: signIn,
-    cookies,
-    redirectUri,
+    routes: (common) => loginRoutes({ ...common, login: signIn, cookies, publicUrl, redirectUri }),
     publicUrl,
     upstream: anthropicOAuth({ baseUrl: from.apiBaseUrl, accessToken }),
     admitSession: sessionAdmission({

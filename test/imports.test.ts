@@ -188,7 +188,16 @@ test('development mode is loaded by sources.ts alone, and only when it is asked 
   const found = across.filter(({ to }) => partOf(to) === 'dev')
   expect(new Set(found.map(({ from }) => from))).toEqual(new Set(['sources.ts']))
   expect(found.every(({ dynamic }) => dynamic)).toBe(true)
-  expect(imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)).toEqual([])
+})
+
+test('what else is loaded on demand: the commands, and what one sign-in needs', () => {
+  const found = imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)
+  expect(found.toSorted()).toEqual([
+    'main.ts -> config/command-line.ts',
+    'main.ts -> operate/check.ts',
+    'main.ts -> operate/commands.ts',
+    'serve.ts -> signing-in.ts',
+  ])
 })
 
 test('operate is imported by main.ts alone', () => {

@@ -12,7 +12,7 @@ import type { Cors } from './cors.ts'
 import type { CountAddress } from './count-address.ts'
 import { type DeviceParts, deviceRoutes } from './device-routes.ts'
 import { type InferenceParts, inferenceRoutes } from './inference-routes.ts'
-import { type LoginParts, loginRoutes } from './login-routes.ts'
+import type { LoginRoutes } from './login-routes.ts'
 import { type PublicParts, publicRoutes } from './public-routes.ts'
 import { type Route, routeFinder } from './routes.ts'
 
@@ -34,7 +34,7 @@ export interface Parts extends Common {
   /** Absent where no device can be. */
   readonly devices: DeviceParts | undefined
   /** Absent where nobody can sign in. */
-  readonly login: LoginParts | undefined
+  readonly login: LoginRoutes | undefined
   /** Absent where the operator has a listener of its own. */
   readonly admin: AdminParts | undefined
 }
@@ -42,7 +42,7 @@ export interface Parts extends Common {
 export function gate({ open, inference, devices, login, admin, ...common }: Parts) {
   const app = base(common).use(publicRoutes(open))
   if (devices) app.use(deviceRoutes(devices))
-  if (login) app.use(loginRoutes(login))
+  if (login) app.use(login)
   if (admin) app.use(adminRoutes(admin))
   // Last: what guards this group would guard everything that came after it.
   return app.use(inferenceRoutes(inference))

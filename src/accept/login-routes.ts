@@ -60,6 +60,8 @@ interface Context {
   readonly server: Listener | null
 }
 
+export type LoginRoutes = ReturnType<typeof loginRoutes>
+
 export function loginRoutes(parts: LoginParts) {
   const { answers, login, cookies, countAddress, publicUrl, redirectUri } = parts
   const known = (): URL[] => (login.returnsHere ? [publicUrl(), redirectUri] : [publicUrl()])

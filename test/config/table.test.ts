@@ -1,7 +1,7 @@
 // What holds for every setting, whichever is added.
 
 import { expect, test } from 'bun:test'
-import { readInvocation } from '../../src/config/read.ts'
+import { readInvocation } from '../../src/config/command-line.ts'
 import { flagOf, SETTINGS, type Setting } from '../../src/config/table.ts'
 
 const settings: readonly Setting<unknown>[] = Object.values(SETTINGS)

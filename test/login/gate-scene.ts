@@ -11,7 +11,7 @@ import { gate, type Parts } from '../../src/accept/app.ts'
 import { addressCounter } from '../../src/accept/count-address.ts'
 import { cors } from '../../src/accept/cors.ts'
 import { loginCookies } from '../../src/accept/login-cookies.ts'
-import type { LoginParts } from '../../src/accept/login-routes.ts'
+import { type LoginParts, loginRoutes } from '../../src/accept/login-routes.ts'
 import { ALL_ROUTES } from '../../src/accept/routes.ts'
 import { rateLimiter } from '../../src/budget/budget.ts'
 import { Secret } from '../../src/config/secret.ts'
@@ -102,7 +102,7 @@ async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
     ...nothingElse(said),
     log,
     cors: cors(options.corsOrigins ?? []),
-    login: parts,
+    login: loginRoutes(parts),
   })
   app.listen({ hostname: '127.0.0.1', port })
   return {

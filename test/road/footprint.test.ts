@@ -58,12 +58,16 @@ test(`the first 200 comes within ${FIRST_ANSWER_MS} ms of exec`, async () => {
   expect(Math.min(...taken)).toBeLessThan(FIRST_ANSWER_MS)
 })
 
-test('idle, it holds less than 56 MB, three quarters of them its own file', async () => {
-  const gate = await start(SETTINGS)
-  await Bun.sleep(300)
-  const bytes = gate.rssBytes()
-  await gate.stop()
-  expect(bytes).toBeLessThan(56_000_000)
+test('idle, it holds less than 50 MB, three quarters of them its own file', async () => {
+  const held: number[] = []
+  for (let run = 0; run < 3; run += 1) {
+    const gate = await start(SETTINGS)
+    await Bun.sleep(300)
+    held.push(gate.rssBytes())
+    await gate.stop()
+  }
+  // As above: how much of the file the kernel maps at once is the machine's affair.
+  expect(Math.min(...held)).toBeLessThan(50_000_000)
 })
 
 test('the folder it was built in is not in it, so that a build can be repeated elsewhere', async () => {

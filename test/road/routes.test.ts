@@ -7,6 +7,7 @@ import { adminGate, gate, type Parts } from '../../src/accept/app.ts'
 import { answers } from '../../src/accept/answers.ts'
 import { cors } from '../../src/accept/cors.ts'
 import { loginCookies } from '../../src/accept/login-cookies.ts'
+import { loginRoutes } from '../../src/accept/login-routes.ts'
 import { ALL_ROUTES, INFERENCE_ROUTES, isServed, type Route } from '../../src/accept/routes.ts'
 import type { Admitted } from '../../src/admit/admitted.ts'
 import { Secret } from '../../src/config/secret.ts'
@@ -198,7 +199,7 @@ function nothingBehindTheDoor(): Parts {
       countAddress: () => granted(undefined),
       bodyTimeoutMs: 1,
     },
-    login: {
+    login: loginRoutes({
       answers: said,
       login: {
         returnsHere: true,
@@ -217,7 +218,7 @@ function nothingBehindTheDoor(): Parts {
       publicUrl: () => new URL('http://127.0.0.1'),
       redirectUri: new URL('http://127.0.0.1/auth/callback'),
       bodyTimeoutMs: 1,
-    },
+    }),
     admin: admin(),
   }
 }

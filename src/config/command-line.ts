@@ -1,0 +1,98 @@
+// The words after `postern`, where no command of operate/commands.ts answers to them: a flag for each
+// setting, and what is wrong with them all. Loaded only where there are words: a gate that is set up
+// by its environment has 2 MB less to carry.
+
+import { Command, CommanderError, Option } from 'commander'
+import type { Mistake } from './kinds.ts'
+import { COMMANDS, type Environment, type Invocation, readSettings } from './read.ts'
+import { flagOf, type Group, type Key, SETTINGS, type Setting } from './table.ts'
+import { version } from './version.ts'
+
+const KEYS = Object.keys(SETTINGS) as Key[]
+const table = SETTINGS as Readonly<Record<Key, Setting<unknown>>>
+
+export function readInvocation(args: readonly string[], env: Environment): Invocation {
+  let shown = ''
+  const command = commandLine((text) => {
+    shown += text
+  })
+  const mistakes: Mistake[] = []
+  try {
+    command.parse([...args], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.exitCode === 0) return { kind: 'text', text: shown }
+    // Only a last flag can lack its value; without it, the rest shows what else is wrong.
+    const last = args.at(-1) ?? ''
+    mistakes.push({ setting: last, message: 'lacks its value', hint: `write ${last} <value>` })
+    command.parse(args.slice(0, -1), { from: 'user' })
+  }
+  const words: string[] = []
+  let flagBefore = false
+  for (const word of command.args) {
+    if (word.startsWith('-')) {
+      const name = /^(?:--[A-Za-z-]*|-[A-Za-z]?)/.exec(word)?.[0] ?? '-'
+      mistakes.push({ setting: name, message: 'is no flag', hint: nearest(command, name) })
+    } else if (!flagBefore) {
+      words.push(word)
+    }
+    // The word after it was meant as its value.
+    flagBefore = word.startsWith('-') && !word.includes('=')
+  }
+  const name = COMMANDS.find((each) => each === (words[0] ?? 'serve'))
+  const extra = name === undefined ? words : words.slice(1)
+  for (const word of extra) {
+    mistakes.push({
+      setting: /^[a-z][a-z-]{0,15}$/.test(word) ? word : 'an argument',
+      message: 'is no command',
+      hint: `commands are ${COMMANDS.join(' and ')}`,
+    })
+  }
+
+  return readSettings(name, command.opts(), mistakes, env)
+}
+
+function commandLine(write: (text: string) => void): Command {
+  const command = new Command('postern')
+    .description('A private gate for LLM inference: authenticates, admits, streams, records.')
+    .argument('[command]', 'serve (the default), or check: try settings, key set and upstream')
+    .version(version, '-V, --version', 'Show version, commit and runtime.')
+    .helpOption('-h, --help', 'Show this.')
+    // Unknown words are collected and reported together with everything else that is wrong.
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .exitOverride()
+    .configureOutput({ writeOut: write, writeErr: () => {} })
+  for (const key of KEYS) {
+    const { env, group, kind, about, fallback, devFallback, secret } = table[key]
+    const notes = [`env: ${env}`]
+    if (fallback !== undefined) notes.push(`default: ${fallback}`)
+    if (devFallback !== undefined) notes.push(`in development mode: ${devFallback}`)
+    command.addOption(
+      new Option(`${flagOf(env)} ${kind.placeholder}`, `${about} (${notes.join(', ')})`).helpGroup(
+        heading(group),
+      ),
+    )
+    if (secret) {
+      const file = `${env}_FILE`
+      command.addOption(
+        new Option(`${flagOf(file)} <path>`, `A file that holds ${env}. (env: ${file})`).helpGroup(
+          heading(group),
+        ),
+      )
+    }
+  }
+  return command
+}
+
+const heading = (group: Group): string => `${group}:`
+
+function nearest(command: Command, flag: string): string {
+  const known = command.options.map((option) => option.long ?? '')
+  const stem = flag.replaceAll('-', '')
+  const close = known.find((each) => {
+    const other = each.replaceAll('-', '')
+    return stem !== '' && (other.startsWith(stem) || stem.startsWith(other))
+  })
+  return close ? `did you mean ${close}?` : 'postern --help shows every flag'
+}
