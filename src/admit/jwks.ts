@@ -2,6 +2,7 @@
 // extended by anything that a token says. Asked for by `kid` on the road of a request; the network
 // is touched by a timer, and by an unknown `kid` at most once per cooldown.
 
+import { clearDeadline, deadline } from '../deadline.ts'
 import type { Logger } from '../log.ts'
 import { parseStrictObject } from './strict-json.ts'
 
@@ -33,9 +34,13 @@ export interface JwksOptions {
   readonly log: Logger
   /** For one read of the set, its body included. */
   readonly timeoutMs?: number
+  /** How long a request waits for such a read. */
+  readonly patienceMs?: number
 }
 
 const TIMEOUT_MS = 10_000
+/** A key set that hangs must not hold every request that it could concern. */
+const PATIENCE_MS = 2000
 const MAX_BYTES = 1_048_576
 const MAX_KEYS = 100
 /** Between two attempts, whoever asks: a stranger's unknown `kid` must not become our traffic. */
@@ -44,7 +49,7 @@ const COOLDOWN_MS = 30_000
 const FIRST_RETRY_MS = 1000
 
 export function jwksSource(options: JwksOptions): KeySource {
-  const { url, refreshMs, maxStaleMs, log, timeoutMs } = options
+  const { url, refreshMs, maxStaleMs, log, timeoutMs, patienceMs = PATIENCE_MS } = options
   let keys: ReadonlyMap<string, VerifyKey> = new Map()
   let loadedAt = Number.NEGATIVE_INFINITY
   let attemptedAt = Number.NEGATIVE_INFINITY
@@ -75,6 +80,15 @@ export function jwksSource(options: JwksOptions): KeySource {
     })
     return flight
   }
+  /** False where it takes too long; it goes on all the same. */
+  const refreshed = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const limit = deadline(patienceMs, () => resolve(false))
+      void refresh().then(() => {
+        clearDeadline(limit)
+        resolve(true)
+      })
+    })
   const schedule = (): void => {
     if (stopped) return
     const retryMs =
@@ -94,7 +108,9 @@ export function jwksSource(options: JwksOptions): KeySource {
     async lookup(kid, now) {
       const known = current(kid, now)
       if (known) return { ok: true, value: known }
-      if (flight || now - attemptedAt >= COOLDOWN_MS) await refresh()
+      if ((flight || now - attemptedAt >= COOLDOWN_MS) && !(await refreshed())) {
+        return { ok: false, code: 'keys_unavailable' }
+      }
       const later = Math.max(now, performance.now())
       if (!fresh(later)) return { ok: false, code: 'keys_unavailable' }
       const found = keys.get(kid)

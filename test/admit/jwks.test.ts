@@ -245,6 +245,18 @@ describe('over the network', () => {
     })
   }
 
+  test('a hanging read holds no request for long, and nobody whose key is known at all', async () => {
+    keys = source(server, { timeoutMs: 5000, patienceMs: 200 })
+    expect(await knows('a')).toBe(true)
+    server.respond(() => {})
+    const started = now()
+    const codes = await Promise.all(Array.from({ length: 20 }, () => code('b', afterCooldown())))
+    expect(new Set(codes)).toEqual(new Set(['keys_unavailable']))
+    expect(now() - started).toBeWithin(190, 1000)
+    expect(await knows('a')).toBe(true)
+    expect(server.asked).toBe(2)
+  })
+
   test('a redirect is not followed', async () => {
     expect(await knows('a')).toBe(true)
     server.respond((request, response) => {

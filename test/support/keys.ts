@@ -1,7 +1,7 @@
 // A key set's server, of a test's own, and sources that ask it.
 
 import pino from 'pino'
-import { jwksSource, type KeySource } from '../../src/admit/jwks.ts'
+import { type JwksOptions, jwksSource, type KeySource } from '../../src/admit/jwks.ts'
 import type { Logger } from '../../src/log.ts'
 import { type Respond, startUpstream } from './upstream.ts'
 
@@ -56,7 +56,7 @@ export const afterCooldown = (): number => performance.now() + 30_001
 
 export function source(
   { url }: KeyServer,
-  more: { maxStaleMs?: number; log?: Logger; timeoutMs?: number; refreshMs?: number } = {},
+  more: Partial<Omit<JwksOptions, 'url'>> = {},
 ): KeySource {
   return jwksSource({ url, refreshMs: 900_000, maxStaleMs: 86_400_000, log: silent, ...more })
 }
