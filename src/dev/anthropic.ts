@@ -4,15 +4,14 @@
 // It runs no model, keeps nothing and listens on 127.0.0.1 only. Its rate limits are numbers in
 // headers and never apply; its models are names.
 
-import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
-// Not Bun.serve, because `transmit` is written for this one, trailers being what it can do.
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 
 import { complete, countMessagesTokens, messages } from './anthropic/messages.ts'
 import { errorAnswer, type Refuse } from './anthropic/errors.ts'
 import { listModels, oneModel } from './anthropic/models.ts'
 import type { Answer } from './answer.ts'
+import { keyMatcher, listenOnLoopback, readBody } from './loopback.ts'
 import { transmit, type Pace } from './transmit.ts'
 
 /** The limit of Anthropic's API. */
@@ -68,7 +67,7 @@ export async function startAnthropic({
   apiKey,
   pace = { firstTokenMs: 250, tokenMs: 25 },
 }: AnthropicOptions): Promise<Anthropic> {
-  const apiKeyDigest = digest(apiKey)
+  const isKey = keyMatcher(apiKey)
   let generating = 0
 
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
@@ -79,8 +78,8 @@ export async function startAnthropic({
     const refuse: Refuse = (type, message) => errorAnswer(type, message, requestId)
     response.setHeader('Request-Id', requestId)
 
-    const body = await readBody(request)
-    if (body === undefined) {
+    const chunks = await readBody(request, MAX_BODY_BYTES)
+    if (chunks === undefined) {
       // The rest of the body stays unread, so the connection cannot be used again.
       response.setHeader('Connection', 'close')
       const tooLarge = refuse('request_too_large', 'Request exceeds the maximum size of 32 MB')
@@ -89,7 +88,7 @@ export async function startAnthropic({
     }
     generating += 1
     try {
-      const answer = decide(request, body, apiKeyDigest, refuse)
+      const answer = decide(request, Buffer.concat(chunks), isKey, refuse)
       // Anthropic says them to whom it knows.
       if (answer.kind === 'stream' || answer.status !== 401) setRateLimits(response)
       await transmit(response, answer, to)
@@ -98,51 +97,14 @@ export async function startAnthropic({
     }
   }
 
-  const server = createServer((request, response) => {
-    // What can still fail here is the connection itself, and then there is nobody to tell.
-    serve(request, response).catch(() => response.destroy())
-  })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = server.address() as AddressInfo
-
-  return {
-    url: `http://127.0.0.1:${port}`,
-    generating: () => generating,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
-  }
-}
-
-/** The whole body, or nothing when it is over the limit. */
-async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return undefined
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    let bodyBytes = 0
-    request.on('data', (chunk: Buffer) => {
-      bodyBytes += chunk.byteLength
-      if (bodyBytes <= MAX_BODY_BYTES) {
-        chunks.push(chunk)
-      } else {
-        request.pause()
-        resolve(undefined)
-      }
-    })
-    request.once('end', () => resolve(Buffer.concat(chunks)))
-    request.once('error', reject)
-  })
+  const { url, close } = await listenOnLoopback(serve)
+  return { url, close, generating: () => generating }
 }
 
 function decide(
   request: IncomingMessage,
   body: Buffer,
-  apiKeyDigest: Buffer,
+  isKey: (given: string) => boolean,
   refuse: Refuse,
 ): Answer {
   const { method, headers } = request
@@ -153,7 +115,7 @@ function decide(
   const bearer = /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
   const key = headers['x-api-key'] ?? bearer
   if (key === undefined) return refuse('authentication_error', 'x-api-key header is required')
-  if (!isKey(key, apiKeyDigest)) return refuse('authentication_error', 'invalid x-api-key')
+  if (!isKey(String(key))) return refuse('authentication_error', 'invalid x-api-key')
   if (!/^\d{4}-\d{2}-\d{2}$/.test(String(headers['anthropic-version'] ?? ''))) {
     return refuse('invalid_request_error', 'anthropic-version: header is required')
   }
@@ -178,13 +140,4 @@ function setRateLimits(response: ServerResponse): void {
     response.setHeader(`Anthropic-Ratelimit-${name}-Remaining`, String(limit - 1))
     response.setHeader(`Anthropic-Ratelimit-${name}-Reset`, reset)
   }
-}
-
-function isKey(given: string | string[], apiKeyDigest: Buffer): boolean {
-  // Compared as digests, so that neither the content nor the length shows in the time it takes.
-  return timingSafeEqual(digest(String(given)), apiKeyDigest)
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
 }

@@ -4,10 +4,8 @@
 // It runs no model, attests nothing, keeps nothing and listens on 127.0.0.1 only. Its key lives as
 // long as its process, and a client has no proof of whose key it is: never for real data.
 
-import { createHash, timingSafeEqual, type KeyObject } from 'node:crypto'
-// Not Bun.serve, which cannot send the trailers that carry a stream's usage.
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { KeyObject } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 
 import { listModels, refuse, type Answer } from './answer.ts'
 import { speech, transcriptions } from './audio.ts'
@@ -25,6 +23,7 @@ import {
 } from './ehbp.ts'
 import { embeddings } from './embeddings.ts'
 import { generateRecipientKeyPair } from './hpke.ts'
+import { keyMatcher, listenOnLoopback, readBody } from './loopback.ts'
 import { responses } from './responses.ts'
 import { transmit, type Pace } from './transmit.ts'
 
@@ -70,7 +69,7 @@ export async function startEnclave({
   const body = keyConfig(publicKey)
   const keys: Answer = { kind: 'whole', status: 200, contentType: KEYS_MEDIA_TYPE, body }
   const routes = new Map(ROUTES).set(KEYS_PATH, { method: 'GET', answer: () => keys })
-  const apiKeyDigest = digest(apiKey)
+  const isKey = keyMatcher(apiKey)
   let generating = 0
 
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
@@ -79,7 +78,7 @@ export async function startEnclave({
     const wantsUsage = request.headers[USAGE_WANTED_HEADER] === 'true'
     const to = { pace, wantsUsage, left: leaving.signal, opened: undefined }
 
-    const chunks = await readBody(request)
+    const chunks = await readBody(request, MAX_BODY_BYTES)
     if (chunks === undefined) {
       // The rest of the body stays unread, so the connection cannot be used again.
       response.setHeader('Connection', 'close')
@@ -94,52 +93,15 @@ export async function startEnclave({
     generating += 1
     try {
       const body = opened?.body ?? Buffer.concat(chunks)
-      const answer = await decide(request, body, routes, apiKeyDigest)
+      const answer = await decide(request, body, routes, isKey)
       await transmit(response, answer, { ...to, opened })
     } finally {
       generating -= 1
     }
   }
 
-  const server = createServer((request, response) => {
-    // What can still fail here is the connection itself, and then there is nobody to tell.
-    serve(request, response).catch(() => response.destroy())
-  })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = server.address() as AddressInfo
-
-  return {
-    url: `http://127.0.0.1:${port}`,
-    generating: () => generating,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
-  }
-}
-
-/** The body in the pieces it came in, or nothing when it is over the cap. */
-async function readBody(request: IncomingMessage): Promise<Buffer[] | undefined> {
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return undefined
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    let bodyBytes = 0
-    request.on('data', (chunk: Buffer) => {
-      bodyBytes += chunk.byteLength
-      if (bodyBytes <= MAX_BODY_BYTES) {
-        chunks.push(chunk)
-      } else {
-        request.pause()
-        resolve(undefined)
-      }
-    })
-    request.once('end', () => resolve(chunks))
-    request.once('error', reject)
-  })
+  const { url, close } = await listenOnLoopback(serve)
+  return { url, close, generating: () => generating }
 }
 
 function openIfSealed(
@@ -176,10 +138,10 @@ async function decide(
   request: IncomingMessage,
   body: Buffer,
   routes: ReadonlyMap<string, Route>,
-  apiKeyDigest: Buffer,
+  isKey: (given: string) => boolean,
 ): Promise<Answer> {
   const path = request.url?.split('?', 1)[0] ?? ''
-  if (path.startsWith('/v1/') && !hasKey(request.headers.authorization, apiKeyDigest)) {
+  if (path.startsWith('/v1/') && !isKey(bearerOf(request))) {
     const message = 'Incorrect API key provided.'
     return refuse(401, message, 'invalid_request_error', 'invalid_api_key')
   }
@@ -196,15 +158,8 @@ async function decide(
   }
 }
 
-function hasKey(authorization: string | undefined, apiKeyDigest: Buffer): boolean {
-  const given = /^bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? ''
-  // Compared as digests, so that neither the content nor the length shows in the time it takes.
-  return timingSafeEqual(digest(given), apiKeyDigest)
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
-}
+const bearerOf = ({ headers }: IncomingMessage): string =>
+  /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1] ?? ''
 
 function nothingToAttest(): Answer {
   const message =
