@@ -24,7 +24,6 @@ export interface AuditEntry {
 }
 
 const MAX_FIELD_LENGTH = 200
-const MAX_READ = 1000
 
 export function audit(db: Database, { at, actor, action, subject }: AuditEntry): void {
   const [who, what, whom] = [actor, action, subject].map((text) => text.slice(0, MAX_FIELD_LENGTH))
@@ -34,13 +33,4 @@ export function audit(db: Database, { at, actor, action, subject }: AuditEntry):
     what ?? '',
     whom ?? '',
   )
-}
-
-/** The newest first. */
-export function readAudit(db: Database, limit: number = MAX_READ): AuditEntry[] {
-  return db
-    .query<AuditEntry, [number]>(
-      'SELECT at, actor, action, subject FROM audit ORDER BY seq DESC LIMIT ?1',
-    )
-    .all(Math.min(limit, MAX_READ))
 }

@@ -198,15 +198,6 @@ export function listFamilies(
     }))
 }
 
-/** From the next refresh on; false where there is no such family. */
-export function changeEntitlements(db: Database, family: string, to: Entitlements): boolean {
-  return (
-    db
-      .query('UPDATE device_families SET entitlements = ?2 WHERE family = ?1')
-      .run(family, JSON.stringify(entitlementMembers(to))).changes > 0
-  )
-}
-
 function nextHead({ now, lifetimeSeconds }: TokenTimes) {
   const issuedAt = Math.floor(now)
   return { jti: newId('tok'), issuedAt, expiresAt: issuedAt + lifetimeSeconds }
