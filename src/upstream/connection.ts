@@ -24,6 +24,8 @@ export interface Origin {
 /** Shorter than the idle time of the servers that matter, so that few requests meet a closed one. */
 const IDLE_CONNECTION_MS = 15_000
 const MAX_IDLE_CONNECTIONS = 256
+/** How much earlier than it has announced the other side is taken to close. */
+const IDLE_MARGIN_MS = 1000
 /** Dead peers are found by the kernel: a stream may be silent for a long time. */
 const PROBE_AFTER_MS = 60_000
 
@@ -34,7 +36,8 @@ export class Connection {
   #carried: Carried | undefined
   #connected = false
   #gone = false
-  idleSince = 0
+  /** Monotonic milliseconds. */
+  idleUntil = 0
 
   constructor(origin: string, socket: Socket, tlsUsed: boolean) {
     this.origin = origin
@@ -44,7 +47,7 @@ export class Connection {
       this.#carried?.onConnected()
     })
     socket.on('data', (chunk: Buffer) => {
-      if (this.#reader) this.#reader.push(chunk)
+      if (this.#reader) this.#push(this.#reader, chunk)
       // Nobody has asked for anything.
       else this.destroy()
     })
@@ -69,13 +72,20 @@ export class Connection {
 
   /** The answer has been read; false where the connection can carry no other. */
   release(): boolean {
-    const reusable = this.#reader?.reusable === true
+    const reader = this.#reader
+    // With a rest of its request still to be sent, the next would wait behind that.
+    const reusable = reader?.reusable === true && this.usable && this.#socket.writableLength === 0
+    const keptMs = (reader?.idleSeconds ?? Number.POSITIVE_INFINITY) * 1000 - IDLE_MARGIN_MS
     this.#carried = undefined
     this.#reader = undefined
-    if (!reusable) this.destroy()
+    if (!reusable) {
+      this.destroy()
+      return false
+    }
+    this.idleUntil = performance.now() + Math.min(IDLE_CONNECTION_MS, keptMs)
     // A reader that was slower than the answer's last bytes has left it standing.
-    else if (this.#socket.isPaused()) this.#socket.resume()
-    return reusable && this.usable
+    if (this.#socket.isPaused()) this.#socket.resume()
+    return true
   }
 
   /** False where the caller should wait for `onDrain`. */
@@ -107,11 +117,25 @@ export class Connection {
       return
     }
     // A connection that dies while it is paused still holds what it had read.
-    for (let rest = this.#read(); rest !== null; rest = this.#read()) this.#reader?.push(rest)
+    for (let rest = this.#read(); rest !== null; rest = this.#read()) {
+      if (this.#reader) this.#push(this.#reader, rest)
+    }
     if (code === undefined) this.#reader?.close()
     if (this.#carried !== carried) return
     this.destroy()
     carried.onGone(code)
+  }
+
+  /** What a listener throws must not leave the reader between two bytes. */
+  #push(reader: ResponseReader, chunk: Buffer): void {
+    try {
+      reader.push(chunk)
+    } catch (error) {
+      const carried = this.#carried
+      this.destroy()
+      carried?.onGone('failed')
+      throw error
+    }
   }
 
   #read(): Buffer | null {
@@ -129,11 +153,12 @@ export interface Connections {
 export function connections(): Connections {
   const idle = new Map<string, Connection[]>()
   let count = 0
+  let closed = false
 
   const sweep = (): void => {
-    const before = performance.now() - IDLE_CONNECTION_MS
+    const now = performance.now()
     for (const [name, stack] of idle) {
-      const stale = stack.findIndex((each) => each.idleSince > before)
+      const stale = stack.findIndex((each) => each.idleUntil > now)
       const old = stack.splice(0, stale === -1 ? stack.length : stale)
       count -= old.length
       for (const each of old) each.destroy()
@@ -147,24 +172,25 @@ export function connections(): Connections {
     take(origin) {
       const name = nameOf(origin)
       const stack = idle.get(name)
+      const now = performance.now()
       // The last that was used is the least likely to be closed by the other side.
       for (let last = stack?.pop(); last; last = stack?.pop()) {
         count -= 1
-        if (last.usable) return last
+        if (last.usable && last.idleUntil > now) return last
         last.destroy()
       }
       return new Connection(name, open(origin), origin.tls)
     },
     giveBack(connection) {
       if (!connection.release()) return
-      if (count >= MAX_IDLE_CONNECTIONS) return connection.destroy()
-      connection.idleSince = performance.now()
+      if (closed || count >= MAX_IDLE_CONNECTIONS) return connection.destroy()
       const stack = idle.get(connection.origin)
       if (stack) stack.push(connection)
       else idle.set(connection.origin, [connection])
       count += 1
     },
     close() {
+      closed = true
       clearInterval(sweeping)
       for (const stack of idle.values()) for (const each of stack) each.destroy()
       idle.clear()
@@ -178,9 +204,10 @@ function nameOf({ tls: secure, hostname, port, address }: Origin): string {
 }
 
 function open({ tls: secure, hostname, port, address }: Origin): Socket {
-  const host = address ?? hostname
+  const isAddress = net.isIP(hostname) !== 0
   const options = {
-    host,
+    // An address needs no resolving, and its certificate is checked for where the connection goes.
+    host: isAddress ? hostname : (address ?? hostname),
     port,
     noDelay: true,
     keepAlive: true,
@@ -189,8 +216,8 @@ function open({ tls: secure, hostname, port, address }: Origin): Socket {
   if (!secure) return net.connect(options)
   return tls.connect({
     ...options,
-    // An address is no server name (RFC 6066 §3); its certificate is checked for the address.
-    ...(net.isIP(hostname) === 0 ? { servername: hostname } : {}),
+    // An address is no server name (RFC 6066 §3).
+    ...(isAddress ? {} : { servername: hostname }),
     ALPNProtocols: ['http/1.1'],
     rejectUnauthorized: true,
   })

@@ -40,7 +40,7 @@ export function documents(options: DocumentsOptions): Documents {
 
   const ask = async (call: Call): Promise<Decision<Document>> => {
     const flight = transport.send(call, timeouts)
-    const timer = setTimeout(flight.cancel, TIMEOUT_MS)
+    const timer = setTimeout(() => flight.cancel(), TIMEOUT_MS)
     try {
       const head = await flight.head
       if (!head.ok) {

@@ -25,12 +25,16 @@ const MAX_INTERIM = 8
 const MAX_CHUNK_LINE_BYTES = 1024
 const MAX_TRAILER_BYTES = 16_384
 
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [^\r\n\0]*)?$/
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/
 /** RFC 9110 §5.6.2 */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-/** A CR or an LF of its own, or a NUL: RFC 9112 §2.2, RFC 9110 §5.5. */
-const STRAY = /\r(?:[^\n]|$)|(?:[^\r]|^)\n|\0/
+/** A CR or an LF of its own: RFC 9112 §2.2. */
+const STRAY = /\r(?!\n)|[^\r]\n/
+/** RFC 9110 §5.5. A `\vchunked` that some take for `chunked` is two answers. */
+const CONTROL = /[^\t\r\n\x20-\x7e\x80-\xff]/
 const LENGTH = /^\d{1,15}$/
+/** RFC 2068 §19.7.1.1: how long the other side keeps an idle connection. */
+const KEEP_ALIVE = /(?:^|[,;])[ \t]*timeout=(\d{1,6})/i
 /** Those of which the first counts where there are several. */
 const SINGLE = new Set(['content-type', 'retry-after', 'etag', 'last-modified', 'location'])
 const NO_HEADERS: AnswerHeaders = {}
@@ -40,12 +44,18 @@ type State = 'head' | 'length' | 'close' | 'size' | 'chunk' | 'chunk end' | 'tra
 export class ResponseReader {
   readonly #to: ResponseEvents
   #state: State = 'head'
-  /** What came of a line, or of a head, that is not whole yet. */
+  /** What came of a line, or of a head, that is not whole yet; there may be room behind it. */
   #rest: Buffer | undefined
+  #restBytes = 0
+  /** So much of it has been searched for its end: a head that drips in is not read all over. */
+  #searched = 0
   /** Of the body, or of its present chunk. */
   #left = 0
   #interim = 0
   #reusable = true
+  #idleSeconds: number | undefined
+  /** Of an answer that has ended and has not been told so. */
+  #trailers: AnswerHeaders | undefined
 
   constructor(to: ResponseEvents) {
     this.#to = to
@@ -56,35 +66,68 @@ export class ResponseReader {
     return this.#reusable
   }
 
+  /** How long the other side keeps the connection, where it has said so. */
+  get idleSeconds(): number | undefined {
+    return this.#idleSeconds
+  }
+
   push(given: Buffer): void {
-    const chunk = this.#rest ? Buffer.concat([this.#rest, given]) : given
-    this.#rest = undefined
+    const chunk = this.#rest ? this.#joined(this.#rest, given) : given
     let at = 0
     while (at < chunk.length) {
       const next = this.#step(chunk, at)
-      if (next === undefined) {
-        if (this.#state !== 'over') this.#rest = at === 0 ? chunk : chunk.subarray(at)
-        return
-      }
+      if (next === undefined) return this.#keep(chunk, at)
       at = next
-      if (this.#state === 'over') {
-        // Nobody asked for more.
-        if (at < chunk.length) this.#reusable = false
-        return
-      }
+      if (this.#state !== 'over') continue
+      // Nobody asked for more. Known before the end is told: that gives the connection back.
+      if (at < chunk.length) this.#reusable = false
+      return this.#tellEnd()
     }
+    this.#rest = undefined
+    this.#searched = 0
   }
 
   /** The connection was closed in order. */
   close(): void {
     this.#reusable = false
-    if (this.#state === 'close') this.#end(NO_HEADERS)
+    if (this.#state !== 'close') return
+    this.#end(NO_HEADERS)
+    this.#tellEnd()
   }
 
   /** Nothing more is told. */
   stop(): void {
     this.#state = 'over'
     this.#reusable = false
+  }
+
+  /** It grows by doubling; of nothing in it has been told yet, so that it may be written to. */
+  #joined(rest: Buffer, given: Buffer): Buffer {
+    const bytes = this.#restBytes + given.length
+    let whole = rest
+    if (bytes > rest.length) {
+      whole = Buffer.allocUnsafe(bytes * 2)
+      rest.copy(whole, 0, 0, this.#restBytes)
+      this.#rest = whole
+    }
+    given.copy(whole, this.#restBytes)
+    this.#restBytes = bytes
+    return whole.subarray(0, bytes)
+  }
+
+  #keep(chunk: Buffer, at: number): void {
+    if (this.#state === 'over') {
+      this.#rest = undefined
+      return
+    }
+    if (at > 0 || !this.#rest) this.#rest = at === 0 ? chunk : chunk.subarray(at)
+    this.#restBytes = chunk.length - at
+    this.#searched = this.#restBytes
+  }
+
+  /** Where to search for an end: what is kept begins at 0, and may hold all of an end but its last. */
+  #unsearched(at: number): number {
+    return at === 0 && this.#searched > 3 ? this.#searched - 3 : at
   }
 
   /** Where to go on; undefined where more has to come first. */
@@ -113,11 +156,11 @@ export class ResponseReader {
   }
 
   #readHead(chunk: Buffer, at: number): number | undefined {
-    const end = chunk.indexOf('\r\n\r\n', at, 'latin1')
-    if (end === -1 ? chunk.length - at > MAX_HEAD_BYTES : end - at > MAX_HEAD_BYTES) {
-      return this.#invalid()
-    }
-    if (end === -1) return undefined
+    const from = this.#unsearched(at)
+    const end = chunk.indexOf('\r\n\r\n', from, 'latin1')
+    if ((end === -1 ? chunk.length : end) - at > MAX_HEAD_BYTES) return this.#invalid()
+    // Of something else than HTTP, the end would be waited for until the time is up.
+    if (end === -1) return looksLikeHead(chunk, at, from) ? undefined : this.#invalid()
     const text = chunk.toString('latin1', at, end)
     const lineEnd = text.indexOf('\r\n')
     const line = STATUS_LINE.exec(lineEnd === -1 ? text : text.slice(0, lineEnd))
@@ -130,6 +173,11 @@ export class ResponseReader {
     }
     if (!this.#frame(status, headers)) return this.#invalid()
     if (line[1] === '0' || closes(headers['connection'])) this.#reusable = false
+    const hint = headers['keep-alive']
+    if (hint !== undefined) {
+      const seconds = KEEP_ALIVE.exec(hint)?.[1]
+      if (seconds !== undefined) this.#idleSeconds = Number(seconds)
+    }
     const empty = this.#state === 'length' && this.#left === 0
     this.#to.onHead({ status, headers })
     if (empty) this.#end(NO_HEADERS)
@@ -142,6 +190,8 @@ export class ResponseReader {
     const length = headers['content-length']
     if (coding !== undefined && length !== undefined) return false
     if (status === 204 || status === 304) {
+      // Where a body is spoken of that must not be there, one may come all the same.
+      if (coding !== undefined || (length ?? '0') !== '0') this.#reusable = false
       this.#state = 'length'
       return true
     }
@@ -186,7 +236,7 @@ export class ResponseReader {
       this.#end(NO_HEADERS)
       return at + 2
     }
-    const end = chunk.indexOf('\r\n\r\n', at, 'latin1')
+    const end = chunk.indexOf('\r\n\r\n', this.#unsearched(at), 'latin1')
     if ((end === -1 ? chunk.length : end) - at > MAX_TRAILER_BYTES) return this.#invalid()
     if (end === -1) return undefined
     const text = chunk.toString('latin1', at, end)
@@ -199,7 +249,14 @@ export class ResponseReader {
   #end(trailers: AnswerHeaders): void {
     if (this.#state === 'over') return
     this.#state = 'over'
-    this.#to.onEnd(trailers)
+    this.#trailers = trailers
+  }
+
+  #tellEnd(): void {
+    const trailers = this.#trailers
+    this.#rest = undefined
+    this.#trailers = undefined
+    if (trailers) this.#to.onEnd(trailers)
   }
 
   #invalid(): undefined {
@@ -212,9 +269,19 @@ export class ResponseReader {
 const CR = 13
 const LF = 10
 
+/** Whether what has come of a head may still become one; `from` on it has not been looked at. */
+function looksLikeHead(chunk: Buffer, at: number, from: number): boolean {
+  const compared = Math.min(chunk.length - at, HTTP.length)
+  if (chunk.compare(HTTP, 0, compared, at, at + compared) !== 0) return false
+  const lf = chunk.indexOf(LF, from)
+  return lf === -1 || chunk[lf - 1] === CR
+}
+
+const HTTP = Buffer.from('HTTP/1.')
+
 /** Undefined where a line is none of `name: value`. */
 function readFields(text: string, from: number): AnswerHeaders | undefined {
-  if (STRAY.test(text)) return undefined
+  if (CONTROL.test(text) || STRAY.test(text)) return undefined
   const headers: Record<string, string> = { __proto__: null as never }
   let at = from
   while (at < text.length) {
@@ -224,7 +291,7 @@ function readFields(text: string, from: number): AnswerHeaders | undefined {
     if (colon === -1 || colon > end) return undefined
     const key = keyOf(text.slice(at, colon))
     if (key === undefined) return undefined
-    const value = text.slice(colon + 1, end).trim()
+    const value = trimmed(text, colon + 1, end)
     const before = headers[key]
     if (before === undefined) headers[key] = value
     else if (!SINGLE.has(key)) headers[key] = `${before}, ${value}`
@@ -233,9 +300,21 @@ function readFields(text: string, from: number): AnswerHeaders | undefined {
   return headers
 }
 
+/** RFC 9110 §5.6.3: spaces and tabs, and not all that JavaScript takes for white. */
+function trimmed(text: string, from: number, to: number): string {
+  let start = from
+  let end = to
+  while (start < end && isBlank(text.charCodeAt(start))) start++
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--
+  return text.slice(start, end)
+}
+
+const isBlank = (code: number): boolean => code === SPACE || code === TAB
+
 /** As they came, to their key: an upstream sends the same ones each time. */
 const KEYS = new Map<string, string>()
 const MAX_KEYS = 256
+const MAX_KEY_LENGTH = 64
 
 /** Undefined for what is no name. */
 function keyOf(name: string): string | undefined {
@@ -243,9 +322,12 @@ function keyOf(name: string): string | undefined {
   if (known !== undefined) return known
   if (!TOKEN.test(name)) return undefined
   const key = name.toLowerCase()
-  if (KEYS.size < MAX_KEYS) KEYS.set(name, key)
+  // As a copy: a part of a head would keep all of it.
+  if (KEYS.size < MAX_KEYS && name.length <= MAX_KEY_LENGTH) KEYS.set(copyOf(name), copyOf(key))
   return key
 }
+
+const copyOf = (text: string): string => Buffer.from(text, 'latin1').toString('latin1')
 
 const closes = (connection: string | undefined): boolean =>
   connection !== undefined && /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(connection)
@@ -268,6 +350,7 @@ function readSize(chunk: Buffer, from: number, end: number): number | undefined 
 
 const SEMICOLON = 59
 const TAB = 9
+const SPACE = 32
 const HEX = new Int8Array(256).fill(-1)
 for (let digit = 0; digit < 16; digit++) {
   const text = digit.toString(16)

@@ -15,7 +15,8 @@ export interface Timeouts {
 }
 
 export interface Call {
-  readonly method: string
+  /** Not HEAD: its answer's length is of a body that does not come. */
+  readonly method: 'GET' | 'POST' | 'DELETE'
   readonly url: URL
   /** Connect here instead of resolving `url.hostname` again; the certificate is still the name's. */
   readonly address?: string
@@ -86,6 +87,9 @@ export function transport(): Transport {
   }
 }
 
+/** A listener is there in the turn of the head, or the upstream waits for it. */
+const MAX_EARLY_BYTES = 262_144
+
 const NO_TRAILERS: AnswerHeaders = {}
 
 /** One request and its answer. */
@@ -103,6 +107,7 @@ class RoundTrip implements Flight, Incoming, Carried {
   #listener: Listener | undefined
   /** What came before anybody listened. */
   #early: Buffer[] | undefined
+  #earlyBytes = 0
   #end: 'complete' | 'broken' | undefined
   #trailers = NO_TRAILERS
 
@@ -153,8 +158,10 @@ class RoundTrip implements Flight, Incoming, Carried {
   }
 
   onData(chunk: Buffer): void {
-    if (this.#listener) this.#listener.onData(chunk)
-    else (this.#early ??= []).push(chunk)
+    if (this.#listener) return this.#listener.onData(chunk)
+    ;(this.#early ??= []).push(chunk)
+    this.#earlyBytes += chunk.length
+    if (this.#earlyBytes > MAX_EARLY_BYTES) this.pause()
   }
 
   onEnd(trailers: AnswerHeaders): void {
@@ -174,11 +181,13 @@ class RoundTrip implements Flight, Incoming, Carried {
   }
 
   listen(to: Listener): void {
-    this.#listener = to
+    if (this.#earlyBytes > MAX_EARLY_BYTES) this.resume()
     const early = this.#early
+    const end = this.#end
     this.#early = undefined
+    this.#listener = to
     if (early) for (const chunk of early) to.onData(chunk)
-    if (this.#end) to.onEnd(this.#end, this.#trailers)
+    if (end) to.onEnd(end, this.#trailers)
   }
 
   pause(): void {
@@ -217,13 +226,19 @@ class RoundTrip implements Flight, Incoming, Carried {
 
   /** Ends early and quietly where the upstream has closed: its answer, or its error, says why. */
   async #pump({ chunks, length }: BodyStream): Promise<void> {
+    let left = length ?? Number.POSITIVE_INFINITY
     for await (const chunk of chunks) {
       if (this.#end) return
+      // What is beyond its length would be the connection's next request.
+      left -= chunk.byteLength
+      if (left < 0) throw new Error('body longer than its length')
       this.#wait('body_timeout', this.#timeouts.headersMs)
       if (chunk.byteLength === 0) continue
       const framed = length === undefined ? chunked(chunk) : chunk
       if (!this.#connection.write(framed)) await this.#whenDrained()
     }
+    // And what is missing would be taken from there.
+    if (length !== undefined && left > 0) throw new Error('body shorter than its length')
     if (length === undefined && !this.#end) this.#connection.write(LAST_CHUNK)
   }
 
