@@ -2,7 +2,8 @@
 // with SHA256SUMS. Not part of the binary. The same commit gives the same bytes anywhere: nothing of
 // the clock, the folder or the environment goes in.
 
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 
 const OPTIONS = {
   format: 'esm',
@@ -24,7 +25,11 @@ const TARGETS = {
   'windows-x64.exe': 'bun-windows-x64',
 } as const satisfies Record<string, Bun.Build.CompileTarget>
 
+/** Made aside and moved into its place: a program that runs cannot be written over. */
 async function build(outfile: string, target?: Bun.Build.CompileTarget): Promise<void> {
+  mkdirSync(dirname(outfile), { recursive: true })
+  const folder = mkdtempSync(join(dirname(outfile), '.build-'))
+  const aside = join(folder, basename(outfile))
   const result = await Bun.build({
     ...OPTIONS,
     entrypoints: ['src/main.ts'],
@@ -35,7 +40,7 @@ async function build(outfile: string, target?: Bun.Build.CompileTarget): Promise
       POSTERN_COMMIT: JSON.stringify(await commit()),
     },
     compile: {
-      outfile,
+      outfile: aside,
       ...(target ? { target } : {}),
       // Whoever can write to the working directory must not be able to configure, or run, anything.
       autoloadDotenv: false,
@@ -43,6 +48,8 @@ async function build(outfile: string, target?: Bun.Build.CompileTarget): Promise
     },
   })
   if (!result.success) throw new AggregateError(result.logs, `cannot build ${outfile}`)
+  renameSync(aside, outfile)
+  rmSync(folder, { recursive: true })
 }
 
 /** The commit, with `+` where the tree has changes on top of it. */
