@@ -25,6 +25,16 @@ test *args:
 test-long: setup
     POSTERN_LONG=1 bun test
 
+# Every attack by its number, in full: 12 minutes at most; `--quick` in three, `--only 25,38` for some.
+# With slowhttptest and faketime (apt-get install slowhttptest faketime), or else without those cases.
+attack *args: setup
+    @exec bun test/attack-run/main.ts {{args}}
+
+# Needs wrk and nginx (apt-get install wrk nginx-light haproxy); peers that are missing are named.
+# postern beside nginx, HAProxy and Portkey: half an hour; `--only known-1k --rounds 1` for one thing.
+bench *args: setup
+    @exec bun test/bench/bench.ts {{args}}
+
 # What has to hold before a commit, but for the tests.
 check: setup lint
     bun fmt --check --no-script
@@ -49,3 +59,7 @@ build:
 # Every platform, with SHA256SUMS, under dist/release.
 release: setup
     bun src/operate/build.ts --release
+
+# The binary under mixed load for so many minutes, with a fault every 30 s.
+soak minutes="10": setup
+    bun test/soak/soak.ts {{minutes}}
