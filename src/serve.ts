@@ -99,6 +99,7 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
     bodyTimeoutMs,
   }
   let draining = false
+  let listener: ReturnType<typeof gate>['server'] = null
 
   const app = gate({
     answers: said,
@@ -131,6 +132,7 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
       dispatch: dispatching(bodyTimeoutMs),
       relay,
       ledger,
+      setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),
       served,
     },
     devices: devices && {
@@ -170,6 +172,7 @@ export function serve(settings: Settings, from: Sources, prices: Prices, log: Lo
     : undefined
   operator?.listen({ hostname: '127.0.0.1', port: settings.adminPort ?? 0 })
   const { server } = app
+  listener = server
   if (!server) throw new Error('not listening')
   listeningAt = new URL(server.url)
   keys?.start()

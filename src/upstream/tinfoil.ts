@@ -2,11 +2,11 @@
 // of usage comes in a header, or in a trailer after a stream.
 
 import type { Secret } from '../config/secret.ts'
-import { granted, refused } from '../refusal.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
 import { type Enclave, type Lookup, resolveEnclave } from './enclave.ts'
 import { NO_USAGE } from './tally.ts'
 import { parseTinfoilUsage } from './tinfoil-usage.ts'
-import { copyAllowed, setAllowed, type Upstream } from './upstream.ts'
+import { copyAllowed, type Destination, setAllowed, type Upstream } from './upstream.ts'
 
 export interface TinfoilOptions {
   readonly baseUrl: URL
@@ -62,19 +62,29 @@ export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
     return enclave
   }
 
+  const chosen = async (
+    host: string,
+    target: string,
+    now: number,
+  ): Promise<Decision<Destination>> => {
+    const enclave = await enclaveOf(host, now)
+    if (!enclave) return refused('enclave_not_allowed', { reason: 'no public address' })
+    return granted({ url: new URL(target, enclave.url), address: enclave.address })
+  }
+
   return {
     name: 'tinfoil',
-    async destination({ path, search, enclaveHost }, now) {
-      if (enclaveHost === undefined) return granted({ url: urlUnder(baseUrl, path, search) })
-      const enclave = await enclaveOf(enclaveHost, now)
-      if (!enclave) return refused('enclave_not_allowed', { reason: 'no public address' })
-      return granted({ url: new URL(path + search, enclave.url), address: enclave.address })
+    destination({ path, search, enclaveHost }, now) {
+      return enclaveHost === undefined
+        ? granted({ url: urlUnder(baseUrl, path, search) })
+        : chosen(enclaveHost, path + search, now)
     },
-    requestHeaders: (client) => ({
-      ...copyAllowed(TO_UPSTREAM, client),
-      'x-tinfoil-request-usage-metrics': 'true',
-      authorization: `Bearer ${apiKey.reveal()}`,
-    }),
+    requestHeaders(client) {
+      const headers = copyAllowed(TO_UPSTREAM, client)
+      headers['x-tinfoil-request-usage-metrics'] = 'true'
+      headers['authorization'] = `Bearer ${apiKey.reveal()}`
+      return headers
+    },
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
     meter: ({ method }, _status, headers) => ({
       end: (trailers) =>
