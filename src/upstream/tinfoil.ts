@@ -37,6 +37,8 @@ const NONCE = /^[0-9a-f]{64}$/i
 const ADDRESS_TTL_MS = 30_000
 /** A suffix on the list lets strangers choose names: those that resolve are few, and bounded. */
 const MAX_ADDRESSES = 256
+/** More than there are routes to it. */
+const MAX_PLACES = 32
 
 /**
  * `path` below the path of `base`. Set, not resolved: with a base of `https://host//`, resolving
@@ -51,6 +53,16 @@ export function urlUnder(base: URL, path: string, search = ''): URL {
 
 export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
   const known = new Map<string, { readonly enclave: Enclave; readonly until: number }>()
+
+  /** By path. A URL is dear to make, and what has no query is one of a few. */
+  const places = new Map<string, Decision<Destination>>()
+  const placeOf = (path: string, search: string): Decision<Destination> => {
+    const known = search === '' ? places.get(path) : undefined
+    if (known) return known
+    const place = granted({ url: urlUnder(baseUrl, path, search) })
+    if (search === '' && places.size < MAX_PLACES) places.set(path, place)
+    return place
+  }
 
   const enclaveOf = async (host: string, now: number): Promise<Enclave | undefined> => {
     const cached = known.get(host)
@@ -76,7 +88,7 @@ export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
     name: 'tinfoil',
     destination({ path, search, enclaveHost }, now) {
       return enclaveHost === undefined
-        ? granted({ url: urlUnder(baseUrl, path, search) })
+        ? placeOf(path, search)
         : chosen(enclaveHost, path + search, now)
     },
     requestHeaders(client) {
