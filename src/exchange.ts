@@ -20,24 +20,55 @@ export interface Exchange {
   /** The headers that every answer of this exchange carries. */
   readonly headers: Headers
 
-  identity?: string
+  identity?: string | undefined
   /** Present for a device's request, where its enrolment names one. */
-  org?: string
-  upstream?: string
+  org?: string | undefined
+  upstream?: string | undefined
   /** As the request names it, or else as the upstream does. */
-  model?: string
-  status?: number
+  model?: string | undefined
+  status?: number | undefined
   /** Of our own refusal. */
-  code?: RefusalCode
+  code?: RefusalCode | undefined
   /** Which check failed or how the upstream did; for the log alone. */
-  reason?: string
+  reason?: string | undefined
   /** From arrival to the answer's headers. */
-  headersMs?: number
+  headersMs?: number | undefined
   /** Body bytes, as they passed. */
   bytesIn: number
   bytesOut: number
   /** From arrival to the first byte of the answer's body. */
-  firstByteMs?: number
+  firstByteMs?: number | undefined
   /** Its row in the ledger, once somebody is admitted. */
-  entry?: Entry
+  entry?: Entry | undefined
+}
+
+export type Begun = Pick<
+  Exchange,
+  'requestId' | 'at' | 'method' | 'route' | 'dialect' | 'silent' | 'headers'
+>
+
+/** With every member from the start: an object that grows member by member is slow for all. */
+export function exchangeOf(begun: Begun): Exchange {
+  const { requestId, at, method, route, dialect, silent, headers } = begun
+  return {
+    requestId,
+    at,
+    method,
+    route,
+    dialect,
+    silent,
+    headers,
+    identity: undefined,
+    org: undefined,
+    upstream: undefined,
+    model: undefined,
+    status: undefined,
+    code: undefined,
+    reason: undefined,
+    headersMs: undefined,
+    bytesIn: 0,
+    bytesOut: 0,
+    firstByteMs: undefined,
+    entry: undefined,
+  }
 }

@@ -31,7 +31,8 @@ export type Level = 'debug' | 'info' | 'warn' | 'error'
 
 /**
  * The line of a request. It has pino's form and goes to pino's stream, and is made by one
- * `JSON.stringify`: by pino's own way it cost a tenth of the whole request.
+ * `JSON.stringify`: by pino's own way it cost a tenth of the whole request. What is undefined is
+ * left out, and some field has to be there.
  */
 export function logRequest(
   log: Logger,
@@ -39,8 +40,9 @@ export function logRequest(
   fields: Readonly<Record<string, unknown>>,
 ): void {
   if (!log.isLevelEnabled(level)) return
-  const line = { level, time: new Date().toISOString(), ...fields, msg: 'request' }
-  streamOf(log).write(`${JSON.stringify(line)}\n`)
+  const time = new Date().toISOString()
+  const members = JSON.stringify(fields).slice(1, -1)
+  streamOf(log).write(`{"level":"${level}","time":"${time}",${members},"msg":"request"}\n`)
 }
 
 const streamOf = (log: Logger): DestinationStream =>

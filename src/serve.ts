@@ -112,6 +112,7 @@ export async function serve(
     bodyTimeoutMs,
   }
   let draining = false
+  let listener: ReturnType<typeof gate>['server'] = null
 
   const app = gate({
     answers: said,
@@ -144,6 +145,7 @@ export async function serve(
       dispatch: dispatching(bodyTimeoutMs),
       relay,
       ledger,
+      setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),
       served,
     },
     devices: devices && {
@@ -179,6 +181,7 @@ export async function serve(
     : undefined
   operator?.listen({ hostname: '127.0.0.1', port: settings.adminPort ?? 0 })
   const { server } = app
+  listener = server
   if (!server) throw new Error('not listening')
   listeningAt = new URL(server.url)
   keys?.start()

@@ -1,7 +1,7 @@
 // A request the moment it arrives: its name, its clock, its route by our own table. Everything that
 // follows, the refusals of a request that has no route included, is told and logged through this.
 
-import type { Exchange } from '../exchange.ts'
+import { type Exchange, exchangeOf } from '../exchange.ts'
 import { instant } from '../instant.ts'
 import { type Dialect, type Refusal, refused } from '../refusal.ts'
 import { type FindRoute, type Found, isSilent, type Route } from './routes.ts'
@@ -20,16 +20,17 @@ export interface Arrival {
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
 /** Well under the 16 KiB that Bun allows for URL and headers together. */
 const MAX_TARGET_LENGTH = 8192
+const NONE: readonly Route[] = []
 const NOWHERE: Target = { path: '-', search: '' }
 
 export function arrive(request: Request, find: FindRoute): Arrival {
   const found = targetOf(request.url, request.headers.get('host'))
   const target = found ?? NOWHERE
   const known = find(target.path)
-  const route = chosen(known?.routes(request.method) ?? [], request.headers)
+  const route = chosen(known?.routes(request.method) ?? NONE, request.headers)
   const given = request.headers.get('x-request-id') ?? ''
   const requestId = REQUEST_ID.test(given) ? given : Bun.randomUUIDv7()
-  const exchange: Exchange = {
+  const exchange = exchangeOf({
     requestId,
     at: instant(),
     method: request.method,
@@ -37,9 +38,7 @@ export function arrive(request: Request, find: FindRoute): Arrival {
     dialect: route?.dialect ?? known?.dialect ?? spoken(request.headers),
     silent: isSilent(target.path),
     headers: new Headers({ 'x-request-id': requestId, 'x-protocol-version': '1' }),
-    bytesIn: 0,
-    bytesOut: 0,
-  }
+  })
   return { exchange, target, route, refusal: routeRefusal(found, known, request.method) }
 }
 

@@ -13,7 +13,7 @@ import { type Inspected, type InspectRules, inspect, inspectPlain } from '../dis
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../instant.ts'
 import { type Decision, granted, refused, statusOf } from '../refusal.ts'
-import { clientOf } from '../relay/client.ts'
+import { clientOf, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Ledger } from '../settle/ledger.ts'
 import type { Upstream } from '../upstream/upstream.ts'
@@ -38,13 +38,18 @@ export interface InferenceParts {
   readonly dispatch: Dispatch
   readonly relay: Relay
   readonly ledger: Ledger
+  /** Of the listener; not by Elysia's `server`, which would be defined anew on each request. */
+  readonly setIdleTimeout: SetIdleTimeout
   readonly served: Readonly<Partial<Record<Need, Served>>>
 }
 
 export function inferenceRoutes(parts: InferenceParts) {
   const { answers, budget, charges, rules, dispatch, relay, ledger } = parts
 
-  const admit = async ({ exchange, target, route }: Arrival, request: Request) => {
+  const admit = (
+    { exchange, target, route }: Arrival,
+    request: Request,
+  ): Decision<Admitted> | Promise<Decision<Admitted>> => {
     const query = target.search.slice(1)
     const authorization = request.headers.get('authorization')
     if (route?.access === 'user' && parts.admitUser) {
@@ -62,15 +67,18 @@ export function inferenceRoutes(parts: InferenceParts) {
   }
   const begin = (exchange: Exchange, { identity, device }: Admitted, route: Arrival['route']) => {
     exchange.upstream = route?.needs ?? '-'
-    exchange.entry = ledger.open({
+    const opening = {
       openedAtMs: exchange.at.epochSeconds * 1000,
       requestId: exchange.requestId,
       identity,
       route: exchange.route,
       upstream: exchange.upstream,
-      ...(device && { device: identity }),
-      ...(device?.org !== undefined && { org: device.org }),
-    })
+    }
+    exchange.entry = ledger.open(
+      device
+        ? { ...opening, device: identity, ...(device.org !== undefined && { org: device.org }) }
+        : opening,
+    )
   }
 
   /** All that goes out, and what it is charged with. */
@@ -81,11 +89,17 @@ export function inferenceRoutes(parts: InferenceParts) {
     exchange: Exchange,
     breaker: Breaker,
   ): Promise<Decision<{ readonly outgoing: Outgoing; readonly charge: Charge }>> => {
-    const outgoing = await dispatch(permitted, incoming, inspected, exchange)
-    if (!outgoing.ok) return outgoing
-    const { costly } = outgoing.value
-    const charge = charges.take(permitted.admitted, costly, breaker, instant())
-    return charge.ok ? granted({ outgoing: outgoing.value, charge: charge.value }) : charge
+    try {
+      const outgoing = await dispatch(permitted, incoming, inspected, exchange)
+      if (!outgoing.ok) return outgoing
+      const { costly } = outgoing.value
+      const charge = charges.take(permitted.admitted, costly, breaker, instant())
+      return charge.ok ? granted({ outgoing: outgoing.value, charge: charge.value }) : charge
+    } catch (bug) {
+      // Even a bug of ours must not keep somebody's place.
+      permitted.reserved.release()
+      throw bug
+    }
   }
 
   const protectedGroup = new Elysia({ name: 'protected' })
@@ -94,7 +108,8 @@ export function inferenceRoutes(parts: InferenceParts) {
     // hook is local by default, and would leave open what another instance adds to the group.
     .resolve({ as: 'scoped' }, async ({ arrival, request, status }) => {
       const { exchange, route } = arrival
-      const admitted: Decision<Admitted> = await admit(arrival, request)
+      const asked = admit(arrival, request)
+      const admitted = asked instanceof Promise ? await asked : asked
       if (!admitted.ok) return status(statusOf(admitted), answers.refuse(exchange, admitted))
       exchange.identity = admitted.value.identity
       const { device } = admitted.value
@@ -112,7 +127,7 @@ export function inferenceRoutes(parts: InferenceParts) {
     protectedGroup.route(
       method,
       path,
-      async ({ arrival: { exchange, target, route }, admitted, request, server }) => {
+      async ({ arrival: { exchange, target, route }, admitted, request }) => {
         const on = route?.needs && parts.served[route.needs]
         if (!on) return answers.refuse(exchange, refused('not_found'))
         const hasBody = method === 'POST'
@@ -124,22 +139,13 @@ export function inferenceRoutes(parts: InferenceParts) {
         const reserved = budget.reserve(admitted, exchange)
         if (!reserved.ok) return answers.refuse(exchange, reserved)
 
-        const client = clientOf(request, (of, seconds) => server?.timeout(of, seconds))
+        const client = clientOf(request, parts.setIdleTimeout)
         client.hold()
         const permitted = { admitted, reserved: reserved.value }
         const limited = hasBody && charges.concern(admitted)
-        const incoming = { request, method, ...target, upstream: on.upstream, limited }
-        const readied = await ready(
-          permitted,
-          incoming,
-          inspected.value,
-          exchange,
-          on.breaker,
-        ).catch((bug: unknown) => {
-          // Even a bug of ours must not keep somebody's place.
-          reserved.value.release()
-          throw bug
-        })
+        const { path: to, search } = target
+        const incoming = { request, method, path: to, search, upstream: on.upstream, limited }
+        const readied = await ready(permitted, incoming, inspected.value, exchange, on.breaker)
         if (readied.ok) {
           const { outgoing, charge } = readied.value
           return relay.send(outgoing, { reserved: reserved.value, charge }, exchange, client)

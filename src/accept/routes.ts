@@ -125,6 +125,8 @@ export interface Found {
 /** From a raw path to its routes among those that are served; undefined where there is none. */
 export type FindRoute = (path: string) => Found | undefined
 
+const NONE: readonly Route[] = []
+
 /** Names as providers give them to models, batches and files; none means anything to a URL. */
 const NAME_SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/
 const PARAMETER = ':id'
@@ -134,12 +136,12 @@ export function routeFinder(served: readonly Route[]): FindRoute {
   for (const [pattern, routes] of Map.groupBy(served, ({ path }) => path)) {
     const probe = SILENT.has(pattern) ? ['HEAD'] : []
     const dialects = new Set(routes.map(({ dialect }) => dialect))
+    const byMethod = Map.groupBy(routes, ({ method }): string => method)
     found.set(pattern, {
       pattern,
       methods: new Set([...routes.map(({ method }) => method), ...probe]),
       dialect: dialects.size === 1 ? routes[0]?.dialect : undefined,
-      routes: (method) =>
-        routes.filter((route) => route.method === (isSilent(pattern) ? 'GET' : method)),
+      routes: (method) => byMethod.get(isSilent(pattern) ? 'GET' : method) ?? NONE,
     })
   }
   return (path) => {

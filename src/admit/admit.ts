@@ -26,7 +26,8 @@ export interface Credentials {
 }
 
 export interface UserAdmission {
-  admit(credentials: Credentials, now: Instant): Promise<Decision<Admitted>>
+  /** Without a promise where the token is remembered, as nearly all are. */
+  admit(credentials: Credentials, now: Instant): Decision<Admitted> | Promise<Decision<Admitted>>
   /** The same for an enrolment, whose entitlements are in the claims. */
   enrolling(credentials: Credentials, now: Instant): Promise<Decision<EnrollingUser>>
 }
@@ -63,25 +64,29 @@ export function userAdmission(
     return granted(verified)
   }
 
-  const verified = async (
+  const verified = (
     { authorization, query }: Credentials,
     now: Instant,
-  ): Promise<Decision<Verified>> => {
+  ): Decision<Verified> | Promise<Decision<Verified>> => {
     const bearer = bearerToken(authorization, query)
     if (!bearer.ok) return bearer
     const known = tokens.recall(bearer.value, now)
-    const found = known ? granted(known) : await verify(bearer.value, now)
-    if (found.ok && !found.value.claims.scopes.has(SCOPE)) return refused('insufficient_scope')
-    return found
+    return known ? granted(known) : verify(bearer.value, now)
+  }
+  const scoped = (found: Decision<Verified>): Decision<Verified> =>
+    found.ok && !found.value.claims.scopes.has(SCOPE) ? refused('insufficient_scope') : found
+  const admitted = (verified: Decision<Verified>): Decision<Admitted> => {
+    const found = scoped(verified)
+    return found.ok ? granted(permitted(found.value.identity)) : found
   }
 
   return {
-    async admit(credentials, now) {
-      const found = await verified(credentials, now)
-      return found.ok ? granted(permitted(found.value.identity)) : found
+    admit(credentials, now) {
+      const found = verified(credentials, now)
+      return found instanceof Promise ? found.then(admitted) : admitted(found)
     },
     async enrolling(credentials, now) {
-      const found = await verified(credentials, now)
+      const found = scoped(await verified(credentials, now))
       if (!found.ok) return found
       // Read once more: what is remembered of a token is less than all that it says.
       const bearer = bearerToken(credentials.authorization, credentials.query)

@@ -21,5 +21,5 @@ export interface AdmittedDevice {
 
 /** For this folder. */
 export function permitted(identity: string, device?: AdmittedDevice): Admitted {
-  return { identity, ...(device && { device }) } as Admitted
+  return (device ? { identity, device } : { identity }) as Admitted
 }

@@ -44,15 +44,16 @@ export function concurrency({ maxTotal, maxPerIdentity }: ConcurrencyOptions): C
       total += 1
       held.set(identity, mine + 1)
       let live = true
-      const others: (() => void)[] = [() => release(identity)]
+      let others: (() => void)[] | undefined
       return granted({
         release() {
           if (!live) return
           live = false
-          for (const giveBack of others) giveBack()
+          release(identity)
+          if (others) for (const giveBack of others) giveBack()
         },
         also(giveBack) {
-          if (live) others.push(giveBack)
+          if (live) (others ??= []).push(giveBack)
           else giveBack()
         },
       })

@@ -55,18 +55,21 @@ export type Dispatch = (
   exchange: Exchange,
 ) => Promise<Decision<Outgoing>>
 
+const NOT_COSTLY = granted<Costly | undefined>(undefined)
+
 /** `bodyTimeoutMs`: how long a held body may take to arrive. */
 export function dispatching(bodyTimeoutMs: number): Dispatch {
   const memory = heldBytes()
 
-  const bodyOf = async (
+  const bodyOf = (
     { admitted, reserved }: Permitted,
     { request, method, limited }: Incoming,
     { length, maxBytes }: Inspected,
     exchange: Exchange,
-  ): Promise<Decision<Call['body']>> => {
+  ): Decision<Call['body']> | Promise<Decision<Call['body']>> => {
     if (method !== 'POST') return granted(undefined)
-    if (request.body === null) return granted(new Uint8Array())
+    // To ask for the stream of a body is to make one, which costs more than to read the body whole.
+    if (length === undefined && request.body === null) return granted(new Uint8Array())
     const small = length !== undefined && length <= MAX_HELD_BYTES
     if (!small && !limited) {
       return granted(
@@ -77,28 +80,32 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     }
     const share = small ? undefined : memory.share(admitted.identity)
     if (share) reserved.also(share.giveBack)
-    const body = await readWhole(request, maxBytes, bodyTimeoutMs, share?.take)
-    if (body.ok) exchange.bytesIn = body.value.byteLength
-    return body
+    return readWhole(request, maxBytes, bodyTimeoutMs, share?.take)
   }
 
   return async (permitted, incoming, inspected, exchange) => {
     const { method, path, search, request, upstream } = incoming
     const { sealed, enclaveHost } = inspected
     const asked: Asked = { method, path, search, sealed, enclaveHost }
-    const destination = await upstream.destination(asked, exchange.at.monotonicMs)
+    const found = upstream.destination(asked, exchange.at.monotonicMs)
+    const destination = found instanceof Promise ? await found : found
     if (!destination.ok) return destination
-    const body = await bodyOf(permitted, incoming, inspected, exchange)
+    const read = bodyOf(permitted, incoming, inspected, exchange)
+    const body = read instanceof Promise ? await read : read
     if (!body.ok) return body
-    const costly = incoming.limited ? costOf(path, request.headers, body.value) : granted(undefined)
+    if (body.value instanceof Uint8Array) exchange.bytesIn = body.value.byteLength
+    const costly = incoming.limited ? costOf(path, request.headers, body.value) : NOT_COSTLY
     if (!costly.ok) return costly
     if (costly.value) exchange.model = costly.value.model
+    const { url, address } = destination.value
     const callWith = (credential?: string): Call => {
       const headers = upstream.requestHeaders(request.headers, credential)
-      return { method, ...destination.value, headers, body: body.value }
+      const call = { method, url, headers, body: body.value }
+      return address === undefined ? call : { ...call, address }
     }
-    const outgoing = { upstream, asked, costly: costly.value }
-    if (!upstream.credential) return granted({ ...outgoing, call: callWith() } as Outgoing)
+    if (!upstream.credential) {
+      return granted({ upstream, asked, costly: costly.value, call: callWith() } as Outgoing)
+    }
 
     const { identity } = permitted.admitted
     const credential = await upstream.credential(identity, instant())
@@ -107,7 +114,8 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
       const newer = await upstream.credential?.(identity, instant(), credential.value)
       return newer?.ok ? granted(callWith(newer.value)) : (newer ?? refused('session_ended'))
     }
-    return granted({ ...outgoing, call: callWith(credential.value), renew } as Outgoing)
+    const call = callWith(credential.value)
+    return granted({ upstream, asked, costly: costly.value, call, renew } as Outgoing)
   }
 }
 

@@ -50,5 +50,7 @@ export function inspect(
   if (chosen !== null && enclaveHost === undefined) return refused('enclave_not_allowed')
 
   const plain = inspectPlain(headers, hasBody, rules.maxRequestBodyBytes)
-  return plain.ok ? granted({ ...plain.value, sealed: key !== null, enclaveHost }) : plain
+  if (!plain.ok) return plain
+  const { length, maxBytes } = plain.value
+  return granted({ sealed: key !== null, enclaveHost, length, maxBytes })
 }

@@ -53,9 +53,11 @@ export function lastRequests(
   const before = page.before === undefined ? LATEST : readCursor(page.before)
   if (!before) return undefined
   // An index finds the rows of one device, or else of one organisation, in order; the other
-  // conditions are tried on a bounded number of those.
+  // conditions are tried on a bounded number of those. `<> ''` is the index's own condition.
   const near = conditions([
-    filter.device === undefined ? ['org = ?', filter.org] : ['device = ?', filter.device],
+    filter.device === undefined
+      ? ["org = ? AND org <> ''", filter.org]
+      : ["device = ? AND device <> ''", filter.device],
     ['opened_ms >= ?', filter.sinceMs],
     ['opened_ms < ?', filter.untilMs],
     ['(opened_ms, id) < (?, ?)', before.openedMs, before.id],

@@ -8,7 +8,6 @@ import {
   type HeadColumns,
   headOf,
   lostTail,
-  type Shares,
   sharesOf,
   type TailColumns,
   tailOf,
@@ -116,9 +115,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
     beatMs = now
   }
   const writeSums = (sums: Sums): void => {
-    for (const { key, shares } of sums.values()) {
-      add.run(key.day, key.device, key.org, key.model, ...Object.values(shares))
-    }
+    for (const { key, shares } of sums.values()) add.run(...key, ...shares)
   }
   /** The row's id, and in `sums` what it adds to them. */
   const writeOne = ({ opening, outcome, row }: Slip, sums: Sums): number => {
@@ -127,20 +124,20 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
     const values = Object.values(tail) as (string | number | null)[]
     if (row?.file === run.file) {
       if (closeOpen.run(...values, row.id, id).changes > 0) {
-        collect(sums, { ...head, ...tail }, sharesOf(tail), 1)
+        collect(sums, head, tail, 1)
         return row.id
       }
       // Given up for lost by another process, which took this one for dead.
       if (closeFound.run(...values, row.id, id).changes > 0) {
         const lost = lostTail(tailOf(opening, undefined).model)
-        collect(sums, { ...head, ...lost }, sharesOf(lost), -1)
-        collect(sums, { ...head, ...tail }, sharesOf(tail), 1)
+        collect(sums, head, lost, -1)
+        collect(sums, head, tail, 1)
         return row.id
       }
       // Deleted meanwhile: it is written anew.
     }
     const { lastInsertRowid } = insert.run(id, ...Object.values(head), ...values)
-    if (outcome) collect(sums, { ...head, ...tail }, sharesOf(tail), 1)
+    if (outcome) collect(sums, head, tail, 1)
     return Number(lastInsertRowid)
   }
 
@@ -179,7 +176,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
         for (const row of rows) {
           const lost = lostTail(row.model)
           closeOpen.run(...Object.values<string | number | null>({ ...lost }), row.id, dead.run)
-          collect(sums, row, sharesOf(lost), 1)
+          collect(sums, row, lost, 1)
         }
         writeSums(sums)
         return rows.length
@@ -197,22 +194,31 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
 }
 
 interface Sum {
-  readonly key: Key
-  readonly shares: Record<string, number>
+  /** In the order of KEYS. */
+  readonly key: readonly [day: number, device: string, org: string, model: string]
+  /** In the order of SUM_COLUMNS. */
+  readonly shares: number[]
 }
 
 /** By the JSON of their key. */
 type Sums = Map<string, Sum>
 
 /** Rows of a batch mostly share their day, device and model: their sums are written once. */
-function collect(sums: Sums, row: Key, shares: Shares, times: 1 | -1): void {
-  const { day, device, org, model } = row
-  const name = JSON.stringify([day, device, org, model])
-  const sum = sums.get(name) ?? { key: { day, device, org, model }, shares: {} }
-  for (const column of SUM_COLUMNS) {
-    sum.shares[column] = (sum.shares[column] ?? 0) + times * shares[column]
+function collect(
+  sums: Sums,
+  { day, device, org }: Omit<Key, 'model'>,
+  tail: TailColumns,
+  times: 1 | -1,
+): void {
+  const key = [day, device, org, tail.model] as const
+  const name = JSON.stringify(key)
+  let sum = sums.get(name)
+  if (!sum) sums.set(name, (sum = { key, shares: SUM_COLUMNS.map(() => 0) }))
+  const { shares } = sum
+  const added = sharesOf(tail)
+  for (const [at, column] of SUM_COLUMNS.entries()) {
+    shares[at] = (shares[at] ?? 0) + times * added[column]
   }
-  sums.set(name, sum)
 }
 
 interface OpenRun {

@@ -90,3 +90,14 @@ CREATE TABLE ledger_day (
 CREATE INDEX ledger_day_by_device ON ledger_day (device, day);
 CREATE INDEX ledger_day_by_org ON ledger_day (org, day);
 `
+
+/**
+ * Requests of users have neither device nor organisation, and no index of these. A query has to say
+ * `device <> ''` of its own for SQLite to go by it (sqlite.org/partialindex.html §3).
+ */
+export const LEDGER_INDEXES = `
+DROP INDEX ledger_by_device;
+DROP INDEX ledger_by_org;
+CREATE INDEX ledger_by_device ON ledger (device, opened_ms) WHERE device <> '';
+CREATE INDEX ledger_by_org ON ledger (org, opened_ms) WHERE org <> '';
+`

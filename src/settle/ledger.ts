@@ -54,11 +54,11 @@ export interface Opening {
 export interface Outcome {
   readonly end: End
   /** Absent where a client left before any was sent. */
-  readonly status?: number
+  readonly status?: number | undefined
   /** Where it was not known yet when the row was opened. */
-  readonly model?: string
+  readonly model?: string | undefined
   /** From arrival to the first byte of the answer's body. */
-  readonly firstByteMs?: number
+  readonly firstByteMs?: number | undefined
   readonly durationMs: number
   readonly usage: Metered
 }

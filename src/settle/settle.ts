@@ -41,16 +41,7 @@ export function settlement({ log, ledger, prices }: SettlementOptions): Settle {
     const metered = bill ? charged(bill, price) : UNKNOWN
     const durationMs = performance.now() - exchange.at.monotonicMs
     const { entry, status, firstByteMs } = exchange
-    if (entry) {
-      ledger.close(entry, {
-        end,
-        durationMs,
-        usage: metered,
-        ...(status === undefined ? {} : { status }),
-        ...(model === undefined ? {} : { model }),
-        ...(firstByteMs === undefined ? {} : { firstByteMs }),
-      })
-    }
+    if (entry) ledger.close(entry, { end, durationMs, usage: metered, status, model, firstByteMs })
     if (!exchange.silent) writeLine(log, exchange, end, durationMs, metered)
   }
 }
@@ -115,14 +106,12 @@ function writeLine(
     bytes_out: bytesOut,
     upstream,
     model,
-    ...(measured && {
-      usage: metered.state,
-      input_tokens: measured.input,
-      output_tokens: measured.output,
-      cache_read_tokens: measured.cacheRead,
-      cache_creation_tokens: measured.cacheCreation,
-      cost_micro_usd: measured.costMicroUsd,
-    }),
+    usage: measured && metered.state,
+    input_tokens: measured?.input,
+    output_tokens: measured?.output,
+    cache_read_tokens: measured?.cacheRead,
+    cache_creation_tokens: measured?.cacheCreation,
+    cost_micro_usd: measured?.costMicroUsd,
     identity,
     org,
   })

@@ -50,8 +50,7 @@ const SILENT = new Set(['/v1/messages', '/v1/complete', '/v1/messages/batches'])
 export function anthropic({ baseUrl, apiKey }: AnthropicOptions): Upstream {
   return {
     name: 'anthropic',
-    destination: ({ path, search }) =>
-      Promise.resolve(granted({ url: urlUnder(baseUrl, path, search) })),
+    destination: ({ path, search }) => granted({ url: urlUnder(baseUrl, path, search) }),
     requestHeaders: (client) => ({ ...clientHeaders(client), 'x-api-key': apiKey.reveal() }),
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
     meter: anthropicMeter,

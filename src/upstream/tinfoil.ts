@@ -2,11 +2,11 @@
 // of usage comes in a header, or in a trailer after a stream.
 
 import type { Secret } from '../config/secret.ts'
-import { granted, refused } from '../refusal.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
 import { type Enclave, type Lookup, resolveEnclave } from './enclave.ts'
 import { NO_USAGE } from './tally.ts'
 import { parseTinfoilUsage } from './tinfoil-usage.ts'
-import { copyAllowed, setAllowed, type Upstream } from './upstream.ts'
+import { copyAllowed, type Destination, setAllowed, type Upstream } from './upstream.ts'
 
 export interface TinfoilOptions {
   readonly baseUrl: URL
@@ -37,6 +37,8 @@ const NONCE = /^[0-9a-f]{64}$/i
 const ADDRESS_TTL_MS = 30_000
 /** A suffix on the list lets strangers choose names: those that resolve are few, and bounded. */
 const MAX_ADDRESSES = 256
+/** More than there are routes to it. */
+const MAX_PLACES = 32
 
 /**
  * `path` below the path of `base`. Set, not resolved: with a base of `https://host//`, resolving
@@ -52,6 +54,16 @@ export function urlUnder(base: URL, path: string, search = ''): URL {
 export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
   const known = new Map<string, { readonly enclave: Enclave; readonly until: number }>()
 
+  /** By path. A URL is dear to make, and what has no query is one of a few. */
+  const places = new Map<string, Decision<Destination>>()
+  const placeOf = (path: string, search: string): Decision<Destination> => {
+    const known = search === '' ? places.get(path) : undefined
+    if (known) return known
+    const place = granted({ url: urlUnder(baseUrl, path, search) })
+    if (search === '' && places.size < MAX_PLACES) places.set(path, place)
+    return place
+  }
+
   const enclaveOf = async (host: string, now: number): Promise<Enclave | undefined> => {
     const cached = known.get(host)
     if (cached && cached.until > now) return cached.enclave
@@ -62,19 +74,29 @@ export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
     return enclave
   }
 
+  const chosen = async (
+    host: string,
+    target: string,
+    now: number,
+  ): Promise<Decision<Destination>> => {
+    const enclave = await enclaveOf(host, now)
+    if (!enclave) return refused('enclave_not_allowed', { reason: 'no public address' })
+    return granted({ url: new URL(target, enclave.url), address: enclave.address })
+  }
+
   return {
     name: 'tinfoil',
-    async destination({ path, search, enclaveHost }, now) {
-      if (enclaveHost === undefined) return granted({ url: urlUnder(baseUrl, path, search) })
-      const enclave = await enclaveOf(enclaveHost, now)
-      if (!enclave) return refused('enclave_not_allowed', { reason: 'no public address' })
-      return granted({ url: new URL(path + search, enclave.url), address: enclave.address })
+    destination({ path, search, enclaveHost }, now) {
+      return enclaveHost === undefined
+        ? placeOf(path, search)
+        : chosen(enclaveHost, path + search, now)
     },
-    requestHeaders: (client) => ({
-      ...copyAllowed(TO_UPSTREAM, client),
-      'x-tinfoil-request-usage-metrics': 'true',
-      authorization: `Bearer ${apiKey.reveal()}`,
-    }),
+    requestHeaders(client) {
+      const headers = copyAllowed(TO_UPSTREAM, client)
+      headers['x-tinfoil-request-usage-metrics'] = 'true'
+      headers['authorization'] = `Bearer ${apiKey.reveal()}`
+      return headers
+    },
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
     meter: ({ method }, _status, headers) => ({
       end: (trailers) =>

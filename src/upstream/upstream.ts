@@ -34,7 +34,8 @@ export interface UsageMeter {
 
 export interface Upstream {
   readonly name: 'tinfoil' | 'anthropic' | 'anthropic-oauth'
-  destination(asked: Asked, now: number): Promise<Decision<Destination>>
+  /** Without a promise where nothing has to be looked up. */
+  destination(asked: Asked, now: number): Decision<Destination> | Promise<Decision<Destination>>
   /**
    * There where the credential is the caller's own, and comes and goes: asked for just before a
    * request goes out. `rejected` is one that was answered 401; a newer one comes back, or a refusal.

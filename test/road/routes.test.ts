@@ -188,6 +188,7 @@ function nothingBehindTheDoor(): Parts {
       dispatch: never,
       relay: { send: never, breakAll: never, running: 0 },
       ledger,
+      setIdleTimeout: () => {},
       served: {},
     },
     devices: {

@@ -257,8 +257,11 @@ describe('the last requests', () => {
         .map(({ detail }) => detail)
         .join('\n')
     for (const [where, index] of [
-      ["WHERE device = 'a' AND opened_ms >= 1 AND (opened_ms, id) < (9, 9)", 'ledger_by_device'],
-      ["WHERE org = 'a' AND (opened_ms, id) < (9, 9)", 'ledger_by_org'],
+      [
+        "WHERE device = 'a' AND device <> '' AND opened_ms >= 1 AND (opened_ms, id) < (9, 9)",
+        'ledger_by_device',
+      ],
+      ["WHERE org = 'a' AND org <> '' AND (opened_ms, id) < (9, 9)", 'ledger_by_org'],
       ['WHERE (opened_ms, id) < (9, 9)', 'ledger_by_time'],
     ] as const) {
       expect(plan(where)).toContain(index)
