@@ -79,10 +79,15 @@ async function gather(
   count: (bytes: number) => void = () => {},
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
-  for await (const chunk of passOn(request, undefined, maxBytes, count).chunks) {
-    chunks.push(chunk)
+  try {
+    for await (const chunk of passOn(request, undefined, maxBytes, count).chunks) {
+      chunks.push(chunk)
+    }
+    return Buffer.concat(chunks)
+  } finally {
+    // What they held is no longer counted, or is in one piece now; the collector may take its time.
+    for (const { buffer } of chunks) if (buffer instanceof ArrayBuffer) buffer.transfer(0)
   }
-  return Buffer.concat(chunks)
 }
 
 /** Of whatever length: the chunks as they come, ending in a BodyRefused beyond `maxBytes`. */

@@ -78,9 +78,11 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
         }),
       )
     }
-    const share = small ? undefined : memory.share(admitted.identity)
-    if (share) reserved.also(share.giveBack)
-    return readWhole(request, maxBytes, bodyTimeoutMs, share?.take)
+    if (small) return readWhole(request, maxBytes, bodyTimeoutMs)
+    const share = memory.share(admitted.identity)
+    reserved.also(share.giveBack)
+    const room = share.roomFor(length ?? 0)
+    return room.ok ? readWhole(request, maxBytes, bodyTimeoutMs, share.take) : room
   }
 
   return async (permitted, incoming, inspected, exchange) => {

@@ -40,3 +40,22 @@ test('all of it is given back with the request, once', () => {
   expect(codeOf(() => held.share('b').take(100))).toBe('taken')
   expect(codeOf(() => held.share('c').take(1))).toBe('upstream_concurrency_limit')
 })
+
+test('what cannot fit is told before it arrives, and takes nothing', () => {
+  const held = heldBytes(100, 60)
+  const share = held.share('a')
+  expect(share.roomFor(60).ok).toBe(true)
+  expect(share.roomFor(61)).toMatchObject({ code: 'identity_concurrency_limit' })
+  held.share('b').take(50)
+  expect(share.roomFor(51)).toMatchObject({ code: 'upstream_concurrency_limit' })
+  expect(codeOf(() => share.take(50))).toBe('taken')
+})
+
+test('a body that still comes when its request has ended is counted no more', () => {
+  const held = heldBytes(100, 100)
+  const share = held.share('a')
+  share.take(40)
+  share.giveBack()
+  expect(codeOf(() => share.take(1))).toBe('upstream_concurrency_limit')
+  expect(codeOf(() => held.share('b').take(100))).toBe('taken')
+})
