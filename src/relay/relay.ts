@@ -81,6 +81,7 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
       // First: the end of the flight would be taken for the upstream's failure.
       finish(cause, 'neutral')
       client.release()
+      passing?.drop()
       flight.cancel()
     }
     const breakWith = (end: End): void => {

@@ -2,6 +2,7 @@
 // after another, never two at once, and it is given up at the first oddity.
 
 import net, { type Socket } from 'node:net'
+import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { type ResponseEvents, ResponseReader } from './response.ts'
 
@@ -33,6 +34,7 @@ export class Connection {
   #reader: ResponseReader | undefined
   #carried: Carried | undefined
   #connected = false
+  #paused = false
   #gone = false
   idleSince = 0
 
@@ -43,11 +45,15 @@ export class Connection {
       this.#connected = true
       this.#carried?.onConnected()
     })
-    socket.on('data', (chunk: Buffer) => {
+    // What node:stream does with a chunk, to keep it and tell of it, costs more than reading it.
+    socket.push = (chunk: Buffer | null) => {
+      if (chunk === null) return Duplex.prototype.push.call(socket, chunk)
       if (this.#reader) this.#reader.push(chunk)
       // Nobody has asked for anything.
       else this.destroy()
-    })
+      return !this.#paused
+    }
+    socket.resume()
     socket.on('drain', () => this.#carried?.onDrain())
     socket.on('end', () => this.#lose(undefined))
     socket.on('error', (error: NodeJS.ErrnoException) => this.#lose(error.code ?? 'error'))
@@ -74,7 +80,7 @@ export class Connection {
     this.#reader = undefined
     if (!reusable) this.destroy()
     // A reader that was slower than the answer's last bytes has left it standing.
-    else if (this.#socket.isPaused()) this.#socket.resume()
+    else if (this.#paused) this.resume()
     return reusable && this.usable
   }
 
@@ -83,11 +89,13 @@ export class Connection {
     return this.#socket.write(bytes)
   }
 
+  /** From the next chunk on, or from this one where one is being read. */
   pause(): void {
-    this.#socket.pause()
+    this.#paused = true
   }
 
   resume(): void {
+    this.#paused = false
     this.#socket.resume()
   }
 
@@ -106,16 +114,10 @@ export class Connection {
       this.#socket.destroy()
       return
     }
-    // A connection that dies while it is paused still holds what it had read.
-    for (let rest = this.#read(); rest !== null; rest = this.#read()) this.#reader?.push(rest)
     if (code === undefined) this.#reader?.close()
     if (this.#carried !== carried) return
     this.destroy()
     carried.onGone(code)
-  }
-
-  #read(): Buffer | null {
-    return this.#socket.read() as Buffer | null
   }
 }
 

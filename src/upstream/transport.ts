@@ -93,7 +93,8 @@ class RoundTrip implements Flight, Incoming, Carried {
   readonly head: Promise<Answer | Failure>
   readonly #resolve: (outcome: Answer | Failure) => void
   readonly #pool: Connections
-  readonly #call: Call
+  /** Until it is on its way: a stream outlives its question by far. */
+  #call: Call | undefined
   readonly #timeouts: Timeouts
   readonly #connection: Connection
   #settled = false
@@ -124,8 +125,11 @@ class RoundTrip implements Flight, Incoming, Carried {
   }
 
   onConnected(): void {
-    const { body } = this.#call
-    const head = headOf(this.#call)
+    const call = this.#call
+    if (!call) return
+    this.#call = undefined
+    const { body } = call
+    const head = headOf(call)
     if (head === undefined) return this.#fail('unreachable', 'unsendable header')
     if (body === undefined || body instanceof Uint8Array) {
       this.#connection.write(body === undefined ? Buffer.from(head, 'latin1') : joined(head, body))
