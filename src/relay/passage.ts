@@ -40,10 +40,11 @@ export interface Passage {
 export interface PassageEvents {
   /** What the upstream sent, as it comes. */
   readonly onReceived: ((chunk: Uint8Array) => void) | undefined
-  readonly onBytes: (bytes: number) => void
+  onBytes(bytes: number): void
   /** Everything has been handed over. After 'broken' the stream stays open: the client is to be cut. */
-  readonly onEnd: (end: PassageEnd) => void
-  readonly onCancel: () => void
+  onEnd(end: PassageEnd): void
+  /** The client has left; `drop` is to follow. */
+  onCancel(): void
 }
 
 export function passage(incoming: Incoming, events: PassageEvents): Passage {
@@ -87,10 +88,7 @@ class Passing implements Passage, Listener {
           this.#leave = resolve
           this.#deliver()
         }),
-      cancel: () => {
-        this.drop()
-        this.#events.onCancel()
-      },
+      cancel: () => this.#events.onCancel(),
     })
   }
 
