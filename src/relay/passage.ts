@@ -53,7 +53,7 @@ export function passage(incoming: Incoming, events: PassageEvents): Passage {
 
 class Passing implements Passage, Listener {
   readonly begun: Promise<boolean>
-  readonly #begin: (well: boolean) => void
+  #begin: ((well: boolean) => void) | undefined
   readonly #incoming: Incoming
   readonly #events: PassageEvents
   #held: Uint8Array[] = []
@@ -99,7 +99,8 @@ class Passing implements Passage, Listener {
     this.movedAt = performance.now()
     this.#held.push(chunk)
     this.#heldBytes += chunk.byteLength
-    this.#begin(true)
+    this.#begin?.(true)
+    this.#begin = undefined
     if (this.#heldBytes > HIGH_WATER_BYTES && !this.#paused) {
       this.#paused = true
       this.#incoming.pause()
@@ -147,7 +148,8 @@ class Passing implements Passage, Listener {
   #stop(how: PassageEnd): void {
     if (this.#received !== undefined) return
     this.#received = how
-    this.#begin(how === 'complete')
+    this.#begin?.(how === 'complete')
+    this.#begin = undefined
     this.#deliver()
   }
 
