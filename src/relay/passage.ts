@@ -51,7 +51,8 @@ export function passage(incoming: Incoming, events: PassageEvents): Passage {
   return new Passing(incoming, events)
 }
 
-class Passing implements Passage, Listener {
+class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Array> {
+  readonly type = 'direct'
   readonly begun: Promise<boolean>
   #begin: ((well: boolean) => void) | undefined
   readonly #incoming: Incoming
@@ -79,17 +80,20 @@ class Passing implements Passage, Listener {
   }
 
   stream(): ReadableStream<Uint8Array> {
-    return new ReadableStream<Uint8Array>({
-      type: 'direct',
-      // Bun ends the answer when this has resolved.
-      pull: (sink) =>
-        new Promise<void>((resolve) => {
-          this.#sink = sink
-          this.#leave = resolve
-          this.#deliver()
-        }),
-      cancel: () => this.#events.onCancel(),
+    return new ReadableStream<Uint8Array>(this)
+  }
+
+  /** Bun ends the answer when this has resolved. */
+  pull(sink: ReadableStreamDirectController): Promise<void> {
+    return new Promise((resolve) => {
+      this.#sink = sink
+      this.#leave = resolve
+      this.#deliver()
     })
+  }
+
+  cancel(): void {
+    this.#events.onCancel()
   }
 
   onData(chunk: Uint8Array): void {
