@@ -19,19 +19,6 @@ const LINGER_MS = 4000
 /** The same where the process is about to exit, and would close the connection in order. */
 const LAST_LINGER_MS = 100
 
-export interface Client {
-  readonly signal: AbortSignal
-  /** From here on only the relay's own watch ends this connection: streams may be silent. */
-  hold(): void
-  /** Back to the ordinary idle time, for the connection's next request. */
-  release(): void
-  /**
-   * Breaks the connection without a last chunk, once everything handed over has left. `exiting`:
-   * the process won't be there for much longer.
-   */
-  breakOff(reset: () => void, exiting: boolean): void
-}
-
 /**
  * Erroring a response's stream makes Bun reset the connection, and a reset throws away what the
  * kernel still holds for a slow reader: of 2,000 events a reader that paused got 546. So a stream
@@ -42,29 +29,47 @@ export interface Client {
  * can't be seen here, but proxies that speak it (nginx by default) send `Connection: close`; for
  * those it is a reset after all, later.
  */
-export function clientOf(request: Request, setIdleTimeout: SetIdleTimeout): Client {
-  let held: Deadline | undefined
-  return {
-    signal: request.signal,
-    hold() {
-      setIdleTimeout(request, ADMITTED_IDLE_SECONDS)
-      held = deadline(HOLD_AFTER_MS, () => {
-        held = undefined
-        setIdleTimeout(request, 0)
-      })
-    },
-    release() {
-      if (held) clearDeadline(held)
-      else setIdleTimeout(request, ADMITTED_IDLE_SECONDS)
-      held = undefined
-    },
-    breakOff(reset, exiting) {
-      clearDeadline(held)
-      if (/\bclose\b/i.test(request.headers.get('connection') ?? '')) {
-        setTimeout(reset, exiting ? LAST_LINGER_MS : LINGER_MS).unref()
-      } else {
-        setIdleTimeout(request, 1)
-      }
-    },
+export class Client {
+  readonly signal: AbortSignal
+  readonly #request: Request
+  readonly #setIdleTimeout: SetIdleTimeout
+  #held: Deadline | undefined
+
+  constructor(request: Request, setIdleTimeout: SetIdleTimeout) {
+    this.signal = request.signal
+    this.#request = request
+    this.#setIdleTimeout = setIdleTimeout
+  }
+
+  /** From here on only the relay's own watch ends this connection: streams may be silent. */
+  hold(): void {
+    this.#setIdleTimeout(this.#request, ADMITTED_IDLE_SECONDS)
+    this.#held = deadline(HOLD_AFTER_MS, () => {
+      this.#held = undefined
+      this.#setIdleTimeout(this.#request, 0)
+    })
+  }
+
+  /** Back to the ordinary idle time, for the connection's next request. */
+  release(): void {
+    if (this.#held) clearDeadline(this.#held)
+    else this.#setIdleTimeout(this.#request, ADMITTED_IDLE_SECONDS)
+    this.#held = undefined
+  }
+
+  /**
+   * Breaks the connection without a last chunk, once everything handed over has left. `exiting`:
+   * the process won't be there for much longer.
+   */
+  breakOff(reset: () => void, exiting: boolean): void {
+    clearDeadline(this.#held)
+    if (/\bclose\b/i.test(this.#request.headers.get('connection') ?? '')) {
+      setTimeout(reset, exiting ? LAST_LINGER_MS : LINGER_MS).unref()
+    } else {
+      this.#setIdleTimeout(this.#request, 1)
+    }
   }
 }
+
+export const clientOf = (request: Request, setIdleTimeout: SetIdleTimeout): Client =>
+  new Client(request, setIdleTimeout)

@@ -1,9 +1,12 @@
 // The bytes of one answer on their way from an upstream's connection to a client's: unread, in
 // order, bounded in memory by pausing the upstream, and with an end that is never prettier than it
 // was. What had been received when an upstream died is delivered before the break shows.
+//
+// Bun's `direct` streams write to the client's connection itself: no queue, no promise for each
+// event, and a write says when that connection takes no more.
 
 import type { AnswerHeaders } from '../upstream/response.ts'
-import type { Incoming } from '../upstream/transport.ts'
+import type { Incoming, Listener } from '../upstream/transport.ts'
 
 /** What is held for a reader that is slower than its upstream, beyond the kernel's own buffers. */
 const HIGH_WATER_BYTES = 65_536
@@ -28,6 +31,8 @@ export interface Passage {
   readonly stalled: boolean
   /** Takes no more from the upstream; what is held is still delivered, then `onEnd('broken')`. */
   cut(): void
+  /** Nobody is there to deliver to. */
+  drop(): void
   /** Resets the client's connection at once, dropping what is held. */
   reset(): void
 }
@@ -35,131 +40,159 @@ export interface Passage {
 export interface PassageEvents {
   /** What the upstream sent, as it comes. */
   readonly onReceived: ((chunk: Uint8Array) => void) | undefined
-  readonly onBytes: (bytes: number) => void
+  onBytes(bytes: number): void
   /** Everything has been handed over. After 'broken' the stream stays open: the client is to be cut. */
-  readonly onEnd: (end: PassageEnd) => void
-  readonly onCancel: () => void
+  onEnd(end: PassageEnd): void
+  /** The client has left; `drop` is to follow. */
+  onCancel(): void
 }
 
 export function passage(incoming: Incoming, events: PassageEvents): Passage {
-  let held: Uint8Array[] = []
-  let heldBytes = 0
-  let paused = false
-  let movedAt = performance.now()
-  let received: PassageEnd | undefined
-  let trailers: AnswerHeaders = {}
-  let over = false
-  let controller: ReadableStreamDefaultController<Uint8Array> | undefined
-  const { promise: begun, resolve: begin } = Promise.withResolvers<boolean>()
-  /** Set while the reader waits for a chunk that is not there yet. */
-  let handOver: (() => void) | undefined
+  return new Passing(incoming, events)
+}
 
-  const end = (how: PassageEnd): void => {
-    if (over) return
-    over = true
-    events.onEnd(how)
-    if (how === 'complete') controller?.close()
+class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Array> {
+  readonly type = 'direct'
+  readonly begun: Promise<boolean>
+  #begin: ((well: boolean) => void) | undefined
+  readonly #incoming: Incoming
+  readonly #events: PassageEvents
+  #held: Uint8Array[] = []
+  #heldBytes = 0
+  #paused = false
+  /** The client's connection takes no more for now. */
+  #full = false
+  #received: PassageEnd | undefined
+  #over = false
+  #sink: ReadableStreamDirectController | undefined
+  /** Lets go of the sink. */
+  #leave: (() => void) | undefined
+  movedAt = performance.now()
+  trailers: AnswerHeaders = {}
+
+  constructor(incoming: Incoming, events: PassageEvents) {
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    this.begun = promise
+    this.#begin = resolve
+    this.#incoming = incoming
+    this.#events = events
+    incoming.listen(this)
   }
-  /** True where the reader got something, or everything. */
-  const deliver = (): boolean => {
-    const chunk = held.shift()
-    if (chunk) {
-      heldBytes -= chunk.byteLength
-      movedAt = performance.now()
-      events.onBytes(chunk.byteLength)
-      controller?.enqueue(chunk)
-      if (paused && heldBytes <= LOW_WATER_BYTES) {
-        paused = false
-        incoming.resume()
-      }
-      return true
+
+  stream(): ReadableStream<Uint8Array> {
+    return new ReadableStream<Uint8Array>(this)
+  }
+
+  /** Bun ends the answer when this has resolved. */
+  pull(sink: ReadableStreamDirectController): Promise<void> {
+    return new Promise((resolve) => {
+      this.#sink = sink
+      this.#leave = resolve
+      this.#deliver()
+    })
+  }
+
+  cancel(): void {
+    this.#events.onCancel()
+  }
+
+  onData(chunk: Uint8Array): void {
+    if (this.#received !== undefined) return
+    this.#events.onReceived?.(chunk)
+    if (this.#sink && !this.#full && !this.#over) return this.#hand(this.#sink, chunk)
+    this.movedAt = performance.now()
+    this.#held.push(chunk)
+    this.#heldBytes += chunk.byteLength
+    this.#begin?.(true)
+    this.#begin = undefined
+    if (this.#heldBytes > HIGH_WATER_BYTES && !this.#paused) {
+      this.#paused = true
+      this.#incoming.pause()
     }
-    if (received === undefined) return false
-    end(received)
-    return received === 'complete'
   }
-  const wake = (): void => {
-    if (handOver && deliver()) {
-      const done = handOver
-      handOver = undefined
-      done()
+
+  onEnd(how: PassageEnd, trailers: AnswerHeaders): void {
+    this.trailers = trailers
+    this.#stop(how)
+  }
+
+  get complete(): boolean {
+    return this.#received === 'complete'
+  }
+
+  get stalled(): boolean {
+    return this.#full || this.#heldBytes > 0
+  }
+
+  whole(): Uint8Array | undefined {
+    if (!this.complete || this.#over) return undefined
+    this.#over = true
+    const [first] = this.#held
+    const body = first && this.#held.length === 1 ? first : Buffer.concat(this.#held)
+    this.#events.onBytes(body.byteLength)
+    this.#events.onEnd('complete')
+    return body
+  }
+
+  cut(): void {
+    this.#stop('broken')
+  }
+
+  drop(): void {
+    this.#over = true
+    this.#held = []
+    this.#leave?.()
+  }
+
+  reset(): void {
+    this.#sink?.close(new Error('stream broken'))
+    this.drop()
+  }
+
+  #stop(how: PassageEnd): void {
+    if (this.#received !== undefined) return
+    this.#received = how
+    this.#begin?.(how === 'complete')
+    this.#begin = undefined
+    this.#deliver()
+  }
+
+  /** As much as the client's connection takes, and the end where that was all. */
+  #deliver(): void {
+    const sink = this.#sink
+    if (!sink) return
+    while (!this.#full && !this.#over) {
+      const chunk = this.#held.shift()
+      if (!chunk) break
+      this.#heldBytes -= chunk.byteLength
+      this.#hand(sink, chunk)
     }
+    if (this.#paused && this.#heldBytes <= LOW_WATER_BYTES) {
+      this.#paused = false
+      this.#incoming.resume()
+    }
+    if (this.#full || this.#over || this.#received === undefined) return
+    this.#over = true
+    this.#events.onEnd(this.#received)
+    if (this.#received === 'broken') return
+    sink.close()
+    this.#leave?.()
   }
-  const stop = (how: PassageEnd): void => {
-    if (received !== undefined) return
-    received = how
-    begin(how === 'complete')
-    wake()
-  }
-  incoming.listen({
-    onData(chunk) {
-      if (received !== undefined) return
-      events.onReceived?.(chunk)
-      held.push(chunk)
-      heldBytes += chunk.byteLength
-      movedAt = performance.now()
-      begin(true)
-      wake()
-      if (heldBytes > HIGH_WATER_BYTES && !paused) {
-        paused = true
-        incoming.pause()
-      }
-    },
-    onEnd(how, last) {
-      trailers = last
-      stop(how)
-    },
-  })
 
-  const stream = (): ReadableStream<Uint8Array> =>
-    new ReadableStream<Uint8Array>(
-      {
-        start(given) {
-          controller = given
-        },
-        pull() {
-          if (over || deliver()) return
-          return new Promise<void>((resolve) => {
-            handOver = resolve
-          })
-        },
-        cancel() {
-          over = true
-          held = []
-          events.onCancel()
-        },
-      },
-      { highWaterMark: 0 },
-    )
-
-  return {
-    stream,
-    begun,
-    get complete() {
-      return received === 'complete'
-    },
-    get trailers() {
-      return trailers
-    },
-    whole() {
-      if (received !== 'complete' || over) return undefined
-      over = true
-      const body = held.length === 1 && held[0] ? held[0] : Buffer.concat(held)
-      events.onBytes(body.byteLength)
-      events.onEnd('complete')
-      return body
-    },
-    get movedAt() {
-      return movedAt
-    },
-    get stalled() {
-      return heldBytes > 0
-    },
-    cut: () => stop('broken'),
-    reset() {
-      over = true
-      held = []
-      controller?.error(new Error('stream broken'))
-    },
+  #hand(sink: ReadableStreamDirectController, chunk: Uint8Array): void {
+    this.movedAt = performance.now()
+    this.#events.onBytes(chunk.byteLength)
+    const taken: unknown = sink.write(chunk)
+    if (!(taken instanceof Promise)) {
+      sink.flush()
+      return
+    }
+    this.#full = true
+    const drained = (): void => {
+      this.#full = false
+      this.movedAt = performance.now()
+      this.#deliver()
+    }
+    taken.then(drained, drained)
   }
 }

@@ -3,28 +3,18 @@
 
 import { BodyRefused } from '../dispatch/body.ts'
 import type { Outgoing } from '../dispatch/dispatch.ts'
-import type { Verdict } from '../budget/breaker.ts'
-import type { Charge } from '../budget/charge.ts'
-import type { Reserved } from '../budget/budget.ts'
 import type { End, Exchange } from '../exchange.ts'
-import { type Refusal, refusalResponse, refused, statusOf } from '../refusal.ts'
+import { type Refusal, refused } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
 import type { Call, Failure, Timeouts, Transport } from '../upstream/transport.ts'
-import type { UsageMeter } from '../upstream/upstream.ts'
 import type { Client } from './client.ts'
-import { type Passage, passage } from './passage.ts'
+import { Run, type Taken, type Unanswered } from './run.ts'
 
 export interface Relay {
   send(outgoing: Outgoing, taken: Taken, exchange: Exchange, client: Client): Promise<Response>
   /** Breaks every stream that still runs; each is recorded as drained. */
   breakAll(): void
   readonly running: number
-}
-
-/** What was taken for this request, and is given back or settled when it has ended. */
-export interface Taken {
-  readonly reserved: Reserved
-  readonly charge: Charge
 }
 
 export interface RelayOptions {
@@ -35,138 +25,63 @@ export interface RelayOptions {
   readonly settle: Settle
 }
 
-interface Running {
-  check(now: number): void
-  break(end: End): void
-}
-
 /** How exactly idle time is kept: one timer for all streams, none reset on each chunk. */
 const WATCH_INTERVAL_MS = 500
 
 export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions): Relay {
-  const running = new Set<Running>()
+  const running = new Set<Run>()
   const watch = setInterval(() => {
     const now = performance.now()
-    for (const each of running) each.check(now)
+    for (const each of running) each.check(now, idleMs)
   }, WATCH_INTERVAL_MS)
   watch.unref()
 
-  const send: Relay['send'] = async (outgoing, { reserved, charge }, exchange, client) => {
+  // No closure in here: it would keep the question, body and all, for as long as the answer runs.
+  const send: Relay['send'] = async (outgoing, taken, exchange, client) => {
     const { upstream, asked } = outgoing
     let { call } = outgoing
-    let flight = transport.send(call, timeouts)
-    let ended = false
-    let passing: Passage | undefined
-    let meter: UsageMeter | undefined
-    /** Whether the upstream may count this request as done, and as owed. */
-    let owed = true
-    /** Why it ends as it does, where we ourselves are the reason. */
-    let cause: End | undefined
+    const sent = transport.send(call, timeouts)
+    const run = new Run(running, settle, taken, exchange, client, sent)
 
-    const finish = (end: End, verdict: Verdict): void => {
-      if (ended) return
-      ended = true
-      running.delete(self)
-      client.signal.removeEventListener('abort', leave)
-      charge.pass.report(verdict, performance.now())
-      reserved.release()
-      settle(exchange, end, {
-        reservation: charge.reservation,
-        usage: meter?.end(passing?.trailers ?? {}),
-        owed,
-      })
-    }
-    const leave = (): void => {
-      cause ??= 'client_gone'
-      // First: the end of the flight would be taken for the upstream's failure.
-      finish(cause, 'neutral')
-      client.release()
-      flight.cancel()
-    }
-    const breakWith = (end: End): void => {
-      cause ??= end
-      flight.cancel()
-      passing?.cut()
-    }
-    const self: Running = {
-      break: breakWith,
-      check(now) {
-        if (!passing || now - passing.movedAt < idleMs) return
-        const { stalled } = passing
-        breakWith('timeout')
-        if (!stalled) return
-        finish('timeout', 'neutral')
-        passing.reset()
-      },
-    }
-    running.add(self)
-    client.signal.addEventListener('abort', leave, { once: true })
-    if (client.signal.aborted) leave()
-
-    const refuse = ({ refusal, end, verdict }: Unanswered): Response => {
-      client.release()
-      exchange.status ??= statusOf(refusal)
-      exchange.code = refusal.code
-      if (refusal.reason !== undefined) exchange.reason = refusal.reason
-      finish(end, verdict)
-      return refusalResponse(refusal, exchange)
-    }
-
-    let head = await flight.head
+    let head = await run.flight.head
     if (head.ok && head.status === 401 && outgoing.renew) {
-      owed = false
-      flight.cancel()
+      run.owed = false
+      run.flight.cancel()
       const renewed = await outgoing.renew()
-      if (cause !== undefined) return refuse(failed(CANCELLED, cause))
-      if (!renewed.ok) return refuse(denied(renewed))
+      if (run.cause !== undefined) return run.refuse(failed(CANCELLED, run.cause))
+      if (!renewed.ok) return run.refuse(denied(renewed))
       // What was passed on as it came is gone; the credential's next request is the better for it.
-      if (!isHeld(call)) return refuse(denied(refused('upstream_auth', BODY_IS_GONE)))
+      if (!isHeld(call)) return run.refuse(denied(refused('upstream_auth', BODY_IS_GONE)))
       call = renewed.value
-      flight = transport.send(call, timeouts)
-      head = await flight.head
+      run.flight = transport.send(call, timeouts)
+      head = await run.flight.head
     }
     if (!head.ok) {
-      owed = head.kind === 'headers_timeout' || head.kind === 'cancelled'
-      return refuse(failed(head, cause))
+      run.owed = head.kind === 'headers_timeout' || head.kind === 'cancelled'
+      return run.refuse(failed(head, run.cause))
     }
     const { status, headers, body } = head
-    charge.pass.answered(status, performance.now())
-    owed = status < 300
+    taken.charge.pass.answered(status, performance.now())
+    run.owed = status < 300
     if (upstream.denied && (status === 401 || status === 403)) {
       const refusal = await upstream.denied(head, call.headers)
-      flight.cancel()
-      return refuse(denied(refusal))
+      run.flight.cancel()
+      return run.refuse(denied(refusal))
     }
     const invalid = upstream.invalid(asked, status, headers)
     const unfit =
       unfitStatus(status) ?? (invalid && refused('upstream_invalid', { reason: invalid }))
     if (unfit) {
-      flight.cancel()
-      return refuse({ refusal: unfit, end: 'upstream_error', verdict: 'failure' })
+      run.flight.cancel()
+      return run.refuse({ refusal: unfit, end: 'upstream_error', verdict: 'failure' })
     }
 
     exchange.headersMs = performance.now() - exchange.at.monotonicMs
-    meter = upstream.meter(asked, status, headers)
-    passing = passage(body, {
-      onReceived: meter.push,
-      onBytes(bytes) {
-        exchange.firstByteMs ??= performance.now() - exchange.at.monotonicMs
-        exchange.bytesOut += bytes
-      },
-      onEnd(end) {
-        if (end === 'complete') {
-          client.release()
-          return finish('complete', 'success')
-        }
-        finish(cause ?? 'upstream_error', cause === 'drained' ? 'neutral' : 'failure')
-        client.breakOff(() => passing?.reset(), cause === 'drained')
-      },
-      onCancel: leave,
-    })
+    const passing = run.pass(body, upstream.meter(asked, status, headers))
     if (!passing.complete) {
       // Bun holds the end of a head back until there is a body (oven-sh/bun#33660), so that waiting
       // for the first byte delays nothing; and an upstream that dies before it can still be told of.
-      if (!(await passing.begun)) return refuse(stillborn(cause))
+      if (!(await passing.begun)) return run.refuse(stillborn(run.cause))
       // Most short answers have all come a turn later.
       await nextTurn()
     }
@@ -174,10 +89,10 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
     upstream.answerHeaders(headers, exchange.headers)
     const init = { status, headers: exchange.headers }
     if (NULL_BODY_STATUSES.has(status)) {
-      flight.cancel()
+      run.flight.cancel()
       passing.cut()
       client.release()
-      finish('complete', 'success')
+      run.finish('complete', 'success')
       return new Response(null, init)
     }
     // Sent whole, an answer keeps a Content-Length; Bun would give one without a Content-Type a type
@@ -210,14 +125,6 @@ function unfitStatus(status: number): Refusal | undefined {
   // It is our key that was refused: the caller can't mend it, and the body may echo the key.
   if (status === 401 || status === 403) return refused('upstream_auth', { reason })
   return undefined
-}
-
-/** How a request ends whose upstream gave no answer to pass on. */
-interface Unanswered {
-  readonly refusal: Refusal
-  readonly end: End
-  /** For the circuit breaker: was it the upstream's fault? */
-  readonly verdict: Verdict
 }
 
 /** What of an own account the caller is told; it says nothing of the upstream's health. */

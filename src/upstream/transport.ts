@@ -95,12 +95,13 @@ const NO_TRAILERS: AnswerHeaders = {}
 /** One request and its answer. */
 class RoundTrip implements Flight, Incoming, Carried {
   readonly head: Promise<Answer | Failure>
-  readonly #resolve: (outcome: Answer | Failure) => void
+  /** Until the outcome is known. */
+  #resolve: ((outcome: Answer | Failure) => void) | undefined
   readonly #pool: Connections
-  readonly #call: Call
+  /** Until it is on its way: a stream outlives its question by far. */
+  #call: Call | undefined
   readonly #timeouts: Timeouts
   readonly #connection: Connection
-  #settled = false
   #sent = false
   #limit: Deadline | undefined
   #drained: (() => void) | undefined
@@ -129,8 +130,11 @@ class RoundTrip implements Flight, Incoming, Carried {
   }
 
   onConnected(): void {
-    const { body } = this.#call
-    const head = headOf(this.#call)
+    const call = this.#call
+    if (!call) return
+    this.#call = undefined
+    const { body } = call
+    const head = headOf(call)
     if (head === undefined) return this.#fail('unreachable', 'unsendable header')
     if (body === undefined || body instanceof Uint8Array) {
       this.#connection.write(body === undefined ? Buffer.from(head, 'latin1') : joined(head, body))
@@ -199,9 +203,10 @@ class RoundTrip implements Flight, Incoming, Carried {
   }
 
   #settle(outcome: Answer | Failure): void {
-    this.#settled = true
     clearDeadline(this.#limit)
-    this.#resolve(outcome)
+    this.#limit = undefined
+    this.#resolve?.(outcome)
+    this.#resolve = undefined
   }
 
   #finish(how: 'complete' | 'broken'): void {
@@ -213,13 +218,13 @@ class RoundTrip implements Flight, Incoming, Carried {
 
   #fail(kind: FailureKind, reason: string, cause?: unknown): void {
     if (this.#end) return
-    if (!this.#settled) this.#settle({ ok: false, kind, reason, cause })
+    this.#settle({ ok: false, kind, reason, cause })
     this.#connection.destroy()
     this.#finish('broken')
   }
 
   #wait(kind: FailureKind, ms: number): void {
-    if (this.#settled) return
+    if (!this.#resolve) return
     clearDeadline(this.#limit)
     this.#limit = deadline(ms, () => this.#fail(kind, kind))
   }

@@ -1,0 +1,140 @@
+// One request under way, and what has to happen when it ends: once, however it ends and whoever ends
+// it. It outlives its question by far, so it keeps nothing of it.
+
+import type { Charge } from '../budget/charge.ts'
+import type { Reserved } from '../budget/budget.ts'
+import type { Verdict } from '../budget/breaker.ts'
+import type { End, Exchange } from '../exchange.ts'
+import { type Refusal, refusalResponse, statusOf } from '../refusal.ts'
+import type { Settle } from '../settle/settle.ts'
+import type { Flight, Incoming } from '../upstream/transport.ts'
+import type { UsageMeter } from '../upstream/upstream.ts'
+import type { Client } from './client.ts'
+import { type Passage, passage, type PassageEnd, type PassageEvents } from './passage.ts'
+
+/** What was taken for this request, and is given back or settled when it has ended. */
+export interface Taken {
+  readonly reserved: Reserved
+  readonly charge: Charge
+}
+
+/** How a request ends whose upstream gave no answer to pass on. */
+export interface Unanswered {
+  readonly refusal: Refusal
+  readonly end: End
+  /** For the circuit breaker: was it the upstream's fault? */
+  readonly verdict: Verdict
+}
+
+export class Run implements PassageEvents {
+  /** Whether the upstream may count this request as done, and as owed. */
+  owed = true
+  /** Why it ends as it does, where we ourselves are the reason. */
+  cause: End | undefined
+  flight: Flight
+  onReceived: PassageEvents['onReceived']
+  readonly #running: Set<Run>
+  readonly #settle: Settle
+  readonly #taken: Taken
+  readonly #exchange: Exchange
+  readonly #client: Client
+  readonly #onAbort = (): void => this.onCancel()
+  #ended = false
+  #passing: Passage | undefined
+  #meter: UsageMeter | undefined
+
+  constructor(
+    running: Set<Run>,
+    settle: Settle,
+    taken: Taken,
+    exchange: Exchange,
+    client: Client,
+    flight: Flight,
+  ) {
+    this.#running = running
+    this.#settle = settle
+    this.#taken = taken
+    this.#exchange = exchange
+    this.#client = client
+    this.flight = flight
+    running.add(this)
+    client.signal.addEventListener('abort', this.#onAbort, { once: true })
+    if (client.signal.aborted) this.onCancel()
+  }
+
+  /** From here on the upstream's answer is what passes. */
+  pass(body: Incoming, meter: UsageMeter): Passage {
+    this.#meter = meter
+    this.onReceived = meter.push
+    this.#passing = passage(body, this)
+    return this.#passing
+  }
+
+  refuse({ refusal, end, verdict }: Unanswered): Response {
+    const exchange = this.#exchange
+    this.#client.release()
+    exchange.status ??= statusOf(refusal)
+    exchange.code = refusal.code
+    if (refusal.reason !== undefined) exchange.reason = refusal.reason
+    this.finish(end, verdict)
+    return refusalResponse(refusal, exchange)
+  }
+
+  break(end: End): void {
+    this.cause ??= end
+    this.flight.cancel()
+    this.#passing?.cut()
+  }
+
+  check(now: number, idleMs: number): void {
+    const passing = this.#passing
+    if (!passing || now - passing.movedAt < idleMs) return
+    const { stalled } = passing
+    this.break('timeout')
+    if (!stalled) return
+    this.finish('timeout', 'neutral')
+    passing.reset()
+  }
+
+  finish(end: End, verdict: Verdict): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#running.delete(this)
+    this.#client.signal.removeEventListener('abort', this.#onAbort)
+    const { reserved, charge } = this.#taken
+    charge.pass.report(verdict, performance.now())
+    reserved.release()
+    this.#settle(this.#exchange, end, {
+      reservation: charge.reservation,
+      usage: this.#meter?.end(this.#passing?.trailers ?? {}),
+      owed: this.owed,
+    })
+  }
+
+  onBytes(bytes: number): void {
+    const exchange = this.#exchange
+    exchange.firstByteMs ??= performance.now() - exchange.at.monotonicMs
+    exchange.bytesOut += bytes
+  }
+
+  onEnd(end: PassageEnd): void {
+    const client = this.#client
+    if (end === 'complete') {
+      client.release()
+      return this.finish('complete', 'success')
+    }
+    const drained = this.cause === 'drained'
+    this.finish(this.cause ?? 'upstream_error', drained ? 'neutral' : 'failure')
+    client.breakOff(() => this.#passing?.reset(), drained)
+  }
+
+  /** The client has left. */
+  onCancel(): void {
+    this.cause ??= 'client_gone'
+    // First: the end of the flight would be taken for the upstream's failure.
+    this.finish(this.cause, 'neutral')
+    this.#client.release()
+    this.#passing?.drop()
+    this.flight.cancel()
+  }
+}
