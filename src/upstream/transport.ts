@@ -137,7 +137,12 @@ class RoundTrip implements Flight, Incoming, Carried {
     const head = headOf(call)
     if (head === undefined) return this.#fail('unreachable', 'unsendable header')
     if (body === undefined || body instanceof Uint8Array) {
-      this.#connection.write(body === undefined ? Buffer.from(head, 'latin1') : joined(head, body))
+      if (body !== undefined && body.byteLength <= MAX_JOINED_BYTES) {
+        this.#connection.write(joined(head, body))
+      } else {
+        this.#connection.write(Buffer.from(head, 'latin1'))
+        if (body) this.#connection.write(body)
+      }
       this.#sent = true
       this.#wait('headers_timeout', this.#timeouts.headersMs)
       return
@@ -282,6 +287,9 @@ function headOf({ method, url, headers, body }: Call): string | undefined {
     ? `${head}transfer-encoding: chunked\r\n\r\n`
     : `${head}content-length: ${length}\r\n\r\n`
 }
+
+/** Of larger ones a copy costs more than a send of its own for the head. */
+const MAX_JOINED_BYTES = 16_384
 
 /** In one piece, so that it leaves in one send. */
 function joined(head: string, body: Uint8Array): Buffer {

@@ -269,7 +269,7 @@ describe('renewal', () => {
 
 describe('a lost answer never revokes the family', () => {
   beforeEach(() => {
-    gate.graceMs = 300
+    gate.graceMs = 1000
   })
 
   test.each(['lost', 'hang'] as const)('once (%s): asked again within the grace', async (fate) => {

@@ -16,7 +16,7 @@ export const FAST: Tempo = {
   healthTimeoutMs: 400,
   bootstrapTimeoutMs: 400,
   refreshTimeoutMs: 120,
-  resendWithinMs: 150,
+  resendWithinMs: 600,
   resendPauseMs: 10,
 }
 
