@@ -355,12 +355,15 @@ test('a body as large as is allowed is cheap, and so is one that is made to be d
     `{"model":"m","x":[${'{"":[]},'.repeat(1_000_000)}1]}`,
   ]) {
     const body = bytesOf(text)
-    const before = performance.now()
-    expect(typeof read(body)).toBe('object')
-    // Measured 1 to 4 ns; a busy machine and a cold start are given the rest.
-    expect(((performance.now() - before) * 1e6) / body.byteLength).toBeLessThan(50)
+    const took = Array.from({ length: 3 }, () => {
+      const before = performance.now()
+      expect(typeof read(body)).toBe('object')
+      return performance.now() - before
+    })
+    // Measured 1 to 4 ns; the best of three, since a busy machine takes what it takes.
+    expect((Math.min(...took) * 1e6) / body.byteLength).toBeLessThan(50)
   }
-})
+}, 20_000)
 
 const WORDS = [
   'a',
