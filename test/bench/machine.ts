@@ -26,7 +26,8 @@ export function machine(): Machine {
     cpu: /^model name\s*: (.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? os.arch(),
     cores: os.availableParallelism(),
     memoryGiB: Math.round(os.totalmem() / 2 ** 30),
-    kernel: os.release(),
+    // What a distribution or a host adds to it says nothing about the figures.
+    kernel: os.release().replace(/-.*/, ''),
     bun: Bun.version,
     wrk: wrkVersion() ?? 'none',
     commit: git('rev-parse', '--short=12', 'HEAD') + (changes === '' ? '' : '+'),
