@@ -26,7 +26,7 @@ export async function writeResults(
 \`just attack\` on ${new Date().toISOString().slice(0, 10)}, in ${minutes.toFixed(1)} minutes: ${countsOf(rows)}.
 
 - gate: ${said(await binary(), '--version')}
-- machine: ${cpus().length} x ${cpus()[0]?.model.trim()}, Linux ${release()}, load ${loadBefore.toFixed(1)} before
+- machine: ${cpus().length} x ${cpus()[0]?.model.trim()}, Linux ${release().replace(/-.*/, '')}, load ${loadBefore.toFixed(1)} before
 - tools: bun ${Bun.version}, ${tools.join(', ')}
 
 Verdicts: **held** as expected; **otherwise**: safe, with another answer than expected, and why;
