@@ -7,7 +7,7 @@ import { userAdmission } from '../../src/admit/admit.ts'
 import { jwksSource } from '../../src/admit/jwks.ts'
 import { Secret } from '../../src/config/secret.ts'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
-import { parseCompact } from '../../src/enroll/compact.ts'
+import { parseCompact } from '../../src/admit/compact.ts'
 import { bareToken } from '../../src/enroll/device-token.ts'
 import { deviceKeys } from '../../src/enroll/keys.ts'
 import { rememberedTokens } from '../../src/enroll/remembered.ts'
@@ -201,8 +201,8 @@ test('the form is refused before jose sees it, each fault by its own check', () 
   expect(reasonOf(segment({ alg: 'HS384' }), claims, signature)).toBe('alg is not HS256')
   const short = Buffer.alloc(31, 1).toString('base64url')
   const long = Buffer.alloc(64, 1).toString('base64url')
-  expect(reasonOf(header, claims, short)).toBe('signature has another length')
-  expect(reasonOf(header, claims, long)).toBe('signature has another length')
+  expect(reasonOf(header, claims, short)).toBe('signature is not 32 bytes')
+  expect(reasonOf(header, claims, long)).toBe('signature is not 32 bytes')
   expect(reasonOf(segment({ alg: 'HS256', crit: [] }), claims, signature)).toBe('header has crit')
   expect(reasonOf(header, `${claims}=`, signature)).toBe('not canonical base64url')
   expect(reasonOf('a'.repeat(8193))).toBe('too long')

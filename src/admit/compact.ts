@@ -1,17 +1,24 @@
-// The form of a compact JWS before any library sees it (RFC 7515 §2, §5.2; RFC 8725 §3): three
-// canonical segments, a signature of the algorithm's length, a header that asks for nothing. Pure;
-// checks no signature and no claim, and knows no kind of token.
+// The form of a compact JWS before any library sees it: three canonical segments, a signature of the
+// algorithm's length, a header that asks for nothing. jose alone accepts non-canonical base64url,
+// repeated members, padding and white space (RFC 7515 §2, §5.2; RFC 8725 §3): two texts for one
+// token are two cache entries, two log lines and, between two parsers, two meanings. Pure; checks
+// no signature and no claim, and knows no kind of token.
 
-import { MAX_TOKEN_BYTES } from '../admit/token.ts'
-import { type JsonObject, parseStrictObject } from '../admit/strict-json.ts'
+import { type JsonObject, parseStrictObject } from './strict-json.ts'
+
+/** A token longer than this is refused unread; identity providers stay well under 4 KiB. */
+export const MAX_TOKEN_BYTES = 8192
 
 export interface Compact {
   readonly header: JsonObject
   readonly claims: JsonObject
 }
 
-export type CompactParsed =
-  { readonly ok: true; readonly value: Compact } | { readonly ok: false; readonly reason: string }
+export type CompactParsed = { readonly ok: true; readonly value: Compact } | Malformed
+export interface Malformed {
+  readonly ok: false
+  readonly reason: string
+}
 
 export interface CompactRules {
   readonly alg: string
@@ -27,7 +34,8 @@ export function parseCompact(token: string, { alg, signatureBytes }: CompactRule
   if (segments.length !== 3) return malformed('not three segments')
   const [headerText, claimsText, signature] = segments.map(decodeCanonical)
   if (!headerText || !claimsText || !signature) return malformed('not canonical base64url')
-  if (signature.length !== signatureBytes) return malformed('signature has another length')
+  if (signature.length !== signatureBytes)
+    return malformed(`signature is not ${signatureBytes} bytes`)
   const header = parseObject(headerText)
   if (!header) return malformed('header is not an object with distinct members')
   if (header['alg'] !== alg) return malformed(`alg is not ${alg}`)
@@ -38,7 +46,7 @@ export function parseCompact(token: string, { alg, signatureBytes }: CompactRule
   return { ok: true, value: { header, claims } }
 }
 
-function malformed(reason: string): CompactParsed {
+export function malformed(reason: string): Malformed {
   return { ok: false, reason }
 }
 
