@@ -80,7 +80,7 @@ export async function startAnthropic({
 
     const chunks = await readBody(request, MAX_BODY_BYTES)
     if (chunks === undefined) {
-      // The rest of the body stays unread, so the connection cannot be used again.
+      // A rest of the body may still come, so the connection cannot be used again.
       response.setHeader('Connection', 'close')
       const tooLarge = refuse('request_too_large', 'Request exceeds the maximum size of 32 MB')
       await transmit(response, tooLarge, to)

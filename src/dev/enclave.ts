@@ -80,7 +80,7 @@ export async function startEnclave({
 
     const chunks = await readBody(request, MAX_BODY_BYTES)
     if (chunks === undefined) {
-      // The rest of the body stays unread, so the connection cannot be used again.
+      // A rest of the body may still come, so the connection cannot be used again.
       response.setHeader('Connection', 'close')
       await transmit(response, refuse(413, 'The request body is larger than 64 MiB.'), to)
       return

@@ -33,22 +33,28 @@ export async function listenOnLoopback(
   }
 }
 
-/** The body in the pieces it came in, or nothing when it is over the bound; the rest stays unread. */
+/** A refusal that goes out under a body still arriving is lost with the connection. */
+const MAX_LINGER_MS = 1000
+
+/**
+ * The body in the pieces it came in, or nothing when it is over the bound: then when it has ended, and
+ * what it had more was dropped, or a little later.
+ */
 export async function readBody(
   request: IncomingMessage,
   maxBytes: number,
 ): Promise<Buffer[] | undefined> {
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return undefined
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
+    let chunks: Buffer[] | undefined = []
     let bodyBytes = 0
     request.on('data', (chunk: Buffer) => {
       bodyBytes += chunk.byteLength
       if (bodyBytes <= maxBytes) {
-        chunks.push(chunk)
-      } else {
-        request.pause()
-        resolve(undefined)
+        chunks?.push(chunk)
+      } else if (chunks) {
+        chunks = undefined
+        setTimeout(resolve, MAX_LINGER_MS, undefined)
       }
     })
     request.once('end', () => resolve(chunks))
