@@ -2,19 +2,21 @@
 // again, which is what nearly every request does, costs next to nothing. They are kept to the tenth
 // of a second and never early.
 
-export interface Deadline {
+import { type Placed, Unordered } from './unordered.ts'
+
+export interface Deadline extends Placed {
   readonly atMs: number
   readonly passed: () => void
 }
 
 const TICK_MS = 100
 
-const pending = new Set<Deadline>()
+const pending = new Unordered<Deadline>()
 let ticking: ReturnType<typeof setInterval> | undefined
 
 /** `passed` is called once, in `afterMs` or up to a tick later, unless it was cleared before. */
 export function deadline(afterMs: number, passed: () => void): Deadline {
-  const set: Deadline = { atMs: performance.now() + afterMs, passed }
+  const set: Deadline = { atMs: performance.now() + afterMs, passed, place: -1 }
   pending.add(set)
   ticking ??= setInterval(tick, TICK_MS)
   return set
@@ -26,10 +28,9 @@ export function clearDeadline(set: Deadline | undefined): void {
 
 function tick(): void {
   const now = performance.now()
-  for (const each of pending) {
-    if (each.atMs > now) continue
-    pending.delete(each)
-    each.passed()
+  for (const each of pending.all()) {
+    // One that has passed may have cleared another.
+    if (each.atMs <= now && pending.delete(each)) each.passed()
   }
   if (pending.size > 0) return
   clearInterval(ticking)

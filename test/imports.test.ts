@@ -52,12 +52,20 @@ const shown = ({ from, to, typeOnly }: Import): string =>
 const STAGES = ['admit', 'budget', 'dispatch', 'relay', 'settle']
 
 /** What anybody may know: values, and words for them. */
-const COMMON = new Set(['instant.ts', 'deadline.ts', 'refusal.ts', 'exchange.ts', 'log.ts'])
+const COMMON = new Set([
+  'instant.ts',
+  'deadline.ts',
+  'unordered.ts',
+  'refusal.ts',
+  'exchange.ts',
+  'log.ts',
+])
 
 /** Which parts each part may import from, beside COMMON. */
 const MAY: Readonly<Record<string, readonly string[]>> = {
   'instant.ts': [],
   'deadline.ts': [],
+  'unordered.ts': [],
   'refusal.ts': [],
   'exchange.ts': [],
   'log.ts': ['config'],

@@ -7,6 +7,7 @@ import type { End, Exchange } from '../exchange.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
 import type { Call, Failure, Timeouts, Transport } from '../upstream/transport.ts'
+import { Unordered } from '../unordered.ts'
 import type { Client } from './client.ts'
 import { Run, type Taken, type Unanswered } from './run.ts'
 
@@ -29,10 +30,10 @@ export interface RelayOptions {
 const WATCH_INTERVAL_MS = 500
 
 export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions): Relay {
-  const running = new Set<Run>()
+  const running = new Unordered<Run>()
   const watch = setInterval(() => {
     const now = performance.now()
-    for (const each of running) each.check(now, idleMs)
+    for (const each of running.all()) each.check(now, idleMs)
   }, WATCH_INTERVAL_MS)
   watch.unref()
 
@@ -104,7 +105,7 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
   return {
     send,
     breakAll() {
-      for (const each of running) each.break('drained')
+      for (const each of running.all()) each.break('drained')
     },
     get running() {
       return running.size

@@ -9,6 +9,7 @@ import { type Refusal, refusalResponse, statusOf } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
 import type { Flight, Incoming } from '../upstream/transport.ts'
 import type { UsageMeter } from '../upstream/upstream.ts'
+import type { Placed, Unordered } from '../unordered.ts'
 import type { Client } from './client.ts'
 import { type Passage, passage, type PassageEnd, type PassageEvents } from './passage.ts'
 
@@ -26,14 +27,15 @@ export interface Unanswered {
   readonly verdict: Verdict
 }
 
-export class Run implements PassageEvents {
+export class Run implements PassageEvents, Placed {
+  place = -1
   /** Whether the upstream may count this request as done, and as owed. */
   owed = true
   /** Why it ends as it does, where we ourselves are the reason. */
   cause: End | undefined
   flight: Flight
   onReceived: PassageEvents['onReceived']
-  readonly #running: Set<Run>
+  readonly #running: Unordered<Run>
   readonly #settle: Settle
   readonly #taken: Taken
   readonly #exchange: Exchange
@@ -44,7 +46,7 @@ export class Run implements PassageEvents {
   #meter: UsageMeter | undefined
 
   constructor(
-    running: Set<Run>,
+    running: Unordered<Run>,
     settle: Settle,
     taken: Taken,
     exchange: Exchange,
