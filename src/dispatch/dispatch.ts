@@ -102,7 +102,8 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     const { url, address } = destination.value
     const callWith = (credential?: string): Call => {
       const headers = upstream.requestHeaders(request.headers, credential)
-      const call = { method, url, headers, body: body.value }
+      // With a credential that can be renewed, a request may go out a second time.
+      const call = { method, url, headers, body: body.value, sentOnce: credential === undefined }
       return address === undefined ? call : { ...call, address }
     }
     if (!upstream.credential) {

@@ -40,7 +40,6 @@ export class Run implements PassageEvents, Placed {
   readonly #taken: Taken
   readonly #exchange: Exchange
   readonly #client: Client
-  readonly #onAbort = (): void => this.onCancel()
   #ended = false
   #passing: Passage | undefined
   #meter: UsageMeter | undefined
@@ -60,8 +59,9 @@ export class Run implements PassageEvents, Placed {
     this.#client = client
     this.flight = flight
     running.add(this)
-    client.signal.addEventListener('abort', this.#onAbort, { once: true })
-    if (client.signal.aborted) this.onCancel()
+    // Never taken back: the signal goes with its request, and to say so would cost as much again.
+    client.signal.addEventListener('abort', () => this.onAbort())
+    if (client.signal.aborted) this.onAbort()
   }
 
   /** From here on the upstream's answer is what passes. */
@@ -102,7 +102,6 @@ export class Run implements PassageEvents, Placed {
     if (this.#ended) return
     this.#ended = true
     this.#running.delete(this)
-    this.#client.signal.removeEventListener('abort', this.#onAbort)
     const { reserved, charge } = this.#taken
     charge.pass.report(verdict, performance.now())
     reserved.release()
@@ -128,6 +127,10 @@ export class Run implements PassageEvents, Placed {
     const drained = this.cause === 'drained'
     this.finish(this.cause ?? 'upstream_error', drained ? 'neutral' : 'failure')
     client.breakOff(() => this.#passing?.reset(), drained)
+  }
+
+  onAbort(): void {
+    if (!this.#ended) this.onCancel()
   }
 
   /** The client has left. */

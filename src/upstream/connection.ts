@@ -59,6 +59,11 @@ export class Connection {
     return this.#connected && !this.#gone
   }
 
+  /** Nothing of what was written waits here: the kernel has it all. */
+  get flushed(): boolean {
+    return this.#socket.writableLength === 0
+  }
+
   connect(): void {
     this.#connected = true
     this.#carried?.onConnected()
@@ -85,7 +90,7 @@ export class Connection {
   release(): boolean {
     const reader = this.#reader
     // With a rest of its request still to be sent, the next would wait behind that.
-    const reusable = reader?.reusable === true && this.usable && this.#socket.writableLength === 0
+    const reusable = reader?.reusable === true && this.usable && this.flushed
     const keptMs = (reader?.idleSeconds ?? Number.POSITIVE_INFINITY) * 1000 - IDLE_MARGIN_MS
     this.#carried = undefined
     this.#reader = undefined

@@ -23,6 +23,8 @@ export interface Call {
   readonly headers: Readonly<Record<string, string>>
   /** Held whole, or passed on as it comes; `length` where it is known beforehand. */
   readonly body: Uint8Array | BodyStream | undefined
+  /** Nobody needs the body once it has been sent: its memory is given back there and then. */
+  readonly sentOnce?: boolean
 }
 
 export interface BodyStream {
@@ -101,8 +103,11 @@ class RoundTrip implements Flight, Incoming, Carried {
   /** Until it is on its way: a stream outlives its question by far. */
   #call: Call | undefined
   readonly #timeouts: Timeouts
-  readonly #connection: Connection
+  /** From its departure on. */
+  #connection: Connection | undefined
   #sent = false
+  /** What nobody needs any more, once the kernel has it. */
+  #spent: Uint8Array | undefined
   #limit: Deadline | undefined
   #drained: (() => void) | undefined
   #listener: Listener | undefined
@@ -119,10 +124,19 @@ class RoundTrip implements Flight, Incoming, Carried {
     this.#pool = pool
     this.#call = call
     this.#timeouts = timeouts
-    this.#connection = pool.take(originOf(call))
-    this.#connection.carry(this)
-    if (this.#connection.connected) this.onConnected()
-    else this.#wait('connect_timeout', timeouts.connectMs)
+    // All that are made in one turn of the event loop leave at its end, one after another: the other
+    // side is woken once for them, not by each again, and answers as many at a time.
+    setImmediate(depart, this)
+  }
+
+  depart(): void {
+    const call = this.#call
+    if (!call) return
+    const connection = this.#pool.take(originOf(call))
+    this.#connection = connection
+    connection.carry(this)
+    if (connection.connected) this.onConnected()
+    else this.#wait('connect_timeout', this.#timeouts.connectMs)
   }
 
   cancel(): void {
@@ -131,25 +145,28 @@ class RoundTrip implements Flight, Incoming, Carried {
 
   onConnected(): void {
     const call = this.#call
-    if (!call) return
+    const connection = this.#connection
+    if (!call || !connection) return
     this.#call = undefined
     const { body } = call
     const head = headOf(call)
     if (head === undefined) return this.#fail('unreachable', 'unsendable header')
     if (body === undefined || body instanceof Uint8Array) {
       if (body !== undefined && body.byteLength <= MAX_JOINED_BYTES) {
-        this.#connection.write(joined(head, body))
+        connection.write(joined(head, body))
       } else {
-        this.#connection.write(Buffer.from(head, 'latin1'))
-        if (body) this.#connection.write(body)
+        connection.write(Buffer.from(head, 'latin1'))
+        if (body) connection.write(body)
+        if (call.sentOnce) this.#spent = body
+        this.#forget()
       }
       this.#sent = true
       this.#wait('headers_timeout', this.#timeouts.headersMs)
       return
     }
     this.#wait('body_timeout', this.#timeouts.headersMs)
-    this.#connection.write(Buffer.from(head, 'latin1'))
-    this.#pump(body).then(
+    connection.write(Buffer.from(head, 'latin1'))
+    this.#pump(body, connection).then(
       () => {
         this.#sent = true
         this.#wait('headers_timeout', this.#timeouts.headersMs)
@@ -163,6 +180,9 @@ class RoundTrip implements Flight, Incoming, Carried {
   }
 
   onHead({ status, headers }: ResponseHead): void {
+    // Over TLS it is known a little later that all has left.
+    this.#forget()
+    this.#spent = undefined
     this.#settle({ ok: true, status, headers, body: this })
   }
 
@@ -176,8 +196,9 @@ class RoundTrip implements Flight, Incoming, Carried {
   onEnd(trailers: AnswerHeaders): void {
     this.#trailers = trailers
     // An answer that is over before its question: that connection is of no further use.
-    if (this.#sent) this.#pool.giveBack(this.#connection)
-    else this.#connection.destroy()
+    const connection = this.#connection
+    if (connection && this.#sent) this.#pool.giveBack(connection)
+    else connection?.destroy()
     this.#finish('complete')
   }
 
@@ -200,11 +221,22 @@ class RoundTrip implements Flight, Incoming, Carried {
   }
 
   pause(): void {
-    if (!this.#end) this.#connection.pause()
+    if (!this.#end) this.#connection?.pause()
   }
 
   resume(): void {
-    if (!this.#end) this.#connection.resume()
+    if (!this.#end) this.#connection?.resume()
+  }
+
+  /**
+   * A large body that the kernel has taken is garbage of the kind that a collector finds too late: new
+   * ones go to new memory meanwhile, page by page.
+   */
+  #forget(): void {
+    if (!this.#spent || !this.#connection?.flushed) return
+    const { buffer, byteLength } = this.#spent
+    this.#spent = undefined
+    if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
   }
 
   #settle(outcome: Answer | Failure): void {
@@ -224,7 +256,8 @@ class RoundTrip implements Flight, Incoming, Carried {
   #fail(kind: FailureKind, reason: string, cause?: unknown): void {
     if (this.#end) return
     this.#settle({ ok: false, kind, reason, cause })
-    this.#connection.destroy()
+    this.#call = undefined
+    this.#connection?.destroy()
     this.#finish('broken')
   }
 
@@ -235,7 +268,7 @@ class RoundTrip implements Flight, Incoming, Carried {
   }
 
   /** Ends early and quietly where the upstream has closed: its answer, or its error, says why. */
-  async #pump({ chunks, length }: BodyStream): Promise<void> {
+  async #pump({ chunks, length }: BodyStream, connection: Connection): Promise<void> {
     let left = length ?? Number.POSITIVE_INFINITY
     for await (const chunk of chunks) {
       if (this.#end) return
@@ -245,11 +278,11 @@ class RoundTrip implements Flight, Incoming, Carried {
       this.#wait('body_timeout', this.#timeouts.headersMs)
       if (chunk.byteLength === 0) continue
       const framed = length === undefined ? chunked(chunk) : chunk
-      if (!this.#connection.write(framed)) await this.#whenDrained()
+      if (!connection.write(framed)) await this.#whenDrained()
     }
     // And what is missing would be taken from there.
     if (length !== undefined && left > 0) throw new Error('body shorter than its length')
-    if (length === undefined && !this.#end) this.#connection.write(LAST_CHUNK)
+    if (length === undefined && !this.#end) connection.write(LAST_CHUNK)
   }
 
   #whenDrained(): Promise<void> {
@@ -262,6 +295,8 @@ class RoundTrip implements Flight, Incoming, Carried {
     })
   }
 }
+
+const depart = (trip: RoundTrip): void => trip.depart()
 
 function originOf({ url, address }: Call) {
   const tls = url.protocol === 'https:'

@@ -203,6 +203,58 @@ describe.concurrent('a request', () => {
     expect(requests).toBe(2)
   })
 
+  test('that was cancelled in the turn in which it was made opens no connection', async () => {
+    const { url, sockets } = await upstream((socket) => socket.write(answer('ok')))
+    const wire = client()
+    const flight = wire.send(get(url), TIMEOUTS)
+    flight.cancel()
+    expect(await flight.head).toMatchObject({ kind: 'cancelled' })
+    expect(await fetched(wire, get(url))).toMatchObject({ body: 'ok' })
+    expect(sockets).toHaveLength(1)
+  })
+
+  for (const sentOnce of [true, false]) {
+    test(`${sentOnce ? 'gives back' : 'keeps'} the memory of its body`, async () => {
+      const { url, received } = await upstream((socket) => socket.write(answer('ok')))
+      const wire = client()
+      await fetched(wire, get(url))
+      const body = new Uint8Array(76_000).fill(65)
+      await fetched(wire, { method: 'POST', url, headers: {}, body, sentOnce })
+      await until(() => (received[0] ?? '').endsWith(`\r\n\r\n${'A'.repeat(76_000)}`))
+      expect(body.buffer.byteLength).toBe(sentOnce ? 0 : 76_000)
+    })
+  }
+
+  test('takes no memory that its body shares', async () => {
+    const { url } = await upstream((socket) => socket.write(answer('ok')))
+    const whole = new Uint8Array(80_000).fill(65)
+    const body = whole.subarray(0, 76_000)
+    const wire = client()
+    await fetched(wire, { method: 'POST', url, headers: {}, body, sentOnce: true })
+    expect(whole.byteLength).toBe(80_000)
+  })
+
+  test('is sent whole, whatever the kernel takes of it at first', async () => {
+    const bytes = 32 * 1_048_576
+    const body = new Uint8Array(bytes)
+    for (let at = 0; at < bytes; at += 4093) body[at] = at % 251
+    const wanted = Bun.hash(body)
+    const { url, received, sockets } = await upstream((socket) => socket.pause())
+    const flight = client().send(
+      { method: 'POST', url, headers: {}, body, sentOnce: true },
+      TIMEOUTS,
+    )
+    await until(() => sockets.length === 1)
+    await sleep(100)
+    expect(body.buffer.byteLength).toBe(bytes)
+    sockets[0]?.resume()
+    const sent = (): string => received[0]?.split('\r\n\r\n').slice(1).join('\r\n\r\n') ?? ''
+    await until(() => sent().length === bytes)
+    expect(Bun.hash(Buffer.from(sent(), 'latin1'))).toBe(wanted)
+    sockets[0]?.write(answer('ok'))
+    expect(await flight.head).toMatchObject({ ok: true })
+  })
+
   test('is not sent twice where its connection closes without an answer', async () => {
     let requests = 0
     const { url } = await upstream((socket) => {
