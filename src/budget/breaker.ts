@@ -113,53 +113,42 @@ export function breaker(options: BreakerOptions = {}): Breaker {
     if (succeeded >= successThreshold) close()
   }
 
-  const issue = (): Pass => {
-    const mine = era
-    let stage: 'sent' | 'answered' | 'over' = 'sent'
-    const leavePlace = (): void => {
-      if (probe?.pass === pass) probe = undefined
-    }
-    const pass: Pass = {
-      answered(status, now) {
-        if (stage !== 'sent') return
-        const verdict = verdictOf(status)
-        if (verdict !== 'success') return pass.report(verdict, now)
-        stage = 'answered'
-        if (mine !== era) return
-        leavePlace()
-        if (state === 'HALF_OPEN') probeSucceeded()
-        else unanswered = 0
-      },
-      report(verdict, now) {
-        if (stage === 'over') return
-        const wasAnswered = stage === 'answered'
-        stage = 'over'
-        if (mine !== era) return
-        leavePlace()
-        if (verdict === 'failure') {
-          if (wasAnswered) broken += 1
-          else unanswered += 1
-          if (state === 'HALF_OPEN' || unanswered + broken >= failureThreshold) open(now)
-        } else if (verdict === 'success') {
-          if (state === 'CLOSED') {
-            unanswered = 0
-            broken = 0
-          } else if (!wasAnswered) probeSucceeded()
-        }
-      },
-    }
-    return pass
+  /** A probe that has said something gives up its place. */
+  const hears = (pass: Issued): boolean => {
+    if (pass.era !== era) return false
+    if (probe?.pass === pass) probe = undefined
+    return true
+  }
+  const circuit: Circuit = {
+    succeeded(pass) {
+      if (!hears(pass)) return
+      if (state === 'HALF_OPEN') probeSucceeded()
+      else unanswered = 0
+    },
+    ended(pass, verdict, wasAnswered, now) {
+      if (!hears(pass)) return
+      if (verdict === 'failure') {
+        if (wasAnswered) broken += 1
+        else unanswered += 1
+        if (state === 'HALF_OPEN' || unanswered + broken >= failureThreshold) open(now)
+      } else if (verdict === 'success') {
+        if (state === 'CLOSED') {
+          unanswered = 0
+          broken = 0
+        } else if (!wasAnswered) probeSucceeded()
+      }
+    },
   }
 
   return {
     enter(now) {
-      if (state === 'CLOSED') return { ok: true, pass: issue() }
+      if (state === 'CLOSED') return { ok: true, pass: new Issued(circuit, era) }
       if (state === 'OPEN') {
         if (now < openUntil) return wait((openUntil - now) / 1000)
         become('HALF_OPEN')
       }
       if (probe && now < probe.until) return wait(PROBE_RETRY_AFTER_SECONDS)
-      const pass = issue()
+      const pass = new Issued(circuit, era)
       probe = { pass, until: now + probeMs }
       return { ok: true, pass }
     },
@@ -177,6 +166,39 @@ export function breaker(options: BreakerOptions = {}): Breaker {
       era += 1
       close()
     },
+  }
+}
+
+/** What a pass tells of. */
+interface Circuit {
+  /** A 2xx is here. */
+  succeeded(pass: Issued): void
+  ended(pass: Issued, verdict: Verdict, wasAnswered: boolean, now: number): void
+}
+
+class Issued implements Pass {
+  readonly era: number
+  readonly #circuit: Circuit
+  #stage: 'sent' | 'answered' | 'over' = 'sent'
+
+  constructor(circuit: Circuit, era: number) {
+    this.#circuit = circuit
+    this.era = era
+  }
+
+  answered(status: number, now: number): void {
+    if (this.#stage !== 'sent') return
+    const verdict = verdictOf(status)
+    if (verdict !== 'success') return this.report(verdict, now)
+    this.#stage = 'answered'
+    this.#circuit.succeeded(this)
+  }
+
+  report(verdict: Verdict, now: number): void {
+    if (this.#stage === 'over') return
+    const wasAnswered = this.#stage === 'answered'
+    this.#stage = 'over'
+    this.#circuit.ended(this, verdict, wasAnswered, now)
   }
 }
 

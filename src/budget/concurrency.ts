@@ -22,44 +22,68 @@ export interface ConcurrencyOptions {
 /** A stream's end cannot be foreseen; a second is a polite pace for asking again. */
 const RETRY_AFTER_SECONDS = 1
 
-export function concurrency({ maxTotal, maxPerIdentity }: ConcurrencyOptions): Concurrency {
-  const held = new Map<string, number>()
-  let total = 0
+/** Entries of those that hold nothing stay until there are so many: most come back at once. */
+const MAX_RESTING = 1024
 
-  const release = (identity: string): void => {
+export function concurrency({ maxTotal, maxPerIdentity }: ConcurrencyOptions): Concurrency {
+  const held = new Map<string, Holder>()
+  let total = 0
+  const ended = (): void => {
     total -= 1
-    const left = (held.get(identity) ?? 1) - 1
-    if (left > 0) held.set(identity, left)
-    else held.delete(identity)
+  }
+  const holderOf = (identity: string): Holder => {
+    const found = held.get(identity)
+    if (found) return found
+    if (held.size >= MAX_RESTING + 2 * total) {
+      for (const [each, { places }] of held) if (places === 0) held.delete(each)
+    }
+    const holder = { places: 0 }
+    held.set(identity, holder)
+    return holder
   }
 
   return {
     acquire(identity) {
-      const mine = held.get(identity) ?? 0
+      const holder = holderOf(identity)
       const retryAfterSeconds = RETRY_AFTER_SECONDS
       // One's own limit first: whoever is over it learns nothing of the others.
-      if (mine >= maxPerIdentity)
+      if (holder.places >= maxPerIdentity)
         return refused('identity_concurrency_limit', { retryAfterSeconds })
       if (total >= maxTotal) return refused('upstream_concurrency_limit', { retryAfterSeconds })
       total += 1
-      held.set(identity, mine + 1)
-      let live = true
-      let others: (() => void)[] | undefined
-      return granted({
-        release() {
-          if (!live) return
-          live = false
-          release(identity)
-          if (others) for (const giveBack of others) giveBack()
-        },
-        also(giveBack) {
-          if (live) (others ??= []).push(giveBack)
-          else giveBack()
-        },
-      })
+      holder.places += 1
+      return granted(new Held(holder, ended))
     },
     get underWay() {
       return total
     },
+  }
+}
+
+interface Holder {
+  places: number
+}
+
+class Held implements Lease {
+  #holder: Holder | undefined
+  readonly #ended: () => void
+  #others: (() => void)[] | undefined
+
+  constructor(holder: Holder, ended: () => void) {
+    this.#holder = holder
+    this.#ended = ended
+  }
+
+  release(): void {
+    if (!this.#holder) return
+    this.#holder.places -= 1
+    this.#holder = undefined
+    this.#ended()
+    if (this.#others) for (const giveBack of this.#others) giveBack()
+  }
+
+  also(giveBack: () => void): void {
+    if (this.#holder) (this.#others ??= []).push(giveBack)
+    else giveBack()
   }
 }

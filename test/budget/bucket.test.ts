@@ -95,6 +95,30 @@ describe('the table', () => {
     expect(take(table, 'exhausted', 60_000)).toBe(true)
   })
 
+  test('forgets nothing that is owed, whenever in its turn it was taken', () => {
+    for (let spentAt = 0; spentAt <= 20_000; spentAt += 700) {
+      const table = buckets({ perMinute: 60, burst: 10 })
+      const until = spentAt + 9500
+      for (let now = 0; now < until; now += 100) {
+        if (now === spentAt) for (let n = 0; n < 10; n += 1) take(table, 'spent', now)
+        take(table, `other${now % 5000}`, now)
+      }
+      const passed = Array.from({ length: 10 }, () => take(table, 'spent', until))
+      expect([spentAt, passed.filter(Boolean).length]).toEqual([spentAt, 9])
+    }
+  })
+
+  test('counts a bucket once, whenever it was used', () => {
+    const table = buckets({ perMinute: 60, burst: 10 })
+    for (let now = 0; now < 100_000; now += 3000) {
+      for (const key of ['a', 'b', 'c']) expect(take(table, key, now)).toBe(true)
+      expect(table.size).toBe(3)
+    }
+    take(table, 'd', 200_000)
+    take(table, 'd', 211_000)
+    expect(table.size).toBe(1)
+  })
+
   test('full, it refuses newcomers and serves those it knows, until a bucket has filled', () => {
     const table = buckets({ perMinute: 60, burst: 2, maxKeys: 3 })
     for (const key of ['a', 'b', 'c']) take(table, key, 0)
