@@ -55,41 +55,46 @@ export function adminGate({ admin, ...common }: Common & { readonly admin: Admin
 
 function base({ answers, cors, countAddress, log, routes }: Common) {
   const find = routeFinder(routes)
-  return (
-    new Elysia({
-      // Elysia routes by our check of the Host (target.ts), never by Bun's own router beside it.
-      systemRouter: false,
-      nativeStaticResponse: false,
-      strictPath: true,
-      handler: { standardHostname: false },
-      serve: {
-        development: false,
-        idleTimeout: STRANGER_IDLE_SECONDS,
-        // Linux would let a second, stale process share the port without a word.
-        reusePort: false,
-        // Sizes are refused by us, after the credential and in the route's own words.
-        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-      },
+  const app = new Elysia({
+    // Elysia routes by our check of the Host (target.ts), never by Bun's own router beside it.
+    systemRouter: false,
+    nativeStaticResponse: false,
+    strictPath: true,
+    handler: { standardHostname: false },
+    serve: {
+      development: false,
+      idleTimeout: STRANGER_IDLE_SECONDS,
+      // Linux would let a second, stale process share the port without a word.
+      reusePort: false,
+      // Sizes are refused by us, after the credential and in the route's own words.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+    },
+  }).use(arrivals)
+  app
+    // Before every route, or those declared before it would answer with the runtime's own words.
+    .onError(({ error, request, arrival }) => {
+      log.error(describeBug(error), 'internal error')
+      const { exchange } = arrival ?? arrive(request, find)
+      return answers.refuse(exchange, refused('internal_error'))
     })
-      .use(arrivals)
-      // Before every route, or those declared before it would answer with the runtime's own words.
-      .onError(({ error, request, arrival = arrive(request, find) }) => {
-        log.error(describeBug(error), 'internal error')
-        return answers.refuse(arrival.exchange, refused('internal_error'))
-      })
-      .onRequest((context) => {
-        const { request } = context
-        const arrival = arrive(request, find)
-        context.arrival = arrival
-        const { exchange, target, refusal } = arrival
+    .onRequest((context) => {
+      const { request } = context
+      const arrival = arrive(request, find)
+      context.arrival = arrival
+      const { exchange, target, refusal } = arrival
+      if (request.method === 'OPTIONS') {
         const known = find(target.path)
         const preflight = known && cors.preflight(request, exchange, known.methods)
         if (preflight) {
-          const counted = countAddress(exchange, request, context.server)
+          // Not the context's server: to name that has Elysia define it anew for each request.
+          const counted = countAddress(exchange, request, app.server)
           return counted.ok ? answers.reply(exchange, preflight) : answers.refuse(exchange, counted)
         }
-        cors.permit(request, exchange)
-        if (refusal) return answers.refuse(exchange, refusal)
-      })
-  )
+      }
+      cors.permit(request, exchange)
+      if (refusal) return answers.refuse(exchange, refusal)
+    })
+  // Elysia goes by a hook's text, and takes this one for one that has to be waited for.
+  for (const hook of app.event.request ?? []) hook.isAsync = false
+  return app
 }

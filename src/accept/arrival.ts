@@ -24,22 +24,23 @@ const NONE: readonly Route[] = []
 const NOWHERE: Target = { path: '-', search: '' }
 
 export function arrive(request: Request, find: FindRoute): Arrival {
-  const found = targetOf(request.url, request.headers.get('host'))
+  const { method, headers } = request
+  const found = targetOf(request.url, headers.get('host'))
   const target = found ?? NOWHERE
   const known = find(target.path)
-  const route = chosen(known?.routes(request.method) ?? NONE, request.headers)
-  const given = request.headers.get('x-request-id') ?? ''
-  const requestId = REQUEST_ID.test(given) ? given : Bun.randomUUIDv7()
+  const route = chosen(known?.routes(method) ?? NONE, headers)
+  const given = headers.get('x-request-id')
+  const requestId = given !== null && REQUEST_ID.test(given) ? given : Bun.randomUUIDv7()
   const exchange = exchangeOf({
     requestId,
     at: instant(),
-    method: request.method,
+    method,
     route: known?.pattern ?? '-',
-    dialect: route?.dialect ?? known?.dialect ?? spoken(request.headers),
+    dialect: route?.dialect ?? known?.dialect ?? spoken(headers),
     silent: isSilent(target.path),
     headers: new Headers({ 'x-request-id': requestId, 'x-protocol-version': '1' }),
   })
-  return { exchange, target, route, refusal: routeRefusal(found, known, request.method) }
+  return { exchange, target, route, refusal: routeRefusal(found, known, method) }
 }
 
 /** Where two dialects share a path, the request says which it speaks. */

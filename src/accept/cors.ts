@@ -46,12 +46,12 @@ export function cors(origins: readonly string[]): Cors {
       }
     },
     preflight(request, exchange, methods) {
-      const asked = request.headers.get('access-control-request-headers')
       if (request.method !== 'OPTIONS' || !request.headers.has('access-control-request-method')) {
         return undefined
       }
       if (!permits(request, exchange)) return undefined
       const { headers } = exchange
+      const asked = request.headers.get('access-control-request-headers')
       headers.set('access-control-allow-methods', [...methods].join(', '))
       headers.set('access-control-max-age', String(MAX_AGE_SECONDS))
       if (asked && asked.length <= MAX_HEADER_NAMES_LENGTH && HEADER_NAMES.test(asked)) {

@@ -6,14 +6,14 @@ import type { AdmitDevice } from '../admit/device.ts'
 import type { UserAdmission } from '../admit/admit.ts'
 import type { AdmitSession } from '../admit/session.ts'
 import type { Breaker } from '../budget/breaker.ts'
-import type { Budget } from '../budget/budget.ts'
-import type { Charge, Charges } from '../budget/charge.ts'
-import type { Dispatch, Incoming, Outgoing, Permitted } from '../dispatch/dispatch.ts'
-import { type Inspected, type InspectRules, inspect, inspectPlain } from '../dispatch/inspect.ts'
+import type { Budget, Reserved } from '../budget/budget.ts'
+import type { Charges } from '../budget/charge.ts'
+import type { Dispatch } from '../dispatch/dispatch.ts'
+import { type InspectRules, inspect, inspectPlain } from '../dispatch/inspect.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../instant.ts'
-import { type Decision, granted, refused, statusOf } from '../refusal.ts'
-import { clientOf, type SetIdleTimeout } from '../relay/client.ts'
+import { type Decision, type Refusal, refused, statusOf } from '../refusal.ts'
+import { type Client, clientOf, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Ledger } from '../settle/ledger.ts'
 import type { Upstream } from '../upstream/upstream.ts'
@@ -81,25 +81,18 @@ export function inferenceRoutes(parts: InferenceParts) {
     )
   }
 
-  /** All that goes out, and what it is charged with. */
-  const ready = async (
-    permitted: Permitted,
-    incoming: Incoming,
-    inspected: Inspected,
+  /** Of a request that got as far as a place of its own. */
+  const giveUp = (
+    refusal: Refusal,
+    reserved: Reserved,
+    client: Client,
     exchange: Exchange,
-    breaker: Breaker,
-  ): Promise<Decision<{ readonly outgoing: Outgoing; readonly charge: Charge }>> => {
-    try {
-      const outgoing = await dispatch(permitted, incoming, inspected, exchange)
-      if (!outgoing.ok) return outgoing
-      const { costly } = outgoing.value
-      const charge = charges.take(permitted.admitted, costly, breaker, instant())
-      return charge.ok ? granted({ outgoing: outgoing.value, charge: charge.value }) : charge
-    } catch (bug) {
-      // Even a bug of ours must not keep somebody's place.
-      permitted.reserved.release()
-      throw bug
-    }
+  ): Response => {
+    client.release()
+    reserved.release()
+    return client.signal.aborted
+      ? answers.left(exchange, refusal)
+      : answers.refuse(exchange, refusal)
   }
 
   const protectedGroup = new Elysia({ name: 'protected' })
@@ -145,16 +138,19 @@ export function inferenceRoutes(parts: InferenceParts) {
         const limited = hasBody && charges.concern(admitted)
         const { path: to, search } = target
         const incoming = { request, method, path: to, search, upstream: on.upstream, limited }
-        const readied = await ready(permitted, incoming, inspected.value, exchange, on.breaker)
-        if (readied.ok) {
-          const { outgoing, charge } = readied.value
-          return relay.send(outgoing, { reserved: reserved.value, charge }, exchange, client)
+        try {
+          const outgoing = await dispatch(permitted, incoming, inspected.value, exchange)
+          if (!outgoing.ok) return giveUp(outgoing, reserved.value, client, exchange)
+          const { costly } = outgoing.value
+          const charge = charges.take(admitted, costly, on.breaker, instant())
+          if (!charge.ok) return giveUp(charge, reserved.value, client, exchange)
+          const taken = { reserved: reserved.value, charge: charge.value }
+          return await relay.send(outgoing.value, taken, exchange, client)
+        } catch (bug) {
+          // Even a bug of ours must not keep somebody's place.
+          reserved.value.release()
+          throw bug
         }
-        client.release()
-        reserved.value.release()
-        return client.signal.aborted
-          ? answers.left(exchange, readied)
-          : answers.refuse(exchange, readied)
       },
       { parse: 'none' },
     )

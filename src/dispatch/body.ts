@@ -34,7 +34,7 @@ function tooLarge(maxBytes: number): Refusal {
 
 /**
  * The whole body, `maxBytes` at the most, within `timeoutMs`. `count` is told of each chunk before it
- * is kept, and may throw a BodyRefused; without one, a declared length is trusted to be small.
+ * is kept, and may throw a BodyRefused; without one, a length was declared and is small.
  */
 export function readWhole(
   request: Request,
@@ -42,8 +42,7 @@ export function readWhole(
   timeoutMs: number,
   count?: (bytes: number) => void,
 ): Promise<Decision<Uint8Array>> {
-  const small = !count && request.headers.has('content-length')
-  const whole = small ? request.bytes() : gather(request, maxBytes, count)
+  const whole = count ? gather(request, maxBytes, count) : request.bytes()
   return new Promise((resolve) => {
     const limit = deadline(timeoutMs, () => resolve(refused('request_timeout')))
     whole.then(
@@ -76,7 +75,7 @@ export async function readBounded(
 async function gather(
   request: Request,
   maxBytes: number,
-  count: (bytes: number) => void = () => {},
+  count: (bytes: number) => void,
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   try {

@@ -9,7 +9,7 @@ import type { Exchange } from '../exchange.ts'
 import { instant } from '../instant.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { Call } from '../upstream/transport.ts'
-import type { Asked, Upstream } from '../upstream/upstream.ts'
+import type { Asked, Destination, Upstream } from '../upstream/upstream.ts'
 import { MAX_HELD_BYTES, passOn, readWhole } from './body.ts'
 import type { Inspected } from './inspect.ts'
 import { heldBytes } from './held-bytes.ts'
@@ -99,27 +99,56 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     const costly = incoming.limited ? costOf(path, request.headers, body.value) : NOT_COSTLY
     if (!costly.ok) return costly
     if (costly.value) exchange.model = costly.value.model
-    const { url, address } = destination.value
-    const callWith = (credential?: string): Call => {
-      const headers = upstream.requestHeaders(request.headers, credential)
-      // With a credential that can be renewed, a request may go out a second time.
-      const call = { method, url, headers, body: body.value, sentOnce: credential === undefined }
-      return address === undefined ? call : { ...call, address }
-    }
     if (!upstream.credential) {
-      return granted({ upstream, asked, costly: costly.value, call: callWith() } as Outgoing)
+      const call = callOf(incoming, destination.value, body.value)
+      return granted({ upstream, asked, costly: costly.value, call } as Outgoing)
     }
 
-    const { identity } = permitted.admitted
-    const credential = await upstream.credential(identity, instant())
-    if (!credential.ok) return credential
-    const renew: Outgoing['renew'] = async () => {
-      const newer = await upstream.credential?.(identity, instant(), credential.value)
-      return newer?.ok ? granted(callWith(newer.value)) : (newer ?? refused('session_ended'))
-    }
-    const call = callWith(credential.value)
-    return granted({ upstream, asked, costly: costly.value, call, renew } as Outgoing)
+    const { admitted } = permitted
+    return renewable(
+      admitted.identity,
+      incoming,
+      asked,
+      destination.value,
+      body.value,
+      costly.value,
+    )
   }
+}
+
+/** Apart, for what a closure needs is kept in a place of its own from where its function begins. */
+async function renewable(
+  identity: string,
+  incoming: Incoming,
+  asked: Asked,
+  destination: Destination,
+  body: Call['body'],
+  costly: Costly | undefined,
+): Promise<Decision<Outgoing>> {
+  const { upstream } = incoming
+  const credential = await upstream.credential?.(identity, instant())
+  if (!credential?.ok) return credential ?? refused('session_ended')
+  const renew: Outgoing['renew'] = async () => {
+    const newer = await upstream.credential?.(identity, instant(), credential.value)
+    if (!newer?.ok) return newer ?? refused('session_ended')
+    return granted(callOf(incoming, destination, body, newer.value))
+  }
+  const call = callOf(incoming, destination, body, credential.value)
+  return granted({ upstream, asked, costly, call, renew } as Outgoing)
+}
+
+function callOf(
+  { method, request, upstream }: Incoming,
+  { url, address }: Destination,
+  body: Call['body'],
+  credential?: string,
+): Call {
+  const headers = upstream.requestHeaders(request.headers, credential)
+  // With a credential that can be renewed, a request may go out a second time.
+  const sentOnce = credential === undefined
+  return address === undefined
+    ? { method, url, headers, body, sentOnce }
+    : { method, url, headers, body, sentOnce, address }
 }
 
 function costOf(path: string, headers: Headers, body: Call['body']): Decision<Costly | undefined> {

@@ -49,8 +49,8 @@ export function inspect(
   const enclaveHost = chosen === null ? undefined : allowedHost(chosen, rules.enclaveHosts)
   if (chosen !== null && enclaveHost === undefined) return refused('enclave_not_allowed')
 
-  const plain = inspectPlain(headers, hasBody, rules.maxRequestBodyBytes)
-  if (!plain.ok) return plain
-  const { length, maxBytes } = plain.value
-  return granted({ sealed: key !== null, enclaveHost, length, maxBytes })
+  const maxBytes = rules.maxRequestBodyBytes
+  const length = declaredLength(headers, hasBody ? maxBytes : Infinity)
+  if (!length.ok) return length
+  return granted({ sealed: key !== null, enclaveHost, length: length.value, maxBytes })
 }
