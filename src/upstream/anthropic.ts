@@ -3,10 +3,9 @@
 // What describes the operator's account does not come back.
 
 import type { Secret } from '../config/secret.ts'
-import { granted } from '../refusal.ts'
 import { anthropicUsageMeter } from './anthropic-usage.ts'
 import { NO_USAGE } from './tally.ts'
-import { urlUnder } from './tinfoil.ts'
+import { placesUnder } from './tinfoil.ts'
 import { copyAllowed, setAllowed, type Upstream } from './upstream.ts'
 
 export interface AnthropicOptions {
@@ -30,7 +29,9 @@ const VERSION = '2023-06-01'
 /** What of a client's headers Anthropic reads; no credential is among them. */
 export function clientHeaders(client: Headers): Record<string, string> {
   const headers = copyAllowed(TO_UPSTREAM, client)
-  for (const [name, value] of client) if (OPEN_PREFIXES.test(name)) headers[name] = value
+  // Going through them one by one costs twice as much.
+  const all: Readonly<Record<string, string>> = client.toJSON()
+  for (const name in all) if (OPEN_PREFIXES.test(name)) headers[name] = all[name] ?? ''
   headers['anthropic-version'] ??= VERSION
   return headers
 }
@@ -48,10 +49,15 @@ export const anthropicMeter: Upstream['meter'] = ({ method, path }, status, head
 const SILENT = new Set(['/v1/messages', '/v1/complete', '/v1/messages/batches'])
 
 export function anthropic({ baseUrl, apiKey }: AnthropicOptions): Upstream {
+  const placeOf = placesUnder(baseUrl)
   return {
     name: 'anthropic',
-    destination: ({ path, search }) => granted({ url: urlUnder(baseUrl, path, search) }),
-    requestHeaders: (client) => ({ ...clientHeaders(client), 'x-api-key': apiKey.reveal() }),
+    destination: ({ path, search }) => placeOf(path, search),
+    requestHeaders(client) {
+      const headers = clientHeaders(client)
+      headers['x-api-key'] = apiKey.reveal()
+      return headers
+    },
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
     meter: anthropicMeter,
     invalid: () => undefined,

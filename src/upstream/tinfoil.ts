@@ -37,9 +37,6 @@ const NONCE = /^[0-9a-f]{64}$/i
 const ADDRESS_TTL_MS = 30_000
 /** A suffix on the list lets strangers choose names: those that resolve are few, and bounded. */
 const MAX_ADDRESSES = 256
-/** More than there are routes to it. */
-const MAX_PLACES = 32
-
 /**
  * `path` below the path of `base`. Set, not resolved: with a base of `https://host//`, resolving
  * `//v1/models` would make `v1` the host that gets our key.
@@ -51,18 +48,26 @@ export function urlUnder(base: URL, path: string, search = ''): URL {
   return url
 }
 
-export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
-  const known = new Map<string, { readonly enclave: Enclave; readonly until: number }>()
+/** More than there are routes; the names of models and files that some end in may be any number. */
+const MAX_PLACES = 64
 
-  /** By path. A URL is dear to make, and what has no query is one of a few. */
+/** The same, made once for each path: a URL is dear to make, and what has no query is one of a few. */
+export function placesUnder(base: URL): (path: string, search: string) => Decision<Destination> {
   const places = new Map<string, Decision<Destination>>()
-  const placeOf = (path: string, search: string): Decision<Destination> => {
-    const known = search === '' ? places.get(path) : undefined
+  return (path, search) => {
+    if (search !== '') return granted({ url: urlUnder(base, path, search) })
+    const known = places.get(path)
     if (known) return known
-    const place = granted({ url: urlUnder(baseUrl, path, search) })
-    if (search === '' && places.size < MAX_PLACES) places.set(path, place)
+    const place = granted({ url: urlUnder(base, path) })
+    if (places.size >= MAX_PLACES) places.clear()
+    places.set(path, place)
     return place
   }
+}
+
+export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
+  const placeOf = placesUnder(baseUrl)
+  const known = new Map<string, { readonly enclave: Enclave; readonly until: number }>()
 
   const enclaveOf = async (host: string, now: number): Promise<Enclave | undefined> => {
     const cached = known.get(host)
