@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'bun:test'
 import pino from 'pino'
-import { describeBug, textLines } from '../src/log.ts'
+import { describeBug, type Level, logRequest, textLines } from '../src/log.ts'
 import { seeded } from './support/random.ts'
 
 function lines(color = false) {
@@ -146,5 +146,39 @@ describe('an error that nobody foresaw', () => {
     expect(describeBug('canary')).toEqual({ error: 'string' })
     expect(describeBug(undefined)).toEqual({ error: 'undefined' })
     expect(describeBug({ message: 'canary' })).toEqual({ error: 'object' })
+  })
+})
+
+describe('the line of a request', () => {
+  const written = (level: Level, fields: Readonly<Record<string, unknown>>): string => {
+    let text = ''
+    const log = pino({ base: null, level: 'info' }, { write: (line) => (text += line) })
+    logRequest(log, level, fields)
+    return text
+  }
+
+  test('is what JSON says of it, in this order, whatever its words hold', () => {
+    for (const nasty of [...NASTY, '"', '\\', '\ud800', 'é', '"},"level":"x']) {
+      const fields = { request_id: nasty, status: 200, code: undefined, model: `${nasty}x` }
+      const line = written('warn', fields)
+      const { time, ...rest } = JSON.parse(line)
+      expect(line).toBe(`${JSON.stringify({ level: 'warn', time, ...fields, msg: 'request' })}\n`)
+      expect(rest).not.toHaveProperty('code')
+      expect(line.slice(0, -1)).not.toContain('\n')
+    }
+  })
+
+  test('says the time at which it was written', async () => {
+    const timeOf = (): number => Date.parse(JSON.parse(written('info', { status: 200 })).time)
+    for (let round = 0; round < 5; round += 1) {
+      const before = Date.now()
+      const time = timeOf()
+      expect(time).toBeWithin(before, Date.now() + 1)
+      await Bun.sleep(2)
+    }
+  })
+
+  test('is not written below the level that is asked for', () => {
+    expect(written('debug', { status: 200 })).toBe('')
   })
 })
