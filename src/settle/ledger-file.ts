@@ -1,17 +1,10 @@
 // The ledger's statements on one open database: each call is one short transaction, and throws
 // what SQLite throws. It decides nothing about when, and never waits for another process.
 
-import type { Database } from 'bun:sqlite'
+import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { hostname } from 'node:os'
 import { codeOf, inTransaction } from '../state/database.ts'
-import {
-  type HeadColumns,
-  headOf,
-  lostTail,
-  sharesOf,
-  type TailColumns,
-  tailOf,
-} from './ledger-row.ts'
+import { addShares, COLUMNS, LOST, type Row, rowOf, type Shares } from './ledger-row.ts'
 import type { Slip } from './ledger-notices.ts'
 import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
 
@@ -55,13 +48,17 @@ const HOST = hostname()
 /** Of a row, never of the disk: what is tried again with these fails again. */
 const UNWRITABLE = /^SQLITE_(?:CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
 
-type Key = Pick<HeadColumns, 'day' | 'device' | 'org'> & Pick<TailColumns, 'model'>
+type Key = Pick<Row, 'day' | 'device' | 'org' | 'model'>
 
-const KEYS = ['day', 'device', 'org', 'model'] as const
-const HEAD = Object.keys(headOf({ openedAtMs: 0, requestId: '', route: '', upstream: '' }))
-const TAIL = Object.keys(lostTail(''))
+const KEYS = ['day', 'device', 'org', 'model'] as const satisfies readonly (keyof Key)[]
+/** What is known only when a request has ended. */
+const TAIL = COLUMNS.slice(COLUMNS.indexOf('model'))
 const list = (...names: readonly string[]): string => names.join(', ')
 const marks = (...names: readonly string[]): string => names.map(() => '?').join(', ')
+/** Of a row's statements: its columns in their order, and then these. */
+const mark = (name: keyof Row): string => `?${COLUMNS.indexOf(name) + 1}`
+const RUN = `?${COLUMNS.length + 1}`
+const ID = `?${COLUMNS.length + 2}`
 
 /** Takes its place in the file: `run` is the same across reconnections of one process. */
 export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerFile {
@@ -72,16 +69,20 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
     `INSERT INTO ledger_run (id, token, host, pid, seen_ms) VALUES (?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET seen_ms = excluded.seen_ms`,
   )
-  const insert = database.query(
-    `INSERT INTO ledger (run, ${list(...HEAD, ...TAIL)}) VALUES (${marks('run', ...HEAD, ...TAIL)})`,
+  const insert = database.query<unknown, SQLQueryBindings[]>(
+    `INSERT INTO ledger (${list(...COLUMNS, 'run')})
+     VALUES (${list(...COLUMNS.map(mark), RUN)})`,
   )
   const close = (state: string) =>
-    database.query(
-      `UPDATE ledger SET ${TAIL.map((name) => `${name} = ?`).join(', ')}
-       WHERE id = ? AND run = ? AND end_reason ${state}`,
+    database.query<unknown, SQLQueryBindings[]>(
+      `UPDATE ledger SET ${TAIL.map((name) => `${name} = ${mark(name)}`).join(', ')}
+       WHERE id = ${ID} AND run = ${RUN} AND end_reason ${state}`,
     )
   const closeOpen = close('IS NULL')
   const closeFound = close("= 'lost'")
+  const giveUp = database.query<unknown, [number]>(
+    "UPDATE ledger SET end_reason = 'lost', succeeded = 0 WHERE id = ? AND end_reason IS NULL",
+  )
   const add = database.query(
     `INSERT INTO ledger_day (${list(...KEYS, ...SUM_COLUMNS)})
      VALUES (${marks(...KEYS, ...SUM_COLUMNS)}) ON CONFLICT DO UPDATE SET
@@ -92,7 +93,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
        (SELECT DISTINCT run FROM ledger WHERE end_reason IS NULL AND run <> ?) AS open
      LEFT JOIN ledger_run ON ledger_run.id = open.run`,
   )
-  const openRowsOf = database.query<Key & { id: number }, [number, number]>(
+  const openRowsOf = database.query<Key & { readonly id: number }, [number, number]>(
     `SELECT id, ${list(...KEYS)} FROM ledger WHERE end_reason IS NULL AND run = ? LIMIT ?`,
   )
   const forgetRuns = database.query(
@@ -114,30 +115,32 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
     beat.run(id, run.token, HOST, process.pid, now)
     beatMs = now
   }
-  const writeSums = (sums: Sums): void => {
-    for (const { key, shares } of sums.values()) add.run(...key, ...shares)
+  const writeSums = (sums: readonly Sum[]): void => {
+    for (const { key, shares } of sums) {
+      add.run(...KEYS.map((name) => key[name]), ...SUM_COLUMNS.map((name) => shares[name]))
+    }
   }
   /** The row's id, and in `sums` what it adds to them. */
-  const writeOne = ({ opening, outcome, row }: Slip, sums: Sums): number => {
-    const head = headOf(opening)
-    const tail = tailOf(opening, outcome)
-    const values = Object.values(tail) as (string | number | null)[]
-    if (row?.file === run.file) {
-      if (closeOpen.run(...values, row.id, id).changes > 0) {
-        collect(sums, head, tail, 1)
-        return row.id
+  const writeOne = ({ opening, outcome, row: written }: Slip, sums: Sum[]): number => {
+    const row = rowOf(opening, outcome)
+    const values: SQLQueryBindings[] = Object.values(row)
+    values.push(id)
+    if (written?.file === run.file) {
+      const found = [...values, written.id]
+      if (closeOpen.run(...found).changes > 0) {
+        addShares(sharesFor(row, sums), row, 1)
+        return written.id
       }
       // Given up for lost by another process, which took this one for dead.
-      if (closeFound.run(...values, row.id, id).changes > 0) {
-        const lost = lostTail(tailOf(opening, undefined).model)
-        collect(sums, head, lost, -1)
-        collect(sums, head, tail, 1)
-        return row.id
+      if (closeFound.run(...found).changes > 0) {
+        addShares(sharesFor({ ...row, model: rowOf(opening, undefined).model }, sums), LOST, -1)
+        addShares(sharesFor(row, sums), row, 1)
+        return written.id
       }
       // Deleted meanwhile: it is written anew.
     }
-    const { lastInsertRowid } = insert.run(id, ...Object.values(head), ...values)
-    if (outcome) collect(sums, head, tail, 1)
+    const { lastInsertRowid } = insert.run(...values)
+    if (outcome) addShares(sharesFor(row, sums), row, 1)
     return Number(lastInsertRowid)
   }
 
@@ -145,14 +148,15 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
     database,
     beat: alive,
     write(slips, now) {
-      const written: [Slip, number][] = []
+      const begun: (readonly [Slip, number])[] = []
       const unwritable: Unwritable[] = []
       inTransaction(database, () => {
         alive(now)
-        const sums: Sums = new Map()
+        const sums: Sum[] = []
         for (const slip of slips) {
           try {
-            written.push([slip, writeOne(slip, sums)])
+            const rowId = writeOne(slip, sums)
+            if (!slip.outcome) begun.push([slip, rowId])
           } catch (error) {
             const code = codeOf(error)
             if (!UNWRITABLE.test(code) || !database.inTransaction) throw error
@@ -161,7 +165,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
         }
         writeSums(sums)
       })
-      for (const [slip, rowId] of written) slip.row = { file: run.file, id: rowId }
+      for (const [slip, rowId] of begun) slip.row = { file: run.file, id: rowId }
       return unwritable
     },
     closeLost(max, now) {
@@ -172,11 +176,10 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
       }
       return inTransaction(database, () => {
         const rows = openRowsOf.all(dead.run, max)
-        const sums: Sums = new Map()
+        const sums: Sum[] = []
         for (const row of rows) {
-          const lost = lostTail(row.model)
-          closeOpen.run(...Object.values<string | number | null>({ ...lost }), row.id, dead.run)
-          collect(sums, row, lost, 1)
+          giveUp.run(row.id)
+          addShares(sharesFor(row, sums), LOST, 1)
         }
         writeSums(sums)
         return rows.length
@@ -194,31 +197,24 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
 }
 
 interface Sum {
-  /** In the order of KEYS. */
-  readonly key: readonly [day: number, device: string, org: string, model: string]
-  /** In the order of SUM_COLUMNS. */
-  readonly shares: number[]
+  readonly key: Key
+  readonly shares: Shares
 }
 
-/** By the JSON of their key. */
-type Sums = Map<string, Sum>
+const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
 
-/** Rows of a batch mostly share their day, device and model: their sums are written once. */
-function collect(
-  sums: Sums,
-  { day, device, org }: Omit<Key, 'model'>,
-  tail: TailColumns,
-  times: 1 | -1,
-): void {
-  const key = [day, device, org, tail.model] as const
-  const name = JSON.stringify(key)
-  let sum = sums.get(name)
-  if (!sum) sums.set(name, (sum = { key, shares: SUM_COLUMNS.map(() => 0) }))
-  const { shares } = sum
-  const added = sharesOf(tail)
-  for (const [at, column] of SUM_COLUMNS.entries()) {
-    shares[at] = (shares[at] ?? 0) + times * added[column]
+/**
+ * Rows of a batch mostly share their day, device and model: their sums are written once. Found by
+ * going through them, since they are few: as many as a batch has rows, at the most.
+ */
+function sharesFor({ day, device, org, model }: Key, sums: Sum[]): Shares {
+  for (const { key, shares } of sums) {
+    const same = key.model === model && key.device === device && key.org === org && key.day === day
+    if (same) return shares
   }
+  const shares = { ...ZEROS }
+  sums.push({ key: { day, device, org, model }, shares })
+  return shares
 }
 
 interface OpenRun {

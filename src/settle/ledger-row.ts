@@ -14,8 +14,20 @@ const MAX_MS = 1e10
 const MAX_EPOCH_MS = 8.64e15
 const MAX_STATUS = 999
 
-/** What the opening says for good. */
-export interface HeadColumns {
+type Counts = { readonly [name in keyof Required<Measure>]: number | null }
+
+const NOTHING: Counts = {
+  input: null,
+  output: null,
+  cacheRead: null,
+  cacheCreation: null,
+  costMicroUsd: null,
+}
+
+const NOT_YET: Partial<Outcome> = {}
+
+/** In the order of COLUMNS. */
+export interface Row {
   readonly day: number
   readonly opened_ms: number
   readonly request_id: string
@@ -24,10 +36,7 @@ export interface HeadColumns {
   readonly org: string
   readonly route: string
   readonly upstream: string
-}
-
-/** What the outcome says; before it, all but the model says nothing. */
-export interface TailColumns {
+  // From here on the outcome's: before it, all but the model says nothing.
   readonly model: string
   readonly status: number | null
   readonly end_reason: LedgerEnd | null
@@ -47,8 +56,13 @@ export interface TailColumns {
   readonly duration_ms: number | null
 }
 
-export function headOf(opening: Opening): HeadColumns {
+/** One object, written as it is: some thousand are made a second, and nothing keeps them. */
+export function rowOf(opening: Opening, outcome: Outcome | undefined): Row {
   const openedMs = whole(opening.openedAtMs, MAX_EPOCH_MS) ?? 0
+  const { end, status, usage, firstByteMs, durationMs } = outcome ?? NOT_YET
+  const measured = columnsOf(usage && 'measured' in usage ? usage.measured : undefined)
+  const estimated = columnsOf(usage && 'estimated' in usage ? usage.estimated : undefined)
+  const answered = status !== undefined && status < 400
   return {
     day: Math.floor(openedMs / DAY_MS),
     opened_ms: openedMs,
@@ -58,15 +72,6 @@ export function headOf(opening: Opening): HeadColumns {
     org: cut(opening.org),
     route: cut(opening.route),
     upstream: cut(opening.upstream),
-  }
-}
-
-export function tailOf(opening: Opening, outcome: Outcome | undefined): TailColumns {
-  const { end, status, usage, firstByteMs, durationMs } = outcome ?? {}
-  const measured = columnsOf(usage && 'measured' in usage ? usage.measured : undefined)
-  const estimated = columnsOf(usage && 'estimated' in usage ? usage.estimated : undefined)
-  const answered = status !== undefined && status < 400
-  return {
     model: cut(outcome?.model ?? opening.model),
     status: whole(status, MAX_STATUS),
     end_reason: end ?? null,
@@ -90,52 +95,38 @@ export function tailOf(opening: Opening, outcome: Outcome | undefined): TailColu
 /** A client that leaves is no failure of anybody here. */
 const SUCCEEDED: ReadonlySet<LedgerEnd> = new Set(['complete', 'client_gone'])
 
-/** The row of a request whose process died, in the place of its outcome. */
-export function lostTail(model: string): TailColumns {
-  const nothing = tailOf(
-    { openedAtMs: 0, requestId: '', route: '', upstream: '', model },
-    undefined,
-  )
-  return { ...nothing, end_reason: 'lost', succeeded: 0 }
+/** In the place of its outcome where a request's process died; its model is the opening's. */
+export const LOST: Row = {
+  ...rowOf({ openedAtMs: 0, requestId: '', route: '', upstream: '' }, undefined),
+  end_reason: 'lost',
+  succeeded: 0,
 }
 
-export type Shares = Readonly<Record<(typeof SUM_COLUMNS)[number], number>>
+export const COLUMNS = Object.keys(LOST) as readonly (keyof Row)[]
 
-/** What an ended row adds to the sums of its day. */
-export function sharesOf(row: TailColumns): Shares {
-  return {
-    requests: 1,
-    succeeded: row.succeeded ?? 0,
-    lost: row.end_reason === 'lost' ? 1 : 0,
-    partial: row.usage === 'partial' ? 1 : 0,
-    estimated: row.usage === 'estimated' ? 1 : 0,
-    unknown: row.usage === 'unknown' ? 1 : 0,
-    unpriced: row.input_tokens !== null && row.cost_micro_usd === null ? 1 : 0,
-    input_tokens: row.input_tokens ?? 0,
-    output_tokens: row.output_tokens ?? 0,
-    cache_read_tokens: row.cache_read_tokens ?? 0,
-    cache_creation_tokens: row.cache_creation_tokens ?? 0,
-    cost_micro_usd: row.cost_micro_usd ?? 0,
-    estimated_input_tokens: row.estimated_input_tokens ?? 0,
-    estimated_output_tokens: row.estimated_output_tokens ?? 0,
-    estimated_cache_read_tokens: row.estimated_cache_read_tokens ?? 0,
-    estimated_cache_creation_tokens: row.estimated_cache_creation_tokens ?? 0,
-    estimated_cost_micro_usd: row.estimated_cost_micro_usd ?? 0,
-    timed: row.duration_ms === null ? 0 : 1,
-    duration_ms: row.duration_ms ?? 0,
-    first_bytes: row.first_byte_ms === null ? 0 : 1,
-    first_byte_ms: row.first_byte_ms ?? 0,
-  }
-}
+export type Shares = Record<(typeof SUM_COLUMNS)[number], number>
 
-type Counts = { readonly [name in keyof Required<Measure>]: number | null }
-
-const NOTHING: Counts = {
-  input: null,
-  output: null,
-  cacheRead: null,
-  cacheCreation: null,
-  costMicroUsd: null,
+/** Adds what an ended row counts in the sums of its day, or takes it away again. */
+export function addShares(sums: Shares, row: Row, times: 1 | -1): void {
+  sums.requests += times
+  sums.succeeded += times * (row.succeeded ?? 0)
+  if (row.end_reason === 'lost') sums.lost += times
+  if (row.usage !== 'exact') sums[row.usage] += times
+  if (row.input_tokens !== null && row.cost_micro_usd === null) sums.unpriced += times
+  sums.input_tokens += times * (row.input_tokens ?? 0)
+  sums.output_tokens += times * (row.output_tokens ?? 0)
+  sums.cache_read_tokens += times * (row.cache_read_tokens ?? 0)
+  sums.cache_creation_tokens += times * (row.cache_creation_tokens ?? 0)
+  sums.cost_micro_usd += times * (row.cost_micro_usd ?? 0)
+  sums.estimated_input_tokens += times * (row.estimated_input_tokens ?? 0)
+  sums.estimated_output_tokens += times * (row.estimated_output_tokens ?? 0)
+  sums.estimated_cache_read_tokens += times * (row.estimated_cache_read_tokens ?? 0)
+  sums.estimated_cache_creation_tokens += times * (row.estimated_cache_creation_tokens ?? 0)
+  sums.estimated_cost_micro_usd += times * (row.estimated_cost_micro_usd ?? 0)
+  if (row.duration_ms !== null) sums.timed += times
+  sums.duration_ms += times * (row.duration_ms ?? 0)
+  if (row.first_byte_ms !== null) sums.first_bytes += times
+  sums.first_byte_ms += times * (row.first_byte_ms ?? 0)
 }
 
 function columnsOf(measure: Measure | undefined): Counts {
@@ -154,4 +145,6 @@ function whole(value: number | undefined, max: number): number | null {
   return Math.round(Math.min(Math.max(value, 0), max))
 }
 
-const cut = (text: string | undefined): string => (text ?? '').slice(0, MAX_TEXT_LENGTH)
+function cut(text = ''): string {
+  return text.length > MAX_TEXT_LENGTH ? text.slice(0, MAX_TEXT_LENGTH) : text
+}
