@@ -205,7 +205,7 @@ const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
 
 /**
  * Rows of a batch mostly share their day, device and model: their sums are written once. Found by
- * going through them, since they are few: as many as a batch has rows, at the most.
+ * going through them, since they are few, and never more than the rows written at once.
  */
 function sharesFor({ day, device, org, model }: Key, sums: Sum[]): Shares {
   for (const { key, shares } of sums) {

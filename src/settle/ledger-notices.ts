@@ -1,14 +1,27 @@
 // What the ledger has been told and has not written yet: openings and closed rows, each in order,
 // bounded together. It keeps them in memory and knows nothing of a database.
 
+import { InOrder, type Linked } from './in-order.ts'
 import type { Entry, Opening, Outcome } from './ledger.ts'
 
 /** An entry as the ledger sees it. It lives as long as its request or its notice. */
-export interface Slip extends Entry {
+export interface Slip extends Linked<Slip>, Entry {
   readonly opening: Opening
   outcome: Outcome | undefined
   /** The row that its opening became, and in which file. */
   row: { readonly file: number; readonly id: number } | undefined
+}
+
+export function slipOf(opening: Opening): Slip {
+  const slip: Omit<Slip, keyof Entry> = {
+    opening,
+    outcome: undefined,
+    row: undefined,
+    chain: undefined,
+    before: undefined,
+    after: undefined,
+  }
+  return slip as Slip
 }
 
 export interface Notices {
@@ -18,22 +31,24 @@ export interface Notices {
   next(max: number): readonly Slip[]
   done(slips: readonly Slip[]): void
   readonly size: number
+  /** How many of them are closed. */
+  readonly closedSize: number
   /** Closed rows that had to make room. */
   readonly lost: number
 }
 
 export function notices(max: number): Notices {
-  const openings = new Set<Slip>()
-  const closings = new Set<Slip>()
+  const openings = new InOrder<Slip>()
+  const closings = new InOrder<Slip>()
   let lost = 0
 
   /** An opening that makes room is no loss: its row is written whole when it closes. */
   const makeRoom = (): void => {
     if (openings.size + closings.size < max) return
-    const [set, oldest] = first(openings) ?? first(closings) ?? []
-    if (!set || !oldest) return
-    set.delete(oldest)
-    if (set === closings) lost += 1
+    const oldest = openings.first ?? closings.first
+    if (!oldest || openings.delete(oldest)) return
+    closings.delete(oldest)
+    lost += 1
   }
 
   return {
@@ -49,27 +64,24 @@ export function notices(max: number): Notices {
     },
     next(most) {
       const slips: Slip[] = []
-      for (const set of [closings, openings]) {
-        for (const slip of set) {
-          if (slips.length >= most) return slips
+      for (const chain of [closings, openings]) {
+        for (let slip = chain.first; slip && slips.length < most; slip = slip.after) {
           slips.push(slip)
         }
       }
       return slips
     },
     done(slips) {
-      for (const slip of slips) if (!closings.delete(slip)) openings.delete(slip)
+      for (const slip of slips) slip.chain?.delete(slip)
     },
     get size() {
       return openings.size + closings.size
+    },
+    get closedSize() {
+      return closings.size
     },
     get lost() {
       return lost
     },
   }
-}
-
-function first(set: Set<Slip>): readonly [Set<Slip>, Slip] | undefined {
-  const { value } = set.values().next()
-  return value && [set, value]
 }

@@ -163,6 +163,28 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       expect(rows()).toHaveLength(250)
     })
 
+    test('many rows that wait are written before their time, and never by whoever closes them', async () => {
+      ledger.stop(NOON)
+      kept.remove()
+      kept = keep()
+      start(50_000, 60_000)
+      const under = ledger.open(opening({ requestId: 'under way' }))
+      for (let count = 0; count < 250; count++) ledger.close(ledger.open(opening()), outcome())
+      expect(ledger.health()).toEqual({ ok: true, waiting: 251, lost: 0 })
+      expect(rows()).toHaveLength(0)
+      for (let turn = 0; turn < 100; turn++) {
+        ledger.close(ledger.open(opening()), outcome())
+        await Bun.sleep(0)
+      }
+      // As many have gone as came; the others are a backlog, and wait for the timer.
+      expect(ledger.health().waiting).toBe(151)
+      // What is still open is not in a hurry: its request may be a short one.
+      expect(rows().map((row) => row['end_reason'])).not.toContain(null)
+      ledger.close(under, outcome())
+      ledger.flush(NOON)
+      expect(rows()).toHaveLength(351)
+    })
+
     test('at the bound, openings give way at no loss, and then the oldest closed rows, counted', () => {
       ledger.stop(NOON)
       kept.remove()
