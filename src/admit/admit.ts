@@ -57,9 +57,9 @@ export function userAdmission(
       const { expired, reason } = checked
       return refused(expired ? 'token_expired' : 'invalid_token', { reason })
     }
-    const claims = checked.value
-    const identity = identify(claims.issuer, claims.subject)
-    const verified = { claims, key: key.value, identity }
+    const { issuer, subject, expiresAt, scopes } = checked.value
+    const identity = identify(issuer, subject)
+    const verified = { expiresAt, scoped: scopes.has(SCOPE), key: key.value, identity }
     tokens.remember(token, verified)
     return granted(verified)
   }
@@ -74,7 +74,7 @@ export function userAdmission(
     return known ? granted(known) : verify(bearer.value, now)
   }
   const scoped = (found: Decision<Verified>): Decision<Verified> =>
-    found.ok && !found.value.claims.scopes.has(SCOPE) ? refused('insufficient_scope') : found
+    found.ok && !found.value.scoped ? refused('insufficient_scope') : found
   const admitted = (verified: Decision<Verified>): Decision<Admitted> => {
     const found = scoped(verified)
     return found.ok ? granted(permitted(found.value.identity)) : found

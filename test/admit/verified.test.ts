@@ -1,7 +1,6 @@
 // The memory for verified tokens: what it forgets, and when.
 
 import { expect, test } from 'bun:test'
-import type { Claims } from '../../src/admit/claims.ts'
 import type { KeySource, VerifyKey } from '../../src/admit/jwks.ts'
 import { type Verified, verifiedTokens } from '../../src/admit/verified.ts'
 import { NOW } from '../support/mint.ts'
@@ -23,9 +22,9 @@ function keySet(...held: VerifyKey[]): KeySource & { hold(...keys: VerifyKey[]):
   }
 }
 const at = (epochSeconds: number) => ({ epochSeconds, monotonicMs: 0 })
-const claims: Claims = { issuer: 'i', subject: 's', expiresAt: NOW + 10, scopes: new Set() }
 const verified = (by: VerifyKey): Verified => ({
-  claims,
+  expiresAt: NOW + 10,
+  scoped: true,
   key: by,
   identity: 'x',
 })
@@ -80,4 +79,17 @@ test('beyond its bound the oldest is forgotten', () => {
     tokens.recall(`t${n}`, at(NOW)),
   )
   expect(known).toEqual(Array.from({ length: 100 }, (_, n) => 900 + n))
+})
+
+test('what was forgotten and is remembered again takes no second place', () => {
+  const a = key('a')
+  const tokens = verifiedTokens(keySet(a), 2)
+  tokens.remember('old', verified(a))
+  for (let round = 0; round < 5; round += 1) {
+    tokens.remember('late', { ...verified(a), expiresAt: NOW - 1 })
+    expect(tokens.recall('late', at(NOW))).toBeUndefined()
+  }
+  tokens.remember('late', verified(a))
+  expect(tokens.recall('late', at(NOW))).toEqual(verified(a))
+  expect(tokens.recall('old', at(NOW))).toEqual(verified(a))
 })
