@@ -13,39 +13,48 @@ export function parseStrictObject(text: string): JsonObject | undefined {
     return undefined
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-  return repeatsMember(text) ? undefined : (value as JsonObject)
+  return namesIn(text) === membersOf(value) ? (value as JsonObject) : undefined
 }
 
 /** Expects text that JSON.parse has taken: then a string before a colon is a member's name. */
-function repeatsMember(text: string): boolean {
-  const open: (Set<string> | undefined)[] = []
-  for (let at = 0; at < text.length; at += 1) {
-    const char = text[at]
-    if (char === '{') open.push(new Set())
-    else if (char === '[') open.push(undefined)
-    else if (char === '}' || char === ']') open.pop()
-    else if (char === '"') {
-      const start = at
-      at = endOfString(text, start)
-      if (!followedByColon(text, at)) continue
-      const names = open.at(-1)
-      const name: string = JSON.parse(text.slice(start, at + 1))
-      if (names?.has(name)) return true
-      names?.add(name)
-    }
+function namesIn(text: string): number {
+  let names = 0
+  let start = text.indexOf('"')
+  while (start !== -1) {
+    const end = endOfString(text, start)
+    if (followedByColon(text, end)) names += 1
+    start = text.indexOf('"', end + 1)
   }
-  return false
+  return names
+}
+
+/** At any depth; without recursion, since a stranger chooses the depth. */
+function membersOf(value: object): number {
+  let members = 0
+  const open = [value]
+  for (let at = open.pop(); at !== undefined; at = open.pop()) {
+    const inside: readonly unknown[] = Array.isArray(at) ? at : Object.values(at)
+    if (!Array.isArray(at)) members += inside.length
+    for (const each of inside) if (typeof each === 'object' && each !== null) open.push(each)
+  }
+  return members
 }
 
 /** By hand: a regular expression gives up on a string of megabytes, and would not say so. */
 function endOfString(text: string, start: number): number {
-  let at = start + 1
-  while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1
-  return at
+  let end = text.indexOf('"', start + 1)
+  while (isEscaped(text, end)) end = text.indexOf('"', end + 1)
+  return end
+}
+
+function isEscaped(text: string, at: number): boolean {
+  let start = at
+  while (text[start - 1] === '\\') start -= 1
+  return (at - start) % 2 === 1
 }
 
 function followedByColon(text: string, end: number): boolean {
   let at = end + 1
-  while (/\s/.test(text[at] ?? '')) at += 1
+  while (text[at] === ' ' || text[at] === '\n' || text[at] === '\r' || text[at] === '\t') at += 1
   return text[at] === ':'
 }
