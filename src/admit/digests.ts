@@ -1,7 +1,8 @@
 // So many SHA-256 digests and no more, each in a row by whose number others keep what belongs to it;
 // beyond that the oldest makes room. All in arrays of numbers, made once: a Map in which each new
 // entry ends another walks past the places of all that have gone to find the oldest (25 µs of each
-// token, at 20,000), and all that is in it lives long enough to cost the collector. Knows no token.
+// token, at 20,000), and all that is in it lives long enough to cost the collector. No token is kept:
+// a prefix of one, or its signature alone, has been other gateways' undoing as a key.
 
 /** The row of what is nowhere, and the end of each chain. */
 export const NO_ROW = -1
@@ -68,5 +69,37 @@ export class Digests {
     let before = this.#first[chain] ?? NO_ROW
     while (before !== NO_ROW && this.#next[before] !== row) before = this.#next[before] ?? NO_ROW
     if (before !== NO_ROW) this.#next[before] = after
+  }
+}
+
+/** What is known of tokens that may not themselves be kept, of the last so many of them. */
+export class TokenMemory<T> {
+  readonly #digests: Digests
+  readonly #known: (T | undefined)[]
+  /** Of the token that is being looked at. */
+  readonly #digest = Buffer.alloc(DIGEST_BYTES)
+
+  constructor(tokens: number) {
+    this.#digests = new Digests(tokens)
+    this.#known = Array.from<T | undefined>({ length: tokens })
+  }
+
+  get(token: string): T | undefined {
+    return this.#known[this.#rowOf(token)]
+  }
+
+  set(token: string, known: T): void {
+    const row = this.#rowOf(token)
+    this.#known[row === NO_ROW ? this.#digests.add(this.#digest) : row] = known
+  }
+
+  delete(token: string): void {
+    const row = this.#rowOf(token)
+    if (row !== NO_ROW) this.#known[row] = undefined
+  }
+
+  #rowOf(token: string): number {
+    Bun.SHA256.hash(token, this.#digest)
+    return this.#digests.find(this.#digest)
   }
 }

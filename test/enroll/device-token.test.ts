@@ -257,11 +257,11 @@ test('the memory of verified tokens is bounded and keyed by the whole token', as
   const memory = rememberedTokens(3)
   const claims = await claimsOf(world.gate, token)
   for (const text of ['aa', 'ab', 'ac', 'ad']) memory.remember(text, claims)
-  expect(memory.size).toBe(3)
   expect(memory.recall('aa', 0)).toBeUndefined()
+  for (const text of ['ab', 'ac']) expect(memory.recall(text, 0)).toBe(claims)
   expect(memory.recall('ad', 0)).toBe(claims)
   expect(memory.recall('ad', claims.expiresAt)).toBeUndefined()
-  expect(memory.size).toBe(2)
+  expect(memory.recall('ad', 0)).toBeUndefined()
   // One digit of the signature changed, after the good token was remembered.
   expect(await verdict(token)).toBe('granted')
   const flipped = token.slice(0, -2) + (token.at(-2) === 'A' ? 'B' : 'A') + (token.at(-1) ?? '')
