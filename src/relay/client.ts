@@ -30,15 +30,18 @@ const LAST_LINGER_MS = 100
  * those it is a reset after all, later.
  */
 export class Client {
-  readonly signal: AbortSignal
   readonly #request: Request
   readonly #setIdleTimeout: SetIdleTimeout
   #held: Deadline | undefined
 
   constructor(request: Request, setIdleTimeout: SetIdleTimeout) {
-    this.signal = request.signal
     this.#request = request
     this.#setIdleTimeout = setIdleTimeout
+  }
+
+  /** Aborted when the client has left. It is made where it is asked for, which is not cheap. */
+  get signal(): AbortSignal {
+    return this.#request.signal
   }
 
   /** From here on only the relay's own watch ends this connection: streams may be silent. */

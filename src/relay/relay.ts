@@ -26,8 +26,11 @@ export interface RelayOptions {
   readonly settle: Settle
 }
 
-/** How exactly idle time is kept: one timer for all streams, none reset on each chunk. */
-const WATCH_INTERVAL_MS = 500
+/**
+ * How exactly idle time is kept, and how long a client's leaving may go unheard before the answer has
+ * begun: one timer for all requests, none of their own.
+ */
+const WATCH_INTERVAL_MS = 100
 
 export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions): Relay {
   const running = new Unordered<Run>()
@@ -43,6 +46,8 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
     let { call } = outgoing
     const sent = transport.send(call, timeouts)
     const run = new Run(running, settle, taken, exchange, client, sent)
+    // Of a body that is still on its way, the end must be told from its sender's.
+    if (!isHeld(call)) run.listen()
 
     let head = await run.flight.head
     if (head.ok && head.status === 401 && outgoing.renew) {
@@ -99,7 +104,9 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
     // Sent whole, an answer keeps a Content-Length; Bun would give one without a Content-Type a type
     // of its own, so those go as a stream.
     const whole = exchange.headers.has('content-type') ? passing.whole() : undefined
-    return new Response(whole ?? passing.stream(), init)
+    if (whole) return new Response(whole, init)
+    run.listen()
+    return new Response(passing.stream(), init)
   }
 
   return {

@@ -41,6 +41,7 @@ export class Run implements PassageEvents, Placed {
   readonly #exchange: Exchange
   readonly #client: Client
   #ended = false
+  #listening = false
   #passing: Passage | undefined
   #meter: UsageMeter | undefined
 
@@ -59,9 +60,19 @@ export class Run implements PassageEvents, Placed {
     this.#client = client
     this.flight = flight
     running.add(this)
-    // Never taken back: the signal goes with its request, and to say so would cost as much again.
-    client.signal.addEventListener('abort', () => this.onAbort())
-    if (client.signal.aborted) this.onAbort()
+  }
+
+  /**
+   * From here on the client's leaving is heard at once. Not from the start: most answers are there
+   * before anybody could leave, and to listen costs them a tenth of all that they cost.
+   */
+  listen(): void {
+    if (this.#listening || this.#ended) return
+    this.#listening = true
+    const { signal } = this.#client
+    // Never taken back: the signal goes with its request.
+    signal.addEventListener('abort', () => this.onAbort())
+    if (signal.aborted) this.onAbort()
   }
 
   /** From here on the upstream's answer is what passes. */
@@ -89,6 +100,7 @@ export class Run implements PassageEvents, Placed {
   }
 
   check(now: number, idleMs: number): void {
+    this.listen()
     const passing = this.#passing
     if (!passing || now - passing.movedAt < idleMs) return
     const { stalled } = passing
