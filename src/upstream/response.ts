@@ -136,7 +136,7 @@ export class ResponseReader {
       case 'head':
         return this.#readHead(chunk, at)
       case 'close':
-        this.#to.onData(at === 0 ? chunk : chunk.subarray(at))
+        this.#to.onData(part(chunk, at, chunk.length))
         return chunk.length
       case 'length':
       case 'chunk':
@@ -212,7 +212,7 @@ export class ResponseReader {
   #readBody(chunk: Buffer, at: number): number {
     const end = Math.min(at + this.#left, chunk.length)
     this.#left -= end - at
-    this.#to.onData(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end))
+    this.#to.onData(part(chunk, at, end))
     if (this.#left === 0) {
       if (this.#state === 'chunk') this.#state = 'chunk end'
       else if (this.#state === 'length') this.#end(NO_HEADERS)
@@ -221,7 +221,7 @@ export class ResponseReader {
   }
 
   #readSize(chunk: Buffer, at: number): number | undefined {
-    const end = chunk.indexOf('\r\n', at, 'latin1')
+    const end = lineEnd(chunk, at)
     if ((end === -1 ? chunk.length : end) - at > MAX_CHUNK_LINE_BYTES) return this.#invalid()
     if (end === -1) return undefined
     const size = readSize(chunk, at, end)
@@ -268,6 +268,30 @@ export class ResponseReader {
 
 const CR = 13
 const LF = 10
+
+/**
+ * JavaScriptCore keeps arrays of up to so many bytes within its own heap, and moves one out of there,
+ * for two allocations more, when it is first looked at in part. A copy costs less than that, and keeps
+ * nothing of what it came with.
+ */
+const MAX_COPIED_BYTES = 1000
+
+/** The bytes themselves where that is all of them. */
+function part(chunk: Buffer, from: number, to: number): Buffer {
+  const bytes = to - from
+  if (bytes === chunk.length) return chunk
+  if (bytes > MAX_COPIED_BYTES) return chunk.subarray(from, to)
+  const copy = Buffer.allocUnsafeSlow(bytes)
+  chunk.copy(copy, 0, from, to)
+  return copy
+}
+
+/** Of a chunk's size, which is short: a search by native code costs more than these few steps. */
+function lineEnd(chunk: Buffer, from: number): number {
+  const last = Math.min(from + MAX_CHUNK_LINE_BYTES + 1, chunk.length - 1)
+  for (let at = from; at < last; at++) if (chunk[at] === CR && chunk[at + 1] === LF) return at
+  return -1
+}
 
 /** Whether what has come of a head may still become one; `from` on it has not been looked at. */
 function looksLikeHead(chunk: Buffer, at: number, from: number): boolean {
