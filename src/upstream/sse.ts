@@ -72,8 +72,14 @@ export function eventReader(options: EventReaderOptions): EventReader {
   }
 
   const setName = (bytes: Uint8Array, from: number, to: number): void => {
-    name = from === to ? undefined : wanted.find((each) => isAt(each.bytes, bytes, from, to))?.name
-    unwanted = name === undefined && from !== to
+    name = undefined
+    unwanted = from !== to
+    for (const each of wanted) {
+      if (!isAt(each.bytes, bytes, from, to)) continue
+      name = each.name
+      unwanted = false
+      return
+    }
   }
 
   const addData = (bytes: Uint8Array, from: number, to: number): void => {
@@ -170,6 +176,12 @@ export function eventReader(options: EventReaderOptions): EventReader {
       let lf = -1
       let cr = -1
       while (at < length) {
+        // Half of what ends is blank, and needs no search.
+        if (chunk[at] === LF && heldBytes === 0 && !skipping) {
+          dispatch()
+          at += 1
+          continue
+        }
         if (lf < at) lf = position(chunk, LF, at)
         if (cr < at) cr = position(chunk, CR, at)
         const end = cr < lf ? cr : lf
