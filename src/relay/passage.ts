@@ -3,7 +3,8 @@
 // was. What had been received when an upstream died is delivered before the break shows.
 //
 // Bun's `direct` streams write to the client's connection itself: no queue, no promise for each
-// event, and a write says when that connection takes no more.
+// event, and a write says when that connection takes no more. What it was given leaves without
+// a flush when the callback is over, in one send.
 
 import type { AnswerHeaders } from '../upstream/response.ts'
 import type { Incoming, Listener } from '../upstream/transport.ts'
@@ -11,6 +12,9 @@ import type { Incoming, Listener } from '../upstream/transport.ts'
 /** What is held for a reader that is slower than its upstream, beyond the kernel's own buffers. */
 const HIGH_WATER_BYTES = 65_536
 const LOW_WATER_BYTES = 16_384
+
+/** What is more than this leaves at once: see `soon`. */
+const SOON_BYTES = 4096
 
 export type PassageEnd = 'complete' | 'broken'
 
@@ -88,7 +92,8 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
     return new Promise((resolve) => {
       this.#sink = sink
       this.#leave = resolve
-      this.#deliver()
+      this.movedAt = performance.now()
+      this.deliver()
     })
   }
 
@@ -97,12 +102,19 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
   }
 
   onData(chunk: Uint8Array): void {
-    if (this.#received !== undefined) return
+    if (this.#received !== undefined || this.#over) return
     this.#events.onReceived?.(chunk)
-    if (this.#sink && !this.#full && !this.#over) return this.#hand(this.#sink, chunk)
-    this.movedAt = performance.now()
+    const now = performance.now()
+    const alone = now - lastCameAt > TOGETHER_MS
+    lastCameAt = now
+    this.movedAt = now
     this.#held.push(chunk)
     this.#heldBytes += chunk.byteLength
+    if (this.#sink && !this.#full) {
+      if (alone || this.#heldBytes > SOON_BYTES) return this.deliver()
+      if (this.#held.length === 1) soon(this)
+      return
+    }
     this.#begin?.(true)
     this.#begin = undefined
     if (this.#heldBytes > HIGH_WATER_BYTES && !this.#paused) {
@@ -154,11 +166,11 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
     this.#received = how
     this.#begin?.(how === 'complete')
     this.#begin = undefined
-    this.#deliver()
+    this.deliver()
   }
 
   /** As much as the client's connection takes, and the end where that was all. */
-  #deliver(): void {
+  deliver(): void {
     const sink = this.#sink
     if (!sink) return
     while (!this.#full && !this.#over) {
@@ -179,20 +191,56 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
     this.#leave?.()
   }
 
+  /** Nothing can be delivered any more. */
+  fail(): void {
+    this.#events.onCancel()
+  }
+
   #hand(sink: ReadableStreamDirectController, chunk: Uint8Array): void {
-    this.movedAt = performance.now()
     this.#events.onBytes(chunk.byteLength)
     const taken: unknown = sink.write(chunk)
-    if (!(taken instanceof Promise)) {
-      sink.flush()
-      return
-    }
+    if (!(taken instanceof Promise)) return
     this.#full = true
     const drained = (): void => {
       this.#full = false
       this.movedAt = performance.now()
-      this.#deliver()
+      this.deliver()
     }
     taken.then(drained, drained)
+  }
+}
+
+/** When something last came, for anybody; monotonic milliseconds. */
+let lastCameAt = 0
+/** What comes closer than this to what came before is read in the same turn, most likely. */
+const TOGETHER_MS = 0.1
+/** Those that something has come for in this turn, in that order. */
+let waiting: Passing[] = []
+/** How many may wait for each other: so long is the first of them held up by reading the others. */
+const MAX_WAITING = 64
+
+/**
+ * When many streams' events come at once, they are all read, and then they all leave: whoever reads
+ * many of them is woken once and not for each.
+ */
+function soon(passing: Passing): void {
+  const place = waiting.push(passing)
+  if (place === 1) setImmediate(deliverAll)
+  else if (place === MAX_WAITING) deliverAll()
+}
+
+function deliverAll(): void {
+  const all = waiting
+  waiting = []
+  for (const each of all) {
+    try {
+      each.deliver()
+    } catch (error) {
+      // Its trouble alone: those behind it are not to wait for it.
+      each.fail()
+      process.nextTick(() => {
+        throw error
+      })
+    }
   }
 }
