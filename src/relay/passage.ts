@@ -57,7 +57,7 @@ export function passage(incoming: Incoming, events: PassageEvents): Passage {
 
 class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Array> {
   readonly type = 'direct'
-  readonly begun: Promise<boolean>
+  /** Of whoever waits for the first byte. */
   #begin: ((well: boolean) => void) | undefined
   readonly #incoming: Incoming
   readonly #events: PassageEvents
@@ -75,12 +75,17 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
   trailers: AnswerHeaders = {}
 
   constructor(incoming: Incoming, events: PassageEvents) {
-    const { promise, resolve } = Promise.withResolvers<boolean>()
-    this.begun = promise
-    this.#begin = resolve
     this.#incoming = incoming
     this.#events = events
     incoming.listen(this)
+  }
+
+  get begun(): Promise<boolean> {
+    if (this.#held.length > 0) return Promise.resolve(true)
+    if (this.#received !== undefined) return Promise.resolve(this.complete)
+    return new Promise((resolve) => {
+      this.#begin = resolve
+    })
   }
 
   stream(): ReadableStream<Uint8Array> {

@@ -15,11 +15,23 @@ export interface Carried extends ResponseEvents {
 }
 
 export interface Origin {
+  /** All of the others in one, to tell origins apart. */
+  readonly name: string
   readonly tls: boolean
   readonly hostname: string
   readonly port: number
   /** Connect here instead of resolving `hostname` again; the certificate is still the name's. */
   readonly address: string | undefined
+}
+
+export function originAt(
+  secure: boolean,
+  hostname: string,
+  port: number,
+  address: string | undefined,
+): Origin {
+  const name = `${secure ? 'https' : 'http'} ${hostname} ${port} ${address ?? ''}`
+  return { name, tls: secure, hostname, port, address }
 }
 
 /** Shorter than the idle time of the servers that matter, so that few requests meet a closed one. */
@@ -204,7 +216,7 @@ export function connections(): Connections {
 
   return {
     take(origin) {
-      const name = nameOf(origin)
+      const { name } = origin
       const stack = idle.get(name)
       const now = performance.now()
       // The last that was used is the least likely to be closed by the other side.
@@ -231,10 +243,6 @@ export function connections(): Connections {
       count = 0
     },
   }
-}
-
-function nameOf({ tls: secure, hostname, port, address }: Origin): string {
-  return `${secure ? 'https' : 'http'} ${hostname} ${port} ${address ?? ''}`
 }
 
 function open({ tls: secure, hostname, port, address }: Origin): Socket {
