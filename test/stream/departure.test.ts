@@ -23,7 +23,9 @@ beforeAll(async () => {
       socket.resume()
       if (query.get('how') === 'stream') socket.write(SSE_HEAD + chunk(event(0)))
       if (query.get('how') === 'well') {
-        socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok')
+        // It reads one request and no other, so the next must not come this way.
+        const head = 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\n'
+        socket.write(`${head}Content-Length: 2\r\n\r\nok`)
       }
     },
     { early: true },
