@@ -12,8 +12,6 @@
 
 export interface BucketDecision {
   readonly allowed: boolean
-  /** The bucket's size. */
-  readonly limit: number
   /** Whole requests that may follow at once. */
   readonly remaining: number
   /** Until the bucket is full again. */
@@ -74,7 +72,6 @@ export function buckets({ perMinute, burst, maxKeys = MAX_KEYS }: BucketOptions)
   }
   const decide = (allowed: boolean, debtMs: number, retryMs: number): BucketDecision => ({
     allowed,
-    limit: burst,
     remaining: Math.max(0, Math.floor((capacityMs - debtMs + ROUNDING_MS) / intervalMs)),
     resetSeconds: Math.min(debtMs, capacityMs) / 1000,
     retryAfterSeconds: retryMs / 1000,

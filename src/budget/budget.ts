@@ -5,7 +5,7 @@ import type { Admitted } from '../admit/admitted.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type BucketDecision, type Buckets, buckets } from './bucket.ts'
 import { type Concurrency, concurrency, type Lease } from './concurrency.ts'
-import { rateHeaders, type Told } from './rate-headers.ts'
+import { limitsOf, rateHeaders, type Told } from './rate-headers.ts'
 
 declare const proof: unique symbol
 
@@ -67,15 +67,15 @@ export interface RateLimiter {
 export function rateLimiter(perMinute: number, burst: number): RateLimiter | undefined {
   if (perMinute === 0) return undefined
   const table: Buckets = buckets({ perMinute, burst })
-  const windowSeconds = (burst * 60) / perMinute
+  const limits = limitsOf(burst, (burst * 60) / perMinute)
   return {
     take(key, told) {
       const decision = table.take(key, told.at.monotonicMs)
-      rateHeaders(decision, windowSeconds, told)
+      rateHeaders(decision, limits, told)
       return decision
     },
     giveBack(key, told) {
-      rateHeaders(table.giveBack(key, told.at.monotonicMs), windowSeconds, told)
+      rateHeaders(table.giveBack(key, told.at.monotonicMs), limits, told)
     },
   }
 }

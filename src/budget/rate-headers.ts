@@ -12,21 +12,32 @@ export interface Told {
   readonly at: Instant
 }
 
+/** What a limiter says of itself, the same each time. */
+export interface Limits {
+  readonly policy: string
+  readonly limit: string
+}
+
 /** `windowSeconds` is the time in which an empty bucket fills. */
+export function limitsOf(limit: number, windowSeconds: number): Limits {
+  const policy = `"requests";q=${limit};w=${Math.ceil(windowSeconds)}`
+  return { policy, limit: String(limit) }
+}
+
 export function rateHeaders(
-  { limit, remaining, resetSeconds }: BucketDecision,
-  windowSeconds: number,
+  { remaining, resetSeconds }: BucketDecision,
+  { policy, limit }: Limits,
   { headers, dialect, at }: Told,
 ): void {
-  headers.set('ratelimit-policy', `"requests";q=${limit};w=${Math.ceil(windowSeconds)}`)
+  headers.set('ratelimit-policy', policy)
   headers.set('ratelimit', `"requests";r=${remaining};t=${Math.ceil(resetSeconds)}`)
   if (dialect === 'openai') {
-    headers.set('x-ratelimit-limit-requests', String(limit))
+    headers.set('x-ratelimit-limit-requests', limit)
     headers.set('x-ratelimit-remaining-requests', String(remaining))
     headers.set('x-ratelimit-reset-requests', `${Math.ceil(resetSeconds * 1000)}ms`)
   } else {
     const reset = new Date(Math.ceil(at.epochSeconds + resetSeconds) * 1000)
-    headers.set('anthropic-ratelimit-requests-limit', String(limit))
+    headers.set('anthropic-ratelimit-requests-limit', limit)
     headers.set('anthropic-ratelimit-requests-remaining', String(remaining))
     headers.set('anthropic-ratelimit-requests-reset', reset.toISOString().replace('.000', ''))
   }

@@ -10,7 +10,6 @@ test('a burst passes at once, the next is refused with the exact time to come ag
   expect(remaining).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
   expect(table.take('a', 5000)).toEqual({
     allowed: false,
-    limit: 10,
     remaining: 0,
     resetSeconds: 10,
     retryAfterSeconds: 1,

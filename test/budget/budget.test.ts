@@ -9,7 +9,7 @@ import {
   rateLimiter,
   tooFast,
 } from '../../src/budget/budget.ts'
-import { rateHeaders, type Told } from '../../src/budget/rate-headers.ts'
+import { limitsOf, rateHeaders, type Told } from '../../src/budget/rate-headers.ts'
 import { type Dialect, refusalResponse } from '../../src/refusal.ts'
 import { seeded } from '../support/random.ts'
 
@@ -111,7 +111,8 @@ test('the dialects agree on limit, remaining and reset, whatever the decision', 
       const windowSeconds = resetSeconds + random.next() * 1000
       const headers = new Headers()
       const rest = { allowed: true, retryAfterSeconds: 0 }
-      rateHeaders({ ...rest, limit, remaining, resetSeconds }, windowSeconds, told(0, headers))
+      const limits = limitsOf(limit, windowSeconds)
+      rateHeaders({ ...rest, remaining, resetSeconds }, limits, told(0, headers))
       const policy = /^"requests";q=(\d+);w=(\d+)$/.exec(headers.get('ratelimit-policy') ?? '')
       const now = /^"requests";r=(\d+);t=(\d+)$/.exec(headers.get('ratelimit') ?? '')
       const openai = /^(\d+)ms$/.exec(headers.get('x-ratelimit-reset-requests') ?? '')
@@ -174,9 +175,9 @@ describe("in Anthropic's dialect", () => {
         const epochSeconds = NOVEMBER + random.next() * 1e8
         const resetSeconds = random.next() * 1000
         const headers = new Headers()
-        const rest = { allowed: true, retryAfterSeconds: 0, limit: 5, remaining: 1 }
+        const rest = { allowed: true, retryAfterSeconds: 0, remaining: 1 }
         const on = { headers, dialect: 'anthropic', at: at(0, epochSeconds) } as const
-        rateHeaders({ ...rest, resetSeconds }, 1000, on)
+        rateHeaders({ ...rest, resetSeconds }, limitsOf(5, 1000), on)
         const said = headers.get('anthropic-ratelimit-requests-reset') ?? ''
         expect(said).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
         const late = Date.parse(said) / 1000 - (epochSeconds + resetSeconds)
