@@ -8,7 +8,7 @@
 export const MAX_EVENT_BYTES = 65_536
 
 export interface EventReaderOptions {
-  /** `message` also stands for events without a name. */
+  /** ASCII. `message` also stands for events without a name. */
   readonly wanted: readonly string[]
   readonly maxEventBytes?: number
   readonly onEvent: (name: string, data: string) => void
@@ -27,19 +27,19 @@ const SPACE = 0x20
 const UNNAMED = 'message'
 const FIRST_HOLD_BYTES = 1024
 
-const ascii = new TextEncoder()
 const BYTE_ORDER_MARK = Uint8Array.of(0xef, 0xbb, 0xbf)
-const EVENT = ascii.encode('event')
-const DATA = ascii.encode('data')
-const E = EVENT[0]
-const D = DATA[0]
+const EVENT = 'event'
+const DATA = 'data'
+const E = 0x65
+const D = 0x64
+
+/** Never told of a stream, and so one for all: lines end between characters. */
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 export function eventReader(options: EventReaderOptions): EventReader {
   const { onEvent, onLost, maxEventBytes = MAX_EVENT_BYTES } = options
-  const wanted = options.wanted.map((name) => ({ name, bytes: ascii.encode(name) }))
-  const unnamed = wanted.find(({ name }) => name === UNNAMED)?.name
-  // One for each reader, and never told of a stream: lines end between characters.
-  const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
+  const { wanted } = options
+  const unnamed = wanted.includes(UNNAMED) ? UNNAMED : undefined
 
   let markBytes = 0
   let afterCr = false
@@ -75,8 +75,8 @@ export function eventReader(options: EventReaderOptions): EventReader {
     name = undefined
     unwanted = from !== to
     for (const each of wanted) {
-      if (!isAt(each.bytes, bytes, from, to)) continue
-      name = each.name
+      if (!isAt(each, bytes, from, to)) continue
+      name = each
       unwanted = false
       return
     }
@@ -204,7 +204,7 @@ function position(chunk: Uint8Array, byte: number, from: number): number {
 }
 
 /** Is the line `field`, or does it begin with `field:`? */
-function isField(field: Uint8Array, line: Uint8Array, from: number, to: number): boolean {
+function isField(field: string, line: Uint8Array, from: number, to: number): boolean {
   const end = from + field.length
   return isAt(field, line, from, Math.min(end, to)) && (end === to || line[end] === COLON)
 }
@@ -214,8 +214,9 @@ function valueStart(line: Uint8Array, colon: number, to: number): number {
   return line[colon + 1] === SPACE && colon + 1 < to ? colon + 2 : colon + 1
 }
 
-function isAt(text: Uint8Array, bytes: Uint8Array, from: number, to: number): boolean {
+/** `text` is ASCII. */
+function isAt(text: string, bytes: Uint8Array, from: number, to: number): boolean {
   if (to - from !== text.length) return false
-  for (let i = 0; i < text.length; i += 1) if (bytes[from + i] !== text[i]) return false
+  for (let i = 0; i < text.length; i += 1) if (bytes[from + i] !== text.charCodeAt(i)) return false
   return true
 }
