@@ -41,6 +41,8 @@ export function eventReader(options: EventReaderOptions): EventReader {
   const { wanted } = options
   const unnamed = wanted.includes(UNNAMED) ? UNNAMED : undefined
 
+  /** The last chunk ended with an event, and in LF: nothing else is to be remembered. */
+  let between = false
   let markBytes = 0
   let afterCr = false
 
@@ -164,6 +166,9 @@ export function eventReader(options: EventReaderOptions): EventReader {
 
   return {
     push(chunk) {
+      // Most chunks are such an event, and what is below is cold where many streams take turns.
+      if (between && isUnwanted(chunk, wanted)) return
+      between = false
       const length = chunk.length
       let at = markBytes < BYTE_ORDER_MARK.length ? stepOverMark(chunk) : 0
       if (at === length) return
@@ -180,6 +185,7 @@ export function eventReader(options: EventReaderOptions): EventReader {
         if (chunk[at] === LF && heldBytes === 0 && !skipping) {
           dispatch()
           at += 1
+          between = at === length
           continue
         }
         if (lf < at) lf = position(chunk, LF, at)
@@ -195,6 +201,22 @@ export function eventReader(options: EventReaderOptions): EventReader {
       }
     },
   }
+}
+
+/**
+ * Is all of it one event of an unwanted name, in two lines that end in LF? Whatever the second line
+ * is, nothing comes of such an event.
+ */
+function isUnwanted(chunk: Uint8Array, wanted: readonly string[]): boolean {
+  const colon = EVENT.length
+  const last = chunk.length - 1
+  if (chunk[last] !== LF || chunk[colon] !== COLON || !isAt(EVENT, chunk, 0, colon)) return false
+  let end = colon + 1
+  while (chunk[end] !== LF) end += 1
+  const from = valueStart(chunk, colon, end)
+  if (from === end) return false
+  for (const name of wanted) if (isAt(name, chunk, from, end)) return false
+  return position(chunk, LF, end + 1) === last - 1 && !chunk.includes(CR)
 }
 
 /** Where `byte` is next, or the chunk's length. */

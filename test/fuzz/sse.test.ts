@@ -77,6 +77,14 @@ function follows(said: readonly Said[], blocks: readonly Block[]): boolean {
   return told.has(said.length)
 }
 
+/** As an upstream sends them, each in a chunk of its own, wherever one ends in two line feeds. */
+function eventsOf(bytes: Uint8Array): Uint8Array[] {
+  const events = Buffer.from(bytes)
+    .toString('latin1')
+    .split(/(?<=\n\n)(?!\n)/)
+  return events.map((event) => Buffer.from(event, 'latin1'))
+}
+
 /** The chunk is the network's again as soon as it was pushed. */
 function read(
   pieces: readonly Uint8Array[],
@@ -106,7 +114,8 @@ test(
     const maxBytes = chance(random, 0.4) ? LEAST_BOUND_BYTES + random.int(60) : 65_536
     const blocks = byTheStandard(bytes, wanted, maxBytes)
     const single = Array.from(bytes, (byte) => Uint8Array.of(byte))
-    for (const pieces of [[bytes], single, piecesOf(bytes, random), piecesOf(bytes, random)]) {
+    const chunkings = [[bytes], single, eventsOf(bytes), piecesOf(bytes, random)]
+    for (const pieces of [...chunkings, piecesOf(bytes, random)]) {
       const said = read(pieces, wanted, maxBytes)
       if (follows(said, blocks)) continue
       const text = Buffer.from(bytes).toString('latin1')

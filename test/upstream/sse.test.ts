@@ -156,6 +156,43 @@ test('part of a byte order mark is the start of a field that nobody knows', () =
   }
 })
 
+describe('a chunk that could be one unwanted event, between two wanted ones', () => {
+  const before = 'event: a\ndata: 1\n\n'
+  const after = 'event: a\ndata: 2\n\n'
+  const seen = (between: readonly Seen[]): ReturnType<typeof read> => ({
+    events: [['a', '1'], ...between, ['a', '2']],
+    lost: [],
+  })
+  for (const [what, chunk, expected] of [
+    ['is one', 'event: b\ndata: x\n\n', seen([])],
+    ['is wanted', 'event: a\ndata: x\n\n', seen([['a', 'x']])],
+    ['has a name that goes on', 'event: aa\ndata: x\n\n', seen([])],
+    ['has an empty name', 'event: \ndata: x\n\n', seen([['message', 'x']])],
+    ['has no name', 'eventx: b\ndata: x\n\n', seen([['message', 'x']])],
+    ['has another field', 'other: b\ndata: x\n\n', seen([['message', 'x']])],
+    ['is renamed', 'event: b\nevent: a\n\n', seen([])],
+    ['is renamed and has data', 'event: b\nevent: a\ndata: x\n\n', seen([['a', 'x']])],
+    ['is two', 'event: b\n\nevent: a\ndata: x\n\n', seen([['a', 'x']])],
+    ['is two by CR', 'event: b\r\revent: a\ndata: x\n\n', seen([['a', 'x']])],
+    ['is two by CR in data', 'event: b\ndata: x\r\rdata: y\n\n', seen([['message', 'y']])],
+    ['ends late', 'event: b\n\n\n', seen([])],
+  ] as const) {
+    test(what, () => {
+      expect(read([before, chunk, after].map(bytesOf))).toEqual(expected)
+    })
+  }
+
+  test('follows a line that has not ended', () => {
+    const chunks = [before, 'event: a\ndata: 1', 'event: b\ndata: 2\n\n', after]
+    expect(read(chunks.map(bytesOf))).toEqual(seen([['a', '1event: b\n2']]))
+  })
+
+  test('follows an event that has not ended', () => {
+    const chunks = [before, 'event: a\ndata: 1\n', 'event: b\ndata: 2\n\n', after]
+    expect(read(chunks.map(bytesOf))).toEqual(seen([]))
+  })
+})
+
 test('an event that is renamed to a wanted one after its data was let go is reported as lost', () => {
   for (const size of [1, 3, 100]) {
     const bytes = bytesOf('event: x\ndata: 1\nevent: a\ndata: 2\n\n')
