@@ -34,8 +34,8 @@ export interface BucketOptions {
   readonly maxKeys?: number
 }
 
-/** About 130 bytes of heap each with a 64-digit key; seen as up to 140 MB of resident memory in all. */
-const MAX_KEYS = 500_000
+/** With 64-digit keys seen as up to 150 MB of resident memory, the two tables and their growth. */
+const MAX_KEYS = 250_000
 /** Times of months of uptime, in milliseconds, are no more exact; without it a burst lacks its last. */
 const ROUNDING_MS = 1e-3
 /** How many of each table a newcomer looks at where both are full, for one that has filled. */

@@ -9,7 +9,7 @@ import { judged, mib, MIB, type Own } from '../own.ts'
 const MOST_BYTES = 150 * MIB
 const ORIGIN = 'https://app.example'
 /** What the table holds at the most: MAX_KEYS of src/budget/bucket.ts. */
-const TABLE = 500_000
+const TABLE = 250_000
 
 export const LIMITER_MEMORY: Own = {
   name: '30: ten million identities',
