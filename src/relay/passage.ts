@@ -8,6 +8,7 @@
 
 import type { AnswerHeaders } from '../upstream/response.ts'
 import type { Incoming, Listener } from '../upstream/transport.ts'
+import { soon } from './together.ts'
 
 /** What is held for a reader that is slower than its upstream, beyond the kernel's own buffers. */
 const HIGH_WATER_BYTES = 65_536
@@ -50,6 +51,11 @@ export interface PassageEvents {
   /** The client has left; `drop` is to follow. */
   onCancel(): void
 }
+
+/** When something last came, for anybody; monotonic milliseconds. */
+let lastCameAt = 0
+/** What comes closer than this to what came before is read in the same turn, most likely. */
+const TOGETHER_MS = 0.1
 
 export function passage(incoming: Incoming, events: PassageEvents): Passage {
   return new Passing(incoming, events)
@@ -212,40 +218,5 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
       this.deliver()
     }
     taken.then(drained, drained)
-  }
-}
-
-/** When something last came, for anybody; monotonic milliseconds. */
-let lastCameAt = 0
-/** What comes closer than this to what came before is read in the same turn, most likely. */
-const TOGETHER_MS = 0.1
-/** Those that something has come for in this turn, in that order. */
-let waiting: Passing[] = []
-/** How many may wait for each other: so long is the first of them held up by reading the others. */
-const MAX_WAITING = 64
-
-/**
- * When many streams' events come at once, they are all read, and then they all leave: whoever reads
- * many of them is woken once and not for each.
- */
-function soon(passing: Passing): void {
-  const place = waiting.push(passing)
-  if (place === 1) setImmediate(deliverAll)
-  else if (place === MAX_WAITING) deliverAll()
-}
-
-function deliverAll(): void {
-  const all = waiting
-  waiting = []
-  for (const each of all) {
-    try {
-      each.deliver()
-    } catch (error) {
-      // Its trouble alone: those behind it are not to wait for it.
-      each.fail()
-      process.nextTick(() => {
-        throw error
-      })
-    }
   }
 }

@@ -6,7 +6,7 @@
 import { granted, type Refusal, refused } from '../refusal.ts'
 import { anthropicMeter, clientHeaders, TO_CLIENT } from './anthropic.ts'
 import { errorText } from './error-text.ts'
-import { urlUnder } from './tinfoil.ts'
+import { urlUnder } from './places.ts'
 import type { Answer } from './transport.ts'
 import { setAllowed, type Upstream } from './upstream.ts'
 

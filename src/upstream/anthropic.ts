@@ -5,7 +5,7 @@
 import type { Secret } from '../config/secret.ts'
 import { anthropicUsageMeter } from './anthropic-usage.ts'
 import { NO_USAGE } from './tally.ts'
-import { placesUnder } from './tinfoil.ts'
+import { placesUnder } from './places.ts'
 import { copyAllowed, setAllowed, type Upstream } from './upstream.ts'
 
 export interface AnthropicOptions {

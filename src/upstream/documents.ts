@@ -3,7 +3,7 @@
 
 import { hash } from 'node:crypto'
 import { type Decision, granted, refused } from '../refusal.ts'
-import { urlUnder } from './tinfoil.ts'
+import { urlUnder } from './places.ts'
 import type { Call, Incoming, Timeouts, Transport } from './transport.ts'
 
 export interface Document {

@@ -4,7 +4,8 @@
 import { describe, expect, test } from 'bun:test'
 import { Secret } from '../../src/config/secret.ts'
 import type { Lookup } from '../../src/upstream/enclave.ts'
-import { tinfoil, urlUnder } from '../../src/upstream/tinfoil.ts'
+import { urlUnder } from '../../src/upstream/places.ts'
+import { tinfoil } from '../../src/upstream/tinfoil.ts'
 import type { Asked } from '../../src/upstream/upstream.ts'
 
 const apiKey = new Secret('tk-1')
