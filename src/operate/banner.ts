@@ -36,7 +36,7 @@ DEVICE=$(curl -s ${at}/bootstrap -H 'Content-Type: application/json' \\
 
 curl ${at}/v1/messages -H "x-api-key: $DEVICE" -H 'anthropic-version: 2023-06-01' \\
   -H 'Content-Type: application/json' \\
-  -d '{"model":"claude-sonnet-4-5","max_tokens":100,"messages":[{"role":"user","content":"Hello"}]}'
+  -d '{"model":"claude-sonnet-5-5","max_tokens":100,"messages":[{"role":"user","content":"Hello"}]}'
 
 `
 }

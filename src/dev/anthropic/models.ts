@@ -9,7 +9,6 @@ const MODELS = [
   ['claude-sonnet-5-5', 'Claude Sonnet 5.5', '2026-09-28'],
   ['claude-opus-5-5', 'Claude Opus 5.5', '2026-09-01'],
   ['claude-opus-4-6', 'Claude Opus 4.6', '2026-02-05'],
-  ['claude-sonnet-4-5-20250929', 'Claude Sonnet 4.5', '2025-09-29'],
   ['claude-haiku-4-5-20251001', 'Claude Haiku 4.5', '2025-10-15'],
 ].map(([id, displayName, date]) => ({
   type: 'model',
