@@ -13,7 +13,8 @@ import type { Asked, Destination, Upstream } from '../upstream/upstream.ts'
 import { MAX_HELD_BYTES, passOn, readWhole } from './body.ts'
 import type { Inspected } from './inspect.ts'
 import { heldBytes } from './held-bytes.ts'
-import { isPlainJson, readRequestFields, type Unreadable } from './request-fields.ts'
+import { isPlainJson } from './plain-json.ts'
+import { readRequestFields, type Unreadable } from './request-fields.ts'
 
 declare const proof: unique symbol
 
