@@ -47,7 +47,7 @@ export function sources(settings: Settings): Promise<Sources> {
   return settings.devMode ? developmentSources(settings) : Promise.resolve(configured(settings))
 }
 
-/** What these need is there together: read.ts has seen to it. */
+/** What these need is there together: demands.ts has seen to it. */
 function configured(settings: Settings): Sources {
   const { jwksUrl, issuer, audiences, tinfoilApiKey, anthropicApiKey, jwtSecret } = settings
   return {

@@ -3,13 +3,11 @@
 // by its environment has 2 MB less to carry.
 
 import { Command, CommanderError, Option } from 'commander'
+import type { Environment } from './given.ts'
 import type { Mistake } from './kinds.ts'
-import { COMMANDS, type Environment, type Invocation, readSettings } from './read.ts'
-import { flagOf, type Group, type Key, SETTINGS, type Setting } from './table.ts'
+import { COMMANDS, type Invocation, readSettings } from './read.ts'
+import { flagOf, type Group, KEYS, settingOf } from './table.ts'
 import { version } from './version.ts'
-
-const KEYS = Object.keys(SETTINGS) as Key[]
-const table = SETTINGS as Readonly<Record<Key, Setting<unknown>>>
 
 export function readInvocation(args: readonly string[], env: Environment): Invocation {
   let shown = ''
@@ -64,7 +62,7 @@ function commandLine(write: (text: string) => void): Command {
     .exitOverride()
     .configureOutput({ writeOut: write, writeErr: () => {} })
   for (const key of KEYS) {
-    const { env, group, kind, about, fallback, devFallback, secret } = table[key]
+    const { env, group, kind, about, fallback, devFallback, secret } = settingOf(key)
     const notes = [`env: ${env}`]
     if (fallback !== undefined) notes.push(`default: ${fallback}`)
     if (devFallback !== undefined) notes.push(`in development mode: ${devFallback}`)

@@ -30,7 +30,7 @@ import type { Secret } from './secret.ts'
 export type Group =
   'Server' | 'Upstream' | 'Users' | 'Devices' | 'Sign-in' | 'Limits' | 'Ledger' | 'Log'
 
-/** What makes a setting necessary outside development mode; read.ts knows when that is. */
+/** What makes a setting necessary outside development mode; demands.ts knows when that is. */
 export type Need = 'Tinfoil' | 'Anthropic' | 'user tokens' | 'enrolment' | 'signing in'
 
 export interface Setting<T> {
@@ -458,6 +458,13 @@ export const SETTINGS = {
 
 export type Table = typeof SETTINGS
 export type Key = keyof Table
+
+export const KEYS = Object.keys(SETTINGS) as readonly Key[]
+
+/** For those to whom all settings are alike. */
+export function settingOf(key: Key): Setting<unknown> {
+  return SETTINGS[key]
+}
 
 type ValueOf<S> = S extends Setting<infer T> ? T : never
 

@@ -5,7 +5,8 @@ import type { Database } from 'bun:sqlite'
 import { Command, CommanderError } from 'commander'
 import { identifier } from '../admit/identity.ts'
 import type { ConnectOptions } from '../client/api.ts'
-import { type Environment, readSetting } from '../config/read.ts'
+import type { Environment } from '../config/given.ts'
+import { readSetting } from '../config/read.ts'
 import { store } from '../state/store.ts'
 import {
   ENROL_FLAGS,

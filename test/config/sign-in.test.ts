@@ -5,7 +5,7 @@ import { describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { readInvocation } from '../../src/config/command-line.ts'
-import type { Environment } from '../../src/config/read.ts'
+import type { Environment } from '../../src/config/given.ts'
 import { sources } from '../../src/sources.ts'
 
 const SECRET = 'ab12cd34ef56'.repeat(4)

@@ -1,0 +1,124 @@
+// What settings demand of one another: which must be there for the use that is made of the gate, and
+// which cannot stand together. Pure, over what was given and what it was read as; no single value is
+// judged here, and none is changed.
+
+import type { Given } from './given.ts'
+import { isLoopback, type Mistake } from './kinds.ts'
+import { flagOf, type Key, KEYS, type Need, settingOf, type Values } from './table.ts'
+
+/** Any of these says that somebody is to sign in; the others have names that programs share. */
+const SIGN_IN: readonly Key[] = [
+  'clientId',
+  'oauthBaseUrl',
+  'oauthTokenUrl',
+  'oauthIssuer',
+  'oauthScopes',
+]
+
+export function isSignIn(mentioned: ReadonlySet<Key>): boolean {
+  return SIGN_IN.some((key) => mentioned.has(key))
+}
+
+/** What the upstreams that are configured, and the way devices enrol, cannot do without. */
+export function missing(
+  mentioned: ReadonlySet<Key>,
+  signIn: boolean,
+  bootstrap: Values['bootstrap'],
+): Mistake[] {
+  // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
+  const anthropic = mentioned.has('anthropicApiKey') && !signIn
+  const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || signIn)
+  const needs: Readonly<Record<Need, boolean>> = {
+    Tinfoil: tinfoil,
+    Anthropic: anthropic,
+    'user tokens': tinfoil || bootstrap === 'jwt',
+    enrolment: anthropic && bootstrap !== undefined && bootstrap !== 'off',
+    'signing in': signIn,
+  }
+  return KEYS.flatMap((key) => {
+    const { required, env, about } = settingOf(key)
+    if (required === undefined || !needs[required] || mentioned.has(key)) return []
+    const hint = `${about} Set ${env} or ${flagOf(env)}.`
+    return [{ setting: env, message: `is missing; it is needed for ${required}`, hint }]
+  })
+}
+
+export type Mode = 'development' | 'sign-in' | 'production'
+
+/** `given` and `values` with other spellings applied. */
+export function contradictions(
+  mode: Mode,
+  given: ReadonlyMap<Key, Given>,
+  values: Values,
+): Mistake[] {
+  const mistakes = keySetMistakes(given, values)
+  if (mode === 'development') mistakes.push(...developmentMistakes(given, values))
+  if (mode === 'sign-in') mistakes.push(...signInMistakes(given, values))
+  return mistakes
+}
+
+function keySetMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
+  const { jwksRefreshSeconds: refresh, jwksMaxStaleSeconds: stale } = values
+  if (refresh === undefined || stale === undefined || stale >= refresh) return []
+  return [
+    {
+      setting: given.get('jwksMaxStaleSeconds')?.from ?? 'JWKS_MAX_STALE_SECONDS',
+      message: 'is less than JWKS_REFRESH_SECONDS, so that keys would die between two reads',
+      hint: 'make it at least as long',
+    },
+  ]
+}
+
+/** One person on their own machine, with one account. */
+function signInMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
+  const mistakes: Mistake[] = []
+  const apiKey = given.get('anthropicApiKey')
+  if (apiKey) {
+    mistakes.push({
+      setting: apiKey.from,
+      message: 'is given together with CLIENT_ID',
+      hint: 'one gate has one Anthropic: by a key, or by a sign-in',
+    })
+  }
+  if (!isLoopback(String(values.host))) {
+    mistakes.push({
+      setting: given.get('addr')?.from ?? given.get('host')?.from ?? 'HOST',
+      message: 'is not loopback, and whoever signs in here signs in for their own machine alone',
+      hint: 'use 127.0.0.1, or leave CLIENT_ID out',
+    })
+  }
+  return mistakes
+}
+
+/** What development mode brings of its own, or would leave unused, and who may reach it. */
+function developmentMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
+  const mistakes: Mistake[] = []
+  for (const [key, { from }] of given) {
+    if (!settingOf(key).notInDev) continue
+    mistakes.push({
+      setting: from,
+      message: 'is set in development mode, which brings its own issuer and upstreams',
+      hint: `unset it, or leave development mode`,
+    })
+  }
+  for (const [url, key] of [
+    ['tinfoilBaseUrl', 'tinfoilApiKey'],
+    ['anthropicBaseUrl', 'anthropicApiKey'],
+  ] as const) {
+    const upstream = given.get(url)
+    if (!upstream || given.has(key)) continue
+    mistakes.push({
+      setting: upstream.from,
+      message: `is set, but without ${settingOf(key).env} an embedded upstream answers instead`,
+      hint: 'give the key too, or leave both out',
+    })
+  }
+  if (!isLoopback(String(values.host))) {
+    mistakes.push({
+      setting: given.get('addr')?.from ?? given.get('host')?.from ?? 'HOST',
+      message: 'is not loopback, and development mode hands out a token to whoever asks',
+      hint: 'use 127.0.0.1, or leave development mode',
+    })
+  }
+  return mistakes
+}

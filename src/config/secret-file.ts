@@ -1,0 +1,31 @@
+// A secret out of a file, as container platforms mount them. What others on the machine can read is no
+// secret and is refused, but for development mode; neither path nor content is ever in a mistake.
+
+import { readFileSync, statSync } from 'node:fs'
+import type { NotRead, Read } from './kinds.ts'
+
+const MAX_SECRET_FILE_BYTES = 65_536
+
+/** Trimmed: editors and `echo` end a file with a line break. */
+export function readSecretFile(path: string, devMode: boolean): Read<string> {
+  try {
+    const about = statSync(path)
+    if (!about.isFile() || about.size > MAX_SECRET_FILE_BYTES) {
+      return wrong('names no file of a size that a secret has', 'check the path')
+    }
+    // On Windows the mode bits say nothing about who may read.
+    if (!devMode && process.platform !== 'win32' && (about.mode & 0o004) !== 0) {
+      return wrong(
+        'names a file that everybody on this machine can read',
+        'chmod o-r it; in Kubernetes set defaultMode: 0440',
+      )
+    }
+    return { ok: true, value: readFileSync(path, 'utf8').trim() }
+  } catch {
+    return wrong('names a file that cannot be read', 'check path and permissions')
+  }
+}
+
+function wrong(message: string, hint: string): NotRead {
+  return { ok: false, message, hint }
+}

@@ -1,0 +1,30 @@
+// Variables of the runtime that would switch off what this program promises. They are no settings of
+// ours, and nothing starts beside them; what they would say is used for nothing else.
+
+import type { Environment } from './given.ts'
+import type { Mistake } from './kinds.ts'
+
+export function unsafeEnvironment(env: Environment, devMode: boolean): Mistake[] {
+  const mistakes: Mistake[] = []
+  if (env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
+    mistakes.push({
+      setting: 'NODE_TLS_REJECT_UNAUTHORIZED',
+      message: 'turns certificate checks off',
+      hint: 'unset it; a private CA goes into SSL_CERT_FILE',
+    })
+  }
+  for (const [setting, message] of NOT_IN_PRODUCTION) {
+    if (devMode || (env[setting] ?? '') === '') continue
+    mistakes.push({ setting, message, hint: 'unset it' })
+  }
+  return mistakes
+}
+
+/** A compiled binary obeys these like the runtime that it contains. */
+const NOT_IN_PRODUCTION = [
+  ['BUN_OPTIONS', 'can load code into this process'],
+  ['BUN_INSPECT', 'opens a debugger into this process'],
+  ['BUN_INSPECT_CONNECT_TO', 'opens a debugger into this process'],
+  ['BUN_INSPECT_PRELOAD', 'can load code into this process'],
+  ['BUN_CONFIG_VERBOSE_FETCH', 'writes requests of this process to its output'],
+] as const

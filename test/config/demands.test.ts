@@ -1,0 +1,128 @@
+import { describe, expect, test } from 'bun:test'
+import { readInvocation } from '../../src/config/command-line.ts'
+import type { Environment } from '../../src/config/given.ts'
+import { flagOf } from '../../src/config/table.ts'
+import { mistakes, PRODUCTION, run, settings, wrong } from './reading.ts'
+
+describe('development mode', () => {
+  const dev = (env: Environment = {}, args: readonly string[] = []) =>
+    settings(['--dev-mode', ...args], env)
+  test('needs nothing, listens on loopback and takes plaintext', () => {
+    expect(dev()).toMatchObject({ devMode: true, host: '127.0.0.1', requireEhbp: false })
+    expect(settings([], { DEV_MODE: '1' })).toMatchObject({ devMode: true })
+    expect(run(['--dev-mode'], {}).warnings).toEqual([])
+  })
+  test('is off where it says so, and then asks for all that production needs', () => {
+    expect(wrong(['--dev-mode=false'], { DEV_MODE: 'true' })).toHaveLength(4)
+  })
+  test('a wrong DEV_MODE is never development mode', () => {
+    const found = wrong([], { DEV_MODE: 'maybe' })
+    expect(found).toContain('DEV_MODE')
+    expect(found).toContain('JWKS_URL')
+  })
+  test('refuses every address but loopback', () => {
+    expect(wrong(['--dev-mode', '--host=0.0.0.0'], {})).toEqual(['--host'])
+    expect(wrong(['--dev-mode'], { HOST: '::' })).toEqual(['HOST'])
+    expect(wrong(['--dev-mode'], { ADDR: '10.0.0.1:80' })).toEqual(['ADDR'])
+    expect(dev({ ADDR: ':80' })).toMatchObject({ host: '127.0.0.1', port: 80 })
+    expect(dev({ HOST: '::1' })).toMatchObject({ host: '::1' })
+  })
+  test('refuses an issuer of its own beside the one it brings', () => {
+    expect(new Set(wrong(['--dev-mode']))).toEqual(new Set(['JWKS_URL', 'ISSUER', 'AUDIENCES']))
+  })
+  test('refuses a base URL that it would not use', () => {
+    expect(wrong(['--dev-mode', '--tinfoil-base-url=https://x.example'], {})).toEqual([
+      '--tinfoil-base-url',
+    ])
+    const both = dev({ TINFOIL_API_KEY: 'k' }, ['--tinfoil-base-url=https://x.example'])
+    expect(both.tinfoilApiKey?.reveal()).toBe('k')
+  })
+})
+
+test('keys that would die between two reads of the set are a mistake', () => {
+  const read = readInvocation([], {
+    ...PRODUCTION,
+    JWKS_REFRESH_SECONDS: '900',
+    JWKS_MAX_STALE_SECONDS: '60',
+  })
+  expect(read.kind === 'mistakes' && read.mistakes.map(({ setting }) => setting)).toEqual([
+    'JWKS_MAX_STALE_SECONDS',
+  ])
+})
+
+describe('what the use that is made of it cannot do without', () => {
+  const TINFOIL = { TINFOIL_API_KEY: 'tk' }
+  const USERS = { JWKS_URL: 'https://id.example/jwks', ISSUER: 'i', AUDIENCES: 'a' }
+  const ANTHROPIC = { ANTHROPIC_API_KEY: 'sk' }
+  const DEVICES = { JWT_SECRET: 'j'.repeat(32), IDENTITY_HASH_KEY: 'c0'.repeat(32) }
+  const BASE = { PROXY_BASE_URL: 'https://gate.example' }
+  const USER_SETTINGS = ['JWKS_URL', 'ISSUER', 'AUDIENCES']
+  const cases: readonly (readonly [name: string, env: Environment, missing: readonly string[]])[] =
+    [
+      ['nothing', {}, [...USER_SETTINGS, 'TINFOIL_API_KEY']],
+      ['Tinfoil', TINFOIL, USER_SETTINGS],
+      ['users alone', USERS, ['TINFOIL_API_KEY']],
+      ['Anthropic', ANTHROPIC, ['IDENTITY_HASH_KEY', 'JWT_SECRET']],
+      ['both', { ...TINFOIL, ...ANTHROPIC }, [...USER_SETTINGS, 'IDENTITY_HASH_KEY', 'JWT_SECRET']],
+      [
+        'Anthropic, BOOTSTRAP=off',
+        { ...ANTHROPIC, BOOTSTRAP: 'off' },
+        ['IDENTITY_HASH_KEY', 'JWT_SECRET'],
+      ],
+      ['Anthropic with codes', { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'code' }, ['PROXY_BASE_URL']],
+      ['Anthropic, open', { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'open' }, ['PROXY_BASE_URL']],
+      [
+        'Anthropic for users',
+        { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'jwt' },
+        [...USER_SETTINGS, 'PROXY_BASE_URL'],
+      ],
+      [
+        'a wrong key still counts as one',
+        { ANTHROPIC_API_KEY: 'a b' },
+        ['IDENTITY_HASH_KEY', 'JWT_SECRET'],
+      ],
+    ]
+  for (const [name, env, missing] of cases) {
+    test(name, () => {
+      const found = mistakes([], env)
+      const absent = found.filter(({ message }) => message.startsWith('is missing'))
+      expect(absent.map(({ setting }) => setting)).toEqual([...missing])
+      for (const { setting, message, hint } of absent) {
+        expect(message).toMatch(
+          /^is missing; it is needed for (?:Tinfoil|Anthropic|user tokens|enrolment)$/,
+        )
+        expect(hint).toContain(`Set ${setting} or ${flagOf(setting)}.`)
+      }
+    })
+  }
+  test('each is enough where all that it needs is there', () => {
+    for (const env of [
+      { ...TINFOIL, ...USERS },
+      { ...ANTHROPIC, ...DEVICES },
+      { ...ANTHROPIC, ...DEVICES, ...BASE, BOOTSTRAP: 'code' },
+      { ...ANTHROPIC, ...DEVICES, ...BASE, BOOTSTRAP: 'open' },
+      { ...ANTHROPIC, ...DEVICES, ...BASE, ...USERS, BOOTSTRAP: 'jwt' },
+      { ...TINFOIL, ...USERS, ...ANTHROPIC, ...DEVICES },
+    ]) {
+      expect(run([], env).command).toBe('serve')
+    }
+  })
+  test('enrolment needs nothing where there are no devices', () => {
+    expect(run([], { ...TINFOIL, ...USERS, BOOTSTRAP: 'code' }).command).toBe('serve')
+  })
+  test('development mode needs none of it', () => {
+    for (const env of [{}, TINFOIL, ANTHROPIC, { ...TINFOIL, ...ANTHROPIC, BOOTSTRAP: 'jwt' }]) {
+      expect(run(['--dev-mode'], env).settings.devMode).toBe(true)
+    }
+    expect(settings(['--dev-mode'], {})).toMatchObject({
+      bootstrap: 'open',
+      databaseUrl: ':memory:',
+    })
+    expect(new Set(wrong(['--dev-mode'], { ...USERS, ...DEVICES }))).toEqual(
+      new Set([...USER_SETTINGS, 'JWT_SECRET']),
+    )
+    expect(wrong(['--dev-mode'], { ANTHROPIC_BASE_URL: 'https://x.example' })).toEqual([
+      'ANTHROPIC_BASE_URL',
+    ])
+  })
+})
