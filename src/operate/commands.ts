@@ -16,16 +16,14 @@ import {
   readEnrolFlags,
   revokeByName,
 } from './enroll.ts'
-import { EXIT, exec } from './exec.ts'
+import { exec } from './exec.ts'
+import { EXIT } from './exit.ts'
 import { login } from './login.ts'
 import { logout, status } from './login-status.ts'
 import { helperCommand, setupClaudeCode } from './setup-claude-code.ts'
 import { token } from './token.ts'
 import { readUsageArguments, usage } from './usage.ts'
 
-/** sysexits.h: EX_CONFIG. */
-const EXIT_CONFIG = 78
-const EXIT_FAILED = 1
 /** Where `just dev` listens. */
 const DEFAULT_GATE = 'http://127.0.0.1:5381'
 
@@ -96,12 +94,12 @@ function withDatabase(
   work: (database: Database) => number,
 ): number {
   const path = readSetting('databaseUrl', env)
-  if (!path.ok) return failed(`DATABASE_URL ${path.message}: ${path.hint}`, EXIT_CONFIG)
+  if (!path.ok) return failed(`DATABASE_URL ${path.message}: ${path.hint}`, EXIT.config)
   const opened = store(path.value ?? '').open({ mode })
   if (!opened.ok)
     return failed(
       `the database cannot be used: ${opened.reason}; DATABASE_URL names its file`,
-      EXIT_FAILED,
+      EXIT.failed,
     )
   try {
     return work(opened.database)
@@ -151,7 +149,7 @@ async function runRevoke(args: readonly string[], env: Environment): Promise<num
   )
   if (typeof read === 'number') return read
   const key = readSetting('identityHashKey', env)
-  if (!key.ok) return failed(`IDENTITY_HASH_KEY ${key.message}: ${key.hint}`, EXIT_CONFIG)
+  if (!key.ok) return failed(`IDENTITY_HASH_KEY ${key.message}: ${key.hint}`, EXIT.config)
   const name = read.words[0] ?? ''
   return withDatabase(env, 'write', (database) =>
     revokeByName(database, name, identifier(key.value), output, nowSeconds()),

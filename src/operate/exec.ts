@@ -6,8 +6,9 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import type { ConnectOptions, Environment, Problem, Result } from '../client/api.ts'
+import type { ConnectOptions, Environment, Result } from '../client/api.ts'
 import { session } from '../client/session.ts'
+import { EXIT, exitCodeOf } from './exit.ts'
 import { orSignIn, signedInEnvironment } from './kept-login.ts'
 
 export interface ExecOptions {
@@ -24,15 +25,6 @@ export interface ExecOptions {
 export interface Io {
   readonly stdout: { write(text: string): unknown }
   readonly stderr: { write(text: string): unknown }
-}
-
-/** sysexits.h, and what a POSIX shell says of a command that cannot be run. */
-export const EXIT = {
-  usage: 64,
-  unavailable: 69,
-  noPermission: 77,
-  notExecutable: 126,
-  notFound: 127,
 }
 
 /**
@@ -109,10 +101,6 @@ async function isRefused(environment: Environment): Promise<boolean> {
   } catch {
     return false
   }
-}
-
-export function exitCodeOf({ code }: Problem): number {
-  return code === 'enrollment_refused' ? EXIT.noPermission : EXIT.unavailable
 }
 
 function ended(child: ChildProcess, file: string, io: Io): Promise<number> {

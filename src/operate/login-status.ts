@@ -4,7 +4,8 @@
 import type { Storage } from '../client/api.ts'
 import { fileStorage } from '../client/storage.ts'
 import { auth, failing, NOT_LOCAL, parseLocalGate, type SignedIn } from './auth.ts'
-import { EXIT, exitCodeOf, type Io } from './exec.ts'
+import type { Io } from './exec.ts'
+import { EXIT, exitCodeOf } from './exit.ts'
 import { type KeptLogin, keptLogin } from './kept-login.ts'
 
 export interface StatusOptions {

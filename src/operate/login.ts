@@ -5,7 +5,7 @@
 import type { Storage } from '../client/api.ts'
 import { fileStorage } from '../client/storage.ts'
 import { auth, failing, NOT_LOCAL, parseLocalGate } from './auth.ts'
-import { EXIT, exitCodeOf } from './exec.ts'
+import { EXIT, exitCodeOf } from './exit.ts'
 import { keptLogin } from './kept-login.ts'
 import { describeSignIn } from './login-status.ts'
 import { shellWord } from './setup-claude-code.ts'

@@ -21,7 +21,8 @@ import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { parseBaseUrl } from '../client/base-url.ts'
 import { isCode } from '../client/lock.ts'
-import { EXIT, type Io } from './exec.ts'
+import type { Io } from './exec.ts'
+import { EXIT } from './exit.ts'
 import { setMember } from './json-text.ts'
 
 export interface SetupOptions {

@@ -4,7 +4,8 @@
 
 import type { ConnectOptions, Result } from '../client/api.ts'
 import { session } from '../client/session.ts'
-import { exitCodeOf, type Io } from './exec.ts'
+import type { Io } from './exec.ts'
+import { exitCodeOf } from './exit.ts'
 import { orSignIn, renewedKey, signedInKey } from './kept-login.ts'
 
 export interface TokenOptions {
