@@ -1,0 +1,42 @@
+// `postern enrol`: its words. What it does is in ../enroll.ts.
+
+import {
+  ENROL_FLAGS,
+  enrol as enrolWith,
+  type EnrolFlags,
+  listEnrolments,
+  readEnrolFlags,
+} from '../enroll.ts'
+import { EXIT } from '../exit.ts'
+import { nowSeconds, output } from './output.ts'
+import { subcommand } from './subcommand.ts'
+import { withDatabase } from './with-database.ts'
+
+export const enrol = subcommand<EnrolFlags>({
+  name: 'enrol',
+  summary: 'makes a code with which a device may enrol',
+  description: 'Makes a code with which a device may enrol, and prints it once.',
+  define(command) {
+    for (const { flags, about } of ENROL_FLAGS) command.option(flags, about)
+    command.allowExcessArguments(false)
+  },
+  run({ flags }, env) {
+    if (flags.list) {
+      return withDatabase(env, 'write', (database) => {
+        listEnrolments(database, output, nowSeconds())
+        return 0
+      })
+    }
+    const terms = readEnrolFlags(flags)
+    if (!terms.ok) {
+      for (const { setting, message, hint } of terms.mistakes) {
+        process.stderr.write(`postern enrol: ${setting} ${message}\n    ${hint}\n`)
+      }
+      return EXIT.usage
+    }
+    return withDatabase(env, 'write', (database) => {
+      enrolWith(database, terms.value, output, nowSeconds())
+      return 0
+    })
+  },
+})

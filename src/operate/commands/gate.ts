@@ -1,0 +1,54 @@
+// Which gate a developer's command speaks to, by its flag or its variable, and as whom. Nothing is
+// asked of it here.
+
+import type { Command } from 'commander'
+import type { ConnectOptions } from '../../client/api.ts'
+import type { Environment } from '../../config/given.ts'
+import { EXIT } from '../exit.ts'
+import { failed } from './subcommand.ts'
+
+/** Where `just dev` listens. */
+export const DEFAULT_GATE = 'http://127.0.0.1:5381'
+
+/** An enrolment code comes by the environment, where other users of the machine can't list it. */
+export const CODE_VARIABLE = 'POSTERN_CODE'
+
+export interface GateFlags {
+  readonly gate?: string
+}
+
+export function gateOption(command: Command): void {
+  command.option(
+    '--gate <url>',
+    `The gate. (env: POSTERN_GATE, default: ${DEFAULT_GATE}; a code to enrol with: ${CODE_VARIABLE})`,
+  )
+}
+
+/** No sign-in crosses a network. */
+export function localGateOption(command: Command): void {
+  command
+    .option(
+      '--gate <url>',
+      `The gate, on this machine. (env: POSTERN_GATE, default: ${DEFAULT_GATE})`,
+    )
+    .allowExcessArguments(false)
+}
+
+export function gateOf(flags: GateFlags, env: Environment): string {
+  return flags.gate ?? (env['POSTERN_GATE'] || DEFAULT_GATE)
+}
+
+export function connection(flags: GateFlags, env: Environment): ConnectOptions {
+  return { baseUrl: gateOf(flags, env), enrollment: env[CODE_VARIABLE] || undefined }
+}
+
+/** A wrong address is a mistake of the caller's, and the only thing that throws. */
+export async function orMistake(work: () => Promise<number>): Promise<number> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof TypeError)
+      return failed('the gate must be https, or http on loopback', EXIT.usage)
+    throw error
+  }
+}

@@ -1,0 +1,13 @@
+// `postern logout`: its words. What it does is in ../login-status.ts.
+
+import { logout as logOut } from '../login-status.ts'
+import { gateOf, type GateFlags, localGateOption } from './gate.ts'
+import { subcommand } from './subcommand.ts'
+
+export const logout = subcommand<GateFlags>({
+  name: 'logout',
+  summary: 'ends the sign-in',
+  description: 'Ends the sign-in at the gate, and forgets its key here.',
+  define: localGateOption,
+  run: ({ flags }, env) => logOut({ baseUrl: gateOf(flags, env) }, process),
+})

@@ -1,0 +1,25 @@
+// `postern revoke`: its words. What it does is in ../enroll.ts.
+
+import { identifier } from '../../admit/identity.ts'
+import { readSetting } from '../../config/read.ts'
+import { revokeByName } from '../enroll.ts'
+import { EXIT } from '../exit.ts'
+import { nowSeconds, output } from './output.ts'
+import { failed, subcommand } from './subcommand.ts'
+import { withDatabase } from './with-database.ts'
+
+export const revoke = subcommand({
+  name: 'revoke',
+  synopsis: 'revoke NAME',
+  summary: 'ends a device, a family, a token or a code, on a running gate too',
+  description: 'Ends a device, a family (fam_…), a token (tok_…) or a code (code:N).',
+  define: (command) => command.argument('<name>').allowExcessArguments(false),
+  run({ words }, env) {
+    const key = readSetting('identityHashKey', env)
+    if (!key.ok) return failed(`IDENTITY_HASH_KEY ${key.message}: ${key.hint}`, EXIT.config)
+    const name = words[0] ?? ''
+    return withDatabase(env, 'write', (database) =>
+      revokeByName(database, name, identifier(key.value), output, nowSeconds()),
+    )
+  },
+})

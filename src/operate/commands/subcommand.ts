@@ -1,0 +1,68 @@
+// What each command of the table in ../commands.ts is: its line in the list of commands, and what its
+// words do. How words are read is the same for all that are made here: help and mistakes end a command
+// before it does anything. It knows no command by name.
+
+import { Command, CommanderError } from 'commander'
+import type { Environment } from '../../config/given.ts'
+import { EXIT } from '../exit.ts'
+
+export interface Subcommand {
+  readonly name: string
+  /** Its name with what has to follow it, such as `revoke NAME`. */
+  readonly synopsis: string
+  /** Its line in the list. */
+  readonly summary: string
+  /** Resolves with the exit code. */
+  readonly run: (args: readonly string[], env: Environment) => Promise<number>
+}
+
+/** What was given to one command; `words` are no flags. */
+export interface Words<Flags> {
+  readonly flags: Flags
+  readonly words: readonly string[]
+}
+
+export interface Definition<Flags extends object> {
+  readonly name: string
+  /** Default: the name alone. */
+  readonly synopsis?: string
+  readonly summary: string
+  /** What its own help says of it. */
+  readonly description: string
+  /** Its flags and arguments. */
+  readonly define: (command: Command) => void
+  readonly run: (given: Words<Flags>, env: Environment) => Promise<number> | number
+}
+
+export function subcommand<Flags extends object = object>({
+  name,
+  synopsis = name,
+  summary,
+  description,
+  define,
+  run,
+}: Definition<Flags>): Subcommand {
+  return {
+    name,
+    synopsis,
+    summary,
+    async run(args, env) {
+      const command = new Command(`postern ${name}`).description(description).exitOverride()
+      command.helpOption('-h, --help', 'Show this.')
+      define(command)
+      try {
+        command.parse([...args], { from: 'user' })
+      } catch (error) {
+        if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage
+        throw error
+      }
+      return run({ flags: command.opts<Flags>(), words: command.args }, env)
+    },
+  }
+}
+
+/** The exit code, after saying why. */
+export function failed(message: string, code: number): number {
+  process.stderr.write(`postern: ${message}\n`)
+  return code
+}

@@ -1,0 +1,27 @@
+// `postern usage`: its place in the table. Its words are read by ../usage.ts, because dates among them
+// mean something by the day on which they are said.
+
+import { EXIT } from '../exit.ts'
+import { readUsageArguments, usage as usageOf } from '../usage.ts'
+import { failed, type Subcommand } from './subcommand.ts'
+import { withDatabase } from './with-database.ts'
+
+export const usage: Subcommand = {
+  name: 'usage',
+  synopsis: 'usage',
+  summary: 'what was used, by day, model, device or organisation',
+  async run(args, env) {
+    const read = readUsageArguments(args, Date.now())
+    if (read.kind === 'mistake') return failed(`${read.message}\n    ${read.hint}`, EXIT.usage)
+    if (read.kind === 'text') {
+      process.stdout.write(read.text)
+      return 0
+    }
+    const onTerminal = process.stdout.isTTY === true
+    const color = onTerminal && (env['NO_COLOR'] ?? '') === ''
+    return withDatabase(env, 'read', (database) => {
+      process.stdout.write(usageOf(database, read.question, { shorten: onTerminal, color }))
+      return 0
+    })
+  },
+}
