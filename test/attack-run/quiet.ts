@@ -3,7 +3,7 @@
 
 import { binary, passing, until } from '../support/binary.ts'
 import { freePort } from '../support/anthropic.ts'
-import { API_KEY } from '../support/gate.ts'
+import { usualSettings } from '../support/gate.ts'
 import { startIssuer } from '../../src/dev/issuer.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -31,21 +31,7 @@ export interface QuietScene {
 export async function quietScene(env: Readonly<Record<string, string>> = {}): Promise<QuietScene> {
   const upstream = await startUpstream()
   const issuer = await startIssuer()
-  const gate = await quietGate({
-    JWKS_URL: issuer.jwksUrl,
-    ISSUER: issuer.issuer,
-    AUDIENCES: issuer.audience,
-    TINFOIL_API_KEY: API_KEY,
-    TINFOIL_BASE_URL: upstream.url,
-    TINFOIL_ATTESTATION_URL: upstream.url,
-    REQUIRE_EHBP: 'false',
-    RATE_LIMIT_RPM: '0',
-    PUBLIC_RATE_LIMIT_RPM: '0',
-    MAX_IDENTITY_CONCURRENCY: '100000',
-    MAX_UPSTREAM_CONCURRENCY: '100000',
-    CIRCUIT_FAILURES: '1000',
-    ...env,
-  })
+  const gate = await quietGate({ ...usualSettings(issuer, upstream), ...env })
   return {
     gate,
     upstream,

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { binary, passing, until } from '../support/binary.ts'
 import { API_KEY, type Scene, scene } from '../support/gate.ts'
 import { startRawUpstream } from '../support/raw-upstream.ts'
+import { usersOf } from '../support/settings.ts'
 import { bearer, errorOf, forget } from '../support/sink.ts'
 import { exchange, head } from '../support/wire.ts'
 
@@ -169,9 +170,7 @@ test.skipIf(!namespace)(
         PORT: '0',
         HOST: '127.0.0.1',
         LOG_FORMAT: 'json',
-        JWKS_URL: at.issuer.jwksUrl,
-        ISSUER: at.issuer.issuer,
-        AUDIENCES: at.issuer.audience,
+        ...usersOf(at.issuer),
         TINFOIL_API_KEY: API_KEY,
         TINFOIL_BASE_URL: at.upstream.url,
       },

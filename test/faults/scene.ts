@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type Running, runToEnd, start } from '../support/binary.ts'
+import { UNLIMITED } from '../support/settings.ts'
 import { eventually } from '../support/sink.ts'
 import { within, type Wire, wire } from '../stream/wire.ts'
 import { type CountingUpstream, countingUpstream } from './counting-upstream.ts'
@@ -96,10 +97,7 @@ export async function faultScene({
     JWT_SECRET: 'device-secret-canary-device-secret-00',
     BOOTSTRAP: 'code',
     PROXY_BASE_URL: 'http://127.0.0.1:1',
-    RATE_LIMIT_RPM: '0',
-    PUBLIC_RATE_LIMIT_RPM: '0',
-    MAX_IDENTITY_CONCURRENCY: '100000',
-    MAX_UPSTREAM_CONCURRENCY: '100000',
+    ...UNLIMITED,
     CIRCUIT_FAILURES: '1000',
     ...common,
     ...env,

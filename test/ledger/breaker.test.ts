@@ -6,6 +6,7 @@ import { Database } from 'bun:sqlite'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { usersOf } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import type { Respond } from '../support/upstream.ts'
 import {
@@ -32,9 +33,7 @@ let issuer: Issuer
 beforeAll(async () => {
   issuer = await startIssuer()
   scene = await ledgerScene({
-    JWKS_URL: issuer.jwksUrl,
-    ISSUER: issuer.issuer,
-    AUDIENCES: issuer.audience,
+    ...usersOf(issuer),
     TINFOIL_API_KEY: 'tinfoil-key-canary',
     TINFOIL_BASE_URL: 'http://127.0.0.1:1',
     REQUIRE_EHBP: 'false',

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { usersOf } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import {
   answerUnary,
@@ -35,9 +36,7 @@ let device: Device
 beforeAll(async () => {
   issuer = await startIssuer()
   scene = await ledgerScene({
-    JWKS_URL: issuer.jwksUrl,
-    ISSUER: issuer.issuer,
-    AUDIENCES: issuer.audience,
+    ...usersOf(issuer),
     TINFOIL_API_KEY: 'tinfoil-key-canary',
     REQUIRE_EHBP: 'false',
     MAX_PAYLOAD_SIZE: '200000',

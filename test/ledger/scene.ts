@@ -6,6 +6,7 @@ import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Running, runToEnd, start, until } from '../support/binary.ts'
+import { UNLIMITED } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 
@@ -74,10 +75,7 @@ export async function ledgerScene(
     PROXY_BASE_URL: 'http://127.0.0.1:1',
     ADMIN_TOKEN,
     DATABASE_URL: `sqlite:${folder}/data/postern.db`,
-    RATE_LIMIT_RPM: '0',
-    PUBLIC_RATE_LIMIT_RPM: '0',
-    MAX_IDENTITY_CONCURRENCY: '100000',
-    MAX_UPSTREAM_CONCURRENCY: '100000',
+    ...UNLIMITED,
     CIRCUIT_FAILURES: '1000',
     ...more,
   }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type Running, runToEnd, start } from './binary.ts'
+import { UNLIMITED, usersOf } from './settings.ts'
 import { eventually } from './sink.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
@@ -70,15 +71,10 @@ export async function anthropicScene({
     JWT_SECRET: SECRET,
     BOOTSTRAP: 'code',
     PROXY_BASE_URL,
-    RATE_LIMIT_RPM: '0',
-    PUBLIC_RATE_LIMIT_RPM: '0',
-    MAX_IDENTITY_CONCURRENCY: '100000',
-    MAX_UPSTREAM_CONCURRENCY: '100000',
+    ...UNLIMITED,
     ...common,
     ...(issuer && {
-      JWKS_URL: issuer.jwksUrl,
-      ISSUER: issuer.issuer,
-      AUDIENCES: issuer.audience,
+      ...usersOf(issuer),
       TINFOIL_API_KEY: 'tinfoil-key-canary-8c1f',
       TINFOIL_BASE_URL: upstream.url,
       TINFOIL_ATTESTATION_URL: upstream.url,

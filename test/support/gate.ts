@@ -3,6 +3,7 @@
 
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type Running, start, until } from './binary.ts'
+import { UNLIMITED, usersOf } from './settings.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 export interface Scene {
@@ -25,27 +26,29 @@ export interface SceneOptions {
   readonly eagerUpstream?: boolean
 }
 
+/** Nothing is limited, plaintext passes, and the upstream is the only enclave there is. */
+export function usualSettings(
+  issuer: Issuer,
+  upstream: Upstream,
+): Readonly<Record<string, string>> {
+  return {
+    ...usersOf(issuer),
+    TINFOIL_API_KEY: API_KEY,
+    TINFOIL_BASE_URL: upstream.url,
+    TINFOIL_ATTESTATION_URL: upstream.url,
+    REQUIRE_EHBP: 'false',
+    ...UNLIMITED,
+    CIRCUIT_FAILURES: '1000',
+  }
+}
+
 export async function scene({
   env = {},
   eagerUpstream = false,
 }: SceneOptions = {}): Promise<Scene> {
   const upstream = await startUpstream({ eager: eagerUpstream })
   const issuer = await startIssuer()
-  const gate = await start({
-    JWKS_URL: issuer.jwksUrl,
-    ISSUER: issuer.issuer,
-    AUDIENCES: issuer.audience,
-    TINFOIL_API_KEY: API_KEY,
-    TINFOIL_BASE_URL: upstream.url,
-    TINFOIL_ATTESTATION_URL: upstream.url,
-    REQUIRE_EHBP: 'false',
-    RATE_LIMIT_RPM: '0',
-    PUBLIC_RATE_LIMIT_RPM: '0',
-    MAX_IDENTITY_CONCURRENCY: '100000',
-    MAX_UPSTREAM_CONCURRENCY: '100000',
-    CIRCUIT_FAILURES: '1000',
-    ...env,
-  })
+  const gate = await start({ ...usualSettings(issuer, upstream), ...env })
   await ready(gate.url)
   return {
     gate,

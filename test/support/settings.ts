@@ -1,0 +1,18 @@
+// Settings that many scenes share, in production mode.
+
+import type { Issuer } from '../../src/dev/issuer.ts'
+
+type Env = Readonly<Record<string, string>>
+
+/** Nobody is turned away for how often or how many at once; the circuit is another matter. */
+export const UNLIMITED: Env = {
+  RATE_LIMIT_RPM: '0',
+  PUBLIC_RATE_LIMIT_RPM: '0',
+  MAX_IDENTITY_CONCURRENCY: '100000',
+  MAX_UPSTREAM_CONCURRENCY: '100000',
+}
+
+/** The tokens of this issuer's users, and no others. */
+export function usersOf({ jwksUrl, issuer, audience }: Issuer): Env {
+  return { JWKS_URL: jwksUrl, ISSUER: issuer, AUDIENCES: audience }
+}
