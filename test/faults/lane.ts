@@ -1,6 +1,7 @@
 // One direction of one connection through the proxy, and what its toxics make of it.
 
 import type { Socket } from 'node:net'
+import { drained } from '../support/drained.ts'
 import type { Random } from '../support/random.ts'
 import type { Toxic } from './toxic.ts'
 
@@ -90,18 +91,10 @@ export function lane(from: Socket, into: Socket, options: LaneOptions): Lane {
     const throttled = bandwidth ? (bytes / bandwidth.bytesPerSecond) * 1000 : 0
     return throttled + (find('slicer')?.delayMs ?? 0)
   }
-  const write = (bytes: Buffer): Promise<void> =>
-    new Promise((resolve) => {
-      passed(bytes.byteLength)
-      if (into.write(bytes)) return resolve()
-      const done = (): void => {
-        into.off('drain', done)
-        into.off('close', done)
-        resolve()
-      }
-      into.on('drain', done)
-      into.on('close', done)
-    })
+  const write = async (bytes: Buffer): Promise<void> => {
+    passed(bytes.byteLength)
+    if (!into.write(bytes)) await drained(into)
+  }
 
   const step = async (): Promise<'over' | undefined> => {
     if (allowance() === 0) {

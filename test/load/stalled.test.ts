@@ -3,6 +3,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { Socket } from 'node:net'
+import { drained } from '../support/drained.ts'
 import { type Scene, scene } from '../support/gate.ts'
 import { rawUpstream, type RawUpstream } from '../stream/raw-upstream.ts'
 import { within, type Wire, wire } from '../stream/wire.ts'
@@ -50,16 +51,7 @@ async function pour(to: Socket, size: number, count: (bytes: number) => void): P
   for (let done = 0; done < size && !to.destroyed; done += block.byteLength) {
     const piece = block.subarray(0, Math.min(block.byteLength, size - done))
     count(piece.byteLength)
-    if (to.write(piece)) continue
-    await new Promise<void>((resolve) => {
-      const go = (): void => {
-        to.off('drain', go)
-        to.off('close', go)
-        resolve()
-      }
-      to.on('drain', go)
-      to.on('close', go)
-    })
+    if (!to.write(piece)) await drained(to)
   }
 }
 

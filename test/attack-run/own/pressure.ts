@@ -3,6 +3,7 @@
 
 import { connect, type Socket } from 'node:net'
 import { anthropicScene, messages } from '../../support/anthropic.ts'
+import { drained } from '../../support/drained.ts'
 import { judged, mib, MIB, type Own, peakOf } from '../own.ts'
 
 const DEVICES = 12
@@ -94,16 +95,4 @@ export const PRESSURE: Own = {
       },
     )
   },
-}
-
-function drained(socket: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    const go = (): void => {
-      socket.off('drain', go)
-      socket.off('close', go)
-      resolve()
-    }
-    socket.on('drain', go)
-    socket.on('close', go)
-  })
 }

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net'
 import { rawUpstream } from '../../stream/raw-upstream.ts'
 import { within, wire } from '../../stream/wire.ts'
+import { drained } from '../../support/drained.ts'
 import { quietScene } from '../quiet.ts'
 import { judged, mib, MIB, type Own } from '../own.ts'
 
@@ -64,15 +65,6 @@ export const SLOW_READERS: Own = {
 /** As fast as it is taken. */
 async function pour(socket: Socket): Promise<void> {
   for (let sent = 0; sent < GIBIBYTE && !socket.destroyed; sent += MIB) {
-    if (socket.write(block)) continue
-    await new Promise<void>((resolve) => {
-      const go = (): void => {
-        socket.off('drain', go)
-        socket.off('close', go)
-        resolve()
-      }
-      socket.on('drain', go)
-      socket.on('close', go)
-    })
+    if (!socket.write(block)) await drained(socket)
   }
 }
