@@ -16,6 +16,7 @@ import {
   HAIKU,
   type LedgerScene,
   ledgerScene,
+  leaveAtOnce,
   leaveMidway,
   NOTHING,
   refuseWith,
@@ -194,11 +195,7 @@ test('a probe that fails opens it again; one whose client leaves gives its place
   await Bun.sleep(OPEN_SECONDS * 1000 + 20)
   scene.upstream.seen.length = 0
   scene.upstream.respond(() => {})
-  const leaving = new AbortController()
-  const asked = device.post(BODY, { signal: leaving.signal }).catch(() => {})
-  await until(() => scene.upstream.seen.length === 1)
-  leaving.abort()
-  await asked
+  await leaveAtOnce(scene, device, BODY)
   scene.upstream.respond((_request, response) => answerUnary(response, USED))
   await until(() => scene.upstream.seen.length === 1)
   let status = 0

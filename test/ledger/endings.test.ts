@@ -17,11 +17,11 @@ import {
   type Json,
   type LedgerScene,
   ledgerScene,
+  leaveAtOnce,
   leaveMidway,
   NOTHING,
   refuseWith,
   told,
-  until,
 } from './scene.ts'
 
 const BODY = { model: HAIKU, max_tokens: 100, stream: true }
@@ -82,11 +82,7 @@ test('a client that leaves midway: partial, what was seen', async () => {
 
 test('a client that leaves before the first byte: unknown', async () => {
   scene.upstream.respond(() => {})
-  const leaving = new AbortController()
-  const asked = device.post(BODY, { signal: leaving.signal }).catch(() => {})
-  await until(() => scene.upstream.seen.length === 1)
-  leaving.abort()
-  await asked
+  await leaveAtOnce(scene, device, BODY)
   const [row] = await device.rows(1)
   expect(row).toMatchObject({ end: 'client_gone', usage: 'unknown', status: null, ...nothing })
 })

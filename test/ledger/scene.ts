@@ -197,6 +197,19 @@ export const refuseWith = (response: ServerResponse, status: number, type = 'api
     .writeHead(status, { 'content-type': 'application/json' })
     .end(JSON.stringify({ type: 'error', error: { type, message: 'as it came' } }))
 
+/** Leaves as soon as the request is upstream, which must have had none before it. */
+export async function leaveAtOnce(
+  { upstream }: LedgerScene,
+  device: Device,
+  body: unknown,
+): Promise<void> {
+  const leaving = new AbortController()
+  const asked = device.post(body, { signal: leaving.signal }).catch(() => {})
+  await until(() => upstream.seen.length === 1)
+  leaving.abort()
+  await asked
+}
+
 /** Reads one chunk, so that the answer has begun, and then leaves. */
 export async function leaveMidway(device: Device, body: unknown): Promise<void> {
   const leaving = new AbortController()

@@ -13,11 +13,11 @@ import {
   haikuCost,
   type LedgerScene,
   ledgerScene,
+  leaveAtOnce,
   leaveMidway,
   NOTHING,
   refuseWith,
   type Used,
-  until,
 } from './scene.ts'
 
 const ORG_CAP = 30_000
@@ -202,11 +202,7 @@ describe('spend_cap', () => {
   test('one that leaves before the first byte too: estimated, all of it', async () => {
     const device = await scene.device('--spend-cap', usd(RESERVED))
     scene.upstream.respond(() => {})
-    const leaving = new AbortController()
-    const asked = device.post(BODY, { signal: leaving.signal }).catch(() => {})
-    await until(() => scene.upstream.seen.length === 1)
-    leaving.abort()
-    await asked
+    await leaveAtOnce(scene, device, BODY)
     const [row] = await device.rows(1)
     const apart = { costMicroUsd: null, estimatedCostMicroUsd: RESERVED }
     expect(row).toMatchObject({ usage: 'estimated', inputTokens: null, ...apart })
