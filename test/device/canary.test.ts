@@ -9,13 +9,13 @@ import {
   ANTHROPIC_KEY,
   anthropicScene,
   asked,
-  type CommandEnd,
   type DeviceScene,
   IDENTITY_KEY,
   messages,
   type Minted,
   SECRET,
 } from '../support/anthropic.ts'
+import type { CommandEnd } from '../support/binary.ts'
 import { bearer, eventually } from '../support/sink.ts'
 
 const DEVICE_ID = 'deviceid-canary-31bd'

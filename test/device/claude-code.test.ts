@@ -7,7 +7,14 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { freePort } from '../support/anthropic.ts'
-import { binary, type LogLine, type Running, start } from '../support/binary.ts'
+import {
+  binary,
+  type CommandEnd,
+  endOf,
+  type LogLine,
+  type Running,
+  start,
+} from '../support/binary.ts'
 
 const claude = process.env['CLAUDE_COMMAND'] ?? Bun.which('claude') ?? undefined
 if (claude === undefined) {
@@ -32,9 +39,7 @@ describe.skipIf(claude === undefined)('Claude Code', () => {
   })
   afterEach(() => rmSync(home, { recursive: true, force: true }))
 
-  async function run(
-    command: readonly string[],
-  ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+  async function run(command: readonly string[]): Promise<CommandEnd> {
     const child = Bun.spawn([...command], {
       cwd: join(home, 'work'),
       env: {
@@ -48,14 +53,7 @@ describe.skipIf(claude === undefined)('Claude Code', () => {
       stdout: 'pipe',
       stderr: 'pipe',
     })
-    const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS - 5000)
-    const [stdout, stderr, exitCode] = await Promise.all([
-      new Response(child.stdout).text(),
-      new Response(child.stderr).text(),
-      child.exited,
-    ])
-    clearTimeout(timer)
-    return { exitCode, stdout, stderr }
+    return endOf(child, TIMEOUT_MS - 5000)
   }
 
   const relayed = (since: number): LogLine[] =>

@@ -6,11 +6,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, fileStorage, memoryStorage } from '../../src/client/client.ts'
-import { start } from '../support/binary.ts'
+import { type CommandEnd, start } from '../support/binary.ts'
 import {
   anthropicScene,
   asked,
-  type CommandEnd,
   type DeviceScene,
   freePort,
   messages,

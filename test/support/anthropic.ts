@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
-import { type Running, runToEnd, start } from './binary.ts'
+import { type CommandEnd, type Running, runToEnd, start } from './binary.ts'
 import { UNLIMITED, usersOf } from './settings.ts'
 import { eventually } from './sink.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
@@ -20,12 +20,6 @@ export interface Minted {
   readonly wrapper_token: string
   readonly proxy_base_url: string
   readonly expires_at: string
-}
-
-export interface CommandEnd {
-  readonly exitCode: number
-  readonly stdout: string
-  readonly stderr: string
 }
 
 export interface DeviceScene {

@@ -169,14 +169,28 @@ export async function runToEnd(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
   cwd = '/',
-): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+): Promise<CommandEnd> {
   const child = Bun.spawn([await binary(), ...args], {
     cwd,
     env: { ...passing(), ...env },
     stdout: 'pipe',
     stderr: 'pipe',
   })
-  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000)
+  return endOf(child, 20_000)
+}
+
+export interface CommandEnd {
+  readonly exitCode: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** With all that it has said; killed where that takes longer than `withinMs`. */
+export async function endOf(
+  child: Subprocess<'ignore', 'pipe', 'pipe'>,
+  withinMs: number,
+): Promise<CommandEnd> {
+  const timer = setTimeout(() => child.kill('SIGKILL'), withinMs)
   const [stdout, stderr, exitCode] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
