@@ -1,42 +1,31 @@
 // nginx, twice: as a subject, a plain proxy without authentication; and as the upstream of requests.
 
 import type { Subprocess } from 'bun'
-import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort, startChild } from './children.ts'
+import { packaged } from './packaged.ts'
 import {
   fillIn,
-  firstToken,
   installed,
   type Missing,
-  noHeaders,
   probe,
   type Running,
-  type Setting,
   type Subject,
   whenReady,
 } from './subject.ts'
 
 export function nginx(): Subject | Missing {
-  const program = installed('nginx')
-  if (program === null) return { name: 'nginx', why: 'not installed (Debian: nginx-light)' }
-  const said = Bun.spawnSync([program, '-v']).stderr.toString()
-  return {
+  return packaged({
     name: 'nginx',
-    title: `nginx ${/nginx\/(\S+)/.exec(said)?.[1] ?? '?'}, no authentication`,
-    sizeBytes: statSync(program).size,
-    headers: noHeaders,
-    async start({ folder, upstreamPort, credentials, descriptors }: Setting): Promise<Running> {
-      const port = await freePort()
-      const file = await fillIn('nginx.conf', folder, {
-        PORT: port,
-        UPSTREAM_PORT: upstreamPort,
-        DESCRIPTORS: descriptors,
-      })
-      const start = () => run(program, folder, file)
-      return whenReady(start, port, { passed: probe(firstToken(credentials.knownFile)) })
+    debianPackage: 'nginx-light',
+    title(program) {
+      const said = Bun.spawnSync([program, '-v']).stderr.toString()
+      return `nginx ${/nginx\/(\S+)/.exec(said)?.[1] ?? '?'}, no authentication`
     },
-  }
+    configuration: 'nginx.conf',
+    values: ({ descriptors }) => ({ DESCRIPTORS: descriptors }),
+    run,
+  })
 }
 
 export async function requestUpstream(folder: string, descriptors: number): Promise<Running> {
