@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type Running, runToEnd, start } from '../support/binary.ts'
-import { UNLIMITED } from '../support/settings.ts'
+import { devicesOf, UNLIMITED } from '../support/settings.ts'
 import { eventually } from '../support/sink.ts'
 import { within, type Wire, wire } from '../stream/wire.ts'
 import { type CountingUpstream, countingUpstream } from './counting-upstream.ts'
@@ -91,12 +91,8 @@ export async function faultScene({
     AUDIENCES: issuer.audience,
     TINFOIL_API_KEY: 'tinfoil-key-canary',
     TINFOIL_BASE_URL: back.url,
-    ANTHROPIC_API_KEY: 'anthropic-key-canary',
-    ANTHROPIC_BASE_URL: back.url,
+    ...devicesOf(back.url),
     REQUIRE_EHBP: 'false',
-    JWT_SECRET: 'device-secret-canary-device-secret-00',
-    BOOTSTRAP: 'code',
-    PROXY_BASE_URL: 'http://127.0.0.1:1',
     ...UNLIMITED,
     CIRCUIT_FAILURES: '1000',
     ...common,

@@ -6,7 +6,7 @@ import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Running, runToEnd, start, until } from '../support/binary.ts'
-import { UNLIMITED } from '../support/settings.ts'
+import { devicesOf, UNLIMITED } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 
@@ -67,12 +67,8 @@ export async function ledgerScene(
   const upstream = await startUpstream()
   const folder = mkdtempSync(join(tmpdir(), 'postern-ledger-test-'))
   const env = {
-    ANTHROPIC_API_KEY: 'anthropic-key-canary',
-    ANTHROPIC_BASE_URL: upstream.url,
-    JWT_SECRET: 'device-secret-canary-device-secret-00',
+    ...devicesOf(upstream.url),
     IDENTITY_HASH_KEY: 'ab'.repeat(32),
-    BOOTSTRAP: 'code',
-    PROXY_BASE_URL: 'http://127.0.0.1:1',
     ADMIN_TOKEN,
     DATABASE_URL: `sqlite:${folder}/data/postern.db`,
     ...UNLIMITED,

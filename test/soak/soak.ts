@@ -11,6 +11,7 @@ import { restingSockets, sockets } from '../faults/scene.ts'
 import { toxicProxy } from '../faults/toxic.ts'
 import { runToEnd, until } from '../support/binary.ts'
 import { random } from '../support/random.ts'
+import { devicesOf } from '../support/settings.ts'
 import { eventually } from '../support/sink.ts'
 import { accounts, type Sums } from './accounts.ts'
 import { longRunning } from './gate.ts'
@@ -67,12 +68,8 @@ const gate = await longRunning(
     JWKS_REFRESH_SECONDS: '5',
     TINFOIL_API_KEY: 'tinfoil-key-canary',
     TINFOIL_BASE_URL: back.url,
-    ANTHROPIC_API_KEY: 'anthropic-key-canary',
-    ANTHROPIC_BASE_URL: back.url,
+    ...devicesOf(back.url),
     REQUIRE_EHBP: 'false',
-    JWT_SECRET: 'device-secret-canary-device-secret-00',
-    BOOTSTRAP: 'code',
-    PROXY_BASE_URL: 'http://127.0.0.1:1',
     RATE_LIMIT_RPM: '1000000',
     RATE_LIMIT_BURST: '1000000',
     MAX_IDENTITY_CONCURRENCY: '10000',

@@ -16,3 +16,14 @@ export const UNLIMITED: Env = {
 export function usersOf({ jwksUrl, issuer, audience }: Issuer): Env {
   return { JWKS_URL: jwksUrl, ISSUER: issuer, AUDIENCES: audience }
 }
+
+/** Devices that enrol with codes, and an Anthropic at this address. */
+export function devicesOf(anthropicUrl: string): Env {
+  return {
+    ANTHROPIC_API_KEY: 'anthropic-key-canary',
+    ANTHROPIC_BASE_URL: anthropicUrl,
+    JWT_SECRET: 'device-secret-canary-device-secret-00',
+    BOOTSTRAP: 'code',
+    PROXY_BASE_URL: 'http://127.0.0.1:1',
+  }
+}
