@@ -1,7 +1,7 @@
 // The ledger's statements on one open database: each call is one short transaction, and throws
 // what SQLite throws. It decides nothing about when, and never waits for another process.
 
-import type { Database, SQLQueryBindings } from 'bun:sqlite'
+import type { Database } from 'bun:sqlite'
 import { hostname } from 'node:os'
 import { codeOf, inTransaction } from '../state/database.ts'
 import { addShares, COLUMNS, LOST, type Row, rowOf, type Shares } from './ledger-row.ts'
@@ -54,11 +54,7 @@ const KEYS = ['day', 'device', 'org', 'model'] as const satisfies readonly (keyo
 /** What is known only when a request has ended. */
 const TAIL = COLUMNS.slice(COLUMNS.indexOf('model'))
 const list = (...names: readonly string[]): string => names.join(', ')
-const marks = (...names: readonly string[]): string => names.map(() => '?').join(', ')
-/** Of a row's statements: its columns in their order, and then these. */
-const mark = (name: keyof Row): string => `?${COLUMNS.indexOf(name) + 1}`
-const RUN = `?${COLUMNS.length + 1}`
-const ID = `?${COLUMNS.length + 2}`
+const bound = (...names: readonly string[]): string => names.map((name) => `$${name}`).join(', ')
 
 /** Takes its place in the file: `run` is the same across reconnections of one process. */
 export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerFile {
@@ -69,23 +65,22 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
     `INSERT INTO ledger_run (id, token, host, pid, seen_ms) VALUES (?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET seen_ms = excluded.seen_ms`,
   )
-  const insert = database.query<unknown, SQLQueryBindings[]>(
-    `INSERT INTO ledger (${list(...COLUMNS, 'run')})
-     VALUES (${list(...COLUMNS.map(mark), RUN)})`,
+  const insert = database.query<unknown, Row>(
+    `INSERT INTO ledger (${list(...COLUMNS)}) VALUES (${bound(...COLUMNS)})`,
   )
   const close = (state: string) =>
-    database.query<unknown, SQLQueryBindings[]>(
-      `UPDATE ledger SET ${TAIL.map((name) => `${name} = ${mark(name)}`).join(', ')}
-       WHERE id = ${ID} AND run = ${RUN} AND end_reason ${state}`,
+    database.query<unknown, Row & { readonly id: number }>(
+      `UPDATE ledger SET ${TAIL.map((name) => `${name} = $${name}`).join(', ')}
+       WHERE id = $id AND run = $run AND end_reason ${state}`,
     )
   const closeOpen = close('IS NULL')
   const closeFound = close("= 'lost'")
   const giveUp = database.query<unknown, [number]>(
     "UPDATE ledger SET end_reason = 'lost', succeeded = 0 WHERE id = ? AND end_reason IS NULL",
   )
-  const add = database.query(
+  const add = database.query<unknown, Sum>(
     `INSERT INTO ledger_day (${list(...KEYS, ...SUM_COLUMNS)})
-     VALUES (${marks(...KEYS, ...SUM_COLUMNS)}) ON CONFLICT DO UPDATE SET
+     VALUES (${bound(...KEYS, ...SUM_COLUMNS)}) ON CONFLICT DO UPDATE SET
      ${SUM_COLUMNS.map((name) => `${name} = ${name} + excluded.${name}`).join(', ')}`,
   )
   const runsWithOpenRows = database.query<OpenRun, [number]>(
@@ -116,31 +111,27 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
     beatMs = now
   }
   const writeSums = (sums: readonly Sum[]): void => {
-    for (const { key, shares } of sums) {
-      add.run(...KEYS.map((name) => key[name]), ...SUM_COLUMNS.map((name) => shares[name]))
-    }
+    for (const sum of sums) add.run(sum)
   }
   /** The row's id, and in `sums` what it adds to them. */
   const writeOne = ({ opening, outcome, row: written }: Slip, sums: Sum[]): number => {
-    const row = rowOf(opening, outcome)
-    const values: SQLQueryBindings[] = Object.values(row)
-    values.push(id)
+    const row = rowOf(id, opening, outcome)
     if (written?.file === run.file) {
-      const found = [...values, written.id]
-      if (closeOpen.run(...found).changes > 0) {
-        addShares(sharesFor(row, sums), row, 1)
+      const found = { ...row, id: written.id }
+      if (closeOpen.run(found).changes > 0) {
+        addShares(sumFor(row, sums), row, 1)
         return written.id
       }
       // Given up for lost by another process, which took this one for dead.
-      if (closeFound.run(...found).changes > 0) {
-        addShares(sharesFor({ ...row, model: rowOf(opening, undefined).model }, sums), LOST, -1)
-        addShares(sharesFor(row, sums), row, 1)
+      if (closeFound.run(found).changes > 0) {
+        addShares(sumFor({ ...row, model: rowOf(id, opening, undefined).model }, sums), LOST, -1)
+        addShares(sumFor(row, sums), row, 1)
         return written.id
       }
       // Deleted meanwhile: it is written anew.
     }
-    const { lastInsertRowid } = insert.run(...values)
-    if (outcome) addShares(sharesFor(row, sums), row, 1)
+    const { lastInsertRowid } = insert.run(row)
+    if (outcome) addShares(sumFor(row, sums), row, 1)
     return Number(lastInsertRowid)
   }
 
@@ -179,7 +170,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
         const sums: Sum[] = []
         for (const row of rows) {
           giveUp.run(row.id)
-          addShares(sharesFor(row, sums), LOST, 1)
+          addShares(sumFor(row, sums), LOST, 1)
         }
         writeSums(sums)
         return rows.length
@@ -196,10 +187,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
   }
 }
 
-interface Sum {
-  readonly key: Key
-  readonly shares: Shares
-}
+type Sum = Key & Shares
 
 const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
 
@@ -207,14 +195,14 @@ const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
  * Rows of a batch mostly share their day, device and model: their sums are written once. Found by
  * going through them, since they are few, and never more than the rows written at once.
  */
-function sharesFor({ day, device, org, model }: Key, sums: Sum[]): Shares {
-  for (const { key, shares } of sums) {
-    const same = key.model === model && key.device === device && key.org === org && key.day === day
-    if (same) return shares
+function sumFor({ day, device, org, model }: Key, sums: Sum[]): Sum {
+  for (const sum of sums) {
+    const same = sum.model === model && sum.device === device && sum.org === org && sum.day === day
+    if (same) return sum
   }
-  const shares = { ...ZEROS }
-  sums.push({ key: { day, device, org, model }, shares })
-  return shares
+  const sum = { day, device, org, model, ...ZEROS }
+  sums.push(sum)
+  return sum
 }
 
 interface OpenRun {

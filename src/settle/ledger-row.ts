@@ -26,8 +26,10 @@ const NOTHING: Counts = {
 
 const NOT_YET: Partial<Outcome> = {}
 
-/** In the order of COLUMNS. */
-export interface Row {
+/** The parameters of the ledger's statements, by name: a type, since SQLite's are a record. */
+export type Row = {
+  /** Of the process that wrote it. */
+  readonly run: number
   readonly day: number
   readonly opened_ms: number
   readonly request_id: string
@@ -57,13 +59,14 @@ export interface Row {
 }
 
 /** One object, written as it is: some thousand are made a second, and nothing keeps them. */
-export function rowOf(opening: Opening, outcome: Outcome | undefined): Row {
+export function rowOf(run: number, opening: Opening, outcome: Outcome | undefined): Row {
   const openedMs = whole(opening.openedAtMs, MAX_EPOCH_MS) ?? 0
   const { end, status, usage, firstByteMs, durationMs } = outcome ?? NOT_YET
   const measured = columnsOf(usage && 'measured' in usage ? usage.measured : undefined)
   const estimated = columnsOf(usage && 'estimated' in usage ? usage.estimated : undefined)
   const answered = status !== undefined && status < 400
   return {
+    run,
     day: Math.floor(openedMs / DAY_MS),
     opened_ms: openedMs,
     request_id: cut(opening.requestId),
@@ -97,7 +100,7 @@ const SUCCEEDED: ReadonlySet<LedgerEnd> = new Set(['complete', 'client_gone'])
 
 /** In the place of its outcome where a request's process died; its model is the opening's. */
 export const LOST: Row = {
-  ...rowOf({ openedAtMs: 0, requestId: '', route: '', upstream: '' }, undefined),
+  ...rowOf(0, { openedAtMs: 0, requestId: '', route: '', upstream: '' }, undefined),
   end_reason: 'lost',
   succeeded: 0,
 }
