@@ -71,7 +71,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
   const close = (state: string) =>
     database.query<unknown, Row & { readonly id: number }>(
       `UPDATE ledger SET ${TAIL.map((name) => `${name} = $${name}`).join(', ')}
-       WHERE id = $id AND run = $run AND end_reason ${state}`,
+       WHERE id = $id AND run = $run AND request_id = $request_id AND end_reason ${state}`,
     )
   const closeOpen = close('IS NULL')
   const closeFound = close("= 'lost'")
@@ -128,7 +128,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
         addShares(sumFor(row, sums), row, 1)
         return written.id
       }
-      // Deleted meanwhile: it is written anew.
+      // Deleted meanwhile, and another may have its number: it is written anew.
     }
     const { lastInsertRowid } = insert.run(row)
     if (outcome) addShares(sumFor(row, sums), row, 1)

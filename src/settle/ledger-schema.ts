@@ -41,7 +41,9 @@ CREATE TABLE ledger_run (
 ) STRICT;
 
 CREATE TABLE ledger (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  -- Where the newest row is deleted its number comes again. Older files have AUTOINCREMENT here,
+  -- which prevents that, and costs each row a look into another table; nothing relies on it.
+  id INTEGER PRIMARY KEY,
   run INTEGER NOT NULL,
   -- Of opened_ms, in UTC.
   day INTEGER NOT NULL,

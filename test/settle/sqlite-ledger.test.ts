@@ -161,6 +161,28 @@ test('a process that was taken for dead still closes its rows, and the sums foll
   expect(kept).toEqual(counted)
 })
 
+test('a row that was deleted meanwhile closes none that has its number now', () => {
+  const ledger = start()
+  const first = ledger.open(opening({ requestId: 'first' }))
+  ledger.flush(NOON)
+  const other = opened(openLedgerFile(file))
+  other.run('DELETE FROM ledger')
+  other.close()
+  const second = ledger.open(opening({ requestId: 'second' }))
+  ledger.flush(NOON)
+  ledger.close(first, outcome())
+  ledger.flush(NOON)
+  expect(rows().map((row) => [row['id'], row['request_id'], row['end_reason']])).toEqual([
+    [1, 'second', null],
+    [2, 'first', 'complete'],
+  ])
+  ledger.close(second, outcome())
+  ledger.flush(NOON)
+  expect(ends()).toEqual(['complete', 'complete'])
+  const { kept, counted } = look(bothSums)
+  expect(kept).toEqual(counted)
+})
+
 test('a silent process of another host is dead after twenty seconds, not before', () => {
   const living = start()
   living.open(opening())
