@@ -10,8 +10,8 @@ import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
 
 export interface LedgerFile {
   readonly database: Database
-  /** One batch. What it wrote is marked on the slips, after the commit; returns what it couldn't. */
-  write(slips: readonly Slip[], nowMs: number): Unwritable[]
+  /** One batch. What it wrote is marked on the slips, after the commit. */
+  write(slips: readonly Slip[], nowMs: number): Written
   /** Tells other processes that the open rows of this one are alive. */
   beat(nowMs: number): void
   /** Closes up to `max` rows that a dead process left open; how many it found. */
@@ -24,6 +24,12 @@ export interface LedgerFile {
   ): { readonly rows: number; readonly days: number }
   /** Leaves no trace of this process but its rows. */
   leave(): void
+}
+
+export interface Written {
+  /** Of the slips, from the first: those of many devices or models take more than one batch. */
+  readonly taken: number
+  readonly unwritable: readonly Unwritable[]
 }
 
 /** A row that the database refuses for what it holds, whatever is tried. */
@@ -44,6 +50,8 @@ export interface Run {
 export const DEAD_AFTER_MS = 20_000
 /** A batch need not say again what another has just said. */
 const BEAT_EVERY_MS = 1000
+/** Each lies on pages of its own: it holds the event loop for as long as some 30 rows of one do. */
+const MAX_SUMS_AT_ONCE = 50
 const HOST = hostname()
 /** Of a row, never of the disk: what is tried again with these fails again. */
 const UNWRITABLE = /^SQLITE_(?:CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
@@ -141,10 +149,13 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
     write(slips, now) {
       const begun: (readonly [Slip, number])[] = []
       const unwritable: Unwritable[] = []
+      let taken = 0
       inTransaction(database, () => {
         alive(now)
         const sums: Sum[] = []
         for (const slip of slips) {
+          if (sums.length >= MAX_SUMS_AT_ONCE) break
+          taken += 1
           try {
             const rowId = writeOne(slip, sums)
             if (!slip.outcome) begun.push([slip, rowId])
@@ -157,7 +168,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
         writeSums(sums)
       })
       for (const [slip, rowId] of begun) slip.row = { file: run.file, id: rowId }
-      return unwritable
+      return { taken, unwritable }
     },
     closeLost(max, now) {
       const dead = runsWithOpenRows.all(id).find((other) => isDead(other, now))
@@ -193,7 +204,7 @@ const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
 
 /**
  * Rows of a batch mostly share their day, device and model: their sums are written once. Found by
- * going through them, since they are few, and never more than the rows written at once.
+ * going through them, since they are few.
  */
 function sumFor({ day, device, org, model }: Key, sums: Sum[]): Sum {
   for (const sum of sums) {

@@ -4,6 +4,8 @@ import { afterEach, beforeEach, expect, test } from 'bun:test'
 import type { Database } from 'bun:sqlite'
 import { existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import type { Ledger } from '../../src/settle/ledger.ts'
+import { ledgerFile } from '../../src/settle/ledger-file.ts'
+import { slipOf } from '../../src/settle/ledger-notices.ts'
 import { sqliteLedger, type SqliteLedgerOptions } from '../../src/settle/sqlite-ledger.ts'
 import type { Opened } from '../../src/state/database.ts'
 import {
@@ -371,6 +373,29 @@ test('a row that the database refuses holds up no other', () => {
   expect(ledger.flush(NOON)).toBe(true)
   expect(rows().map((row) => row['request_id'])).toEqual(['r0', 'r2'])
   expect(ledger.health()).toEqual({ ok: true, waiting: 0, lost: 1 })
+  const { kept, counted } = look(bothSums)
+  expect(kept).toEqual(counted)
+})
+
+test('rows of very many devices take more batches than others, and none is missing', () => {
+  const into = ledgerFile(
+    opened(openLedgerFile(file)),
+    { token: 'this', file: 0, id: undefined },
+    NOON,
+  )
+  const slips = Array.from({ length: 200 }, (_, at) => {
+    const slip = slipOf(opening({ requestId: `r${at}`, device: `device-${at % 120}` }))
+    slip.outcome = outcome()
+    return slip
+  })
+  const taken: number[] = []
+  for (let left = slips; left.length > 0; left = left.slice(taken.at(-1))) {
+    taken.push(into.write(left, NOON).taken)
+  }
+  into.leave()
+  into.database.close()
+  expect(taken).toEqual([50, 50, 50, 50])
+  expect(rows().map((row) => row['request_id'])).toEqual(slips.map((_, at) => `r${at}`))
   const { kept, counted } = look(bothSums)
   expect(kept).toEqual(counted)
 })
