@@ -27,7 +27,7 @@ export interface Tokens {
 
 export interface Measure extends Tokens {
   /** Absent where no price is known, which is not the same as free. */
-  readonly costMicroUsd?: number
+  readonly costMicroUsd?: number | undefined
 }
 
 /** An estimate lies beside what was measured and is never added to it. */

@@ -76,7 +76,7 @@ function measureOf(usage: MeteredUsage, price: Price | undefined): Measure {
     output: usage.outputTokens,
     cacheRead: usage.cacheReadTokens,
     cacheCreation: usage.cacheCreationTokens,
-    ...(price && { costMicroUsd: costMicroUsd(usage, price) }),
+    costMicroUsd: price && costMicroUsd(usage, price),
   }
 }
 
