@@ -1,7 +1,7 @@
 // Time limits that share one timer: each is kept, none is early, and none outlives its being cleared.
 
 import { afterEach, beforeEach, expect, jest, test } from 'bun:test'
-import { clearDeadline, type Deadline, deadline } from '../src/deadline.ts'
+import { clearDeadline, type Deadline, deadline, setDeadline } from '../src/deadline.ts'
 
 beforeEach(() => {
   jest.useFakeTimers()
@@ -74,6 +74,29 @@ test('one that is set, or cleared, where another passes', () => {
   jest.advanceTimersByTime(200)
   expect(later?.at).toBeGreaterThanOrEqual(50)
   expect(doomedPassed).toBe(false)
+})
+
+test('one that is set again is moved, and passes once; and once it has passed, can be set anew', () => {
+  const began = performance.now()
+  const passed: number[] = []
+  const own: Deadline = {
+    place: -1,
+    atMs: -1,
+    passed: () => void passed.push(performance.now() - began),
+  }
+  setDeadline(own, 200)
+  const other = watched(200)
+  setDeadline(own, 1000)
+  for (let ms = 0; ms < 2000; ms += 1) jest.advanceTimersByTime(1)
+  expect(other.at).toBeLessThanOrEqual(301)
+  expect(passed).toHaveLength(1)
+  expect(passed[0]).toBeWithin(1000, 1102)
+  setDeadline(own, 500)
+  clearDeadline(own)
+  setDeadline(own, 1000)
+  for (let ms = 0; ms < 2000; ms += 1) jest.advanceTimersByTime(1)
+  expect(passed).toHaveLength(2)
+  expect(passed[1]).toBeWithin(3000, 3102)
 })
 
 test('they go on after all were gone', () => {

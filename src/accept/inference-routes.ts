@@ -13,7 +13,7 @@ import { type InspectRules, inspect, inspectPlain } from '../dispatch/inspect.ts
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../instant.ts'
 import { type Decision, type Refusal, refused, statusOf } from '../refusal.ts'
-import { type Client, clientOf, type SetIdleTimeout } from '../relay/client.ts'
+import { Client, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Ledger } from '../settle/ledger.ts'
 import type { Upstream } from '../upstream/upstream.ts'
@@ -132,7 +132,7 @@ export function inferenceRoutes(parts: InferenceParts) {
         const reserved = budget.reserve(admitted, exchange)
         if (!reserved.ok) return answers.refuse(exchange, reserved)
 
-        const client = clientOf(request, parts.setIdleTimeout)
+        const client = new Client(request, parts.setIdleTimeout)
         client.hold()
         const permitted = { admitted, reserved: reserved.value }
         const limited = hasBody && charges.concern(admitted)

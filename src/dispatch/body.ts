@@ -2,7 +2,7 @@
 // which halves the cost of a request; a large or an endless one is passed on as it comes, and
 // counted on the way.
 
-import { clearDeadline, deadline } from '../deadline.ts'
+import { clearDeadline, type Deadline, setDeadline } from '../deadline.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { BodyStream } from '../upstream/transport.ts'
 
@@ -44,19 +44,36 @@ export function readWhole(
 ): Promise<Decision<Uint8Array>> {
   const whole = count ? gather(request, maxBytes, count) : request.bytes()
   return new Promise((resolve) => {
-    const limit = deadline(timeoutMs, () => resolve(refused('request_timeout')))
+    const reading = new Reading(resolve)
+    setDeadline(reading, timeoutMs)
     whole.then(
-      (body) => {
-        clearDeadline(limit)
-        resolve(granted(body))
-      },
+      (body) => reading.end(granted(body)),
       (error: unknown) => {
-        clearDeadline(limit)
         const refusal = error instanceof BodyRefused ? error.refusal : undefined
-        resolve(refusal ?? refused('bad_request', { reason: 'body ended early' }))
+        reading.end(refusal ?? refused('bad_request', { reason: 'body ended early' }))
       },
     )
   })
+}
+
+/** A body that is awaited, and the end of its time. */
+class Reading implements Deadline {
+  place = -1
+  atMs = -1
+  readonly #resolve: (read: Decision<Uint8Array>) => void
+
+  constructor(resolve: (read: Decision<Uint8Array>) => void) {
+    this.#resolve = resolve
+  }
+
+  passed(): void {
+    this.#resolve(refused('request_timeout'))
+  }
+
+  end(read: Decision<Uint8Array>): void {
+    clearDeadline(this)
+    this.#resolve(read)
+  }
 }
 
 /** Of a body that has to be small, whatever was declared of it. */

@@ -1,6 +1,6 @@
 // The client's side of a relayed request, as far as Bun.serve lets one reach it.
 
-import { clearDeadline, type Deadline, deadline } from '../deadline.ts'
+import { clearDeadline, type Deadline, setDeadline } from '../deadline.ts'
 
 /** `server.timeout`, which is per connection and in seconds, 0 for never. */
 export type SetIdleTimeout = (request: Request, seconds: number) => void
@@ -29,10 +29,13 @@ const LAST_LINGER_MS = 100
  * can't be seen here, but proxies that speak it (nginx by default) send `Connection: close`; for
  * those it is a reset after all, later.
  */
-export class Client {
+export class Client implements Deadline {
+  place = -1
+  atMs = -1
   readonly #request: Request
   readonly #setIdleTimeout: SetIdleTimeout
-  #held: Deadline | undefined
+  /** Until Bun is told the second time. */
+  #held = false
 
   constructor(request: Request, setIdleTimeout: SetIdleTimeout) {
     this.#request = request
@@ -47,17 +50,21 @@ export class Client {
   /** From here on only the relay's own watch ends this connection: streams may be silent. */
   hold(): void {
     this.#setIdleTimeout(this.#request, ADMITTED_IDLE_SECONDS)
-    this.#held = deadline(HOLD_AFTER_MS, () => {
-      this.#held = undefined
-      this.#setIdleTimeout(this.#request, 0)
-    })
+    this.#held = true
+    setDeadline(this, HOLD_AFTER_MS)
+  }
+
+  /** It lasts longer than most. */
+  passed(): void {
+    this.#held = false
+    this.#setIdleTimeout(this.#request, 0)
   }
 
   /** Back to the ordinary idle time, for the connection's next request. */
   release(): void {
-    if (this.#held) clearDeadline(this.#held)
+    if (this.#held) clearDeadline(this)
     else this.#setIdleTimeout(this.#request, ADMITTED_IDLE_SECONDS)
-    this.#held = undefined
+    this.#held = false
   }
 
   /**
@@ -65,7 +72,7 @@ export class Client {
    * the process won't be there for much longer.
    */
   breakOff(reset: () => void, exiting: boolean): void {
-    clearDeadline(this.#held)
+    clearDeadline(this)
     if (/\bclose\b/i.test(this.#request.headers.get('connection') ?? '')) {
       setTimeout(reset, exiting ? LAST_LINGER_MS : LINGER_MS).unref()
     } else {
@@ -73,6 +80,3 @@ export class Client {
     }
   }
 }
-
-export const clientOf = (request: Request, setIdleTimeout: SetIdleTimeout): Client =>
-  new Client(request, setIdleTimeout)
