@@ -82,7 +82,7 @@ function base({ answers, cors, countAddress, log, routes }: Common) {
       const arrival = arrive(request, find)
       context.arrival = arrival
       const { exchange, target, refusal } = arrival
-      if (request.method === 'OPTIONS') {
+      if (exchange.method === 'OPTIONS') {
         const known = find(target.path)
         const preflight = known && cors.preflight(request, exchange, known.methods)
         if (preflight) {

@@ -1,6 +1,7 @@
 // A request the moment it arrives: its name, its clock, its route by our own table. Everything that
 // follows, the refusals of a request that has no route included, is told and logged through this.
 
+import type { Admitted } from '../admit/admitted.ts'
 import { type Exchange, exchangeOf } from '../exchange.ts'
 import { instant } from '../instant.ts'
 import { type Dialect, type Refusal, refused } from '../refusal.ts'
@@ -14,6 +15,8 @@ export interface Arrival {
   readonly route: Route | undefined
   /** Why this request has no route; the others go on. */
   readonly refusal: Refusal | undefined
+  /** Once the door of the protected group was passed. */
+  admitted: Admitted | undefined
 }
 
 /** A client's own id is kept where it is one: it ends up in logs, here and elsewhere. */
@@ -22,25 +25,30 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
 const MAX_TARGET_LENGTH = 8192
 const NONE: readonly Route[] = []
 const NOWHERE: Target = { path: '-', search: '' }
+/** On every answer. To copy them costs half of what it costs to make them anew. */
+const HEADERS = new Headers({ 'x-request-id': '', 'x-protocol-version': '1' })
 
 export function arrive(request: Request, find: FindRoute): Arrival {
-  const { method, headers } = request
-  const found = targetOf(request.url, headers.get('host'))
+  const { method, headers: sent } = request
+  const found = targetOf(request.url, sent.get('host'))
   const target = found ?? NOWHERE
   const known = find(target.path)
-  const route = chosen(known?.routes(method) ?? NONE, headers)
-  const given = headers.get('x-request-id')
+  const route = chosen(known?.routes(method) ?? NONE, sent)
+  const given = sent.get('x-request-id')
   const requestId = given !== null && REQUEST_ID.test(given) ? given : Bun.randomUUIDv7()
+  const headers = new Headers(HEADERS)
+  headers.set('x-request-id', requestId)
   const exchange = exchangeOf({
     requestId,
     at: instant(),
     method,
     route: known?.pattern ?? '-',
-    dialect: route?.dialect ?? known?.dialect ?? spoken(headers),
+    dialect: route?.dialect ?? known?.dialect ?? spoken(sent),
     silent: isSilent(target.path),
-    headers: new Headers({ 'x-request-id': requestId, 'x-protocol-version': '1' }),
+    headers,
   })
-  return { exchange, target, route, refusal: routeRefusal(found, known, method) }
+  const refusal = routeRefusal(found, known, method)
+  return { exchange, target, route, refusal, admitted: undefined }
 }
 
 /** Where two dialects share a path, the request says which it speaks. */
