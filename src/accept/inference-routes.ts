@@ -12,7 +12,7 @@ import type { Dispatch } from '../dispatch/dispatch.ts'
 import { type InspectRules, inspect, inspectPlain } from '../dispatch/inspect.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../instant.ts'
-import { type Decision, type Refusal, refused, statusOf } from '../refusal.ts'
+import { type Decision, type Refusal, refused } from '../refusal.ts'
 import { Client, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Ledger } from '../settle/ledger.ts'
@@ -43,6 +43,9 @@ export interface InferenceParts {
   readonly served: Readonly<Partial<Record<Need, Served>>>
 }
 
+/** No route is served whose credentials nobody can check. */
+const NOT_ADMITTED = refused('internal_error', { reason: 'route without admission' })
+
 export function inferenceRoutes(parts: InferenceParts) {
   const { answers, budget, charges, rules, dispatch, relay, ledger } = parts
 
@@ -62,8 +65,7 @@ export function inferenceRoutes(parts: InferenceParts) {
     if (route?.access === 'session' && parts.admitSession) {
       return parts.admitSession(request.headers, query)
     }
-    // No route is served whose credentials nobody can check.
-    return refused('internal_error', { reason: 'route without admission' })
+    return NOT_ADMITTED
   }
   const begin = (exchange: Exchange, { identity, device }: Admitted, route: Arrival['route']) => {
     exchange.upstream = route?.needs ?? '-'
@@ -95,23 +97,34 @@ export function inferenceRoutes(parts: InferenceParts) {
       : answers.refuse(exchange, refusal)
   }
 
+  /** An answer to whoever may not go on. */
+  const enter = (arrival: Arrival, admitted: Decision<Admitted>): Response | undefined => {
+    const { exchange, route } = arrival
+    if (!admitted.ok) return answers.refuse(exchange, admitted)
+    exchange.identity = admitted.value.identity
+    const { device } = admitted.value
+    if (device?.org !== undefined) exchange.org = device.org
+    const spent = budget.spend(admitted.value, exchange)
+    if (!spent.ok) return answers.refuse(exchange, spent)
+    begin(exchange, admitted.value, route)
+    arrival.admitted = admitted.value
+  }
+
   const protectedGroup = new Elysia({ name: 'protected' })
     .use(arrivals)
     // The one door: no route of this group is reached but through it. `scoped`, because an Elysia
     // hook is local by default, and would leave open what another instance adds to the group.
-    .resolve({ as: 'scoped' }, async ({ arrival, request, status }) => {
-      const { exchange, route } = arrival
+    .onBeforeHandle({ as: 'scoped' }, ({ arrival, request }) => {
       const asked = admit(arrival, request)
-      const admitted = asked instanceof Promise ? await asked : asked
-      if (!admitted.ok) return status(statusOf(admitted), answers.refuse(exchange, admitted))
-      exchange.identity = admitted.value.identity
-      const { device } = admitted.value
-      if (device?.org !== undefined) exchange.org = device.org
-      const spent = budget.spend(admitted.value, exchange)
-      if (!spent.ok) return status(statusOf(spent), answers.refuse(exchange, spent))
-      begin(exchange, admitted.value, route)
-      return { admitted: admitted.value }
+      return asked instanceof Promise
+        ? asked.then((admitted) => enter(arrival, admitted))
+        : enter(arrival, asked)
     })
+  // Elysia goes by a hook's text: it has to wait for this one, and to heed what it returns.
+  for (const hook of protectedGroup.event.beforeHandle ?? []) {
+    hook.isAsync = true
+    hook.hasReturn = true
+  }
 
   // Where two dialects share a path, one Elysia route serves both.
   const distinct = new Map(INFERENCE_ROUTES.map((each) => [`${each.method} ${each.path}`, each]))
@@ -120,7 +133,9 @@ export function inferenceRoutes(parts: InferenceParts) {
     protectedGroup.route(
       method,
       path,
-      async ({ arrival: { exchange, target, route }, admitted, request }) => {
+      async ({ arrival: { exchange, target, route, admitted }, request }) => {
+        // However Elysia may scope a hook: what has not passed the door goes no further.
+        if (!admitted) return answers.refuse(exchange, NOT_ADMITTED)
         const on = route?.needs && parts.served[route.needs]
         if (!on) return answers.refuse(exchange, refused('not_found'))
         const hasBody = method === 'POST'

@@ -9,6 +9,7 @@ import { cors } from '../../src/accept/cors.ts'
 import { loginCookies } from '../../src/accept/login-cookies.ts'
 import { loginRoutes } from '../../src/accept/login-routes.ts'
 import { ALL_ROUTES, INFERENCE_ROUTES, isServed, type Route } from '../../src/accept/routes.ts'
+import type { UserAdmission } from '../../src/admit/admit.ts'
 import type { Admitted } from '../../src/admit/admitted.ts'
 import { Secret } from '../../src/config/secret.ts'
 import type { Enrollment } from '../../src/enroll/enroll.ts'
@@ -85,6 +86,42 @@ describe('a route that is not public', () => {
         }
       })
     }
+  }
+
+  // Admission answers at once where it can and with a promise where it can't, and either may break.
+  const throwing = (): never => {
+    throw new RangeError('admission is broken')
+  }
+  const doors: Readonly<Record<string, [number, () => ReturnType<UserAdmission['admit']>]>> = {
+    'refuses at once': [401, () => refused('invalid_token')],
+    'refuses later': [401, async () => refused('invalid_token')],
+    throws: [500, throwing],
+    rejects: [500, async () => throwing()],
+  }
+  for (const [name, [status, admission]] of Object.entries(doors)) {
+    test(`is reached by nobody where admission ${name}`, async () => {
+      const bugs: string[] = []
+      const parts = nothingBehindTheDoor()
+      const served = (route: Route) => isServed(route, (need) => need === 'tinfoil')
+      const app = gate({
+        ...parts,
+        routes: ALL_ROUTES.filter(served),
+        log: {
+          error: ({ error }: { error: string }) => void bugs.push(error),
+        } as unknown as Parts['log'],
+        inference: { ...parts.inference, admitUser: admission },
+      })
+      const walked = INFERENCE_ROUTES.filter(served)
+      for (const { method, path } of walked) {
+        const url = `http://gate.test${path.replace(':id', 'some-model')}`
+        const response = await app.handle(
+          new Request(url, { method, headers: { host: 'gate.test' } }),
+        )
+        expect([path, response.status]).toEqual([path, status])
+      }
+      // One for each: that of the admission, and none of what lies behind it.
+      expect(bugs).toEqual(status === 500 ? walked.map(() => 'RangeError') : [])
+    })
   }
 
   test('is behind a door that the routes of the operator share with nobody', async () => {
