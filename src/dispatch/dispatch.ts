@@ -9,7 +9,8 @@ import type { Exchange } from '../exchange.ts'
 import { instant } from '../instant.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { Call } from '../upstream/transport.ts'
-import type { Asked, Destination, Upstream } from '../upstream/upstream.ts'
+import type { Destination } from '../upstream/places.ts'
+import type { Asked, Upstream } from '../upstream/upstream.ts'
 import { MAX_HELD_BYTES, passOn, readWhole } from './body.ts'
 import type { Inspected } from './inspect.ts'
 import { heldBytes } from './held-bytes.ts'
@@ -140,16 +141,14 @@ async function renewable(
 
 function callOf(
   { method, request, upstream }: Incoming,
-  { url, address }: Destination,
+  to: Destination,
   body: Call['body'],
   credential?: string,
 ): Call {
   const headers = upstream.requestHeaders(request.headers, credential)
   // With a credential that can be renewed, a request may go out a second time.
   const sentOnce = credential === undefined
-  return address === undefined
-    ? { method, url, headers, body, sentOnce }
-    : { method, url, headers, body, sentOnce, address }
+  return { method, to, headers, body, sentOnce }
 }
 
 function costOf(path: string, headers: Headers, body: Call['body']): Decision<Costly | undefined> {

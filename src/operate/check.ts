@@ -6,7 +6,7 @@ import type { Settings } from '../config/read.ts'
 import { logger } from '../log.ts'
 import type { LoginSource, Sources } from '../sources.ts'
 import { anthropic } from '../upstream/anthropic.ts'
-import { urlUnder } from '../upstream/places.ts'
+import { type Destination, destinationOf, placeUnder } from '../upstream/places.ts'
 import { tinfoil } from '../upstream/tinfoil.ts'
 import { type Timeouts, type Transport, transport } from '../upstream/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
@@ -56,7 +56,7 @@ async function checkUpstreams(from: Sources, settings: Settings): Promise<Outcom
     const to = await upstream.destination(asked, 0)
     if (!to.ok) return { ok: false, what: `${upstream.name} ${path}: ${to.code}` }
     const headers = own ? upstream.requestHeaders(new Headers()) : {}
-    const flight = wire.send({ method: 'GET', ...to.value, headers, body: undefined }, timeouts)
+    const flight = wire.send({ method: 'GET', to: to.value, headers, body: undefined }, timeouts)
     const head = await flight.head
     flight.cancel()
     const said = head.ok ? `status ${head.status}` : head.reason
@@ -79,16 +79,16 @@ async function checkUpstreams(from: Sources, settings: Settings): Promise<Outcom
  * refreshed here would be missing in the gate that runs.
  */
 async function checkLogin(login: LoginSource, wire: Transport, timeouts: Timeouts) {
-  const reach = async (what: string, url: URL): Promise<Outcome> => {
-    const flight = wire.send({ method: 'GET', url, headers: {}, body: undefined }, timeouts)
+  const reach = async (what: string, to: Destination): Promise<Outcome> => {
+    const flight = wire.send({ method: 'GET', to, headers: {}, body: undefined }, timeouts)
     const head = await flight.head
     flight.cancel()
     const said = head.ok ? `reached, status ${head.status}` : head.reason
     return { ok: head.ok && head.status < 500, what: `${what}: ${said}` }
   }
   return [
-    await reach('authorization endpoint', login.authorizeUrl),
-    await reach('token endpoint', login.tokenUrl),
-    await reach('anthropic-oauth /v1/models', urlUnder(login.apiBaseUrl, '/v1/models')),
+    await reach('authorization endpoint', destinationOf(login.authorizeUrl)),
+    await reach('token endpoint', destinationOf(login.tokenUrl)),
+    await reach('anthropic-oauth /v1/models', placeUnder(login.apiBaseUrl, '/v1/models')),
   ]
 }

@@ -3,10 +3,10 @@
 // `anthropic-beta` by which the API takes tokens at all. No other client's name is borrowed, nothing
 // is put into a prompt, and no account but that of the session is ever used.
 
-import { granted, type Refusal, refused } from '../refusal.ts'
+import { type Refusal, refused } from '../refusal.ts'
 import { anthropicMeter, clientHeaders, TO_CLIENT } from './anthropic.ts'
 import { errorText } from './error-text.ts'
-import { urlUnder } from './places.ts'
+import { placesUnder } from './places.ts'
 import type { Answer } from './transport.ts'
 import { setAllowed, type Upstream } from './upstream.ts'
 
@@ -24,10 +24,10 @@ const ACCOUNT_LIMITS = /^anthropic-ratelimit-[a-z-]{1,64}$/
 const MAX_LIMIT_LENGTH = 64
 
 export function anthropicOAuth({ baseUrl, accessToken }: AnthropicOAuthOptions): Upstream {
+  const placeOf = placesUnder(baseUrl)
   return {
     name: 'anthropic-oauth',
-    destination: ({ path, search }) =>
-      Promise.resolve(granted({ url: urlUnder(baseUrl, path, search) })),
+    destination: ({ path, search }) => placeOf(path, search),
     async credential(identity, now, rejected) {
       const token = await accessToken(identity, now, rejected)
       return token.ok || token.code !== 'upstream_auth' ? token : notAccepted(token.reason)

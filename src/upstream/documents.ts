@@ -3,7 +3,7 @@
 
 import { hash } from 'node:crypto'
 import { type Decision, granted, refused } from '../refusal.ts'
-import { urlUnder } from './places.ts'
+import { placeUnder } from './places.ts'
 import type { Call, Incoming, Timeouts, Transport } from './transport.ts'
 
 export interface Document {
@@ -83,7 +83,7 @@ export function documents(options: DocumentsOptions): Documents {
     hpkeKeys: (now) =>
       fetchOnce('hpke-keys', now, {
         method: 'GET',
-        url: urlUnder(baseUrl, '/.well-known/hpke-keys'),
+        to: placeUnder(baseUrl, '/.well-known/hpke-keys'),
         headers: { accept: 'application/ohttp-keys' },
         body: undefined,
       }),
@@ -91,7 +91,7 @@ export function documents(options: DocumentsOptions): Documents {
       const name = body ? `attestation ${hash('sha256', body, 'base64')}` : 'attestation'
       return fetchOnce(name, now, {
         method: body ? 'POST' : 'GET',
-        url: urlUnder(attestationUrl, '/attestation'),
+        to: placeUnder(attestationUrl, '/attestation'),
         headers: {
           accept: 'application/json',
           ...(body ? { 'content-type': 'application/json' } : {}),

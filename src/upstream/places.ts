@@ -1,17 +1,34 @@
-// Where under an upstream's own address a path of ours goes.
+// Where requests go: a URL taken apart once into what the way out needs of it, and the places under an
+// upstream's own address.
 
 import { type Decision, granted } from '../refusal.ts'
-import type { Destination } from './upstream.ts'
+import { type Origin, originAt } from './connection.ts'
+
+export interface Destination {
+  readonly origin: Origin
+  /** The beginning of a request's head, after its method: the target, and who is asked. */
+  readonly opening: string
+}
+
+/** With an `address`, that is where the connection goes, and not where the name points by then. */
+export function destinationOf(url: URL, address?: string): Destination {
+  const tls = url.protocol === 'https:'
+  const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port)
+  return {
+    origin: originAt(tls, url.hostname.replace(/^\[|\]$/g, ''), port, address),
+    opening: `${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`,
+  }
+}
 
 /**
  * `path` below the path of `base`. Set, not resolved: with a base of `https://host//`, resolving
  * `//v1/models` would make `v1` the host that gets our key.
  */
-export function urlUnder(base: URL, path: string, search = ''): URL {
+export function placeUnder(base: URL, path: string, search = ''): Destination {
   const url = new URL(base)
   url.pathname = base.pathname.replace(/\/+$/, '') + path
   url.search = search
-  return url
+  return destinationOf(url)
 }
 
 /** More than there are routes; the names of models and files that some end in may be any number. */
@@ -21,10 +38,10 @@ const MAX_PLACES = 64
 export function placesUnder(base: URL): (path: string, search: string) => Decision<Destination> {
   const places = new Map<string, Decision<Destination>>()
   return (path, search) => {
-    if (search !== '') return granted({ url: urlUnder(base, path, search) })
+    if (search !== '') return granted(placeUnder(base, path, search))
     const known = places.get(path)
     if (known) return known
-    const place = granted({ url: urlUnder(base, path) })
+    const place = granted(placeUnder(base, path))
     if (places.size >= MAX_PLACES) places.clear()
     places.set(path, place)
     return place

@@ -6,8 +6,8 @@ import { type Decision, granted, refused } from '../refusal.ts'
 import { type Enclave, type Lookup, resolveEnclave } from './enclave.ts'
 import { NO_USAGE } from './tally.ts'
 import { parseTinfoilUsage } from './tinfoil-usage.ts'
-import { placesUnder } from './places.ts'
-import { copyAllowed, type Destination, setAllowed, type Upstream } from './upstream.ts'
+import { type Destination, destinationOf, placesUnder } from './places.ts'
+import { copyAllowed, setAllowed, type Upstream } from './upstream.ts'
 
 export interface TinfoilOptions {
   readonly baseUrl: URL
@@ -60,7 +60,7 @@ export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
   ): Promise<Decision<Destination>> => {
     const enclave = await enclaveOf(host, now)
     if (!enclave) return refused('enclave_not_allowed', { reason: 'no public address' })
-    return granted({ url: new URL(target, enclave.url), address: enclave.address })
+    return granted(destinationOf(new URL(target, enclave.url), enclave.address))
   }
 
   return {

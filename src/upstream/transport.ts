@@ -4,14 +4,8 @@
 // client follows no redirect, reads no proxy from the environment, and decodes no body.
 
 import { clearDeadline, type Deadline, deadline } from '../deadline.ts'
-import {
-  type Carried,
-  type Connection,
-  connections,
-  type Connections,
-  type Origin,
-  originAt,
-} from './connection.ts'
+import { type Carried, type Connection, connections, type Connections } from './connection.ts'
+import type { Destination } from './places.ts'
 import type { AnswerHeaders, ResponseHead } from './response.ts'
 
 export interface Timeouts {
@@ -24,9 +18,7 @@ export interface Timeouts {
 export interface Call {
   /** Not HEAD: its answer's length is of a body that does not come. */
   readonly method: 'GET' | 'POST' | 'DELETE'
-  readonly url: URL
-  /** Connect here instead of resolving `url.hostname` again; the certificate is still the name's. */
-  readonly address?: string
+  readonly to: Destination
   readonly headers: Readonly<Record<string, string>>
   /** Held whole, or passed on as it comes; `length` where it is known beforehand. */
   readonly body: Uint8Array | BodyStream | undefined
@@ -139,7 +131,7 @@ class RoundTrip implements Flight, Incoming, Carried {
   depart(): void {
     const call = this.#call
     if (!call) return
-    const connection = this.#pool.take(placeOf(call).origin)
+    const connection = this.#pool.take(call.to.origin)
     this.#connection = connection
     connection.carry(this)
     if (connection.connected) this.onConnected()
@@ -156,7 +148,7 @@ class RoundTrip implements Flight, Incoming, Carried {
     if (!call || !connection) return
     this.#call = undefined
     const { body } = call
-    const head = headOf(call, placeOf(call).asked)
+    const head = headOf(call)
     if (head === undefined) return this.#fail('unreachable', 'unsendable header')
     if (body === undefined || body instanceof Uint8Array) {
       if (body !== undefined && body.byteLength <= MAX_JOINED_BYTES) {
@@ -305,33 +297,11 @@ class RoundTrip implements Flight, Incoming, Carried {
 
 const depart = (trip: RoundTrip): void => trip.depart()
 
-interface Place {
-  readonly origin: Origin
-  /** Of the head's first two lines, without the method. */
-  readonly asked: string
-}
-
-/** A URL is dear to take apart; most calls go to one of a few, which are kept and never changed. */
-const PLACES = new WeakMap<URL, Place>()
-
-function placeOf({ url, address }: Call): Place {
-  const known = PLACES.get(url)
-  if (known && known.origin.address === address) return known
-  const tls = url.protocol === 'https:'
-  const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port)
-  const place = {
-    origin: originAt(tls, url.hostname.replace(/^\[|\]$/g, ''), port, address),
-    asked: `${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`,
-  }
-  PLACES.set(url, place)
-  return place
-}
-
 /** RFC 9110 §5.5: what could end a line, and with it begin another header, is not sent. */
 const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/
 
-function headOf({ method, headers, body }: Call, asked: string): string | undefined {
-  let head = `${method} ${asked}`
+function headOf({ method, to, headers, body }: Call): string | undefined {
+  let head = `${method} ${to.opening}`
   let values = ''
   for (const name in headers) {
     const value = headers[name] ?? ''

@@ -4,15 +4,10 @@
 
 import type { Instant } from '../instant.ts'
 import type { Decision, Refusal } from '../refusal.ts'
+import type { Destination } from './places.ts'
 import type { AnswerHeaders } from './response.ts'
 import type { MeteredUsage } from './tally.ts'
 import type { Answer } from './transport.ts'
-
-export interface Destination {
-  readonly url: URL
-  /** Connect here rather than where the name points by then. */
-  readonly address?: string
-}
 
 export interface Asked {
   readonly method: string

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { granted } from '../../src/refusal.ts'
 import { anthropicOAuth } from '../../src/upstream/anthropic-oauth.ts'
+import { destinationOf } from '../../src/upstream/places.ts'
 import { transport } from '../../src/upstream/transport.ts'
 import { random } from '../support/random.ts'
 import { type Respond, startUpstream, type Upstream } from '../support/upstream.ts'
@@ -71,7 +72,9 @@ describe('what goes out', () => {
   test('goes below the path of the base', async () => {
     const asked = { method: 'POST', path: '/v1/messages', search: '?beta=true', sealed: false }
     const to = await oauth('https://api.example/anthropic/').destination(asked, 0)
-    expect(to.ok && to.value.url.href).toBe('https://api.example/anthropic/v1/messages?beta=true')
+    expect(to).toEqual(
+      granted(destinationOf(new URL('https://api.example/anthropic/v1/messages?beta=true'))),
+    )
   })
 })
 
@@ -127,7 +130,7 @@ describe('a refusal of the API', () => {
   async function denied(respond: Respond) {
     upstream.respond(respond)
     const flight = wire.send(
-      { method: 'GET', url: new URL(upstream.url), headers, body: undefined },
+      { method: 'GET', to: destinationOf(new URL(upstream.url)), headers, body: undefined },
       { connectMs: 2000, headersMs: 2000 },
     )
     const head = await flight.head

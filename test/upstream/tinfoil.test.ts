@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'bun:test'
 import { Secret } from '../../src/config/secret.ts'
 import type { Lookup } from '../../src/upstream/enclave.ts'
-import { urlUnder } from '../../src/upstream/places.ts'
+import { type Destination, destinationOf, placeUnder } from '../../src/upstream/places.ts'
 import { tinfoil } from '../../src/upstream/tinfoil.ts'
 import type { Asked } from '../../src/upstream/upstream.ts'
 
@@ -18,9 +18,10 @@ const asking = (search = '', enclaveHost?: string, path = '/v1/models'): Asked =
   enclaveHost,
   sealed: false,
 })
-const urlOf = async (base: string, path = '/v1/models', search = ''): Promise<string> => {
+const placeOf = async (base: string, path = '/v1/models', search = ''): Promise<Destination> => {
   const to = await at(base).destination(asking(search, undefined, path), 0)
-  return to.ok ? String(to.value.url) : to.code
+  if (!to.ok) throw new Error(to.code)
+  return to.value
 }
 /** Answers one after the other, the last of them for ever, and counts. */
 function resolver(...answers: readonly (readonly string[])[]) {
@@ -34,14 +35,21 @@ function resolver(...answers: readonly (readonly string[])[]) {
   return { asked, lookup }
 }
 
-test('the base path goes before the route, the raw query after it', async () => {
-  expect(await urlOf('https://h.example')).toBe('https://h.example/v1/models')
-  expect(await urlOf('https://h.example/')).toBe('https://h.example/v1/models')
-  expect(await urlOf('https://h.example/api/')).toBe('https://h.example/api/v1/models')
-  expect(await urlOf('https://h.example:8443/a/b')).toBe('https://h.example:8443/a/b/v1/models')
-  expect(await urlOf('https://h.example', '/v1/models', '?a=%20&b=?/../#')).toStartWith(
-    'https://h.example/v1/models?a=%20&b=?/../',
-  )
+test.each([
+  ['https://h.example', '', 443, '/v1/models', 'h.example'],
+  ['https://h.example/', '', 443, '/v1/models', 'h.example'],
+  ['https://h.example/api/', '', 443, '/api/v1/models', 'h.example'],
+  ['https://h.example:8443/a/b', '', 8443, '/a/b/v1/models', 'h.example:8443'],
+  ['http://h.example', '', 80, '/v1/models', 'h.example'],
+  ['http://[::1]:81', '', 81, '/v1/models', '[::1]:81'],
+  ['https://h.example', '?a=%20&b=?/../', 443, '/v1/models?a=%20&b=?/../', 'h.example'],
+])('the base path goes before the route, the raw query after it: %p %p', async (...row) => {
+  const [base, search, port, target, host] = row
+  const { origin, opening } = await placeOf(base, '/v1/models', search)
+  expect(opening).toBe(`${target} HTTP/1.1\r\nhost: ${host}\r\n`)
+  const { protocol, hostname } = new URL(base)
+  expect(origin).toMatchObject({ tls: protocol === 'https:', port, address: undefined })
+  expect(origin.hostname).toBe(hostname.replace(/[[\]]/g, ''))
 })
 
 describe('the host that gets our key is the one of the settings', () => {
@@ -52,8 +60,10 @@ describe('the host that gets our key is the one of the settings', () => {
     'https://h.example//evil.example/',
     'https://h.example/@evil.example',
   ])('%p', async (base) => {
-    expect(new URL(await urlOf(base)).host).toBe('h.example')
-    expect(urlUnder(new URL(base), '/attestation').host).toBe('h.example')
+    for (const { origin, opening } of [await placeOf(base), placeUnder(new URL(base), '/a')]) {
+      expect(origin.hostname).toBe('h.example')
+      expect(opening).toMatch(/^\/[^\s]+ HTTP\/1\.1\r\nhost: h\.example\r\n$/)
+    }
   })
   test.each([
     '?//evil.example',
@@ -61,9 +71,12 @@ describe('the host that gets our key is the one of the settings', () => {
     '?\\evil.example',
     '?x#@evil.example/',
     '?\t//evil',
+    '?\r\nhost: evil.example',
+    '? HTTP/1.1\r\nhost: evil.example\r\n',
   ])('with the query %p', async (search) => {
-    const url = new URL(await urlOf('https://h.example', '/v1/models', search))
-    expect([url.host, url.pathname]).toEqual(['h.example', '/v1/models'])
+    const { origin, opening } = await placeOf('https://h.example', '/v1/models', search)
+    expect(origin.hostname).toBe('h.example')
+    expect(opening).toMatch(/^\/v1\/models\?[^\s]+ HTTP\/1\.1\r\nhost: h\.example\r\n$/)
   })
 })
 
@@ -78,8 +91,8 @@ test('a chosen enclave is reached at the address that was checked, below no base
   const { lookup } = resolver(['1.1.1.1'])
   const to = await at('https://h.example/api', lookup).destination(asking('?a', 'e.tinfoil.sh'), 0)
   if (!to.ok) throw new Error(to.code)
-  expect(String(to.value.url)).toBe('https://e.tinfoil.sh/v1/models?a')
-  expect(to.value.address).toBe('1.1.1.1')
+  const there = new URL('https://e.tinfoil.sh/v1/models?a')
+  expect(to.value).toEqual(destinationOf(there, '1.1.1.1'))
 })
 
 test('a name that answers public first and 127.0.0.1 then is never reached at 127.0.0.1', async () => {
@@ -87,7 +100,7 @@ test('a name that answers public first and 127.0.0.1 then is never reached at 12
   const upstream = at('https://h.example', lookup)
   const address = async (now: number): Promise<unknown> => {
     const to = await upstream.destination(asking('', 'e.tinfoil.sh'), now)
-    return to.ok ? to.value.address : to.code
+    return to.ok ? to.value.origin.address : to.code
   }
   expect(await address(0)).toBe('1.1.1.1')
   expect(await address(29_999)).toBe('1.1.1.1')
@@ -110,7 +123,7 @@ test('no name is remembered for another', async () => {
   ])
   const address = async (host: string): Promise<unknown> => {
     const to = await upstream.destination(asking('', host, '/'), 0)
-    return to.ok && to.value.address
+    return to.ok && to.value.origin.address
   }
   expect([
     await address('a.tinfoil.sh'),

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tls from 'node:tls'
 import { documents } from '../../src/upstream/documents.ts'
+import { type Destination, destinationOf } from '../../src/upstream/places.ts'
 import {
   type Answer,
   type Call,
@@ -27,7 +28,7 @@ afterAll(() => {
 })
 
 interface Upstream {
-  readonly url: URL
+  readonly to: Destination
   readonly port: number
   /** What came in on each connection ever opened, in latin1. */
   readonly received: string[]
@@ -68,7 +69,8 @@ async function upstream(
   })
   const { port } = server.address() as AddressInfo
   const shown = host.includes(':') ? `[${host}]` : host
-  return { url: new URL(`http://${shown}:${port}/v1/x?y=z`), port, received, sockets }
+  const to = destinationOf(new URL(`http://${shown}:${port}/v1/x?y=z`))
+  return { to, port, received, sockets }
 }
 
 function client() {
@@ -77,9 +79,9 @@ function client() {
   return wire
 }
 
-const get = (url: URL, headers: Call['headers'] = {}): Call => ({
+const get = (to: Destination, headers: Call['headers'] = {}): Call => ({
   method: 'GET',
-  url,
+  to,
   headers,
   body: undefined,
 })
@@ -125,13 +127,13 @@ async function until(holds: () => boolean): Promise<void> {
 
 describe.concurrent('a request', () => {
   test('goes out as it is, once, with its own framing', async () => {
-    const { url, received } = await upstream((socket) => socket.write(answer('ok')))
+    const { to, port, received } = await upstream((socket) => socket.write(answer('ok')))
     const wire = client()
-    await fetched(wire, get(url, { accept: 'a/b' }))
+    await fetched(wire, get(to, { accept: 'a/b' }))
     const body = new Uint8Array([1, 2, 255])
-    await fetched(wire, { method: 'POST', url, headers: { 'x-a': 'b' }, body })
-    await fetched(wire, { method: 'POST', url, headers: {}, body: new Uint8Array() })
-    const host = `host: ${url.host}`
+    await fetched(wire, { method: 'POST', to, headers: { 'x-a': 'b' }, body })
+    await fetched(wire, { method: 'POST', to, headers: {}, body: new Uint8Array() })
+    const host = `host: 127.0.0.1:${port}`
     expect(received).toEqual([
       `GET /v1/x?y=z HTTP/1.1\r\n${host}\r\naccept: a/b\r\n\r\n` +
         `POST /v1/x?y=z HTTP/1.1\r\n${host}\r\nx-a: b\r\ncontent-length: 3\r\n\r\n\x01\x02\xff` +
@@ -141,7 +143,7 @@ describe.concurrent('a request', () => {
 
   test('streams its body in chunks, or in its length', async () => {
     let seen = ''
-    const { url, received } = await upstream((socket, head) => {
+    const { to, received } = await upstream((socket, head) => {
       if (!head.startsWith('POST')) return
       const timer = setInterval(() => {
         seen = received.join('')
@@ -157,7 +159,7 @@ describe.concurrent('a request', () => {
       yield Buffer.from('tail')
     }
     const wire = client()
-    const post = { method: 'POST', url, headers: {} } as const
+    const post = { method: 'POST', to, headers: {} } as const
     await fetched(wire, { ...post, body: { chunks: pieces(), length: undefined } })
     expect(seen).toEndWith('chunked\r\n\r\n4\r\ntail\r\n4\r\ntail\r\n0\r\n\r\n')
     await fetched(wire, { ...post, body: { chunks: pieces(), length: 8 } })
@@ -166,8 +168,8 @@ describe.concurrent('a request', () => {
 
   for (const value of ['a\r\nx-b: c', 'a\nb', 'a\rb', 'a\0b', 'a\u0100b', 'a\x7fb']) {
     test(`with the header value ${JSON.stringify(value)} is not sent`, async () => {
-      const { url, received } = await upstream((socket) => socket.write(answer('ok')))
-      const outcome = await fetched(client(), get(url, { 'x-a': value }))
+      const { to, received } = await upstream((socket) => socket.write(answer('ok')))
+      const outcome = await fetched(client(), get(to, { 'x-a': value }))
       expect(outcome).toMatchObject({ ok: false, kind: 'unreachable' })
       expect(received.join('')).toBe('')
     })
@@ -175,14 +177,14 @@ describe.concurrent('a request', () => {
 
   for (const [what, length] of Object.entries({ longer: 3, shorter: 5 })) {
     test(`whose body is ${what} than its length leaves nothing behind for the next`, async () => {
-      const { url, received } = await upstream((socket) => socket.write(answer('ok')))
+      const { to, received } = await upstream((socket) => socket.write(answer('ok')))
       const wire = client()
       async function* chunks() {
         yield Buffer.from('GET ')
       }
-      const post: Call = { method: 'POST', url, headers: {}, body: { chunks: chunks(), length } }
+      const post: Call = { method: 'POST', to, headers: {}, body: { chunks: chunks(), length } }
       expect(await wire.send(post, TIMEOUTS).head).toMatchObject({ ok: false, kind: 'body_failed' })
-      expect(await fetched(wire, get(url))).toMatchObject({ body: 'ok' })
+      expect(await fetched(wire, get(to))).toMatchObject({ body: 'ok' })
       expect(received).toHaveLength(2)
       expect(received[0]?.split('\r\n\r\n')[1]).toBe(what === 'longer' ? '' : 'GET ')
     })
@@ -190,47 +192,47 @@ describe.concurrent('a request', () => {
 
   test('is never sent twice: not over a connection that died while it was kept', async () => {
     let requests = 0
-    const { url } = await upstream((socket, _head, connection) => {
+    const { to } = await upstream((socket, _head, connection) => {
       requests += 1
       if (requests === 1) socket.write(answer('ok'))
       else if (connection === 0) socket.resetAndDestroy()
       else socket.write(answer('again'))
     })
     const wire = client()
-    expect(await fetched(wire, get(url))).toMatchObject({ body: 'ok' })
-    expect(await fetched(wire, get(url))).toMatchObject({ ok: false, kind: 'unreachable' })
+    expect(await fetched(wire, get(to))).toMatchObject({ body: 'ok' })
+    expect(await fetched(wire, get(to))).toMatchObject({ ok: false, kind: 'unreachable' })
     await sleep(50)
     expect(requests).toBe(2)
   })
 
   test('that was cancelled in the turn in which it was made opens no connection', async () => {
-    const { url, sockets } = await upstream((socket) => socket.write(answer('ok')))
+    const { to, sockets } = await upstream((socket) => socket.write(answer('ok')))
     const wire = client()
-    const flight = wire.send(get(url), TIMEOUTS)
+    const flight = wire.send(get(to), TIMEOUTS)
     flight.cancel()
     expect(await flight.head).toMatchObject({ kind: 'cancelled' })
-    expect(await fetched(wire, get(url))).toMatchObject({ body: 'ok' })
+    expect(await fetched(wire, get(to))).toMatchObject({ body: 'ok' })
     expect(sockets).toHaveLength(1)
   })
 
   for (const sentOnce of [true, false]) {
     test(`${sentOnce ? 'gives back' : 'keeps'} the memory of its body`, async () => {
-      const { url, received } = await upstream((socket) => socket.write(answer('ok')))
+      const { to, received } = await upstream((socket) => socket.write(answer('ok')))
       const wire = client()
-      await fetched(wire, get(url))
+      await fetched(wire, get(to))
       const body = new Uint8Array(76_000).fill(65)
-      await fetched(wire, { method: 'POST', url, headers: {}, body, sentOnce })
+      await fetched(wire, { method: 'POST', to, headers: {}, body, sentOnce })
       await until(() => (received[0] ?? '').endsWith(`\r\n\r\n${'A'.repeat(76_000)}`))
       expect(body.buffer.byteLength).toBe(sentOnce ? 0 : 76_000)
     })
   }
 
   test('takes no memory that its body shares', async () => {
-    const { url } = await upstream((socket) => socket.write(answer('ok')))
+    const { to } = await upstream((socket) => socket.write(answer('ok')))
     const whole = new Uint8Array(80_000).fill(65)
     const body = whole.subarray(0, 76_000)
     const wire = client()
-    await fetched(wire, { method: 'POST', url, headers: {}, body, sentOnce: true })
+    await fetched(wire, { method: 'POST', to, headers: {}, body, sentOnce: true })
     expect(whole.byteLength).toBe(80_000)
   })
 
@@ -239,9 +241,9 @@ describe.concurrent('a request', () => {
     const body = new Uint8Array(bytes)
     for (let at = 0; at < bytes; at += 4093) body[at] = at % 251
     const wanted = Bun.hash(body)
-    const { url, received, sockets } = await upstream((socket) => socket.pause())
+    const { to, received, sockets } = await upstream((socket) => socket.pause())
     const flight = client().send(
-      { method: 'POST', url, headers: {}, body, sentOnce: true },
+      { method: 'POST', to, headers: {}, body, sentOnce: true },
       TIMEOUTS,
     )
     await until(() => sockets.length === 1)
@@ -257,12 +259,12 @@ describe.concurrent('a request', () => {
 
   test('is not sent twice where its connection closes without an answer', async () => {
     let requests = 0
-    const { url } = await upstream((socket) => {
+    const { to } = await upstream((socket) => {
       requests += 1
       socket.end()
     })
     const wire = client()
-    expect(await fetched(wire, get(url))).toMatchObject({ kind: 'unreachable', reason: 'closed' })
+    expect(await fetched(wire, get(to))).toMatchObject({ kind: 'unreachable', reason: 'closed' })
     await sleep(50)
     expect(requests).toBe(1)
   })
@@ -272,7 +274,7 @@ describe.concurrent('an answer', () => {
   test('byte by byte is the same as at once, trailers included', async () => {
     const bytes =
       'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-usage: 7\r\n\r\n'
-    const { url } = await upstream((socket) => {
+    const { to } = await upstream((socket) => {
       socket.setNoDelay(true)
       const more = (at: number): void => {
         socket.write(bytes.charAt(at))
@@ -282,7 +284,7 @@ describe.concurrent('an answer', () => {
     })
     const wire = client()
     for (let round = 0; round < 2; round++) {
-      const { how, body, trailers } = (await fetched(wire, get(url))) as Ended
+      const { how, body, trailers } = (await fetched(wire, get(to))) as Ended
       expect({ how, body, trailers }).toEqual({
         how: 'complete',
         body: 'hello',
@@ -313,7 +315,7 @@ describe.concurrent('an answer', () => {
   }
   for (const [name, [rest, by, how]] of Object.entries(ENDS)) {
     test(`${name} is ${how}, and its bytes are there`, async () => {
-      const { url } = await upstream((socket) => {
+      const { to } = await upstream((socket) => {
         if (by === 'FIN') {
           socket.end(`HTTP/1.1 200 OK\r\n${rest}`)
           return
@@ -321,7 +323,7 @@ describe.concurrent('an answer', () => {
         socket.write(`HTTP/1.1 200 OK\r\n${rest}`)
         setTimeout(() => socket.resetAndDestroy(), 30)
       })
-      expect(await fetched(client(), get(url))).toMatchObject({ how, body: 'ok' })
+      expect(await fetched(client(), get(to))).toMatchObject({ how, body: 'ok' })
     })
   }
 
@@ -338,14 +340,14 @@ describe.concurrent('an answer', () => {
         returned = true
       }
     }
-    const { url, received } = await upstream((socket) => {
+    const { to, received } = await upstream((socket) => {
       socket.removeAllListeners('data')
       socket.resume()
       socket.end('HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno')
     })
     const body = { chunks: endless(), length: undefined }
     const wire = client()
-    const outcome = await fetched(wire, { method: 'POST', url, headers: {}, body })
+    const outcome = await fetched(wire, { method: 'POST', to, headers: {}, body })
     expect(outcome).toMatchObject({ status: 413, how: 'complete', body: 'no' })
     await until(() => returned)
     expect(yielded).toBeLessThan(500)
@@ -353,7 +355,7 @@ describe.concurrent('an answer', () => {
   })
 
   test('to an upload that goes on is the last on its connection', async () => {
-    const { url, received } = await upstream((socket) => socket.write(answer('ok')))
+    const { to, received } = await upstream((socket) => socket.write(answer('ok')))
     const wire = client()
     const { promise: more, resolve: goOn } = Promise.withResolvers<void>()
     async function* chunks() {
@@ -361,34 +363,34 @@ describe.concurrent('an answer', () => {
       await more
     }
     const body = { chunks: chunks(), length: undefined }
-    const early = await fetched(wire, { method: 'POST', url, headers: {}, body })
+    const early = await fetched(wire, { method: 'POST', to, headers: {}, body })
     expect(early).toMatchObject({ how: 'complete', body: 'ok' })
-    expect(await fetched(wire, get(url))).toMatchObject({ body: 'ok' })
+    expect(await fetched(wire, get(to))).toMatchObject({ body: 'ok' })
     goOn()
     expect(received).toHaveLength(2)
   })
 
   test('to a body that has not all left ends its connection', async () => {
-    const { url, received } = await upstream((socket, head) => {
+    const { to, received } = await upstream((socket, head) => {
       if (head.startsWith('POST')) socket.pause()
       socket.write(answer('ok'))
     })
     const wire = client()
     const body = new Uint8Array(16 * 1_048_576)
-    const outcome = await fetched(wire, { method: 'POST', url, headers: {}, body })
+    const outcome = await fetched(wire, { method: 'POST', to, headers: {}, body })
     expect(outcome).toMatchObject({ body: 'ok' })
     // It would wait behind what nobody reads.
-    expect(await fetched(wire, get(url))).toMatchObject({ body: 'ok' })
+    expect(await fetched(wire, get(to))).toMatchObject({ body: 'ok' })
     expect(received).toHaveLength(2)
   })
 
   test('that nobody listens to is not read without end', async () => {
     const sent = { bytes: 0 }
-    const { url } = await upstream((socket) => {
+    const { to } = await upstream((socket) => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n')
       flood(socket, 32 * 1_048_576, sent)
     })
-    const head = (await client().send(get(url), TIMEOUTS).head) as Answer
+    const head = (await client().send(get(to), TIMEOUTS).head) as Answer
     await sleep(200)
     expect(sent.bytes).toBeLessThan(16 * 1_048_576)
     let bytes = 0
@@ -424,30 +426,30 @@ describe.concurrent('bytes that nobody asked for', () => {
 
   for (const extra of ['\r\n', 'x', EVIL]) {
     test(`end the connection behind an answer: ${JSON.stringify(extra)}`, async () => {
-      const { url, received } = await upstream((socket) => socket.write(answer('ok') + extra))
+      const { to, received } = await upstream((socket) => socket.write(answer('ok') + extra))
       const wire = client()
       for (let round = 0; round < 3; round++) {
-        expect(await fetched(wire, get(url))).toMatchObject({ status: 200, body: 'ok' })
+        expect(await fetched(wire, get(to))).toMatchObject({ status: 200, body: 'ok' })
       }
       expect(received).toHaveLength(3)
     })
 
     test(`end the connection while it is kept: ${JSON.stringify(extra)}`, async () => {
-      const { url, received, sockets } = await upstream((socket) => {
+      const { to, received, sockets } = await upstream((socket) => {
         socket.write(answer('ok'))
         setTimeout(() => socket.write(extra), 50)
       })
       const wire = client()
-      expect(await fetched(wire, get(url))).toMatchObject({ status: 200, body: 'ok' })
+      expect(await fetched(wire, get(to))).toMatchObject({ status: 200, body: 'ok' })
       await until(() => isGone(sockets[0]))
-      expect(await fetched(wire, get(url))).toMatchObject({ status: 200, body: 'ok' })
+      expect(await fetched(wire, get(to))).toMatchObject({ status: 200, body: 'ok' })
       expect(received).toHaveLength(2)
     })
   }
 
   test('never become the answer to another of 1,000 requests over few connections', async () => {
     let count = 0
-    const { url, received } = await upstream((socket, head) => {
+    const { to, received } = await upstream((socket, head) => {
       const id = /x-id: (\d+)/.exec(head)?.[1] ?? ''
       const body = `${id}:${'b'.repeat(count % 50)}`
       count += 1
@@ -466,7 +468,7 @@ describe.concurrent('bytes that nobody asked for', () => {
     let next = 0
     const worker = async (): Promise<void> => {
       for (let id = next++; id < 1000; id = next++) {
-        const outcome = await fetched(wire, get(url, { 'x-id': String(id) }))
+        const outcome = await fetched(wire, get(to, { 'x-id': String(id) }))
         if (!('body' in outcome)) throw new Error(`${outcome.kind} ${outcome.reason}`)
         if (outcome.status === 200) expect(outcome.body).toMatch(new RegExp(`^${id}:b*$`))
         else expect(outcome.body).toBe('')
@@ -485,51 +487,51 @@ describe.concurrent('a kept connection', () => {
     const two = await upstream((socket) => socket.write(answer('two')))
     const wire = client()
     for (let round = 0; round < 3; round++) {
-      expect(await fetched(wire, get(one.url))).toMatchObject({ body: 'one' })
-      expect(await fetched(wire, get(two.url))).toMatchObject({ body: 'two' })
+      expect(await fetched(wire, get(one.to))).toMatchObject({ body: 'one' })
+      expect(await fetched(wire, get(two.to))).toMatchObject({ body: 'two' })
     }
     expect([one.received.length, two.received.length]).toEqual([1, 1])
     const named = new URL(`http://name.invalid:${one.port}/`)
-    const pinned: Call = { ...get(named), address: '127.0.0.1' }
-    expect(await fetched(wire, pinned)).toMatchObject({ body: 'one' })
+    const pinned = destinationOf(named, '127.0.0.1')
+    expect(await fetched(wire, get(pinned))).toMatchObject({ body: 'one' })
     expect(one.received).toHaveLength(2)
     expect(one.received[1]).toContain(`host: name.invalid:${one.port}\r\n`)
-    expect(await fetched(wire, get(named))).toMatchObject({ ok: false })
+    expect(await fetched(wire, get(destinationOf(named)))).toMatchObject({ ok: false })
   })
 
   test('that the other side closes is not used', async () => {
-    const { url, received, sockets } = await upstream((socket) => {
+    const { to, received, sockets } = await upstream((socket) => {
       socket.write(answer('ok'))
       setTimeout(() => socket.end(), 50)
     })
     const wire = client()
     for (let round = 0; round < 3; round++) {
-      expect(await fetched(wire, get(url))).toMatchObject({ body: 'ok' })
+      expect(await fetched(wire, get(to))).toMatchObject({ body: 'ok' })
       await until(() => isGone(sockets.at(-1)))
     }
     expect(received).toHaveLength(3)
   })
 
   test('survives that a flight is cancelled after its end', async () => {
-    const { url, received } = await upstream((socket) => socket.write(answer('ok')))
+    const { to, received } = await upstream((socket) => socket.write(answer('ok')))
     const wire = client()
-    const flight = wire.send(get(url), TIMEOUTS)
+    const flight = wire.send(get(to), TIMEOUTS)
     await bodyOf(await flight.head)
     flight.cancel()
-    const second = wire.send(get(url), TIMEOUTS)
+    const second = wire.send(get(to), TIMEOUTS)
     flight.cancel()
     expect(await bodyOf(await second.head)).toMatchObject({ how: 'complete', body: 'ok' })
     expect(received).toHaveLength(1)
   })
 
   test('that was standing still at the end of its answer carries the next', async () => {
-    const { url, received } = await upstream((socket) => {
+    const { to, received } = await upstream((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n')
       setTimeout(() => socket.write('1\r\no\r\n1\r\nk\r\n0\r\n\r\n'), 20)
     })
     const wire = client()
     for (let round = 0; round < 3; round++) {
-      const head = await wire.send(get(url), TIMEOUTS).head
+      const head = await wire.send(get(to), TIMEOUTS).head
       if (!head.ok) throw new Error(head.kind)
       const how = await new Promise((resolve) => {
         head.body.listen({ onData: () => head.body.pause(), onEnd: resolve })
@@ -540,12 +542,12 @@ describe.concurrent('a kept connection', () => {
   })
 
   test('is no more once the transport is closed', async () => {
-    const { url, sockets } = await upstream((socket) =>
+    const { to, sockets } = await upstream((socket) =>
       setTimeout(() => socket.write(answer('ok')), 20),
     )
     const wire = client()
-    await fetched(wire, get(url))
-    const underWay = fetched(wire, get(url))
+    await fetched(wire, get(to))
+    const underWay = fetched(wire, get(to))
     wire.close()
     expect(await underWay).toMatchObject({ body: 'ok' })
     await until(() => sockets.every(isGone))
@@ -560,8 +562,8 @@ describe.concurrent('a flight', () => {
   }
   for (const [when, bytes] of Object.entries(HUNG)) {
     test(`that is cancelled ${when} closes its connection`, async () => {
-      const { url, received, sockets } = await upstream((socket) => socket.write(bytes))
-      const flight = client().send(get(url), TIMEOUTS)
+      const { to, received, sockets } = await upstream((socket) => socket.write(bytes))
+      const flight = client().send(get(to), TIMEOUTS)
       if (when === 'in the body of its answer') {
         const ended = bodyOf(await flight.head)
         flight.cancel()
@@ -578,14 +580,14 @@ describe.concurrent('a flight', () => {
   }
 
   test('that is cancelled before it is connected says so', async () => {
-    const { url } = await upstream((socket) => socket.write(answer('ok')))
-    const flight = client().send(get(url), TIMEOUTS)
+    const { to } = await upstream((socket) => socket.write(answer('ok')))
+    const flight = client().send(get(to), TIMEOUTS)
     flight.cancel()
     expect(await flight.head).toMatchObject({ kind: 'cancelled' })
   })
 
   test('has a time for the head, however it drips in, and interim answers do not extend it', async () => {
-    const { url, sockets } = await upstream((socket, head) => {
+    const { to, sockets } = await upstream((socket, head) => {
       const interim = 'HTTP/1.1 102 Processing\r\n\r\n'
       if (!head.includes('interim')) socket.write('HTTP/1.1 200 OK\r\nx: ')
       const more = head.includes('interim') ? interim : 'y'
@@ -593,8 +595,8 @@ describe.concurrent('a flight', () => {
     })
     const wire = client()
     const began = performance.now()
-    const drip = wire.send(get(url), { connectMs: 200, headersMs: 200 })
-    const interim = wire.send(get(url, { interim: '1' }), { connectMs: 200, headersMs: 200 })
+    const drip = wire.send(get(to), { connectMs: 200, headersMs: 200 })
+    const interim = wire.send(get(to, { interim: '1' }), { connectMs: 200, headersMs: 200 })
     for (const flight of [drip, interim]) {
       expect(await flight.head).toMatchObject({ ok: false, kind: 'headers_timeout' })
     }
@@ -604,10 +606,8 @@ describe.concurrent('a flight', () => {
 
   test('has a time for the handshake', async () => {
     const { port } = await upstream(() => {})
-    const flight = client().send(get(new URL(`https://127.0.0.1:${port}/`)), {
-      connectMs: 150,
-      headersMs: 5000,
-    })
+    const to = destinationOf(new URL(`https://127.0.0.1:${port}/`))
+    const flight = client().send(get(to), { connectMs: 150, headersMs: 5000 })
     expect(await flight.head).toMatchObject({ kind: 'connect_timeout' })
   })
 
@@ -616,27 +616,29 @@ describe.concurrent('a flight', () => {
     closers.at(-1)?.()
     const wire = client()
     for (const url of [`http://127.0.0.1:${port}/`, `https://127.0.0.1:${port}/`]) {
-      expect(await fetched(wire, get(new URL(url)))).toMatchObject({
+      expect(await fetched(wire, get(destinationOf(new URL(url))))).toMatchObject({
         kind: 'unreachable',
         reason: 'ECONNREFUSED',
       })
     }
     const long = `http://${`${'a'.repeat(63)}.`.repeat(5)}invalid/`
     for (const url of ['http://x.invalid/', 'https://x.invalid/', long, 'http://127.0.0.1:0/']) {
-      expect(await fetched(wire, get(new URL(url)))).toMatchObject({ kind: 'unreachable' })
+      expect(await fetched(wire, get(destinationOf(new URL(url))))).toMatchObject({
+        kind: 'unreachable',
+      })
     }
   })
 
   test('reaches a name with several addresses, and IPv6 by its literal', async () => {
     const plain = await upstream((socket) => socket.write(answer('four')))
     const wire = client()
-    const byName = new URL(`http://localhost:${plain.port}/`)
+    const byName = destinationOf(new URL(`http://localhost:${plain.port}/`))
     expect(await fetched(wire, get(byName))).toMatchObject({ body: 'four' })
     const six = await upstream((socket) => socket.write(answer('six')), '::1').catch(
       () => undefined,
     )
     if (!six) return
-    expect(await fetched(wire, get(six.url))).toMatchObject({ body: 'six' })
+    expect(await fetched(wire, get(six.to))).toMatchObject({ body: 'six' })
     expect(six.received[0]).toContain(`host: [::1]:${six.port}\r\n`)
   })
 })
@@ -648,11 +650,11 @@ describe.concurrent('who is slow', () => {
 
   test('a reader that stands still stops the upstream, and gets everything later', async () => {
     const sent = { bytes: 0 }
-    const { url } = await upstream((socket) => {
+    const { to } = await upstream((socket) => {
       socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${MANY}\r\n\r\n`)
       flood(socket, MANY, sent)
     })
-    const head = (await client().send(get(url), TIMEOUTS).head) as Answer
+    const head = (await client().send(get(to), TIMEOUTS).head) as Answer
     let bytes = 0
     const whole = new Promise<string>((resolve) => {
       const listener: Listener = {
@@ -673,12 +675,12 @@ describe.concurrent('who is slow', () => {
   })
 
   test('a reader that stands still loses nothing that was there when the upstream dies', async () => {
-    const { url } = await upstream((socket) => {
+    const { to } = await upstream((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\na')
       setTimeout(() => socket.write(Buffer.alloc(50_000)), 30)
       setTimeout(() => socket.resetAndDestroy(), 80)
     })
-    const head = await client().send(get(url), TIMEOUTS).head
+    const head = await client().send(get(to), TIMEOUTS).head
     if (!head.ok) throw new Error(head.kind)
     let bytes = 0
     const how = new Promise((resolve) => {
@@ -697,14 +699,14 @@ describe.concurrent('who is slow', () => {
   })
 
   test('an upstream that does not read stops the upload, and gets its time', async () => {
-    const { url, sockets } = await upstream((socket) => socket.pause())
+    const { to, sockets } = await upstream((socket) => socket.pause())
     let taken = 0
     async function* chunks() {
       for (; taken < MANY; taken += 65_536) yield new Uint8Array(65_536)
     }
     const post: Call = {
       method: 'POST',
-      url,
+      to,
       headers: {},
       body: { chunks: chunks(), length: undefined },
     }
@@ -820,6 +822,10 @@ async function tlsUpstream({ key, cert }: Identity) {
   return { port: (server.address() as AddressInfo).port, seen }
 }
 
+/** To be imported by a program that is a text. */
+const source = (file: string): string =>
+  JSON.stringify(new URL(`../../src/upstream/${file}`, import.meta.url).pathname)
+
 /** What each request comes to, in a process that trusts TRUSTED; `x-id` is its place. */
 async function inOwnProcess(
   targets: readonly { readonly url: string; readonly address?: string }[],
@@ -832,14 +838,14 @@ async function inOwnProcess(
       .join(''),
   )
   const code = `
-    import { transport } from ${JSON.stringify(new URL('../../src/upstream/transport.ts', import.meta.url).pathname)}
+    import { destinationOf } from ${source('places.ts')}
+    import { transport } from ${source('transport.ts')}
     const wire = transport()
     const outcomes = []
     for (const [id, { url, address }] of JSON.parse(process.env.TARGETS).entries()) {
       const call = {
-        method: 'GET', url: new URL(url), body: undefined,
+        method: 'GET', to: destinationOf(new URL(url), address), body: undefined,
         headers: { authorization: 'Bearer secret', 'x-id': String(id) },
-        ...(address && { address }),
       }
       const head = await wire.send(call, { connectMs: 2000, headersMs: 2000 }).head
       if (!head.ok) { outcomes.push(head.reason); continue }
@@ -924,15 +930,15 @@ describe.concurrent('over TLS', () => {
 
 describe.concurrent('what a listener throws', () => {
   test('ends its own request, and its connection carries no other', async () => {
-    const { url, received } = await upstream((socket) => {
+    const { to, received } = await upstream((socket) => {
       socket.write(answer('ok').slice(0, -1))
       setTimeout(() => socket.write('k'), 150)
     })
     const code = `
-      import { transport } from ${JSON.stringify(new URL('../../src/upstream/transport.ts', import.meta.url).pathname)}
+      import { transport } from ${source('transport.ts')}
       process.on('uncaughtException', (error) => console.log(error.message))
       const wire = transport()
-      const call = { method: 'GET', url: new URL(${JSON.stringify(url.href)}), headers: {}, body: undefined }
+      const call = { method: 'GET', to: ${JSON.stringify(to)}, headers: {}, body: undefined }
       const ask = async (onData) => {
         const head = await wire.send(call, { connectMs: 2000, headersMs: 2000 }).head
         console.log(await new Promise((resolve) => head.body.listen({ onData, onEnd: resolve })))
@@ -955,22 +961,22 @@ describe.concurrent('what a listener throws', () => {
 // Last, and one after another: their clock is everybody's.
 describe('by a clock that is moved', () => {
   test('a kept connection is given up a second before the time that the other side has announced', async () => {
-    const { url, received } = await upstream((socket, head) => {
+    const { to, received } = await upstream((socket, head) => {
       const seconds = /x-keep: (\d)/.exec(head)?.[1]
       socket.write(answer('ok').replace('\r\n', `\r\nkeep-alive: timeout=${seconds}\r\n`))
     })
     const wire = client()
-    await fetched(wire, get(url, { 'x-keep': '1' }))
-    await fetched(wire, get(url, { 'x-keep': '2' }))
-    await fetched(wire, get(url, { 'x-keep': '2' }))
+    await fetched(wire, get(to, { 'x-keep': '1' }))
+    await fetched(wire, get(to, { 'x-keep': '2' }))
+    await fetched(wire, get(to, { 'x-keep': '2' }))
     expect(received).toHaveLength(2)
     jest.useFakeTimers()
     try {
       jest.advanceTimersByTime(900)
-      await fetched(wire, get(url, { 'x-keep': '2' }))
+      await fetched(wire, get(to, { 'x-keep': '2' }))
       expect(received).toHaveLength(2)
       jest.advanceTimersByTime(1001)
-      await fetched(wire, get(url, { 'x-keep': '2' }))
+      await fetched(wire, get(to, { 'x-keep': '2' }))
       expect(received).toHaveLength(3)
     } finally {
       jest.useRealTimers()
@@ -978,7 +984,8 @@ describe('by a clock that is moved', () => {
   })
 
   test('a document that does not come is given up', async () => {
-    const { url } = await upstream(() => {})
+    const { port } = await upstream(() => {})
+    const url = new URL(`http://127.0.0.1:${port}`)
     const slow = { connectMs: 60_000, headersMs: 60_000 }
     jest.useFakeTimers()
     try {
