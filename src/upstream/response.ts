@@ -25,13 +25,15 @@ const MAX_INTERIM = 8
 const MAX_CHUNK_LINE_BYTES = 1024
 const MAX_TRAILER_BYTES = 16_384
 
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/
+// RFC 9110 §5.5, RFC 9112 §2.2: neither a control, for a `\vchunked` that some take for `chunked` is two
+// answers, nor a CR or an LF of its own. All of a head in one look: it is what costs most about it.
+const HEAD =
+  /^HTTP\/1\.[01] [1-9]\d\d(?: [\t\x20-\x7e\x80-\xff]*)?(?:\r\n[\t\x20-\x7e\x80-\xff]*)*$/
+const FIELDS = /^[\t\x20-\x7e\x80-\xff]*(?:\r\n[\t\x20-\x7e\x80-\xff]*)*$/
+/** Where it says how much of HTTP/1 it is, and the status. */
+const [MINOR_AT, STATUS_AT] = ['HTTP/1.'.length, 'HTTP/1.1 '.length]
 /** RFC 9110 §5.6.2 */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-/** A CR or an LF of its own: RFC 9112 §2.2. */
-const STRAY = /\r(?!\n)|[^\r]\n/
-/** RFC 9110 §5.5. A `\vchunked` that some take for `chunked` is two answers. */
-const CONTROL = /[^\t\r\n\x20-\x7e\x80-\xff]/
 const LENGTH = /^\d{1,15}$/
 /** RFC 2068 §19.7.1.1: how long the other side keeps an idle connection. */
 const KEEP_ALIVE = /(?:^|[,;])[ \t]*timeout=(\d{1,6})/i
@@ -157,22 +159,22 @@ export class ResponseReader {
 
   #readHead(chunk: Buffer, at: number): number | undefined {
     const from = this.#unsearched(at)
-    const end = chunk.indexOf('\r\n\r\n', from, 'latin1')
+    const end = chunk.indexOf(BLANK_LINE, from)
     if ((end === -1 ? chunk.length : end) - at > MAX_HEAD_BYTES) return this.#invalid()
     // Of something else than HTTP, the end would be waited for until the time is up.
     if (end === -1) return looksLikeHead(chunk, at, from) ? undefined : this.#invalid()
     const text = chunk.toString('latin1', at, end)
-    const lineEnd = text.indexOf('\r\n')
-    const line = STATUS_LINE.exec(lineEnd === -1 ? text : text.slice(0, lineEnd))
-    const headers = lineEnd === -1 ? NO_HEADERS : readFields(text, lineEnd + 2)
-    if (!line || !headers) return this.#invalid()
-    const status = Number(line[2])
+    if (!HEAD.test(text)) return this.#invalid()
+    const status = Number(text.slice(STATUS_AT, STATUS_AT + 3))
+    const firstEnd = text.indexOf('\r\n', STATUS_AT)
+    const headers = firstEnd === -1 ? NO_HEADERS : readFields(text, firstEnd + 2)
+    if (!headers) return this.#invalid()
     if (status < 200) {
       this.#interim += 1
       return status === 101 || this.#interim > MAX_INTERIM ? this.#invalid() : end + 4
     }
     if (!this.#frame(status, headers)) return this.#invalid()
-    if (line[1] === '0' || closes(headers['connection'])) this.#reusable = false
+    if (text[MINOR_AT] === '0' || closes(headers['connection'])) this.#reusable = false
     const hint = headers['keep-alive']
     if (hint !== undefined) {
       const seconds = KEEP_ALIVE.exec(hint)?.[1]
@@ -236,11 +238,11 @@ export class ResponseReader {
       this.#end(NO_HEADERS)
       return at + 2
     }
-    const end = chunk.indexOf('\r\n\r\n', this.#unsearched(at), 'latin1')
+    const end = chunk.indexOf(BLANK_LINE, this.#unsearched(at))
     if ((end === -1 ? chunk.length : end) - at > MAX_TRAILER_BYTES) return this.#invalid()
     if (end === -1) return undefined
     const text = chunk.toString('latin1', at, end)
-    const trailers = readFields(text, 0)
+    const trailers = FIELDS.test(text) ? readFields(text, 0) : undefined
     if (!trailers) return this.#invalid()
     this.#end(trailers)
     return end + 4
@@ -268,6 +270,7 @@ export class ResponseReader {
 
 const CR = 13
 const LF = 10
+const BLANK_LINE = Buffer.from('\r\n\r\n')
 
 /**
  * JavaScriptCore keeps arrays of up to so many bytes within its own heap, and moves one out of there,
@@ -303,9 +306,8 @@ function looksLikeHead(chunk: Buffer, at: number, from: number): boolean {
 
 const HTTP = Buffer.from('HTTP/1.')
 
-/** Undefined where a line is none of `name: value`. */
+/** Of what is lines; undefined where one is none of `name: value`. */
 function readFields(text: string, from: number): AnswerHeaders | undefined {
-  if (CONTROL.test(text) || STRAY.test(text)) return undefined
   const headers: Record<string, string> = { __proto__: null as never }
   let at = from
   while (at < text.length) {
@@ -313,7 +315,7 @@ function readFields(text: string, from: number): AnswerHeaders | undefined {
     const end = found === -1 ? text.length : found
     const colon = text.indexOf(':', at)
     if (colon === -1 || colon > end) return undefined
-    const key = keyOf(text.slice(at, colon))
+    const key = keyAt(text, at, colon)
     if (key === undefined) return undefined
     const value = trimmed(text, colon + 1, end)
     const before = headers[key]
@@ -335,19 +337,26 @@ function trimmed(text: string, from: number, to: number): string {
 
 const isBlank = (code: number): boolean => code === SPACE || code === TAB
 
-/** As they came, to their key: an upstream sends the same ones each time. */
-const KEYS = new Map<string, string>()
-const MAX_KEYS = 256
-const MAX_KEY_LENGTH = 64
+interface Name {
+  readonly asItCame: string
+  readonly key: string
+}
+
+/** By their length, to be found without being cut out: an upstream sends the same ones each time. */
+const NAMES: readonly Name[][] = Array.from({ length: 65 }, () => [])
+const MAX_NAMES_OF_A_LENGTH = 8
 
 /** Undefined for what is no name. */
-function keyOf(name: string): string | undefined {
-  const known = KEYS.get(name)
-  if (known !== undefined) return known
+function keyAt(text: string, from: number, to: number): string | undefined {
+  const known = NAMES[to - from]
+  if (known) for (const { asItCame, key } of known) if (text.startsWith(asItCame, from)) return key
+  const name = text.slice(from, to)
   if (!TOKEN.test(name)) return undefined
   const key = name.toLowerCase()
   // As a copy: a part of a head would keep all of it.
-  if (KEYS.size < MAX_KEYS && name.length <= MAX_KEY_LENGTH) KEYS.set(copyOf(name), copyOf(key))
+  if (known && known.length < MAX_NAMES_OF_A_LENGTH) {
+    known.push({ asItCame: copyOf(name), key: copyOf(key) })
+  }
   return key
 }
 

@@ -165,6 +165,21 @@ describe('reads', () => {
     expect(headers?.['toString']).toBeUndefined()
   })
 
+  test('names of one length are told apart, however many there are and however often they come', () => {
+    const names = Array.from({ length: 40 }, (_, n) => `X-Name-${String.fromCharCode(97 + n / 2)}`)
+    names.push('a'.repeat(64), 'b'.repeat(64), 'a'.repeat(65), 'a'.repeat(300))
+    const lines = names.map((name, n) => `${n % 2 ? name : name.toUpperCase()}: ${n}\r\n`).join('')
+    const expected: Record<string, string> = { 'content-length': '0' }
+    names.forEach((name, n) => {
+      const key = name.toLowerCase()
+      expected[key] = expected[key] === undefined ? `${n}` : `${expected[key]}, ${n}`
+    })
+    for (let round = 0; round < 3; round++) {
+      const { headers } = whole(`${OK}${lines}content-length: 0\r\n\r\n`)
+      expect({ ...headers }).toEqual(expected)
+    }
+  })
+
   test('how long the connection is kept', () => {
     const kept = (value: string): number | undefined => {
       const reader = new ResponseReader({ onHead() {}, onData() {}, onEnd() {}, onInvalid() {} })
