@@ -6,9 +6,9 @@
 // event, and a write says when that connection takes no more. What it was given leaves without
 // a flush when the callback is over, in one send.
 
+import { soon } from '../together.ts'
 import type { AnswerHeaders } from '../upstream/response.ts'
 import type { Incoming, Listener } from '../upstream/transport.ts'
-import { soon } from './together.ts'
 
 /** What is held for a reader that is slower than its upstream, beyond the kernel's own buffers. */
 const HIGH_WATER_BYTES = 65_536
@@ -45,7 +45,8 @@ export interface Passage {
 export interface PassageEvents {
   /** What the upstream sent, as it comes. */
   readonly onReceived: ((chunk: Uint8Array) => void) | undefined
-  onBytes(bytes: number): void
+  /** Handed over, at most a turn after they moved. */
+  onBytes(bytes: number, movedAt: number): void
   /** Everything has been handed over. After 'broken' the stream stays open: the client is to be cut. */
   onEnd(end: PassageEnd): void
   /** The client has left; `drop` is to follow. */
@@ -57,8 +58,8 @@ let lastCameAt = 0
 /** What comes closer than this to what came before is read in the same turn, most likely. */
 const TOGETHER_MS = 0.1
 
-export function passage(incoming: Incoming, events: PassageEvents): Passage {
-  return new Passing(incoming, events)
+export function passage(incoming: Incoming, events: PassageEvents, now: number): Passage {
+  return new Passing(incoming, events, now)
 }
 
 class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Array> {
@@ -77,12 +78,13 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
   #sink: ReadableStreamDirectController | undefined
   /** Lets go of the sink. */
   #leave: (() => void) | undefined
-  movedAt = performance.now()
+  movedAt: number
   trailers: AnswerHeaders = {}
 
-  constructor(incoming: Incoming, events: PassageEvents) {
+  constructor(incoming: Incoming, events: PassageEvents, now: number) {
     this.#incoming = incoming
     this.#events = events
+    this.movedAt = now
     incoming.listen(this)
   }
 
@@ -152,7 +154,7 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
     this.#over = true
     const [first] = this.#held
     const body = first && this.#held.length === 1 ? first : Buffer.concat(this.#held)
-    this.#events.onBytes(body.byteLength)
+    this.#events.onBytes(body.byteLength, this.movedAt)
     this.#events.onEnd('complete')
     return body
   }
@@ -208,7 +210,7 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
   }
 
   #hand(sink: ReadableStreamDirectController, chunk: Uint8Array): void {
-    this.#events.onBytes(chunk.byteLength)
+    this.#events.onBytes(chunk.byteLength, this.movedAt)
     const taken: unknown = sink.write(chunk)
     if (!(taken instanceof Promise)) return
     this.#full = true

@@ -67,7 +67,8 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
       return run.refuse(failed(head, run.cause))
     }
     const { status, headers, body } = head
-    taken.charge.pass.answered(status, performance.now())
+    const now = performance.now()
+    taken.charge.pass.answered(status, now)
     run.owed = status < 300
     if (upstream.denied && (status === 401 || status === 403)) {
       const refusal = await upstream.denied(head, call.headers)
@@ -82,8 +83,8 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
       return run.refuse({ refusal: unfit, end: 'upstream_error', verdict: 'failure' })
     }
 
-    exchange.headersMs = performance.now() - exchange.at.monotonicMs
-    const passing = run.pass(body, upstream.meter(asked, status, headers))
+    exchange.headersMs = now - exchange.at.monotonicMs
+    const passing = run.pass(body, upstream.meter(asked, status, headers), now)
     if (!passing.complete) {
       // Bun holds the end of a head back until there is a body (oven-sh/bun#33660), so that waiting
       // for the first byte delays nothing; and an upstream that dies before it can still be told of.

@@ -76,10 +76,10 @@ export class Run implements PassageEvents, Placed {
   }
 
   /** From here on the upstream's answer is what passes. */
-  pass(body: Incoming, meter: UsageMeter): Passage {
+  pass(body: Incoming, meter: UsageMeter, now: number): Passage {
     this.#meter = meter
     this.onReceived = meter.push
-    this.#passing = passage(body, this)
+    this.#passing = passage(body, this, now)
     return this.#passing
   }
 
@@ -124,9 +124,9 @@ export class Run implements PassageEvents, Placed {
     })
   }
 
-  onBytes(bytes: number): void {
+  onBytes(bytes: number, movedAt: number): void {
     const exchange = this.#exchange
-    exchange.firstByteMs ??= performance.now() - exchange.at.monotonicMs
+    exchange.firstByteMs ??= movedAt - exchange.at.monotonicMs
     exchange.bytesOut += bytes
   }
 

@@ -191,7 +191,7 @@ function push(this: OwnedSocket, chunk: Buffer | null): boolean {
 
 export interface Connections {
   /** Idle, or on its way. */
-  take(origin: Origin): Connection
+  take(origin: Origin, now: number): Connection
   giveBack(connection: Connection): void
   close(): void
 }
@@ -215,10 +215,9 @@ export function connections(): Connections {
   sweeping.unref()
 
   return {
-    take(origin) {
+    take(origin, now) {
       const { name } = origin
       const stack = idle.get(name)
-      const now = performance.now()
       // The last that was used is the least likely to be closed by the other side.
       for (let last = stack?.pop(); last; last = stack?.pop()) {
         count -= 1

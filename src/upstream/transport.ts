@@ -4,6 +4,7 @@
 // client follows no redirect, reads no proxy from the environment, and decodes no body.
 
 import { clearDeadline, type Deadline, deadline } from '../deadline.ts'
+import { soon, type Waiting } from '../together.ts'
 import { type Carried, type Connection, connections, type Connections } from './connection.ts'
 import type { Destination } from './places.ts'
 import type { AnswerHeaders, ResponseHead } from './response.ts'
@@ -94,7 +95,7 @@ const MAX_EARLY_BYTES = 262_144
 const NO_TRAILERS: AnswerHeaders = {}
 
 /** One request and its answer. */
-class RoundTrip implements Flight, Incoming, Carried {
+class RoundTrip implements Flight, Incoming, Carried, Waiting {
   readonly head: Promise<Answer | Failure>
   /** Until the outcome is known. */
   #resolve: ((outcome: Answer | Failure) => void) | undefined
@@ -123,19 +124,23 @@ class RoundTrip implements Flight, Incoming, Carried {
     this.#pool = pool
     this.#call = call
     this.#timeouts = timeouts
-    // All that are made in one turn of the event loop leave at its end, one after another: the other
-    // side is woken once for them, not by each again, and answers as many at a time.
-    setImmediate(depart, this)
+    // The other side is woken once for all of a turn, not by each again, and answers as many at a time.
+    soon(this)
   }
 
-  depart(): void {
+  /** On its way: to a connection. */
+  deliver(now: number): void {
     const call = this.#call
     if (!call) return
-    const connection = this.#pool.take(call.to.origin)
+    const connection = this.#pool.take(call.to.origin, now)
     this.#connection = connection
     connection.carry(this)
     if (connection.connected) this.onConnected()
     else this.#wait('connect_timeout', this.#timeouts.connectMs)
+  }
+
+  fail(): void {
+    this.#fail('unreachable', 'failed')
   }
 
   cancel(): void {
@@ -294,8 +299,6 @@ class RoundTrip implements Flight, Incoming, Carried {
     })
   }
 }
-
-const depart = (trip: RoundTrip): void => trip.depart()
 
 /** RFC 9110 §5.5: what could end a line, and with it begin another header, is not sent. */
 const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/

@@ -31,7 +31,7 @@ function source(): Source {
     resume() {},
   }
   const made: { to: Listener | undefined } = { to: undefined }
-  const passing = passage(incoming, events)
+  const passing = passage(incoming, events, performance.now())
   return { passing, to: made.to, sent }
 }
 

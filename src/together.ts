@@ -1,7 +1,9 @@
-// Who has something to deliver at the end of this turn of the event loop, and delivers it then.
+// Who has something to deliver at the end of this turn of the event loop, and delivers it then: an
+// answer's bytes to a client, a request to its upstream.
 
 export interface Waiting {
-  deliver(): void
+  /** `now`: monotonic milliseconds, asked for once for all. */
+  deliver(now: number): void
   /** Delivering has failed. */
   fail(): void
 }
@@ -23,10 +25,11 @@ export function soon(each: Waiting): void {
 
 function deliverAll(): void {
   const all = waiting
+  const now = performance.now()
   waiting = []
   for (const each of all) {
     try {
-      each.deliver()
+      each.deliver(now)
     } catch (error) {
       // Its trouble alone: those behind it are not to wait for it.
       each.fail()
