@@ -39,12 +39,16 @@ const IDLE_CONNECTION_MS = 15_000
 const MAX_IDLE_CONNECTIONS = 256
 /** How much earlier than it has announced the other side is taken to close. */
 const IDLE_MARGIN_MS = 1000
+/** Of a larger request, a copy costs more than a send of its own for the head. */
+export const MAX_JOINED_BYTES = 16_384
+/** Where requests are put together; each has left, or is copied, when the next one comes. */
+const JOINED = Buffer.allocUnsafeSlow(MAX_JOINED_BYTES)
 /** Dead peers are found by the kernel: a stream may be silent for a long time. */
 const PROBE_AFTER_MS = 60_000
 
 export class Connection {
   readonly origin: string
-  readonly #socket: Socket
+  readonly #socket: OwnedSocket
   #reader: ResponseReader | undefined
   #carried: Carried | undefined
   #connected = false
@@ -55,8 +59,8 @@ export class Connection {
 
   constructor(origin: string, socket: Socket, tlsUsed: boolean) {
     this.origin = origin
-    this.#socket = socket
     const owned: OwnedSocket = Object.assign(socket, { owner: this })
+    this.#socket = owned
     owned.once(tlsUsed ? 'secureConnect' : 'connect', onConnect)
     owned.push = push
     owned.on('drain', onDrain).on('end', onEnd).on('error', onError).on('close', onClose)
@@ -121,6 +125,22 @@ export class Connection {
     return this.#socket.write(bytes)
   }
 
+  /** The whole of a request, in one send; up to `MAX_JOINED_BYTES` of it. */
+  send(head: string, body: Uint8Array | undefined): void {
+    JOINED.write(head, 'latin1')
+    if (body) JOINED.set(body, head.length)
+    const bytes = head.length + (body?.byteLength ?? 0)
+    const taken = this.#take(bytes)
+    if (taken < bytes) this.#socket.write(Buffer.from(JOINED.subarray(taken, bytes)))
+  }
+
+  /** How many of those bytes the kernel takes at once; none where others wait for it already. */
+  #take(bytes: number): number {
+    const { _handle: handle, writableLength } = this.#socket
+    if (!handle || writableLength > 0) return 0
+    return Math.max(0, handle.write(JOINED, 0, bytes))
+  }
+
   /** From the next chunk on, or from this one where one is being read. */
   pause(): void {
     this.#paused = true
@@ -166,7 +186,15 @@ export class Connection {
 }
 
 /** Told by `this`, for closures of each socket's own would be a fifth of what a connection weighs. */
-type OwnedSocket = Socket & { readonly owner: Connection }
+type OwnedSocket = Socket & { readonly owner: Connection; readonly _handle?: Handle | null }
+
+/**
+ * Bun's own socket below that of node:net. It says how much the kernel took, and keeps nothing: all
+ * that is asked here of node:stream, for less.
+ */
+interface Handle {
+  write(bytes: Uint8Array, offset: number, length: number): number
+}
 
 function onConnect(this: OwnedSocket): void {
   this.owner.connect()

@@ -5,7 +5,13 @@
 
 import { clearDeadline, type Deadline, deadline } from '../deadline.ts'
 import { soon, type Waiting } from '../together.ts'
-import { type Carried, type Connection, connections, type Connections } from './connection.ts'
+import {
+  type Carried,
+  type Connection,
+  connections,
+  type Connections,
+  MAX_JOINED_BYTES,
+} from './connection.ts'
 import type { Destination } from './places.ts'
 import type { AnswerHeaders, ResponseHead } from './response.ts'
 
@@ -156,8 +162,8 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting {
     const head = headOf(call)
     if (head === undefined) return this.#fail('unreachable', 'unsendable header')
     if (body === undefined || body instanceof Uint8Array) {
-      if (body !== undefined && body.byteLength <= MAX_JOINED_BYTES) {
-        connection.write(joined(head, body))
+      if (head.length + (body?.byteLength ?? 0) <= MAX_JOINED_BYTES) {
+        connection.send(head, body)
       } else {
         connection.write(Buffer.from(head, 'latin1'))
         if (body) connection.write(body)
@@ -317,17 +323,6 @@ function headOf({ method, to, headers, body }: Call): string | undefined {
   return length === undefined
     ? `${head}transfer-encoding: chunked\r\n\r\n`
     : `${head}content-length: ${length}\r\n\r\n`
-}
-
-/** Of larger ones a copy costs more than a send of its own for the head. */
-const MAX_JOINED_BYTES = 16_384
-
-/** In one piece, so that it leaves in one send. */
-function joined(head: string, body: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(head.length + body.byteLength)
-  bytes.write(head, 'latin1')
-  bytes.set(body, head.length)
-  return bytes
 }
 
 const CRLF = Buffer.from('\r\n')

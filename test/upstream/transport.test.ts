@@ -227,6 +227,26 @@ describe.concurrent('a request', () => {
     })
   }
 
+  test('of any size arrives as it is, head and body', async () => {
+    const { to, received } = await upstream((socket) => socket.write(answer('ok')))
+    const wire = client()
+    const post: Call = { method: 'POST', to, headers: {}, body: new Uint8Array() }
+    await fetched(wire, post)
+    const head = received[0]?.length ?? 0
+    const most = 16_384 - head - '16384'.length + 1
+    for (const bytes of [most - 1, most, most + 1, 16_384, 16_385, 70_000]) {
+      received[0] = ''
+      await fetched(wire, { ...post, body: Buffer.alloc(bytes, 'b') })
+      const end = `\r\ncontent-length: ${bytes}\r\n\r\n${'b'.repeat(bytes)}`
+      await until(() => received[0]?.endsWith(end) ?? false)
+      received[0] = ''
+      const long = 'a'.repeat(bytes)
+      await fetched(wire, get(to, { 'x-a': long }))
+      await until(() => received[0]?.endsWith(`\r\nx-a: ${long}\r\n\r\n`) ?? false)
+    }
+    expect(received).toHaveLength(1)
+  })
+
   test('takes no memory that its body shares', async () => {
     const { to } = await upstream((socket) => socket.write(answer('ok')))
     const whole = new Uint8Array(80_000).fill(65)
