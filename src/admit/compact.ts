@@ -1,8 +1,8 @@
 // The form of a compact JWS before any library sees it: three canonical segments, a signature of the
 // algorithm's length, a header that asks for nothing. jose alone accepts non-canonical base64url,
 // repeated members, padding and white space (RFC 7515 §2, §5.2; RFC 8725 §3): two texts for one
-// token are two cache entries, two log lines and, between two parsers, two meanings. Pure; checks
-// no signature and no claim, and knows no kind of token.
+// token are two cache entries, two log lines and, between two parsers, two meanings. Checks no
+// signature and no claim, and knows no kind of token.
 
 import { type JsonObject, parseStrictObject } from './strict-json.ts'
 
@@ -32,11 +32,12 @@ export function parseCompact(token: string, { alg, signatureBytes }: CompactRule
   if (token.length > MAX_TOKEN_BYTES) return malformed('too long')
   const segments = token.split('.')
   if (segments.length !== 3) return malformed('not three segments')
-  const [headerText, claimsText, signature] = segments.map(decodeCanonical)
-  if (!headerText || !claimsText || !signature) return malformed('not canonical base64url')
-  if (signature.length !== signatureBytes)
+  if (!segments.every(isCanonical)) return malformed('not canonical base64url')
+  const [headerText = '', claimsText = '', signature = ''] = segments
+  if (decode(signature) !== signatureBytes) {
     return malformed(`signature is not ${signatureBytes} bytes`)
-  const header = parseObject(headerText)
+  }
+  const header = readHeader(headerText)
   if (!header) return malformed('header is not an object with distinct members')
   if (header['alg'] !== alg) return malformed(`alg is not ${alg}`)
   const forbidden = FORBIDDEN_MEMBERS.find((name) => Object.hasOwn(header, name))
@@ -50,17 +51,34 @@ export function malformed(reason: string): Malformed {
   return { ok: false, reason }
 }
 
+/** Of the segment that is being looked at: the bytes of each would be an object of their own. */
+const decoded = Buffer.alloc(MAX_TOKEN_BYTES)
+
+function decode(segment: string): number {
+  return decoded.write(segment, 'base64url')
+}
+
 /** RFC 7515 §2: no padding, no line breaks, and unused trailing bits zero. */
-function decodeCanonical(segment: string): Buffer | undefined {
-  const bytes = Buffer.from(segment, 'base64url')
-  return segment !== '' && bytes.toString('base64url') === segment ? bytes : undefined
+function isCanonical(segment: string): boolean {
+  return segment !== '' && decoded.toString('base64url', 0, decode(segment)) === segment
+}
+
+/** What was read last: the tokens of one key have one header. */
+let known: { readonly text: string; readonly header: JsonObject } | undefined
+
+function readHeader(segment: string): JsonObject | undefined {
+  if (known?.text === segment) return known.header
+  const header = parseObject(segment)
+  // In a copy: a part of the token's text keeps the whole of it.
+  if (header) known = { text: decoded.toString('base64url', 0, decode(segment)), header }
+  return header
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-function parseObject(bytes: Buffer): JsonObject | undefined {
+function parseObject(segment: string): JsonObject | undefined {
   try {
-    return parseStrictObject(utf8.decode(bytes))
+    return parseStrictObject(utf8.decode(decoded.subarray(0, decode(segment))))
   } catch {
     return undefined
   }

@@ -86,6 +86,19 @@ test('typ may be absent, JWT or at+jwt in any case', () => {
   }
 })
 
+test("a token's header is its own, whichever token was read before it", () => {
+  const others = ['key-2', 'key-3'].map((kid) => mint(kid))
+  for (const each of [by, ...others, by, by, ...others]) {
+    expect(parseToken(each.token())).toHaveProperty('value.kid', each.kid)
+    for (const alg of ['none', 'HS256']) {
+      const wrong = each.token({}, { alg })
+      for (const said of [parseToken(wrong), parseToken(wrong)]) {
+        expect(said).toEqual({ ok: false, reason: 'alg is not ES256' })
+      }
+    }
+  }
+})
+
 test('8192 bytes are read, 8193 are not', () => {
   // Three bytes are four characters: some lengths need a letter more in the other segment.
   const ofLength = (length: number): string => {
