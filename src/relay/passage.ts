@@ -7,7 +7,7 @@
 // a flush when the callback is over, in one send.
 
 import { soon } from '../together.ts'
-import type { AnswerHeaders } from '../upstream/response.ts'
+import type { AnswerHeaders } from '../upstream/fields.ts'
 import type { Incoming, Listener } from '../upstream/transport.ts'
 
 /** What is held for a reader that is slower than its upstream, beyond the kernel's own buffers. */

@@ -1,5 +1,5 @@
-// One kept connection to an upstream, and the pool of those that are idle. Requests go over it one
-// after another, never two at once, and it is given up at the first oddity.
+// One kept connection to an upstream. Requests go over it one after another, never two at once, and it
+// is given up at the first oddity.
 
 import net, { type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
@@ -36,7 +36,6 @@ export function originAt(
 
 /** Shorter than the idle time of the servers that matter, so that few requests meet a closed one. */
 const IDLE_CONNECTION_MS = 15_000
-const MAX_IDLE_CONNECTIONS = 256
 /** How much earlier than it has announced the other side is taken to close. */
 const IDLE_MARGIN_MS = 1000
 /** Of a larger request, a copy costs more than a send of its own for the head. */
@@ -217,59 +216,9 @@ function push(this: OwnedSocket, chunk: Buffer | null): boolean {
   return chunk === null ? Duplex.prototype.push.call(this, chunk) : this.owner.read(chunk)
 }
 
-export interface Connections {
-  /** Idle, or on its way. */
-  take(origin: Origin, now: number): Connection
-  giveBack(connection: Connection): void
-  close(): void
-}
-
-export function connections(): Connections {
-  const idle = new Map<string, Connection[]>()
-  let count = 0
-  let closed = false
-
-  const sweep = (): void => {
-    const now = performance.now()
-    for (const [name, stack] of idle) {
-      const stale = stack.findIndex((each) => each.idleUntil > now)
-      const old = stack.splice(0, stale === -1 ? stack.length : stale)
-      count -= old.length
-      for (const each of old) each.destroy()
-      if (stack.length === 0) idle.delete(name)
-    }
-  }
-  const sweeping = setInterval(sweep, IDLE_CONNECTION_MS / 10)
-  sweeping.unref()
-
-  return {
-    take(origin, now) {
-      const { name } = origin
-      const stack = idle.get(name)
-      // The last that was used is the least likely to be closed by the other side.
-      for (let last = stack?.pop(); last; last = stack?.pop()) {
-        count -= 1
-        if (last.usable && last.idleUntil > now) return last
-        last.destroy()
-      }
-      return new Connection(name, open(origin), origin.tls)
-    },
-    giveBack(connection) {
-      if (!connection.release()) return
-      if (closed || count >= MAX_IDLE_CONNECTIONS) return connection.destroy()
-      const stack = idle.get(connection.origin)
-      if (stack) stack.push(connection)
-      else idle.set(connection.origin, [connection])
-      count += 1
-    },
-    close() {
-      closed = true
-      clearInterval(sweeping)
-      for (const stack of idle.values()) for (const each of stack) each.destroy()
-      idle.clear()
-      count = 0
-    },
-  }
+/** On its way. */
+export function connect(origin: Origin): Connection {
+  return new Connection(origin.name, open(origin), origin.tls)
 }
 
 function open({ tls: secure, hostname, port, address }: Origin): Socket {

@@ -2,8 +2,7 @@
 // answer that two readers could read differently is no answer, since what is left of it on a kept
 // connection would be taken for the next caller's. It decodes no content coding and keeps no body.
 
-/** Names in lower case. */
-export type AnswerHeaders = Readonly<Record<string, string | undefined>>
+import { type AnswerHeaders, readFields } from './fields.ts'
 
 export interface ResponseHead {
   readonly status: number
@@ -32,13 +31,9 @@ const HEAD =
 const FIELDS = /^[\t\x20-\x7e\x80-\xff]*(?:\r\n[\t\x20-\x7e\x80-\xff]*)*$/
 /** Where it says how much of HTTP/1 it is, and the status. */
 const [MINOR_AT, STATUS_AT] = ['HTTP/1.'.length, 'HTTP/1.1 '.length]
-/** RFC 9110 §5.6.2 */
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const LENGTH = /^\d{1,15}$/
 /** RFC 2068 §19.7.1.1: how long the other side keeps an idle connection. */
 const KEEP_ALIVE = /(?:^|[,;])[ \t]*timeout=(\d{1,6})/i
-/** Those of which the first counts where there are several. */
-const SINGLE = new Set(['content-type', 'retry-after', 'etag', 'last-modified', 'location'])
 const NO_HEADERS: AnswerHeaders = {}
 
 type State = 'head' | 'length' | 'close' | 'size' | 'chunk' | 'chunk end' | 'trailers' | 'over'
@@ -306,62 +301,6 @@ function looksLikeHead(chunk: Buffer, at: number, from: number): boolean {
 
 const HTTP = Buffer.from('HTTP/1.')
 
-/** Of what is lines; undefined where one is none of `name: value`. */
-function readFields(text: string, from: number): AnswerHeaders | undefined {
-  const headers: Record<string, string> = { __proto__: null as never }
-  let at = from
-  while (at < text.length) {
-    const found = text.indexOf('\r\n', at)
-    const end = found === -1 ? text.length : found
-    const colon = text.indexOf(':', at)
-    if (colon === -1 || colon > end) return undefined
-    const key = keyAt(text, at, colon)
-    if (key === undefined) return undefined
-    const value = trimmed(text, colon + 1, end)
-    const before = headers[key]
-    if (before === undefined) headers[key] = value
-    else if (!SINGLE.has(key)) headers[key] = `${before}, ${value}`
-    at = end + 2
-  }
-  return headers
-}
-
-/** RFC 9110 §5.6.3: spaces and tabs, and not all that JavaScript takes for white. */
-function trimmed(text: string, from: number, to: number): string {
-  let start = from
-  let end = to
-  while (start < end && isBlank(text.charCodeAt(start))) start++
-  while (end > start && isBlank(text.charCodeAt(end - 1))) end--
-  return text.slice(start, end)
-}
-
-const isBlank = (code: number): boolean => code === SPACE || code === TAB
-
-interface Name {
-  readonly asItCame: string
-  readonly key: string
-}
-
-/** By their length, to be found without being cut out: an upstream sends the same ones each time. */
-const NAMES: readonly Name[][] = Array.from({ length: 65 }, () => [])
-const MAX_NAMES_OF_A_LENGTH = 8
-
-/** Undefined for what is no name. */
-function keyAt(text: string, from: number, to: number): string | undefined {
-  const known = NAMES[to - from]
-  if (known) for (const { asItCame, key } of known) if (text.startsWith(asItCame, from)) return key
-  const name = text.slice(from, to)
-  if (!TOKEN.test(name)) return undefined
-  const key = name.toLowerCase()
-  // As a copy: a part of a head would keep all of it.
-  if (known && known.length < MAX_NAMES_OF_A_LENGTH) {
-    known.push({ asItCame: copyOf(name), key: copyOf(key) })
-  }
-  return key
-}
-
-const copyOf = (text: string): string => Buffer.from(text, 'latin1').toString('latin1')
-
 const closes = (connection: string | undefined): boolean =>
   connection !== undefined && /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(connection)
 
@@ -383,7 +322,6 @@ function readSize(chunk: Buffer, from: number, end: number): number | undefined 
 
 const SEMICOLON = 59
 const TAB = 9
-const SPACE = 32
 const HEX = new Int8Array(256).fill(-1)
 for (let digit = 0; digit < 16; digit++) {
   const text = digit.toString(16)

@@ -3,17 +3,14 @@
 // upstream dies; `node:http` does none of that, and costs more than all the rest of a request. This
 // client follows no redirect, reads no proxy from the environment, and decodes no body.
 
-import { clearDeadline, type Deadline, deadline } from '../deadline.ts'
+import { clearDeadline, type Deadline, setDeadline } from '../deadline.ts'
 import { soon, type Waiting } from '../together.ts'
-import {
-  type Carried,
-  type Connection,
-  connections,
-  type Connections,
-  MAX_JOINED_BYTES,
-} from './connection.ts'
+import { type Carried, type Connection, MAX_JOINED_BYTES } from './connection.ts'
 import type { Destination } from './places.ts'
-import type { AnswerHeaders, ResponseHead } from './response.ts'
+import { connections, type Connections } from './pool.ts'
+import { chunked, headOf, LAST_CHUNK } from './request.ts'
+import type { AnswerHeaders } from './fields.ts'
+import type { ResponseHead } from './response.ts'
 
 export interface Timeouts {
   /** Until the connection stands, its TLS included. */
@@ -101,7 +98,11 @@ const MAX_EARLY_BYTES = 262_144
 const NO_TRAILERS: AnswerHeaders = {}
 
 /** One request and its answer. */
-class RoundTrip implements Flight, Incoming, Carried, Waiting {
+class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
+  place = -1
+  atMs = -1
+  /** What it has failed of where its time has passed. */
+  #late: FailureKind = 'connect_timeout'
   readonly head: Promise<Answer | Failure>
   /** Until the outcome is known. */
   #resolve: ((outcome: Answer | Failure) => void) | undefined
@@ -114,7 +115,6 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting {
   #sent = false
   /** What nobody needs any more, once the kernel has it. */
   #spent: Uint8Array | undefined
-  #limit: Deadline | undefined
   #drained: (() => void) | undefined
   #listener: Listener | undefined
   /** What came before anybody listened. */
@@ -147,6 +147,10 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting {
 
   fail(): void {
     this.#fail('unreachable', 'failed')
+  }
+
+  passed(): void {
+    this.#fail(this.#late, this.#late)
   }
 
   cancel(): void {
@@ -250,8 +254,7 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting {
   }
 
   #settle(outcome: Answer | Failure): void {
-    clearDeadline(this.#limit)
-    this.#limit = undefined
+    clearDeadline(this)
     this.#resolve?.(outcome)
     this.#resolve = undefined
   }
@@ -273,8 +276,8 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting {
 
   #wait(kind: FailureKind, ms: number): void {
     if (!this.#resolve) return
-    clearDeadline(this.#limit)
-    this.#limit = deadline(ms, () => this.#fail(kind, kind))
+    this.#late = kind
+    setDeadline(this, ms)
   }
 
   /** Ends early and quietly where the upstream has closed: its answer, or its error, says why. */
@@ -304,30 +307,4 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting {
       }
     })
   }
-}
-
-/** RFC 9110 §5.5: what could end a line, and with it begin another header, is not sent. */
-const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/
-
-function headOf({ method, to, headers, body }: Call): string | undefined {
-  let head = `${method} ${to.opening}`
-  let values = ''
-  for (const name in headers) {
-    const value = headers[name] ?? ''
-    values += value
-    head += `${name}: ${value}\r\n`
-  }
-  if (UNSENDABLE.test(values)) return undefined
-  if (body === undefined) return `${head}\r\n`
-  const length = body instanceof Uint8Array ? body.byteLength : body.length
-  return length === undefined
-    ? `${head}transfer-encoding: chunked\r\n\r\n`
-    : `${head}content-length: ${length}\r\n\r\n`
-}
-
-const CRLF = Buffer.from('\r\n')
-const LAST_CHUNK = Buffer.from('0\r\n\r\n')
-
-function chunked(chunk: Uint8Array): Buffer {
-  return Buffer.concat([Buffer.from(`${chunk.byteLength.toString(16)}\r\n`), chunk, CRLF])
 }

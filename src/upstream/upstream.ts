@@ -5,7 +5,7 @@
 import type { Instant } from '../instant.ts'
 import type { Decision, Refusal } from '../refusal.ts'
 import type { Destination } from './places.ts'
-import type { AnswerHeaders } from './response.ts'
+import type { AnswerHeaders } from './fields.ts'
 import type { MeteredUsage } from './tally.ts'
 import type { Answer } from './transport.ts'
 

@@ -2,7 +2,8 @@
 // stands before it, could send so that one answer becomes two, or the next caller's.
 
 import { describe, expect, test } from 'bun:test'
-import { type AnswerHeaders, ResponseReader } from '../../src/upstream/response.ts'
+import type { AnswerHeaders } from '../../src/upstream/fields.ts'
+import { ResponseReader } from '../../src/upstream/response.ts'
 import { type Random, random, seeded } from '../support/random.ts'
 import { piecesOf } from './pieces.ts'
 

@@ -1,0 +1,72 @@
+// The fields of an answer's head, or of its trailers (RFC 9110 §5, RFC 9112 §5): from text whose form
+// has been looked at to names and values. It knows the meaning of none, but for those that only the
+// first of several may have.
+
+/** Names in lower case. */
+export type AnswerHeaders = Readonly<Record<string, string | undefined>>
+
+/** RFC 9110 §5.6.2 */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+/** Those of which the first counts where there are several. */
+const SINGLE = new Set(['content-type', 'retry-after', 'etag', 'last-modified', 'location'])
+
+/**
+ * From `from` on, of lines that end in CRLF and hold no control; undefined where one of them is none of
+ * `name: value`.
+ */
+export function readFields(text: string, from: number): AnswerHeaders | undefined {
+  const headers: Record<string, string> = { __proto__: null as never }
+  let at = from
+  while (at < text.length) {
+    const found = text.indexOf('\r\n', at)
+    const end = found === -1 ? text.length : found
+    const colon = text.indexOf(':', at)
+    if (colon === -1 || colon > end) return undefined
+    const key = keyAt(text, at, colon)
+    if (key === undefined) return undefined
+    const value = trimmed(text, colon + 1, end)
+    const before = headers[key]
+    if (before === undefined) headers[key] = value
+    else if (!SINGLE.has(key)) headers[key] = `${before}, ${value}`
+    at = end + 2
+  }
+  return headers
+}
+
+/** RFC 9110 §5.6.3: spaces and tabs, and not all that JavaScript takes for white. */
+function trimmed(text: string, from: number, to: number): string {
+  let start = from
+  let end = to
+  while (start < end && isBlank(text.charCodeAt(start))) start++
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--
+  return text.slice(start, end)
+}
+
+const SPACE = 32
+const TAB = 9
+const isBlank = (code: number): boolean => code === SPACE || code === TAB
+
+interface Name {
+  readonly asItCame: string
+  readonly key: string
+}
+
+/** By their length, to be found without being cut out: an upstream sends the same ones each time. */
+const NAMES: readonly Name[][] = Array.from({ length: 65 }, () => [])
+const MAX_NAMES_OF_A_LENGTH = 8
+
+/** Undefined for what is no name. */
+function keyAt(text: string, from: number, to: number): string | undefined {
+  const known = NAMES[to - from]
+  if (known) for (const { asItCame, key } of known) if (text.startsWith(asItCame, from)) return key
+  const name = text.slice(from, to)
+  if (!TOKEN.test(name)) return undefined
+  const key = name.toLowerCase()
+  // As a copy: a part of a head would keep all of it.
+  if (known && known.length < MAX_NAMES_OF_A_LENGTH) {
+    known.push({ asItCame: copyOf(name), key: copyOf(key) })
+  }
+  return key
+}
+
+const copyOf = (text: string): string => Buffer.from(text, 'latin1').toString('latin1')

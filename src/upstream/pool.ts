@@ -1,0 +1,62 @@
+// The connections to upstreams that are kept while no request goes over them, by origin, bounded in
+// number and in time.
+
+import { connect, type Connection, type Origin } from './connection.ts'
+
+const MAX_IDLE_CONNECTIONS = 256
+const SWEEP_EVERY_MS = 1500
+
+export interface Connections {
+  /** Idle, or on its way. */
+  take(origin: Origin, now: number): Connection
+  giveBack(connection: Connection): void
+  close(): void
+}
+
+export function connections(): Connections {
+  const idle = new Map<string, Connection[]>()
+  let count = 0
+  let closed = false
+
+  const sweep = (): void => {
+    const now = performance.now()
+    for (const [name, stack] of idle) {
+      const stale = stack.findIndex((each) => each.idleUntil > now)
+      const old = stack.splice(0, stale === -1 ? stack.length : stale)
+      count -= old.length
+      for (const each of old) each.destroy()
+      if (stack.length === 0) idle.delete(name)
+    }
+  }
+  const sweeping = setInterval(sweep, SWEEP_EVERY_MS)
+  sweeping.unref()
+
+  return {
+    take(origin, now) {
+      const { name } = origin
+      const stack = idle.get(name)
+      // The last that was used is the least likely to be closed by the other side.
+      for (let last = stack?.pop(); last; last = stack?.pop()) {
+        count -= 1
+        if (last.usable && last.idleUntil > now) return last
+        last.destroy()
+      }
+      return connect(origin)
+    },
+    giveBack(connection) {
+      if (!connection.release()) return
+      if (closed || count >= MAX_IDLE_CONNECTIONS) return connection.destroy()
+      const stack = idle.get(connection.origin)
+      if (stack) stack.push(connection)
+      else idle.set(connection.origin, [connection])
+      count += 1
+    },
+    close() {
+      closed = true
+      clearInterval(sweeping)
+      for (const stack of idle.values()) for (const each of stack) each.destroy()
+      idle.clear()
+      count = 0
+    },
+  }
+}
