@@ -124,7 +124,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'admit -> enroll/device-token.ts': "what of a device's token is prefix, its makers alone know",
   'enroll -> admit/strict-json.ts': 'both kinds of token are read by one reader',
   'enroll -> admit/compact.ts': 'the same; it imports nothing but that reader',
-  'enroll -> admit/digests.ts': 'and remembered by one memory',
+  'enroll -> admit/token-memory.ts': 'and remembered by one memory',
   'enroll -> admit/claims.ts': 'one skew of clocks for both kinds',
   'enroll -> admit/models.ts': 'an enrolment is told at once of a pattern that is none',
   'config -> admit/models.ts': 'so is DEVICE_MODELS',

@@ -6,7 +6,8 @@
 
 /** The row of what is nowhere, and the end of each chain. */
 export const NO_ROW = -1
-const DIGEST_BYTES = 32
+/** Of SHA-256. */
+export const DIGEST_BYTES = 32
 
 export class Digests {
   readonly #rows: number
@@ -69,37 +70,5 @@ export class Digests {
     let before = this.#first[chain] ?? NO_ROW
     while (before !== NO_ROW && this.#next[before] !== row) before = this.#next[before] ?? NO_ROW
     if (before !== NO_ROW) this.#next[before] = after
-  }
-}
-
-/** What is known of tokens that may not themselves be kept, of the last so many of them. */
-export class TokenMemory<T> {
-  readonly #digests: Digests
-  readonly #known: (T | undefined)[]
-  /** Of the token that is being looked at. */
-  readonly #digest = Buffer.alloc(DIGEST_BYTES)
-
-  constructor(tokens: number) {
-    this.#digests = new Digests(tokens)
-    this.#known = Array.from<T | undefined>({ length: tokens })
-  }
-
-  get(token: string): T | undefined {
-    return this.#known[this.#rowOf(token)]
-  }
-
-  set(token: string, known: T): void {
-    const row = this.#rowOf(token)
-    this.#known[row === NO_ROW ? this.#digests.add(this.#digest) : row] = known
-  }
-
-  delete(token: string): void {
-    const row = this.#rowOf(token)
-    if (row !== NO_ROW) this.#known[row] = undefined
-  }
-
-  #rowOf(token: string): number {
-    Bun.SHA256.hash(token, this.#digest)
-    return this.#digests.find(this.#digest)
   }
 }

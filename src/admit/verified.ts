@@ -2,7 +2,7 @@
 // object that verified it, so that where that key has left the set, so has the memory.
 
 import type { Instant } from '../instant.ts'
-import { TokenMemory } from './digests.ts'
+import { TokenMemory } from './token-memory.ts'
 import type { KeySource, VerifyKey } from './jwks.ts'
 
 export interface Verified {
