@@ -30,6 +30,10 @@ export interface Passage {
   readonly trailers: AnswerHeaders
   /** Everything, where it has all arrived already and none of it has been handed on. */
   whole(): Uint8Array | undefined
+  /** Handed over so far. */
+  readonly bytes: number
+  /** When the first of them moved, at most a turn before it was handed over; monotonic milliseconds. */
+  readonly firstByteAt: number | undefined
   /** When a byte last moved, in or out; monotonic milliseconds. */
   readonly movedAt: number
   /** Is the reader the one who stands still? */
@@ -42,11 +46,12 @@ export interface Passage {
   reset(): void
 }
 
+/** Looks at what the upstream sent, as it comes, and keeps nothing of it. */
+export interface ReadingAlong {
+  push?(chunk: Uint8Array): void
+}
+
 export interface PassageEvents {
-  /** What the upstream sent, as it comes. */
-  readonly onReceived: ((chunk: Uint8Array) => void) | undefined
-  /** Handed over, at most a turn after they moved. */
-  onBytes(bytes: number, movedAt: number): void
   /** Everything has been handed over. After 'broken' the stream stays open: the client is to be cut. */
   onEnd(end: PassageEnd): void
   /** The client has left; `drop` is to follow. */
@@ -58,8 +63,13 @@ let lastCameAt = 0
 /** What comes closer than this to what came before is read in the same turn, most likely. */
 const TOGETHER_MS = 0.1
 
-export function passage(incoming: Incoming, events: PassageEvents, now: number): Passage {
-  return new Passing(incoming, events, now)
+export function passage(
+  incoming: Incoming,
+  events: PassageEvents,
+  along: ReadingAlong,
+  now: number,
+): Passage {
+  return new Passing(incoming, events, along, now)
 }
 
 class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Array> {
@@ -68,6 +78,7 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
   #begin: ((well: boolean) => void) | undefined
   readonly #incoming: Incoming
   readonly #events: PassageEvents
+  readonly #along: ReadingAlong
   #held: Uint8Array[] = []
   #heldBytes = 0
   #paused = false
@@ -79,11 +90,14 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
   /** Lets go of the sink. */
   #leave: (() => void) | undefined
   movedAt: number
+  bytes = 0
+  firstByteAt: number | undefined
   trailers: AnswerHeaders = {}
 
-  constructor(incoming: Incoming, events: PassageEvents, now: number) {
+  constructor(incoming: Incoming, events: PassageEvents, along: ReadingAlong, now: number) {
     this.#incoming = incoming
     this.#events = events
+    this.#along = along
     this.movedAt = now
     incoming.listen(this)
   }
@@ -116,7 +130,7 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
 
   onData(chunk: Uint8Array): void {
     if (this.#received !== undefined || this.#over) return
-    this.#events.onReceived?.(chunk)
+    this.#along.push?.(chunk)
     const now = performance.now()
     const alone = now - lastCameAt > TOGETHER_MS
     lastCameAt = now
@@ -154,7 +168,8 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
     this.#over = true
     const [first] = this.#held
     const body = first && this.#held.length === 1 ? first : Buffer.concat(this.#held)
-    this.#events.onBytes(body.byteLength, this.movedAt)
+    this.bytes = body.byteLength
+    this.firstByteAt = this.movedAt
     this.#events.onEnd('complete')
     return body
   }
@@ -210,7 +225,8 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
   }
 
   #hand(sink: ReadableStreamDirectController, chunk: Uint8Array): void {
-    this.#events.onBytes(chunk.byteLength, this.movedAt)
+    this.bytes += chunk.byteLength
+    this.firstByteAt ??= this.movedAt
     const taken: unknown = sink.write(chunk)
     if (!(taken instanceof Promise)) return
     this.#full = true

@@ -34,7 +34,6 @@ export class Run implements PassageEvents, Placed {
   /** Why it ends as it does, where we ourselves are the reason. */
   cause: End | undefined
   flight: Flight
-  onReceived: PassageEvents['onReceived']
   readonly #running: Unordered<Run>
   readonly #settle: Settle
   readonly #taken: Taken
@@ -78,8 +77,7 @@ export class Run implements PassageEvents, Placed {
   /** From here on the upstream's answer is what passes. */
   pass(body: Incoming, meter: UsageMeter, now: number): Passage {
     this.#meter = meter
-    this.onReceived = meter.push
-    this.#passing = passage(body, this, now)
+    this.#passing = passage(body, this, meter, now)
     return this.#passing
   }
 
@@ -114,20 +112,21 @@ export class Run implements PassageEvents, Placed {
     if (this.#ended) return
     this.#ended = true
     this.#running.delete(this)
+    const exchange = this.#exchange
+    const passing = this.#passing
+    if (passing) {
+      const { bytes, firstByteAt } = passing
+      exchange.bytesOut = bytes
+      if (firstByteAt !== undefined) exchange.firstByteMs = firstByteAt - exchange.at.monotonicMs
+    }
     const { reserved, charge } = this.#taken
     charge.pass.report(verdict, performance.now())
     reserved.release()
-    this.#settle(this.#exchange, end, {
+    this.#settle(exchange, end, {
       reservation: charge.reservation,
-      usage: this.#meter?.end(this.#passing?.trailers ?? {}),
+      usage: this.#meter?.end(passing?.trailers ?? {}),
       owed: this.owed,
     })
-  }
-
-  onBytes(bytes: number, movedAt: number): void {
-    const exchange = this.#exchange
-    exchange.firstByteMs ??= movedAt - exchange.at.monotonicMs
-    exchange.bytesOut += bytes
   }
 
   onEnd(end: PassageEnd): void {

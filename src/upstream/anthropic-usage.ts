@@ -4,8 +4,8 @@
 // Nothing is counted or estimated here, the classes of tokens are never added up into one, and
 // whatever the bytes are, nothing is thrown: an answer that can't be read has its usage unknown.
 
-import { type Decoding, decoding } from './decoding.ts'
-import { eventReader } from './sse.ts'
+import { type Decoding, decoding, type Sink } from './decoding.ts'
+import { EventReader } from './sse.ts'
 import { type MeteredUsage, type Tally, tally } from './tally.ts'
 
 export interface Meter {
@@ -26,33 +26,46 @@ export function anthropicUsageMeter(
   contentEncoding: string | undefined,
 ): Meter {
   const reading = readingOf(contentType)
-  const decoder = reading && decoding(contentEncoding, reading.push)
-  if (!reading || !decoder) return meter(undefined, () => tally().result(false))
-  return meter(decoder, reading.end)
+  const decoder = reading && decoding(contentEncoding, reading.sink)
+  if (!reading || !decoder) return { push() {}, end: () => tally().result(false) }
+  return new Metering(decoder, reading.end)
 }
 
-function meter(decoder: Decoding | undefined, result: () => MeteredUsage): Meter {
-  let ended: MeteredUsage | undefined
-  let deaf = decoder === undefined
-  return {
-    push(chunk) {
-      if (deaf || ended) return
-      try {
-        decoder?.push(chunk)
-      } catch {
-        // Whatever this is, it is not worth the stream of which we only read along.
-        deaf = true
-      }
-    },
-    end() {
-      ended ??= result()
-      decoder?.close()
-      return ended
-    },
+class Metering implements Meter {
+  readonly #decoder: Decoding
+  readonly #result: () => MeteredUsage
+  #ended: MeteredUsage | undefined
+  #deaf = false
+
+  constructor(decoder: Decoding, result: () => MeteredUsage) {
+    this.#decoder = decoder
+    this.#result = result
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#deaf || this.#ended) return
+    try {
+      this.#decoder.push(chunk)
+    } catch {
+      // Whatever this is, it is not worth the stream of which we only read along.
+      this.#deaf = true
+    }
+  }
+
+  end(): MeteredUsage {
+    this.#ended ??= this.#result()
+    this.#decoder.close?.()
+    return this.#ended
   }
 }
 
-function readingOf(contentType: string | undefined): Meter | undefined {
+/** One way of reading what was decoded. */
+interface Reading {
+  readonly sink: Sink
+  end(): MeteredUsage
+}
+
+function readingOf(contentType: string | undefined): Reading | undefined {
   switch (contentType?.split(';', 1)[0]?.trim().toLowerCase()) {
     case 'text/event-stream':
       return streamed()
@@ -65,10 +78,10 @@ function readingOf(contentType: string | undefined): Meter | undefined {
 
 const EVENTS = ['message_start', 'message_delta', 'message_stop', 'error'] as const
 
-function streamed(): Meter {
+function streamed(): Reading {
   const counts = tally()
   let stopped = false
-  const reader = eventReader({
+  const sink = new EventReader({
     wanted: EVENTS,
     onEvent(name, data) {
       const event = parseObject(data)
@@ -91,10 +104,10 @@ function streamed(): Meter {
     },
     onLost: counts.doubt,
   })
-  return { push: reader.push, end: () => counts.result(stopped) }
+  return { sink, end: () => counts.result(stopped) }
 }
 
-function whole(): Meter {
+function whole(): Reading {
   let buffer = new Uint8Array(FIRST_BUFFER_BYTES)
   let bytes = 0
   const push = (chunk: Uint8Array): void => {
@@ -122,7 +135,7 @@ function whole(): Meter {
     noteError(counts, body)
     return counts.result(body !== undefined)
   }
-  return { push, end }
+  return { sink: { push }, end }
 }
 
 /** `{"type":"error","error":{"type":"overloaded_error",…}}` */

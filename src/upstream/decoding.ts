@@ -7,9 +7,13 @@
 
 import zlib from 'node:zlib'
 
-export interface Decoding {
-  push(chunk: Uint8Array): void
-  close(): void
+/** What reads bytes of which no piece is its own for longer than the call. */
+export interface Sink {
+  push(bytes: Uint8Array): void
+}
+
+export interface Decoding extends Sink {
+  close?(): void
 }
 
 /** The part of node:zlib's native handle that is used here. */
@@ -68,16 +72,10 @@ const CODINGS: ReadonlyMap<string, (first: number) => Coding | undefined> = new 
   ],
 ])
 
-/**
- * `read` gets the decoded bytes in pieces that are its own only until it returns. Undefined where
- * the coding is unknown, or more than one.
- */
-export function decoding(
-  contentEncoding: string | undefined,
-  read: (bytes: Uint8Array) => void,
-): Decoding | undefined {
+/** What to give `to` its bytes by. Undefined where the coding is unknown, or more than one. */
+export function decoding(contentEncoding: string | undefined, to: Sink): Decoding | undefined {
   const name = contentEncoding?.trim().toLowerCase() ?? ''
-  if (name === '' || name === 'identity') return { push: read, close: () => {} }
+  if (name === '' || name === 'identity') return to
   const open = CODINGS.get(name)
   if (!open) return undefined
 
@@ -106,7 +104,7 @@ export function decoding(
         const bytes = output.length - (left[0] ?? 0)
         at = chunk.length - (left[1] ?? 0)
         decodedBytes += bytes
-        if (bytes > 0) read(output.subarray(0, bytes))
+        if (bytes > 0) to.push(output.subarray(0, bytes))
         // A reader that has had enough closes, and gets no more of the same chunk.
         if (over || decodedBytes > MAX_DECODED_BYTES) return close()
         // A full output may have more behind it; one with room left has taken what there was.

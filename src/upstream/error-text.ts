@@ -27,19 +27,21 @@ function bodyOf({ headers, body }: Pick<Answer, 'headers' | 'body'>): Promise<st
     let bytes = 0
     const end = (text: string): void => {
       clearTimeout(timer)
-      decoder?.close()
+      decoder?.close?.()
       resolve(text)
     }
     const fail = (): void => end('')
     const timer = setTimeout(fail, READ_TIMEOUT_MS)
-    const decoder = decoding(headers['content-encoding'], (decoded) => {
-      bytes += decoded.byteLength
-      if (bytes > MAX_ERROR_BYTES) fail()
-      else chunks.push(Buffer.from(decoded))
+    const decoder = decoding(headers['content-encoding'], {
+      push(decoded) {
+        bytes += decoded.byteLength
+        if (bytes > MAX_ERROR_BYTES) fail()
+        else chunks.push(Buffer.from(decoded))
+      },
     })
     if (!decoder) return fail()
     body.listen({
-      onData: decoder.push,
+      onData: (chunk) => decoder.push(chunk),
       onEnd(how) {
         if (how === 'complete') end(Buffer.concat(chunks).toString('utf8'))
         else fail()

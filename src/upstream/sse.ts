@@ -16,10 +16,6 @@ export interface EventReaderOptions {
   readonly onLost: (name: string) => void
 }
 
-export interface EventReader {
-  push(chunk: Uint8Array): void
-}
-
 const CR = 0x0d
 const LF = 0x0a
 const COLON = 0x3a
@@ -36,170 +32,178 @@ const D = 0x64
 /** Never told of a stream, and so one for all: lines end between characters. */
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
-export function eventReader(options: EventReaderOptions): EventReader {
-  const { onEvent, onLost, maxEventBytes = MAX_EVENT_BYTES } = options
-  const { wanted } = options
-  const unnamed = wanted.includes(UNNAMED) ? UNNAMED : undefined
-
+export class EventReader {
   /** The last chunk ended with an event, and in LF: nothing else is to be remembered. */
-  let between = false
-  let markBytes = 0
-  let afterCr = false
+  #between = false
+  readonly #wanted: readonly string[]
+  readonly #unnamed: string | undefined
+  readonly #maxEventBytes: number
+  readonly #onEvent: EventReaderOptions['onEvent']
+  readonly #onLost: EventReaderOptions['onLost']
+
+  #markBytes = 0
+  #afterCr = false
 
   /** The line so far, where it began in an earlier chunk and may matter. */
-  let held: Uint8Array | undefined
-  let heldBytes = 0
+  #held: Uint8Array | undefined
+  #heldBytes = 0
   /** The line so far does not matter, nor will its rest. */
-  let skipping = false
+  #skipping = false
 
   /** The event so far. */
-  let name: string | undefined
-  let unwanted = false
-  let data: string | undefined
-  let dataBytes = 0
-  let lost = false
+  #name: string | undefined
+  #unwanted = false
+  #data: string | undefined
+  #dataBytes = 0
+  #lost = false
 
-  const dispatch = (): void => {
-    const dispatched = unwanted ? undefined : (name ?? unnamed)
-    const text = data
-    const incomplete = lost
-    name = undefined
-    unwanted = false
-    data = undefined
-    dataBytes = 0
-    lost = false
-    if (dispatched === undefined) return
-    if (incomplete) onLost(dispatched)
-    else if (text !== undefined) onEvent(dispatched, text)
+  constructor({ wanted, maxEventBytes = MAX_EVENT_BYTES, onEvent, onLost }: EventReaderOptions) {
+    this.#wanted = wanted
+    this.#unnamed = wanted.includes(UNNAMED) ? UNNAMED : undefined
+    this.#maxEventBytes = maxEventBytes
+    this.#onEvent = onEvent
+    this.#onLost = onLost
   }
 
-  const setName = (bytes: Uint8Array, from: number, to: number): void => {
-    name = undefined
-    unwanted = from !== to
-    for (const each of wanted) {
-      if (!isAt(each, bytes, from, to)) continue
-      name = each
-      unwanted = false
-      return
+  push(chunk: Uint8Array): void {
+    // Most chunks are such an event, and what is below is cold where many streams take turns.
+    if (this.#between && isUnwanted(chunk, this.#wanted)) return
+    this.#between = false
+    const length = chunk.length
+    let at = this.#markBytes < BYTE_ORDER_MARK.length ? this.#stepOverMark(chunk) : 0
+    if (at === length) return
+    if (this.#afterCr) {
+      this.#afterCr = false
+      if (chunk[at] === LF) at += 1
+    }
+    // Both are looked for once and remembered, or a chunk of one of them alone would be searched
+    // to its end again for each of its lines.
+    let lf = -1
+    let cr = -1
+    while (at < length) {
+      // Half of what ends is blank, and needs no search.
+      if (chunk[at] === LF && this.#heldBytes === 0 && !this.#skipping) {
+        this.#dispatch()
+        at += 1
+        this.#between = at === length
+        continue
+      }
+      if (lf < at) lf = position(chunk, LF, at)
+      if (cr < at) cr = position(chunk, CR, at)
+      const end = cr < lf ? cr : lf
+      if (end === length) return this.#hold(chunk, at, length)
+      this.#endLine(chunk, at, end)
+      at = end + 1
+      if (end === cr) {
+        if (at === length) this.#afterCr = true
+        else if (chunk[at] === LF) at += 1
+      }
     }
   }
 
-  const addData = (bytes: Uint8Array, from: number, to: number): void => {
-    dataBytes += to - from
-    if (dataBytes > maxEventBytes) lost = true
-    if (lost) {
-      data = undefined
+  #dispatch(): void {
+    const dispatched = this.#unwanted ? undefined : (this.#name ?? this.#unnamed)
+    const text = this.#data
+    const incomplete = this.#lost
+    this.#name = undefined
+    this.#unwanted = false
+    this.#data = undefined
+    this.#dataBytes = 0
+    this.#lost = false
+    if (dispatched === undefined) return
+    if (incomplete) this.#onLost(dispatched)
+    else if (text !== undefined) this.#onEvent(dispatched, text)
+  }
+
+  #setName(bytes: Uint8Array, from: number, to: number): void {
+    this.#name = this.#wanted.find((each) => isAt(each, bytes, from, to))
+    this.#unwanted = this.#name === undefined && from !== to
+  }
+
+  #addData(bytes: Uint8Array, from: number, to: number): void {
+    this.#dataBytes += to - from
+    if (this.#dataBytes > this.#maxEventBytes) this.#lost = true
+    if (this.#lost) {
+      this.#data = undefined
       return
     }
     const text = utf8.decode(bytes.subarray(valueStart(bytes, from + DATA.length, to), to))
-    data = data === undefined ? text : `${data}\n${text}`
+    this.#data = this.#data === undefined ? text : `${this.#data}\n${text}`
   }
 
-  const readLine = (bytes: Uint8Array, from: number, to: number): void => {
-    if (from === to) return dispatch()
+  #readLine(bytes: Uint8Array, from: number, to: number): void {
+    if (from === to) return this.#dispatch()
     const first = bytes[from]
     if (first === D) {
       // Should an event have two names, and the last be wanted, the data before it is gone.
-      if (unwanted) lost = true
-      else if (isField(DATA, bytes, from, to)) addData(bytes, from, to)
+      if (this.#unwanted) this.#lost = true
+      else if (isField(DATA, bytes, from, to)) this.#addData(bytes, from, to)
     } else if (first === E && isField(EVENT, bytes, from, to)) {
-      setName(bytes, valueStart(bytes, from + EVENT.length, to), to)
+      this.#setName(bytes, valueStart(bytes, from + EVENT.length, to), to)
     }
   }
 
-  const hold = (chunk: Uint8Array, from: number, to: number): void => {
-    if (skipping || from === to) return
-    if (heldBytes === 0) {
+  #hold(chunk: Uint8Array, from: number, to: number): void {
+    if (this.#skipping || from === to) return
+    if (this.#heldBytes === 0) {
       const first = chunk[from]
-      if (first === D && unwanted) lost = true
-      if (first !== E && (first !== D || unwanted)) {
-        skipping = true
+      if (first === D && this.#unwanted) this.#lost = true
+      if (first !== E && (first !== D || this.#unwanted)) {
+        this.#skipping = true
         return
       }
     }
-    const bytes = heldBytes + to - from
-    if (bytes > maxEventBytes) {
-      lost = true
-      skipping = true
-      heldBytes = 0
+    const bytes = this.#heldBytes + to - from
+    if (bytes > this.#maxEventBytes) {
+      this.#lost = true
+      this.#skipping = true
+      this.#heldBytes = 0
       return
     }
-    if (held === undefined || held.length < bytes) {
-      let size = held?.length ?? FIRST_HOLD_BYTES
-      while (size < bytes) size *= 2
-      const grown = new Uint8Array(size)
-      if (held) grown.set(held.subarray(0, heldBytes))
-      held = grown
-    }
-    held.set(chunk.subarray(from, to), heldBytes)
-    heldBytes = bytes
+    const held = this.#roomFor(bytes)
+    held.set(chunk.subarray(from, to), this.#heldBytes)
+    this.#heldBytes = bytes
   }
 
-  const endLine = (chunk: Uint8Array, from: number, to: number): void => {
-    if (heldBytes > 0) hold(chunk, from, to)
-    if (skipping) {
-      skipping = false
-    } else if (heldBytes > 0 && held !== undefined) {
-      const bytes = heldBytes
-      heldBytes = 0
-      readLine(held, 0, bytes)
+  /** What is held, grown by doubling. */
+  #roomFor(bytes: number): Uint8Array {
+    const held = this.#held
+    if (held && held.length >= bytes) return held
+    let size = held?.length ?? FIRST_HOLD_BYTES
+    while (size < bytes) size *= 2
+    const grown = new Uint8Array(size)
+    if (held) grown.set(held.subarray(0, this.#heldBytes))
+    this.#held = grown
+    return grown
+  }
+
+  #endLine(chunk: Uint8Array, from: number, to: number): void {
+    if (this.#heldBytes > 0) this.#hold(chunk, from, to)
+    if (this.#skipping) {
+      this.#skipping = false
+    } else if (this.#heldBytes > 0 && this.#held) {
+      const bytes = this.#heldBytes
+      this.#heldBytes = 0
+      this.#readLine(this.#held, 0, bytes)
     } else {
-      readLine(chunk, from, to)
+      this.#readLine(chunk, from, to)
     }
   }
 
   /** Steps over a byte order mark that opens the stream; it may come in three pieces. */
-  const stepOverMark = (chunk: Uint8Array): number => {
+  #stepOverMark(chunk: Uint8Array): number {
     let at = 0
-    while (at < chunk.length && markBytes < BYTE_ORDER_MARK.length) {
-      if (chunk[at] !== BYTE_ORDER_MARK[markBytes]) {
+    while (at < chunk.length && this.#markBytes < BYTE_ORDER_MARK.length) {
+      if (chunk[at] !== BYTE_ORDER_MARK[this.#markBytes]) {
         // Part of a mark is the start of some field that nobody knows.
-        if (markBytes > 0) skipping = true
-        markBytes = BYTE_ORDER_MARK.length
+        if (this.#markBytes > 0) this.#skipping = true
+        this.#markBytes = BYTE_ORDER_MARK.length
         break
       }
-      markBytes += 1
+      this.#markBytes += 1
       at += 1
     }
     return at
-  }
-
-  return {
-    push(chunk) {
-      // Most chunks are such an event, and what is below is cold where many streams take turns.
-      if (between && isUnwanted(chunk, wanted)) return
-      between = false
-      const length = chunk.length
-      let at = markBytes < BYTE_ORDER_MARK.length ? stepOverMark(chunk) : 0
-      if (at === length) return
-      if (afterCr) {
-        afterCr = false
-        if (chunk[at] === LF) at += 1
-      }
-      // Both are looked for once and remembered, or a chunk of one of them alone would be searched
-      // to its end again for each of its lines.
-      let lf = -1
-      let cr = -1
-      while (at < length) {
-        // Half of what ends is blank, and needs no search.
-        if (chunk[at] === LF && heldBytes === 0 && !skipping) {
-          dispatch()
-          at += 1
-          between = at === length
-          continue
-        }
-        if (lf < at) lf = position(chunk, LF, at)
-        if (cr < at) cr = position(chunk, CR, at)
-        const end = cr < lf ? cr : lf
-        if (end === length) return hold(chunk, at, length)
-        endLine(chunk, at, end)
-        at = end + 1
-        if (end === cr) {
-          if (at === length) afterCr = true
-          else if (chunk[at] === LF) at += 1
-        }
-      }
-    },
   }
 }
 

@@ -5,7 +5,7 @@
 
 import { expect, test } from 'bun:test'
 import { anthropicUsageMeter } from '../../src/upstream/anthropic-usage.ts'
-import { eventReader } from '../../src/upstream/sse.ts'
+import { EventReader } from '../../src/upstream/sse.ts'
 import type { Random } from '../support/random.ts'
 import { piecesOf } from '../upstream/pieces.ts'
 import { chance, fuzz, FUZZ_MS } from './fuzz.ts'
@@ -92,7 +92,7 @@ function read(
   maxEventBytes: number,
 ): Said[] {
   const said: Said[] = []
-  const reader = eventReader({
+  const reader = new EventReader({
     wanted,
     maxEventBytes,
     onEvent: (name, data) => said.push(['event', name, data]),

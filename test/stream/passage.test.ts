@@ -17,8 +17,6 @@ interface Source {
 
 function source(): Source {
   const events: PassageEvents = {
-    onReceived: undefined,
-    onBytes() {},
     onEnd() {},
     onCancel() {},
   }
@@ -31,7 +29,7 @@ function source(): Source {
     resume() {},
   }
   const made: { to: Listener | undefined } = { to: undefined }
-  const passing = passage(incoming, events, performance.now())
+  const passing = passage(incoming, events, {}, performance.now())
   return { passing, to: made.to, sent }
 }
 

@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from 'bun:test'
 
-import { eventReader, MAX_EVENT_BYTES } from '../../src/upstream/sse.ts'
+import { EventReader, MAX_EVENT_BYTES } from '../../src/upstream/sse.ts'
 import { seeded } from '../support/random.ts'
 import { piecesOf } from './pieces.ts'
 
@@ -14,7 +14,7 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 function read(chunks: Iterable<Uint8Array>, wanted = WANTED, maxEventBytes = MAX_EVENT_BYTES) {
   const events: Seen[] = []
   const lost: string[] = []
-  const reader = eventReader({
+  const reader = new EventReader({
     wanted,
     maxEventBytes,
     onEvent: (name, data) => events.push([name, data]),
@@ -268,7 +268,11 @@ describe('in bounded memory', () => {
   test('a million tiny events, and a megabyte of line ends, take no more than their bytes do', () => {
     const tiny = bytesOf('event:a\ndata:1\n\nevent:b\ndata:1\n\n'.repeat(1000))
     let count = 0
-    const reader = eventReader({ wanted: WANTED, onEvent: () => (count += 1), onLost: () => {} })
+    const reader = new EventReader({
+      wanted: WANTED,
+      onEvent: () => (count += 1),
+      onLost: () => {},
+    })
     const start = performance.now()
     for (let i = 0; i < 500; i += 1) reader.push(tiny)
     for (const end of [0x0a, 0x0d]) reader.push(new Uint8Array(1_000_000).fill(end))
