@@ -104,7 +104,8 @@ export function lane(from: Socket, into: Socket, options: LaneOptions): Lane {
     const [first] = held
     const dueMs = first ? dueAt(first) : (endedAt ?? 0) + (find('slow_close')?.delayMs ?? 0)
     const waitMs = dueMs - performance.now()
-    if (find('timeout') || (!first && endedAt === undefined)) await rest()
+    const stopped = find('timeout') !== undefined || find('reset_peer')?.timeoutMs === 0
+    if (stopped || (!first && endedAt === undefined)) await rest()
     else if (waitMs > 0) await rest(waitMs)
     else if (first) await pass(first)
     else {

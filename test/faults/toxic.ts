@@ -20,7 +20,7 @@ export type Toxic =
   | { readonly kind: 'slow_close'; readonly delayMs: number }
   /** Nothing passes; the connection is closed after that, where it is more than 0. */
   | { readonly kind: 'timeout'; readonly timeoutMs: number }
-  /** Both sides are reset so long after the toxic met the connection. */
+  /** Both sides are reset so long after the toxic met the connection; at 0 nothing passes any more. */
   | { readonly kind: 'reset_peer'; readonly timeoutMs: number }
   /** Pieces of this size, give or take, with a pause after each. */
   | {
