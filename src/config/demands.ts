@@ -80,14 +80,8 @@ function signInMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake
       hint: 'one gate has one Anthropic: by a key, or by a sign-in',
     })
   }
-  if (!isLoopback(String(values.host))) {
-    mistakes.push({
-      setting: given.get('addr')?.from ?? given.get('host')?.from ?? 'HOST',
-      message: 'is not loopback, and whoever signs in here signs in for their own machine alone',
-      hint: 'use 127.0.0.1, or leave CLIENT_ID out',
-    })
-  }
-  return mistakes
+  const why = 'whoever signs in here signs in for their own machine alone'
+  return [...mistakes, ...notLoopback(given, values, why, 'leave CLIENT_ID out')]
 }
 
 /** What development mode brings of its own, or would leave unused, and who may reach it. */
@@ -113,12 +107,22 @@ function developmentMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mi
       hint: 'give the key too, or leave both out',
     })
   }
-  if (!isLoopback(String(values.host))) {
-    mistakes.push({
+  const why = 'development mode hands out a token to whoever asks'
+  return [...mistakes, ...notLoopback(given, values, why, 'leave development mode')]
+}
+
+function notLoopback(
+  given: ReadonlyMap<Key, Given>,
+  values: Values,
+  why: string,
+  instead: string,
+): Mistake[] {
+  if (isLoopback(String(values.host))) return []
+  return [
+    {
       setting: given.get('addr')?.from ?? given.get('host')?.from ?? 'HOST',
-      message: 'is not loopback, and development mode hands out a token to whoever asks',
-      hint: 'use 127.0.0.1, or leave development mode',
-    })
-  }
-  return mistakes
+      message: `is not loopback, and ${why}`,
+      hint: `use 127.0.0.1, or ${instead}`,
+    },
+  ]
 }

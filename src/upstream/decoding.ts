@@ -7,7 +7,7 @@
 
 import zlib from 'node:zlib'
 
-/** What reads bytes of which no piece is its own for longer than the call. */
+/** Reads bytes as they come; no piece is its own for longer than the call. */
 export interface Sink {
   push(bytes: Uint8Array): void
 }
@@ -72,7 +72,7 @@ const CODINGS: ReadonlyMap<string, (first: number) => Coding | undefined> = new 
   ],
 ])
 
-/** What to give `to` its bytes by. Undefined where the coding is unknown, or more than one. */
+/** Decodes for `to`. Undefined where the coding is unknown, or more than one. */
 export function decoding(contentEncoding: string | undefined, to: Sink): Decoding | undefined {
   const name = contentEncoding?.trim().toLowerCase() ?? ''
   if (name === '' || name === 'identity') return to
