@@ -2,10 +2,10 @@
 // what SQLite throws. It decides nothing about when, and never waits for another process.
 
 import type { Database } from 'bun:sqlite'
-import { hostname } from 'node:os'
 import { codeOf, inTransaction } from '../state/database.ts'
 import { addShares, COLUMNS, LOST, type Row, rowOf, type Shares } from './ledger-row.ts'
 import type { Slip } from './ledger-notices.ts'
+import { ledgerRuns, type Run } from './ledger-runs.ts'
 import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
 
 export interface LedgerFile {
@@ -38,21 +38,8 @@ export interface Unwritable {
   readonly code: string
 }
 
-export interface Run {
-  /** Unique to this process. */
-  readonly token: string
-  /** Counts up where the file turns out to be another one than before. */
-  file: number
-  id: number | undefined
-}
-
-/** Silent for that long, a process is taken for dead; its rows heal if it was not. */
-export const DEAD_AFTER_MS = 20_000
-/** A batch need not say again what another has just said. */
-const BEAT_EVERY_MS = 1000
 /** Each lies on pages of its own: it holds the event loop for as long as some 30 rows of one do. */
 const MAX_SUMS_AT_ONCE = 50
-const HOST = hostname()
 /** Of a row, never of the disk: what is tried again with these fails again. */
 const UNWRITABLE = /^SQLITE_(?:CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
 
@@ -68,11 +55,8 @@ const bound = (...names: readonly string[]): string => names.map((name) => `$${n
 export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerFile {
   // The event loop never waits for another writer; the batch just comes again.
   database.run('PRAGMA busy_timeout = 0')
-  const id = enter(database, run, nowMs)
-  const beat = database.query(
-    `INSERT INTO ledger_run (id, token, host, pid, seen_ms) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET seen_ms = excluded.seen_ms`,
-  )
+  const runs = ledgerRuns(database, run, nowMs)
+  const { id } = runs
   const insert = database.query<unknown, Row>(
     `INSERT INTO ledger (${list(...COLUMNS)}) VALUES (${bound(...COLUMNS)})`,
   )
@@ -91,17 +75,8 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
      VALUES (${bound(...KEYS, ...SUM_COLUMNS)}) ON CONFLICT DO UPDATE SET
      ${SUM_COLUMNS.map((name) => `${name} = ${name} + excluded.${name}`).join(', ')}`,
   )
-  const runsWithOpenRows = database.query<OpenRun, [number]>(
-    `SELECT open.run, token, host, pid, seen_ms FROM
-       (SELECT DISTINCT run FROM ledger WHERE end_reason IS NULL AND run <> ?) AS open
-     LEFT JOIN ledger_run ON ledger_run.id = open.run`,
-  )
   const openRowsOf = database.query<Key & { readonly id: number }, [number, number]>(
     `SELECT id, ${list(...KEYS)} FROM ledger WHERE end_reason IS NULL AND run = ? LIMIT ?`,
-  )
-  const forgetRuns = database.query(
-    `DELETE FROM ledger_run WHERE seen_ms < ? AND id <> ?
-     AND NOT EXISTS (SELECT 1 FROM ledger WHERE end_reason IS NULL AND run = ledger_run.id)`,
   )
   const deleteRows = database.query(
     `DELETE FROM ledger WHERE id IN (SELECT id FROM ledger
@@ -112,12 +87,6 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
        (SELECT day, device, org, model FROM ledger_day WHERE day < ? LIMIT ?)`,
   )
 
-  let beatMs = -Infinity
-  const alive = (now: number): void => {
-    if (Math.abs(now - beatMs) < BEAT_EVERY_MS) return
-    beat.run(id, run.token, HOST, process.pid, now)
-    beatMs = now
-  }
   const writeSums = (sums: readonly Sum[]): void => {
     for (const sum of sums) add.run(sum)
   }
@@ -145,13 +114,13 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
 
   return {
     database,
-    beat: alive,
+    beat: runs.beat,
     write(slips, now) {
       const begun: (readonly [Slip, number])[] = []
       const unwritable: Unwritable[] = []
       let taken = 0
       inTransaction(database, () => {
-        alive(now)
+        runs.beat(now)
         const sums: Sum[] = []
         for (const slip of slips) {
           if (sums.length >= MAX_SUMS_AT_ONCE) break
@@ -171,13 +140,13 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
       return { taken, unwritable }
     },
     closeLost(max, now) {
-      const dead = runsWithOpenRows.all(id).find((other) => isDead(other, now))
-      if (!dead) {
-        forgetRuns.run(now - DAY_MS, id)
+      const dead = runs.dead(now)
+      if (dead === undefined) {
+        runs.forget(now - DAY_MS)
         return 0
       }
       return inTransaction(database, () => {
-        const rows = openRowsOf.all(dead.run, max)
+        const rows = openRowsOf.all(dead, max)
         const sums: Sum[] = []
         for (const row of rows) {
           giveUp.run(row.id)
@@ -191,10 +160,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
       const rows = deleteRows.run(day * DAY_MS, max).changes
       return { rows, days: rows > 0 ? 0 : deleteDays.run(sumsDay, max).changes }
     },
-    leave() {
-      living.delete(run.token)
-      database.query('DELETE FROM ledger_run WHERE id = ?').run(id)
-    },
+    leave: runs.leave,
   }
 }
 
@@ -214,50 +180,4 @@ function sumFor({ day, device, org, model }: Key, sums: Sum[]): Sum {
   const sum = { day, device, org, model, ...ZEROS }
   sums.push(sum)
   return sum
-}
-
-interface OpenRun {
-  readonly run: number
-  /** Null where the process said goodbye. */
-  readonly token: string | null
-  readonly host: string | null
-  readonly pid: number | null
-  readonly seen_ms: number | null
-}
-
-/** Ledgers of this very process, which its number alone would not tell from one before it. */
-const living = new Set<string>()
-
-/**
- * May be quick, since a wrong guess heals: a living process that is taken for dead closes its rows
- * nevertheless. In a container, the number of the process before is often ours.
- */
-function isDead({ token, host, pid, seen_ms: seenMs }: OpenRun, nowMs: number): boolean {
-  if (token === null || pid === null || seenMs === null) return true
-  if (living.has(token)) return false
-  if (nowMs - seenMs > DEAD_AFTER_MS) return true
-  return host === HOST && (pid === process.pid || !isRunning(pid))
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return codeOf(error) !== 'ESRCH'
-  }
-}
-
-/** The number under which this process is known in the file, the same as before if it was here. */
-function enter(database: Database, run: Run, nowMs: number): number {
-  const mine = database.query<{ id: number }, [string]>('SELECT id FROM ledger_run WHERE token = ?')
-  living.add(run.token)
-  const before = mine.get(run.token)?.id
-  if (before !== undefined && before === run.id) return before
-  const entered = database
-    .query('INSERT INTO ledger_run (token, host, pid, seen_ms) VALUES (?, ?, ?, ?)')
-    .run(run.token, HOST, process.pid, nowMs)
-  run.file += 1
-  run.id = Number(entered.lastInsertRowid)
-  return run.id
 }

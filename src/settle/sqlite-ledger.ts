@@ -5,8 +5,9 @@ import { randomUUID } from 'node:crypto'
 import type { Logger } from '../log.ts'
 import { codeOf, hasMoved, type Opened, troubleOf } from '../state/database.ts'
 import type { Entry, Ledger, LedgerHealth } from './ledger.ts'
-import { type LedgerFile, ledgerFile, type Run } from './ledger-file.ts'
+import { type LedgerFile, ledgerFile } from './ledger-file.ts'
 import { notices, type Slip, slipOf } from './ledger-notices.ts'
+import type { Run } from './ledger-runs.ts'
 import { DAY_MS } from './ledger-schema.ts'
 
 export interface SqliteLedgerOptions {

@@ -1,0 +1,114 @@
+// Which processes write to one ledger, and which of them are dead: what `ledger_run` is for. It closes
+// no row of a dead one, and waits for nobody.
+
+import type { Database } from 'bun:sqlite'
+import { hostname } from 'node:os'
+import { codeOf } from '../state/database.ts'
+
+export interface Run {
+  /** Unique to this process. */
+  readonly token: string
+  /** Counts up where the file turns out to be another one than before. */
+  file: number
+  id: number | undefined
+}
+
+export interface LedgerRuns {
+  /** Of this process, in this file. */
+  readonly id: number
+  /** Tells other processes that the open rows of this one are alive. */
+  beat(nowMs: number): void
+  /** One that left open rows behind, by its number. */
+  dead(nowMs: number): number | undefined
+  /** Those that were last seen before that, and left nothing open. */
+  forget(beforeMs: number): void
+  leave(): void
+}
+
+/** Silent for that long, a process is taken for dead; its rows heal if it was not. */
+const DEAD_AFTER_MS = 20_000
+/** A batch need not say again what another has just said. */
+const BEAT_EVERY_MS = 1000
+const HOST = hostname()
+
+/** Takes this process's place in the file. */
+export function ledgerRuns(database: Database, run: Run, nowMs: number): LedgerRuns {
+  const id = enter(database, run, nowMs)
+  const seen = database.query(
+    `INSERT INTO ledger_run (id, token, host, pid, seen_ms) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET seen_ms = excluded.seen_ms`,
+  )
+  const withOpenRows = database.query<OpenRun, [number]>(
+    `SELECT open.run, token, host, pid, seen_ms FROM
+       (SELECT DISTINCT run FROM ledger WHERE end_reason IS NULL AND run <> ?) AS open
+     LEFT JOIN ledger_run ON ledger_run.id = open.run`,
+  )
+  const forgotten = database.query(
+    `DELETE FROM ledger_run WHERE seen_ms < ? AND id <> ?
+     AND NOT EXISTS (SELECT 1 FROM ledger WHERE end_reason IS NULL AND run = ledger_run.id)`,
+  )
+  let beatMs = -Infinity
+
+  return {
+    id,
+    beat(now) {
+      if (Math.abs(now - beatMs) < BEAT_EVERY_MS) return
+      seen.run(id, run.token, HOST, process.pid, now)
+      beatMs = now
+    },
+    dead: (now) => withOpenRows.all(id).find((other) => isDead(other, now))?.run,
+    forget(beforeMs) {
+      forgotten.run(beforeMs, id)
+    },
+    leave() {
+      living.delete(run.token)
+      database.query('DELETE FROM ledger_run WHERE id = ?').run(id)
+    },
+  }
+}
+
+interface OpenRun {
+  readonly run: number
+  /** Null where the process said goodbye. */
+  readonly token: string | null
+  readonly host: string | null
+  readonly pid: number | null
+  readonly seen_ms: number | null
+}
+
+/** Ledgers of this very process, which its number alone would not tell from one before it. */
+const living = new Set<string>()
+
+/**
+ * May be quick, since a wrong guess heals: a living process that is taken for dead closes its rows
+ * nevertheless. In a container, the number of the process before is often ours.
+ */
+function isDead({ token, host, pid, seen_ms: seenMs }: OpenRun, nowMs: number): boolean {
+  if (token === null || pid === null || seenMs === null) return true
+  if (living.has(token)) return false
+  if (nowMs - seenMs > DEAD_AFTER_MS) return true
+  return host === HOST && (pid === process.pid || !isRunning(pid))
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return codeOf(error) !== 'ESRCH'
+  }
+}
+
+/** The number under which this process is known in the file, the same as before if it was here. */
+function enter(database: Database, run: Run, nowMs: number): number {
+  const mine = database.query<{ id: number }, [string]>('SELECT id FROM ledger_run WHERE token = ?')
+  living.add(run.token)
+  const before = mine.get(run.token)?.id
+  if (before !== undefined && before === run.id) return before
+  const entered = database
+    .query('INSERT INTO ledger_run (token, host, pid, seen_ms) VALUES (?, ?, ?, ?)')
+    .run(run.token, HOST, process.pid, nowMs)
+  run.file += 1
+  run.id = Number(entered.lastInsertRowid)
+  return run.id
+}
