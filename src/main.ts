@@ -1,7 +1,8 @@
 // The process: settings or exit 78, one command, signals, and nothing that a stray error could end.
 
 import { readFileSync } from 'node:fs'
-import { bundledPrices, parsePrices, type Prices } from './budget/prices.ts'
+import { bundledPrices, parsePrices } from './budget/price-table.ts'
+import type { Prices } from './budget/prices.ts'
 import { readSettings } from './config/read.ts'
 import type { Mistake } from './config/kinds.ts'
 import { describeBug, type Logger, logger } from './log.ts'

@@ -7,7 +7,7 @@ import { allowedModel } from '../admit/models.ts'
 import type { Instant } from '../instant.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { Breaker, Pass } from './breaker.ts'
-import { type Prices, worstCaseMicroUsd } from './prices.ts'
+import { type Prices, worstCase } from './prices.ts'
 import type { Reservation, SpendCaps, SpendRefusalReason, SpendScope } from './spend.ts'
 
 /** What of a request's body limits are decided by. */
@@ -63,8 +63,9 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
     const price = prices.priceOf(model)
     if (!price) return refused('model_not_priced')
     if (maxTokens === undefined) return refused('max_tokens_required')
-    const amount = worstCaseMicroUsd(price, { inputBytes: bodyBytes, maxTokens })
-    const taken = caps.reserve(scopes, amount, epochSeconds * 1000)
+    const worst = worstCase(price, { promptTokens: bodyBytes, maxTokens, cacheWrite: '1h' })
+    if (!worst.ok) return refused('model_not_priced')
+    const taken = caps.reserve(scopes, worst.microUsd, epochSeconds * 1000)
     return taken.ok ? granted(taken.reservation) : overspent(taken.reason, taken.retryAfterSeconds)
   }
 

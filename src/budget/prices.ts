@@ -1,11 +1,10 @@
-// What tokens cost: a table of prices by model, the cost of what was used, and the most that a
-// request can cost before it is sent. Money is whole micro-dollars, rounded up once a request.
+// What tokens and server tools cost: the cost of what was used, and the most that a request can
+// cost before it is sent. Money is whole micro-dollars, rounded up once for each request.
 //
-// A model that is not in the table has no price here, and none is guessed from its name.
+// A price class or a tool that the table does not name has no price here. It is never charged at
+// the list price: before a request it is refused under a cap, and after it the cost is unknown.
 
-import { parseStrictObject } from '../admit/strict-json.ts'
 import type { TokenCounts } from '../upstream/tally.ts'
-import bundled from './prices.json'
 
 /** Micro-dollars for a million tokens: an integer, where dollars would be fractions. */
 export interface Rates {
@@ -20,6 +19,20 @@ export interface Price {
   readonly rates: Rates
   /** The whole request is billed at these, where its prompt (cached tokens too) is longer. */
   readonly longPrompt?: { readonly aboveTokens: number; readonly rates: Rates }
+  /** What the model can read at once; undefined where the table does not say. */
+  readonly contextTokens?: number
+  /** What it can write in one request, thinking included. */
+  readonly maxOutputTokens?: number
+  /** By price class (`speed:fast`), in millionths: each multiplies the price of every token. */
+  readonly multipliers: ReadonlyMap<string, number>
+  readonly tools: ToolPrices
+}
+
+export interface ToolPrices {
+  /** Micro-dollars for a thousand requests, by the name in `usage.server_tool_use`. */
+  readonly requests: ReadonlyMap<string, number>
+  /** Micro-dollars for an hour of a container. */
+  readonly codeExecutionHour?: number
 }
 
 export interface Prices {
@@ -29,20 +42,59 @@ export interface Prices {
   priceOf(model: string): Price | undefined
 }
 
-export interface PriceMistake {
-  readonly message: string
-  readonly hint: string
+/** What an answer says that it used. */
+export interface Billed extends TokenCounts {
+  readonly priceClasses?: readonly string[]
+  /** Requests of server tools, by their names in `usage.server_tool_use`. */
+  readonly serverTools?: Readonly<Record<string, number>>
+  /** How long code can have run. */
+  readonly codeExecutionMs?: number
 }
 
-export type ParsedPrices =
-  | { readonly ok: true; readonly prices: Prices }
-  | { readonly ok: false; readonly mistakes: readonly PriceMistake[] }
+/** A request bills this much container time at the least. */
+export const MIN_CODE_EXECUTION_MS = 5 * 60_000
 
-/** An operator's file; the bound is against a path that names something else. */
-export const MAX_PRICES_LENGTH = 1_048_576
+/** Undefined where the table has no price for a class or a tool of it. */
+export function costOf(price: Price, billed: Billed): number | undefined {
+  const { priceClasses = [], serverTools = {}, codeExecutionMs } = billed
+  const factors = factorsOf(price, priceClasses)
+  const tools = toolCost(price.tools, serverTools, codeExecutionMs)
+  if (!Array.isArray(factors) || typeof tools === 'string') return undefined
+  const promptTokens = billed.inputTokens + billed.cacheReadTokens + billed.cacheCreationTokens
+  const isLong = price.longPrompt !== undefined && promptTokens > price.longPrompt.aboveTokens
+  const rates = isLong ? price.longPrompt.rates : price.rates
+  const tokens: Amounts = [
+    [billed.inputTokens, rates.input],
+    [billed.outputTokens, rates.output],
+    [billed.cacheReadTokens, rates.cacheRead],
+    [billed.cacheCreation1hTokens, rates.cacheWrite1h],
+    // Where it is not said for how long, it is for 5 minutes: the default of the API.
+    [billed.cacheCreationTokens - billed.cacheCreation1hTokens, rates.cacheWrite5m],
+  ]
+  return microUsd(tokens, factors, tools)
+}
 
-/** A thousand times the dearest; a price in micro-dollars by mistake is above it. */
-const MAX_USD_PER_MILLION = 100_000
+/** What a request asks for, as far as its cost depends on it. */
+export interface RequestFacts {
+  /** At most so many; what the API adds by itself is added here. */
+  readonly promptTokens: number
+  /** What the request allows for output, thinking included. */
+  readonly maxTokens: number
+  /** The dearest cache write that it asks for. */
+  readonly cacheWrite: 'none' | '5m' | '1h'
+  /** Of its body's members, by `priceClassesIn`. */
+  readonly priceClasses?: readonly string[]
+  /** How often the model may read a prompt of that length: server tools make it read again. */
+  readonly samplings?: number
+  /** At most so many requests of server tools, by their names in `usage.server_tool_use`. */
+  readonly serverTools?: Readonly<Record<string, number>>
+  readonly codeExecutionMs?: number
+}
+
+export type WorstCase =
+  | { readonly ok: true; readonly microUsd: number }
+  /** What the table has no price for: a price class, a server tool. */
+  | { readonly ok: false; readonly unpriced: string }
 
 /**
  * Tokens that Anthropic adds and bills and no body shows: the prompt that tools bring along (some
@@ -50,197 +102,100 @@ const MAX_USD_PER_MILLION = 100_000
  */
 export const HIDDEN_PROMPT_TOKENS = 2048
 
-const RATE_FIELDS = {
-  input: 'input',
-  output: 'output',
-  cache_read: 'cacheRead',
-  cache_write_5m: 'cacheWrite5m',
-  cache_write_1h: 'cacheWrite1h',
-} as const satisfies Readonly<Record<string, keyof Rates>>
-const RATE_NAMES = Object.keys(RATE_FIELDS) as (keyof typeof RATE_FIELDS)[]
-
-/** The table that comes with the program. */
-export function bundledPrices(): Prices {
-  const parsed = parsePrices(JSON.stringify(bundled))
-  if (!parsed.ok) throw new Error('the bundled price table is wrong')
-  return parsed.prices
-}
-
-/** Strict, since a price that is not read is a request that costs nothing. */
-export function parsePrices(text: string): ParsedPrices {
-  if (text.length > MAX_PRICES_LENGTH) {
-    return mistaken('is larger than 1 MiB', 'check the path; a price table is a few kilobytes')
-  }
-  const table = parseStrictObject(text)
-  if (!table) {
-    return mistaken(
-      'is not a JSON object whose members appear once each',
-      'start from src/budget/prices.json',
-    )
-  }
-  const mistakes: PriceMistake[] = []
-  unknownMembers(table, ['date', 'source', 'note', 'models'], 'the table', mistakes)
-  for (const name of ['source', 'note']) {
-    if (table[name] !== undefined && typeof table[name] !== 'string') {
-      mistakes.push({ message: `${name} is no text`, hint: 'give a string, or leave it out' })
-    }
-  }
-  const { date, models } = table
-  if (!isDate(date)) {
-    mistakes.push({ message: 'date is no date', hint: 'say when it was checked, as 2026-11-20' })
-  }
-  const exact = new Map<string, Price>()
-  const patterns: (readonly [prefix: string, price: Price])[] = []
-  if (!isObject(models) || Object.keys(models).length === 0) {
-    mistakes.push({ message: 'models names no model', hint: 'give an object, a member for each' })
-  } else {
-    for (const [name, given] of Object.entries(models)) {
-      const label = `models[${JSON.stringify(name)}]`
-      if (!/^[\x21-\x29\x2b-\x7e]{0,128}\*?$/.test(name) || name === '') {
-        const hint = 'give an exact name, or its beginning and then one *'
-        mistakes.push({ message: `${label} is no name of models`, hint })
-      }
-      const price = readPrice(given, label, mistakes)
-      if (name.endsWith('*')) patterns.push([name.slice(0, -1), price])
-      else exact.set(name, price)
-    }
-  }
-  if (mistakes.length > 0 || !isDate(date)) return { ok: false, mistakes }
-  patterns.sort(([a], [b]) => b.length - a.length)
-  const priceOf = (model: string): Price | undefined =>
-    exact.get(model) ?? patterns.find(([prefix]) => model.startsWith(prefix))?.[1]
-  return { ok: true, prices: { date, priceOf } }
-}
-
-/** Rounded up to a whole micro-dollar, once, over all that the request used. */
-export function costMicroUsd(usage: TokenCounts, price: Price): number {
-  const promptTokens = usage.inputTokens + usage.cacheReadTokens + usage.cacheCreationTokens
-  const isLong = price.longPrompt !== undefined && promptTokens > price.longPrompt.aboveTokens
-  const rates = isLong ? price.longPrompt.rates : price.rates
-  return microUsd([
-    [usage.inputTokens, rates.input],
-    [usage.outputTokens, rates.output],
-    [usage.cacheReadTokens, rates.cacheRead],
-    [usage.cacheCreation1hTokens, rates.cacheWrite1h],
-    // Where it is not said for how long, it is for 5 minutes: the default of the API.
-    [usage.cacheCreationTokens - usage.cacheCreation1hTokens, rates.cacheWrite5m],
-  ])
-}
-
-export interface Extent {
-  /** The request's body, decoded: a compressed one says nothing about its tokens. */
-  readonly inputBytes: number
-  /** What the request allows for output, thinking included. */
-  readonly maxTokens: number
-}
+export const BATCH = 'service_tier:batch'
+/** With `service_tier: "auto"`, the default, the account's own commitment decides. */
+const PRIORITY = 'service_tier:priority'
 
 /**
- * What to reserve: every byte of the body a token, each at the dearest price that a token of a
- * prompt can have (a cache write for an hour costs twice an input token), and all the output that
- * was allowed. A token of text stands for at least a byte, and JSON never writes it in fewer.
- *
- * Not bounded by it is what a body only points at, and what is seen after the fact alone: images
- * and documents by URL or file id (and an image that compresses better than its pixels count), the
- * results and repeated turns of server tools, compaction, an advisor model, and the few characters
- * that a tokenizer's normalization makes longer.
+ * What to reserve: every token of the prompt at the dearest price that it can have, and all the
+ * output that was allowed; neither is more than the model can read and write.
  */
-export function worstCaseMicroUsd(price: Price, { inputBytes, maxTokens }: Extent): number {
-  const promptTokens = inputBytes + HIDDEN_PROMPT_TOKENS
-  const worst = ({ output, ...prompt }: Rates): number =>
-    microUsd([
-      [promptTokens, Math.max(...Object.values(prompt))],
-      [maxTokens, output],
-    ])
-  const short = worst(price.rates)
-  const { longPrompt } = price
-  if (!longPrompt || promptTokens <= longPrompt.aboveTokens) return short
-  return Math.max(short, worst(longPrompt.rates))
+export function worstCase(price: Price, facts: RequestFacts): WorstCase {
+  const { priceClasses = [], serverTools = {}, codeExecutionMs, samplings = 1 } = facts
+  const factors = factorsOf(price, priceClasses)
+  if (!Array.isArray(factors)) return { ok: false, unpriced: factors.unpriced }
+  const tools = toolCost(price.tools, serverTools, codeExecutionMs)
+  if (typeof tools === 'string') return { ok: false, unpriced: tools }
+  const isTierOpen = !priceClasses.some((each) => each.startsWith('service_tier:'))
+  if (isTierOpen) factors.push(Math.max(ONE, price.multipliers.get(PRIORITY) ?? ONE))
+
+  const { contextTokens = Infinity, longPrompt } = price
+  // A batch may be allowed longer answers than the model's own limit.
+  const maxOutput = priceClasses.includes(BATCH) ? Infinity : (price.maxOutputTokens ?? Infinity)
+  const promptTokens = Math.min(facts.promptTokens + HIDDEN_PROMPT_TOKENS, contextTokens)
+  const outputTokens = Math.min(facts.maxTokens, maxOutput)
+  const at = (rates: Rates): number =>
+    microUsd(
+      [
+        [promptTokens * samplings, dearest(rates, facts.cacheWrite)],
+        [outputTokens, rates.output],
+      ],
+      factors,
+      tools,
+    )
+  const short = at(price.rates)
+  if (!longPrompt || promptTokens <= longPrompt.aboveTokens) return { ok: true, microUsd: short }
+  return { ok: true, microUsd: Math.max(short, at(longPrompt.rates)) }
 }
 
+function dearest(rates: Rates, cacheWrite: RequestFacts['cacheWrite']): number {
+  return Math.max(
+    rates.input,
+    rates.cacheRead,
+    cacheWrite === 'none' ? 0 : rates.cacheWrite5m,
+    cacheWrite === '1h' ? rates.cacheWrite1h : 0,
+  )
+}
+
+function factorsOf(
+  { multipliers }: Price,
+  priceClasses: readonly string[],
+): number[] | { readonly unpriced: string } {
+  const factors: number[] = []
+  for (const each of priceClasses) {
+    const factor = multipliers.get(each)
+    if (factor === undefined) return { unpriced: each }
+    factors.push(factor)
+  }
+  return factors
+}
+
+/** Micro-dollars, or the name of what has no price. */
+function toolCost(
+  { requests, codeExecutionHour }: ToolPrices,
+  used: Readonly<Record<string, number>>,
+  codeExecutionMs: number | undefined,
+): number | string {
+  let total = 0
+  for (const [name, count] of Object.entries(used)) {
+    if (count <= 0) continue
+    const perThousand = requests.get(name)
+    if (perThousand === undefined) return name
+    total += Math.ceil((count * perThousand) / 1000)
+  }
+  if (codeExecutionMs === undefined) return total
+  if (codeExecutionHour === undefined) return 'code_execution_hours'
+  const ms = Math.max(codeExecutionMs, MIN_CODE_EXECUTION_MS)
+  return total + Math.ceil((ms * codeExecutionHour) / 3_600_000)
+}
+
+type Amounts = readonly (readonly [tokens: number, rate: number])[]
+
+const ONE = 1_000_000
 const MILLION = 1_000_000n
 
 /** `max_tokens` is a stranger's: a sum too large for a number is the largest there is. */
-function microUsd(parts: readonly (readonly [tokens: number, rate: number])[]): number {
+function microUsd(amounts: Amounts, factors: readonly number[], besides: number): number {
   let total = 0n
-  for (const [tokens, rate] of parts) total += BigInt(Math.max(0, tokens)) * BigInt(rate)
-  const rounded = (total + MILLION - 1n) / MILLION
+  for (const [tokens, rate] of amounts) {
+    total += BigInt(Math.min(Math.max(0, tokens), Number.MAX_SAFE_INTEGER)) * BigInt(rate)
+  }
+  let unit = MILLION
+  for (const factor of factors) {
+    if (factor === ONE) continue
+    total *= BigInt(factor)
+    unit *= MILLION
+  }
+  const rounded = (total + unit - 1n) / unit + BigInt(Math.min(besides, Number.MAX_SAFE_INTEGER))
   return rounded > Number.MAX_SAFE_INTEGER ? Number.MAX_SAFE_INTEGER : Number(rounded)
-}
-
-function readPrice(given: unknown, label: string, mistakes: PriceMistake[]): Price {
-  if (!isObject(given)) {
-    mistakes.push({ message: `${label} is no object`, hint: `give ${RATE_NAMES.join(', ')}` })
-    return { rates: NO_RATES }
-  }
-  unknownMembers(given, [...RATE_NAMES, 'long_prompt'], label, mistakes)
-  const rates = readRates(given, label, mistakes)
-  const long = given['long_prompt']
-  if (long === undefined) return { rates }
-  const longLabel = `${label}.long_prompt`
-  if (!isObject(long)) {
-    mistakes.push({ message: `${longLabel} is no object`, hint: 'give prices, or leave it out' })
-    return { rates }
-  }
-  unknownMembers(long, [...RATE_NAMES, 'above_tokens'], longLabel, mistakes)
-  const aboveTokens = long['above_tokens']
-  if (typeof aboveTokens !== 'number' || !Number.isSafeInteger(aboveTokens) || aboveTokens < 1) {
-    const hint = 'give the number of tokens up to which the first prices hold'
-    mistakes.push({ message: `${longLabel}.above_tokens is no number of tokens`, hint })
-    return { rates }
-  }
-  return { rates, longPrompt: { aboveTokens, rates: readRates(long, longLabel, mistakes) } }
-}
-
-const NO_RATES: Rates = { input: 0, output: 0, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0 }
-
-function readRates(
-  given: Readonly<Record<string, unknown>>,
-  label: string,
-  mistakes: PriceMistake[],
-): Rates {
-  const rates = { ...NO_RATES }
-  for (const name of RATE_NAMES) {
-    const usd = given[name]
-    const rate = typeof usd === 'number' ? Math.round(usd * 1e6) : Number.NaN
-    if (usd === undefined) {
-      const hint = 'give it in US dollars for a million tokens; 0 where it is free'
-      mistakes.push({ message: `${label}.${name} is missing`, hint })
-    } else if (!(rate >= 0 && rate <= MAX_USD_PER_MILLION * 1e6)) {
-      const hint = `give US dollars for a million tokens, from 0 to ${MAX_USD_PER_MILLION}`
-      mistakes.push({ message: `${label}.${name} is no price`, hint })
-    } else if (rate / 1e6 !== usd) {
-      const hint = 'a millionth of a dollar for a million tokens is the least'
-      mistakes.push({ message: `${label}.${name} has more than six decimals`, hint })
-    } else {
-      rates[RATE_FIELDS[name]] = rate
-    }
-  }
-  return rates
-}
-
-function unknownMembers(
-  given: Readonly<Record<string, unknown>>,
-  known: readonly string[],
-  label: string,
-  mistakes: PriceMistake[],
-): void {
-  for (const name of Object.keys(given)) {
-    if (known.includes(name)) continue
-    const message = `${label} has a member ${JSON.stringify(name)} that nothing reads`
-    mistakes.push({ message, hint: `its members are ${known.join(', ')}` })
-  }
-}
-
-function mistaken(message: string, hint: string): ParsedPrices {
-  return { ok: false, mistakes: [{ message, hint }] }
-}
-
-function isDate(value: unknown): value is string {
-  if (typeof value !== 'string' || !/^\d{4}-\d{2}-\d{2}$/.test(value)) return false
-  const at = new Date(`${value}T00:00:00Z`)
-  return !Number.isNaN(at.getTime()) && at.toISOString().startsWith(value)
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

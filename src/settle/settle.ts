@@ -1,6 +1,6 @@
 // What happened: the one line of a request, its row in the ledger, and what it cost, all at its end.
 
-import { costMicroUsd, type Price, type Prices } from '../budget/prices.ts'
+import { costOf, type Price, type Prices } from '../budget/prices.ts'
 import type { Reservation } from '../budget/spend.ts'
 import type { End, Exchange } from '../exchange.ts'
 import { type Logger, logRequest } from '../log.ts'
@@ -76,7 +76,7 @@ function measureOf(usage: MeteredUsage, price: Price | undefined): Measure {
     output: usage.outputTokens,
     cacheRead: usage.cacheReadTokens,
     cacheCreation: usage.cacheCreationTokens,
-    costMicroUsd: price && costMicroUsd(usage, price),
+    costMicroUsd: price && costOf(price, usage),
   }
 }
 

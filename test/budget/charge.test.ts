@@ -5,7 +5,8 @@ import { describe, expect, test } from 'bun:test'
 import type { Admitted, AdmittedDevice } from '../../src/admit/admitted.ts'
 import { type Breaker, breaker } from '../../src/budget/breaker.ts'
 import { type Charges, charges, type Costly, deviceKey, orgKey } from '../../src/budget/charge.ts'
-import { HIDDEN_PROMPT_TOKENS, parsePrices } from '../../src/budget/prices.ts'
+import { parsePrices } from '../../src/budget/price-table.ts'
+import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
 import { type SpendCaps, spendCaps } from '../../src/budget/spend.ts'
 
 const NOW = { epochSeconds: Date.UTC(2026, 10, 20, 12) / 1000, monotonicMs: 0 }

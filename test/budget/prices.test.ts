@@ -4,15 +4,15 @@
 import { describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 
+import { bundledPrices, MAX_PRICES_LENGTH, parsePrices } from '../../src/budget/price-table.ts'
 import {
-  bundledPrices,
-  costMicroUsd,
+  costOf,
   HIDDEN_PROMPT_TOKENS,
-  MAX_PRICES_LENGTH,
-  parsePrices,
-  worstCaseMicroUsd,
   type Price,
+  type RequestFacts,
+  worstCase,
 } from '../../src/budget/prices.ts'
+import { priceClassesIn } from '../../src/upstream/price-classes.ts'
 
 const ROW = { input: 3, output: 15, cache_read: 0.3, cache_write_5m: 3.75, cache_write_1h: 6 }
 const table = (models: object, more: object = {}) =>
@@ -67,9 +67,19 @@ describe('the bundled table', () => {
       'claude-haiku-4-5-20251001': 1,
       'claude-3-haiku-20240307': 0.25,
       'claude-fable-5-1': 10,
+      'claude-fable-5-2': 8,
     })
     for (const [model, usd] of inputs) {
       expect([model, priceOf(model).rates.input]).toEqual([model, usd * 1e6])
+    }
+  })
+
+  test('says of every model what it can read and write, and what a batch costs', () => {
+    const url = new URL('../../src/budget/prices.json', import.meta.url)
+    for (const name of Object.keys(JSON.parse(readFileSync(url, 'utf8')).models)) {
+      const { contextTokens = 0, maxOutputTokens = 0, multipliers } = priceOf(name.replace('*', ''))
+      expect([name, contextTokens >= 200_000, maxOutputTokens >= 4096]).toEqual([name, true, true])
+      expect([name, multipliers.get('service_tier:batch')]).toEqual([name, 500_000])
     }
   })
 
@@ -127,14 +137,33 @@ describe('a table with mistakes', () => {
           long: { ...ROW, long_prompt: { ...ROW, above_tokens: 0.5 } },
           long2: { ...ROW, long_prompt: { above_tokens: 5 } },
           long3: { ...ROW, long_prompt: [] },
+          limits: { ...ROW, context_tokens: '1M', max_output_tokens: 0 },
+          times: {
+            ...ROW,
+            multipliers: {
+              fast: 2,
+              'speed:standard': 1,
+              'speed:fast': -1,
+              'inference_geo:us': 1e-7,
+            },
+          },
+          times2: { ...ROW, multipliers: 2 },
         },
-        { date: '2026-02-30', source: 7, extra: 1 },
+        {
+          date: '2026-02-30',
+          source: 7,
+          extra: 1,
+          server_tools: { web_search: 10, web_fetch_requests: '0', code_execution_hours: -1 },
+        },
       ),
     )
     expect(mistakes).toEqual([
       'the table has a member "extra" that nothing reads',
       'source is no text',
       'date is no date',
+      'server_tools["web_search"] is no server tool',
+      'server_tools["web_fetch_requests"] is no price',
+      'server_tools["code_execution_hours"] is no price',
       'models["no-row"] is no object',
       'models["m*d*"] is no name of models',
       'models["with space"] is no name of models',
@@ -154,6 +183,13 @@ describe('a table with mistakes', () => {
       'models["long2"].long_prompt.cache_write_5m is missing',
       'models["long2"].long_prompt.cache_write_1h is missing',
       'models["long3"].long_prompt is no object',
+      'models["limits"].context_tokens is no number of tokens',
+      'models["limits"].max_output_tokens is no number of tokens',
+      'models["times"].multipliers["fast"] is no price class',
+      'models["times"].multipliers["speed:standard"] is no price class',
+      'models["times"].multipliers["speed:fast"] is no multiplier',
+      'models["times"].multipliers["inference_geo:us"] has more than six decimals',
+      'models["times2"].multipliers is no object',
     ])
   })
 
@@ -176,7 +212,7 @@ describe('a table with mistakes', () => {
   test('free is a price', () => {
     const free = { input: 0, output: 0, cache_read: 0, cache_write_5m: 0, cache_write_1h: 0 }
     const price = priceOf('a', parsed(table({ a: free })))
-    expect(costMicroUsd(used(5, 5, 5, 5, 5), price)).toBe(0)
+    expect(costOf(price, used(5, 5, 5, 5, 5))).toBe(0)
   })
 })
 
@@ -184,23 +220,23 @@ describe('what tokens cost', () => {
   const sonnet = priceOf('claude-sonnet-4-5')
 
   test('each class has its price, and an hour of cache has its own', () => {
-    expect(costMicroUsd(used(1_000_000), sonnet)).toBe(3_000_000)
-    expect(costMicroUsd(used(0, 1_000_000), sonnet)).toBe(15_000_000)
-    expect(costMicroUsd(used(0, 0, 1_000_000), sonnet)).toBe(300_000)
-    expect(costMicroUsd(used(0, 0, 0, 1_000_000), sonnet)).toBe(3_750_000)
-    expect(costMicroUsd(used(0, 0, 0, 1_000_000, 1_000_000), sonnet)).toBe(6_000_000)
-    expect(costMicroUsd(used(0, 0, 0, 1_000_000, 400_000), sonnet)).toBe(4_650_000)
+    expect(costOf(sonnet, used(1_000_000))).toBe(3_000_000)
+    expect(costOf(sonnet, used(0, 1_000_000))).toBe(15_000_000)
+    expect(costOf(sonnet, used(0, 0, 1_000_000))).toBe(300_000)
+    expect(costOf(sonnet, used(0, 0, 0, 1_000_000))).toBe(3_750_000)
+    expect(costOf(sonnet, used(0, 0, 0, 1_000_000, 1_000_000))).toBe(6_000_000)
+    expect(costOf(sonnet, used(0, 0, 0, 1_000_000, 400_000))).toBe(4_650_000)
   })
 
   test('is rounded up, once and not in each class', () => {
-    expect(costMicroUsd(used(0), sonnet)).toBe(0)
-    expect(costMicroUsd(used(0, 0, 1), sonnet)).toBe(1)
+    expect(costOf(sonnet, used(0))).toBe(0)
+    expect(costOf(sonnet, used(0, 0, 1))).toBe(1)
     // 0.3 + 3.75 = 4.05
-    expect(costMicroUsd(used(0, 0, 1, 1), sonnet)).toBe(5)
-    expect(costMicroUsd(used(0, 0, 10), sonnet)).toBe(3)
+    expect(costOf(sonnet, used(0, 0, 1, 1))).toBe(5)
+    expect(costOf(sonnet, used(0, 0, 10))).toBe(3)
     // 0.1 + 0.2 is not 0.3 in floating point: three reads at 0.1 are exactly 0.3, and then up to 1.
     const haiku = priceOf('claude-haiku-4-5')
-    expect(costMicroUsd(used(0, 0, 30), haiku)).toBe(3)
+    expect(costOf(haiku, used(0, 0, 30))).toBe(3)
   })
 
   test('is exact where floating point is not', () => {
@@ -208,31 +244,128 @@ describe('what tokens cost', () => {
       'a',
       parsed(table({ a: { ...ROW, input: 0.000001, output: 99_999.999999 } })),
     )
-    expect(costMicroUsd(used(1_000_000_007), dear)).toBe(1001)
-    expect(costMicroUsd(used(0, 89_999), dear)).toBe(8_999_900_000)
-    expect(costMicroUsd(used(0, Number.MAX_SAFE_INTEGER), dear)).toBe(Number.MAX_SAFE_INTEGER)
+    expect(costOf(dear, used(1_000_000_007))).toBe(1001)
+    expect(costOf(dear, used(0, 89_999))).toBe(8_999_900_000)
+    expect(costOf(dear, used(0, Number.MAX_SAFE_INTEGER))).toBe(Number.MAX_SAFE_INTEGER)
   })
 
   test('a part that is larger than its whole costs no less for it', () => {
-    expect(costMicroUsd(used(0, 0, 0, 5, 10), sonnet)).toBe(60)
+    expect(costOf(sonnet, used(0, 0, 0, 5, 10))).toBe(60)
   })
 
   test('a prompt over the limit is billed at its own prices, all of it, cached tokens counted', () => {
     const haiku = priceOf('claude-haiku-5-5')
-    expect(costMicroUsd(used(100_000, 1000), haiku)).toBe(10_500)
-    expect(costMicroUsd(used(100_001, 1000), haiku)).toBe(52_501)
-    expect(costMicroUsd(used(1, 0, 60_000, 40_000), haiku)).toBe(28_001)
-    expect(costMicroUsd(used(0, 0, 60_000, 40_000), haiku)).toBe(5600)
+    expect(costOf(haiku, used(100_000, 1000))).toBe(10_500)
+    expect(costOf(haiku, used(100_001, 1000))).toBe(52_501)
+    expect(costOf(haiku, used(1, 0, 60_000, 40_000))).toBe(28_001)
+    expect(costOf(haiku, used(0, 0, 60_000, 40_000))).toBe(5600)
+  })
+})
+
+describe('price classes', () => {
+  const opus = priceOf('claude-opus-5-5')
+  const million = { ...used(1_000_000, 1_000_000), cacheReadTokens: 1_000_000 }
+  const cost = (...priceClasses: string[]) => costOf(opus, { ...million, priceClasses })
+
+  test('are read from a body or a usage object; the list price is none', () => {
+    for (const plain of [
+      {},
+      { speed: null, service_tier: 'auto' },
+      { speed: 'standard', inference_geo: 'not_available', service_tier: 'standard' },
+      { inference_geo: 'global', service_tier: 'standard_only', model: 'x' },
+    ]) {
+      expect(priceClassesIn(plain)).toEqual([])
+    }
+    expect(priceClassesIn({ speed: 'fast', inference_geo: 'us', service_tier: 'batch' })).toEqual([
+      'speed:fast',
+      'inference_geo:us',
+      'service_tier:batch',
+    ])
+    const odd = { speed: 7, inference_geo: 'a:b', service_tier: '' }
+    expect(priceClassesIn(odd)).toEqual(['speed:?', 'inference_geo:?', 'service_tier:?'])
+  })
+
+  test('multiply the price of every token, and each other', () => {
+    expect(cost()).toBe(24_200_000)
+    expect(cost('speed:fast')).toBe(48_400_000)
+    expect(cost('inference_geo:us')).toBe(26_620_000)
+    expect(cost('speed:fast', 'inference_geo:us')).toBe(53_240_000)
+    expect(cost('service_tier:batch')).toBe(12_100_000)
+    expect(cost('service_tier:priority')).toBe(24_200_000)
+  })
+
+  test('are rounded up once, without a loss on the way', () => {
+    const one = { ...used(0, 1), priceClasses: ['inference_geo:us', 'service_tier:batch'] }
+    // 20 * 1.1 * 0.5 = 11 exactly
+    expect(costOf(opus, one)).toBe(11)
+    expect(costOf(opus, { ...one, cacheReadTokens: 1 })).toBe(12)
+  })
+
+  test('that the table does not know have no cost, and never the list price', () => {
+    expect(cost('speed:faster')).toBeUndefined()
+    expect(cost('inference_geo:eu', 'speed:fast')).toBeUndefined()
+    const old = priceOf('a', parsed(table({ a: ROW })))
+    expect(costOf(old, { ...million, priceClasses: ['speed:fast'] })).toBeUndefined()
+    expect(costOf(old, million)).toBe(18_300_000)
+    const facts = { promptTokens: 1, maxTokens: 1, cacheWrite: 'none' } as const
+    expect(worstCase(old, { ...facts, priceClasses: ['service_tier:batch'] })).toEqual({
+      ok: false,
+      unpriced: 'service_tier:batch',
+    })
+  })
+})
+
+describe('server tools', () => {
+  const opus = priceOf('claude-opus-5-5')
+
+  test('cost what their requests cost, whatever the speed', () => {
+    const searched = { ...used(0), serverTools: { web_search_requests: 3, web_fetch_requests: 5 } }
+    expect(costOf(opus, searched)).toBe(30_000)
+    expect(costOf(opus, { ...searched, priceClasses: ['speed:fast'] })).toBe(30_000)
+  })
+
+  test('that nobody has a price for have no cost, where they were used', () => {
+    const tool = (count: number) => ({ ...used(1), serverTools: { time_travel_requests: count } })
+    expect(costOf(opus, tool(0))).toBe(4)
+    expect(costOf(opus, tool(1))).toBeUndefined()
+    const old = priceOf('a', parsed(table({ a: ROW })))
+    expect(costOf(old, { ...used(1), serverTools: { web_search_requests: 1 } })).toBeUndefined()
+    expect(costOf(old, { ...used(1), codeExecutionMs: 1 })).toBeUndefined()
+  })
+
+  test('code is billed for five minutes at the least', () => {
+    const ran = (codeExecutionMs: number) => costOf(opus, { ...used(0), codeExecutionMs })
+    expect([ran(0), ran(300_000), ran(3_600_000)]).toEqual([4167, 4167, 50_000])
+  })
+
+  test('are reserved where they are asked for, or named where they have no price', () => {
+    const facts = { promptTokens: 0, maxTokens: 0, cacheWrite: 'none' } as const
+    const prompt = HIDDEN_PROMPT_TOKENS * 4
+    const searches = { ...facts, serverTools: { web_search_requests: 5 } }
+    expect(worstCase(opus, searches)).toEqual({ ok: true, microUsd: prompt + 50_000 })
+    const code = { ...facts, codeExecutionMs: 3_600_000 }
+    expect(worstCase(opus, code)).toEqual({ ok: true, microUsd: prompt + 50_000 })
+    const unknown = { ...facts, serverTools: { time_travel_requests: 1 } }
+    expect(worstCase(opus, unknown)).toEqual({ ok: false, unpriced: 'time_travel_requests' })
+    const old = priceOf('a', parsed(table({ a: ROW })))
+    expect(worstCase(old, code)).toEqual({ ok: false, unpriced: 'code_execution_hours' })
   })
 })
 
 describe('the most that a request can cost', () => {
-  test('covers every way its bytes can be billed, in any split', () => {
+  const worst = (price: Price, facts: RequestFacts): number => {
+    const found = worstCase(price, facts)
+    if (!found.ok) throw new Error(found.unpriced)
+    return found.microUsd
+  }
+
+  test('covers every way its prompt can be billed, in any split', () => {
     for (const model of ['claude-sonnet-4-5', 'claude-haiku-5-5', 'claude-fable-5-1']) {
       const price = priceOf(model)
-      for (const inputBytes of [0, 1, 97_952, 97_953, 300_000]) {
-        const worst = worstCaseMicroUsd(price, { inputBytes, maxTokens: 1000 })
-        const all = inputBytes + HIDDEN_PROMPT_TOKENS
+      for (const promptTokens of [0, 1, 97_952, 97_953, 190_000]) {
+        const facts = { promptTokens, maxTokens: 1000, cacheWrite: '1h' } as const
+        const most = worst(price, facts)
+        const all = promptTokens + HIDDEN_PROMPT_TOKENS
         for (const usage of [
           used(all, 1000),
           used(0, 1000, all),
@@ -240,23 +373,51 @@ describe('the most that a request can cost', () => {
           used(0, 1000, 0, all, all),
           used(Math.floor(all / 3), 999, Math.floor(all / 3), Math.floor(all / 3), 1),
         ]) {
-          expect(costMicroUsd(usage, price)).toBeLessThanOrEqual(worst)
+          expect(costOf(price, usage)).toBeLessThanOrEqual(most)
         }
       }
     }
   })
 
-  test('is an hour of cache for the prompt and all of the output', () => {
-    const worst = worstCaseMicroUsd(priceOf('claude-sonnet-4-5'), {
-      inputBytes: 1000,
-      maxTokens: 100,
-    })
-    expect(worst).toBe((1000 + HIDDEN_PROMPT_TOKENS) * 6 + 100 * 15)
+  test('is the dearest cache write that was asked for, and all of the output', () => {
+    const price = priceOf('claude-sonnet-4-5')
+    const facts = { promptTokens: 1000, maxTokens: 100 }
+    const prompt = 1000 + HIDDEN_PROMPT_TOKENS
+    expect(worst(price, { ...facts, cacheWrite: '1h' })).toBe(prompt * 6 + 1500)
+    expect(worst(price, { ...facts, cacheWrite: '5m' })).toBe(prompt * 3.75 + 1500)
+    expect(worst(price, { ...facts, cacheWrite: 'none' })).toBe(prompt * 3 + 1500)
   })
 
-  test('what a stranger asks for stays a number', () => {
+  test('is at the price classes that were asked for', () => {
     const price = priceOf('claude-opus-5-5')
-    const extent = { inputBytes: 2 ** 25, maxTokens: Number.MAX_SAFE_INTEGER }
-    expect(worstCaseMicroUsd(price, extent)).toBe(Number.MAX_SAFE_INTEGER)
+    const facts = { promptTokens: 0, maxTokens: 1000, cacheWrite: 'none' } as const
+    const plain = HIDDEN_PROMPT_TOKENS * 4 + 20_000
+    expect(worst(price, facts)).toBe(plain)
+    expect(worst(price, { ...facts, priceClasses: ['speed:fast'] })).toBe(plain * 2)
+    expect(worst(price, { ...facts, priceClasses: ['service_tier:batch'] })).toBe(plain / 2)
+  })
+
+  test('of a tier that the account decides, is the dearer of the two', () => {
+    const dear = parsed(table({ a: { ...ROW, multipliers: { 'service_tier:priority': 1.5 } } }))
+    const facts = { promptTokens: 0, maxTokens: 0, cacheWrite: 'none' } as const
+    expect(worst(priceOf('a', dear), facts)).toBe(HIDDEN_PROMPT_TOKENS * 4.5)
+  })
+
+  test('is never more than the model can read and write', () => {
+    const price = priceOf('claude-opus-5-5')
+    const all = { promptTokens: 2 ** 25, maxTokens: Number.MAX_SAFE_INTEGER } as const
+    expect(worst(price, { ...all, cacheWrite: 'none' })).toBe(4_000_000 + 128_000 * 20)
+    expect(worst(price, { ...all, cacheWrite: 'none', samplings: 10 })).toBe(
+      40_000_000 + 128_000 * 20,
+    )
+    // A batch may be allowed longer answers than the model's own limit.
+    const batch = { ...all, maxTokens: 300_000, priceClasses: ['service_tier:batch'] }
+    expect(worst(price, { ...batch, cacheWrite: 'none' })).toBe(2_000_000 + 150_000 * 20)
+  })
+
+  test('what a stranger asks for stays a number where the table says no limits', () => {
+    const price = priceOf('a', parsed(table({ a: ROW })))
+    const facts = { promptTokens: 2 ** 25, maxTokens: Number.MAX_SAFE_INTEGER } as const
+    expect(worst(price, { ...facts, cacheWrite: '1h' })).toBe(Number.MAX_SAFE_INTEGER)
   })
 })

@@ -4,7 +4,7 @@
 import type { Database } from 'bun:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import pino from 'pino'
-import { parsePrices } from '../../src/budget/prices.ts'
+import { parsePrices } from '../../src/budget/price-table.ts'
 import { type Reservation, type SpendCaps, spendCaps } from '../../src/budget/spend.ts'
 import type { End, Exchange } from '../../src/exchange.ts'
 import type { Ledger } from '../../src/settle/ledger.ts'
