@@ -9,7 +9,7 @@ import { type Admitted, permitted } from './admitted.ts'
 import { bearerToken } from './bearer.ts'
 import { type ClaimRules, checkClaims } from './claims.ts'
 import type { Identify } from './identity.ts'
-import type { KeySource } from './jwks.ts'
+import type { KeySource, VerifyKey } from './jwks.ts'
 import { parseToken } from './token.ts'
 import { type Verified, verifiedTokens } from './verified.ts'
 
@@ -32,6 +32,18 @@ export interface UserAdmission {
   enrolling(credentials: Credentials, now: Instant): Promise<Decision<EnrollingUser>>
 }
 
+async function isSigned(token: string, { keys }: VerifyKey): Promise<boolean> {
+  for (const key of keys) {
+    try {
+      await compactVerify(token, key, { algorithms: ['ES256'] })
+      return true
+    } catch {
+      // By another of the keys, perhaps.
+    }
+  }
+  return false
+}
+
 export function userAdmission(
   keys: KeySource,
   rules: ClaimRules,
@@ -47,9 +59,7 @@ export function userAdmission(
       return refused('keys_unavailable', { retryAfterSeconds: KEYS_RETRY_SECONDS })
     }
     if (!key.ok) return refused('invalid_token', { reason: 'kid is unknown' })
-    try {
-      await compactVerify(token, key.value.key, { algorithms: ['ES256'] })
-    } catch {
+    if (!(await isSigned(token, key.value))) {
       return refused('invalid_token', { reason: 'signature is wrong' })
     }
     const checked = checkClaims(parsed.value.claims, rules, now.epochSeconds)

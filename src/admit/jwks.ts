@@ -4,14 +4,9 @@
 
 import { clearDeadline, deadline } from '../deadline.ts'
 import type { Logger } from '../log.ts'
-import { parseStrictObject } from './strict-json.ts'
+import { type DroppedEntry, KeySetError, parseKeySet, type VerifyKey } from './key-set.ts'
 
-export interface VerifyKey {
-  readonly kid: string
-  readonly key: CryptoKey
-  /** Equal for equal public keys, so that a refresh can tell a changed key from a kept one. */
-  readonly point: string
-}
+export type { VerifyKey }
 
 export type KeyLookup =
   | { readonly ok: true; readonly value: VerifyKey }
@@ -42,7 +37,6 @@ const TIMEOUT_MS = 10_000
 /** A key set that hangs must not hold every request that it could concern. */
 const PATIENCE_MS = 2000
 const MAX_BYTES = 1_048_576
-const MAX_KEYS = 100
 /** Between two attempts, whoever asks: a stranger's unknown `kid` must not become our traffic. */
 const COOLDOWN_MS = 30_000
 /** Until the first success there is nothing to serve from, so that waiting is shorter. */
@@ -51,6 +45,9 @@ const FIRST_RETRY_MS = 1000
 export function jwksSource(options: JwksOptions): KeySource {
   const { url, refreshMs, maxStaleMs, log, timeoutMs, patienceMs = PATIENCE_MS } = options
   let keys: ReadonlyMap<string, VerifyKey> = new Map()
+  /** What they were read from. */
+  let read: string | undefined
+  let told: ReadonlySet<string> = new Set()
   let loadedAt = Number.NEGATIVE_INFINITY
   let attemptedAt = Number.NEGATIVE_INFINITY
   let failures = 0
@@ -61,11 +58,28 @@ export function jwksSource(options: JwksOptions): KeySource {
   /** Both clocks are monotonic milliseconds: a host's clock set back must not keep dead keys. */
   const fresh = (now: number): boolean => now - loadedAt <= maxStaleMs
 
+  /** Once for as long as an entry stays as it is. */
+  const tellDropped = (dropped: readonly DroppedEntry[]): void => {
+    const nameOf = ({ name, why }: DroppedEntry): string => `${name} ${why}`
+    for (const [why, entries] of byReason(dropped.filter((each) => !told.has(nameOf(each))))) {
+      const names = entries.slice(0, MAX_NAMED).map(({ name }) => name)
+      const fields = { kids: names, entries: entries.length, why }
+      if (entries[0]?.foreign) log.info(fields, 'key set: entries that are for others')
+      else log.warn(fields, 'key set: entries that cannot be used')
+    }
+    told = new Set(dropped.map(nameOf))
+  }
   const load = async (): Promise<void> => {
     attemptedAt = performance.now()
     try {
-      const next = await fetchKeys(url, log, timeoutMs)
-      keys = new Map(next.map((key) => [key.kid, keep(keys.get(key.kid), key)]))
+      const text = await fetchKeySet(url, timeoutMs)
+      // Nearly every read gives what the one before gave.
+      if (text !== read) {
+        const next = await parseKeySet(text)
+        keys = new Map(next.keys.map((key) => [key.kid, keep(keys.get(key.kid), key)]))
+        tellDropped(next.dropped)
+        read = text
+      }
       loadedAt = performance.now()
       if (failures > 0) log.info({ failures }, 'key set is back')
       failures = 0
@@ -126,17 +140,28 @@ export function jwksSource(options: JwksOptions): KeySource {
   }
 }
 
+/** Of the entries that one line of the log is about. */
+const MAX_NAMED = 20
+
+export function byReason(
+  dropped: readonly DroppedEntry[],
+): ReadonlyMap<string, readonly DroppedEntry[]> {
+  const reasons = new Map<string, DroppedEntry[]>()
+  for (const each of dropped) {
+    const same = reasons.get(each.why)
+    if (same) same.push(each)
+    else reasons.set(each.why, [each])
+  }
+  return reasons
+}
+
 /** The same key object as long as the key is the same: remembered tokens are bound to it. */
 function keep(before: VerifyKey | undefined, now: VerifyKey): VerifyKey {
   return before?.point === now.point ? before : now
 }
 
-/** One read of the set; throws where it gives no usable key, so that the last good set stays. */
-export async function fetchKeys(
-  url: URL,
-  log: Logger,
-  timeoutMs: number = TIMEOUT_MS,
-): Promise<VerifyKey[]> {
+/** One read of the set as text; throws where there is none, so that the last good set stays. */
+export async function fetchKeySet(url: URL, timeoutMs: number = TIMEOUT_MS): Promise<string> {
   const response = await fetch(url, {
     redirect: 'manual',
     // HTTP_PROXY of the environment must not choose who tells us our keys.
@@ -150,10 +175,8 @@ export async function fetchKeys(
     await response.body?.cancel()
     throw new KeySetError(`status ${response.status}`)
   }
-  return parseKeys(await readBounded(response), log)
+  return readBounded(response)
 }
-
-class KeySetError extends Error {}
 
 async function readBounded(response: Response): Promise<string> {
   if (Number(response.headers.get('content-length') ?? 0) > MAX_BYTES) {
@@ -168,56 +191,6 @@ async function readBounded(response: Response): Promise<string> {
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
-}
-
-/** RFC 7517 §5: keys that are not understood are ignored, and here that is all but ES256's. */
-export async function parseKeys(text: string, log: Logger): Promise<VerifyKey[]> {
-  const entries = parseStrictObject(text)?.['keys']
-  if (!Array.isArray(entries)) throw new KeySetError('not a JWK set')
-  const found = new Map<string, VerifyKey>()
-  const doubled = new Set<string>()
-  for (const entry of entries.slice(0, MAX_KEYS)) {
-    const jwk = es256Key(entry)
-    if (!jwk) continue
-    if (found.has(jwk.kid)) doubled.add(jwk.kid)
-    try {
-      found.set(jwk.kid, await importKey(jwk))
-    } catch {
-      log.warn('a key of the set is not a point of P-256')
-    }
-  }
-  // Two keys under one name: either could be the forged one.
-  for (const kid of doubled) found.delete(kid)
-  if (found.size === 0) throw new KeySetError('no ES256 key in the set')
-  return [...found.values()]
-}
-
-interface Es256Jwk {
-  readonly kid: string
-  readonly x: string
-  readonly y: string
-}
-
-function es256Key(entry: unknown): Es256Jwk | undefined {
-  if (typeof entry !== 'object' || entry === null) return undefined
-  const { kty, crv, alg, use, key_ops: operations, kid, x, y, d } = entry as Record<string, unknown>
-  if (kty !== 'EC' || crv !== 'P-256') return undefined
-  if (alg !== undefined && alg !== 'ES256') return undefined
-  if (use !== undefined && use !== 'sig') return undefined
-  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) {
-    return undefined
-  }
-  // A set that publishes its private key is one that anybody can sign for.
-  if (d !== undefined) return undefined
-  if (typeof kid !== 'string' || kid === '') return undefined
-  return typeof x === 'string' && typeof y === 'string' ? { kid, x, y } : undefined
-}
-
-async function importKey({ kid, x, y }: Es256Jwk): Promise<VerifyKey> {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256' }
-  const jwk = { kty: 'EC', crv: 'P-256', x, y }
-  const key = await crypto.subtle.importKey('jwk', jwk, algorithm, false, ['verify'])
-  return { kid, key, point: `${x}.${y}` }
 }
 
 /** Never the error's own words: Bun's carry the URL. */

@@ -16,6 +16,67 @@ export function parseStrictObject(text: string): JsonObject | undefined {
   return namesIn(text) === membersOf(value) ? (value as JsonObject) : undefined
 }
 
+/**
+ * The texts of the elements of the list that is the object's member `name`, so that each can be judged
+ * alone. Undefined where the text is no JSON object, or has that member twice, or not as a list.
+ */
+export function elementTexts(text: string, name: string): string[] | undefined {
+  try {
+    if (!Array.isArray(Object(JSON.parse(text))[name])) return undefined
+  } catch {
+    return undefined
+  }
+  let list: string[] | undefined
+  let at = skipBlank(text, 0)
+  if (text[at] !== '{') return undefined
+  do {
+    at = skipBlank(text, at + 1)
+    const nameEnd = endOfString(text, at) + 1
+    const isList = JSON.parse(text.slice(at, nameEnd)) === name
+    at = skipBlank(text, skipBlank(text, nameEnd) + 1)
+    if (isList && list) return undefined
+    const end = endOfValue(text, at)
+    if (isList) list = partsOf(text, at)
+    at = skipBlank(text, end)
+  } while (text[at] === ',')
+  return list
+}
+
+/** Of the list that begins at `start`. */
+function partsOf(text: string, start: number): string[] {
+  const parts: string[] = []
+  let at = skipBlank(text, start + 1)
+  while (text[at] !== ']') {
+    const end = endOfValue(text, at)
+    parts.push(text.slice(at, end))
+    at = skipBlank(text, end)
+    if (text[at] === ',') at = skipBlank(text, at + 1)
+  }
+  return parts
+}
+
+/** Just behind the value that begins at `start`. */
+function endOfValue(text: string, start: number): number {
+  let depth = 0
+  for (let at = start; at < text.length; at++) {
+    const char = text[at]
+    if (char === '"') {
+      at = endOfString(text, at)
+      if (depth === 0) return at + 1
+    } else if (char === '{' || char === '[') {
+      depth += 1
+    } else if (char === '}' || char === ']') {
+      // Of a number or a word, it is the end of what holds it.
+      if (depth === 0) return at
+      depth -= 1
+      if (depth === 0) return at + 1
+    } else if (depth === 0 && (char === ',' || isBlank(char))) {
+      return at
+    }
+  }
+  return text.length
+}
+
 /** Expects text that JSON.parse has taken: then a string before a colon is a member's name. */
 function namesIn(text: string): number {
   let names = 0
@@ -54,7 +115,15 @@ function isEscaped(text: string, at: number): boolean {
 }
 
 function followedByColon(text: string, end: number): boolean {
-  let at = end + 1
-  while (text[at] === ' ' || text[at] === '\n' || text[at] === '\r' || text[at] === '\t') at += 1
-  return text[at] === ':'
+  return text[skipBlank(text, end + 1)] === ':'
 }
+
+function skipBlank(text: string, from: number): number {
+  let at = from
+  while (isBlank(text[at])) at += 1
+  return at
+}
+
+/** RFC 8259 §2. */
+const isBlank = (char: string | undefined): boolean =>
+  char === ' ' || char === '\n' || char === '\r' || char === '\t'

@@ -1,9 +1,9 @@
 // `postern check`: everything that a start depends on, tried once, with a line for each. It listens
 // on nothing and sends no inference.
 
-import { fetchKeys } from '../admit/jwks.ts'
+import { byReason, fetchKeySet } from '../admit/jwks.ts'
+import { type DroppedEntry, parseKeySet } from '../admit/key-set.ts'
 import type { Settings } from '../config/read.ts'
-import { logger } from '../log.ts'
 import type { LoginSource, Sources } from '../sources.ts'
 import { anthropic } from '../upstream/anthropic.ts'
 import { type Destination, destinationOf, placeUnder } from '../upstream/places.ts'
@@ -23,27 +23,40 @@ export async function check(
   say('ok', 'settings')
   for (const warning of warnings) say('!!', warning)
   const outcomes = [...(await checkKeys(from)), ...(await checkUpstreams(from, settings))]
-  for (const { ok, what } of outcomes) say(ok ? 'ok' : 'no', what)
+  for (const { ok, warning, what } of outcomes) say(warning ? '!!' : ok ? 'ok' : 'no', what)
   return outcomes.every(({ ok }) => ok)
 }
 
 interface Outcome {
   readonly ok: boolean
+  /** Said, and no failure. */
+  readonly warning?: true
   readonly what: string
 }
 
 async function checkKeys({ users }: Sources): Promise<Outcome[]> {
   if (!users) return []
-  const silent = logger({ logFormat: 'json', logLevel: 'silent' }, false)
   try {
-    const keys = await fetchKeys(users.jwksUrl, silent)
+    const { keys, dropped } = await parseKeySet(await fetchKeySet(users.jwksUrl))
     const usable = keys.length === 1 ? '1 usable key' : `${keys.length} usable keys`
-    return [{ ok: true, what: `key set: ${usable}` }]
+    return [{ ok: true, what: `key set: ${usable}` }, ...droppedKeys(dropped)]
   } catch (error) {
     const reason = error instanceof Error ? error.message : 'unreadable'
     return [{ ok: false, what: `key set: ${reason}` }]
   }
 }
+
+/** A set may be whole without them: they fail nothing. */
+function droppedKeys(dropped: readonly DroppedEntry[]): Outcome[] {
+  const broken = dropped.filter(({ foreign }) => !foreign)
+  return [...byReason(broken)].map(([why, entries]) => {
+    const names = entries.map(({ name }) => visible(name)).join(', ')
+    return { ok: true, warning: true, what: `key set: not used, because ${why}: ${names}` }
+  })
+}
+
+/** A terminal obeys what it is shown. */
+const visible = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?')
 
 async function checkUpstreams(from: Sources, settings: Settings): Promise<Outcome[]> {
   const wire = transport()

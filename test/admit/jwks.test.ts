@@ -4,16 +4,10 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import { generateKeyPairSync } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
-import { type KeySource, parseKeys } from '../../src/admit/jwks.ts'
+import type { KeySource } from '../../src/admit/jwks.ts'
+import { type KeySet, parseKeySet } from '../../src/admit/key-set.ts'
 import { until } from '../support/binary.ts'
-import {
-  afterCooldown,
-  collector,
-  type KeyServer,
-  keyServer,
-  silent,
-  source,
-} from '../support/keys.ts'
+import { afterCooldown, collector, type KeyServer, keyServer, source } from '../support/keys.ts'
 import { type Json, mint } from '../support/mint.ts'
 import type { Respond } from '../support/upstream.ts'
 
@@ -22,10 +16,9 @@ const b = mint('b')
 const now = (): number => performance.now()
 const bomb = gzipSync(JSON.stringify({ keys: [b.jwk] }) + ' '.repeat(33_554_432))
 
-const parsed = async (...keys: unknown[]): Promise<string[]> => {
-  const found = await parseKeys(JSON.stringify({ keys }), silent)
-  return found.map(({ kid }) => kid)
-}
+const setOf = (...keys: unknown[]): Promise<KeySet> => parseKeySet(JSON.stringify({ keys }))
+const parsed = async (...keys: unknown[]): Promise<string[]> =>
+  (await setOf(...keys)).keys.map(({ kid }) => kid)
 const jwkOf = (type: 'rsa' | 'ed25519' | 'P-384'): Json => {
   const { publicKey } =
     type === 'rsa'
@@ -76,13 +69,41 @@ describe('of a set, only the public keys of ES256 are taken', () => {
     expect(await parsed({ ...a.jwk, alg: undefined, use: undefined })).toEqual(['a'])
     expect(await parsed({ ...a.jwk, key_ops: ['verify'] })).toEqual(['a'])
   })
-  test('two keys under one kid are both refused, the others stay', async () => {
-    expect(await parsed(a.jwk, { ...b.jwk, kid: 'a' }, b.jwk)).toEqual(['b'])
-    expect(await parsed(a.jwk, a.jwk, a.jwk, b.jwk)).toEqual(['b'])
+  test('a key that is there three times is one key', async () => {
+    const { keys, dropped } = await setOf(a.jwk, a.jwk, { ...a.jwk, x5c: ['AA'] }, b.jwk)
+    expect(keys.map(({ kid, keys }) => [kid, keys.length])).toEqual([
+      ['a', 1],
+      ['b', 1],
+    ])
+    expect(dropped).toEqual([])
   })
-  test('a set of a thousand keys gives a hundred', async () => {
-    const many = Array.from({ length: 1000 }, (_, at) => ({ ...a.jwk, kid: `k${at}` }))
-    expect(await parsed(...many)).toHaveLength(100)
+  test('different keys under one kid all serve, up to four', async () => {
+    const others = ['c', 'd', 'e', 'f'].map((name) => Object.assign(mint(name).jwk, { kid: 'a' }))
+    const { keys, dropped } = await setOf(a.jwk, b.jwk, ...others)
+    expect(keys.map(({ kid, keys }) => [kid, keys.length])).toEqual([
+      ['a', 4],
+      ['b', 1],
+    ])
+    expect(dropped.map(({ name }) => name)).toEqual(['a'])
+  })
+  test('an RSA key under the same kid takes nothing from it', async () => {
+    expect(await parsed({ ...jwkOf('rsa'), kid: 'a' }, a.jwk)).toEqual(['a'])
+  })
+  test('of thousands of keys, four thousand are taken and the rest is told', async () => {
+    const many = Array.from({ length: 4100 }, (_, at) => ({ ...a.jwk, kid: `k${at}` }))
+    const { keys, dropped } = await setOf(...many)
+    expect(keys).toHaveLength(4000)
+    expect(dropped).toEqual([
+      { name: 'entries 4001 to 4100', why: 'the set is too long', foreign: false },
+    ])
+  })
+  test('a coordinate without its leading zeros, or with one more, is the same point', async () => {
+    const bytes = (text: unknown): Buffer => Buffer.from(String(text), 'base64url')
+    const [x, y] = [bytes(a.jwk['x']), bytes(a.jwk['y'])]
+    const longer = { ...a.jwk, x: Buffer.concat([Buffer.alloc(1), x]).toString('base64url') }
+    const padded = { ...a.jwk, y: y.toString('base64') }
+    const { keys } = await setOf(a.jwk, longer, padded)
+    expect(keys.map(({ keys }) => keys.length)).toEqual([1])
   })
 })
 
@@ -100,12 +121,48 @@ describe('what is no key set', () => {
     `[${good}]`,
     good.slice(0, -1),
     good.replace('{"keys"', '{"keys":[],"keys"'),
-    good.replace('"kid":"a"', '"kid":"b","kid":"a"'),
   ]) {
     test(JSON.stringify(text.slice(0, 40)), () => {
-      expect(parseKeys(text, silent)).rejects.toThrow()
+      expect(parseKeySet(text)).rejects.toThrow()
     })
   }
+})
+
+describe('one bad entry costs no other its life', () => {
+  const good = JSON.stringify(a.jwk)
+  const rsa = JSON.stringify(jwkOf('rsa'))
+  const bad: Readonly<Record<string, string>> = {
+    'an RSA key with a member twice': rsa.replace('"n":', '"use":"sig","use":"enc","n":'),
+    'a key of ES256 with a member twice': JSON.stringify(b.jwk).replace('{', '{"kid":"x",'),
+    'a member twice, deep inside': '{"kty":"EC","kid":"x","more":{"a":[{"b":1,"b":2}]}}',
+    'a member twice, once by an escape': '{"kty":"EC","kid":"x","kt\\u0079":"RSA"}',
+    'brackets and commas in texts': '{"kty":"]},{","kid":"\\"]}","x":["}"]}',
+    nothing: '{}',
+    'a number': '17',
+    'a list': '[[],{}]',
+  }
+  for (const [name, entry] of Object.entries(bad)) {
+    test(name, async () => {
+      for (const entries of [
+        `${entry},${good}`,
+        `${good} , ${entry}`,
+        `${entry},${good},${entry}`,
+      ]) {
+        const { keys, dropped } = await parseKeySet(`{"keys": [ ${entries} ]}`)
+        expect(keys.map(({ kid }) => kid)).toEqual(['a'])
+        expect(dropped.length).toBeGreaterThan(0)
+      }
+    })
+  }
+  test('what stands around the list may be odd, and begin with a byte order mark', async () => {
+    for (const text of [
+      `\uFEFF{"keys":[${good}]}`,
+      `\uFEFF \n{ "a" : {"keys":[]}, "a": "keys", "keys"\n:\t[${good}] , "b":-1e3 } `,
+      `{"b":[1,2,{"keys":null}],"keys":[${good}],"c":null}`,
+    ]) {
+      expect((await parseKeySet(text)).keys.map(({ kid }) => kid)).toEqual(['a'])
+    }
+  })
 })
 
 describe('over the network', () => {
@@ -174,6 +231,52 @@ describe('over the network', () => {
     const after = keys.current('a', now())
     expect(after).toBeDefined()
     expect(after).not.toBe(before as never)
+  })
+
+  test('120 keys of other algorithms beside ours, of an odd type, with a query', async () => {
+    const { log, text } = collector()
+    const others = Array.from({ length: 120 }, (_, at) =>
+      Object.assign(jwkOf('P-384'), { kid: `o${at}` }),
+    )
+    const broken = { ...b.jwk, y: undefined }
+    server.respond((_request, response) => {
+      response.writeHead(200, { 'content-type': 'application/octet-stream' })
+      response.end(`\uFEFF${JSON.stringify({ keys: [...others, broken, a.jwk] })}`)
+    })
+    const url = new URL('/keys?p=b2c_1', server.url)
+    keys = source({ ...server, url }, { log, refreshMs: 10 })
+    keys.start()
+    await until(() => server.asked >= 4)
+    expect(await knows('a')).toBe(true)
+    const told = text()
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(told).toEqual([
+      expect.objectContaining({
+        level: 30,
+        entries: 120,
+        kids: others.slice(0, 20).map((o) => o.kid),
+      }),
+      expect.objectContaining({ level: 40, kids: ['b'], why: expect.stringContaining('x or y') }),
+    ])
+  })
+
+  test('what is dropped is told again only where it has changed', async () => {
+    const { log, text } = collector()
+    keys = source(server, { log, refreshMs: 10 })
+    const serveWith = async (...more: unknown[]): Promise<void> => {
+      server.serve([a.jwk, ...more])
+      const { asked } = server
+      await until(() => server.asked >= asked + 3)
+    }
+    keys.start()
+    await serveWith({ ...b.jwk, x: 1 })
+    await serveWith({ ...b.jwk, x: 1 }, 1)
+    expect(text().match(/"msg"/g)).toHaveLength(2)
+    await serveWith()
+    await serveWith({ ...b.jwk, x: 1 })
+    expect(text().match(/"msg"/g)).toHaveLength(3)
   })
 
   const failing: readonly (readonly [string, Respond])[] = [

@@ -5,7 +5,7 @@ import type { KeySource, VerifyKey } from '../../src/admit/jwks.ts'
 import { type Verified, verifiedTokens } from '../../src/admit/verified.ts'
 import { NOW } from '../support/mint.ts'
 
-const key = (kid: string): VerifyKey => ({ kid, key: {} as CryptoKey, point: `${kid}.y` })
+const key = (kid: string): VerifyKey => ({ kid, keys: [{} as CryptoKey], point: `${kid}.y` })
 
 /** A key set that the test turns over by hand. */
 function keySet(...held: VerifyKey[]): KeySource & { hold(...keys: VerifyKey[]): void } {

@@ -62,7 +62,8 @@ describe('attack 26: a key set that was never loaded is 503 keys_unavailable, an
     'another curve': () => JSON.stringify({ keys: [p384] }),
     'a private key': ({ jwk }) => JSON.stringify({ keys: [{ ...jwk, d: 'AAAA' }] }),
     'a point off the curve': ({ jwk }) => JSON.stringify({ keys: [{ ...jwk, y: jwk['x'] }] }),
-    'one kid twice': ({ jwk }) => JSON.stringify({ keys: [jwk, { ...jwk }] }),
+    'a member twice in the key': ({ jwk }) =>
+      `{"keys":[${JSON.stringify(jwk).replace('{', '{"kid":"x",')}]}`,
     'a set with members twice': ({ jwk }) => `{"keys":[],"keys":${JSON.stringify([jwk])}}`,
     'more than 1 MiB': ({ jwk }) => JSON.stringify({ keys: [jwk], x: 'x'.repeat(1_100_000) }),
   }

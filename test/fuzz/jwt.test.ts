@@ -31,7 +31,7 @@ const keys = new Map<string, VerifyKey>()
 beforeAll(async () => {
   for (const { kid, jwk } of [ours, second]) {
     const key = (await importJWK(jwk, 'ES256')) as CryptoKey
-    keys.set(kid, { kid, key, point: kid })
+    keys.set(kid, { kid, keys: [key], point: kid })
   }
 })
 const source: KeySource = {
@@ -228,7 +228,7 @@ async function oracle(token: string, now: number): Promise<Verdict> {
   const { typ, kid } = header
   if (typeof (typ ?? '') !== 'string' || typ === null || typeof kid !== 'string') return 'refused'
   if (typ !== undefined && !/^(jwt|(application\/)?at\+jwt)$/i.test(String(typ))) return 'refused'
-  const key = kid.length <= 256 ? keys.get(kid)?.key : undefined
+  const key = kid.length <= 256 ? keys.get(kid)?.keys[0] : undefined
   if (!key) return 'refused'
 
   const { aud, sub, exp, nbf, iat, scope } = claims
