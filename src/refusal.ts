@@ -17,6 +17,8 @@ interface Wire {
   /** Anthropic's `error.type`, where it has another name for it. */
   readonly anthropicType?:
     'not_found_error' | 'request_too_large' | 'timeout_error' | 'billing_error' | 'overloaded_error'
+  /** OpenAI's `error.code`, where it has a name of its own for it. */
+  readonly openaiCode?: string
   /** `x-should-retry`: what clients go by before they go by the status. */
   readonly retry?: boolean
   readonly message: string
@@ -63,14 +65,19 @@ const WIRE = {
   enrollment_unavailable: failed(503, 'enrolment is not available now'),
   invalid_device_id: bad(400, 'device_id must be 1 to 200 visible ASCII characters'),
 
-  model_not_allowed: forbidden('this token may not use that model'),
+  // As both APIs tell of a model that they don't know. To a 403 Claude Code says "Failed to authenticate".
+  model_not_allowed: {
+    ...bad(404, 'this token may not use that model'),
+    anthropicType: 'not_found_error',
+    openaiCode: 'model_not_found',
+  },
   ambiguous_body: bad(400, 'the body is no JSON object that every parser reads alike'),
   invalid_model: bad(400, 'model must be the name of a model'),
   invalid_max_tokens: bad(400, 'max_tokens must be a positive integer'),
   invalid_stream: bad(400, 'stream must be true or false'),
   unsupported_body: bad(415, 'the body must be uncompressed application/json in UTF-8'),
   max_tokens_required: bad(400, 'max_tokens is required where a spend cap applies'),
-  model_not_priced: forbidden('that model has no price, so a spend cap cannot admit it'),
+  model_not_priced: bad(400, 'that model has no price, so a spend cap cannot admit it'),
   spend_cap_reached: {
     ...limited("the month's spend cap is reached"),
     anthropicType: 'billing_error',
@@ -114,8 +121,8 @@ export interface Refusal {
   readonly code: RefusalCode
   /** For the log: which check failed. Never sent, and never holds what a caller sent. */
   readonly reason?: string
-  /** Said instead of the table's message, where a number belongs in it. */
-  readonly message?: string
+  /** Said instead of the table's message, where a number or a name belongs in it. */
+  readonly message?: string | Readonly<Record<Dialect, string>>
   readonly retryAfterSeconds?: number
   /** For 405: RFC 9110 §15.5.6 demands it. */
   readonly allow?: string
@@ -145,7 +152,8 @@ export interface Refused {
 export function refusalResponse(refusal: Refusal, to: Refused): Response {
   const wire: Wire = WIRE[refusal.code]
   const { headers } = to
-  const message = refusal.message ?? wire.message
+  const own = refusal.message ?? wire.message
+  const message = typeof own === 'string' ? own : own[to.dialect]
   headers.set('content-type', 'application/json')
   headers.set('cache-control', 'no-store')
   if (wire.challenge !== undefined) {
@@ -161,8 +169,8 @@ export function refusalResponse(refusal: Refusal, to: Refused): Response {
   return new Response(JSON.stringify(body), { status: wire.status, headers })
 }
 
-function openai({ code }: Refusal, { type }: Wire, message: string): object {
-  return { error: { message, type, code, param: null } }
+function openai({ code }: Refusal, { type, openaiCode }: Wire, message: string): object {
+  return { error: { message, type, code: openaiCode ?? code, param: null } }
 }
 
 function anthropic({ type, anthropicType }: Wire, message: string, { requestId }: Refused): object {

@@ -77,7 +77,7 @@ const WIRE: Readonly<
     'invalid_request_error',
     'device_id must be 1 to 200 visible ASCII characters',
   ],
-  model_not_allowed: [403, 'permission_error', 'this token may not use that model'],
+  model_not_allowed: [404, 'invalid_request_error', 'this token may not use that model'],
   ambiguous_body: [
     400,
     'invalid_request_error',
@@ -97,8 +97,8 @@ const WIRE: Readonly<
     'max_tokens is required where a spend cap applies',
   ],
   model_not_priced: [
-    403,
-    'permission_error',
+    400,
+    'invalid_request_error',
     'that model has no price, so a spend cap cannot admit it',
   ],
   spend_cap_reached: [429, 'rate_limit_error', "the month's spend cap is reached"],
@@ -126,9 +126,15 @@ const CODES = Object.keys(WIRE) as RefusalCode[]
 /** Anthropic's name of an error, where it is another than OpenAI's. */
 const ANTHROPIC_TYPES: Readonly<Partial<Record<RefusalCode, string>>> = {
   not_found: 'not_found_error',
+  model_not_allowed: 'not_found_error',
   request_too_large: 'request_too_large',
   upstream_timeout: 'timeout_error',
   spend_cap_reached: 'billing_error',
+}
+
+/** OpenAI's code of an error, where it has a name of its own for it. */
+const OPENAI_CODES: Readonly<Partial<Record<RefusalCode, string>>> = {
+  model_not_allowed: 'model_not_found',
 }
 
 const answer = (
@@ -148,7 +154,7 @@ for (const dialect of ['openai', 'anthropic'] as const) {
         expect(await response.text()).toBe(
           JSON.stringify(
             dialect === 'openai'
-              ? { error: { message, type, code, param: null } }
+              ? { error: { message, type, code: OPENAI_CODES[code] ?? code, param: null } }
               : { type: 'error', error, request_id: 'r1' },
           ),
         )
@@ -238,6 +244,16 @@ test('a message of its own is in either shape', async () => {
   for (const dialect of ['openai', 'anthropic'] as const) {
     expect(await answer(refusal, dialect).json()).toMatchObject({
       error: { message: 'said instead' },
+    })
+  }
+})
+
+test('a message may differ by dialect, for clients that go by its words', async () => {
+  const message = { openai: 'The model `x` does not exist', anthropic: 'model: x' }
+  for (const dialect of ['openai', 'anthropic'] as const) {
+    const refusal = refused('model_not_allowed', { message })
+    expect(await answer(refusal, dialect).json()).toMatchObject({
+      error: { message: message[dialect] },
     })
   }
 })

@@ -2,13 +2,14 @@
 // allowed and affordable, and is the upstream well? Everything taken here is given back or settled
 // when the request has ended, whichever way.
 
-import type { Admitted, AdmittedDevice } from '../admit/admitted.ts'
+import type { Admitted } from '../admit/admitted.ts'
 import { allowedModel } from '../admit/models.ts'
 import type { Instant } from '../instant.ts'
-import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
 import type { Breaker, Pass } from './breaker.ts'
 import { type Prices, worstCase } from './prices.ts'
-import type { Reservation, SpendCaps, SpendRefusalReason, SpendScope } from './spend.ts'
+import { modelNotAllowed, modelNotPriced, overspent } from './refusals.ts'
+import type { Reservation, SpendCaps, SpendScope } from './spend.ts'
 
 /** What of a request's body limits are decided by. */
 export interface Costly {
@@ -41,8 +42,6 @@ export interface ChargeOptions {
   readonly orgSpendCapMicroUsd: number | undefined
 }
 
-const RESERVED_RETRY_SECONDS = 5
-
 export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): Charges {
   const scopesOf = ({ identity, device }: Admitted): SpendScope[] => [
     ...(device?.spendCapMicroUsd === undefined
@@ -61,12 +60,19 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
     const scopes = scopesOf(admitted)
     if (free || scopes.length === 0) return granted(undefined)
     const price = prices.priceOf(model)
-    if (!price) return refused('model_not_priced')
+    if (!price) return modelNotPriced(model)
     if (maxTokens === undefined) return refused('max_tokens_required')
     const worst = worstCase(price, { promptTokens: bodyBytes, maxTokens, cacheWrite: '1h' })
-    if (!worst.ok) return refused('model_not_priced')
-    const taken = caps.reserve(scopes, worst.microUsd, epochSeconds * 1000)
-    return taken.ok ? granted(taken.reservation) : overspent(taken.reason, taken.retryAfterSeconds)
+    if (!worst.ok) return modelNotPriced(model)
+    const amount = worst.microUsd
+    const nowMs = epochSeconds * 1000
+    const taken = caps.reserve(scopes, amount, nowMs)
+    if (taken.ok) return granted(taken.reservation)
+    const { key, reason, retryAfterSeconds } = taken
+    const { spentMicroUsd: spent, reservedMicroUsd: reserved } = caps.read(key, nowMs)
+    const cap = scopes.find((each) => each.key === key)?.capMicroUsd ?? 0
+    const whose = key === deviceKey(admitted.identity) ? 'device' : 'organisation'
+    return overspent({ reason, whose, amount, cap, spent, reserved, retryAfterSeconds }, nowMs)
   }
 
   return {
@@ -74,7 +80,10 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
       admitted.device !== undefined &&
       (admitted.device.models.length > 0 || scopesOf(admitted).length > 0),
     take(admitted, costly, breaker, now) {
-      if (costly && !mayUse(costly.model, admitted.device)) return refused('model_not_allowed')
+      const patterns = admitted.device?.models ?? []
+      if (costly && !allowedModel(costly.model, patterns)) {
+        return modelNotAllowed(costly.model, patterns)
+      }
       const reserved = costly ? reserve(admitted, costly, now) : granted(undefined)
       if (!reserved.ok) return reserved
       // Last, since a probe's place is taken from here on.
@@ -88,24 +97,3 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
 
 export const deviceKey = (hash: string): string => `device:${hash}`
 export const orgKey = (org: string): string => `org:${org}`
-
-function mayUse(model: string, device: AdmittedDevice | undefined): boolean {
-  return device === undefined || device.models.length === 0 || allowedModel(model, device.models)
-}
-
-function overspent(reason: SpendRefusalReason, retryAfterSeconds: number): Refusal {
-  switch (reason) {
-    case 'cap_reached':
-      return refused('spend_cap_reached', { reason, retryAfterSeconds })
-    case 'exceeds_cap':
-      return refused('spend_cap_reached', {
-        reason,
-        retryAfterSeconds,
-        message: 'this request may cost more than the whole spend cap',
-      })
-    case 'reserved':
-      return refused('spend_reserved', { reason, retryAfterSeconds: RESERVED_RETRY_SECONDS })
-    case 'table_full':
-      return refused('spend_unavailable', { reason, retryAfterSeconds: RESERVED_RETRY_SECONDS })
-  }
-}

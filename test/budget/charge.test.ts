@@ -40,6 +40,7 @@ const costly = (over: Partial<Costly> = {}): Costly => ({
   free: false,
   ...over,
 })
+/** 2,200 micro-dollars. */
 const WORST = 100 + 52 + HIDDEN_PROMPT_TOKENS
 
 interface Scene {
@@ -141,9 +142,11 @@ describe('money', () => {
     const refusal = take(scene(), capped(WORST - 1), costly())
     expect(refusal).toMatchObject({
       code: 'spend_cap_reached',
-      message: 'this request may cost more than the whole spend cap',
-      retryAfterSeconds: TO_MONTH_END,
+      message:
+        "this request may cost up to $0.002200, which is more than the device's $0.002199 a month; " +
+        'lower max_tokens or send less',
     })
+    expect(refusal).not.toHaveProperty('retryAfterSeconds')
   })
   test('what others hold is a matter of seconds, what is spent one of the month', () => {
     const at = scene()
@@ -151,6 +154,9 @@ describe('money', () => {
     expect(take(at, capped(WORST), costly())).toMatchObject({
       code: 'spend_reserved',
       retryAfterSeconds: 5,
+      message:
+        "this request may cost up to $0.002200, and $0.00 of the device's $0.002200 a month is free " +
+        'while requests under way hold $0.002200',
     })
     if (first.ok) first.value.reservation?.settle(1)
     const refusal = take(at, capped(WORST), costly())
@@ -158,8 +164,11 @@ describe('money', () => {
       code: 'spend_cap_reached',
       retryAfterSeconds: TO_MONTH_END,
     })
-    // The table's own words: no number in them.
-    expect(refusal).not.toHaveProperty('message')
+    expect(refusal).toHaveProperty(
+      'message',
+      "this request may cost up to $0.002200, and $0.002199 is left of the device's $0.002200 a month " +
+        'until 2026-12-01',
+    )
   })
   test('a model without a price, and an answer without a bound, are refused under a cap alone', () => {
     const odd = [costly({ model: 'gpt-x' }), costly({ maxTokens: undefined })]

@@ -39,13 +39,13 @@ describe.skipIf(claude === undefined)('Claude Code', () => {
   })
   afterEach(() => rmSync(home, { recursive: true, force: true }))
 
-  async function run(command: readonly string[]): Promise<CommandEnd> {
+  async function run(command: readonly string[], on = gate): Promise<CommandEnd> {
     const child = Bun.spawn([...command], {
       cwd: join(home, 'work'),
       env: {
         HOME: home,
         PATH: `${dirname(claude ?? '')}:${process.env['PATH'] ?? ''}`,
-        POSTERN_GATE: gate.url,
+        POSTERN_GATE: on.url,
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
         DISABLE_AUTOUPDATER: '1',
       },
@@ -89,6 +89,24 @@ describe.skipIf(claude === undefined)('Claude Code', () => {
       expect(done.exitCode).toBe(0)
       expect(done.stdout).toContain('say hi')
       expect(relayed(since).at(-1)).toMatchObject({ status: 200, end: 'complete', usage: 'exact' })
+    },
+    TIMEOUT_MS,
+  )
+
+  test(
+    'a model that is not allowed is told as a matter of the model, not of the sign-in',
+    async () => {
+      const listed = await start(
+        { PORT: String(await freePort()), DEVICE_MODELS: 'claude-nothing-*' },
+        { args: ['--dev-mode'] },
+      )
+      try {
+        const done = await run([postern, 'exec', '--', claude ?? '', '-p', 'say hi'], listed)
+        expect(done.stdout).toContain('issue with the selected model')
+        expect(done.stdout).not.toContain('authenticate')
+      } finally {
+        await listed.stop()
+      }
     },
     TIMEOUT_MS,
   )

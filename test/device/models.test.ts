@@ -1,5 +1,5 @@
 // A token's list of models, held against what the upstream will read: names that are not on it are
-// 403, bodies that two parsers could read differently are refused and not guessed at.
+// 404, bodies that two parsers could read differently are refused and not guessed at.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import {
@@ -46,7 +46,7 @@ describe.each(PATHS)('on %s', (path) => {
       '*',
     ]
     for (const model of others)
-      expect([model, await tried(exact, model, path)]).toEqual([model, 403])
+      expect([model, await tried(exact, model, path)]).toEqual([model, 404])
     expect(on.upstream.seen).toHaveLength(1)
   })
 
@@ -55,7 +55,7 @@ describe.each(PATHS)('on %s', (path) => {
       expect([model, await tried(family, model, path)]).toEqual([model, 200])
     }
     for (const model of ['claude-haiku', 'xclaude-haiku-1', 'claude-opus-4-6-x']) {
-      expect([model, await tried(family, model, path)]).toEqual([model, 403])
+      expect([model, await tried(family, model, path)]).toEqual([model, 404])
     }
     expect(on.upstream.seen).toHaveLength(3)
   })
@@ -65,12 +65,24 @@ test('* alone is every name', async () => {
   for (const model of ['claude-x', 'gpt-oss-120b', '*']) expect(await tried(star, model)).toBe(200)
 })
 
-test('a refusal names no list, and is logged with its code', async () => {
-  const response = await messages(on.gate, exact, JSON.stringify({ ...asked, model: 'claude-x' }))
+test('a refusal tells of the model as the API tells of an unknown one, and names what is allowed', async () => {
+  const response = await messages(on.gate, family, JSON.stringify({ ...asked, model: 'claude-x' }))
   const id = response.headers.get('x-request-id') ?? ''
-  expect(await response.clone().text()).not.toContain('claude')
-  expect(await refusalOf(response)).toBe('403 permission_error')
-  expect(await on.gate.logged(id)).toMatchObject({ status: 403, end: 'refused', model: 'claude-x' })
+  expect(response.status).toBe(404)
+  expect(await response.json()).toEqual({
+    type: 'error',
+    error: {
+      type: 'not_found_error',
+      message: 'model: claude-x (this token may use claude-haiku-*, claude-opus-4-6)',
+    },
+    request_id: id,
+  })
+  expect(await on.gate.logged(id)).toMatchObject({
+    status: 404,
+    end: 'refused',
+    code: 'model_not_allowed',
+    model: 'claude-x',
+  })
 })
 
 describe('a body that could be read in two ways is 400', () => {
@@ -120,7 +132,7 @@ describe('a body that could be read in two ways is 400', () => {
     expect((await messages(on.gate, family, body)).status).toBe(200)
     expect(on.upstream.seen[0]?.body.toString()).toBe(body)
     const denied = '{"model":"claude-\\u006fpus-9","max_tokens":1}'
-    expect((await messages(on.gate, family, denied)).status).toBe(403)
+    expect((await messages(on.gate, family, denied)).status).toBe(404)
   })
 })
 
@@ -159,7 +171,7 @@ test('a chunked body is read like any other, and bounded', async () => {
     return answer?.status
   }
   expect(await send('claude-haiku-1')).toBe(200)
-  expect(await send('claude-sonnet-1')).toBe(403)
+  expect(await send('claude-sonnet-1')).toBe(404)
   expect(on.upstream.seen).toHaveLength(1)
 })
 
@@ -170,9 +182,9 @@ test('DEVICE_MODELS stands where the enrolment says nothing, and only there', as
     const status = async (token: string, model: string): Promise<number> =>
       (await messages(other.gate, token, JSON.stringify({ ...asked, model }))).status
     expect(await status(silent, 'claude-haiku-1')).toBe(200)
-    expect(await status(silent, 'claude-opus-1')).toBe(403)
+    expect(await status(silent, 'claude-opus-1')).toBe(404)
     expect(await status(own, 'claude-opus-1')).toBe(200)
-    expect(await status(own, 'claude-haiku-1')).toBe(403)
+    expect(await status(own, 'claude-haiku-1')).toBe(404)
   } finally {
     await other.close()
   }

@@ -114,8 +114,11 @@ describe("ours are the SDK's too", () => {
       error: { type: 'error', error: { type: 'authentication_error' }, request_id: 'asked-1' },
     })
     const listed = clientOf(await on.device('--models', 'claude-haiku-*'))
-    expect(await refused(listed.messages.create(question))).toBeInstanceOf(
-      SDK.PermissionDeniedError,
+    const forbidden = await refused(listed.messages.create(question))
+    expect(forbidden).toBeInstanceOf(SDK.NotFoundError)
+    expect(forbidden).toHaveProperty(
+      'message',
+      expect.stringContaining(`model: ${question.model} (this token may use claude-haiku-*)`),
     )
     const slow = clientOf(await on.device('--rate-limit', '1'))
     await slow.messages.create(question)

@@ -139,7 +139,7 @@ describe('spend_cap', () => {
     expect((await other.post(BODY)).status).toBe(200)
   })
 
-  test('without max_tokens 400, without a price 403, over the whole cap 429; nothing goes out', async () => {
+  test('without max_tokens 400, without a price 400, over the whole cap 429; nothing goes out', async () => {
     const device = await scene.device('--spend-cap', '1')
     const errorOf = async (body: object): Promise<[number, string]> => {
       const response = await device.post(body)
@@ -147,7 +147,7 @@ describe('spend_cap', () => {
     }
     expect(await errorOf({ model: HAIKU })).toEqual([400, 'invalid_request_error'])
     const unpriced = { model: 'claude-unheard-of', max_tokens: 1 }
-    expect(await errorOf(unpriced)).toEqual([403, 'permission_error'])
+    expect(await errorOf(unpriced)).toEqual([400, 'invalid_request_error'])
     expect(await errorOf({ model: HAIKU, max_tokens: 1e6 })).toEqual([429, 'billing_error'])
     expect(await errorOf({ model: HAIKU, max_tokens: -1 })).toEqual([400, 'invalid_request_error'])
     expect(scene.upstream.seen).toEqual([])
@@ -243,7 +243,7 @@ describe('prices', () => {
 
   test('PRICES_FILE stands in place of those that are built in, for caps and for the ledger', async () => {
     const device = await scene.device('--spend-cap', '1000')
-    expect((await device.post(BODY)).status).toBe(403)
+    expect((await device.post(BODY)).status).toBe(400)
     scene.upstream.respond((_request, response) => answerUnary(response, USED, 'my-model'))
     expect((await device.post({ model: 'my-model', max_tokens: 1 })).status).toBe(200)
     const rows = await device.rows(2)

@@ -1,0 +1,90 @@
+// The words for a request that its token may not make: which model and which are allowed, what it may
+// cost and what is left. A model's name is a stranger's text, and is cut and made printable here.
+
+import { type Refusal, refused } from '../refusal.ts'
+import type { SpendRefusalReason } from './spend.ts'
+
+const MAX_NAME = 100
+/** So many of a list are named; the rest is counted. */
+const MAX_NAMES = 12
+/** Rows come free as the months turn; a client that asks often costs little. */
+const FULL_RETRY_SECONDS = 5
+
+/** `patterns`: what this token may use. */
+export function modelNotAllowed(model: string, patterns: readonly string[]): Refusal {
+  const name = printable(model)
+  const may = `this token may use ${listed(patterns)}`
+  return refused('model_not_allowed', {
+    message: {
+      anthropic: `model: ${name} (${may})`,
+      openai: `The model \`${name}\` does not exist or you do not have access to it; ${may}`,
+    },
+  })
+}
+
+export function modelNotPriced(model: string): Refusal {
+  const message = `${printable(model)} has no price at this gate, so a token with a spend cap cannot use it`
+  return refused('model_not_priced', { message })
+}
+
+/** In micro-USD; of the cap that has no room. */
+export interface Overspent {
+  readonly reason: SpendRefusalReason
+  readonly whose: 'device' | 'organisation'
+  readonly amount: number
+  readonly cap: number
+  readonly spent: number
+  readonly reserved: number
+  readonly retryAfterSeconds: number
+}
+
+/** A refusal that waiting does not mend says nothing of waiting. */
+export function overspent(over: Overspent, nowEpochMs: number): Refusal {
+  const { reason, whose, amount, cap, spent, reserved, retryAfterSeconds } = over
+  const may = `this request may cost up to ${usd(amount, Math.ceil)}`
+  const of = `the ${whose}'s ${usd(cap, Math.floor)} a month`
+  const left = usd(Math.max(0, cap - spent), Math.floor)
+  const free = usd(Math.max(0, cap - spent - reserved), Math.floor)
+  switch (reason) {
+    case 'exceeds_cap':
+      return refused('spend_cap_reached', {
+        reason,
+        message: `${may}, which is more than ${of}; lower max_tokens or send less`,
+      })
+    case 'cap_reached':
+      return refused('spend_cap_reached', {
+        reason,
+        retryAfterSeconds,
+        message: `${may}, and ${left} is left of ${of} until ${dayOf(nowEpochMs + retryAfterSeconds * 1000)}`,
+      })
+    case 'reserved':
+      return refused('spend_reserved', {
+        reason,
+        retryAfterSeconds,
+        message: `${may}, and ${free} of ${of} is free while requests under way hold ${usd(reserved, Math.ceil)}`,
+      })
+    case 'table_full':
+      return refused('spend_unavailable', { reason, retryAfterSeconds: FULL_RETRY_SECONDS })
+  }
+}
+
+/** `$4.80`; what is below a dollar is told more exactly, where there is more to tell. */
+function usd(microUsd: number, round: (value: number) => number): string {
+  const small = microUsd < 10_000 ? 6 : 4
+  const decimals = microUsd < 1_000_000 && microUsd % 10_000 !== 0 ? small : 2
+  const unit = 10 ** (6 - decimals)
+  return `$${(round(microUsd / unit) / 10 ** decimals).toFixed(decimals)}`
+}
+
+const dayOf = (epochMs: number): string => new Date(epochMs).toISOString().slice(0, 10)
+
+export function printable(text: string): string {
+  const cut = text.length > MAX_NAME ? `${text.slice(0, MAX_NAME)}…` : text
+  return cut.replace(/[^\x20-\x7e…]/g, '?')
+}
+
+function listed(patterns: readonly string[]): string {
+  const names = patterns.slice(0, MAX_NAMES).map(printable).join(', ')
+  const more = patterns.length - MAX_NAMES
+  return more > 0 ? `${names} and ${more} more` : names
+}
