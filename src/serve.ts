@@ -60,8 +60,9 @@ export async function serve(
   const timeouts = {
     connectMs: settings.connectTimeoutSeconds * 1000,
     headersMs: settings.headersTimeoutSeconds * 1000,
+    bodyMs: settings.bodyTimeoutSeconds * 1000,
   }
-  const bodyTimeoutMs = timeouts.headersMs
+  const bodyTimeoutMs = timeouts.bodyMs
   const wire = transport()
   const kept = store(settings.databaseUrl)
   const ledger = sqliteLedger(() => kept.open({ busyTimeoutMs: 0 }), { log, nowMs: Date.now() })

@@ -433,7 +433,14 @@ export const SETTINGS = {
     'HEADERS_TIMEOUT_SECONDS',
     'Upstream',
     seconds(1, 3600),
-    "Time to the upstream's headers; also how long a client's body may stand still.",
+    "Time to the upstream's headers: all the time that a whole answer takes to be made.",
+    { fallback: '600' },
+  ),
+  bodyTimeoutSeconds: setting(
+    'BODY_TIMEOUT_SECONDS',
+    'Upstream',
+    seconds(1, 3600),
+    "How long a client's request body may stand still.",
     { fallback: '60' },
   ),
   idleTimeoutSeconds: setting(

@@ -33,8 +33,9 @@ function tooLarge(maxBytes: number): Refusal {
 }
 
 /**
- * The whole body, `maxBytes` at the most, within `timeoutMs`. `count` is told of each chunk before it
- * is kept, and may throw a BodyRefused; without one, a length was declared and is small.
+ * The whole body, `maxBytes` at the most. `count` is told of each chunk before it is kept, and may
+ * throw a BodyRefused; the body may then stand still for `timeoutMs`. Without `count`, a length was
+ * declared and is small, and all of it has to be here within `timeoutMs`.
  */
 export function readWhole(
   request: Request,
@@ -42,10 +43,14 @@ export function readWhole(
   timeoutMs: number,
   count?: (bytes: number) => void,
 ): Promise<Decision<Uint8Array>> {
-  const whole = count ? gather(request, maxBytes, count) : request.bytes()
   return new Promise((resolve) => {
     const reading = new Reading(resolve)
     setDeadline(reading, timeoutMs)
+    const moved = (bytes: number): void => {
+      if (!reading.over) setDeadline(reading, timeoutMs)
+      count?.(bytes)
+    }
+    const whole = count ? gather(request, maxBytes, moved) : request.bytes()
     whole.then(
       (body) => reading.end(granted(body)),
       (error: unknown) => {
@@ -60,6 +65,7 @@ export function readWhole(
 class Reading implements Deadline {
   place = -1
   atMs = -1
+  over = false
   readonly #resolve: (read: Decision<Uint8Array>) => void
 
   constructor(resolve: (read: Decision<Uint8Array>) => void) {
@@ -67,10 +73,11 @@ class Reading implements Deadline {
   }
 
   passed(): void {
-    this.#resolve(refused('request_timeout'))
+    this.end(refused('request_timeout'))
   }
 
   end(read: Decision<Uint8Array>): void {
+    this.over = true
     clearDeadline(this)
     this.#resolve(read)
   }

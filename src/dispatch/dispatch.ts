@@ -59,7 +59,7 @@ export type Dispatch = (
 
 const NOT_COSTLY = granted<Costly | undefined>(undefined)
 
-/** `bodyTimeoutMs`: how long a held body may take to arrive. */
+/** `bodyTimeoutMs`: how long a held body may stand still, or take to arrive where it is small. */
 export function dispatching(bodyTimeoutMs: number): Dispatch {
   const memory = heldBytes()
 

@@ -27,6 +27,9 @@ export async function check(
   return outcomes.every(({ ok }) => ok)
 }
 
+/** What is asked here is answered at once by whoever is well. */
+const ANSWER_MS = 15_000
+
 interface Outcome {
   readonly ok: boolean
   /** Said, and no failure. */
@@ -62,7 +65,8 @@ async function checkUpstreams(from: Sources, settings: Settings): Promise<Outcom
   const wire = transport()
   const timeouts = {
     connectMs: settings.connectTimeoutSeconds * 1000,
-    headersMs: settings.headersTimeoutSeconds * 1000,
+    headersMs: Math.min(settings.headersTimeoutSeconds * 1000, ANSWER_MS),
+    bodyMs: ANSWER_MS,
   }
   const get = async (upstream: Upstream, path: string, own: boolean): Promise<Outcome> => {
     const asked = { method: 'GET', path, search: '', sealed: false }

@@ -15,8 +15,10 @@ import type { ResponseHead } from './response.ts'
 export interface Timeouts {
   /** Until the connection stands, its TLS included. */
   readonly connectMs: number
-  /** From the request's last byte to the answer's headers; also between two bytes of the request. */
+  /** From the request's last byte to the answer's headers. */
   readonly headersMs: number
+  /** How long the source of a request's body may stand still. */
+  readonly bodyMs: number
 }
 
 export interface Call {
@@ -178,7 +180,7 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
       this.#wait('headers_timeout', this.#timeouts.headersMs)
       return
     }
-    this.#wait('body_timeout', this.#timeouts.headersMs)
+    this.#wait('body_timeout', this.#timeouts.bodyMs)
     connection.write(Buffer.from(head, 'latin1'))
     this.#pump(body, connection).then(
       () => {
@@ -288,10 +290,14 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
       // What is beyond its length would be the connection's next request.
       left -= chunk.byteLength
       if (left < 0) throw new Error('body longer than its length')
-      this.#wait('body_timeout', this.#timeouts.headersMs)
+      this.#wait('body_timeout', this.#timeouts.bodyMs)
       if (chunk.byteLength === 0) continue
       const framed = length === undefined ? chunked(chunk) : chunk
-      if (!connection.write(framed)) await this.#whenDrained()
+      if (connection.write(framed)) continue
+      // Now it is the upstream that stands still.
+      this.#wait('headers_timeout', this.#timeouts.headersMs)
+      await this.#whenDrained()
+      this.#wait('body_timeout', this.#timeouts.bodyMs)
     }
     // And what is missing would be taken from there.
     if (length !== undefined && left > 0) throw new Error('body shorter than its length')

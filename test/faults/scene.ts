@@ -57,7 +57,11 @@ export interface FaultSceneOptions {
 }
 
 /** For scenes in which the gate itself must end what stands still. */
-export const HASTY = { HEADERS_TIMEOUT_SECONDS: '2', IDLE_TIMEOUT_SECONDS: '2' } as const
+export const HASTY = {
+  HEADERS_TIMEOUT_SECONDS: '2',
+  BODY_TIMEOUT_SECONDS: '2',
+  IDLE_TIMEOUT_SECONDS: '2',
+} as const
 
 /** However it ends, it has ended by then: after 4 s a break shows; the rest is for busy machines. */
 export const END_MS = 20_000

@@ -114,6 +114,7 @@ const SETTINGS: Readonly<Record<string, Choices>> = {
   REQUIRE_EHBP: SWITCH,
   CONNECT_TIMEOUT_SECONDS: whole(1, 300),
   HEADERS_TIMEOUT_SECONDS: whole(1, 3600),
+  BODY_TIMEOUT_SECONDS: whole(1, 3600),
   IDLE_TIMEOUT_SECONDS: whole(1, 86_400),
   LOG_FORMAT: { good: ['text', 'json'], bad: ['JSON', 'xml', 'text '] },
   LOG_LEVEL: { good: ['info', 'debug'], bad: ['INFO', 'trace', 'verbose'] },

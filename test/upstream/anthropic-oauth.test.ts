@@ -131,7 +131,7 @@ describe('a refusal of the API', () => {
     upstream.respond(respond)
     const flight = wire.send(
       { method: 'GET', to: destinationOf(new URL(upstream.url)), headers, body: undefined },
-      { connectMs: 2000, headersMs: 2000 },
+      { connectMs: 2000, headersMs: 2000, bodyMs: 2000 },
     )
     const head = await flight.head
     if (!head.ok) throw new Error(head.reason)

@@ -13,7 +13,7 @@ beforeEach(async () => {
   wire = transport()
   at = documents({
     transport: wire,
-    timeouts: { connectMs: 2000, headersMs: 300 },
+    timeouts: { connectMs: 2000, headersMs: 300, bodyMs: 300 },
     baseUrl: new URL(`${upstream.url}/base//`),
     attestationUrl: new URL(upstream.url),
   })

@@ -19,7 +19,7 @@ import {
   transport,
 } from '../../src/upstream/transport.ts'
 
-const TIMEOUTS = { connectMs: 10_000, headersMs: 10_000 }
+const TIMEOUTS = { connectMs: 10_000, headersMs: 10_000, bodyMs: 10_000 }
 
 const closers: (() => void)[] = []
 // At the end, since most of these wait, and wait at the same time.
@@ -615,8 +615,12 @@ describe.concurrent('a flight', () => {
     })
     const wire = client()
     const began = performance.now()
-    const drip = wire.send(get(to), { connectMs: 200, headersMs: 200 })
-    const interim = wire.send(get(to, { interim: '1' }), { connectMs: 200, headersMs: 200 })
+    const drip = wire.send(get(to), { connectMs: 200, headersMs: 200, bodyMs: 200 })
+    const interim = wire.send(get(to, { interim: '1' }), {
+      connectMs: 200,
+      headersMs: 200,
+      bodyMs: 200,
+    })
     for (const flight of [drip, interim]) {
       expect(await flight.head).toMatchObject({ ok: false, kind: 'headers_timeout' })
     }
@@ -627,7 +631,7 @@ describe.concurrent('a flight', () => {
   test('has a time for the handshake', async () => {
     const { port } = await upstream(() => {})
     const to = destinationOf(new URL(`https://127.0.0.1:${port}/`))
-    const flight = client().send(get(to), { connectMs: 150, headersMs: 5000 })
+    const flight = client().send(get(to), { connectMs: 150, headersMs: 5000, bodyMs: 5000 })
     expect(await flight.head).toMatchObject({ kind: 'connect_timeout' })
   })
 
@@ -730,10 +734,26 @@ describe.concurrent('who is slow', () => {
       headers: {},
       body: { chunks: chunks(), length: undefined },
     }
-    const flight = client().send(post, { connectMs: 1000, headersMs: 200 })
-    expect(await flight.head).toMatchObject({ kind: 'body_timeout' })
+    const flight = client().send(post, { connectMs: 1000, headersMs: 200, bodyMs: 60_000 })
+    expect(await flight.head).toMatchObject({ kind: 'headers_timeout' })
     expect(taken).toBeLessThan(MOST)
     expect(sockets).toHaveLength(1)
+  })
+
+  test('a body whose source stands still has a time of its own', async () => {
+    const { to } = await upstream((socket) => socket.resume())
+    async function* chunks(): AsyncGenerator<Uint8Array> {
+      yield new Uint8Array(10)
+      await new Promise(() => {})
+    }
+    const post: Call = {
+      method: 'POST',
+      to,
+      headers: {},
+      body: { chunks: chunks(), length: undefined },
+    }
+    const flight = client().send(post, { connectMs: 1000, headersMs: 60_000, bodyMs: 100 })
+    expect(await flight.head).toMatchObject({ kind: 'body_timeout' })
   })
 })
 
@@ -867,7 +887,7 @@ async function inOwnProcess(
         method: 'GET', to: destinationOf(new URL(url), address), body: undefined,
         headers: { authorization: 'Bearer secret', 'x-id': String(id) },
       }
-      const head = await wire.send(call, { connectMs: 2000, headersMs: 2000 }).head
+      const head = await wire.send(call, { connectMs: 2000, headersMs: 2000, bodyMs: 2000 }).head
       if (!head.ok) { outcomes.push(head.reason); continue }
       let body = ''
       const how = await new Promise((resolve) => head.body.listen({
@@ -960,7 +980,7 @@ describe.concurrent('what a listener throws', () => {
       const wire = transport()
       const call = { method: 'GET', to: ${JSON.stringify(to)}, headers: {}, body: undefined }
       const ask = async (onData) => {
-        const head = await wire.send(call, { connectMs: 2000, headersMs: 2000 }).head
+        const head = await wire.send(call, { connectMs: 2000, headersMs: 2000, bodyMs: 2000 }).head
         console.log(await new Promise((resolve) => head.body.listen({ onData, onEnd: resolve })))
       }
       await ask(() => {})
@@ -1006,7 +1026,7 @@ describe('by a clock that is moved', () => {
   test('a document that does not come is given up', async () => {
     const { port } = await upstream(() => {})
     const url = new URL(`http://127.0.0.1:${port}`)
-    const slow = { connectMs: 60_000, headersMs: 60_000 }
+    const slow = { connectMs: 60_000, headersMs: 60_000, bodyMs: 60_000 }
     jest.useFakeTimers()
     try {
       const asked = documents({

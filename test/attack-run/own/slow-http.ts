@@ -86,6 +86,7 @@ async function attacked(mode: Mode, size: Size): Promise<Finding> {
   const at = await quietScene({
     TINFOIL_BASE_URL: upstream.url,
     HEADERS_TIMEOUT_SECONDS: '6',
+    BODY_TIMEOUT_SECONDS: '6',
     IDLE_TIMEOUT_SECONDS: '10',
     MAX_IDENTITY_CONCURRENCY: String(PLACES),
   })
