@@ -13,6 +13,7 @@ import type { CountAddress } from './count-address.ts'
 import { type DeviceParts, deviceRoutes } from './device-routes.ts'
 import { type InferenceParts, inferenceRoutes } from './inference-routes.ts'
 import type { LoginRoutes } from './login-routes.ts'
+import { pipelining } from './pipelining.ts'
 import { type PublicParts, publicRoutes } from './public-routes.ts'
 import { type Route, routeFinder } from './routes.ts'
 
@@ -55,6 +56,7 @@ export function adminGate({ admin, ...common }: Common & { readonly admin: Admin
 
 function base({ answers, cors, countAddress, log, routes }: Common) {
   const find = routeFinder(routes)
+  const isLast = pipelining()
   const app = new Elysia({
     // Elysia routes by our check of the Host (target.ts), never by Bun's own router beside it.
     systemRouter: false,
@@ -82,11 +84,12 @@ function base({ answers, cors, countAddress, log, routes }: Common) {
       const arrival = arrive(request, find)
       context.arrival = arrival
       const { exchange, target, refusal } = arrival
+      // Not the context's server: to name that has Elysia define it anew for each request.
+      if (isLast(request, app.server)) exchange.headers.set('connection', 'close')
       if (exchange.method === 'OPTIONS') {
         const known = find(target.path)
         const preflight = known && cors.preflight(request, exchange, known.methods)
         if (preflight) {
-          // Not the context's server: to name that has Elysia define it anew for each request.
           const counted = countAddress(exchange, request, app.server)
           return counted.ok ? answers.reply(exchange, preflight) : answers.refuse(exchange, counted)
         }
