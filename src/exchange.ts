@@ -15,8 +15,8 @@ export interface Exchange {
   /** The route's pattern, never the path that was sent; '-' where none matched. */
   readonly route: string
   readonly dialect: Dialect
-  /** Health checks are answered without a line in the log. */
-  readonly silent: boolean
+  /** Health checks, and what comes as often, are answered without a line in the log. */
+  silent: boolean
   /** The headers that every answer of this exchange carries. */
   readonly headers: Headers
 

@@ -22,6 +22,8 @@ interface Wire {
   /** `x-should-retry`: what clients go by before they go by the status. */
   readonly retry?: boolean
   readonly message: string
+  /** Whether Anthropic's shape carries the code too: clients act on it without a person. */
+  readonly coded?: true
   /** RFC 6750 §3: the `error` attribute of `WWW-Authenticate`; '' sends the bare challenge. */
   readonly challenge?: string
 }
@@ -35,8 +37,8 @@ const WIRE = {
   missing_authorization: unauthorized('missing authorization', ''),
   malformed_authorization: unauthorized('invalid authorization header format'),
   missing_token: unauthorized('missing authorization token'),
-  token_expired: unauthorized('token has expired'),
-  invalid_token: unauthorized('invalid token'),
+  token_expired: coded(unauthorized('token has expired')),
+  invalid_token: coded(unauthorized('invalid token')),
   ambiguous_credentials: bad(400, 'more than one credential was sent'),
   keys_unavailable: failed(503, 'the keys that verify tokens are not available'),
   insufficient_scope: {
@@ -45,7 +47,7 @@ const WIRE = {
     message: 'inference scope required',
     challenge: 'insufficient_scope',
   },
-  token_revoked: unauthorized('token was revoked'),
+  token_revoked: coded(unauthorized('token was revoked')),
   admin_required: forbidden("the operator's key is required"),
 
   session_invalid: unauthorized(
@@ -58,9 +60,9 @@ const WIRE = {
   login_unavailable: failed(503, 'the authorization server cannot be reached now'),
   foreign_origin: forbidden('requests from other pages are refused'),
 
-  enrollment_closed: forbidden('this gate enrols no devices'),
-  enrollment_required: forbidden('an enrolment is required'),
-  enrollment_refused: forbidden('the enrolment was not accepted'),
+  enrollment_closed: coded(forbidden('this gate enrols no devices')),
+  enrollment_required: coded(forbidden('an enrolment is required')),
+  enrollment_refused: coded(forbidden('the enrolment was not accepted')),
   enrollment_limit: limited('too many enrolments'),
   enrollment_unavailable: failed(503, 'enrolment is not available now'),
   invalid_device_id: bad(400, 'device_id must be 1 to 200 visible ASCII characters'),
@@ -165,7 +167,7 @@ export function refusalResponse(refusal: Refusal, to: Refused): Response {
   if (wire.retry !== undefined) headers.set('x-should-retry', String(wire.retry))
   if (refusal.allow !== undefined) headers.set('allow', refusal.allow)
   const body =
-    to.dialect === 'openai' ? openai(refusal, wire, message) : anthropic(wire, message, to)
+    to.dialect === 'openai' ? openai(refusal, wire, message) : anthropic(refusal, wire, message, to)
   return new Response(JSON.stringify(body), { status: wire.status, headers })
 }
 
@@ -173,8 +175,13 @@ function openai({ code }: Refusal, { type, openaiCode }: Wire, message: string):
   return { error: { message, type, code: openaiCode ?? code, param: null } }
 }
 
-function anthropic({ type, anthropicType }: Wire, message: string, { requestId }: Refused): object {
-  const error = { type: anthropicType ?? type, message }
+function anthropic(
+  { code }: Refusal,
+  { type, anthropicType, coded }: Wire,
+  message: string,
+  { requestId }: Refused,
+): object {
+  const error = { type: anthropicType ?? type, message, ...(coded && { code }) }
   return { type: 'error', error, request_id: requestId }
 }
 
@@ -191,6 +198,10 @@ function bad(status: 400 | 404 | 405 | 408 | 411 | 413 | 414 | 415, message: str
 
 function unauthorized(message: string, challenge = 'invalid_token'): Wire {
   return { status: 401, type: 'authentication_error', message, challenge }
+}
+
+function coded(wire: Wire): Wire {
+  return { ...wire, coded: true }
 }
 
 function forbidden(message: string): Wire {

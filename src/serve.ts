@@ -103,6 +103,11 @@ export async function serve(
     countedBy,
   )
   const said: Answers = answers(settle)
+  const charging = charges({
+    caps: restoredCaps(kept),
+    prices,
+    orgSpendCapMicroUsd: microUsd(settings.orgSpendCap),
+  })
   const admin: AdminParts = {
     answers: said,
     adminToken: settings.adminToken,
@@ -137,11 +142,7 @@ export async function serve(
       admitDevice,
       admitSession: signIn?.admitSession,
       budget: budget(settings),
-      charges: charges({
-        caps: restoredCaps(kept),
-        prices,
-        orgSpendCapMicroUsd: microUsd(settings.orgSpendCap),
-      }),
+      charges: charging,
       rules: { ...settings, enclaveHosts: settings.tinfoilEnclaveHosts },
       dispatch: dispatching(bodyTimeoutMs),
       relay,
@@ -149,15 +150,19 @@ export async function serve(
       setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),
       served,
     },
-    devices: devices && {
-      answers: said,
-      enrollment: devices,
-      policy: settings.bootstrap,
-      enrollingUser: users?.enrolling,
-      addressKey: countedBy,
-      countAddress,
-      bodyTimeoutMs,
-    },
+    devices: devices &&
+      admitDevice && {
+        answers: said,
+        admitDevice,
+        charges: charging,
+        commonRate: commonRate(settings),
+        enrollment: devices,
+        policy: settings.bootstrap,
+        enrollingUser: users?.enrolling,
+        addressKey: countedBy,
+        countAddress,
+        bodyTimeoutMs,
+      },
     login: signIn?.routes({
       answers: said,
       // Of its own: neither a page's assets nor a terminal that waits use up what others may ask.
@@ -284,6 +289,7 @@ function enrolments(
     identify,
     policy: settings.bootstrap,
     lifetimeSeconds: settings.jwtExpirationHours * 3600,
+    allowanceSeconds: settings.deviceIdleDays * 86_400,
     proxyBaseUrl: () => (settings.proxyBaseUrl ?? listeningAt()).href.replace(/\/$/, ''),
     defaults: {
       models: settings.deviceModels,
@@ -314,6 +320,10 @@ function restoredCaps(kept: Store): SpendCaps {
   }
   opened.database.close()
   return caps
+}
+
+function commonRate({ rateLimitRpm: perMinute, rateLimitBurst: burst }: Settings) {
+  return perMinute === 0 ? undefined : { perMinute, burst }
 }
 
 const monthStart = (epochMs: number): number => Date.parse(`${monthOf(epochMs)}-01T00:00:00Z`)

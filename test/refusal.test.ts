@@ -137,6 +137,16 @@ const OPENAI_CODES: Readonly<Partial<Record<RefusalCode, string>>> = {
   model_not_allowed: 'model_not_found',
 }
 
+/** Those that Anthropic's shape names too: a client acts on them without a person. */
+const CODED = new Set<RefusalCode>([
+  'token_expired',
+  'token_revoked',
+  'invalid_token',
+  'enrollment_closed',
+  'enrollment_required',
+  'enrollment_refused',
+])
+
 const answer = (
   refusal: Refusal,
   dialect: Dialect = 'openai',
@@ -155,7 +165,11 @@ for (const dialect of ['openai', 'anthropic'] as const) {
           JSON.stringify(
             dialect === 'openai'
               ? { error: { message, type, code: OPENAI_CODES[code] ?? code, param: null } }
-              : { type: 'error', error, request_id: 'r1' },
+              : {
+                  type: 'error',
+                  error: CODED.has(code) ? { ...error, code } : error,
+                  request_id: 'r1',
+                },
           ),
         )
         const { 'www-authenticate': challenge, ...rest } = Object.fromEntries(response.headers)

@@ -3,7 +3,9 @@
 import { Elysia } from 'elysia'
 import type { UserAdmission } from '../admit/admit.ts'
 import { bearerToken } from '../admit/bearer.ts'
-import { deviceToken } from '../admit/device.ts'
+import { type AdmitDevice, deviceToken } from '../admit/device.ts'
+import { buckets } from '../budget/bucket.ts'
+import type { Charges } from '../budget/charge.ts'
 import { readBounded } from '../dispatch/body.ts'
 import {
   type BootstrapContext,
@@ -18,6 +20,7 @@ import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
 import { addressOf, type CountAddress, type Peer } from './count-address.ts'
+import { aboutDevice, type CommonRate } from './device-about.ts'
 import { ROUTES } from './routes.ts'
 
 export interface DeviceParts {
@@ -29,10 +32,18 @@ export interface DeviceParts {
   readonly addressKey: AddressKey
   readonly countAddress: CountAddress
   readonly bodyTimeoutMs: number
+  readonly admitDevice: AdmitDevice
+  readonly charges: Pick<Charges, 'standing'>
+  /** Of devices without one of their own; undefined where there is none. */
+  readonly commonRate: CommonRate | undefined
 }
+
+/** Of `GET /device`, for each device: apart from what its requests may cost, and from its address. */
+const ASKS = { perMinute: 60, burst: 60 }
 
 export function deviceRoutes(parts: DeviceParts) {
   const { answers, enrollment, policy, enrollingUser, addressKey, countAddress } = parts
+  const asks = buckets(ASKS)
 
   /** What the caller shows for itself, by the policy that is set. */
   const contextOf = async (
@@ -95,4 +106,27 @@ export function deviceRoutes(parts: DeviceParts) {
       },
       { parse: 'none' },
     )
+    .get(ROUTES.device.path, async ({ arrival: { exchange, target }, request }) => {
+      const sent = {
+        authorization: request.headers.get('authorization'),
+        apiKey: request.headers.get('x-api-key'),
+        query: target.search.slice(1),
+      }
+      const token = deviceToken(sent)
+      if (!token.ok) return answers.refuse(exchange, token)
+      const admitted = await parts.admitDevice(sent, exchange.at)
+      if (!admitted.ok) return answers.refuse(exchange, admitted)
+      exchange.identity = admitted.value.identity
+      const counted = asks.take(admitted.value.identity, exchange.at.monotonicMs)
+      if (!counted.allowed) {
+        const { retryAfterSeconds } = counted
+        return answers.refuse(exchange, refused('rate_limit_exceeded', { retryAfterSeconds }))
+      }
+      const about = await enrollment.about(token.value, exchange.at)
+      if (!about.ok) return answers.refuse(exchange, about)
+      // Asked once a minute by each device that runs.
+      exchange.silent = true
+      const caps = parts.charges.standing(admitted.value, exchange.at)
+      return answers.json(exchange, 200, aboutDevice(about.value, caps, parts.commonRate))
+    })
 }

@@ -39,6 +39,7 @@ export const ROUTES = {
   hello: greeting('/api/hello', "Claude Code's warm-up."),
   bootstrap: open('POST', '/bootstrap', 'Enrols a device: a token for it.', 'anthropic'),
   refresh: open('POST', '/refresh', "A device's next token for its present one.", 'anthropic'),
+  device: claude('GET', '/device', "A device's own limits, caps and token, as they stand."),
   loginPage: open('GET', '/auth/device', 'The page to sign in on.', 'login'),
   loginStart: open('POST', '/auth/device/start', 'Begins a sign-in: where it goes on.', 'login'),
   loginOpen: open(

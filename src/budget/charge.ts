@@ -9,7 +9,7 @@ import { type Decision, granted, refused } from '../refusal.ts'
 import type { Breaker, Pass } from './breaker.ts'
 import { type Prices, worstCase } from './prices.ts'
 import { modelNotAllowed, modelNotPriced, overspent } from './refusals.ts'
-import type { Reservation, SpendCaps, SpendScope } from './spend.ts'
+import { monthEndMs, type Reservation, type SpendCaps, type SpendScope } from './spend.ts'
 
 /** What of a request's body limits are decided by. */
 export interface Costly {
@@ -25,6 +25,17 @@ export interface Charge {
   readonly reservation: Reservation | undefined
 }
 
+/** How a cap stands in this month. */
+export interface CapStanding {
+  readonly scope: 'device' | 'org'
+  readonly limitMicroUsd: number
+  readonly spentMicroUsd: number
+  /** Held by requests under way. */
+  readonly reservedMicroUsd: number
+  readonly leftMicroUsd: number
+  readonly resetsAtMs: number
+}
+
 export interface Charges {
   /** Whether the body of such a request must be read: only where a list or a cap applies. */
   concern(admitted: Admitted): boolean
@@ -34,6 +45,8 @@ export interface Charges {
     breaker: Breaker,
     now: Instant,
   ): Decision<Charge>
+  /** Of each cap that requests of this identity count against. */
+  standing(admitted: Admitted, now: Instant): readonly CapStanding[]
 }
 
 export interface ChargeOptions {
@@ -92,8 +105,23 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
       reserved.value?.release()
       return refused('circuit_open', { retryAfterSeconds: entry.retryAfterSeconds })
     },
+    standing: (admitted, { epochSeconds }) =>
+      scopesOf(admitted).map(({ key, capMicroUsd }) => {
+        const nowMs = epochSeconds * 1000
+        const { spentMicroUsd, reservedMicroUsd } = caps.read(key, nowMs)
+        return {
+          scope: key.startsWith(ORG_PREFIX) ? 'org' : 'device',
+          limitMicroUsd: capMicroUsd,
+          spentMicroUsd,
+          reservedMicroUsd,
+          leftMicroUsd: Math.max(0, capMicroUsd - spentMicroUsd - reservedMicroUsd),
+          resetsAtMs: monthEndMs(nowMs),
+        }
+      }),
   }
 }
 
+const ORG_PREFIX = 'org:'
+
 export const deviceKey = (hash: string): string => `device:${hash}`
-export const orgKey = (org: string): string => `org:${org}`
+export const orgKey = (org: string): string => ORG_PREFIX + org

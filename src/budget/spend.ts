@@ -174,6 +174,11 @@ export function monthOf(epochMs: number): string {
   return new Date(epochMs).toISOString().slice(0, 7)
 }
 
+/** When the month of this moment ends, and every cap begins anew. */
+export function monthEndMs(epochMs: number): number {
+  return newMonth(epochMs).endMs
+}
+
 /** Subtractions alone: sums of what is near the largest number would not be exact. */
 function obstacle(
   { spent, reserved }: Account,

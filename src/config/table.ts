@@ -155,6 +155,13 @@ export const SETTINGS = {
     'How long a device token lives.',
     { fallback: '24' },
   ),
+  deviceIdleDays: setting(
+    'DEVICE_IDLE_DAYS',
+    'Devices',
+    integer(0, 366, '<days>'),
+    'How long after the end of its token a device may still come back for the next.',
+    { fallback: '30' },
+  ),
   proxyBaseUrl: setting(
     'PROXY_BASE_URL',
     'Devices',

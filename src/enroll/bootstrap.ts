@@ -5,10 +5,10 @@ import type { Database } from 'bun:sqlite'
 import { type JsonObject, parseStrictObject } from '../admit/strict-json.ts'
 import { type BucketDecision, buckets } from '../budget/bucket.ts'
 import type { Instant } from '../instant.ts'
-import { consumeCode, isCode } from './codes.ts'
-import { isDeviceId } from './device-token.ts'
+import { codeNamed, consumeCode, isCode } from './codes.ts'
+import { type DeviceClaims, isDeviceId } from './device-token.ts'
 import { type Entitlements, NO_ENTITLEMENTS, readEntitlements } from './entitlements.ts'
-import { countOtherDevices } from './families.ts'
+import { countOtherDevices, unusedEnrolment } from './families.ts'
 import { declined, type EnrollDecision } from './refusals.ts'
 import type { IdentifyAs } from './withdraw.ts'
 
@@ -17,6 +17,8 @@ export type BootstrapPolicy = 'off' | 'code' | 'jwt' | 'open'
 export interface BootstrapRequest {
   /** Without the white space around it. */
   readonly deviceId: string
+  /** What the device calls itself, for the operator's list alone: anybody may take any name. */
+  readonly deviceName?: string | undefined
   readonly appVersion: string | undefined
   readonly code: string | undefined
 }
@@ -55,6 +57,10 @@ export const BOOTSTRAP_LIMITS: BootstrapLimits = {
 
 export interface Granted {
   readonly owner: string
+  /** What the operator wrote on the code. */
+  readonly label?: string | undefined
+  /** The enrolment that this one asks for again, whose answer was lost. */
+  readonly repeated?: DeviceClaims | undefined
   readonly deviceHash: string
   readonly entitlements: Entitlements
 }
@@ -70,6 +76,8 @@ export type Permit = (
 
 export const MAX_BOOTSTRAP_BODY_BYTES = 4096
 const APP_VERSION = /^[\x20-\x7e]{1,64}$/
+/** Nothing that moves a terminal's cursor. */
+const DEVICE_NAME = /^[^\p{C}\p{Zl}\p{Zp}]{1,100}$/u
 
 export function parseBootstrap(body: string): EnrollDecision<BootstrapRequest> {
   if (Buffer.byteLength(body) > MAX_BOOTSTRAP_BODY_BYTES) return declined('request_too_large')
@@ -77,16 +85,20 @@ export function parseBootstrap(body: string): EnrollDecision<BootstrapRequest> {
   if (!members) {
     return declined('bad_request', { reason: 'body is not an object with distinct members' })
   }
-  const { device_id: id, app_version: version, enrollment_code: code } = members
+  const { device_id: id, app_version: version, enrollment_code } = members
   const deviceId = typeof id === 'string' ? id.trim() : id
   if (!isDeviceId(deviceId)) return declined('invalid_device_id')
   const appVersion = version ?? undefined
   if (appVersion !== undefined && !(typeof appVersion === 'string' && APP_VERSION.test(appVersion)))
     return declined('bad_request', { reason: 'app_version is malformed' })
+  const deviceName = members['device_name'] ?? undefined
+  if (deviceName !== undefined && !(typeof deviceName === 'string' && DEVICE_NAME.test(deviceName)))
+    return declined('bad_request', { reason: 'device_name is malformed' })
+  const code = enrollment_code ?? undefined
   if (code !== undefined && typeof code !== 'string') {
     return declined('bad_request', { reason: 'enrollment_code is no string' })
   }
-  return { ok: true, value: { deviceId, appVersion, code } }
+  return { ok: true, value: { deviceId, deviceName, appVersion, code } }
 }
 
 /** The one policy that is set; each asks the memory first, and the disk only for who passed. */
@@ -94,6 +106,8 @@ export function bootstrapPolicy(
   policy: BootstrapPolicy,
   identify: IdentifyAs,
   limits: BootstrapLimits = BOOTSTRAP_LIMITS,
+  /** Whether a token of this family was seen in use, where the disk does not know it yet. */
+  isUsed: (family: string) => boolean = () => false,
 ): Permit {
   const granted = (
     owner: string,
@@ -116,25 +130,37 @@ export function bootstrapPolicy(
           return declined('ambiguous_credentials')
         }
         const code = inBody ?? credential
-        if (code === undefined) return declined('enrollment_required')
-        if (!isCode(code)) return declined('enrollment_refused', { reason: 'code is malformed' })
+        if (code === undefined) return declined('enrollment_required', { message: NO_CODE })
+        if (!isCode(code)) return wrongCode('code is malformed')
         return take((db, now) => {
-          const used = consumeCode(db, code, now.epochSeconds)
-          if (!used) {
-            return declined('enrollment_refused', { reason: 'code is unknown, used or expired' })
+          const known = codeNamed(db, code)
+          if (!known) return wrongCode()
+          const { deviceHash } = granted(known, deviceId, NO_ENTITLEMENTS).value
+          const repeated = unusedEnrolment(db, { deviceHash, deviceId }, now.epochSeconds, isUsed)
+          if (repeated) {
+            return {
+              ok: true,
+              value: { owner: known, deviceHash, entitlements: repeated, repeated },
+            }
           }
-          return granted(used.name, deviceId, used.entitlements)
+          const used = consumeCode(db, code, now.epochSeconds)
+          if (!used) return wrongCode()
+          const { value } = granted(used.name, deviceId, used.entitlements)
+          return { ok: true, value: { ...value, label: used.label } }
         })
       },
 
     jwt: () => {
       const perUser = perHour(limits.perUserPerHour)
       return ({ deviceId }, { user }, now) => {
-        if (!user) return declined('enrollment_required')
+        if (!user) return declined('enrollment_required', { message: NO_USER })
         const { models, rate_limit, spend_cap, org_id } = user.claims
         const own = { models, rate_limit, spend_cap, org_id, user_id: user.identity }
         const read = readEntitlements(own)
-        if (!read.ok) return declined('enrollment_refused', { reason: `claim ${read.reason}` })
+        if (!read.ok) {
+          const reason = `claim ${read.reason}`
+          return declined('enrollment_refused', { reason, message: UNFIT_CLAIM })
+        }
         const counted = perUser.take(user.identity, now.monotonicMs)
         if (!counted.allowed) return tooMany(counted, 'rate of one user')
         return take((db, at) => {
@@ -166,6 +192,17 @@ export function bootstrapPolicy(
     },
   }
   return permits[policy]()
+}
+
+const NO_CODE =
+  'an enrolment is required: this gate enrols with a code, and none was sent; ask its operator for one'
+const WRONG_CODE =
+  "the enrolment was not accepted: its code is unknown, used or expired; ask the gate's operator for a new one"
+const NO_USER = 'an enrolment is required: this gate enrols its users, and no token of one was sent'
+const UNFIT_CLAIM = 'the enrolment was not accepted: a claim of the token cannot be applied'
+
+function wrongCode(reason = 'code is unknown, used or expired'): EnrollDecision<never> {
+  return declined('enrollment_refused', { reason, message: WRONG_CODE })
 }
 
 function take(value: Take): EnrollDecision<Take> {

@@ -77,16 +77,28 @@ export function consumeCode(
   db: Database,
   code: string,
   nowSeconds: number,
-): { readonly name: string; readonly entitlements: Entitlements } | undefined {
+):
+  | { readonly name: string; readonly label: string; readonly entitlements: Entitlements }
+  | undefined {
   if (!isCode(code)) return undefined
   const row = db
-    .query<{ id: number; entitlements: string }, [string, number]>(
+    .query<{ id: number; label: string; entitlements: string }, [string, number]>(
       `UPDATE enrolment_codes SET uses_left = uses_left - 1
        WHERE code_sha256 = ?1 AND uses_left > 0 AND expires_at > ?2
-       RETURNING id, entitlements`,
+       RETURNING id, label, entitlements`,
     )
     .get(digestOf(code), nowSeconds)
-  return row ? { name: `code:${row.id}`, entitlements: stored(row.entitlements) } : undefined
+  if (!row) return undefined
+  const { id, label, entitlements } = row
+  return { name: `code:${id}`, label, entitlements: stored(entitlements) }
+}
+
+/** Whether or not it can still be used. */
+export function codeNamed(db: Database, code: string): string | undefined {
+  const row = db
+    .query<{ id: number }, [string]>('SELECT id FROM enrolment_codes WHERE code_sha256 = ?1')
+    .get(digestOf(code))
+  return row ? `code:${row.id}` : undefined
 }
 
 /** Takes what uses are left; true where there is such a code. */

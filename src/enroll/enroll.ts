@@ -2,10 +2,10 @@
 // token on a request. The first two write to the disk before they answer, and answer 503 where
 // that fails; the third never touches it, and goes on whatever the disk does.
 //
-// A retired token is refused wherever it comes back; its family ends where it comes back to be
-// refreshed, which no honest client does (RFC 9700 §4.14.2). On a request it is no proof of theft:
-// programs hold on to a token for a while (Claude Code asks its helper every 5 minutes), and would
-// end their own family in good faith.
+// A token that a refresh has replaced is retired: its family ends where it comes back to be
+// refreshed, which no honest client does (RFC 9700 §4.14.2). For requests it stays good until its
+// own `exp`: an environment cannot be changed from outside, and a program that runs with the token
+// would else die whenever another one renews it. Revoking the family ends it with all others.
 
 import type { Database } from 'bun:sqlite'
 import { buckets } from '../budget/bucket.ts'
@@ -14,6 +14,7 @@ import type { Instant } from '../instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import {
   type BootstrapContext,
+  BOOTSTRAP_LIMITS,
   type BootstrapLimits,
   type BootstrapPolicy,
   bootstrapPolicy,
@@ -28,11 +29,19 @@ import {
   signDeviceToken,
 } from './device-token.ts'
 import { type Entitlements, withDefaults } from './entitlements.ts'
-import { createFamily, rotate, type Rotated, type TokenTimes } from './families.ts'
+import {
+  createFamily,
+  type FamilyListed,
+  findFamily,
+  rotate,
+  type Rotated,
+  type TokenTimes,
+} from './families.ts'
 import { deviceKeys } from './keys.ts'
 import { declined, type EnrollDecision, type EnrollRefusal } from './refusals.ts'
-import { rememberedTokens } from './remembered.ts'
+import { type Known, rememberedTokens } from './remembered.ts'
 import { type Revocations, revocations } from './revocations.ts'
+import { seenDevices } from './seen.ts'
 import { type IdentifyAs, revoke, type Withdrawn } from './withdraw.ts'
 
 /** The body of an answer, as system C gives it. */
@@ -41,6 +50,17 @@ export interface Minted {
   readonly proxy_base_url: string
   /** ISO 8601 in UTC, with milliseconds. */
   readonly expires_at: string
+}
+
+/** A device's token, and what its enrolment says. */
+export interface DeviceAbout {
+  readonly claims: DeviceClaims
+  /** Undefined where the disk cannot be read. */
+  readonly family: FamilyListed | undefined
+  /** Whether a refresh has given a newer token. */
+  readonly replaced: boolean
+  /** Seconds since the epoch: until then a refresh is taken, if nothing is revoked. */
+  readonly refreshableUntil: number
 }
 
 export interface Enrollment {
@@ -52,6 +72,8 @@ export interface Enrollment {
   /** `token` as it came, with or without its prefix. */
   refresh(token: string, now: Instant): Promise<EnrollDecision<Minted>>
   verify(token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>>
+  /** For `GET /device`: also asks the disk, so that a family that is lost there is told at once. */
+  about(token: string, now: Instant): Promise<EnrollDecision<DeviceAbout>>
   /** For /admin/revoke: true of the very next `verify`. Throws where the disk fails. */
   revoke(name: string, actor: string, now: Instant): Withdrawn
   start(): void
@@ -73,7 +95,7 @@ export interface EnrollmentOptions {
   readonly log: Logger
   readonly limits?: BootstrapLimits
   readonly graceSeconds?: number
-  /** How long an expired token may still be refreshed; none unless somebody says so. */
+  /** DEVICE_IDLE_DAYS: how long an expired token may still be refreshed; none unless it is said. */
   readonly allowanceSeconds?: number
   readonly maxRetired?: number
   readonly pollMs?: number
@@ -95,13 +117,16 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
     throw new RangeError('the life of a device token is out of range')
   }
   const keys = deviceKeys(options.secrets)
-  const permit = bootstrapPolicy(options.policy, identify, options.limits)
   const remembered = rememberedTokens()
+  const seen = seenDevices()
+  const limits = options.limits ?? BOOTSTRAP_LIMITS
+  const permit = bootstrapPolicy(options.policy, identify, limits, seen.has)
   const withdrawn = revocations({
     db,
     graceSeconds,
     allowanceSeconds,
     log,
+    flush: () => seen.flush(db),
     ...(pollMs === undefined ? {} : { pollMs }),
   })
   const refreshes = buckets({ perMinute: REFRESHES_PER_MINUTE, burst: REFRESH_BURST })
@@ -129,24 +154,35 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
       expires_at: new Date(claims.expiresAt * 1000).toISOString(),
     },
   })
-  /** Whether what was opened may still be used. */
-  const standing = (claims: DeviceClaims, now: Instant): EnrollDecision<DeviceClaims> => {
-    const found = withdrawn.standing(claims, now)
-    if (found === 'live') return { ok: true, value: claims }
-    return declined('token_revoked', { reason: `token is ${found}` })
+  /** Whether what was opened may be used for a request. */
+  const usable = (known: Known, now: Instant): EnrollDecision<DeviceClaims> => {
+    const { claims } = known
+    if (withdrawn.standing(claims, now) === 'revoked') return revoked()
+    seen.note(known, now.epochSeconds)
+    return { ok: true, value: claims }
+  }
+  const verify = async (token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>> => {
+    const bare = bareToken(token)
+    if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
+    const known = remembered.recall(bare, now.epochSeconds)
+    if (known) return usable(known, now)
+    const opened = await openDeviceToken(bare, keys, now.epochSeconds)
+    if (!opened.ok) return notOpened(opened)
+    return usable(remembered.remember(bare, opened.value), now)
   }
 
   return {
     async bootstrap(request, context, now) {
       const permitted = permit(request, context, now)
       if (!permitted.ok) return permitted
-      const { deviceId, appVersion } = request
+      const { deviceId, deviceName: name, appVersion } = request
       const enrolled = onDisk((): EnrollDecision<DeviceClaims> => {
         const granted = permitted.value(db, now)
         if (!granted.ok) return granted
+        if (granted.value.repeated) return { ok: true, value: granted.value.repeated }
         const entitlements = withDefaults(granted.value.entitlements, defaults)
         const deviceKey = identify('device_id', deviceId)
-        const family = { ...granted.value, deviceId, deviceKey, appVersion, entitlements }
+        const family = { ...granted.value, deviceId, deviceKey, name, appVersion, entitlements }
         return { ok: true, value: createFamily(db, family, timesAt(now)) }
       })
       if (!enrolled.ok) return enrolled
@@ -158,31 +194,38 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
       if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
       const opened = await openDeviceToken(bare, keys, now.epochSeconds, allowanceSeconds)
       if (!opened.ok) return notOpened(opened)
-      const alive = standing(opened.value, now)
-      if (withdrawn.standing(opened.value, now) === 'retired') {
-        withdrawn.reused(opened.value.family, now)
-      }
-      if (!alive.ok) return alive
+      const standing = withdrawn.standing(opened.value, now)
+      if (standing === 'retired') withdrawn.reused(opened.value.family, now)
+      if (standing !== 'live') return revoked(`token is ${standing}`)
       if (withdrawn.retired >= maxRetired) return unavailable('too many retired tokens')
+      const mayRotate = (): number | undefined => {
+        const decision = refreshes.take(opened.value.family, now.monotonicMs)
+        return decision.allowed ? undefined : decision.retryAfterSeconds
+      }
       const rotated = onDisk(() =>
-        rotate(db, alive.value, timesAt(now), () => {
-          const decision = refreshes.take(alive.value.family, now.monotonicMs)
-          return decision.allowed ? undefined : decision.retryAfterSeconds
-        }),
+        rotate(db, opened.value, timesAt(now), mayRotate, limits.maxDevicesPerUser),
       )
       if (!rotated.ok) return rotated
-      return settleRotation(rotated.value, alive.value, now)
+      return settleRotation(rotated.value, opened.value, now)
     },
 
-    async verify(token, now) {
-      const bare = bareToken(token)
-      if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
-      const known = remembered.recall(bare, now.epochSeconds)
-      if (known) return standing(known, now)
-      const opened = await openDeviceToken(bare, keys, now.epochSeconds)
-      if (!opened.ok) return notOpened(opened)
-      remembered.remember(bare, opened.value)
-      return standing(opened.value, now)
+    verify,
+
+    async about(token, now) {
+      const verified = await verify(token, now)
+      if (!verified.ok) return verified
+      const claims = verified.value
+      const refreshableUntil = claims.expiresAt + allowanceSeconds
+      let family
+      try {
+        family = findFamily(db, claims.family)
+      } catch {
+        return { ok: true, value: { claims, family, replaced: false, refreshableUntil } }
+      }
+      if (!family) return declined('invalid_token', { reason: 'family is unknown' })
+      if (family.revokedAt !== undefined) return revoked()
+      const replaced = family.headJti !== claims.jti
+      return { ok: true, value: { claims, family, replaced, refreshableUntil } }
     },
 
     revoke(name, actor, now) {
@@ -215,13 +258,22 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
         })
       case 'reused':
         withdrawn.reused(presented.family, now)
-        return declined('token_revoked', { reason: 'token is retired' })
+        return revoked('token is retired')
       case 'revoked':
-        return declined('token_revoked', { reason: 'token is revoked' })
+        return revoked()
+      case 'too_many':
+        return declined('enrollment_limit', {
+          reason: 'devices of one user',
+          retryAfterSeconds: 3600,
+        })
       case 'unknown':
         return declined('invalid_token', { reason: 'family or token is unknown' })
     }
   }
+}
+
+function revoked(reason = 'token is revoked'): EnrollRefusal {
+  return declined('token_revoked', { reason })
 }
 
 function unavailable(reason: string): EnrollRefusal {

@@ -30,6 +30,27 @@ CREATE INDEX IF NOT EXISTS device_families_head_jti ON device_families (head_jti
 CREATE INDEX IF NOT EXISTS device_families_dead_at ON device_families (dead_at);
 `
 
+/** What an operator tells devices apart by, and finds them by. */
+export const FAMILY_NAMES_SCHEMA = `
+ALTER TABLE device_families ADD COLUMN label TEXT;
+ALTER TABLE device_families ADD COLUMN name TEXT;
+ALTER TABLE device_families ADD COLUMN user_id TEXT
+  GENERATED ALWAYS AS (json_extract(entitlements, '$.user_id')) VIRTUAL;
+ALTER TABLE device_families ADD COLUMN org_id TEXT
+  GENERATED ALWAYS AS (json_extract(entitlements, '$.org_id')) VIRTUAL;
+UPDATE device_families SET label =
+  (SELECT nullif(label, '') FROM enrolment_codes WHERE id = CAST(substr(owner, 6) AS INTEGER))
+  WHERE owner LIKE 'code:%';
+CREATE INDEX device_families_label ON device_families (label);
+CREATE INDEX device_families_user_id ON device_families (user_id);
+CREATE INDEX device_families_org_id ON device_families (org_id);
+CREATE TABLE device_seen (
+  -- That of the family. Apart from it, because it is written often, and is small.
+  seq INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL
+) STRICT;
+`
+
 export interface NewFamily {
   readonly deviceId: string
   readonly deviceHash: string
@@ -37,6 +58,10 @@ export interface NewFamily {
   readonly deviceKey: string
   /** `code:7`, `user:` and the user's identity, or `open`. */
   readonly owner: string
+  /** What the operator wrote on its code; '' where nothing. */
+  readonly label?: string | undefined
+  /** What the device calls itself. */
+  readonly name?: string | undefined
   readonly entitlements: Entitlements
   readonly appVersion: string | undefined
 }
@@ -52,18 +77,22 @@ export interface TokenTimes {
 export type Rotated =
   | { readonly kind: 'rotated' | 'repeated'; readonly claims: DeviceClaims }
   | { readonly kind: 'too_fast'; readonly retryAfterSeconds: number }
-  | { readonly kind: 'reused' | 'revoked' | 'unknown' }
+  | { readonly kind: 'reused' | 'revoked' | 'unknown' | 'too_many' }
 
 export interface FamilyListed {
   readonly seq: number
   readonly family: string
   readonly deviceHash: string
   readonly owner: string
+  readonly label: string | undefined
+  readonly name: string | undefined
   readonly entitlements: Entitlements
   readonly appVersion: string | undefined
   readonly createdAt: number
   /** `exp` of its last token. */
   readonly expiresAt: number
+  /** To the minute; undefined where it was never seen. */
+  readonly seenAt: number | undefined
   readonly revokedAt: number | undefined
 }
 
@@ -73,6 +102,8 @@ interface Row {
   readonly device_hash: string
   readonly owner: string
   readonly entitlements: string
+  readonly label: string | null
+  readonly name: string | null
   readonly app_version: string | null
   readonly created_at: number
   readonly head_jti: string
@@ -90,8 +121,8 @@ export function createFamily(db: Database, of: NewFamily, times: TokenTimes): De
   const head = nextHead(times)
   db.query(
     `INSERT INTO device_families (family, device_hash, device_key, owner, entitlements,
-       app_version, created_at, head_jti, head_iat, head_exp, dead_at)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)`,
+       app_version, created_at, head_jti, head_iat, head_exp, dead_at, label, name)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?12)`,
   ).run(
     family,
     of.deviceHash,
@@ -103,9 +134,42 @@ export function createFamily(db: Database, of: NewFamily, times: TokenTimes): De
     head.jti,
     head.issuedAt,
     head.expiresAt,
+    of.label || null,
+    of.name ?? null,
   )
   const { deviceId, deviceHash, entitlements } = of
   return { deviceId, deviceHash, family, ...head, ...entitlements }
+}
+
+/** How long the answer to an enrolment can be asked for again. */
+const REPEAT_SECONDS = 600
+
+/**
+ * The token of an enrolment whose answer was lost: made by the same device a moment ago, and used
+ * for nothing since. Once it is used somebody has it, and whoever asks again with a code that they
+ * have seen gets nothing.
+ */
+export function unusedEnrolment(
+  db: Database,
+  { deviceHash, deviceId }: Pick<DeviceClaims, 'deviceHash' | 'deviceId'>,
+  nowSeconds: number,
+  isUsed: (family: string) => boolean,
+): DeviceClaims | undefined {
+  const row = db
+    .query<Row, [string, number, number]>(
+      `SELECT * FROM device_families
+       WHERE device_hash = ?1 AND created_at > ?2 AND created_at <= ?3 AND revoked_at IS NULL
+         AND NOT EXISTS (SELECT 1 FROM device_seen WHERE device_seen.seq = device_families.seq)
+         AND head_iat = CAST(created_at AS INTEGER)
+       ORDER BY seq DESC LIMIT 1`,
+    )
+    .get(deviceHash, nowSeconds - REPEAT_SECONDS, nowSeconds)
+  if (!row || isUsed(row.family)) return undefined
+  const retired = db.query('SELECT 1 FROM withdrawals WHERE family = ?1 LIMIT 1').get(row.family)
+  const revoked = db.query('SELECT 1 FROM withdrawals WHERE name = ?1 LIMIT 1').get(row.head_jti)
+  if (retired !== null || revoked !== null) return undefined
+  const head = { jti: row.head_jti, issuedAt: row.head_iat, expiresAt: row.head_exp }
+  return { deviceId, deviceHash, family: row.family, ...head, ...stored(row.entitlements) }
 }
 
 /**
@@ -119,6 +183,7 @@ export function rotate(
   presented: DeviceClaims,
   times: TokenTimes,
   mayRotate: () => number | undefined,
+  maxDevicesPerUser = Number.POSITIVE_INFINITY,
 ): Rotated {
   const row = db
     .query<Row, [string]>('SELECT * FROM device_families WHERE family = ?1')
@@ -144,6 +209,11 @@ export function rotate(
     if (times.now - retired.at > times.graceSeconds) return { kind: 'reused' }
     const head = { jti: row.head_jti, issuedAt: row.head_iat, expiresAt: row.head_exp }
     return { kind: 'repeated', claims: { ...own, ...head } }
+  }
+  // A device that was away too long does not count among its user's, until it comes back.
+  const isBack = row.head_exp <= times.now && row.owner.startsWith('user:')
+  if (isBack && countOtherDevices(db, row.owner, row.device_hash, times.now) >= maxDevicesPerUser) {
+    return { kind: 'too_many' }
   }
   const retryAfterSeconds = mayRotate()
   if (retryAfterSeconds !== undefined) return { kind: 'too_fast', retryAfterSeconds }
@@ -175,27 +245,56 @@ export function countOtherDevices(
   return row?.devices ?? 0
 }
 
+const LISTED = `SELECT device_families.*, device_seen.at AS seen_at FROM device_families
+  LEFT JOIN device_seen ON device_seen.seq = device_families.seq`
+
+type ListedRow = Row & { readonly seen_at: number | null }
+
 /** The newest first; `before` is the `seq` of the last one seen. */
 export function listFamilies(
   db: Database,
   { limit, before }: { readonly limit: number; readonly before?: number },
 ): FamilyListed[] {
   return db
-    .query<Row, [number, number]>(
-      'SELECT * FROM device_families WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2',
+    .query<ListedRow, [number, number]>(
+      `${LISTED} WHERE device_families.seq < ?1 ORDER BY device_families.seq DESC LIMIT ?2`,
     )
     .all(before ?? Number.MAX_SAFE_INTEGER, limit)
-    .map((row) => ({
-      seq: row.seq,
-      family: row.family,
-      deviceHash: row.device_hash,
-      owner: row.owner,
-      entitlements: stored(row.entitlements),
-      appVersion: row.app_version ?? undefined,
-      createdAt: row.created_at,
-      expiresAt: row.head_exp,
-      revokedAt: row.revoked_at ?? undefined,
-    }))
+    .map(listed)
+}
+
+export function findFamily(
+  db: Database,
+  family: string,
+): (FamilyListed & { readonly headJti: string }) | undefined {
+  const row = db.query<ListedRow, [string]>(`${LISTED} WHERE family = ?1`).get(family)
+  return row ? { ...listed(row), headJti: row.head_jti } : undefined
+}
+
+function listed(row: ListedRow): FamilyListed {
+  return {
+    seq: row.seq,
+    family: row.family,
+    deviceHash: row.device_hash,
+    owner: row.owner,
+    label: row.label ?? undefined,
+    name: row.name ?? undefined,
+    entitlements: stored(row.entitlements),
+    appVersion: row.app_version ?? undefined,
+    createdAt: row.created_at,
+    expiresAt: row.head_exp,
+    seenAt: row.seen_at ?? undefined,
+    revokedAt: row.revoked_at ?? undefined,
+  }
+}
+
+/** Families that were seen at that minute, so many of them in one transaction. */
+export function markSeen(db: Database, seen: readonly (readonly [string, number])[]): void {
+  const mark = db.query<undefined, [string, number]>(
+    `INSERT OR REPLACE INTO device_seen (seq, at)
+     SELECT seq, ?2 FROM device_families WHERE family = ?1`,
+  )
+  for (const [family, at] of seen) mark.run(family, at)
 }
 
 function nextHead({ now, lifetimeSeconds }: TokenTimes) {

@@ -1,5 +1,5 @@
 // The secrets that sign device tokens: the first signs, all verify, so that adding one in front and
-// dropping the last a token's life later rotates them without a refusal. A token names its secret by
+// dropping the last a token's life and DEVICE_IDLE_DAYS later rotates them without a refusal. A token names its secret by
 // a `kid`, so that a stranger's token costs one HMAC and not one for each secret.
 
 import { createHmac } from 'node:crypto'

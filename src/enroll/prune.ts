@@ -28,8 +28,9 @@ function forget(
     .query<{ 1: number }, [number]>(`SELECT 1 FROM ${table} WHERE ${column} < ?1 LIMIT 1`)
     .get(before)
   if (stale === null) return
-  db.query(
-    `DELETE FROM ${table} WHERE ${key} IN
-       (SELECT ${key} FROM ${table} WHERE ${column} < ?1 LIMIT ${MAX_ROWS})`,
-  ).run(before)
+  const rows = `SELECT ${key} FROM ${table} WHERE ${column} < ?1 LIMIT ${MAX_ROWS}`
+  if (table === 'device_families') {
+    db.query(`DELETE FROM device_seen WHERE seq IN (${rows})`).run(before)
+  }
+  db.query(`DELETE FROM ${table} WHERE ${key} IN (${rows})`).run(before)
 }

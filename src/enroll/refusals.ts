@@ -26,6 +26,8 @@ export interface EnrollRefusal {
   readonly ok: false
   readonly code: EnrollCode
   readonly reason?: string
+  /** Said to the caller in place of the table's message. */
+  readonly message?: string
   readonly retryAfterSeconds?: number
 }
 

@@ -5,25 +5,33 @@
 import { TokenMemory } from '../admit/token-memory.ts'
 import type { DeviceClaims } from './device-token.ts'
 
+export interface Known {
+  readonly claims: DeviceClaims
+  /** Of the last request that was noted (seen.ts). */
+  seenMinute: number
+}
+
 export interface RememberedTokens {
-  recall(bare: string, nowSeconds: number): DeviceClaims | undefined
-  remember(bare: string, claims: DeviceClaims): void
+  recall(bare: string, nowSeconds: number): Known | undefined
+  remember(bare: string, claims: DeviceClaims): Known
 }
 
 /** About 450 bytes each. Beyond it the oldest is forgotten, and costs a signature once more. */
 const MAX_TOKENS = 20_000
 
 export function rememberedTokens(maxTokens: number = MAX_TOKENS): RememberedTokens {
-  const remembered = new TokenMemory<DeviceClaims>(maxTokens)
+  const remembered = new TokenMemory<Known>(maxTokens)
   return {
     recall(bare, nowSeconds) {
       const found = remembered.get(bare)
-      if (!found || found.expiresAt > nowSeconds) return found
+      if (!found || found.claims.expiresAt > nowSeconds) return found
       remembered.delete(bare)
       return undefined
     },
     remember(bare, claims) {
-      remembered.set(bare, claims)
+      const known = { claims, seenMinute: 0 }
+      remembered.set(bare, known)
+      return known
     },
   }
 }

@@ -23,7 +23,7 @@ CREATE INDEX IF NOT EXISTS withdrawals_name ON withdrawals (name);
 CREATE INDEX IF NOT EXISTS withdrawals_until ON withdrawals (until);
 `
 
-/** `retired`: a refresh was asked for with it, and the grace is over. */
+/** `retired`: a refresh was asked for with it, and the grace in which it may ask again is over. */
 export type Standing = 'live' | 'revoked' | 'retired'
 
 export interface Revocations {
@@ -46,6 +46,8 @@ export interface RevocationOptions {
   readonly graceSeconds: number
   readonly allowanceSeconds: number
   readonly log: Logger
+  /** What else is written off the road, once a second at the most. */
+  readonly flush?: () => void
   readonly pollMs?: number
 }
 
@@ -62,10 +64,11 @@ const POLL_MS = 250
 /** Rows for one read: the loop must not be held for longer than some milliseconds. */
 const READ_ROWS = 5000
 const SWEEP_MS = 60_000
+const FLUSH_MS = 1000
 
 /** Throws where the disk cannot be read: a gate that doesn't know what was revoked must not start. */
 export function revocations(options: RevocationOptions): Revocations {
-  const { db, graceSeconds, allowanceSeconds, log, pollMs = POLL_MS } = options
+  const { db, graceSeconds, allowanceSeconds, log, flush, pollMs = POLL_MS } = options
   const families = new Map<string, number>()
   const tokens = new Map<string, number>()
   /** Until when, and the monotonic end of the grace: a clock set back must not prolong it. */
@@ -80,6 +83,7 @@ export function revocations(options: RevocationOptions): Revocations {
   let seen = 0
   let seenVersion: number | undefined
   let sweptAtMs = Number.NEGATIVE_INFINITY
+  let flushedAtMs = Number.NEGATIVE_INFINITY
   let storage: 'ok' | 'failing' = 'ok'
   let timer: NodeJS.Timeout | undefined
 
@@ -128,6 +132,10 @@ export function revocations(options: RevocationOptions): Revocations {
       if (version.get()?.data_version !== seenVersion) readNew(now)
       writePending()
       sweep(now)
+      if (now.monotonicMs - flushedAtMs >= FLUSH_MS) {
+        flushedAtMs = now.monotonicMs
+        flush?.()
+      }
       if (storage === 'failing') log.info('enrolment storage is back')
       storage = 'ok'
     } catch (error) {
@@ -163,6 +171,7 @@ export function revocations(options: RevocationOptions): Revocations {
     stop() {
       clearInterval(timer)
       timer = undefined
+      flushedAtMs = Number.NEGATIVE_INFINITY
       poll(instant())
     },
     get retired() {

@@ -2,7 +2,7 @@
 
 import { AUDIT_SCHEMA } from './audit.ts'
 import { CODES_SCHEMA } from './codes.ts'
-import { FAMILIES_SCHEMA } from './families.ts'
+import { FAMILIES_SCHEMA, FAMILY_NAMES_SCHEMA } from './families.ts'
 import { REVOCATIONS_SCHEMA } from './revocations.ts'
 
 /** Idempotent. */
@@ -12,6 +12,9 @@ export const ENROLL_SCHEMA: string = [
   REVOCATIONS_SCHEMA,
   AUDIT_SCHEMA,
 ].join('')
+
+/** What came later, once. */
+export const ENROLL_NAMES_SCHEMA: string = FAMILY_NAMES_SCHEMA
 
 /**
  * For a connection of enrolment's own. bun:sqlite is synchronous: as long as another process holds

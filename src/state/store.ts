@@ -6,13 +6,13 @@ import { rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Database } from 'bun:sqlite'
-import { ENROLL_PRAGMAS, ENROLL_SCHEMA } from '../enroll/schema.ts'
+import { ENROLL_NAMES_SCHEMA, ENROLL_PRAGMAS, ENROLL_SCHEMA } from '../enroll/schema.ts'
 import { LOGIN_SCHEMA } from '../login/schema.ts'
 import { LEDGER_INDEXES, LEDGER_SCHEMA } from '../settle/ledger-schema.ts'
 import { type Opened, openDatabase, type OpenOptions } from './database.ts'
 
 /** In the order in which they came to be; only ever appended to. */
-const SCHEMAS = [LEDGER_SCHEMA, ENROLL_SCHEMA, LOGIN_SCHEMA, LEDGER_INDEXES]
+const SCHEMAS = [LEDGER_SCHEMA, ENROLL_SCHEMA, LOGIN_SCHEMA, LEDGER_INDEXES, ENROLL_NAMES_SCHEMA]
 
 export interface Store {
   open(options?: OpenOptions): Opened

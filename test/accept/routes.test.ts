@@ -39,13 +39,13 @@ const ACCESS = new Map<Need | undefined, string>([
   ['anthropic-oauth', 'session'],
 ])
 
-test('everything under /v1/ is protected, and /admin/ is, and nothing else is', () => {
+test('everything under /v1/ is protected, and /admin/ is, and /device, and nothing else is', () => {
   for (const { path, access, needs } of ALL_ROUTES) {
     const expected = path.startsWith('/v1/')
       ? [ACCESS.get(needs)]
       : path.startsWith('/admin/')
         ? ['own', 'operator']
-        : ['public']
+        : [path === '/device' ? 'device' : 'public']
     expect([path, expected]).toEqual([path, expect.arrayContaining([access])])
   }
   expect(INFERENCE_ROUTES).toHaveLength(28)

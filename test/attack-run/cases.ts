@@ -328,7 +328,7 @@ export const CASES: readonly Case[] = [
     expected: 'the family revoked; one family, no lockout; the retry succeeds',
     tests: [
       test('device/tokens', /^refresh /, '200 at once: one successor; the retry gets the same'),
-      test('device/tokens', /a retired token is refused after 10 s/, 'reuse ends the family', {
+      test('device/tokens', /a retired token serves requests after 10 s/, 'reuse ends the family', {
         long: true,
       }),
     ],

@@ -56,7 +56,7 @@ async function session(): Promise<{ codes: string[]; tokens: string[] }> {
   const free = (await on.command(['enrol'])).stdout.trim()
   const token = await handedOut(await on.bootstrap(DEVICE_ID, code))
   const unlimited = await handedOut(await on.bootstrap(DEVICE_ID, free))
-  expect(await keep(await on.bootstrap(DEVICE_ID, code))).toBe(403)
+  expect(await keep(await on.bootstrap(`${DEVICE_ID}-2`, code))).toBe(403)
   expect(await keep(await on.bootstrap(DEVICE_ID))).toBe(403)
   expect(await keep(await on.bootstrap(`${DEVICE_ID}\u0000`, code))).toBe(400)
 

@@ -4,7 +4,9 @@ import { expect, test } from 'bun:test'
 import type { Enrollment } from '../../src/enroll/enroll.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import { entitlementMembers } from '../../src/enroll/entitlements.ts'
-import { at, claimsOf, openDatabase, outcome, scene, tokenOf } from './scene.ts'
+import { BOOTSTRAP_LIMITS } from '../../src/enroll/bootstrap.ts'
+import { pruneEnrolment } from '../../src/enroll/prune.ts'
+import { at, claimsOf, DAY_SECONDS, openDatabase, outcome, scene, tokenOf } from './scene.ts'
 
 const refreshed = async (gate: Enrollment, token: string, seconds: number): Promise<string> =>
   tokenOf(await gate.refresh(token, at(seconds)))
@@ -44,16 +46,39 @@ test('attack 36: a retired token back at /refresh after the grace ends its famil
   expect(await asked(world.gate, second, 111)).toBe('token_revoked')
 })
 
-test('attack 36: a retired token on a request is refused, and its family goes on', async () => {
+test('a token that was replaced is good for requests until its own exp, and no longer', async () => {
   using world = scene()
   const first = await world.enrolled()
   const second = await refreshed(world.gate, first, 100)
-  expect(await used(world.gate, second, 105)).toBe('granted')
-  expect(await used(world.gate, first, 110.1)).toBe('token_revoked')
+  const restarted = world.another()
+  for (const gate of [world.gate, restarted]) {
+    expect(await used(gate, second, 111)).toBe('granted')
+    expect(await used(gate, first, 111)).toBe('granted')
+    expect(await used(gate, first, 86_399)).toBe('granted')
+    expect(await used(gate, first, 86_400)).toBe('token_expired')
+    expect(await used(gate, second, 86_400)).toBe('granted')
+  }
+})
+
+test('its family ends where it comes back to be refreshed, and so does every child of it', async () => {
+  using world = scene()
+  const first = await world.enrolled()
+  const second = await refreshed(world.gate, first, 100)
   // A program that holds on to its token for a while is no thief; /refresh is where one shows.
-  expect(await used(world.gate, second, 110.1)).toBe('granted')
+  expect(await used(world.gate, first, 110.1)).toBe('granted')
   expect(await asked(world.gate, first, 110.2)).toBe('token_revoked')
-  expect(await used(world.gate, second, 110.3)).toBe('token_revoked')
+  for (const token of [first, second])
+    expect(await used(world.gate, token, 110.3)).toBe('token_revoked')
+})
+
+test('an operator’s revocation ends what was replaced with the rest', async () => {
+  using world = scene()
+  const first = await world.enrolled('laptop')
+  const second = await refreshed(world.gate, first, 100)
+  expect(await used(world.gate, first, 150)).toBe('granted')
+  world.gate.revoke('laptop', 'operator', at(160))
+  for (const token of [first, second])
+    expect(await used(world.gate, token, 160)).toBe('token_revoked')
 })
 
 for (const count of [20, 200]) {
@@ -133,6 +158,52 @@ test('an expired token may not refresh, unless the settings allow it, and not a 
   const fourth = await refreshed(lenient, third, 86_000)
   expect(await asked(lenient, third, 86_400 + 3000)).toBe('token_revoked')
   expect(await used(lenient, fourth, 86_400 + 3000)).toBe('token_revoked')
+})
+
+test('a device that slept comes back within its idle time, and each time anew', async () => {
+  using world = scene({ allowanceSeconds: 30 * DAY_SECONDS })
+  let token = await world.enrolled()
+  let now = 0
+  for (let n = 0; n < 3; n += 1) {
+    now += 31 * DAY_SECONDS - 1
+    expect(await used(world.gate, token, now)).toBe('token_expired')
+    token = await refreshed(world.gate, token, now)
+    expect(await used(world.gate, token, now)).toBe('granted')
+  }
+  expect(await asked(world.gate, token, now + 31 * DAY_SECONDS)).toBe('token_expired')
+})
+
+test('a revocation ends at once what would else be let back in, and stays so over a sweep', async () => {
+  const idle = { allowanceSeconds: 30 * DAY_SECONDS }
+  using world = scene(idle)
+  const token = await world.enrolled('laptop')
+  world.gate.revoke('laptop', 'operator', at(3 * DAY_SECONDS))
+  expect(await asked(world.gate, token, 3 * DAY_SECONDS)).toBe('token_revoked')
+  pruneEnrolment(world.db, at(30 * DAY_SECONDS).epochSeconds - idle.allowanceSeconds)
+  expect(await asked(world.another(), token, 30 * DAY_SECONDS)).toBe('token_revoked')
+})
+
+test('a stolen token that was replaced shows itself after its exp, too', async () => {
+  using world = scene({ allowanceSeconds: 30 * DAY_SECONDS })
+  const stolen = await world.enrolled()
+  const kept = await refreshed(world.gate, stolen, 3600)
+  const week = 7 * DAY_SECONDS
+  pruneEnrolment(world.db, at(week - 30 * DAY_SECONDS).epochSeconds)
+  const restarted = world.another()
+  expect(await asked(restarted, stolen, week)).toBe('token_revoked')
+  expect(await asked(restarted, kept, week)).toBe('token_revoked')
+})
+
+test('one user’s devices that were away count again when they come back', async () => {
+  const limits = { ...BOOTSTRAP_LIMITS, maxDevicesPerUser: 1 }
+  using world = scene({ policy: 'jwt', limits, allowanceSeconds: 30 * DAY_SECONDS })
+  const user = { identity: 'ab'.repeat(32), claims: {} }
+  const away = tokenOf(await world.bootstrap('old', { user }))
+  expect(outcome(await world.bootstrap('new', { user }, 3600))).toBe('enrollment_limit')
+  const later = tokenOf(await world.bootstrap('new', { user }, 2 * DAY_SECONDS))
+  expect(await asked(world.gate, away, 2 * DAY_SECONDS)).toBe('enrollment_limit')
+  expect(await used(world.gate, later, 2 * DAY_SECONDS)).toBe('granted')
+  expect(await asked(world.gate, away, 4 * DAY_SECONDS)).toBe('granted')
 })
 
 test('a family that refreshes in a loop is slowed, and its last token stays good', async () => {

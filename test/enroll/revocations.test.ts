@@ -168,9 +168,12 @@ test('revocations outlive a restart, and memory forgets what is dead anyway', as
 test('a clock that is set back neither revives a dead token nor prolongs a grace', async () => {
   using world = scene()
   const first = await world.enrolled()
-  tokenOf(await world.gate.refresh(first, at(100)))
+  const second = tokenOf(await world.gate.refresh(first, at(100)))
   const back = { epochSeconds: at(0).epochSeconds, monotonicMs: at(111).monotonicMs }
-  expect(outcome(await world.gate.verify(first, back))).toBe('token_revoked')
+  expect(outcome(await world.gate.refresh(first, back))).toBe('token_revoked')
+  for (const token of [first, second]) {
+    expect(outcome(await world.gate.verify(token, back))).not.toBe('granted')
+  }
 })
 
 test('the disk forgets a day after what it names is dead, and no sooner', async () => {

@@ -13,7 +13,7 @@ import type { DeviceClaims } from '../../src/enroll/device-token.ts'
 import { type Enrollment, enrollment, type EnrollmentOptions } from '../../src/enroll/enroll.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import type { EnrollDecision } from '../../src/enroll/refusals.ts'
-import { ENROLL_PRAGMAS, ENROLL_SCHEMA } from '../../src/enroll/schema.ts'
+import { ENROLL_NAMES_SCHEMA, ENROLL_PRAGMAS, ENROLL_SCHEMA } from '../../src/enroll/schema.ts'
 import type { Instant } from '../../src/instant.ts'
 
 export const SECRET = new Secret('first-secret-of-the-tests-0123456789abcdef')
@@ -33,6 +33,8 @@ export function openDatabase(path: string): Database {
   const db = new Database(path, { create: true })
   db.exec(ENROLL_PRAGMAS)
   db.exec(ENROLL_SCHEMA)
+  const later = "SELECT 1 FROM sqlite_schema WHERE name = 'device_seen'"
+  if (db.query(later).get() === null) db.exec(ENROLL_NAMES_SCHEMA)
   return db
 }
 

@@ -169,7 +169,7 @@ export async function refusalOf(response: Response): Promise<string> {
   const inShape =
     Object.keys(body).join() === 'type,error,request_id' &&
     body.type === 'error' &&
-    Object.keys(body.error).join() === 'type,message' &&
+    ['type,message', 'type,message,code'].includes(Object.keys(body.error).join()) &&
     body.request_id === response.headers.get('x-request-id')
   return inShape ? `${response.status} ${String(body.error.type)}` : text
 }

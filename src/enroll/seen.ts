@@ -1,0 +1,41 @@
+// When each device was last seen, to the minute: noted in memory as requests come, and written off
+// the road in small transactions, so that no request costs a write and no write holds up a request.
+
+import type { Database } from 'bun:sqlite'
+import type { DeviceClaims } from './device-token.ts'
+import { markSeen } from './families.ts'
+import type { Known } from './remembered.ts'
+
+export interface Seen {
+  /** Costs a comparison, but for the first time in each minute. */
+  note(known: Known, nowSeconds: number): void
+  /** Seen, and not on the disk yet. */
+  has(family: DeviceClaims['family']): boolean
+  /** Throws where the disk fails: what is not written stays for the next time. */
+  flush(db: Database): void
+}
+
+const MINUTE_SECONDS = 60
+/** More than that in one minute, and some are written a minute later. */
+const MAX_PENDING = 250_000
+/** A transaction of some milliseconds. */
+const FLUSH_ROWS = 1000
+
+export function seenDevices(): Seen {
+  const pending = new Map<string, number>()
+  return {
+    note(known, nowSeconds) {
+      const minute = Math.floor(nowSeconds / MINUTE_SECONDS)
+      if (known.seenMinute === minute || pending.size >= MAX_PENDING) return
+      known.seenMinute = minute
+      pending.set(known.claims.family, minute * MINUTE_SECONDS)
+    },
+    has: (family) => pending.has(family),
+    flush(db) {
+      if (pending.size === 0) return
+      const rows = [...pending.entries().take(FLUSH_ROWS)]
+      db.transaction(() => markSeen(db, rows)).immediate()
+      for (const [family, at] of rows) if (pending.get(family) === at) pending.delete(family)
+    },
+  }
+}
