@@ -9,7 +9,8 @@ import { describeBug, type Logger, logger } from './log.ts'
 import { banner } from './operate/banner.ts'
 import { type Gate, serve } from './serve.ts'
 import { type Sources, sources } from './sources.ts'
-import { StoreUnusable } from './state/store.ts'
+import { ADVICE, isLasting } from './state/advice.ts'
+import { unusableFrom } from './state/store.ts'
 
 /** sysexits.h: EX_CONFIG. */
 const EXIT_CONFIG = 78
@@ -80,11 +81,13 @@ async function listen(start: () => Promise<Gate>): Promise<Gate> {
     return await start()
   } catch (error) {
     const code = (error as { code?: unknown }).code
-    if (error instanceof StoreUnusable) {
+    const unusable = unusableFrom(error)
+    if (unusable) {
+      const { what, todo } = ADVICE[unusable.reason]
       process.stderr.write(
-        `postern: the database cannot be used: ${error.message}; DATABASE_URL names its file\n`,
+        `postern: ${unusable.message}; DATABASE_URL names its file\n    ${what}\n    ${todo}\n`,
       )
-      process.exit(1)
+      process.exit(isLasting(unusable.reason) ? EXIT_CONFIG : 1)
     }
     const inUse = code === 'EADDRINUSE' ? 'the port is taken; PORT chooses another' : code
     process.stderr.write(`postern: cannot listen: ${inUse ?? 'unknown error'}\n`)

@@ -103,7 +103,8 @@ function usable<T>(make: () => T): T {
   try {
     return make()
   } catch (error) {
-    if (error instanceof SessionsUnusable) throw new StoreUnusable(error.reason)
-    throw error
+    if (!(error instanceof SessionsUnusable)) throw error
+    const { reason } = error
+    throw new StoreUnusable(reason === 'moved' || reason === 'too_large' ? 'failed' : reason)
   }
 }

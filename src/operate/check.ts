@@ -5,6 +5,8 @@ import { byReason, fetchKeySet } from '../admit/jwks.ts'
 import { type DroppedEntry, parseKeySet } from '../admit/key-set.ts'
 import type { Settings } from '../config/read.ts'
 import type { LoginSource, Sources } from '../sources.ts'
+import { ADVICE } from '../state/advice.ts'
+import { store } from '../state/store.ts'
 import { anthropic } from '../upstream/anthropic.ts'
 import { type Destination, destinationOf, placeUnder } from '../upstream/places.ts'
 import { tinfoil } from '../upstream/tinfoil.ts'
@@ -22,7 +24,11 @@ export async function check(
   }
   say('ok', 'settings')
   for (const warning of warnings) say('!!', warning)
-  const outcomes = [...(await checkKeys(from)), ...(await checkUpstreams(from, settings))]
+  const outcomes = [
+    ...checkDatabase(settings),
+    ...(await checkKeys(from)),
+    ...(await checkUpstreams(from, settings)),
+  ]
   for (const { ok, warning, what } of outcomes) say(warning ? '!!' : ok ? 'ok' : 'no', what)
   return outcomes.every(({ ok }) => ok)
 }
@@ -36,6 +42,35 @@ interface Outcome {
   readonly warning?: true
   readonly what: string
 }
+
+function checkDatabase({ databaseUrl }: Settings): Outcome[] {
+  const found = store(databaseUrl).inspect(Date.now())
+  switch (found?.kind) {
+    case undefined:
+      return []
+    case 'absent':
+      return [{ ok: true, what: 'database: none yet; a gate makes it when it starts' }]
+    case 'sound':
+      return [{ ok: true, what: `database: sound, ${megabytes(found.bytes)}` }]
+    case 'parted':
+      return [
+        {
+          ok: false,
+          what:
+            `database: its log (-wal) was deleted under the gate that runs (process ${found.pid})\n` +
+            '    restart that gate; what it wrote since may be lost',
+        },
+      ]
+    case 'unusable': {
+      const { what, todo } = ADVICE[found.reason]
+      const detail = found.detail === found.reason ? '' : ` (${found.detail})`
+      return [{ ok: false, what: `database: ${what}${detail}\n    ${todo}` }]
+    }
+  }
+}
+
+const megabytes = (bytes: number): string =>
+  bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
 
 async function checkKeys({ users }: Sources): Promise<Outcome[]> {
   if (!users) return []

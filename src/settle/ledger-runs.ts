@@ -3,7 +3,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { hostname } from 'node:os'
-import { codeOf } from '../state/database.ts'
+import { isRunning } from '../state/running.ts'
 
 export interface Run {
   /** Unique to this process. */
@@ -88,15 +88,6 @@ function isDead({ token, host, pid, seen_ms: seenMs }: OpenRun, nowMs: number): 
   if (living.has(token)) return false
   if (nowMs - seenMs > DEAD_AFTER_MS) return true
   return host === HOST && (pid === process.pid || !isRunning(pid))
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return codeOf(error) !== 'ESRCH'
-  }
 }
 
 /** The number under which this process is known in the file, the same as before if it was here. */

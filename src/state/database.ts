@@ -1,9 +1,13 @@
-// Opening the one SQLite file: its mode, its pragmas, its schema. It knows no table; whoever owns
-// tables hands in the statements that make them. It never waits longer than it is told to for
-// another process, and no error of its says where the file is or what is in it.
+// Opening the one SQLite file: its mode, its pragmas, its schema. It knows no table; the owners of
+// tables hand in the statements that make them. It never waits longer than it is told to for another
+// process, and none of its errors contains the path or any content.
+//
+// Nothing in this program opens the file other than through SQLite: POSIX drops all locks that a
+// process has on a file when it closes any descriptor of that file (sqlite.org/howtocorrupt.html
+// §2.2), and the next program that closes the database then deletes the log under the gate.
 
 import { constants, Database, SQLiteError } from 'bun:sqlite'
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
+import { accessSync, chmodSync, constants as fs, existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 export type Unusable =
@@ -25,9 +29,14 @@ export type Opened =
   /** `code` is SQLite's or the system's own, for the log; it quotes neither path nor content. */
   | { readonly ok: false; readonly reason: Unusable; readonly code: string }
 
+export type OpenMode = 'write' | 'existing' | 'inspect' | 'read'
+
 export interface OpenOptions {
-  /** `read` changes nothing, not even the schema, and makes no file. */
-  readonly mode?: 'write' | 'read'
+  /**
+   * `write` makes a file that is absent. `existing` writes, but makes none. `inspect` may write, and
+   * leaves the schema as it is. `read` cannot write.
+   */
+  readonly mode?: OpenMode
   /**
    * How long a statement may wait for another process, and with it the whole event loop: every
    * writer here holds the lock for milliseconds.
@@ -68,19 +77,16 @@ export function openDatabase(
 function openOnce(
   path: string,
   schemas: readonly string[],
-  mode: 'write' | 'read',
+  mode: OpenMode,
   busyTimeoutMs: number,
 ): Opened {
   let database: Database | undefined
   try {
-    if (mode === 'read' && path !== ':memory:' && !existsSync(path)) return unusable('missing')
-    if (mode === 'write') makeFile(path)
-    database = new Database(
-      path,
-      mode === 'read' ? { readonly: true, strict: true } : { readwrite: true, strict: true },
-    )
+    if (mode !== 'write' && path !== ':memory:' && !existsSync(path)) return unusable('missing')
+    database = mode === 'write' ? openOrMake(path) : new Database(path, AS[mode])
+    if (isMaking(mode)) keepPrivate(path)
     database.run(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)}`)
-    const reason = mode === 'read' ? compare(database, schemas.length) : prepare(database, schemas)
+    const reason = isMaking(mode) ? prepare(database, schemas) : compare(database, schemas.length)
     if (reason !== undefined) {
       database.close()
       return unusable(reason)
@@ -89,15 +95,46 @@ function openOnce(
     return { ok: true, database }
   } catch (error) {
     database?.close()
-    return { ok: false, reason: troubleOf(error), code: codeOf(error) }
+    const cause = codeOf(error).startsWith('SQLITE_CANTOPEN') ? unreachable(path) : undefined
+    return { ok: false, reason: troubleOf(cause ?? error), code: codeOf(cause ?? error) }
   }
 }
 
-/** SQLite gives a file's mode to the files beside it, so ours is 0600 before it is opened. */
-function makeFile(path: string): void {
-  if (path === ':memory:') return
+/** SQLite says the same of a folder that is missing, closed to us or read-only; the system does not. */
+function unreachable(path: string): unknown {
+  try {
+    accessSync(dirname(path), fs.W_OK)
+    if (existsSync(path)) accessSync(path, fs.W_OK)
+    return undefined
+  } catch (error) {
+    return error
+  }
+}
+
+const AS = {
+  write: { create: true, readwrite: true, strict: true },
+  existing: { readwrite: true, strict: true },
+  inspect: { readwrite: true, strict: true },
+  read: { readonly: true, strict: true },
+} as const
+
+/** Whether the file is brought up to date when it is opened. */
+const isMaking = (mode: OpenMode): boolean => mode === 'write' || mode === 'existing'
+
+/** A new file is 0600 from its first moment; SQLite gives its mode to the files beside it. */
+function openOrMake(path: string): Database {
+  if (path === ':memory:') return new Database(path, AS.write)
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  closeSync(openSync(path, 'a', 0o600))
+  const before = process.umask(0o077)
+  try {
+    return new Database(path, AS.write)
+  } finally {
+    process.umask(before)
+  }
+}
+
+function keepPrivate(path: string): void {
+  if (path === ':memory:') return
   try {
     chmodSync(path, 0o600)
   } catch {

@@ -6,6 +6,7 @@ import { Database } from 'bun:sqlite'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import {
   appendFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   renameSync,
@@ -14,6 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { store } from '../../src/state/store.ts'
 import { runToEnd } from '../support/binary.ts'
 import { eventually } from '../support/sink.ts'
 import {
@@ -193,46 +195,84 @@ describe('at a start', () => {
   })
   afterAll(() => scene.close())
 
-  const refusesToStart = async (file: string, reason: string): Promise<void> => {
+  const refusesToStart = async (file: string, reason: string, code: number): Promise<void> => {
     const settings = { ...env, HOST: '127.0.0.1', PORT: '0', DATABASE_URL: `sqlite:${file}` }
     const { exitCode, stdout, stderr } = await runToEnd([], settings)
-    expect([exitCode, stderr]).toEqual([
-      1,
-      `postern: the database cannot be used: ${reason}; DATABASE_URL names its file\n`,
+    const [first, ...advice] = stderr.trimEnd().split('\n')
+    expect([exitCode, first]).toEqual([
+      code,
+      `postern: the database cannot be used: ${reason}; DATABASE_URL names its file`,
     ])
+    expect(advice).toHaveLength(2)
     expect(stdout).not.toContain('listening')
     expect(stdout + stderr).not.toContain(folder)
-    const usage = await runToEnd(['usage'], settings)
+  }
+  const tellsNoUsage = async (file: string): Promise<void> => {
+    const usage = await runToEnd(['usage'], { DATABASE_URL: `sqlite:${file}` })
     expect([usage.exitCode, usage.stdout]).toEqual([1, ''])
     expect(usage.stderr).toStartWith('postern: the database cannot be used: ')
   }
 
   test('a database that is none, another program’s, or of a later version', async () => {
-    await refusesToStart(`${folder}/garbage.db`, 'corrupt')
+    await refusesToStart(`${folder}/garbage.db`, 'corrupt', 78)
+    await tellsNoUsage(`${folder}/garbage.db`)
     const foreign = new Database(`${folder}/foreign.db`)
     foreign.run('CREATE TABLE theirs (id)')
     foreign.close()
-    await refusesToStart(`${folder}/foreign.db`, 'foreign_file')
+    await refusesToStart(`${folder}/foreign.db`, 'foreign_file', 78)
+    await tellsNoUsage(`${folder}/foreign.db`)
     await scene.gate.stop('SIGTERM')
     const later = new Database(`${scene.folder}/data/postern.db`)
     later.run('PRAGMA user_version = 99')
     later.close()
-    await refusesToStart(`${scene.folder}/data/postern.db`, 'newer_schema')
+    await refusesToStart(`${scene.folder}/data/postern.db`, 'newer_schema', 78)
   })
 
   test('a path that leads nowhere', async () => {
     mkdirSync(`${folder}/directory.db`)
-    await refusesToStart(`${folder}/directory.db`, 'cannot_open')
-    await refusesToStart(`${folder}/garbage.db/below/postern.db`, 'cannot_open')
+    await refusesToStart(`${folder}/directory.db`, 'cannot_open', 1)
+    await tellsNoUsage(`${folder}/directory.db`)
+    await refusesToStart(`${folder}/garbage.db/below/postern.db`, 'cannot_open', 1)
   })
 
-  test('postern usage where there is no database yet makes none', async () => {
-    const settings = { DATABASE_URL: `sqlite:${folder}/none.db` }
-    const { exitCode, stderr } = await runToEnd(['usage'], settings)
-    expect([exitCode, stderr]).toEqual([
-      1,
-      'postern: the database cannot be used: missing; DATABASE_URL names its file\n',
-    ])
-    expect(await Bun.file(`${folder}/none.db`).exists()).toBe(false)
+  test('a database with one damaged page, in whichever table', async () => {
+    const file = `${folder}/whole.db`
+    const made = store(file).open()
+    if (!made.ok) throw new Error(made.reason)
+    const roots = made.database
+      .query<{ table: string; page: number }, []>(
+        `SELECT name AS "table", rootpage AS page FROM sqlite_schema WHERE type = 'table'`,
+      )
+      .all()
+    made.database.close()
+    const bytes = await Bun.file(file).bytes()
+    for (const { table, page } of roots) {
+      if (!['ledger', 'ledger_day', 'device_families', 'login_session'].includes(table)) continue
+      const copy = bytes.slice()
+      copy.fill(0xa5, (page - 1) * 4096, page * 4096)
+      writeFileSync(`${folder}/damaged.db`, copy)
+      await refusesToStart(`${folder}/damaged.db`, 'corrupt', 78)
+    }
+  })
+
+  for (const words of [['usage'], ['enrol'], ['enrol', '--list'], ['revoke', 'device-1']]) {
+    test(`postern ${words.join(' ')} says that there is no database, and makes none`, async () => {
+      const settings = { DATABASE_URL: `sqlite:${folder}/none.db` }
+      const { exitCode, stdout, stderr } = await runToEnd(words, settings)
+      expect([exitCode, stdout]).toEqual([1, ''])
+      expect(stderr).toContain('the database cannot be used: missing')
+      expect(stderr).toContain(`${folder}/none.db: there is no file of that name`)
+      for (const suffix of ['', '-wal', '-shm']) {
+        expect(existsSync(`${folder}/none.db${suffix}`)).toBe(false)
+      }
+    })
+  }
+
+  test('a database inside the gate alone takes no code and tells no usage', async () => {
+    for (const word of ['enrol', 'usage']) {
+      const { exitCode, stdout, stderr } = await runToEnd([word])
+      expect([exitCode, stdout]).toEqual([1, ''])
+      expect(stderr).toContain('sqlite::memory:')
+    }
   })
 })

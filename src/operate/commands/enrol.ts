@@ -22,7 +22,7 @@ export const enrol = subcommand<EnrolFlags>({
   },
   run({ flags }, env) {
     if (flags.list) {
-      return withDatabase(env, 'write', (database) => {
+      return withDatabase(env, 'existing', (database) => {
         listEnrolments(database, output, nowSeconds())
         return 0
       })
@@ -34,7 +34,7 @@ export const enrol = subcommand<EnrolFlags>({
       }
       return EXIT.usage
     }
-    return withDatabase(env, 'write', (database) => {
+    return withDatabase(env, 'existing', (database) => {
       enrolWith(database, terms.value, output, nowSeconds())
       return 0
     })

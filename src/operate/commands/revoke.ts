@@ -18,7 +18,7 @@ export const revoke = subcommand({
     const key = readSetting('identityHashKey', env)
     if (!key.ok) return failed(`IDENTITY_HASH_KEY ${key.message}: ${key.hint}`, EXIT.config)
     const name = words[0] ?? ''
-    return withDatabase(env, 'write', (database) =>
+    return withDatabase(env, 'existing', (database) =>
       revokeByName(database, name, identifier(key.value), output, nowSeconds()),
     )
   },

@@ -1,9 +1,13 @@
-// The file of a gate that may be running, for as long as one command's work: found by the gate's own
-// setting, opened, and closed whatever comes of it. No gate is asked, nor has one to run.
+// Opens the file of a gate that may be running for the time of one command. The file is found by the
+// gate's own setting. No gate is asked, none has to run, and no file is made: a code in a database
+// that no gate reads would be good for nothing.
 
-import type { Database } from 'bun:sqlite'
+import { type Database, SQLiteError } from 'bun:sqlite'
+import { resolve } from 'node:path'
 import type { Environment } from '../../config/given.ts'
 import { readSetting } from '../../config/read.ts'
+import { ADVICE } from '../../state/advice.ts'
+import { troubleOf, type Unusable } from '../../state/database.ts'
 import { store } from '../../state/store.ts'
 import { EXIT } from '../exit.ts'
 import { failed } from './subcommand.ts'
@@ -11,20 +15,36 @@ import { failed } from './subcommand.ts'
 /** The exit code of `work`, or of why there is no database. */
 export function withDatabase(
   env: Environment,
-  mode: 'read' | 'write',
+  mode: 'read' | 'existing',
   work: (database: Database) => number,
 ): number {
   const path = readSetting('databaseUrl', env)
   if (!path.ok) return failed(`DATABASE_URL ${path.message}: ${path.hint}`, EXIT.config)
-  const opened = store(path.value ?? '').open({ mode })
-  if (!opened.ok)
+  const file = path.value ?? ''
+  if (file === ':memory:') {
     return failed(
-      `the database cannot be used: ${opened.reason}; DATABASE_URL names its file`,
+      'DATABASE_URL is sqlite::memory:, which is inside the gate alone\n' +
+        '    give the gate and this command a file: DATABASE_URL=sqlite:/path/to/postern.db',
       EXIT.failed,
     )
+  }
+  const opened = store(file).open({ mode })
+  if (!opened.ok) return unusable(file, opened.reason)
   try {
     return work(opened.database)
+  } catch (error) {
+    if (!(error instanceof SQLiteError)) throw error
+    return unusable(file, troubleOf(error))
   } finally {
     opened.database.close()
   }
+}
+
+function unusable(file: string, reason: Unusable): number {
+  const { what, todo } = ADVICE[reason]
+  return failed(
+    `the database cannot be used: ${reason}; DATABASE_URL names its file\n` +
+      `    ${resolve(file)}: ${what}\n    ${todo}`,
+    EXIT.failed,
+  )
 }

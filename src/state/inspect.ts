@@ -1,0 +1,80 @@
+// Tries the database as a start would, and changes nothing in it: can it be opened and written, is it
+// ours, and is it sound? For `postern check`, which may run beside a gate.
+
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { dirname, resolve } from 'node:path'
+import type { Database } from 'bun:sqlite'
+import { codeOf, openDatabase, troubleOf, type Unusable } from './database.ts'
+import { isRunning } from './running.ts'
+
+export type Inspection =
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'sound'; readonly bytes: number }
+  | {
+      readonly kind: 'unusable'
+      readonly reason: Unusable
+      /** SQLite's own name for it, or the first thing that its check found. */
+      readonly detail: string
+    }
+  /** A gate that runs writes to a log that is no longer there. */
+  | { readonly kind: 'parted'; readonly pid: number }
+
+/** A running gate says that it is alive every five seconds. */
+const ALIVE_MS = 20_000
+const BUSY_TIMEOUT_MS = 2000
+
+export function inspect(path: string, schemas: readonly string[], nowMs: number): Inspection {
+  if (!existsSync(path)) return absent(path)
+  // Before it is opened, which makes both files anew.
+  const hasLog = existsSync(`${path}-wal`)
+  const opened = openDatabase(path, schemas, { mode: 'inspect', busyTimeoutMs: BUSY_TIMEOUT_MS })
+  if (!opened.ok && opened.reason !== 'older_schema') {
+    return { kind: 'unusable', reason: opened.reason, detail: opened.code }
+  }
+  // What an earlier version has written is brought up to date by the next start.
+  if (!opened.ok) return { kind: 'sound', bytes: statSync(path).size }
+  const { database } = opened
+  try {
+    database.run('BEGIN IMMEDIATE')
+    database.run('ROLLBACK')
+    const damage = damageOf(database)
+    if (damage !== undefined) return { kind: 'unusable', reason: 'corrupt', detail: damage }
+    const pid = hasLog ? undefined : livingGate(database, nowMs)
+    if (pid !== undefined) return { kind: 'parted', pid }
+    return { kind: 'sound', bytes: statSync(path).size }
+  } catch (error) {
+    return { kind: 'unusable', reason: troubleOf(error), detail: codeOf(error) }
+  } finally {
+    database.close()
+  }
+}
+
+function absent(path: string): Inspection {
+  let folder = dirname(resolve(path))
+  while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder)
+  try {
+    accessSync(folder, constants.W_OK)
+    return statSync(folder).isDirectory()
+      ? { kind: 'absent' }
+      : { kind: 'unusable', reason: 'cannot_open', detail: 'ENOTDIR' }
+  } catch (error) {
+    return { kind: 'unusable', reason: troubleOf(error), detail: codeOf(error) }
+  }
+}
+
+/** The first finding of SQLite's own check; it names tables and pages, and no content. */
+export function damageOf(database: Database, table?: string): string | undefined {
+  const what = table === undefined ? '1' : `'${table}'`
+  const [first] = database.query<{ quick_check: string }, []>(`PRAGMA quick_check(${what})`).all()
+  return first?.quick_check === 'ok' ? undefined : first?.quick_check
+}
+
+function livingGate(database: Database, nowMs: number): number | undefined {
+  const gates = database
+    .query<{ pid: number }, [string, number]>(
+      'SELECT pid FROM ledger_run WHERE host = ? AND seen_ms > ?',
+    )
+    .all(hostname(), nowMs - ALIVE_MS)
+  return gates.map(({ pid }) => pid).find(isRunning)
+}
