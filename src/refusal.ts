@@ -77,7 +77,9 @@ const WIRE = {
   invalid_model: bad(400, 'model must be the name of a model'),
   invalid_max_tokens: bad(400, 'max_tokens must be a positive integer'),
   invalid_stream: bad(400, 'stream must be true or false'),
-  unsupported_body: bad(415, 'the body must be uncompressed application/json in UTF-8'),
+  unsupported_body: bad(415, 'the body must be application/json in UTF-8'),
+  unsupported_encoding: bad(415, 'the Content-Encoding of the body is not supported here'),
+  broken_encoding: bad(400, 'the body is not what its Content-Encoding says'),
   max_tokens_required: bad(400, 'max_tokens is required where a spend cap applies'),
   model_not_priced: bad(400, 'that model has no price, so a spend cap cannot admit it'),
   spend_cap_reached: {
@@ -128,6 +130,8 @@ export interface Refusal {
   readonly retryAfterSeconds?: number
   /** For 405: RFC 9110 §15.5.6 demands it. */
   readonly allow?: string
+  /** For a 415 about a Content-Encoding: RFC 9110 §15.5.16. */
+  readonly acceptEncoding?: string
 }
 
 export type Decision<T> = { readonly ok: true; readonly value: T } | Refusal
@@ -166,6 +170,7 @@ export function refusalResponse(refusal: Refusal, to: Refused): Response {
   }
   if (wire.retry !== undefined) headers.set('x-should-retry', String(wire.retry))
   if (refusal.allow !== undefined) headers.set('allow', refusal.allow)
+  if (refusal.acceptEncoding !== undefined) headers.set('accept-encoding', refusal.acceptEncoding)
   const body =
     to.dialect === 'openai' ? openai(refusal, wire, message) : anthropic(refusal, wire, message, to)
   return new Response(JSON.stringify(body), { status: wire.status, headers })

@@ -86,11 +86,13 @@ const WIRE: Readonly<
   invalid_model: [400, 'invalid_request_error', 'model must be the name of a model'],
   invalid_max_tokens: [400, 'invalid_request_error', 'max_tokens must be a positive integer'],
   invalid_stream: [400, 'invalid_request_error', 'stream must be true or false'],
-  unsupported_body: [
+  unsupported_body: [415, 'invalid_request_error', 'the body must be application/json in UTF-8'],
+  unsupported_encoding: [
     415,
     'invalid_request_error',
-    'the body must be uncompressed application/json in UTF-8',
+    'the Content-Encoding of the body is not supported here',
   ],
+  broken_encoding: [400, 'invalid_request_error', 'the body is not what its Content-Encoding says'],
   max_tokens_required: [
     400,
     'invalid_request_error',

@@ -5,6 +5,7 @@
 import { clearDeadline, type Deadline, setDeadline } from '../deadline.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { BodyStream } from '../upstream/transport.ts'
+import { uncoded } from './content-coding.ts'
 
 /** Times MAX_UPSTREAM_CONCURRENCY, this is the most memory that held bodies can take. */
 export const MAX_HELD_BYTES = 262_144
@@ -28,8 +29,8 @@ export function declaredLength(headers: Headers, maxBytes: number): Decision<num
   return length > maxBytes ? tooLarge(maxBytes) : granted(length)
 }
 
-function tooLarge(maxBytes: number): Refusal {
-  return refused('request_too_large', { message: `request body exceeds ${maxBytes} bytes` })
+export function tooLarge(maxBytes: number, what = 'request body'): Refusal {
+  return refused('request_too_large', { message: `${what} exceeds ${maxBytes} bytes` })
 }
 
 /**
@@ -89,6 +90,8 @@ export async function readBounded(
   maxBytes: number,
   timeoutMs: number,
 ): Promise<Decision<Uint8Array>> {
+  const plain = uncoded(request.headers.get('content-encoding'))
+  if (!plain.ok) return plain
   const length = declaredLength(request.headers, maxBytes)
   if (!length.ok) return length
   if (length.value !== undefined) return readWhole(request, maxBytes, timeoutMs)

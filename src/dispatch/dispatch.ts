@@ -13,6 +13,8 @@ import type { Destination } from '../upstream/places.ts'
 import type { Asked, Upstream } from '../upstream/upstream.ts'
 import { MAX_HELD_BYTES, passOn, readWhole } from './body.ts'
 import type { Inspected } from './inspect.ts'
+import { type Coding, codingsOf } from './content-coding.ts'
+import { decodeWhole } from './decoded-body.ts'
 import { heldBytes } from './held-bytes.ts'
 import { isPlainJson } from './plain-json.ts'
 import { readRequestFields, type Unreadable } from './request-fields.ts'
@@ -58,6 +60,7 @@ export type Dispatch = (
 ) => Promise<Decision<Outgoing>>
 
 const NOT_COSTLY = granted<Costly | undefined>(undefined)
+const UNREAD = granted<readonly Coding[]>([])
 
 /** `bodyTimeoutMs`: how long a held body may stand still, or take to arrive where it is small. */
 export function dispatching(bodyTimeoutMs: number): Dispatch {
@@ -87,6 +90,23 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     return room.ok ? readWhole(request, maxBytes, bodyTimeoutMs, share.take) : room
   }
 
+  const costlyOf = async (
+    { admitted, reserved }: Permitted,
+    path: string,
+    body: Call['body'],
+    codings: readonly Coding[],
+    maxBytes: number,
+  ): Promise<Decision<Costly>> => {
+    if (!(body instanceof Uint8Array)) return refused('internal_error', { reason: 'unread body' })
+    if (codings.length === 0) return costOf(path, body)
+    const share = memory.share(admitted.identity)
+    reserved.also(share.giveBack)
+    const plain = await decodeWhole(body, codings, maxBytes, share.take)
+    const costly = plain.ok ? costOf(path, plain.value) : plain
+    share.giveBack()
+    return costly
+  }
+
   return async (permitted, incoming, inspected, exchange) => {
     const { method, path, search, request, upstream } = incoming
     const { sealed, enclaveHost } = inspected
@@ -94,11 +114,15 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     const found = upstream.destination(asked, exchange.at.monotonicMs)
     const destination = found instanceof Promise ? await found : found
     if (!destination.ok) return destination
+    const codings = incoming.limited ? readableAs(request.headers) : UNREAD
+    if (!codings.ok) return codings
     const read = bodyOf(permitted, incoming, inspected, exchange)
     const body = read instanceof Promise ? await read : read
     if (!body.ok) return body
     if (body.value instanceof Uint8Array) exchange.bytesIn = body.value.byteLength
-    const costly = incoming.limited ? costOf(path, request.headers, body.value) : NOT_COSTLY
+    const costly = incoming.limited
+      ? await costlyOf(permitted, path, body.value, codings.value, inspected.maxBytes)
+      : NOT_COSTLY
     if (!costly.ok) return costly
     if (costly.value) exchange.model = costly.value.model
     if (!upstream.credential) {
@@ -151,11 +175,14 @@ function callOf(
   return { method, to, headers, body, sentOnce }
 }
 
-function costOf(path: string, headers: Headers, body: Call['body']): Decision<Costly | undefined> {
-  if (!(body instanceof Uint8Array)) return granted(undefined)
-  if (!isPlainJson(headers.get('content-type'), headers.get('content-encoding'))) {
-    return refused('unsupported_body')
-  }
+/** Before a body is read that a limit depends on: whether it can be. */
+function readableAs(headers: Headers): Decision<readonly Coding[]> {
+  return isPlainJson(headers.get('content-type'))
+    ? codingsOf(headers.get('content-encoding'))
+    : refused('unsupported_body')
+}
+
+function costOf(path: string, body: Uint8Array): Decision<Costly> {
   const legacy = path === '/v1/complete'
   const read = readRequestFields(body, legacy ? 'max_tokens_to_sample' : 'max_tokens')
   if (!read.ok) return unreadable(read.reason)

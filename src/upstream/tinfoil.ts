@@ -19,8 +19,14 @@ export const ENCAPSULATED_KEY = 'ehbp-encapsulated-key'
 const RESPONSE_NONCE = 'ehbp-response-nonce'
 const USAGE_HEADER = 'x-tinfoil-usage-metrics'
 
-/** `accept-encoding` goes along because the answer's `content-encoding` comes back untouched. */
-const TO_UPSTREAM = ['content-type', 'accept', 'accept-encoding', ENCAPSULATED_KEY]
+/** A body goes and an answer comes back as it is, so the codings of both pass with them. */
+const TO_UPSTREAM = [
+  'content-type',
+  'content-encoding',
+  'accept',
+  'accept-encoding',
+  ENCAPSULATED_KEY,
+]
 const TO_CLIENT = [
   'content-type',
   'content-encoding',

@@ -138,9 +138,7 @@ describe('a body that could be read in two ways is 400', () => {
 
 describe('a body that is not what it seems is 415', () => {
   test.each([
-    ['gzip', { 'content-encoding': 'gzip' }],
-    ['two codings', { 'content-encoding': 'identity, gzip' }],
-    ['br in capitals', { 'content-encoding': 'BR' }],
+    ['a coding that nobody knows', { 'content-encoding': 'compress' }],
     ['a form', { 'content-type': 'application/x-www-form-urlencoded' }],
     ['multipart', { 'content-type': 'multipart/form-data; boundary=x' }],
     ['UTF-16', { 'content-type': 'application/json; charset=utf-16' }],
