@@ -1,6 +1,7 @@
 // Whose address a request counts under: what a stranger writes into X-Forwarded-For, and what the
 // proxies on the list do.
 
+import { cpuMs } from '../support/cost.ts'
 import { describe, expect, test } from 'bun:test'
 import { addressKey } from '../../src/accept/address.ts'
 import { type Random, seeded } from '../support/random.ts'
@@ -54,11 +55,12 @@ describe('with proxies on the list', () => {
   ] as const) {
     test(name, () => expect(behind(peer, claim)).toBe(key))
   }
-  test('a claim of a megabyte costs nothing and gives nothing', () => {
-    const started = performance.now()
-    expect(behind('10.1.2.3', '10.0.0.1,'.repeat(120_000))).toBe('10.1.2.3')
-    expect(behind('10.1.2.3', `203.0.113.9${', 10.0.0.1'.repeat(30)}`)).toBe('10.0.0.1')
-    expect(performance.now() - started).toBeLessThan(200)
+  test('a claim of a megabyte costs nothing and gives nothing', async () => {
+    const took = await cpuMs(() => {
+      expect(behind('10.1.2.3', '10.0.0.1,'.repeat(120_000))).toBe('10.1.2.3')
+      expect(behind('10.1.2.3', `203.0.113.9${', 10.0.0.1'.repeat(30)}`)).toBe('10.0.0.1')
+    })
+    expect(took).toBeLessThan(200)
   })
 })
 

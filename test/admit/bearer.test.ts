@@ -1,3 +1,4 @@
+import { cpuMs } from '../support/cost.ts'
 import { describe, expect, test } from 'bun:test'
 import { bearerToken } from '../../src/admit/bearer.ts'
 
@@ -65,14 +66,10 @@ test('other members of the query are none of its business', () => {
   expect(bearerToken('Bearer a', 'x=access_token&my_access_token=1').ok).toBe(true)
 })
 
-test('a header of a megabyte is refused at once', () => {
-  const started = performance.now()
-  for (const header of [
-    `Bearer ${'='.repeat(1e6)}`,
-    `Bearer ${' '.repeat(1e6)}!`,
-    'a'.repeat(1e6),
-  ]) {
-    expect(bearerToken(header, '').ok).toBe(false)
-  }
-  expect(performance.now() - started).toBeLessThan(500)
+test('a header of a megabyte is refused at once', async () => {
+  const headers = [`Bearer ${'='.repeat(1e6)}`, `Bearer ${' '.repeat(1e6)}!`, 'a'.repeat(1e6)]
+  const took = await cpuMs(() => {
+    for (const header of headers) expect(bearerToken(header, '').ok).toBe(false)
+  })
+  expect(took).toBeLessThan(500)
 })

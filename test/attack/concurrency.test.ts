@@ -33,7 +33,7 @@ async function begun(on: Scene, token = on.token): Promise<Wire> {
   const wire = await dial(on.gate.port)
   const lines = ['Host: gate.test', `Authorization: Bearer ${token}`, 'Content-Length: 2']
   wire.write(`${head(CHAT, ...lines)}{}`)
-  await until(() => on.upstream.seen.length > before, 3000)
+  await until(() => on.upstream.seen.length > before)
   return wire
 }
 const models = (on: Scene, token = on.token): Promise<Response> =>
@@ -89,7 +89,7 @@ describe('attack 31: the place of an identity is given back', () => {
   test('when the client leaves in mid-stream', async () => {
     endless(at, true)
     const wire = await begun(at)
-    await until(() => wire.received().includes('data: one'), 3000)
+    await until(() => wire.received().includes('data: one'))
     await isTaken(at)
     wire.destroy()
     await isFree(at)
@@ -104,7 +104,7 @@ describe('attack 31: the place of an identity is given back', () => {
       response.destroy()
     })
     const wire = await begun(at)
-    await until(() => wire.received().includes('data: one'), 3000)
+    await until(() => wire.received().includes('data: one'))
     await isTaken(at)
     resolve()
     await isFree(at)

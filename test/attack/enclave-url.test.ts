@@ -181,7 +181,7 @@ test.skipIf(!namespace)(
       for await (const chunk of gate.stdout) out += Buffer.from(chunk).toString()
     })()
     try {
-      const port = await until(() => /"address":"127.0.0.1:(\d+)"/.exec(out)?.[1], 4000)
+      const port = await until(() => /"address":"127.0.0.1:(\d+)"/.exec(out)?.[1])
       for (const name of Object.keys(privately)) {
         const response = await fetch(`http://127.0.0.1:${port}/v1/models`, {
           headers: {

@@ -187,7 +187,7 @@ describe('the line of a request', () => {
     const authorization = `Authorization: Bearer ${at.token}`
     const id = 'X-Request-Id: left-early'
     wire.write(head('GET /v1/models HTTP/1.1', 'Host: gate.test', authorization, id))
-    await until(() => asked, 3000)
+    await until(() => asked)
     wire.destroy()
     expect(await at.gate.logged('left-early')).toMatchObject({
       level: 'info',

@@ -136,7 +136,7 @@ async function inPlace(): Promise<{ claims: { sub: string }; leave(): Promise<vo
     response.end('{}')
   })
   const under = outcome({ claims })
-  await until(() => at.upstream.seen.length > before, 3000)
+  await until(() => at.upstream.seen.length > before)
   return {
     claims,
     async leave() {

@@ -197,7 +197,7 @@ test('attack 25: ten thousand random kids cause one look at the key set at the m
   expect(forge.asked.length - before).toBeLessThanOrEqual(1)
   expect((await ask(forge.token())).status).toBe(200)
   await reachedUpstream(at)
-}, 15_000)
+})
 
 test('attack 20: no proxy of the environment is asked, for inference or for the key set', async () => {
   const proxy = await startRawUpstream()

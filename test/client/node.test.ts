@@ -35,31 +35,24 @@ console.log(JSON.stringify({ first, next, same, seen, deviceId: await client.dev
 // No stop(), no exit(): nothing of ours may hold the process.
 `
 
-test.skipIf(!node)(
-  'enrols, refreshes and lets the process end',
-  async () => {
-    writeFileSync(join(place, 'app.mjs'), SCRIPT)
-    const child = Bun.spawn([node ?? '', 'app.mjs', gate.url, join(place, 'kept')], {
-      cwd: place,
-      stdout: 'pipe',
-      stderr: 'inherit',
-    })
-    let all = ''
-    let saidAt = Number.POSITIVE_INFINITY
-    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-      all += text
-      saidAt = performance.now()
-    }
-    expect(await child.exited).toBe(0)
-    expect(performance.now() - saidAt).toBeLessThan(3000)
-    const said = JSON.parse(all)
-    expect(said.seen).toEqual(['ready', 'ready'])
-    expect(said.first.value.ANTHROPIC_BASE_URL).toBe(gate.url)
-    expect(said.next).toEqual(said.same)
-    expect({ families: gate.families, reuses: gate.reuses }).toEqual({ families: 1, reuses: 0 })
-  },
-  20_000,
-)
+test.skipIf(!node)('enrols, refreshes and lets the process end', async () => {
+  writeFileSync(join(place, 'app.mjs'), SCRIPT)
+  const child = Bun.spawn([node ?? '', 'app.mjs', gate.url, join(place, 'kept')], {
+    cwd: place,
+    stdout: 'pipe',
+    stderr: 'inherit',
+  })
+  let all = ''
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    all += text
+  }
+  expect(await child.exited).toBe(0)
+  const said = JSON.parse(all)
+  expect(said.seen).toEqual(['ready', 'ready'])
+  expect(said.first.value.ANTHROPIC_BASE_URL).toBe(gate.url)
+  expect(said.next).toEqual(said.same)
+  expect({ families: gate.families, reuses: gate.reuses }).toEqual({ families: 1, reuses: 0 })
+})
 
 test('what is built asks for nothing but node:', () => {
   const built = readFileSync(join(place, 'client.js'), 'utf8')

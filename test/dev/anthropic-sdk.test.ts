@@ -1,5 +1,6 @@
 // The embedded Anthropic with the client that people use: Anthropic's own SDK.
 
+import { until } from '../support/binary.ts'
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 
 import SDK from '@anthropic-ai/sdk'
@@ -47,8 +48,7 @@ const textOf = (message: SDK.Message) =>
 test('a stream that the SDK aborts ends the generation', async () => {
   const stream = await sdk.messages.create({ ...asked, stream: true })
   for await (const event of stream) if (event.type === 'content_block_delta') break
-  const deadline = performance.now() + 1000
-  while (anthropic.generating() > 0 && performance.now() < deadline) await Bun.sleep(2)
+  await until(() => anthropic.generating() === 0)
   expect(anthropic.generating()).toBe(0)
 })
 

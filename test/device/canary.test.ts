@@ -122,7 +122,7 @@ async function session(): Promise<{ codes: string[]; tokens: string[] }> {
   await command('usage', '--json')
   expect((await command('revoke', DEVICE_ID)).exitCode).toBe(0)
   expect((await command('revoke', `${DEVICE_ID}-2`)).exitCode).toBe(1)
-  await eventually(async () => (await ask(third)).status === 401, 1500)
+  await eventually(async () => (await ask(third)).status === 401)
   expect(await keep(await on.refresh(third))).toBe(401)
   expect(await keep(await on.refresh(token))).toBe(401)
   return { codes: [code, free], tokens: [token, unlimited, second, third] }

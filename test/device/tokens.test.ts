@@ -93,7 +93,8 @@ describe('refresh', () => {
   })
 })
 
-describe('revoked by another process, a token is refused within a second', () => {
+// How soon is asked in test/timing.
+describe('revoked by another process, a token is refused', () => {
   /** What names it, from the token and its code. */
   const NAMES: readonly [string, (token: string, deviceId: string, code: string) => string][] = [
     ["the device's own id", (_token, deviceId) => deviceId],
@@ -111,11 +112,9 @@ describe('revoked by another process, a token is refused within a second', () =>
     expect(await alive(token)).toBe(true)
 
     const done = await on.command(['revoke', nameOf(token, deviceId, codeName)])
-    const from = performance.now()
     expect(done).toMatchObject({ exitCode: 0, stderr: '' })
     expect(done.stdout).not.toContain(deviceId)
-    await eventually(async () => !(await alive(token)), 1000)
-    expect(performance.now() - from).toBeLessThan(1000)
+    await eventually(async () => !(await alive(token)))
     expect(await refusalOf(await messages(on.gate, token))).toBe('401 authentication_error')
     expect(await refusalOf(await on.refresh(token))).toBe('401 authentication_error')
     expect(await alive(bystander)).toBe(true)
@@ -155,7 +154,7 @@ describe('revoked by another process, a token is refused within a second', () =>
     const read = running.text()
     expect((await on.command(['revoke', claimsOf(token)['family'] ?? ''])).exitCode).toBe(0)
     on.upstream.respond((_request, response) => void response.end('{}'))
-    await eventually(async () => !(await alive(token)), 1000)
+    await eventually(async () => !(await alive(token)))
     resolve()
     expect(await read).toContain('message_stop')
   })
@@ -190,5 +189,4 @@ test.if(process.env['POSTERN_LONG'] === '1')(
     expect(await alive(next)).toBe(false)
     expect(await refusalOf(await on.refresh(next))).toBe('401 authentication_error')
   },
-  20_000,
 )

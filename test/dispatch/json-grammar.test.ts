@@ -1,3 +1,4 @@
+import { cpuMs } from '../support/cost.ts'
 import { describe, expect, test } from 'bun:test'
 import { bytesOf, claude, MODEL, parses, read, refusesEach } from './bodies.ts'
 
@@ -99,7 +100,7 @@ test('of every short text in the grammar’s letters, as a value: taken where JS
   expect(taken).toBe(424)
 })
 
-test('a body as large as is allowed is cheap, and so is one that is made to be dear', () => {
+test('a body as large as is allowed is cheap, and so is one that is made to be dear', async () => {
   const conversation = Array.from({ length: 20_000 }, () => ({
     role: 'user',
     content: [{ type: 'text', text: 'The quick "brown" fox\njumps. '.repeat(10) }],
@@ -111,12 +112,11 @@ test('a body as large as is allowed is cheap, and so is one that is made to be d
     `{"model":"m","x":[${'{"":[]},'.repeat(1_000_000)}1]}`,
   ]) {
     const body = bytesOf(text)
-    const took = Array.from({ length: 3 }, () => {
-      const before = performance.now()
-      expect(typeof read(body)).toBe('object')
-      return performance.now() - before
-    })
+    const took: number[] = []
+    for (let run = 0; run < 3; run += 1) {
+      took.push(await cpuMs(() => expect(typeof read(body)).toBe('object')))
+    }
     // Measured 1 to 4 ns; the best of three, since a busy machine takes what it takes.
     expect((Math.min(...took) * 1e6) / body.byteLength).toBeLessThan(50)
   }
-}, 20_000)
+})

@@ -8,7 +8,6 @@ import type { Outcome } from './judge.ts'
 import {
   type Asked,
   type AskOptions,
-  END_MS,
   type FaultScene,
   faultScene,
   HASTY,
@@ -151,12 +150,10 @@ describe('between a client and the gate', () => {
         const harmed = outcomes.some(({ whole, status }) => !whole || status !== 200)
         expect(harmed).toBe(!well)
         // Nobody goes on writing for who is gone.
-        await eventually(
-          async () =>
-            outcomes.every(({ asking }) => at.upstream.counted.get(asking.id)?.over !== false),
-          END_MS,
+        await eventually(async () =>
+          outcomes.every(({ asking }) => at.upstream.counted.get(asking.id)?.over !== false),
         )
-        await eventually(async () => proxy.open === 0, END_MS)
+        await eventually(async () => proxy.open === 0)
       } finally {
         await proxy.close()
       }

@@ -3,17 +3,12 @@
 
 import { describe, expect, test } from 'bun:test'
 import { bearer, errorOf, eventually } from '../support/sink.ts'
-import { within } from '../stream/wire.ts'
+import { soon } from '../support/patience.ts'
 import { type FaultScene, faultScene, leftNothing } from './scene.ts'
 import type { Shape } from './shapes.ts'
 import type { Direction, Kind, Toxic, ToxicProxy } from './toxic.ts'
 
 const LONG = (process.env['POSTERN_LONG'] ?? '') !== ''
-const TEST_MS = LONG ? 120_000 : 60_000
-/** The first tries come after 1, 2 and 4 seconds. */
-const READY_MS = 15_000
-/** For a request that needs no network but its own. */
-const USUAL_MS = 5000
 
 /** Between requests, for the sake of all other tests. */
 const PAUSE_MS = LONG ? 0 : 100
@@ -63,7 +58,7 @@ const isReady = async ({ gate }: FaultScene): Promise<boolean> =>
 async function keepsOut(at: FaultScene): Promise<void> {
   const headers = bearer(await at.issuer.token())
   const asked = fetch(`${at.gate.url}/v1/models`, { headers, keepalive: false })
-  const response = await within(asked, USUAL_MS, 'a refusal')
+  const response = await soon(asked, 'a refusal')
   expect(response.status).toBe(503)
   expect(errorOf(await response.text())['code']).toBe('keys_unavailable')
   expect(await isReady(at)).toBe(false)
@@ -85,7 +80,7 @@ describe.each(CASES.map((each) => [`${each.kind} ${each.direction}`, each] as co
             await keepsOut(at)
             await at.keys.heal()
           }
-          await eventually(() => isReady(at), READY_MS)
+          await eventually(() => isReady(at))
           await ail(at.keys, each)
           const before = at.keys.links.length
           // Long enough for the set to be asked for again, and streams all that time.
@@ -112,7 +107,6 @@ describe.each(CASES.map((each) => [`${each.kind} ${each.direction}`, each] as co
           await at.close()
         }
       },
-      TEST_MS,
     )
   },
 )

@@ -9,7 +9,8 @@ import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type Running, runToEnd, start } from '../support/binary.ts'
 import { devicesOf, UNLIMITED } from '../support/settings.ts'
 import { eventually } from '../support/sink.ts'
-import { within, type Wire, wire } from '../stream/wire.ts'
+import { soon } from '../support/patience.ts'
+import { type Wire, wire } from '../stream/wire.ts'
 import { type CountingUpstream, countingUpstream } from './counting-upstream.ts'
 import { type Circumstances, judge, type Outcome, type Row, UNADMITTED } from './judge.ts'
 import { type Asking, isDevice, pathOf, requestBody, requestHeaders, type Shape } from './shapes.ts'
@@ -64,7 +65,6 @@ export const HASTY = {
 } as const
 
 /** However it ends, it has ended by then: after 4 s a break shows; the rest is for busy machines. */
-export const END_MS = 20_000
 /** And a little more. */
 const FLUSH_MS = 300
 const IDENTITY_KEY = 'ab'.repeat(32)
@@ -104,10 +104,7 @@ export async function faultScene({
   })
   front.target(gate.port)
   if (!unready)
-    await eventually(
-      async () => (await fetch(`${gate.url}/readyz`, { keepalive: false })).ok,
-      END_MS,
-    )
+    await eventually(async () => (await fetch(`${gate.url}/readyz`, { keepalive: false })).ok)
   const device = await enrol(gate, folder, common)
   const user = await issuer.token()
   const database = new Database(`${folder}/postern.db`, { readonly: true })
@@ -143,7 +140,7 @@ export async function faultScene({
       })
       let left = false
       const finish = async (): Promise<Outcome> => {
-        await within(Promise.race([one.finished, one.end]), END_MS, `${asking.id}: an end`)
+        await soon(Promise.race([one.finished, one.end]), `${asking.id}: an end`)
         one.socket.destroy()
         return { asking, status: one.status, body: one.body(), whole: one.whole, left }
       }
@@ -160,8 +157,8 @@ export async function faultScene({
     },
     rows,
     async rest() {
-      await eventually(async () => rows().every((row) => row.end_reason !== null), END_MS)
-      await eventually(async () => sockets(gate.process.pid) <= socketsAtRest, END_MS).catch(() => {
+      await eventually(async () => rows().every((row) => row.end_reason !== null))
+      await eventually(async () => sockets(gate.process.pid) <= socketsAtRest).catch(() => {
         const now = sockets(gate.process.pid)
         throw new Error(`${now} sockets are open, ${socketsAtRest} were at rest`)
       })
@@ -177,7 +174,7 @@ export async function faultScene({
         for (const row of rows()) if (ids.has(row.request_id)) found.set(row.request_id, row)
         const waiting = outcomes.some((each) => isDue(each) && !found.has(each.asking.id))
         return !waiting && [...found.values()].every((row) => row.end_reason !== null)
-      }, END_MS).catch(() => {
+      }).catch(() => {
         // What is missing is told of each request.
       })
       const doubled = upstream.doubled.map((id) => `${id}: asked of the upstream twice`)

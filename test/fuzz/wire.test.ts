@@ -9,7 +9,8 @@ import { until } from '../support/binary.ts'
 import { ENCAPSULATED_KEY } from '../support/gate.ts'
 import type { Random } from '../support/random.ts'
 import { chunk, LAST_CHUNK, rawUpstream, type RawUpstream } from '../stream/raw-upstream.ts'
-import { within, wire, type Wire } from '../stream/wire.ts'
+import { soon } from '../support/patience.ts'
+import { wire, type Wire } from '../stream/wire.ts'
 import { piecesOf } from '../upstream/pieces.ts'
 import { chance, fuzz, FUZZ_MS } from './fuzz.ts'
 import { type Fold, foldOf, messageOf } from './sse-reference.ts'
@@ -273,7 +274,7 @@ test(
       heads.length = 0
       const one = send(round, id)
       try {
-        await within(one.finished, 5000, 'an answer')
+        await soon(one.finished, 'an answer')
       } finally {
         one.socket.destroy()
       }

@@ -99,7 +99,7 @@ test('kill -9 under load loses at most a second of rows, and nothing is counted 
   for (const row of metrics.filter(({ end }: any) => end === 'lost')) {
     expect(row).toMatchObject({ usage: 'unknown', inputTokens: null, costMicroUsd: null })
   }
-}, 15_000)
+})
 
 test('a cap is not revived by kill -9: what was spent until a second before still counts', async () => {
   const cost = haikuCost(USED)
@@ -117,7 +117,7 @@ test('a cap is not revived by kill -9: what was spent until a second before stil
   expect(((await capped.json()) as any).error.type).toBe('billing_error')
   expect(scene.upstream.seen.length * cost).toBeLessThanOrEqual(cap)
   expect(answered.length).toBeGreaterThan(200)
-}, 15_000)
+})
 
 test('two gates on one file: every row of both, sums right, and nothing of the other is lost', async () => {
   const beside = await start(scene.env)

@@ -114,26 +114,22 @@ describe('under a running gate', () => {
     })
     expect(scene.gate.output()).toContain('the ledger is written again')
     expect(scene.gate.output()).not.toContain(folder)
-  }, 15_000)
+  })
 
-  test.if(mayMount)(
-    'a disk that has become read-only, and is writable again',
-    async () => {
-      await askSome()
-      await device.rows(asked)
-      renameSync(`${folder}/gone/data`, `${folder}/gone/moved`)
-      expect(mount(`${folder}/gone/data`, 'ro,size=1m')).toBe(true)
-      await askSome()
-      await isSaid(scene, 'read_only')
-      expect(loud(scene)).toEqual([['error', 'read_only']])
-      run('umount', `${folder}/gone/data`)
-      rmdirSync(`${folder}/gone/data`)
-      renameSync(`${folder}/gone/moved`, `${folder}/gone/data`)
-      await isSaid(scene, undefined)
-      expect((await told(scene))['requests']).toBe(asked)
-    },
-    15_000,
-  )
+  test.if(mayMount)('a disk that has become read-only, and is writable again', async () => {
+    await askSome()
+    await device.rows(asked)
+    renameSync(`${folder}/gone/data`, `${folder}/gone/moved`)
+    expect(mount(`${folder}/gone/data`, 'ro,size=1m')).toBe(true)
+    await askSome()
+    await isSaid(scene, 'read_only')
+    expect(loud(scene)).toEqual([['error', 'read_only']])
+    run('umount', `${folder}/gone/data`)
+    rmdirSync(`${folder}/gone/data`)
+    renameSync(`${folder}/gone/moved`, `${folder}/gone/data`)
+    await isSaid(scene, undefined)
+    expect((await told(scene))['requests']).toBe(asked)
+  })
 
   test('a folder that vanishes for good: a new file, and tokens go on', async () => {
     await askSome()
@@ -147,43 +143,39 @@ describe('under a running gate', () => {
     expect(found['tokens']).toEqual({ ...NOTHING, input: 120, output: 80 })
     expect(scene.gate.output()).toContain('moved or deleted while in use')
     expect((await ready(scene))[1]).toEqual({ status: 'ready' })
-  }, 15_000)
+  })
 })
 
-test.if(mayMount)(
-  'a full disk stops no request and loses no row',
-  async () => {
-    const disk = `${folder}/full`
-    expect(mount(disk, 'size=2m')).toBe(true)
-    const scene = await ledgerScene({ DATABASE_URL: `sqlite:${disk}/postern.db` })
-    try {
-      scene.upstream.respond((_request, response) => answerUnary(response, USED))
-      const device = await scene.device()
-      for (let size = 1_048_576; size >= 512;) {
-        try {
-          appendFileSync(`${disk}/ballast`, new Uint8Array(size))
-        } catch {
-          size /= 2
-        }
+test.if(mayMount)('a full disk stops no request and loses no row', async () => {
+  const disk = `${folder}/full`
+  expect(mount(disk, 'size=2m')).toBe(true)
+  const scene = await ledgerScene({ DATABASE_URL: `sqlite:${disk}/postern.db` })
+  try {
+    scene.upstream.respond((_request, response) => answerUnary(response, USED))
+    const device = await scene.device()
+    for (let size = 1_048_576; size >= 512;) {
+      try {
+        appendFileSync(`${disk}/ballast`, new Uint8Array(size))
+      } catch {
+        size /= 2
       }
-      await ask(device, 1500)
-      await isSaid(scene, 'disk_full')
-      await ask(device, 100)
-      expect(loud(scene)).toEqual([['error', 'disk_full']])
-      expect((await ready(scene))[0]).toBe(200)
-      rmSync(`${disk}/ballast`)
-      await isSaid(scene, undefined)
-      const sums = await eventually(async () => {
-        const now = await told(scene)
-        return now['requests'] === 1600 && now
-      })
-      expect(sums['tokens']).toEqual({ ...NOTHING, input: 4800, output: 3200 })
-    } finally {
-      await scene.close()
     }
-  },
-  20_000,
-)
+    await ask(device, 1500)
+    await isSaid(scene, 'disk_full')
+    await ask(device, 100)
+    expect(loud(scene)).toEqual([['error', 'disk_full']])
+    expect((await ready(scene))[0]).toBe(200)
+    rmSync(`${disk}/ballast`)
+    await isSaid(scene, undefined)
+    const sums = await eventually(async () => {
+      const now = await told(scene)
+      return now['requests'] === 1600 && now
+    })
+    expect(sums['tokens']).toEqual({ ...NOTHING, input: 4800, output: 3200 })
+  } finally {
+    await scene.close()
+  }
+})
 
 describe('at a start', () => {
   let env: Record<string, string>

@@ -194,7 +194,7 @@ test('GET /admin/devices: all of them, page by page, and no token or id of their
   expect(many).toHaveLength(120)
   expect(JSON.stringify(all)).not.toContain('canary')
   expect(all.at(-1)).toMatchObject({ deviceHash: ourHash, entitlements: { orgId: 'acme' } })
-}, 10_000)
+})
 
 describe('postern usage, beside the running gate', () => {
   test('the table, by each group', async () => {
@@ -310,7 +310,7 @@ test('LEDGER_RETENTION_DAYS: what is older is gone after a start; a cap of this 
   await scene.gate.stop('SIGTERM')
   await scene.restart({ LEDGER_RETENTION_DAYS: '2' })
   expect((await device.post({ model: HAIKU, max_tokens: 1 })).status).toBe(sameMonth ? 429 : 200)
-}, 10_000)
+})
 
 const ROW_MEMBERS = [
   'cacheCreationTokens',

@@ -6,7 +6,8 @@ import type { Socket } from 'node:net'
 import { drained } from '../support/drained.ts'
 import { type Scene, scene } from '../support/gate.ts'
 import { rawUpstream, type RawUpstream } from '../stream/raw-upstream.ts'
-import { within, type Wire, wire } from '../stream/wire.ts'
+import { soon } from '../support/patience.ts'
+import { type Wire, wire } from '../stream/wire.ts'
 
 const BYTES = 500_000_000
 const MB = 1_048_576
@@ -82,7 +83,7 @@ test('46: 500 MB to a reader that stops: held, not hoarded, and all there when i
   const before = at.gate.rssBytes()
   const hasher = new Bun.CryptoHasher('sha256')
   const one = ask(BYTES, (bytes) => hasher.update(bytes))
-  await within(one.head, 5000, 'the head')
+  await soon(one.head, 'the head')
   one.socket.pause()
   sent = 0
   const stopped = await settled(() => sent)
@@ -93,14 +94,14 @@ test('46: 500 MB to a reader that stops: held, not hoarded, and all there when i
 
   const started = performance.now()
   one.socket.resume()
-  await within(one.finished, 30_000, 'the rest')
+  await soon(one.finished, 'the rest')
   const seconds = (performance.now() - started) / 1000
   const peak = at.gate.rssBytes() - before
   console.log(`46: the rest in ${seconds.toFixed(1)} s, RSS then ${mb(peak)} MB more`)
   expect([one.whole, one.bodyBytes]).toEqual([true, BYTES])
   expect(hasher.digest('hex')).toBe(expectedHash(BYTES))
   one.socket.destroy()
-}, 60_000)
+})
 
 test('46: 100 readers that stop', async () => {
   const before = at.gate.rssBytes()
@@ -110,7 +111,7 @@ test('46: 100 readers that stop', async () => {
     void one.head.then(() => one.socket.pause())
     return one
   })
-  await within(Promise.all(readers.map(({ head }) => head)), 10_000, 'the heads')
+  await soon(Promise.all(readers.map(({ head }) => head)), 'the heads')
   const stopped = await settled(() => sent)
   const grown = at.gate.rssBytes() - before
   console.log(
@@ -119,7 +120,7 @@ test('46: 100 readers that stop', async () => {
   )
   expect(grown).toBeLessThan(100 * (PER_STREAM_BYTES / 2) + BASE_BYTES)
   for (const { socket } of readers) socket.destroy()
-}, 40_000)
+})
 
 test('46: 500 MB to an upstream that does not read', async () => {
   const before = at.gate.rssBytes()
@@ -145,6 +146,6 @@ test('46: 500 MB to an upstream that does not read', async () => {
   await Bun.sleep(500)
   expect(uploaded).toBeGreaterThan(mark)
   one.socket.destroy()
-}, 40_000)
+})
 
 const mb = (bytes: number): string => (bytes / MB).toFixed(0)

@@ -17,12 +17,12 @@ test('49: 3,000 streams at once, every event of each, in order', async () => {
   const before = at.gate.rssBytes()
   const args = [`${here}/crowd-clients.ts`, at.gate.port, at.token, STREAMS, EVENTS].map(String)
   const clients = run(args)
-  await until(() => clients.lines().includes('full'), 30_000)
+  await until(() => clients.lines().includes('full'))
   let most = at.gate.rssBytes()
   await until(() => {
     most = Math.max(most, at.gate.rssBytes())
     return clients.lines()[1]
-  }, 40_000)
+  })
   const grown = most - before
   const { longestGapMs, ...results } = JSON.parse(clients.lines()[1] ?? '')
   console.log(
@@ -33,7 +33,7 @@ test('49: 3,000 streams at once, every event of each, in order', async () => {
   expect(grown / STREAMS).toBeLessThan(100 * 1024)
   expect(at.gate.errors()).toBe('')
   await at.close()
-}, 90_000)
+})
 
 const children = new Set<Subprocess>()
 afterAll(() => {

@@ -380,8 +380,6 @@ test('idle waits for the refresh that is under way', async () => {
   const renewing = gate.renew(session(key), at(1))
   await gate.idle()
   expect(performance.now() - startedAt).toBeGreaterThan(70)
-  const doneAt = performance.now()
   expect(must(await renewing).renewable).toBe(true)
   await gate.idle()
-  expect(performance.now() - doneAt).toBeLessThan(70)
 })

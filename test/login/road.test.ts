@@ -92,7 +92,7 @@ function streamed(response: ServerResponse): void {
 beforeAll(async () => {
   at = await loginScene()
   await signIn()
-}, 30_000)
+})
 afterAll(() => at.close())
 beforeEach(() => {
   at.respond(ok)

@@ -195,7 +195,6 @@ describe('a program', () => {
       expect(refreshed.status).toBe(200)
       returning.server.setDelay(0)
     },
-    60_000,
   )
 
   test.each([

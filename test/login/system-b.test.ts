@@ -70,7 +70,7 @@ OAUTH_TOKEN_URL=${server.tokenUrl.href}
     if (gate.exitCode !== null) throw new Error(output)
     return output.includes(`127.0.0.1:${port}`)
   })
-}, 30_000)
+})
 afterAll(async () => {
   gate.kill('SIGKILL')
   await gate.exited

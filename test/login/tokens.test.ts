@@ -354,9 +354,8 @@ describe('a server that fails', () => {
     const { access } = await signedIn()
     first = started(50)
     server.setDelay(1000)
-    const startedAt = performance.now()
     expect(new Set(await many(50, at(DUE)))).toEqual(new Set([access]))
-    expect(performance.now() - startedAt).toBeLessThan(900)
+    expect(server.counts.refreshed).toBe(0)
     // It comes to its end all the same, and what it brought is used.
     await first.tokens.idle()
     const next = await token(at(DUE))

@@ -29,7 +29,7 @@ let home: ReturnType<typeof folder>
 
 beforeAll(async () => {
   postern = await binary()
-}, 60_000)
+})
 beforeEach(async () => {
   gate = await startLoginGate()
   home = folder()

@@ -32,7 +32,7 @@ beforeAll(async () => {
   void (async () => {
     for await (const chunk of child.stdout) out += Buffer.from(chunk).toString()
   })()
-  url = `http://${await until(() => /listening {2}address=(\S+)/.exec(out)?.[1], 4000)}`
+  url = `http://${await until(() => /listening {2}address=(\S+)/.exec(out)?.[1])}`
   await eventually(async () => (await fetch(`${url}/readyz`)).ok)
 })
 afterAll(async () => {
@@ -42,7 +42,7 @@ afterAll(async () => {
 })
 
 const lineOf = (id: string): Promise<string> =>
-  until(() => out.split('\n').find((line) => line.endsWith(`id=${id}`)), 3000)
+  until(() => out.split('\n').find((line) => line.endsWith(`id=${id}`)))
 
 test('is the default, and a request is one line', async () => {
   upstream.respond((_request, response) => {

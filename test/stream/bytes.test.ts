@@ -6,7 +6,8 @@ import type { ServerResponse } from 'node:http'
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { type LogLine } from '../support/binary.ts'
 import { type Scene, scene } from '../support/gate.ts'
-import { within, type Wire, wire } from './wire.ts'
+import { soon } from '../support/patience.ts'
+import { type Wire, wire } from './wire.ts'
 
 const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 console.log(`SEED=${SEED}`)
@@ -41,7 +42,7 @@ async function ask(answer: Answer): Promise<Wire> {
   answers.set(id, answer)
   const path = `/v1/chat/completions?id=${id}`
   const one = wire(at.gate.port, { token: at.token, path, body: '{}' })
-  await within(one.finished, 10_000, 'an answer')
+  await soon(one.finished, 'an answer')
   expect(one.whole).toBe(true)
   one.socket.destroy()
   return one
@@ -222,9 +223,9 @@ test.concurrent('48: 1xx before the answer are dropped', async () => {
 
 test.concurrent('48: HEAD of a public route has headers alone', async () => {
   const one = wire(at.gate.port, { method: 'HEAD', path: '/healthz' })
-  await within(one.finished, 2000, 'an answer')
+  await soon(one.finished, 'an answer')
   const { headers, socket } = wire(at.gate.port, { path: '/healthz', socket: one.socket })
-  await within(new Promise((resolve) => socket.once('data', resolve)), 2000, 'the next answer')
+  await soon(new Promise((resolve) => socket.once('data', resolve)), 'the next answer')
   expect(one.status).toBe(200)
   expect(headers.get('content-length')).toBe(one.headers.get('content-length') ?? '-')
   socket.destroy()

@@ -7,7 +7,12 @@ import { until } from '../support/binary.ts'
 import { type Scene, scene } from '../support/gate.ts'
 import { chunk, event, LAST_CHUNK, type RawRequest, rawUpstream, SSE_HEAD } from './raw-upstream.ts'
 import type { RawUpstream } from './raw-upstream.ts'
-import { within, type Wire, wire } from './wire.ts'
+import { eventually } from '../support/sink.ts'
+import { soon } from '../support/patience.ts'
+import { type Wire, wire } from './wire.ts'
+
+/** Long enough for a busy machine to ask three things of a gate that has been told to stop. */
+const DRAIN_DELAY_MS = 4000
 
 let upstream: RawUpstream
 const asked = new Map<string, RawRequest>()
@@ -31,7 +36,7 @@ const ask = (of: Scene, id: string, how = '', headers: readonly string[] = []): 
 
 async function running(of: Scene, id: string, headers: readonly string[] = []): Promise<Wire> {
   const one = ask(of, id, '', headers)
-  await within(one.head, 2000, 'the head')
+  await soon(one.head, 'the head')
   return one
 }
 
@@ -44,7 +49,7 @@ const refusesConnections = (port: number): Promise<boolean> =>
   })
 
 async function statusOf(one: Wire): Promise<number> {
-  await within(one.finished, 2000, 'an answer')
+  await soon(one.finished, 'an answer')
   one.socket.destroy()
   return one.status
 }
@@ -53,7 +58,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   test.concurrent(
     `50: ${signal} tells the balancer, closes the door, and lets a stream finish`,
     async () => {
-      const at = await gate({ DRAIN_DELAY_SECONDS: '1' })
+      const at = await gate({ DRAIN_DELAY_SECONDS: String(DRAIN_DELAY_MS / 1000) })
       const stream = await running(at, signal)
       const exited = at.gate.stop(signal)
       const started = performance.now()
@@ -61,18 +66,16 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       expect(await statusOf(wire(at.gate.port, { path: '/readyz' }))).toBe(503)
       expect(await statusOf(wire(at.gate.port, { path: '/healthz' }))).toBe(200)
       expect(await statusOf(ask(at, `${signal}-new`, 'short'))).toBe(200)
-      expect(performance.now() - started).toBeLessThan(1000)
 
-      await Bun.sleep(1300 - (performance.now() - started))
-      expect(await refusesConnections(at.gate.port)).toBe(true)
+      await eventually(() => refusesConnections(at.gate.port))
+      expect(performance.now() - started).toBeGreaterThan(DRAIN_DELAY_MS - 50)
       asked.get(signal)?.socket.write(chunk(event(1)) + LAST_CHUNK)
-      await within(stream.finished, 2000, 'the end of the stream')
+      await soon(stream.finished, 'the end of the stream')
       expect([stream.body().toString(), stream.whole]).toEqual([event(0) + event(1), true])
-      expect(await within(exited, 3000, 'the exit')).toBe(0)
+      expect(await soon(exited, 'the exit')).toBe(0)
       expect(at.gate.errors()).toBe('')
       await at.close()
     },
-    15_000,
   )
 }
 
@@ -80,63 +83,47 @@ for (const [kind, headers, end] of [
   ['closed in order', [], 'fin'],
   ['reset for a client that closes', ['Connection: close'], 'reset'],
 ] as const) {
-  test.concurrent(
-    `50: a stream that outlives the drain is broken, ${kind}`,
-    async () => {
-      const at = await gate({ DRAIN_TIMEOUT_SECONDS: '1' })
-      const stream = await running(at, `drained-${end}`, headers)
-      const exited = at.gate.stop('SIGTERM')
-      expect(await within(stream.end, 5000, 'the break')).toBe(end)
-      expect([stream.body().toString(), stream.whole]).toEqual([event(0), false])
-      expect(await within(exited, 3000, 'the exit')).toBe(0)
-      const line = await at.gate.logged(stream.headers.get('x-request-id') ?? '')
-      expect(line).toMatchObject({ level: 'warn', status: 200, end: 'drained' })
-      expect(at.gate.errors()).toBe('')
-      await at.close()
-    },
-    15_000,
-  )
+  test.concurrent(`50: a stream that outlives the drain is broken, ${kind}`, async () => {
+    const at = await gate({ DRAIN_TIMEOUT_SECONDS: '1' })
+    const stream = await running(at, `drained-${end}`, headers)
+    const exited = at.gate.stop('SIGTERM')
+    expect(await soon(stream.end, 'the break')).toBe(end)
+    expect([stream.body().toString(), stream.whole]).toEqual([event(0), false])
+    expect(await soon(exited, 'the exit')).toBe(0)
+    const line = await at.gate.logged(stream.headers.get('x-request-id') ?? '')
+    expect(line).toMatchObject({ level: 'warn', status: 200, end: 'drained' })
+    expect(at.gate.errors()).toBe('')
+    await at.close()
+  })
 }
 
 for (const [signal, code] of [
   ['SIGTERM', 143],
   ['SIGINT', 130],
 ] as const) {
-  test.concurrent(
-    `50: a second signal, ${signal}, ends it at once with ${code}`,
-    async () => {
-      const at = await gate()
-      const stream = await running(at, `second-${signal}`)
-      at.gate.process.kill('SIGTERM')
-      await until(() => at.gate.lines().some(({ signal: named }) => named === 'SIGTERM'))
-      await Bun.sleep(100)
-      const started = performance.now()
-      expect(await at.gate.stop(signal)).toBe(code)
-      expect(performance.now() - started).toBeLessThan(1000)
-      await within(stream.finished, 1000, 'the break')
-      expect(stream.whole).toBe(false)
-      await at.close()
-    },
-    15_000,
-  )
+  test.concurrent(`50: a second signal, ${signal}, ends it at once with ${code}`, async () => {
+    const at = await gate()
+    const stream = await running(at, `second-${signal}`)
+    at.gate.process.kill('SIGTERM')
+    await until(() => at.gate.lines().some(({ signal: named }) => named === 'SIGTERM'))
+    await Bun.sleep(100)
+    expect(await soon(at.gate.stop(signal), 'the exit')).toBe(code)
+    await soon(stream.finished, 'the break')
+    expect(stream.whole).toBe(false)
+    await at.close()
+  })
 }
 
-test.concurrent(
-  '50: connections that stand idle do not hold the exit',
-  async () => {
-    const at = await gate()
-    const used = await running(at, 'idle-used')
-    asked.get('idle-used')?.socket.write(LAST_CHUNK)
-    await within(used.finished, 2000, 'the end of the stream')
-    const health = wire(at.gate.port, { path: '/healthz' })
-    await within(health.finished, 2000, 'an answer')
-    const silent = connect({ port: at.gate.port, host: '127.0.0.1' })
-    await new Promise((resolve) => silent.once('connect', resolve))
-    const started = performance.now()
-    expect(await at.gate.stop('SIGTERM')).toBe(0)
-    expect(performance.now() - started).toBeLessThan(2000)
-    silent.destroy()
-    await at.close()
-  },
-  15_000,
-)
+test.concurrent('50: connections that stand idle do not hold the exit', async () => {
+  const at = await gate()
+  const used = await running(at, 'idle-used')
+  asked.get('idle-used')?.socket.write(LAST_CHUNK)
+  await soon(used.finished, 'the end of the stream')
+  const health = wire(at.gate.port, { path: '/healthz' })
+  await soon(health.finished, 'an answer')
+  const silent = connect({ port: at.gate.port, host: '127.0.0.1' })
+  await new Promise((resolve) => silent.once('connect', resolve))
+  expect(await soon(at.gate.stop('SIGTERM'), 'the exit')).toBe(0)
+  silent.destroy()
+  await at.close()
+})

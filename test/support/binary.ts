@@ -4,6 +4,7 @@
 import { Glob, type Subprocess } from 'bun'
 import { mkdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { PATIENCE_MS } from './patience.ts'
 
 /**
  * A database that leaves no file behind, not even where its gate is killed and cannot clean up:
@@ -217,7 +218,7 @@ async function collect(
 /** Polls until there is a value; fails after `timeoutMs`. */
 export async function until<T>(
   look: () => T | undefined | false | null,
-  timeoutMs = 10_000,
+  timeoutMs = PATIENCE_MS,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs
   for (;;) {

@@ -1,5 +1,6 @@
 // What of an attack reached the upstream.
 
+import { PATIENCE_MS } from './patience.ts'
 import type { Scene } from './gate.ts'
 import type { Seen } from './upstream.ts'
 
@@ -37,7 +38,7 @@ export function errorOf(body: string): Record<string, unknown> {
 /** Asks again and again, one after the other, until there is an answer; fails after `timeoutMs`. */
 export async function eventually<T>(
   look: () => Promise<T | undefined | false>,
-  timeoutMs = 4000,
+  timeoutMs = PATIENCE_MS,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs
   for (;;) {

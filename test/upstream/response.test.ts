@@ -1,6 +1,7 @@
 // What a reader of answers makes of bytes: what RFC 9112 allows, and what an upstream, or whatever
 // stands before it, could send so that one answer becomes two, or the next caller's.
 
+import { cpuMs } from '../support/cost.ts'
 import { describe, expect, test } from 'bun:test'
 import type { AnswerHeaders } from '../../src/upstream/fields.ts'
 import { ResponseReader } from '../../src/upstream/response.ts'
@@ -390,17 +391,15 @@ describe('however it is cut', () => {
     }
   })
 
-  test('a head of 60 KiB that drips in costs no more than its length', () => {
+  test('a head of 60 KiB that drips in costs no more than its length', async () => {
     const bytes = bytesOf(`${OK}x: ${'y'.repeat(61_000)}\r\ncontent-length: 2\r\n\r\nok`)
     const single = Array.from(bytes, (_, at) => bytes.subarray(at, at + 1))
-    let bestMs = Number.POSITIVE_INFINITY
+    const took: number[] = []
     for (let round = 0; round < 3; round++) {
-      const began = performance.now()
-      expect(read(single).body).toBe('ok')
-      bestMs = Math.min(bestMs, performance.now() - began)
+      took.push(await cpuMs(() => expect(read(single).body).toBe('ok')))
     }
     // Some 20; copied or searched all over with each byte, several hundred.
-    expect(bestMs).toBeLessThan(120)
+    expect(Math.min(...took)).toBeLessThan(150)
   })
 })
 

@@ -1,6 +1,7 @@
 // The reader of server-sent events: what the standard says, whatever the chunks are, in bounded
 // memory.
 
+import { cpuMs } from '../support/cost.ts'
 import { describe, expect, test } from 'bun:test'
 
 import { EventReader, MAX_EVENT_BYTES } from '../../src/upstream/sse.ts'
@@ -265,7 +266,7 @@ describe('in bounded memory', () => {
     })
   }
 
-  test('a million tiny events, and a megabyte of line ends, take no more than their bytes do', () => {
+  test('a million tiny events, and a megabyte of line ends, take no more than their bytes do', async () => {
     const tiny = bytesOf('event:a\ndata:1\n\nevent:b\ndata:1\n\n'.repeat(1000))
     let count = 0
     const reader = new EventReader({
@@ -273,10 +274,11 @@ describe('in bounded memory', () => {
       onEvent: () => (count += 1),
       onLost: () => {},
     })
-    const start = performance.now()
-    for (let i = 0; i < 500; i += 1) reader.push(tiny)
-    for (const end of [0x0a, 0x0d]) reader.push(new Uint8Array(1_000_000).fill(end))
+    const took = await cpuMs(() => {
+      for (let i = 0; i < 500; i += 1) reader.push(tiny)
+      for (const end of [0x0a, 0x0d]) reader.push(new Uint8Array(1_000_000).fill(end))
+    })
     expect(count).toBe(500_000)
-    expect(performance.now() - start).toBeLessThan(3000)
+    expect(took).toBeLessThan(3000)
   })
 })

@@ -4,7 +4,8 @@ import type { Socket } from 'node:net'
 import { scene } from '../../support/gate.ts'
 import { chunk, event, LAST_CHUNK, rawUpstream, SSE_HEAD } from '../../stream/raw-upstream.ts'
 import { until } from '../../support/binary.ts'
-import { within, wire } from '../../stream/wire.ts'
+import { soon } from '../../support/patience.ts'
+import { wire } from '../../stream/wire.ts'
 import { judged, ms, type Own, percentile } from '../own.ts'
 
 const EVENTS = 2000
@@ -34,10 +35,10 @@ export const EVENT_PACE: Own = {
       arrived = Promise.withResolvers<number>()
       const sent = performance.now()
       socket?.write(chunk(event(number)))
-      delays.push((await within(arrived.promise, 1000, `event ${number}`)) - sent)
+      delays.push((await soon(arrived.promise, `event ${number}`)) - sent)
     }
     socket?.write(LAST_CHUNK)
-    await within(stream.finished, 2000, 'the end')
+    await soon(stream.finished, 'the end')
     const exact = stream.bodyBytes === events * event(0).length
     stream.socket.destroy()
     await at.close()

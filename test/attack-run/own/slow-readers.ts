@@ -2,7 +2,8 @@
 
 import type { Socket } from 'node:net'
 import { rawUpstream } from '../../stream/raw-upstream.ts'
-import { within, wire } from '../../stream/wire.ts'
+import { soon } from '../../support/patience.ts'
+import { wire } from '../../stream/wire.ts'
 import { drained } from '../../support/drained.ts'
 import { quietScene } from '../quiet.ts'
 import { judged, mib, MIB, type Own } from '../own.ts'
@@ -35,7 +36,7 @@ export const SLOW_READERS: Own = {
         void one.head.then(() => one.socket.pause())
         return one
       })
-      await within(Promise.all(readers.map(({ head }) => head)), 30_000, 'the heads')
+      await soon(Promise.all(readers.map(({ head }) => head)), 'the heads')
       const statuses = new Set(readers.map(({ status }) => status))
       if ([...statuses].join() !== '200') throw new Error(`answered ${[...statuses].join()}`)
       await Bun.sleep(3000)

@@ -4,9 +4,10 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { type Scene, scene } from '../support/gate.ts'
 import { until } from '../support/binary.ts'
-import { chunk, event, type RawRequest, rawUpstream, SSE_HEAD } from './raw-upstream.ts'
-import type { RawUpstream } from './raw-upstream.ts'
-import { within, type WireRequest, wire } from './wire.ts'
+import { chunk, event, type RawRequest, rawUpstream, SSE_HEAD } from '../stream/raw-upstream.ts'
+import type { RawUpstream } from '../stream/raw-upstream.ts'
+import { soon } from '../support/patience.ts'
+import { type WireRequest, wire } from '../stream/wire.ts'
 
 const RUNS = 15
 /** What the design promises, of the median: this machine is shared. */
@@ -69,11 +70,11 @@ for (const [moment, request] of Object.entries(WAYS)) {
           headers: [...(request.headers ?? []), `X-Request-Id: ${requestId}`],
         })
         const { closed } = await until(() => asked.get(id))
-        if (request.path === 'stream') await within(one.head, 2000, 'the head')
+        if (request.path === 'stream') await soon(one.head, 'the head')
         const left = performance.now()
         if (how === 'reset') one.socket.resetAndDestroy()
         else one.socket.destroy()
-        await within(closed, 2000, "the upstream's connection")
+        await soon(closed, "the upstream's connection")
         took.push(performance.now() - left)
         const line = await at.gate.logged(requestId)
         expect(line).toMatchObject({ level: 'info', end: 'client_gone' })
@@ -105,7 +106,7 @@ test('45: all four places are free again, each of them, and nothing was written 
     Array.from({ length: 4 }, async (_, index) => {
       const path = `/v1/chat/completions?how=well&id=well-${index}`
       const one = wire(at.gate.port, { token: at.token, path, body: '{}' })
-      await within(one.finished, 2000, 'an answer')
+      await soon(one.finished, 'an answer')
       one.socket.destroy()
       return one.status
     }),
