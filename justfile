@@ -17,9 +17,9 @@ dev *args: setup
 run *args: setup
     @exec bun src/main.ts {{args}}
 
-# Every test, on the compiled binary too.
-test *args:
-    bun run test {{args}}
+# Every test, on the compiled binary too; with a path, those alone.
+test *paths: setup
+    {{ if paths == "" { "bun run test" } else { "bun test " + paths } }}
 
 # The tests that take minutes: 310 s of silence, and everything at full size.
 test-long: setup
