@@ -5,7 +5,6 @@ import { afterAll, describe, expect, test } from 'bun:test'
 import net, { type AddressInfo, type Socket } from 'node:net'
 import { random } from '../support/random.ts'
 import { soon } from '../support/patience.ts'
-import {} from '../stream/wire.ts'
 import { type Direction, type Toxic, type ToxicProxy, toxicProxy } from './toxic.ts'
 
 /** For whatever should have happened at once. */
