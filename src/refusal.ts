@@ -112,7 +112,14 @@ const WIRE = {
   upstream_unavailable: failed(502, 'upstream unavailable'),
   upstream_redirect: failed(502, 'the upstream answered with a redirect'),
   upstream_forbidden: forbidden('the API does not permit this to the account that is signed in'),
-  upstream_auth: failed(502, 'the upstream refused the credentials of this gate'),
+  upstream_auth: {
+    ...failed(502, 'the upstream refused the credentials of this gate'),
+    retry: false,
+  },
+  credential_renewed: {
+    ...failed(502, 'the credential was refused and has been renewed; send the request again'),
+    retry: true,
+  },
   upstream_invalid: failed(502, 'the upstream gave an invalid answer'),
   upstream_timeout: { ...failed(504, 'upstream timeout'), anthropicType: 'timeout_error' },
   internal_error: failed(500, 'internal error'),

@@ -31,6 +31,7 @@ import type { Sources } from './sources.ts'
 import { type Store, store } from './state/store.ts'
 import { anthropic } from './upstream/anthropic.ts'
 import { documents } from './upstream/documents.ts'
+import { keyRefusals } from './upstream/key-refused.ts'
 import { tinfoil } from './upstream/tinfoil.ts'
 import { transport } from './upstream/transport.ts'
 import type { Upstream } from './upstream/upstream.ts'
@@ -72,6 +73,7 @@ export async function serve(
     timeouts,
     idleMs: settings.idleTimeoutSeconds * 1000,
     settle,
+    keyRefused: keyRefusals(log),
   })
   const identify = identifier(identityKey(settings, from))
   const keys = from.users && keySource(settings, from.users.jwksUrl, log)

@@ -119,6 +119,11 @@ const WIRE: Readonly<
     'the API does not permit this to the account that is signed in',
   ],
   upstream_auth: [502, 'api_error', 'the upstream refused the credentials of this gate'],
+  credential_renewed: [
+    502,
+    'api_error',
+    'the credential was refused and has been renewed; send the request again',
+  ],
   upstream_invalid: [502, 'api_error', 'the upstream gave an invalid answer'],
   upstream_timeout: [504, 'api_error', 'upstream timeout'],
   internal_error: [500, 'api_error', 'internal error'],
@@ -155,6 +160,12 @@ const answer = (
   headers = new Headers({ 'x-request-id': 'r1', 'x-protocol-version': '1' }),
 ): Response => refusalResponse(refusal, { headers, dialect, requestId: 'r1' })
 
+/** Of all 429s, only one is no use asking again; a key that is refused is no use either. */
+const SHOULD_RETRY = (code: RefusalCode, status: number): string | undefined => {
+  if (code === 'spend_cap_reached' || code === 'upstream_auth') return 'false'
+  return status === 429 || code === 'credential_renewed' ? 'true' : undefined
+}
+
 for (const dialect of ['openai', 'anthropic'] as const) {
   describe(`on the wire, as ${dialect}'s`, () => {
     for (const code of CODES) {
@@ -180,8 +191,9 @@ for (const dialect of ['openai', 'anthropic'] as const) {
           'content-type': 'application/json',
           'x-protocol-version': '1',
           'x-request-id': 'r1',
-          // Of all 429s, only this one is no use asking again.
-          ...(status === 429 && { 'x-should-retry': String(code !== 'spend_cap_reached') }),
+          ...(SHOULD_RETRY(code, status) !== undefined && {
+            'x-should-retry': SHOULD_RETRY(code, status),
+          }),
         } as never)
         // RFC 9110 §15.5.2: a 401 must carry one. RFC 6750 §3.1: one 403 does.
         expect(challenge !== undefined).toBe(status === 401 || code === 'insufficient_scope')

@@ -6,6 +6,9 @@ import type { Outgoing } from '../dispatch/dispatch.ts'
 import type { End, Exchange } from '../exchange.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
+import { echoOf } from '../upstream/echo.ts'
+import { type HeldAnswer, holdAnswer } from '../upstream/held-answer.ts'
+import type { KeyRefused } from '../upstream/key-refused.ts'
 import type { Call, Failure, Timeouts, Transport } from '../upstream/transport.ts'
 import { Unordered } from '../unordered.ts'
 import type { Client } from './client.ts'
@@ -24,6 +27,7 @@ export interface RelayOptions {
   /** How long neither side may move a byte. */
   readonly idleMs: number
   readonly settle: Settle
+  readonly keyRefused: KeyRefused
 }
 
 /**
@@ -32,7 +36,8 @@ export interface RelayOptions {
  */
 const WATCH_INTERVAL_MS = 100
 
-export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions): Relay {
+export function relaying(options: RelayOptions): Relay {
+  const { transport, timeouts, idleMs, settle, keyRefused } = options
   const running = new Unordered<Run>()
   const watch = setInterval(() => {
     const now = performance.now()
@@ -57,7 +62,7 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
       if (run.cause !== undefined) return run.refuse(failed(CANCELLED, run.cause))
       if (!renewed.ok) return run.refuse(denied(renewed))
       // What was passed on as it came is gone; the credential's next request is the better for it.
-      if (!isHeld(call)) return run.refuse(denied(refused('upstream_auth', BODY_IS_GONE)))
+      if (!isHeld(call)) return run.refuse(denied(refused('credential_renewed', BODY_IS_GONE)))
       call = renewed.value
       run.flight = transport.send(call, timeouts)
       head = await run.flight.head
@@ -66,22 +71,33 @@ export function relaying({ transport, timeouts, idleMs, settle }: RelayOptions):
       run.owed = head.kind === 'headers_timeout' || head.kind === 'cancelled'
       return run.refuse(failed(head, run.cause))
     }
-    const { status, headers, body } = head
+    const { status, headers } = head
     const now = performance.now()
     taken.charge.pass.answered(status, now)
     run.owed = status < 300
-    if (upstream.denied && (status === 401 || status === 403)) {
-      const refusal = await upstream.denied(head, call.headers)
-      run.flight.cancel()
-      return run.refuse(denied(refusal))
-    }
     const invalid = upstream.invalid(asked, status, headers)
     const unfit =
       unfitStatus(status) ?? (invalid && refused('upstream_invalid', { reason: invalid }))
-    if (unfit) {
-      run.flight.cancel()
-      return run.refuse({ refusal: unfit, end: 'upstream_error', verdict: 'failure' })
+    if (unfit) return giveUp(run, { refusal: unfit, end: 'upstream_error', verdict: 'failure' })
+    const echo = echoOf(call.headers)
+    let quotes = upstream.passes(headers).some((value) => echo.inValue(value))
+    let { body } = head
+    if (status >= 400) {
+      // An error may quote what it was sent, and a 403 has to be understood: none passes unread.
+      const held = status === 401 ? undefined : await holdAnswer(head)
+      if (held?.ok) {
+        body = held.body
+        quotes ||= echo.inBody(held.text) || echo.inBody(held.raw)
+      }
+      if (run.cause !== undefined) return giveUp(run, stillborn(run.cause))
+      const refusal = upstream.credentialRefused(status, held?.ok && !quotes ? held.text : '')
+      if (refusal) {
+        if (refusal.code === 'upstream_auth') keyRefused(upstream.name, status, now)
+        return giveUp(run, denied(refusal))
+      }
+      if (held && !held.ok) return giveUp(run, unreadable(held.why))
     }
+    if (quotes) return giveUp(run, QUOTED)
 
     exchange.headersMs = now - exchange.at.monotonicMs
     const passing = run.pass(body, upstream.meter(asked, status, headers), now)
@@ -131,21 +147,38 @@ function unfitStatus(status: number): Refusal | undefined {
   const reason = `upstream status ${status}`
   if (status < 200 || status > 599) return refused('upstream_invalid', { reason })
   if (status >= 300 && status < 400) return refused('upstream_redirect', { reason })
-  // It is our key that was refused: the caller can't mend it, and the body may echo the key.
-  if (status === 401 || status === 403) return refused('upstream_auth', { reason })
   return undefined
 }
 
-/** What of an own account the caller is told; it says nothing of the upstream's health. */
+/** Of an answer that is not passed on. */
+function giveUp(run: Run, unanswered: Unanswered): Response {
+  run.flight.cancel()
+  return run.refuse(unanswered)
+}
+
+const QUOTED: Unanswered = {
+  refusal: refused('upstream_invalid', { reason: 'the answer quotes a credential of this gate' }),
+  end: 'upstream_error',
+  verdict: 'neutral',
+}
+
+type Unread = Extract<HeldAnswer, { ok: false }>['why']
+
+/** Of an error that could not be read whole. */
+function unreadable(why: Unread): Unanswered {
+  if (why === 'broken') return stillborn(undefined)
+  const code = why === 'too slow' ? 'upstream_timeout' : 'upstream_invalid'
+  const refusal = refused(code, { reason: `error ${why}` })
+  return { refusal, end: why === 'too slow' ? 'timeout' : 'upstream_error', verdict: 'neutral' }
+}
+
+/** A credential that is refused says nothing of the upstream's health. */
 const denied = (refusal: Refusal): Unanswered => ({ refusal, end: 'refused', verdict: 'neutral' })
 
 /** Of a request that nobody waits for any more, and that is not sent again. */
 const CANCELLED: Failure = { ok: false, kind: 'cancelled', reason: 'cancelled' }
 
-const BODY_IS_GONE = {
-  reason: 'credential renewed, body is gone',
-  message: 'the credential was refused and has been renewed; send the request again',
-}
+const BODY_IS_GONE = { reason: 'credential renewed, body is gone' }
 
 const isHeld = ({ body }: Call): boolean => body === undefined || body instanceof Uint8Array
 

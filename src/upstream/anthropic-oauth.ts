@@ -5,10 +5,10 @@
 
 import { type Refusal, refused } from '../refusal.ts'
 import { anthropicMeter, clientHeaders, TO_CLIENT } from './anthropic.ts'
-import { errorText } from './error-text.ts'
+import type { AnswerHeaders } from './fields.ts'
+import { errorMessage } from './forbidden.ts'
 import { placesUnder } from './places.ts'
-import type { Answer } from './transport.ts'
-import { setAllowed, type Upstream } from './upstream.ts'
+import { allowedValues, setAllowed, type Upstream } from './upstream.ts'
 
 export interface AnthropicOAuthOptions {
   /** Without `/v1`. */
@@ -41,12 +41,22 @@ export function anthropicOAuth({ baseUrl, accessToken }: AnthropicOAuthOptions):
     },
     answerHeaders(upstream, to) {
       setAllowed(ALSO_TO_CLIENT, upstream, to)
-      for (const [name, value] of Object.entries(upstream)) {
-        if (typeof value !== 'string' || value.length > MAX_LIMIT_LENGTH) continue
-        if (ACCOUNT_LIMITS.test(name) && !to.has(name)) to.set(name, value)
-      }
+      for (const [name, value] of limitsOf(upstream)) if (!to.has(name)) to.set(name, value)
     },
-    denied: (answer, sent) => denial(answer, sent['authorization'] ?? ''),
+    passes: (upstream) => [
+      ...allowedValues(ALSO_TO_CLIENT, upstream),
+      ...limitsOf(upstream).map(([, value]) => value),
+    ],
+    credentialRefused(status, body) {
+      if (status === 401) return notAccepted('upstream status 401')
+      if (status !== 403) return undefined
+      // What a plan or an organisation forbids its member only Anthropic can say.
+      const words = errorMessage(body)
+      return refused('upstream_forbidden', {
+        reason: 'upstream status 403',
+        ...(words !== undefined && { message: words }),
+      })
+    },
     meter: anthropicMeter,
     invalid: () => undefined,
   }
@@ -66,10 +76,10 @@ function notAccepted(reason = 'refused'): Refusal {
   return refused('session_ended', { reason, message: REFUSED_SIGN_IN })
 }
 
-async function denial(answer: Answer, authorization: string): Promise<Refusal> {
-  const reason = `upstream status ${answer.status}`
-  if (answer.status === 401) return notAccepted(reason)
-  // What a plan or an organisation forbids its member only Anthropic can say.
-  const words = await errorText(answer, authorization.slice('Bearer '.length))
-  return refused('upstream_forbidden', { reason, ...(words !== undefined && { message: words }) })
+function limitsOf(upstream: AnswerHeaders): [string, string][] {
+  return Object.entries(upstream).flatMap(([name, value]): [string, string][] =>
+    value !== undefined && value.length <= MAX_LIMIT_LENGTH && ACCOUNT_LIMITS.test(name)
+      ? [[name, value]]
+      : [],
+  )
 }

@@ -6,7 +6,13 @@ import type { Secret } from '../config/secret.ts'
 import { anthropicUsageMeter } from './anthropic-usage.ts'
 import { NO_USAGE } from './tally.ts'
 import { placesUnder } from './places.ts'
-import { copyAllowed, setAllowed, type Upstream } from './upstream.ts'
+import {
+  allowedValues,
+  copyAllowed,
+  operatorsKeyRefused,
+  setAllowed,
+  type Upstream,
+} from './upstream.ts'
 
 export interface AnthropicOptions {
   readonly baseUrl: URL
@@ -59,6 +65,8 @@ export function anthropic({ baseUrl, apiKey }: AnthropicOptions): Upstream {
       return headers
     },
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
+    passes: (upstream) => allowedValues(TO_CLIENT, upstream),
+    credentialRefused: operatorsKeyRefused,
     meter: anthropicMeter,
     invalid: () => undefined,
   }

@@ -7,7 +7,13 @@ import { type Enclave, type Lookup, resolveEnclave } from './enclave.ts'
 import { NO_USAGE } from './tally.ts'
 import { parseTinfoilUsage } from './tinfoil-usage.ts'
 import { type Destination, destinationOf, placesUnder } from './places.ts'
-import { copyAllowed, setAllowed, type Upstream } from './upstream.ts'
+import {
+  allowedValues,
+  copyAllowed,
+  operatorsKeyRefused,
+  setAllowed,
+  type Upstream,
+} from './upstream.ts'
 
 export interface TinfoilOptions {
   readonly baseUrl: URL
@@ -83,6 +89,8 @@ export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
       return headers
     },
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
+    passes: (upstream) => allowedValues(TO_CLIENT, upstream),
+    credentialRefused: operatorsKeyRefused,
     meter: ({ method }, _status, headers) => ({
       end: (trailers) =>
         parseTinfoilUsage(headers[USAGE_HEADER] ?? trailers[USAGE_HEADER]) ??

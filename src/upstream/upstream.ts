@@ -3,11 +3,11 @@
 // anthropic-oauth.ts.
 
 import type { Instant } from '../instant.ts'
-import type { Decision, Refusal } from '../refusal.ts'
+import { type Decision, type Refusal, refused } from '../refusal.ts'
 import type { Destination } from './places.ts'
 import type { AnswerHeaders } from './fields.ts'
+import { forbiddenBy } from './forbidden.ts'
 import type { MeteredUsage } from './tally.ts'
-import type { Answer } from './transport.ts'
 
 export interface Asked {
   readonly method: string
@@ -41,11 +41,13 @@ export interface Upstream {
   /** What comes back: the allowed of the upstream's headers, set on our own answer. */
   answerHeaders(upstream: AnswerHeaders, to: Headers): void
   meter(asked: Asked, status: number, headers: AnswerHeaders): UsageMeter
+  /** The values of those headers that `answerHeaders` sets. */
+  passes(upstream: AnswerHeaders): readonly string[]
   /**
-   * There where the credential is the caller's own, and a 401 or 403 is theirs to know of: what they
-   * are told. Nothing of `sent` may be in it.
+   * What a caller is told of an error that is about the credential that went out, and not about their
+   * request; undefined where the error passes as it came. `body`: decoded, '' for a 401.
    */
-  denied?(answer: Answer, sent: Readonly<Record<string, string>>): Promise<Refusal>
+  credentialRefused(status: number, body: string): Refusal | undefined
   /** An answer that this upstream cannot have meant, in a few words for the log. */
   invalid(asked: Asked, status: number, headers: AnswerHeaders): string | undefined
 }
@@ -57,6 +59,23 @@ export function copyAllowed(names: readonly string[], from: Headers): Record<str
     if (value !== null) headers[name] = value
   }
   return headers
+}
+
+export function allowedValues(names: readonly string[], from: AnswerHeaders): readonly string[] {
+  const values: string[] = []
+  for (const name of names) {
+    const value = from[name]
+    if (value !== undefined) values.push(value)
+  }
+  return values
+}
+
+/** For an upstream whose key is the operator's. */
+export function operatorsKeyRefused(status: number, body: string): Refusal | undefined {
+  if (status === 403 && forbiddenBy(body) !== 'request') {
+    return refused('upstream_auth', { reason: 'upstream status 403, not about the request' })
+  }
+  return status === 401 ? refused('upstream_auth', { reason: 'upstream status 401' }) : undefined
 }
 
 export function setAllowed(names: readonly string[], from: AnswerHeaders, to: Headers): void {

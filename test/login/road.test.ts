@@ -459,6 +459,14 @@ describe('a 403 of the API', () => {
     expect(await refusalOf(response)).toBe('403 permission_error')
     expect(await row(response)).toMatchObject({ status: 403, end_reason: 'refused' })
   })
+  test('that is a page and no words, or none at all, is told in ours', async () => {
+    for (const page of ['<html>Attention Required!</html>', '']) {
+      at.respond((_request, response) => void response.writeHead(403).end(page))
+      const response = await messages()
+      expect(await response.clone().text()).toContain('does not permit this')
+      expect(await refusalOf(response)).toBe('403 permission_error')
+    }
+  })
   test('with the token in it is told in ours', async () => {
     at.respond((request, response) => {
       refuse(response, 403, 'permission_error', `${request.headers.authorization} may not`)
@@ -473,6 +481,17 @@ describe('a 403 of the API', () => {
     at.respond(ok)
     expect((await messages()).status).toBe(200)
   })
+})
+
+test('an error that quotes the access token is 502, and a header of a 200 as well', async () => {
+  await signIn()
+  at.respond((request, response) => {
+    const sent = Buffer.from(String(request.headers.authorization)).toString('base64')
+    if (request.url === '/v1/models') response.writeHead(200, { 'request-id': sent }).end('{}')
+    else response.writeHead(500, { 'content-type': 'text/plain' }).end(`debug: ${sent}`)
+  })
+  expect(await refusalOf(await messages())).toBe('502 api_error')
+  expect(await refusalOf(await ask('/v1/models'))).toBe('502 api_error')
 })
 
 describe('the session', () => {

@@ -1,0 +1,147 @@
+// Whether an answer quotes the credential that went out with its request: debug proxies and error pages
+// repeat what they were sent, in whatever spelling. A part of a credential counts as all of it. What
+// is not found: encryption, compression inside of text, spellings that nobody uses for an echo.
+
+/** Whether a text holds a part of the credential. */
+export interface Echo {
+  /** Of one line, as a header's value is. */
+  inValue(value: string): boolean
+  /** Of a body, decoded, as latin1: escapes, line breaks and several layers of spelling are undone. */
+  inBody(text: string): boolean
+}
+
+interface Spelling {
+  readonly text: string
+  /** So long a part of it is no chance. */
+  readonly least: number
+}
+
+/** 96 bits in base64. Of a shorter credential it is three quarters. */
+const PART_LENGTH = 16
+/** `EMPTY`, `none` and the like, which servers without a key are given, are words and no secrets. */
+const MIN_LENGTH = 8
+/** What is looked up: one such piece of each part that is long enough. */
+const PIECE = 8
+/** An escape within a text within a text. */
+const MAX_LAYERS = 3
+
+const NO_ECHO: Echo = { inValue: () => false, inBody: () => false }
+
+/** Of `Authorization` or `x-api-key`, as they went out. */
+export function echoOf(sent: Readonly<Record<string, string>>): Echo {
+  const header = sent['x-api-key'] ?? sent['authorization']
+  if (header === undefined) return NO_ECHO
+  const known = lastEchoes.get(header)
+  if (known) return known
+  const echo = echoOfSecret(header.replace(/^Bearer /, ''))
+  if (lastEchoes.size >= MAX_ECHOES) lastEchoes.clear()
+  lastEchoes.set(header, echo)
+  return echo
+}
+
+/** A gate has a key for each upstream, and perhaps one access token after another. */
+const MAX_ECHOES = 8
+const lastEchoes = new Map<string, Echo>()
+
+export function echoOfSecret(secret: string): Echo {
+  if (secret.length < MIN_LENGTH) return NO_ECHO
+  const spellings = spellingsOf(secret)
+  const pieces = new Map<string, { readonly spelling: Spelling; readonly at: number }[]>()
+  for (const spelling of spellings) {
+    for (let at = 0; at + PIECE <= spelling.text.length; at++) {
+      const piece = spelling.text.slice(at, at + PIECE)
+      const places = pieces.get(piece)
+      if (places) places.push({ spelling, at })
+      else pieces.set(piece, [{ spelling, at }])
+    }
+  }
+  const least = Math.min(...spellings.map((each) => each.least))
+  const step = least - PIECE + 1
+
+  /** Every part of `least` characters has a whole piece that begins at a multiple of `step`. */
+  const holds = (text: string): boolean => {
+    for (let at = 0; at + PIECE <= text.length; at += step) {
+      for (const place of pieces.get(text.slice(at, at + PIECE)) ?? []) {
+        if (commonLength(text, at, place.spelling.text, place.at) >= place.spelling.least)
+          return true
+      }
+    }
+    return false
+  }
+  return {
+    inValue: (value) =>
+      value.length >= least && (holds(value) || (ESCAPED.test(value) && holds(undone(value)))),
+    inBody(text) {
+      let layer = text
+      for (let layers = 0; layers <= MAX_LAYERS; layers++) {
+        // Base64 is broken into lines, UTF-16 has NULs between, a dump of bytes has all sorts.
+        if (holds(layer) || holds(layer.replace(/[\s\0]+/g, ''))) return true
+        if (holds(layer.replace(/[^0-9A-Fa-f]+/g, ''))) return true
+        if (!ESCAPED.test(layer)) return false
+        layer = undone(layer)
+      }
+      return false
+    },
+  }
+}
+
+function spellingsOf(secret: string): Spelling[] {
+  const length = Math.min(PART_LENGTH, Math.max(MIN_LENGTH, Math.ceil(secret.length * 0.75)))
+  const spellings: Spelling[] = [{ text: secret, least: length }]
+  const bytes = Buffer.from(secret, 'latin1')
+  // Behind `Bearer ` or a user's name it begins within a group of three bytes.
+  for (const before of [0, 1, 2]) {
+    const text = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64')
+    // Those at the ends hold bits of what stands there.
+    const own = text.slice(
+      before === 0 ? 0 : before + 1,
+      Math.floor(((before + bytes.length) * 8) / 6),
+    )
+    const least = Math.min(own.length, Math.floor((length * 4) / 3) - 1)
+    spellings.push({ text: own, least })
+    spellings.push({ text: own.replaceAll('+', '-').replaceAll('/', '_'), least })
+  }
+  const hex = bytes.toString('hex')
+  spellings.push({ text: hex, least: length * 2 }, { text: hex.toUpperCase(), least: length * 2 })
+  return spellings
+}
+
+function commonLength(a: string, aAt: number, b: string, bAt: number): number {
+  let before = 0
+  while (aAt > before && bAt > before && a[aAt - before - 1] === b[bAt - before - 1]) before++
+  let after = 0
+  while (aAt + after < a.length && bAt + after < b.length && a[aAt + after] === b[bAt + after])
+    after++
+  return before + after
+}
+
+const ESCAPED = /[\\%&]/
+
+/** Once: JSON's and JavaScript's escapes, those of URLs, and those of HTML. */
+function undone(text: string): string {
+  return text
+    .replace(/\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([^]))/g, (_, unicode, hex, char) =>
+      char === undefined ? fromCode(unicode ?? hex, 16) : (BLANKS[String(char)] ?? String(char)),
+    )
+    .replace(/%([0-9A-Fa-f]{2})/g, (_, hex) => fromCode(hex, 16))
+    .replace(
+      /&(?:#(\d{1,7})|#[xX]([0-9A-Fa-f]{1,6})|(amp|quot|lt|gt|apos|nbsp));?/g,
+      (_, dec, hex, name) =>
+        name === undefined
+          ? fromCode(dec ?? hex, dec === undefined ? 16 : 10)
+          : (NAMED[String(name)] ?? ''),
+    )
+}
+
+const BLANKS: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b: ' ', f: ' ' }
+const NAMED: Readonly<Record<string, string>> = {
+  amp: '&',
+  quot: '"',
+  lt: '<',
+  gt: '>',
+  apos: "'",
+  nbsp: ' ',
+}
+
+const fromCode = (digits: string, base: number): string =>
+  String.fromCharCode(Number.parseInt(digits, base) & 0xffff)
