@@ -65,12 +65,17 @@ export interface ConnectOptions {
   /** Sent as `Authorization: Bearer` to /bootstrap alone; a function is asked each time. */
   readonly enrollment?: Enrollment | (() => Enrollment | Promise<Enrollment>)
   readonly appVersion?: string | undefined
+  /** What the gate's operator sees this device listed as, beside its random id; 1 to 100 characters. */
+  readonly deviceName?: string | undefined
   /** Default: files of this user alone in the platform's data folder. */
   readonly storage?: Storage | undefined
   readonly onStatus?: ((status: Status) => void) | undefined
   /** Default one hour; never more than half of what a token lives. */
   readonly refreshWhenLeftMs?: number | undefined
-  /** Default true: look every 30 minutes, and renew what is about to expire. */
+  /**
+   * Default true: ask the gate once a minute whether it still takes the token, enrol again where it
+   * does not, and renew what is about to expire.
+   */
   readonly background?: boolean | undefined
 }
 
@@ -81,9 +86,12 @@ export interface Client {
   onStatus(listener: (status: Status) => void): () => void
   /** GET /healthz. */
   health(): Promise<Result<undefined>>
-  /** The present token, renewed first where it is about to expire; no health check before it. */
+  /**
+   * The present token, renewed first where it is about to expire; the gate is asked whether it still
+   * takes it, once a minute at the most. No health check before it.
+   */
   token(): Promise<Result<string>>
-  /** After a health check. */
+  /** After a health check, and with a token that the gate takes. */
   environment(): Promise<Result<Environment>>
   /** A token that is newer than the present one: after a 401 from the gate, or a night's sleep. */
   refreshNow(): Promise<Result<string>>

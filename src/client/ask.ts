@@ -66,7 +66,7 @@ const MESSAGES = {
 
 export function problem(
   code: Problem['code'],
-  more: Omit<Problem, 'code' | 'message'> = {},
+  more: Omit<Problem, 'code' | 'message'> & { readonly message?: string } = {},
 ): Problem {
   return { code, message: MESSAGES[code], ...more }
 }

@@ -1,4 +1,4 @@
-// The three questions that a device asks of its gate, each bounded in time and size (ask.ts). No
+// The four questions that a device asks of its gate, each bounded in time and size (ask.ts). No
 // word of an answer reaches an error message.
 
 import type { Problem, Result } from './api.ts'
@@ -8,15 +8,42 @@ import { type Grant, isBearerToken } from './grant.ts'
 
 export type Asked =
   | { readonly kind: 'granted'; readonly grant: Grant }
-  /** 401 or 403: the credential is not accepted. */
-  | { readonly kind: 'refused'; readonly status: number }
+  /** 401 or 403: the credential is not accepted. `code`: why, as far as it is known. */
+  | { readonly kind: 'refused'; readonly status: number; readonly code: RefusalCode | undefined }
   /** `heard`: the gate may have acted on it; false only where it certainly has not. */
   | { readonly kind: 'failed'; readonly problem: Problem; readonly heard: boolean }
 
+/** What a gate says of a refused token or enrolment, of those codes that something follows from. */
+export type RefusalCode = (typeof REFUSAL_CODES)[number]
+
+const REFUSAL_CODES = [
+  'token_expired',
+  'token_revoked',
+  'invalid_token',
+  'enrollment_closed',
+  'enrollment_required',
+  'enrollment_refused',
+] as const
+
+/** How a token stands at its gate. */
+export type Standing =
+  | { readonly kind: 'good' }
+  /** In the gate's own words: nothing before it can say that. */
+  | { readonly kind: 'dead'; readonly code: RefusalCode }
+  /** A gate of before this question. */
+  | { readonly kind: 'unasked' }
+  | { readonly kind: 'failed'; readonly problem: Problem }
+
 export interface Gate {
   health(timeoutMs: number): Promise<Result<undefined>>
+  /** `GET /device`. */
+  standing(token: string, timeoutMs: number): Promise<Standing>
   bootstrap(
-    body: { readonly device_id: string; readonly app_version?: string },
+    body: {
+      readonly device_id: string
+      readonly device_name?: string
+      readonly app_version?: string
+    },
     enrollment: string | undefined,
     timeoutMs: number,
   ): Promise<Asked>
@@ -35,12 +62,16 @@ export function gate(base: string, now: () => number): Gate {
       return { kind: 'failed', problem: problemOf(error), heard: !neverSent(error) }
     }
     const { status } = answer
-    if (status === 401 || status === 403) return { kind: 'refused', status }
-    if (status !== 200 && status !== 201) {
-      // What stands before a gate says 5xx when the gate was slow, too; below that, it refused.
-      return { kind: 'failed', problem: badStatus(answer), heard: status >= 500 || status < 300 }
+    const said = parseObject(answer.text)
+    // What stands before a gate refuses, too, and says it in a page of its own.
+    if (said && (status === 401 || status === 403)) {
+      return { kind: 'refused', status, code: refusalCode(said) }
     }
-    const grant = parseAnswer(answer, base, now())
+    if (status < 200 || status >= 300) {
+      // What stands before a gate says 5xx when the gate was slow, too; below that, it refused.
+      return { kind: 'failed', problem: badStatus(answer), heard: status >= 500 }
+    }
+    const grant = said && parseGranted(said, answer.headers, base, now())
     return grant
       ? { kind: 'granted', grant }
       : { kind: 'failed', problem: problem('invalid_answer', { status }), heard: true }
@@ -59,6 +90,20 @@ export function gate(base: string, now: () => number): Gate {
         return { ok: false, problem: problemOf(error) }
       }
     },
+    async standing(token, timeoutMs) {
+      try {
+        const init = { method: 'GET', headers: bearer(token) }
+        const answer = await ask(base, '/device', init, timeoutMs)
+        const { status } = answer
+        if (status >= 200 && status < 300) return { kind: 'good' }
+        const code = refusalCode(parseObject(answer.text))
+        if (status === 401 && code !== undefined) return { kind: 'dead', code }
+        if (status === 404 || status === 405) return { kind: 'unasked' }
+        return { kind: 'failed', problem: badStatus(answer) }
+      } catch (error) {
+        return { kind: 'failed', problem: problemOf(error) }
+      }
+    },
     bootstrap(body, enrollment, timeoutMs) {
       const headers = { 'content-type': 'application/json', ...bearer(enrollment) }
       return askForToken('/bootstrap', { headers, body: JSON.stringify(body) }, timeoutMs)
@@ -72,42 +117,73 @@ function bearer(credential: string | undefined): Record<string, string> {
 }
 
 function saysOk(text: string): boolean {
+  return parseObject(text)?.['status'] === 'ok'
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
-    return Object(JSON.parse(text))['status'] === 'ok'
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Readonly<Record<string, unknown>>)
+      : undefined
   } catch {
-    return false
+    return undefined
   }
 }
 
-function parseAnswer({ text, headers }: Answer, base: string, nowMs: number): Grant | undefined {
-  let said: Readonly<Record<string, unknown>>
-  try {
-    said = Object(JSON.parse(text))
-  } catch {
-    return undefined
-  }
-  const token = said['wrapper_token']
-  const proxy = said['proxy_base_url']
-  const expiresAtMs = epochMs(said['expires_at'])
-  if (!isBearerToken(token) || typeof proxy !== 'string' || expiresAtMs === undefined) {
-    return undefined
-  }
+function refusalCode(said: Readonly<Record<string, unknown>> | undefined): RefusalCode | undefined {
+  const { code } = Object(said?.['error']) as { readonly code?: unknown }
+  return REFUSAL_CODES.find((each) => each === code)
+}
+
+/** Where nothing says how long a token lives: short enough to ask for the next in good time. */
+const UNSAID_LIFETIME_MS = 3_600_000
+
+/**
+ * A token that makes sense is never thrown away for what stands beside it: the one that it was asked
+ * with is retired by now.
+ */
+function parseGranted(
+  said: Readonly<Record<string, unknown>>,
+  headers: Headers,
+  base: string,
+  nowMs: number,
+): Grant | undefined {
+  const { wrapper_token: token, proxy_base_url: proxy } = said
+  if (!isBearerToken(token)) return undefined
   // A device's clock may be hours out; what counts is how long the token lives by the gate's.
   const gateNowMs = Date.parse(headers.get('date') ?? '')
   const clockErrorMs = Math.abs(gateNowMs - nowMs) > MIN_CLOCK_ERROR_MS ? nowMs - gateNowMs : 0
-  const localExpiryMs = expiresAtMs + clockErrorMs
+  const saidExpiryMs = epochMs(said['expires_at']) ?? epochMs(claimedExpiry(token))
+  const localExpiryMs =
+    saidExpiryMs === undefined ? nowMs + UNSAID_LIFETIME_MS : saidExpiryMs + clockErrorMs
   const lifetimeMs = localExpiryMs - nowMs
   if (lifetimeMs <= 0) return undefined
-  return { token, proxyBaseUrl: proxyBaseUrl(proxy, base), expiresAtMs: localExpiryMs, lifetimeMs }
+  return {
+    token,
+    proxyBaseUrl: typeof proxy === 'string' ? proxyBaseUrl(proxy, base) : base,
+    expiresAtMs: localExpiryMs,
+    lifetimeMs,
+  }
+}
+
+/** The `exp` of a token that is a JWT. Nothing is verified: it only says when to ask again. */
+function claimedExpiry(token: string): unknown {
+  const [, claims = ''] = token.split('.')
+  return parseObject(Buffer.from(claims, 'base64url').toString('utf8'))?.['exp']
 }
 
 /** ISO 8601 as system C has it, or a NumericDate (RFC 7519 §2), or that in milliseconds. */
 export function epochMs(value: unknown): number | undefined {
+  const number =
+    typeof value === 'string' && /^\s*\d{1,15}(?:\.\d{0,9})?\s*$/.test(value)
+      ? Number(value)
+      : value
   const ms =
-    typeof value === 'string'
-      ? Date.parse(value)
-      : typeof value === 'number'
-        ? value * (value < 1e11 ? 1000 : 1)
+    typeof number === 'string'
+      ? Date.parse(number)
+      : typeof number === 'number'
+        ? number * (number < 1e11 ? 1000 : 1)
         : Number.NaN
   return Number.isFinite(ms) ? ms : undefined
 }

@@ -6,7 +6,7 @@
 import type { ConnectOptions, Problem, Result, Storage } from './api.ts'
 import { problem } from './ask.ts'
 import { deviceId } from './device-id.ts'
-import type { Asked, Gate } from './gate.ts'
+import type { Asked, Gate, RefusalCode } from './gate.ts'
 import { type Grant, isBearerToken, isGood, refreshable, renewsAtMs } from './grant.ts'
 import type { Kept } from './kept.ts'
 import { isCode } from './lock.ts'
@@ -14,6 +14,8 @@ import { pause, type Tempo } from './tempo.ts'
 
 export interface Renewed {
   readonly grant: Grant
+  /** From the gate, just now; not what another process had put into the storage. */
+  readonly fresh: boolean
   /** Good, but only in memory: the storage failed. */
   readonly problem?: Problem
 }
@@ -24,6 +26,7 @@ export interface Parts {
   readonly storage: Storage
   readonly enrollment: ConnectOptions['enrollment']
   readonly appVersion: string | undefined
+  readonly deviceName: string | undefined
   readonly refreshWhenLeftMs: number
   readonly tempo: Tempo
   /** Told of a token that /refresh did not take: revoked, or expired. */
@@ -48,10 +51,16 @@ export function renewal(parts: Parts): Renew {
 /** Rejects where the storage fails. */
 async function renew(parts: Parts, newerThan: string | undefined): Promise<Result<Renewed>> {
   const { gate, kept, tempo } = parts
-  const present = await kept.read()
-  if (present && suffices(present, newerThan, parts)) return renewed(present)
+  const before = await kept.read()
+  if (before && suffices(before, newerThan, parts)) return renewed(before)
   const health = await gate.health(tempo.healthTimeoutMs)
   if (!health.ok) return health
+  // Again: where the storage has no lock, or lost it, another process may have been faster, and to
+  // ask with the token that it has just replaced could cost the family.
+  const present = await kept.read()
+  if (present && present.token !== before?.token && suffices(present, newerThan, parts)) {
+    return renewed(present)
+  }
   if (!present) return bootstrap(parts)
 
   if (refreshable(present, tempo.now(), tempo.resendWithinMs) !== 'doubtful') {
@@ -112,10 +121,11 @@ async function refresh(present: Grant, { gate, kept, tempo }: Parts): Promise<As
 }
 
 async function bootstrap(parts: Parts): Promise<Result<Renewed>> {
-  const { gate, storage, appVersion, tempo } = parts
+  const { gate, storage, appVersion, deviceName, tempo } = parts
   // First: where the id cannot be kept, neither could the token, and a one-time code would be spent.
   const body = {
     device_id: await deviceId(storage),
+    ...(deviceName === undefined ? {} : { device_name: deviceName }),
     ...(appVersion === undefined ? {} : { app_version: appVersion }),
   }
   let enrollment: unknown
@@ -131,17 +141,31 @@ async function bootstrap(parts: Parts): Promise<Result<Renewed>> {
   const asked = await gate.bootstrap(body, enrollment, tempo.bootstrapTimeoutMs)
   if (asked.kind === 'granted') return take(asked.grant, parts)
   if (asked.kind === 'failed') return failed(asked.problem)
-  return failed(problem('enrollment_refused', { status: asked.status }))
+  const message = REFUSALS[asked.code ?? (enrollment === undefined ? NONE_SENT : NOT_ACCEPTED)]
+  return failed(
+    problem('enrollment_refused', { status: asked.status, ...(message && { message }) }),
+  )
+}
+
+const NONE_SENT = 'enrollment_required'
+const NOT_ACCEPTED = 'enrollment_refused'
+/** What a person can do something about. */
+const REFUSALS: Readonly<Partial<Record<RefusalCode, string>>> = {
+  enrollment_closed: 'the gate enrols no devices',
+  [NONE_SENT]: 'the gate asks for an enrolment code, or the token of a user, and none was given',
+  [NOT_ACCEPTED]: 'the gate did not accept the enrolment: its code is unknown, used or expired',
 }
 
 async function take(grant: Grant, { kept }: Parts): Promise<Result<Renewed>> {
-  return (await kept.take(grant))
-    ? renewed(grant)
-    : { ok: true, value: { grant, problem: problem('storage_failed') } }
+  const taken = await kept.take(grant)
+  return {
+    ok: true,
+    value: { grant, fresh: true, ...(!taken && { problem: problem('storage_failed') }) },
+  }
 }
 
 function renewed(grant: Grant): Result<Renewed> {
-  return { ok: true, value: { grant } }
+  return { ok: true, value: { grant, fresh: false } }
 }
 
 function failed(because: Problem): Result<never> {

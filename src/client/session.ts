@@ -1,18 +1,31 @@
 // One app's connection to one gate: what `connect` gives, before anything was asked. It holds the
 // status, lets one renewal run at a time, and looks again in the background; nothing that happens
-// in a timer is ever thrown.
+// in a timer is ever thrown. A token can be dead before its time (revoked, or its gate has lost its
+// secret or its file): only the gate knows, and so it is asked.
 
 import type { Client, ConnectOptions, Problem, Result, Status } from './api.ts'
 import { problem } from './ask.ts'
 import { parseBaseUrl } from './base-url.ts'
 import { deviceId } from './device-id.ts'
-import { gate as gateAt } from './gate.ts'
+import { gate as gateAt, type RefusalCode } from './gate.ts'
 import { type Grant, isGood, renewsAtMs } from './grant.ts'
 import { kept as keptIn } from './kept.ts'
 import { renewal, type Renewed } from './renewal.ts'
 import { nextCheckMs, retryMs } from './schedule.ts'
 import { fileStorage } from './storage.ts'
 import { TEMPO, type Tempo } from './tempo.ts'
+
+/** A family that was revoked may have left one more dead token in the storage. */
+const MAX_DEAD_TOKENS = 2
+/** Of the time between two looks, with their jitter. */
+const LOOK_SHARE = 0.9
+
+/** What a person may be told; what follows it says why there is no new enrolment. */
+const DEAD: Readonly<Partial<Record<RefusalCode, string>>> & { readonly invalid_token: string } = {
+  token_revoked: 'this device was revoked at the gate',
+  token_expired: 'the token of this device has expired at the gate',
+  invalid_token: 'the gate does not know the token of this device any more',
+}
 
 export interface Session extends Client {
   /** A look at once, and then, unless `background` is false, from time to time. */
@@ -26,7 +39,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session 
   if (base === undefined) throw new TypeError('baseUrl must be https, or http on loopback')
   const storage = options.storage ?? fileStorage()
   const refreshWhenLeftMs = options.refreshWhenLeftMs ?? tempo.refreshWhenLeftMs
-  const { enrollment, appVersion } = options
+  const { enrollment, appVersion, deviceName } = options
   const gate = gateAt(base, tempo.now)
   const kept = keptIn(storage, base)
   /** Only in memory, never deleted: what says 401 may have been something before the gate. */
@@ -40,6 +53,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session 
     storage,
     enrollment,
     appVersion,
+    deviceName,
     refreshWhenLeftMs,
     tempo,
     onRejected,
@@ -53,11 +67,21 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session 
   let failures = 0
   let retryAtMs = 0
   let last: Grant | undefined
+  /** Nothing before the first look, whatever comes of that. */
+  let told = ''
+  /** The token that the gate was last asked about, and when. */
+  let confirmed: { readonly token: string; readonly atMs: number } | undefined
+  /** What the gate said of the token that it takes no more, until there is another. */
+  let dead: RefusalCode | undefined
+  /** Until then a gate that does not know the question is not asked again. */
+  let unaskedUntilMs = Number.NEGATIVE_INFINITY
+  let lookedAtMs = Number.NEGATIVE_INFINITY
 
   function become(next: Status): void {
-    const changed = describe(next) !== describe(status)
+    const changed = describe(next) !== told
     status = next
     if (!changed) return
+    told = describe(next)
     for (const listener of listeners) {
       try {
         listener(next)
@@ -101,8 +125,12 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session 
     const under = flights.get(newerThan)
     if (under) return under
     const flight = queue.then(async () => {
-      const outcome = await renewOnce(newerThan)
+      const outcome = withReason(await renewOnce(newerThan), dead)
       flights.delete(newerThan)
+      if (outcome.ok) dead = undefined
+      if (outcome.ok && outcome.value.fresh) {
+        confirmed = { token: outcome.value.grant.token, atMs: tempo.now() }
+      }
       if (outcome.ok) settle(outcome.value.grant, outcome.value.problem)
       else settle(await present(), outcome.problem)
       return outcome
@@ -112,14 +140,38 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session 
     return flight
   }
 
-  async function current(): Promise<Result<Grant>> {
+  /** The gate's word on a token that looks good, and another token where it is dead. */
+  async function confirm(seen: Grant, atOnce: boolean): Promise<Result<Grant>> {
+    let grant = seen
+    for (let tries = 0; tries < MAX_DEAD_TOKENS; tries += 1) {
+      const nowMs = tempo.now()
+      const known = confirmed?.token === grant.token ? Math.abs(nowMs - confirmed.atMs) : Infinity
+      if (nowMs < unaskedUntilMs || (!atOnce && known < tempo.confirmEveryMs)) break
+      const standing = await gate.standing(grant.token, tempo.standingTimeoutMs)
+      confirmed = { token: grant.token, atMs: tempo.now() }
+      if (standing.kind === 'unasked') unaskedUntilMs = tempo.now() + tempo.checkEveryMs
+      // What cannot be told is no: an outage must not end what is good.
+      if (standing.kind === 'failed') settle(grant, standing.problem)
+      if (standing.kind !== 'dead') break
+      rejected = grant.token
+      dead = standing.code
+      const outcome = await renew(grant.token)
+      if (!outcome.ok) return outcome
+      grant = outcome.value.grant
+      if (outcome.value.fresh) break
+    }
+    return { ok: true, value: grant }
+  }
+
+  async function current(atOnce = false): Promise<Result<Grant>> {
     if (stopped) return { ok: false, problem: problem('stopped') }
     const grant = await present()
     const usable = grant && isUsable(grant) ? grant : undefined
     if (usable) {
       const due = renewsAtMs(usable, refreshWhenLeftMs) <= tempo.now()
       // A gate that is down is not asked again by each call while the token is good.
-      if (!due || tempo.now() < retryAtMs) return { ok: true, value: usable }
+      if (!due) return confirm(usable, atOnce)
+      if (tempo.now() < retryAtMs) return { ok: true, value: usable }
     }
     const outcome = await renew(grant && grant.token === rejected ? rejected : undefined)
     if (outcome.ok) return { ok: true, value: outcome.value.grant }
@@ -128,6 +180,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session 
   }
 
   async function look(): Promise<Result<Grant>> {
+    lookedAtMs = tempo.now()
     const health = await gate.health(tempo.healthTimeoutMs)
     if (!health.ok) {
       settle(await present(), health.problem)
@@ -136,21 +189,38 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session 
     // It is back, if it was away: whoever looks need not wait for the next try.
     retryAtMs = 0
     const before = failures
-    const grant = await current()
+    const grant = await current(true)
     if (grant.ok && failures === before) settle(grant.value, undefined)
     return grant
+  }
+
+  /** Between two looks: whether the token is still taken, and no more, while all is well. */
+  async function glance(): Promise<void> {
+    const grant = await present()
+    const due = !grant || !isUsable(grant) || renewsAtMs(grant, refreshWhenLeftMs) <= tempo.now()
+    const sinceMs = tempo.now() - lookedAtMs
+    const isTime = sinceMs < 0 || sinceMs >= LOOK_SHARE * tempo.checkEveryMs
+    if (due || failures > 0 || isTime) await look()
+    else {
+      const standing = await confirm(grant, true)
+      if (standing.ok && failures === 0) settle(standing.value, undefined)
+    }
   }
 
   function schedule(): void {
     cancelCheck()
     if (stopped || options.background === false) return
     const nowMs = tempo.now()
+    const confirmMs = nowMs < unaskedUntilMs ? Infinity : tempo.confirmEveryMs
     const delayMs =
       failures === 0 && last
-        ? nextCheckMs(last, nowMs, refreshWhenLeftMs, tempo)
+        ? Math.min(
+            nextCheckMs(last, nowMs, refreshWhenLeftMs, tempo),
+            confirmMs * (0.8 + 0.2 * tempo.random()),
+          )
         : Math.max(retryAtMs - nowMs, tempo.backoffMs / 5)
     cancelCheck = tempo.later(delayMs, () => {
-      look()
+      glance()
         .catch(() => {})
         .finally(schedule)
     })
@@ -217,6 +287,14 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session 
     },
     stop,
   }
+}
+
+function withReason(outcome: Result<Renewed>, dead: RefusalCode | undefined): Result<Renewed> {
+  if (outcome.ok || dead === undefined || outcome.problem.code !== 'enrollment_refused') {
+    return outcome
+  }
+  const message = `${DEAD[dead] ?? DEAD.invalid_token}; ${outcome.problem.message}`
+  return { ok: false, problem: { ...outcome.problem, message } }
 }
 
 function describe(status: Status): string {

@@ -9,8 +9,11 @@ export interface Tempo {
   later(delayMs: number, run: () => void): () => void
 
   readonly checkEveryMs: number
+  /** How long a token is taken for good that the gate has called so. */
+  readonly confirmEveryMs: number
   readonly refreshWhenLeftMs: number
   readonly healthTimeoutMs: number
+  readonly standingTimeoutMs: number
   readonly bootstrapTimeoutMs: number
   /**
    * A token that was asked with stays good for another ask for 10 s; later, it revokes its family.
@@ -36,8 +39,10 @@ export const TEMPO: Tempo = {
     return () => clearTimeout(timer)
   },
   checkEveryMs: 30 * MINUTE_MS,
+  confirmEveryMs: 50_000,
   refreshWhenLeftMs: 60 * MINUTE_MS,
   healthTimeoutMs: 5000,
+  standingTimeoutMs: 3000,
   bootstrapTimeoutMs: 10_000,
   refreshTimeoutMs: 4000,
   resendWithinMs: 5000,

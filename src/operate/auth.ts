@@ -104,7 +104,7 @@ export function auth(base: string): Auth {
     } catch (error) {
       return { ok: false, problem: problemOf(error) }
     }
-    if (answer.status !== 200 && answer.status !== 201) {
+    if (answer.status < 200 || answer.status >= 300) {
       return { ok: false, problem: { ...badStatus(answer), ...MEANINGS[answer.status] } }
     }
     const value = parse(parseObject(answer.text), answer)

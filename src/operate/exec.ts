@@ -34,8 +34,8 @@ export interface Io {
 const FOREIGN_CREDENTIALS = ['ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN']
 
 /**
- * While the command runs the token is renewed as late as can be, not an hour before its end: a gate
- * may stop taking the one in the command's environment as soon as that has a successor.
+ * While the command runs the token is renewed as late as can be, not an hour before its end: an older
+ * gate stops taking the one in the command's environment as soon as that has a successor.
  */
 const RENEW_WHEN_LEFT_MS = 5 * 60_000
 
@@ -65,7 +65,13 @@ export async function exec(options: ExecOptions, io: Io): Promise<number> {
   const keeper = signedIn ? undefined : session({ ...options.connect, refreshWhenLeftMs })
   void keeper?.start()
   try {
-    return await ended(child, file, io)
+    const exitCode = await ended(child, file, io)
+    // Only now: the terminal was the command's. Its own words may have been of little help.
+    const status = keeper?.status
+    if (status?.state === 'unavailable' && status.problem.code === 'enrollment_refused') {
+      io.stderr.write(`postern exec: ${status.problem.message}\n`)
+    }
+    return exitCode
   } finally {
     keeper?.stop()
     relayed.end()
@@ -74,33 +80,9 @@ export async function exec(options: ExecOptions, io: Io): Promise<number> {
 
 async function enrolledEnvironment(connect: ConnectOptions): Promise<Result<Environment>> {
   const device = session({ ...connect, background: false })
-  let environment = await device.environment()
-  if (environment.ok && (await isRefused(environment.value))) {
-    await device.refreshNow()
-    environment = await device.environment()
-  }
+  const environment = await device.environment()
   device.stop()
   return environment
-}
-
-const ASK_TIMEOUT_MS = 3000
-
-/**
- * A kept token can be worth nothing before its time: it was revoked, or a gate in development mode
- * has started anew. The command could only fail, so that is asked first; what can't be told is no.
- */
-async function isRefused(environment: Environment): Promise<boolean> {
-  const { ANTHROPIC_BASE_URL: base, ANTHROPIC_AUTH_TOKEN: token } = environment
-  try {
-    const { status } = await fetch(`${base}/admin/stats`, {
-      headers: { authorization: `Bearer ${token}` },
-      redirect: 'manual',
-      signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
-    })
-    return status === 401
-  } catch {
-    return false
-  }
 }
 
 function ended(child: ChildProcess, file: string, io: Io): Promise<number> {

@@ -1,6 +1,6 @@
 // `postern token`: the present token, alone on stdout, for Claude Code's apiKeyHelper and the like;
 // the key of who has signed in, where somebody has.
-// Where it is good for a while yet, no network is touched; a helper is run every few minutes.
+// The gate is asked whether it still takes the token; where it cannot be, the token is printed as it is.
 
 import type { ConnectOptions, Result } from '../client/api.ts'
 import { session } from '../client/session.ts'

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import type { ServerResponse } from 'node:http'
 import { readdirSync, statSync, writeFileSync } from 'node:fs'
 import type { ConnectOptions, Status, Storage } from '../../src/client/api.ts'
 import { connect } from '../../src/client/client.ts'
@@ -352,7 +353,7 @@ describe('a lost answer never revokes the family', () => {
 })
 
 describe('in the background', () => {
-  test('every 30 minutes with jitter; refreshes in the last hour; tells each change', async () => {
+  test('every minute whether the token is good; every 30 minutes more; refreshes in the last hour; tells each change', async () => {
     const scene = manual()
     const told: Status[] = []
     const client = session(
@@ -360,8 +361,16 @@ describe('in the background', () => {
       scene.tempo,
     )
     await client.start()
-    expect(scene.delays[0]).toBeGreaterThanOrEqual(27 * 60_000)
-    expect(scene.delays[0]).toBeLessThanOrEqual(33 * 60_000)
+    const looks = gate.count('/healthz')
+    for (let minute = 0; minute < 26; minute += 1) {
+      scene.aheadMs = gate.aheadMs = minute * 60_000
+      scene.runNext()
+      await until(() => scene.pending() === 1)
+    }
+    expect(Math.max(...scene.delays)).toBeLessThanOrEqual(60_000)
+    expect(Math.min(...scene.delays)).toBeGreaterThanOrEqual(30_000)
+    expect([gate.count('/device'), gate.count('/healthz')]).toEqual([26, looks])
+    scene.delays.length = 1
     scene.aheadMs = gate.aheadMs = 23.5 * HOUR_MS
     scene.runNext()
     await until(() => scene.pending() === 1)
@@ -383,6 +392,140 @@ describe('in the background', () => {
     client.stop()
     expect(scene.pending()).toBe(0)
     expect(client.status.state).toBe('stopped')
+  })
+
+  test('a gate that does not know the question is asked every 30 minutes, as before', async () => {
+    gate.device = 'absent'
+    const scene = manual()
+    const told: string[] = []
+    const client = session(
+      options({ background: true, onStatus: ({ state }) => told.push(state) }),
+      scene.tempo,
+    )
+    await client.start()
+    scene.runNext()
+    await until(() => scene.pending() === 1)
+    expect(scene.delays[1]).toBeWithin(27 * 60_000, 33 * 60_000 + 1)
+    expect(told).toEqual(['ready'])
+    client.stop()
+  })
+
+  test('a revoked token is told within a minute, with the reason, and the next code enrols', async () => {
+    gate.codes = new Set(['code-1'])
+    let code: string | undefined = 'code-1'
+    const scene = manual()
+    const told: Status[] = []
+    const client = session(
+      options({ background: true, enrollment: () => code, onStatus: (each) => told.push(each) }),
+      scene.tempo,
+    )
+    await client.start()
+    const first = await client.token()
+    code = undefined
+    gate.revoked.add(1)
+    scene.runNext()
+    await until(() => scene.pending() === 1)
+    expect(scene.delays[0]).toBeLessThan(60_000)
+    expect(told.map(({ state }) => state)).toEqual(['ready', 'unavailable'])
+    expect(told[1]).toMatchObject({
+      problem: {
+        code: 'enrollment_refused',
+        message:
+          'this device was revoked at the gate; the gate asks for an enrolment code, or the token of a user, and none was given',
+      },
+    })
+    expect(await client.environment()).toMatchObject({ ok: false })
+    code = 'code-2'
+    gate.codes.add(code)
+    scene.runNext()
+    await until(() => scene.pending() === 1)
+    expect(told.at(-1)?.state).toBe('ready')
+    expect(await client.token()).not.toEqual(first)
+    client.stop()
+  })
+
+  test('a gate that has lost its file or its secret: the device enrols again by itself', async () => {
+    const scene = manual()
+    const client = session(options({ background: true }), scene.tempo)
+    await client.start()
+    const first = await client.token()
+    gate.issued.clear()
+    scene.runNext()
+    await until(() => scene.pending() === 1)
+    const next = await client.token()
+    expect(next).not.toEqual(first)
+    expect(next.ok && gate.issued.has(next.value)).toBe(true)
+    expect(client.status.state).toBe('ready')
+    client.stop()
+  })
+
+  test('no outage of the question makes a good token dead', async () => {
+    const scene = manual()
+    const client = session(options({ background: true }), scene.tempo)
+    await client.start()
+    const first = await client.token()
+    for (const device of [
+      'lost',
+      (response: ServerResponse) =>
+        response.writeHead(401).end('<html>the network wants a login</html>'),
+      (response: ServerResponse) =>
+        response.writeHead(403).end('{"error":{"code":"token_revoked"}}'),
+      (response: ServerResponse) => response.writeHead(503).end(),
+    ] as const) {
+      gate.device = device
+      scene.runNext()
+      await until(() => scene.pending() === 1)
+      expect(client.status.state).toBe('degraded')
+      expect(await client.token()).toEqual(first)
+    }
+    gate.device = 'answer'
+    scene.runNext()
+    await until(() => scene.pending() === 1)
+    expect(client.status.state).toBe('ready')
+    expect([gate.count('/bootstrap'), gate.count('/refresh')]).toEqual([1, 0])
+    client.stop()
+  })
+
+  test('token() asks the gate at its next use, and no more than once a minute', async () => {
+    const scene = manual()
+    const client = session(options(), scene.tempo)
+    await client.token()
+    for (let n = 0; n < 5; n += 1) await client.token()
+    expect(gate.count('/device')).toBe(0)
+    scene.aheadMs = 60_000
+    for (let n = 0; n < 5; n += 1) await client.token()
+    expect(gate.count('/device')).toBe(1)
+    const other = session(options(), scene.tempo)
+    gate.revoked.add(1)
+    const next = await other.token()
+    expect(next.ok && gate.issued.get(next.value)?.family).toBe(2)
+  })
+
+  test('a first run against a closed port is told', async () => {
+    const told: Status[] = []
+    const baseUrl = gate.url
+    await gate.close()
+    const client = await connect(options({ baseUrl, onStatus: (each) => told.push(each) }))
+    expect(told).toMatchObject([{ state: 'unavailable', problem: { code: 'unreachable' } }])
+    await client.environment()
+    expect(told).toHaveLength(1)
+  })
+
+  test('an enrolment whose answer was lost is asked for again with the same code and device', async () => {
+    gate.codes = new Set(['code-1'])
+    let lost = false
+    gate.fate = () => {
+      if (lost) return 'answer'
+      lost = true
+      return (response) => void response.socket?.destroy()
+    }
+    const client = await connect(options({ enrollment: 'code-1', deviceName: 'desk' }))
+    expect(client.status.state).toBe('unavailable')
+    expect((await client.token()).ok).toBe(true)
+    const asks = gate.asks.filter(({ path }) => path === '/bootstrap')
+    expect(asks).toHaveLength(2)
+    expect(asks[0]).toEqual(asks[1] as never)
+    expect(JSON.parse(asks[0]?.body ?? '')).toMatchObject({ device_name: 'desk' })
   })
 
   test('a listener that throws ends nothing', async () => {

@@ -32,6 +32,8 @@ export interface FakeGate {
   /** Codes that enrol once; undefined enrols anybody. */
   codes: Set<string> | undefined
   healthy: boolean
+  /** What becomes of `GET /device`; `absent` is a gate of before it. */
+  device: 'answer' | 'absent' | 'lost' | ((response: ServerResponse) => unknown)
   /** Answers one health check, and then listens no more. */
   goneAfterHealth: boolean
   lifetimeMs: number
@@ -61,6 +63,7 @@ export async function startFakeGate(): Promise<FakeGate> {
     families: 0,
     codes: undefined,
     healthy: true,
+    device: 'answer',
     goneAfterHealth: false,
     lifetimeMs: 24 * 3_600_000,
     graceMs: 10_000,
@@ -95,9 +98,25 @@ export async function startFakeGate(): Promise<FakeGate> {
       response.end(JSON.stringify({ status: gate.healthy ? 'ok' : 'unwell' }))
       return
     }
-    if (path === '/admin/stats') {
+    if (path === '/device') {
+      if (gate.device === 'lost') return void request.socket.destroy()
+      if (typeof gate.device === 'function') return void gate.device(response)
       const token = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1] ?? ''
-      response.writeHead(gate.issued.has(token) ? 200 : 401).end('{}')
+      const held = gate.issued.get(token)
+      const code =
+        held === undefined
+          ? 'invalid_token'
+          : gate.revoked.has(held.family)
+            ? 'token_revoked'
+            : held.expiresAtMs < now()
+              ? 'token_expired'
+              : undefined
+      if (!gate.healthy) response.writeHead(503).end()
+      else if (gate.device === 'absent')
+        response.writeHead(404).end('{"error":{"code":"not_found"}}')
+      else if (code)
+        response.writeHead(401).end(JSON.stringify({ error: { code, message: token } }))
+      else response.writeHead(200).end('{}')
       return
     }
     const fate = gate.fate(ask)

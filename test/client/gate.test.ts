@@ -24,6 +24,9 @@ function answers(write: (response: ServerResponse) => void): void {
 const good = { wrapper_token: 'a.b.c', proxy_base_url: 'http://127.0.0.1:1' }
 const later = new Date(Date.now() + 3_600_000).toISOString()
 
+const jwt = (exp: number): string =>
+  `sk-ant-proxy-x.${Buffer.from(JSON.stringify({ exp })).toString('base64url')}.y`
+
 describe('an answer', () => {
   test('with a redirect is refused, and nobody else sees the token', async () => {
     const thief = await startFakeGate()
@@ -65,15 +68,12 @@ describe('an answer', () => {
     'not json',
     'null',
     '[]',
-    JSON.stringify({ ...good }),
-    JSON.stringify({ ...good, expires_at: 'soon' }),
-    JSON.stringify({ ...good, expires_at: null }),
     JSON.stringify({ ...good, expires_at: '2001-01-01T00:00:00Z' }),
     JSON.stringify({ ...good, expires_at: later, wrapper_token: 'a b' }),
     JSON.stringify({ ...good, expires_at: later, wrapper_token: 'a\r\nb: c' }),
     JSON.stringify({ ...good, expires_at: later, wrapper_token: 'x'.repeat(8193) }),
     JSON.stringify({ ...good, expires_at: later, wrapper_token: 7 }),
-    JSON.stringify({ wrapper_token: 'a', expires_at: later }),
+    JSON.stringify({ proxy_base_url: good.proxy_base_url, expires_at: later }),
   ])('that makes no sense is no token: %p', async (text) => {
     answers((response) => response.writeHead(200).end(text))
     expect(await ask()).toMatchObject({ kind: 'failed', problem: { code: 'invalid_answer' } })
@@ -91,6 +91,29 @@ describe('an answer', () => {
       const asked = await gateAt(fake.url, Date.now).refresh(token, 500)
       if (asked.kind !== 'granted') throw new Error(asked.kind)
       expect(Math.abs(asked.grant.lifetimeMs - fake.lifetimeMs)).toBeLessThan(2000)
+    }
+  })
+
+  test.each([
+    [201, { ...good, expires_at: later, proxy_base_url: null }],
+    [202, { ...good, expires_at: String(Math.floor(Date.parse(later) / 1000)) }],
+    [200, { ...good, expires_at: null }],
+    [200, { ...good, expires_at: 'soon', wrapper_token: jwt(Date.parse(later) / 1000) }],
+    [200, { ...good, expires_at: {}, scope: 7, unknown: [null] }],
+    [299, { wrapper_token: good.wrapper_token }],
+  ])('%p with something odd beside a good token is taken: %p', async (status, said) => {
+    answers((response) => response.writeHead(status).end(JSON.stringify(said)))
+    const asked = await ask()
+    if (asked.kind !== 'granted') throw new Error(asked.kind)
+    expect(asked.grant.token).toBe(said.wrapper_token)
+    expect(Math.abs(asked.grant.lifetimeMs - 3_600_000)).toBeLessThan(5000)
+    expect(asked.grant.proxyBaseUrl).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
+  })
+
+  test('of what stands before a gate is no refusal of the token', async () => {
+    for (const status of [401, 403]) {
+      answers((response) => response.writeHead(status).end('<html>sign in to the network</html>'))
+      expect(await ask()).toMatchObject({ kind: 'failed', problem: { code: 'unhealthy', status } })
     }
   })
 
@@ -121,6 +144,36 @@ describe('an answer', () => {
       heard: false,
       problem: { code: 'rate_limited', retryAfterSeconds: 17 },
     })
+  })
+})
+
+describe('how a token stands', () => {
+  const standing = () => gateAt(fake.url, Date.now).standing(CANARY, 500)
+  const answered = async (status: number, body: string): Promise<string> => {
+    fake.device = (response) => response.writeHead(status).end(body)
+    return (await standing()).kind
+  }
+
+  test.each(['token_revoked', 'token_expired', 'invalid_token'])(
+    '%s, in the gate’s words',
+    async (code) => {
+      fake.device = (response) => response.writeHead(401).end(JSON.stringify({ error: { code } }))
+      expect(await standing()).toEqual({ kind: 'dead', code } as never)
+    },
+  )
+
+  test('is not told by an outage, a redirect, a page, or a gate that does not know the question', async () => {
+    expect(await answered(200, '<html>')).toBe('good')
+    for (const status of [404, 405]) expect(await answered(status, '{}')).toBe('unasked')
+    for (const status of [302, 401, 403, 429, 500, 502, 503]) {
+      expect(await answered(status, '{"error":{"type":"authentication_error"}}')).toBe('failed')
+      expect(await answered(status, '<html>')).toBe('failed')
+    }
+    expect(await answered(403, '{"error":{"code":"token_revoked"}}')).toBe('failed')
+    fake.device = 'lost'
+    expect(await standing()).toMatchObject({ kind: 'failed' })
+    await fake.close()
+    expect(await standing()).toMatchObject({ kind: 'failed', problem: { code: 'unreachable' } })
   })
 })
 

@@ -178,14 +178,30 @@ describe('postern token', () => {
     writeFileSync(file, JSON.stringify({ ...grant, expiresAtMs: Date.now() + 1_800_000 }))
   }
 
-  test('prints the token alone, and the second time without the network', async () => {
+  test('prints the token alone, and the second time asks no more than whether it is good', async () => {
     const first = await run({ command: 'token' })
     expect(first).toMatchObject({ code: 0, err: '' })
     expect(gate.issued.has(first.out.trimEnd())).toBe(true)
     expect(first.out).toMatch(/^\S+\n$/)
     const asks = gate.asks.length
     expect(await run({ command: 'token' })).toEqual(first)
-    expect(gate.asks.length).toBe(asks)
+    expect(gate.asks.slice(asks).map(({ path }) => path)).toEqual(['/device'])
+    for (const device of ['absent', 'lost'] as const) {
+      gate.device = device
+      expect(await run({ command: 'token' })).toEqual(first)
+    }
+  })
+
+  test('of a device that was revoked says so, and enrols again where it has a code', async () => {
+    const first = await run({ command: 'token' })
+    gate.revoked.add(1)
+    gate.codes = new Set(['code-2'])
+    const { code, out, err } = await run({ command: 'token' })
+    expect({ code, out }).toEqual({ code: 77, out: '' })
+    expect(err).toStartWith('postern token: this device was revoked at the gate; ')
+    const next = await run({ command: 'token', enrollment: 'code-2' })
+    expect(next).toMatchObject({ code: 0, err: '' })
+    expect(next.out).not.toBe(first.out)
   })
 
   test('with refresh prints a newer one', async () => {
@@ -210,7 +226,10 @@ describe('postern token', () => {
     const { code, out, err } = await run({ command: 'token', enrollment: 'canary' })
     expect({ code, out }).toEqual({ code: 77, out: '' })
     expect(err).toBe(
-      'postern token: the gate does not enrol this device: it needs a new enrolment\n',
+      'postern token: the gate did not accept the enrolment: its code is unknown, used or expired\n',
+    )
+    expect((await run({ command: 'token' })).err).toBe(
+      'postern token: the gate asks for an enrolment code, or the token of a user, and none was given\n',
     )
   })
 })

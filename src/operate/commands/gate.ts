@@ -13,6 +13,9 @@ export const DEFAULT_GATE = 'http://127.0.0.1:5381'
 /** An enrolment code comes by the environment, where other users of the machine can't list it. */
 export const CODE_VARIABLE = 'POSTERN_CODE'
 
+/** What the operator's list shows of this device. */
+const NAME_VARIABLE = 'POSTERN_DEVICE_NAME'
+
 export interface GateFlags {
   readonly gate?: string
 }
@@ -20,7 +23,7 @@ export interface GateFlags {
 export function gateOption(command: Command): void {
   command.option(
     '--gate <url>',
-    `The gate. (env: POSTERN_GATE, default: ${DEFAULT_GATE}; a code to enrol with: ${CODE_VARIABLE})`,
+    `The gate. (env: POSTERN_GATE, default: ${DEFAULT_GATE}; a code to enrol with: ${CODE_VARIABLE}, and a name to enrol as: ${NAME_VARIABLE})`,
   )
 }
 
@@ -39,7 +42,11 @@ export function gateOf(flags: GateFlags, env: Environment): string {
 }
 
 export function connection(flags: GateFlags, env: Environment): ConnectOptions {
-  return { baseUrl: gateOf(flags, env), enrollment: env[CODE_VARIABLE] || undefined }
+  return {
+    baseUrl: gateOf(flags, env),
+    enrollment: env[CODE_VARIABLE] || undefined,
+    deviceName: env[NAME_VARIABLE] || undefined,
+  }
 }
 
 /** A wrong address is a mistake of the caller's, and the only thing that throws. */
