@@ -1,10 +1,11 @@
 // The running gate: its parts put together, its listeners, and how it stops.
 
-import { type AddressKey, addressKey } from './accept/address.ts'
+import { type AddressKey, addressKey, proxyCheck } from './accept/address.ts'
 import type { AdminParts } from './accept/admin-routes.ts'
 import { type Answers, answers } from './accept/answers.ts'
 import { adminGate, gate } from './accept/app.ts'
 import { addressCounter } from './accept/count-address.ts'
+import { idleSeconds } from './accept/keep-alive.ts'
 import { cors } from './accept/cors.ts'
 import { ALL_ROUTES, isServed, type Need, type Route, ROUTES } from './accept/routes.ts'
 import { userAdmission } from './admit/admit.ts'
@@ -104,6 +105,10 @@ export async function serve(
     rateLimiter(settings.publicRateLimitRpm, settings.rateLimitBurst),
     countedBy,
   )
+  const idle = idleSeconds(
+    settings.keepAliveSeconds,
+    settings.trustedProxies && proxyCheck(settings.trustedProxies),
+  )
   const said: Answers = answers(settle)
   const charging = charges({
     caps: restoredCaps(kept),
@@ -126,6 +131,7 @@ export async function serve(
     answers: said,
     cors: cors(settings.corsOrigins ?? []),
     countAddress,
+    idleSeconds: idle,
     log,
     routes: ownListener ? routes.filter((route) => !isAdmin(route)) : routes,
     open: {
@@ -182,6 +188,7 @@ export async function serve(
         answers: said,
         cors: cors([]),
         countAddress,
+        idleSeconds: idle,
         log,
         routes: routes.filter(isAdmin),
         admin,

@@ -12,18 +12,17 @@ import type { Cors } from './cors.ts'
 import type { CountAddress } from './count-address.ts'
 import { type DeviceParts, deviceRoutes } from './device-routes.ts'
 import { type InferenceParts, inferenceRoutes } from './inference-routes.ts'
+import { type IdleSeconds, SILENT_IDLE_SECONDS } from './keep-alive.ts'
 import type { LoginRoutes } from './login-routes.ts'
 import { pipelining } from './pipelining.ts'
 import { type PublicParts, publicRoutes } from './public-routes.ts'
 import { type Route, routeFinder } from './routes.ts'
 
-/** Before a request is admitted. Bun counts in ticks of four seconds. */
-const STRANGER_IDLE_SECONDS = 10
-
 export interface Common {
   readonly answers: Answers
   readonly cors: Cors
   readonly countAddress: CountAddress
+  readonly idleSeconds: IdleSeconds
   readonly log: Logger
   /** Those that this listener serves. */
   readonly routes: readonly Route[]
@@ -54,7 +53,7 @@ export function adminGate({ admin, ...common }: Common & { readonly admin: Admin
   return base(common).use(adminRoutes(admin))
 }
 
-function base({ answers, cors, countAddress, log, routes }: Common) {
+function base({ answers, cors, countAddress, idleSeconds, log, routes }: Common) {
   const find = routeFinder(routes)
   const isLast = pipelining()
   const app = new Elysia({
@@ -65,7 +64,7 @@ function base({ answers, cors, countAddress, log, routes }: Common) {
     handler: { standardHostname: false },
     serve: {
       development: false,
-      idleTimeout: STRANGER_IDLE_SECONDS,
+      idleTimeout: SILENT_IDLE_SECONDS,
       // Linux would let a second, stale process share the port without a word.
       reusePort: false,
       // Sizes are refused by us, after the credential and in the route's own words.
@@ -85,12 +84,15 @@ function base({ answers, cors, countAddress, log, routes }: Common) {
       context.arrival = arrival
       const { exchange, target, refusal } = arrival
       // Not the context's server: to name that has Elysia define it anew for each request.
-      if (isLast(request, app.server)) exchange.headers.set('connection', 'close')
+      const { server } = app
+      arrival.idleSeconds = idleSeconds(request, server)
+      server?.timeout(request, arrival.idleSeconds)
+      if (isLast(request, server)) exchange.headers.set('connection', 'close')
       if (exchange.method === 'OPTIONS') {
         const known = find(target.path)
         const preflight = known && cors.preflight(request, exchange, known.methods)
         if (preflight) {
-          const counted = countAddress(exchange, request, app.server)
+          const counted = countAddress(exchange, request, server)
           return counted.ok ? answers.reply(exchange, preflight) : answers.refuse(exchange, counted)
         }
       }

@@ -15,6 +15,8 @@ export interface Arrival {
   readonly route: Route | undefined
   /** Why this request has no route; the others go on. */
   readonly refusal: Refusal | undefined
+  /** How long its connection may stand idle after the answer; 0 is for ever. */
+  idleSeconds: number
   /** Once the door of the protected group was passed. */
   admitted: Admitted | undefined
 }
@@ -48,7 +50,7 @@ export function arrive(request: Request, find: FindRoute): Arrival {
     headers,
   })
   const refusal = routeRefusal(found, known, method)
-  return { exchange, target, route, refusal, admitted: undefined }
+  return { exchange, target, route, refusal, idleSeconds: 0, admitted: undefined }
 }
 
 /** Where two dialects share a path, the request says which it speaks. */

@@ -18,7 +18,8 @@ export type CountAddress = (
 /** The key under which limits count a request's address. */
 export function addressOf(addressKey: AddressKey, request: Request, server: Peer | null): string {
   const peer = server?.requestIP(request)?.address
-  return addressKey(peer, request.headers.get('x-forwarded-for'))
+  const { headers } = request
+  return addressKey(peer, headers.get('x-forwarded-for'), headers.get('forwarded'))
 }
 
 export function addressCounter(

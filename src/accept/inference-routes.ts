@@ -20,6 +20,7 @@ import type { Upstream } from '../upstream/upstream.ts'
 import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
+import { admittedIdleSeconds } from './keep-alive.ts'
 import { INFERENCE_ROUTES, type Need } from './routes.ts'
 
 export interface Served {
@@ -133,7 +134,7 @@ export function inferenceRoutes(parts: InferenceParts) {
     protectedGroup.route(
       method,
       path,
-      async ({ arrival: { exchange, target, route, admitted }, request }) => {
+      async ({ arrival: { exchange, target, route, admitted, idleSeconds }, request }) => {
         // However Elysia may scope a hook: what has not passed the door goes no further.
         if (!admitted) return answers.refuse(exchange, NOT_ADMITTED)
         const on = route?.needs && parts.served[route.needs]
@@ -147,7 +148,7 @@ export function inferenceRoutes(parts: InferenceParts) {
         const reserved = budget.reserve(admitted, exchange)
         if (!reserved.ok) return answers.refuse(exchange, reserved)
 
-        const client = new Client(request, parts.setIdleTimeout)
+        const client = new Client(request, admittedIdleSeconds(idleSeconds), parts.setIdleTimeout)
         client.hold()
         const permitted = { admitted, reserved: reserved.value }
         const limited = hasBody && charges.concern(admitted)

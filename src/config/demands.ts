@@ -43,6 +43,20 @@ export function missing(
   })
 }
 
+/**
+ * The longest that the runtime's timer keeps an idle connection for sure: it counts to 64 ticks of
+ * four seconds, and the first of them may be nearly over.
+ */
+export const LONGEST_IDLE_SECONDS = 252
+
+/** What is no mistake, and has to be known all the same. */
+export function cautions({ keepAliveSeconds = 0, trustedProxies }: Values): string[] {
+  if (keepAliveSeconds <= LONGEST_IDLE_SECONDS || trustedProxies) return []
+  return [
+    `KEEP_ALIVE_SECONDS is above ${LONGEST_IDLE_SECONDS} and TRUSTED_PROXIES is not set: no idle connection is ever closed; name the load balancer in TRUSTED_PROXIES to leave open its connections alone`,
+  ]
+}
+
 export type Mode = 'development' | 'sign-in' | 'production'
 
 /** `given` and `values` with other spellings applied. */

@@ -2,7 +2,7 @@
 // the environment, and nothing is bound or asked before this has said yes. What was given is not
 // repeated in a mistake: it may be a secret, in its place or by a slip out of it.
 
-import { contradictions, isSignIn, missing, type Mode } from './demands.ts'
+import { cautions, contradictions, isSignIn, missing, type Mode } from './demands.ts'
 import { type Environment, findGiven, type Flags, type Given } from './given.ts'
 import type { Mistake, Read } from './kinds.ts'
 import { readAddress, readWindow } from './spellings.ts'
@@ -127,6 +127,7 @@ function readValues(flags: Flags, env: Environment): ValuesRead {
   if (unkeyed && !mistakes.some(({ setting }) => setting.includes('IDENTITY'))) {
     warnings.push('IDENTITY_HASH_KEY is not set: hashed identities change with every start')
   }
+  warnings.push(...cautions(values))
   return { values, mistakes, warnings }
 }
 

@@ -89,6 +89,13 @@ export const SETTINGS = {
     list('<cidr,...>', network, 'give addresses or CIDR blocks, as in 10.0.0.0/8'),
     'Load balancers whose `X-Forwarded-For` is believed.',
   ),
+  keepAliveSeconds: setting(
+    'KEEP_ALIVE_SECONDS',
+    'Server',
+    seconds(1, 3600),
+    'How long a connection may stand idle after an answer: more than the load balancer in front lets it. Above 252, those of `TRUSTED_PROXIES` are left to them to close.',
+    { fallback: '75' },
+  ),
   drainDelaySeconds: setting(
     'DRAIN_DELAY_SECONDS',
     'Server',

@@ -5,12 +5,6 @@ import { clearDeadline, type Deadline, setDeadline } from '../deadline.ts'
 /** `server.timeout`, which is per connection and in seconds, 0 for never. */
 export type SetIdleTimeout = (request: Request, seconds: number) => void
 
-/**
- * What a connection may stand idle once a request on it was admitted. It is also all the time that
- * a reader has for an answer's last bytes, so it is not short.
- */
-const ADMITTED_IDLE_SECONDS = 120
-
 /** Bun is told twice of a request that lasts longer than this, and once of all others. */
 const HOLD_AFTER_MS = 30_000
 
@@ -33,12 +27,15 @@ export class Client implements Deadline {
   place = -1
   atMs = -1
   readonly #request: Request
+  /** Between two requests; also all the time that a reader has for an answer's last bytes. */
+  readonly #idleSeconds: number
   readonly #setIdleTimeout: SetIdleTimeout
   /** Until Bun is told the second time. */
   #held = false
 
-  constructor(request: Request, setIdleTimeout: SetIdleTimeout) {
+  constructor(request: Request, idleSeconds: number, setIdleTimeout: SetIdleTimeout) {
     this.#request = request
+    this.#idleSeconds = idleSeconds
     this.#setIdleTimeout = setIdleTimeout
   }
 
@@ -49,7 +46,7 @@ export class Client implements Deadline {
 
   /** From here on only the relay's own watch ends this connection: streams may be silent. */
   hold(): void {
-    this.#setIdleTimeout(this.#request, ADMITTED_IDLE_SECONDS)
+    this.#setIdleTimeout(this.#request, this.#idleSeconds)
     this.#held = true
     setDeadline(this, HOLD_AFTER_MS)
   }
@@ -63,7 +60,7 @@ export class Client implements Deadline {
   /** Back to the ordinary idle time, for the connection's next request. */
   release(): void {
     if (this.#held) clearDeadline(this)
-    else this.#setIdleTimeout(this.#request, ADMITTED_IDLE_SECONDS)
+    else this.#setIdleTimeout(this.#request, this.#idleSeconds)
     this.#held = false
   }
 

@@ -47,7 +47,6 @@ describe('with proxies on the list', () => {
     ['an empty claim too', '10.1.2.3', '', '10.1.2.3'],
     ['what is no address ends the chain', '10.1.2.3', '203.0.113.9, unknown', '10.1.2.3'],
     ['and does so in the middle of it', '10.1.2.3', '203.0.113.9, evil, 10.9.9.9', '10.9.9.9'],
-    ['an address with a port is none', '10.1.2.3', '203.0.113.9:80', '10.1.2.3'],
     ['a mapped proxy is that proxy', '::ffff:10.1.2.3', '203.0.113.9', '203.0.113.9'],
     ['a mapped proxy in hexadecimal too', '::ffff:a01:203', '203.0.113.9', '203.0.113.9'],
     ['a proxy of IPv6', '2001:db8:ffff::1', '2001:db8:1:2::3', '2001:db8:1:2::/64'],
@@ -57,14 +56,151 @@ describe('with proxies on the list', () => {
   }
   test('a claim of a megabyte costs nothing and gives nothing', async () => {
     const took = await cpuMs(() => {
-      expect(behind('10.1.2.3', '10.0.0.1,'.repeat(120_000))).toBe('10.1.2.3')
+      expect(behind('10.1.2.3', '10.0.0.1,'.repeat(120_000))).toBe('10.0.0.1')
+      expect(behind('10.1.2.3', ','.repeat(1_000_000))).toBe('10.1.2.3')
+      expect(behind('10.1.2.3', null, ';'.repeat(1_000_000))).toBe('10.1.2.3')
+      expect(behind('10.1.2.3', null, 'for="'.repeat(200_000))).toBe('10.1.2.3')
       expect(behind('10.1.2.3', `203.0.113.9${', 10.0.0.1'.repeat(30)}`)).toBe('10.0.0.1')
     })
     expect(took).toBeLessThan(200)
   })
 })
 
+const PROXY = '10.1.2.3'
+
+describe('a hop as balancers write it', () => {
+  test.each([
+    ['nginx, HAProxy, Traefik, Envoy', '203.0.113.9', '203.0.113.9'],
+    ['an Azure gateway, with the port', '203.0.113.9:51234', '203.0.113.9'],
+    ['an ALB that keeps the port, of IPv6', '[2001:db8:1:2::3]:51234', '2001:db8:1:2::/64'],
+    ['in brackets alone', '[2001:db8:1:2::3]', '2001:db8:1:2::/64'],
+    ['without brackets', '2001:db8:1:2::3', '2001:db8:1:2::/64'],
+    ['in upper case', '2001:DB8:1:2::3', '2001:db8:1:2::/64'],
+    ['mapped, from a dual-stack socket', '::ffff:203.0.113.9', '203.0.113.9'],
+    ['mapped, in brackets with a port', '[::ffff:203.0.113.9]:51234', '203.0.113.9'],
+    ['quoted', '"203.0.113.9"', '203.0.113.9'],
+    ['quoted with a port', '"[2001:db8:1:2::3]:51234"', '2001:db8:1:2::/64'],
+    ['behind what the client sent', '6.6.6.6, 203.0.113.9:51234', '203.0.113.9'],
+    ['in lines of their own, joined by commas', '6.6.6.6,203.0.113.9', '203.0.113.9'],
+    ['beside empty members', '6.6.6.6, ,\t203.0.113.9 ,, ', '203.0.113.9'],
+    ["before the balancer's own, as GCP does", '6.6.6.6, 203.0.113.9, 192.0.2.1', '203.0.113.9'],
+  ])('%s', (_, claim, key) => expect(behind(PROXY, claim)).toBe(key))
+
+  test.each([
+    'unknown',
+    'UNKNOWN',
+    '_hidden',
+    '_SEVKISEK:1234',
+    '-',
+    'localhost',
+    '203.0.113.9:',
+    '203.0.113.9:x',
+    '203.0.113.9:123456',
+    '203.0.113.9:80:80',
+    '203.0.113.999',
+    '203.0.113',
+    '3405803785',
+    '0xcb007109',
+    '203.0.113.09',
+    '203.0.113.9/32',
+    '[203.0.113.9]',
+    '[203.0.113.9]:80',
+    '[2001:db8::1',
+    '2001:db8::1]',
+    '[2001:db8::1]x',
+    '[2001:db8::1]80',
+    '[]:80',
+    'http://203.0.113.9',
+    '"203.0.113.9',
+    "'203.0.113.9'",
+    '203.0.113.9 203.0.113.8',
+    '203.0.113.9;proto=https',
+    'for=203.0.113.9',
+    '203.0.113.9\u0000',
+    '１.２.３.４',
+  ])('%p is no address, and what a client wrote before it is not believed', (hop) => {
+    expect(behind(PROXY, `6.6.6.6, ${hop}`)).toBe(PROXY)
+    expect(behind(PROXY, `6.6.6.6, ${hop}, 10.9.9.9`)).toBe('10.9.9.9')
+  })
+})
+
+describe('Forwarded (RFC 7239)', () => {
+  const forwarded = (header: string, peer = PROXY) => behind(peer, null, header)
+
+  test.each([
+    ['for=203.0.113.9', '203.0.113.9'],
+    ['For=203.0.113.9', '203.0.113.9'],
+    ['for="203.0.113.9"', '203.0.113.9'],
+    ['for="203.0.113.9:47011"', '203.0.113.9'],
+    ['for=203.0.113.9:47011', '203.0.113.9'],
+    ['for="[2001:db8:1:2::17]"', '2001:db8:1:2::/64'],
+    ['for="[2001:db8:1:2::17]:4711"', '2001:db8:1:2::/64'],
+    ['for="[2001:db8:1:2::17]:_port"', '2001:db8:1:2::/64'],
+    ['for="203.0.\\113.9"', '203.0.113.9'],
+    ['for=203.0.113.9;proto=http;by=203.0.113.43', '203.0.113.9'],
+    ['by="a,b;for=6.6.6.6";for=203.0.113.9; host="x"', '203.0.113.9'],
+    ['proto=https ;for=203.0.113.9', '203.0.113.9'],
+    ['for=6.6.6.6, for=203.0.113.9', '203.0.113.9'],
+    ['for=6.6.6.6,for=203.0.113.9,for=192.0.2.1', '203.0.113.9'],
+    ['for=6.6.6.6, , for=203.0.113.9, ,', '203.0.113.9'],
+  ])('%p', (header, key) => expect(forwarded(header)).toBe(key))
+
+  test.each([
+    ['unknown', 'for=6.6.6.6, for=unknown'],
+    ['obfuscated', 'for=6.6.6.6, for=_gazonk'],
+    ['obfuscated and quoted', 'for=6.6.6.6, for="_gazonk"'],
+    ['not said', 'for=6.6.6.6, proto=https'],
+    ['empty', 'for=6.6.6.6, for='],
+    ['said twice', 'for=6.6.6.6, for=203.0.113.9;for=6.6.6.6'],
+    ['behind a quote that the client left open', 'for="6.6.6.6, for=203.0.113.9'],
+    ['behind one that the proxy closed', 'for="x, for="[2001:db8::1]:80"'],
+    ['behind one and an escape', 'for="\\", for="203.0.113.9"'],
+    ['after a parameter without a value', 'for=6.6.6.6;x, for=unknown'],
+    ['with blanks around its sign', 'for = 203.0.113.9'],
+    ['an address alone', '203.0.113.9'],
+  ])('%s: nothing before it is believed', (_, header) => expect(forwarded(header)).toBe(PROXY))
+
+  test('of a stranger is a word like any other', () => {
+    expect(forwarded('for=203.0.113.9', '198.51.100.7')).toBe('198.51.100.7')
+  })
+})
+
+describe('both headers', () => {
+  test('that agree are believed', () => {
+    expect(behind(PROXY, '203.0.113.9', 'for=203.0.113.9')).toBe('203.0.113.9')
+    expect(behind(PROXY, '2001:db8:1:2::3', 'for="[2001:db8:1:2::4]:80"')).toBe('2001:db8:1:2::/64')
+  })
+  test.each([
+    ['203.0.113.9', 'for=6.6.6.6'],
+    ['6.6.6.6', 'for=203.0.113.9'],
+    ['203.0.113.9', 'for=unknown'],
+    ['203.0.113.9', ''],
+    ['unknown', 'for=6.6.6.6'],
+    ['', 'for=6.6.6.6'],
+  ])('that differ are not: %p and %p', (forwardedFor, forwarded) =>
+    expect(behind(PROXY, forwardedFor, forwarded)).toBe(PROXY),
+  )
+})
+
+describe('a list of proxies', () => {
+  test('may name a mapped network', () => {
+    const mapped = addressKey(['::ffff:10.0.0.0/104', '::ffff:192.0.2.1'])
+    expect(mapped('10.1.2.3', '203.0.113.9')).toBe('203.0.113.9')
+    expect(mapped('192.0.2.1', '203.0.113.9')).toBe('203.0.113.9')
+    expect(mapped('11.1.2.3', '203.0.113.9')).toBe('11.1.2.3')
+  })
+  test('holds no address that is translated from one on it', () => {
+    expect(behind('64:ff9b::10.1.2.3', '203.0.113.9')).toBe('10.1.2.3')
+    expect(behind(PROXY, '6.6.6.6, 64:ff9b::10.1.2.3')).toBe('10.1.2.3')
+  })
+})
+
 describe('one customer is one key', () => {
+  test('an address translated from IPv4 is that address, and all of IPv4 is not one', () => {
+    expect(none('64:ff9b::203.0.113.9', null)).toBe('203.0.113.9')
+    expect(none('64:ff9b::cb00:710a', null)).toBe('203.0.113.10')
+    expect(none('64:ff9b:1::203.0.113.9', null)).not.toBe(none('64:ff9b:1::203.0.113.10', null))
+  })
   test('every address of an IPv6 /64, in every spelling', () => {
     for (const address of [
       '2001:db8:1:2::',

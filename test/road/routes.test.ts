@@ -202,6 +202,7 @@ function nothingBehindTheDoor(): Parts {
   return {
     answers: said,
     cors: cors([]),
+    idleSeconds: () => 79,
     countAddress: () => granted(undefined),
     log: { error: never } as unknown as Parts['log'],
     routes: ALL_ROUTES,

@@ -88,6 +88,7 @@ async function attacked(mode: Mode, size: Size): Promise<Finding> {
     HEADERS_TIMEOUT_SECONDS: '6',
     BODY_TIMEOUT_SECONDS: '6',
     IDLE_TIMEOUT_SECONDS: '10',
+    KEEP_ALIVE_SECONDS: '10',
     MAX_IDENTITY_CONCURRENCY: String(PLACES),
   })
   const flags = mode.flags(await at.token('attacker'))
