@@ -1,13 +1,24 @@
 // Runs before every test file. A fresh clone has no node_modules, and `bun test` alone must do. And
 // what gates of tests keep for as long as they run is gone when all tests have.
 
-import { afterAll, setDefaultTimeout } from 'bun:test'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { plugin } from 'bun'
+import { afterAll } from 'bun:test'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-// For what hangs: a busy machine is no failure (support/patience.ts).
-setDefaultTimeout(120_000)
+// A test that hangs ends, and one on a busy machine does not (support/patience.ts). Each file has to
+// set this anew, and Bun has neither a setting nor a flag in bunfig.toml for it.
+const PATIENT = "import { setDefaultTimeout as __patience } from 'bun:test'; __patience(120_000); "
+plugin({
+  name: 'patience',
+  setup(build) {
+    build.onLoad({ filter: /\/test\/.*\.ts$/ }, ({ path }) => ({
+      contents: PATIENT + readFileSync(path, 'utf8'),
+      loader: 'ts',
+    }))
+  },
+})
 
 const root = new URL('..', import.meta.url).pathname
 if (!existsSync(`${root}node_modules/elysia`)) {
