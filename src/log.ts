@@ -1,10 +1,10 @@
 // One line for each request, when it ends, and a few for the life of the process. JSON is pino's
-// own; the text form is made for eyes. Both are written synchronously to stdout: pino's transports
-// run in a worker that a compiled binary has not got. Lines of one turn of the event loop leave in
-// one write; no line waits longer, and none is lost but with a process that is killed in that turn.
+// own; the text form is made for eyes. Both go to one output (log-output.ts): pino's transports run
+// in a worker that a compiled binary has not got.
 
 import pino, { type DestinationStream, type Logger } from 'pino'
 import type { Settings } from './config/read.ts'
+import type { LogOutput } from './log-output.ts'
 
 export type { Logger }
 
@@ -12,6 +12,7 @@ export type { Logger }
 export function logger(
   { logFormat, logLevel }: Pick<Settings, 'logFormat' | 'logLevel'>,
   color: boolean,
+  output: LogOutput,
 ): Logger {
   const options: pino.LoggerOptions = {
     level: logLevel,
@@ -19,13 +20,21 @@ export function logger(
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
   }
-  const stdout = perTurn(pino.destination({ fd: 1, sync: true }))
-  if (logFormat === 'json') return pino(options, stdout)
-  return pino(
-    options,
-    textLines((line) => stdout.write(line), color),
-  )
+  const stream =
+    logFormat === 'json'
+      ? { write: (line: string) => output.write(line, isUrgent(line)) }
+      : textLines((line, urgent) => output.write(line, urgent), color)
+  const log = pino(options, stream)
+  output.onRecovery(({ lines, sinceMs, reason }) => {
+    const since = new Date(sinceMs).toISOString()
+    // An error, so that every level but `silent` shows it.
+    log.error({ lost: lines, since, reason }, 'lines were lost while the log could not be written')
+  })
+  return log
 }
+
+/** Keeps its place when a log that cannot be written drops other lines. */
+const isUrgent = (json: string): boolean => json.startsWith('{"level":"error"')
 
 export type Level = 'debug' | 'info' | 'warn' | 'error'
 
@@ -62,27 +71,6 @@ const streamOf = (log: Logger): DestinationStream =>
     pino.symbols.streamSym
   ] as DestinationStream
 
-/** Written before the turn is over. */
-const MAX_TURN_CHARS = 65_536
-
-function perTurn(to: DestinationStream): DestinationStream {
-  let lines = ''
-  const flush = (): void => {
-    if (lines === '') return
-    const said = lines
-    lines = ''
-    to.write(said)
-  }
-  process.on('exit', flush)
-  return {
-    write(line) {
-      if (lines === '') setImmediate(flush)
-      lines += line
-      if (lines.length > MAX_TURN_CHARS) flush()
-    },
-  }
-}
-
 /** An error that nobody foresaw: its kind and where, but not its words, which may quote anything. */
 export function describeBug(error: unknown): { error: string; at?: string[] } {
   if (!(error instanceof Error)) return { error: typeof error }
@@ -93,7 +81,10 @@ export function describeBug(error: unknown): { error: string; at?: string[] } {
 }
 
 /** Turns pino's JSON lines into lines for eyes. */
-export function textLines(write: (line: string) => void, color: boolean): DestinationStream {
+export function textLines(
+  write: (line: string, urgent: boolean) => void,
+  color: boolean,
+): DestinationStream {
   const paint: Paint = (code, text) =>
     color ? `\u001b[${code}m${visible(text)}\u001b[0m` : visible(text)
   return {
@@ -104,7 +95,7 @@ export function textLines(write: (line: string) => void, color: boolean): Destin
       const label = paint(tint, String(level).toUpperCase().padEnd(5))
       const words =
         msg === 'request' ? requestWords(fields, paint) : [visible(String(msg)), ...pairs(fields)]
-      write(`${clock} ${label} ${words.join('  ')}\n`)
+      write(`${clock} ${label} ${words.join('  ')}\n`, level === 'error')
     },
   }
 }

@@ -6,51 +6,72 @@ import type { Prices } from './budget/prices.ts'
 import { readSettings } from './config/read.ts'
 import type { Mistake } from './config/kinds.ts'
 import { describeBug, type Logger, logger } from './log.ts'
+import { type LogOutput, logOutput } from './log-output.ts'
 import { banner } from './operate/banner.ts'
+import { stderr, stdout } from './print.ts'
 import { type Gate, serve } from './serve.ts'
+import { obeySignals } from './signals.ts'
 import { type Sources, sources } from './sources.ts'
 import { ADVICE, isLasting } from './state/advice.ts'
 import { unusableFrom } from './state/store.ts'
 
-/** sysexits.h: EX_CONFIG. */
+/** sysexits.h: EX_CONFIG and EX_IOERR. */
 const EXIT_CONFIG = 78
+const EXIT_IO = 74
+
+/** For the log's last lines, where its reader is slow. */
+const LAST_LINES_MS = 1000
 
 async function main(): Promise<void> {
   const args = Bun.argv.slice(2)
   // A gate that is set up by its environment has no words, and never loads what answers to them.
   const commands = args.length > 0 ? await import('./operate/commands.ts') : undefined
   const run = commands?.commandNamed(args[0])
-  if (run) process.exit(await run(args.slice(1), process.env))
+  if (run) exitAfter(await run(args.slice(1), process.env))
   const invocation = commands
     ? (await import('./config/command-line.ts')).readInvocation(args, process.env)
     : readSettings('serve', {}, [], process.env)
   if (invocation.kind === 'text') {
-    process.stdout.write(invocation.text)
-    if (invocation.text.startsWith('Usage')) process.stdout.write(commands?.COMMAND_HELP ?? '')
-    return
+    stdout.write(invocation.text)
+    if (invocation.text.startsWith('Usage')) stdout.write(commands?.COMMAND_HELP ?? '')
+    exitAfter(0)
   }
   if (invocation.kind === 'mistakes') {
-    process.stderr.write(describe(invocation.mistakes))
+    stderr.write(describe(invocation.mistakes))
     process.exit(EXIT_CONFIG)
   }
   const { settings, command, warnings } = invocation
   const prices = readPrices(settings.pricesFile)
   if (!prices.ok) {
-    process.stderr.write(describe(prices.mistakes))
+    stderr.write(describe(prices.mistakes))
     process.exit(EXIT_CONFIG)
   }
   const from = await sources(settings)
   if (command === 'check') {
     const { check } = await import('./operate/check.ts')
-    process.exit((await check(from, settings, warnings)) ? 0 : 1)
+    exitAfter((await check(from, settings, warnings)) ? 0 : 1)
   }
-  const color = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === ''
-  const log = logger(settings, color)
+  const color = stdout.isTTY && (process.env['NO_COLOR'] ?? '') === ''
+  const output = logOutput()
+  const log = logger(settings, color, output)
   survive(log)
+  const stop = obeySignals(log, (exitCode) => {
+    void output.finish(LAST_LINES_MS).then(() => process.exit(exitCode))
+  })
   for (const warning of warnings) log.warn(warning)
   const running = await listen(() => serve(settings, from, prices.value, log))
-  announce(running, from, log)
-  obeySignals(running, log)
+  stop.drainWith(() => running.drain())
+  announce(running, from, log, output)
+}
+
+/** What a command could not say, where somebody wanted it, it has not done. */
+function exitAfter(exitCode: number): never {
+  const failure = stdout.failure()
+  if (failure !== undefined) {
+    stderr.write(`postern: the output cannot be written: ${failure}\n`)
+    process.exit(exitCode || EXIT_IO)
+  }
+  process.exit(exitCode)
 }
 
 function describe(mistakes: readonly Mistake[]): string {
@@ -84,19 +105,24 @@ async function listen(start: () => Promise<Gate>): Promise<Gate> {
     const unusable = unusableFrom(error)
     if (unusable) {
       const { what, todo } = ADVICE[unusable.reason]
-      process.stderr.write(
+      stderr.write(
         `postern: ${unusable.message}; DATABASE_URL names its file\n    ${what}\n    ${todo}\n`,
       )
       process.exit(isLasting(unusable.reason) ? EXIT_CONFIG : 1)
     }
     const inUse = code === 'EADDRINUSE' ? 'the port is taken; PORT chooses another' : code
-    process.stderr.write(`postern: cannot listen: ${inUse ?? 'unknown error'}\n`)
+    stderr.write(`postern: cannot listen: ${inUse ?? 'unknown error'}\n`)
     process.exit(1)
   }
 }
 
-function announce({ url, adminUrl, signInUrl }: Gate, { development }: Sources, log: Logger): void {
-  if (development) process.stdout.write(banner(url, development))
+function announce(
+  { url, adminUrl, signInUrl }: Gate,
+  { development }: Sources,
+  log: Logger,
+  output: LogOutput,
+): void {
+  if (development) output.write(banner(url, development))
   log.info({ address: url.host, admin: adminUrl?.host }, 'listening')
   if (signInUrl) log.info({ page: signInUrl.href }, 'sign in there, or with: postern login')
 }
@@ -108,29 +134,6 @@ function survive(log: Logger): void {
   }
   process.on('unhandledRejection', report('unhandled rejection'))
   process.on('uncaughtException', report('uncaught exception'))
-}
-
-/** One Ctrl-C arrives twice: from the terminal, and again, as either signal, from `bun run` or just. */
-const SAME_KEYSTROKE_MS = 150
-
-function obeySignals(running: Gate, log: Logger): void {
-  let first: { readonly signal: NodeJS.Signals; readonly at: number } | undefined
-  const stop = (signal: NodeJS.Signals): void => {
-    const at = performance.now()
-    if (first?.signal === 'SIGINT' && at - first.at < SAME_KEYSTROKE_MS) return
-    if (first) process.exit(signal === 'SIGINT' ? 130 : 143)
-    first = { signal, at }
-    log.info({ signal }, 'draining; a second signal ends it at once')
-    running.drain().then(
-      () => {
-        log.info('stopped')
-        process.exit(0)
-      },
-      () => process.exit(1),
-    )
-  }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
 }
 
 await main()

@@ -60,6 +60,8 @@ const COMMON = new Set([
   'refusal.ts',
   'exchange.ts',
   'log.ts',
+  'log-output.ts',
+  'print.ts',
 ])
 
 /** Which parts each part may import from, beside COMMON. */
@@ -71,6 +73,9 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   'refusal.ts': [],
   'exchange.ts': [],
   'log.ts': ['config'],
+  'log-output.ts': [],
+  'print.ts': [],
+  'signals.ts': [],
   config: [],
   state: ['config'],
   upstream: ['config'],
@@ -106,7 +111,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
     'upstream',
     'sources.ts',
   ],
-  'main.ts': ['budget', 'config', 'operate', 'serve.ts', 'sources.ts', 'state'],
+  'main.ts': ['budget', 'config', 'operate', 'serve.ts', 'signals.ts', 'sources.ts', 'state'],
   dev: [],
   client: [],
 }

@@ -4,6 +4,7 @@
 import { byReason, fetchKeySet } from '../admit/jwks.ts'
 import { type DroppedEntry, parseKeySet } from '../admit/key-set.ts'
 import type { Settings } from '../config/read.ts'
+import { stdout } from '../print.ts'
 import type { LoginSource, Sources } from '../sources.ts'
 import { ADVICE } from '../state/advice.ts'
 import { store } from '../state/store.ts'
@@ -20,7 +21,7 @@ export async function check(
   warnings: readonly string[],
 ): Promise<boolean> {
   const say = (mark: 'ok' | '!!' | 'no', what: string): void => {
-    process.stdout.write(`${mark}  ${what}\n`)
+    stdout.write(`${mark}  ${what}\n`)
   }
   say('ok', 'settings')
   for (const warning of warnings) say('!!', warning)

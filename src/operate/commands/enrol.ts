@@ -1,5 +1,6 @@
 // `postern enrol`: its words. What it does is in ../enroll.ts.
 
+import { stderr } from '../../print.ts'
 import {
   ENROL_FLAGS,
   enrol as enrolWith,
@@ -30,7 +31,7 @@ export const enrol = subcommand<EnrolFlags>({
     const terms = readEnrolFlags(flags)
     if (!terms.ok) {
       for (const { setting, message, hint } of terms.mistakes) {
-        process.stderr.write(`postern enrol: ${setting} ${message}\n    ${hint}\n`)
+        stderr.write(`postern enrol: ${setting} ${message}\n    ${hint}\n`)
       }
       return EXIT.usage
     }

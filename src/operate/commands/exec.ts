@@ -2,6 +2,7 @@
 
 import { exec as execWith } from '../exec.ts'
 import { CODE_VARIABLE, connection, type GateFlags, gateOption, orMistake } from './gate.ts'
+import { io } from './output.ts'
 import { subcommand } from './subcommand.ts'
 
 export const exec = subcommand<GateFlags>({
@@ -16,7 +17,7 @@ export const exec = subcommand<GateFlags>({
   run({ flags, words }, env) {
     const withhold = [CODE_VARIABLE]
     return orMistake(() =>
-      execWith({ command: words, connect: connection(flags, env), env, withhold }, process),
+      execWith({ command: words, connect: connection(flags, env), env, withhold }, io),
     )
   },
 })

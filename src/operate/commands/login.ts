@@ -2,6 +2,7 @@
 
 import { login as logIn } from '../login.ts'
 import { DEFAULT_GATE, gateOf, type GateFlags, localGateOption } from './gate.ts'
+import { io } from './output.ts'
 import { subcommand } from './subcommand.ts'
 
 interface LoginFlags extends GateFlags {
@@ -26,6 +27,6 @@ export const login = subcommand<LoginFlags>({
   run({ flags }, env) {
     const { browser, gate, print } = flags
     const gateWords = gate === undefined || gate === DEFAULT_GATE ? [] : ['--gate', gate]
-    return logIn({ baseUrl: gateOf(flags, env), gateWords, env, browser, print }, process)
+    return logIn({ baseUrl: gateOf(flags, env), gateWords, env, browser, print }, io)
   },
 })

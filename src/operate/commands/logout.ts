@@ -2,6 +2,7 @@
 
 import { logout as logOut } from '../login-status.ts'
 import { gateOf, type GateFlags, localGateOption } from './gate.ts'
+import { io } from './output.ts'
 import { subcommand } from './subcommand.ts'
 
 export const logout = subcommand<GateFlags>({
@@ -9,5 +10,5 @@ export const logout = subcommand<GateFlags>({
   summary: 'ends the sign-in',
   description: 'Ends the sign-in at the gate, and forgets its key here.',
   define: localGateOption,
-  run: ({ flags }, env) => logOut({ baseUrl: gateOf(flags, env) }, process),
+  run: ({ flags }, env) => logOut({ baseUrl: gateOf(flags, env) }, io),
 })

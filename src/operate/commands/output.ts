@@ -1,10 +1,18 @@
-// What the operator's commands are given of the process: where they write, and the hour.
+// What the commands are given of the process: where they write, what they read, and the hour.
 
+import { stderr, stdout } from '../../print.ts'
 import type { Output } from '../enroll.ts'
+import type { LoginIo } from '../sign-in.ts'
 
-export const output: Output = {
-  stdout: (text) => void process.stdout.write(text),
-  stderr: (text) => void process.stderr.write(text),
+export const output: Output = { stdout: stdout.write, stderr: stderr.write }
+
+/** `stdin` is only touched by those that read it. */
+export const io: LoginIo = {
+  stdout,
+  stderr,
+  get stdin() {
+    return process.stdin
+  },
 }
 
 /** Since the epoch. */

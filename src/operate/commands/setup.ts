@@ -3,6 +3,7 @@
 import { EXIT } from '../exit.ts'
 import { helperCommand, setupClaudeCode } from '../setup-claude-code.ts'
 import { gateOf, type GateFlags, gateOption } from './gate.ts'
+import { io } from './output.ts'
 import { failed, subcommand } from './subcommand.ts'
 
 interface SetupFlags extends GateFlags {
@@ -27,6 +28,6 @@ export const setup = subcommand<SetupFlags>({
     if (words[0] !== 'claude-code') return failed('only claude-code can be set up', EXIT.usage)
     const baseUrl = gateOf(flags, env)
     const helper = helperCommand('--gate', baseUrl)
-    return setupClaudeCode({ baseUrl, helper, file: flags.file, yes: flags.yes }, process)
+    return setupClaudeCode({ baseUrl, helper, file: flags.file, yes: flags.yes }, io)
   },
 })

@@ -2,6 +2,7 @@
 
 import { status as statusOf } from '../login-status.ts'
 import { gateOf, type GateFlags, localGateOption } from './gate.ts'
+import { io } from './output.ts'
 import { subcommand } from './subcommand.ts'
 
 interface StatusFlags extends GateFlags {
@@ -16,5 +17,5 @@ export const status = subcommand<StatusFlags>({
     localGateOption(command)
     command.option('--json', 'For a program.')
   },
-  run: ({ flags }, env) => statusOf({ baseUrl: gateOf(flags, env), json: flags.json }, process),
+  run: ({ flags }, env) => statusOf({ baseUrl: gateOf(flags, env), json: flags.json }, io),
 })

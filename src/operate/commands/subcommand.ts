@@ -4,6 +4,7 @@
 
 import { Command, CommanderError } from 'commander'
 import type { Environment } from '../../config/given.ts'
+import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 
 export interface Subcommand {
@@ -49,6 +50,7 @@ export function subcommand<Flags extends object = object>({
     async run(args, env) {
       const command = new Command(`postern ${name}`).description(description).exitOverride()
       command.helpOption('-h, --help', 'Show this.')
+      command.configureOutput({ writeOut: stdout.write, writeErr: stderr.write })
       define(command)
       try {
         command.parse([...args], { from: 'user' })
@@ -63,6 +65,6 @@ export function subcommand<Flags extends object = object>({
 
 /** The exit code, after saying why. */
 export function failed(message: string, code: number): number {
-  process.stderr.write(`postern: ${message}\n`)
+  stderr.write(`postern: ${message}\n`)
   return code
 }

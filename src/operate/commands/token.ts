@@ -2,6 +2,7 @@
 
 import { token as tokenOf } from '../token.ts'
 import { connection, type GateFlags, gateOption, orMistake } from './gate.ts'
+import { io } from './output.ts'
 import { subcommand } from './subcommand.ts'
 
 interface TokenFlags extends GateFlags {
@@ -18,6 +19,6 @@ export const token = subcommand<TokenFlags>({
   },
   run({ flags }, env) {
     const { refresh = false } = flags
-    return orMistake(() => tokenOf({ connect: connection(flags, env), refresh }, process))
+    return orMistake(() => tokenOf({ connect: connection(flags, env), refresh }, io))
   },
 })

@@ -1,6 +1,7 @@
 // `postern usage`: its place in the table. Its words are read by ../usage.ts, because dates among them
 // mean something by the day on which they are said.
 
+import { stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 import { readUsageArguments, usage as usageOf } from '../usage.ts'
 import { failed, type Subcommand } from './subcommand.ts'
@@ -14,13 +15,13 @@ export const usage: Subcommand = {
     const read = readUsageArguments(args, Date.now())
     if (read.kind === 'mistake') return failed(`${read.message}\n    ${read.hint}`, EXIT.usage)
     if (read.kind === 'text') {
-      process.stdout.write(read.text)
+      stdout.write(read.text)
       return 0
     }
-    const onTerminal = process.stdout.isTTY === true
+    const onTerminal = stdout.isTTY
     const color = onTerminal && (env['NO_COLOR'] ?? '') === ''
     return withDatabase(env, 'read', (database) => {
-      process.stdout.write(usageOf(database, read.question, { shorten: onTerminal, color }))
+      stdout.write(usageOf(database, read.question, { shorten: onTerminal, color }))
       return 0
     })
   },

@@ -1,0 +1,176 @@
+// Where the lines of the log leave the process. Whatever reads them may be full, slow, gone or come
+// back: a line never waits for it, and the memory that waiting lines take is bounded. Lines of one
+// turn of the event loop leave in one write. Lines that find no room are counted, and the count is
+// reported once there is room again.
+
+import { constants, fstatSync, openSync, writeSync, write as writeLater } from 'node:fs'
+import { isatty } from 'node:tty'
+
+export interface LogOutput {
+  /** Whole lines. `urgent` ones have room of their own when everything else is dropped. */
+  write(lines: string, urgent?: boolean): void
+  /** Called with what was lost, as soon as lines can be written again. */
+  onRecovery(report: (lost: Lost) => void): void
+  /** Resolves when nothing waits any more, or when it cannot be written within this time. */
+  finish(withinMs: number): Promise<void>
+}
+
+export interface Lost {
+  readonly lines: number
+  readonly sinceMs: number
+  /** The code of the last error; `EAGAIN` where the reader did not read. */
+  readonly reason: string
+}
+
+/** Written before the turn is over. */
+const MAX_TURN_CHARS = 65_536
+/** Of lines that wait for a reader: a few thousand requests. */
+const MAX_WAITING_CHARS = 1_048_576
+const URGENT_CHARS = 131_072
+/** A reader that is slow is asked again soon, and a disk that is full once a second. */
+const FIRST_RETRY_MS = 5
+const MAX_SLOW_RETRY_MS = 200
+const MAX_FAILED_RETRY_MS = 1000
+const FINISH_POLL_MS = 5
+/** The reader did not read. */
+const SLOW = 'EAGAIN'
+
+export function logOutput(fd = 1): LogOutput {
+  const send = sender(fd)
+  /** Not in `piece` yet. */
+  let waiting = ''
+  /** What is being written, from `at` on: half a line may have left already. */
+  let piece: Uint8Array | undefined
+  let at = 0
+  let state: 'idle' | 'due' | 'in flight' | 'waiting' = 'idle'
+  let retryMs = 0
+  let trouble = ''
+  let lost = 0
+  let lostSinceMs = 0
+  let report: (lost: Lost) => void = () => {}
+
+  const flush = (): void => {
+    state = 'idle'
+    while (state === 'idle') {
+      if (!piece) {
+        if (waiting === '') return tellLost()
+        piece = Buffer.from(waiting)
+        at = 0
+        waiting = ''
+      }
+      try {
+        const sent = send(piece, at)
+        if (typeof sent === 'number') took(sent)
+        else {
+          state = 'in flight'
+          sent.then(
+            (bytes) => {
+              took(bytes)
+              flush()
+            },
+            (error: unknown) => failed(error),
+          )
+        }
+      } catch (error) {
+        failed(error)
+      }
+    }
+  }
+  const took = (bytes: number): void => {
+    retryMs = 0
+    at += bytes
+    if (piece && at >= piece.byteLength) piece = undefined
+  }
+  const failed = (error: unknown): void => {
+    trouble = String((error as { code?: unknown }).code ?? 'unknown')
+    const slow = trouble === SLOW
+    retryMs = Math.min(
+      Math.max(FIRST_RETRY_MS, retryMs * 2),
+      slow ? MAX_SLOW_RETRY_MS : MAX_FAILED_RETRY_MS,
+    )
+    state = 'waiting'
+    setTimeout(flush, retryMs).unref()
+  }
+  /** Only when everything has left: then the count stands where the lines are missing. */
+  const tellLost = (): void => {
+    if (lost === 0) return
+    const told = { lines: lost, sinceMs: lostSinceMs, reason: trouble }
+    lost = 0
+    report(told)
+  }
+
+  process.on('exit', () => {
+    if (state !== 'in flight') flush()
+  })
+  return {
+    write(lines, urgent = false) {
+      const room = MAX_WAITING_CHARS + (urgent ? URGENT_CHARS : 0)
+      // Once lines are dropped, all are until there is room: a gap of one piece, counted once.
+      if ((lost > 0 && !urgent) || waiting.length + lines.length > room) {
+        if (lost === 0) lostSinceMs = Date.now()
+        lost += 1
+        return
+      }
+      waiting += lines
+      if (state === 'idle') {
+        state = 'due'
+        setImmediate(flush)
+      } else if (state === 'due' && waiting.length > MAX_TURN_CHARS) flush()
+    },
+    onRecovery(told) {
+      report = told
+    },
+    async finish(withinMs) {
+      const deadlineMs = performance.now() + withinMs
+      if (state !== 'in flight') flush()
+      const mayStill = (): boolean =>
+        state === 'waiting' ? trouble === SLOW : state !== 'idle' || waiting !== ''
+      while (mayStill() && performance.now() < deadlineMs) await Bun.sleep(FINISH_POLL_MS)
+    },
+  }
+}
+
+/** Sends `bytes` from `at` on, and returns how many were taken. Never waits for the reader. */
+type Send = (bytes: Uint8Array, at: number) => number | Promise<number>
+
+/**
+ * A file takes a write or refuses it. A pipe or a terminal may let a write wait for ever. To set
+ * O_NONBLOCK on it would change it for every process that has it: Linux opens it a second time for
+ * us alone. Where that cannot be (a socket, another system), a thread of the pool may wait.
+ */
+function sender(fd: number): Send {
+  if (mayWait(fd)) {
+    const own = openedAgain(fd)
+    if (own === undefined) return (bytes, at) => sendLater(fd, bytes, at)
+    return (bytes, at) => writeSync(own, bytes, at)
+  }
+  return (bytes, at) => writeSync(fd, bytes, at)
+}
+
+function mayWait(fd: number): boolean {
+  try {
+    const about = fstatSync(fd)
+    return !about.isFile() && (!about.isCharacterDevice() || isatty(fd))
+  } catch {
+    return false
+  }
+}
+
+function openedAgain(fd: number): number | undefined {
+  if (process.platform !== 'linux') return undefined
+  try {
+    const { O_WRONLY, O_NONBLOCK, O_NOCTTY } = constants
+    return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY)
+  } catch {
+    return undefined
+  }
+}
+
+function sendLater(fd: number, bytes: Uint8Array, at: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    writeLater(fd, bytes, at, bytes.byteLength - at, null, (error, sent) => {
+      if (error) reject(error)
+      else resolve(sent)
+    })
+  })
+}

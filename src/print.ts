@@ -1,0 +1,50 @@
+// What a command says on stdout or stderr, written before it goes on. A reader that has read enough
+// and left (`| head`) ends the writing and nothing else; a disk that is full is a failure.
+
+import { writeSync } from 'node:fs'
+import { isatty } from 'node:tty'
+
+export interface Printer {
+  write(text: string): void
+  readonly isTTY: boolean
+  /** The code of the error, where a text could not be written and somebody wanted it. */
+  failure(): string | undefined
+}
+
+/** Of a pipe that another process has made non-blocking. */
+const RETRY_MS = 5
+
+export function printer(fd: 1 | 2): Printer {
+  let ended = false
+  let failure: string | undefined
+  const writeAll = (bytes: Uint8Array): void => {
+    for (let at = 0; at < bytes.byteLength;) {
+      try {
+        at += writeSync(fd, bytes, at)
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException
+        if (code === 'EAGAIN') Bun.sleepSync(RETRY_MS)
+        else if (code !== 'EINTR') throw error
+      }
+    }
+  }
+  return {
+    write(text) {
+      if (ended) return
+      try {
+        writeAll(Buffer.from(text))
+      } catch (error) {
+        ended = true
+        const { code = 'unknown' } = error as NodeJS.ErrnoException
+        if (code !== 'EPIPE') failure = code
+      }
+    },
+    get isTTY() {
+      return isatty(fd)
+    },
+    failure: () => failure,
+  }
+}
+
+export const stdout = printer(1)
+export const stderr = printer(2)

@@ -1,0 +1,71 @@
+// What each signal does to a running gate. None ends it at once but the second of those that stop it.
+
+import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { isatty } from 'node:tty'
+import type { Logger } from './log.ts'
+
+/** Ends when the last request has ended. SIGQUIT is what images made for nginx are stopped with. */
+const STOPS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGQUIT']
+/** Each would end a process that has no handler for it. */
+const IGNORED: readonly NodeJS.Signals[] = ['SIGUSR1', 'SIGUSR2']
+
+/** One Ctrl-C arrives twice: from the terminal, and again, as either signal, from `bun run` or just. */
+const SAME_KEYSTROKE_MS = 150
+
+export interface Stop {
+  /** From now on a signal drains the gate; before, there is nothing to drain. */
+  readonly drainWith: (drain: () => Promise<void>) => void
+}
+
+/** `end` ends the process, after what the log still holds. */
+export function obeySignals(log: Logger, end: (exitCode: number) => void): Stop {
+  let drain: () => Promise<void> = () => Promise.resolve()
+  let first: { readonly signal: NodeJS.Signals; readonly at: number } | undefined
+  const stop = (signal: NodeJS.Signals): void => {
+    const at = performance.now()
+    if (first?.signal === 'SIGINT' && at - first.at < SAME_KEYSTROKE_MS) return
+    if (first) process.exit(128 + constants.signals[signal])
+    first = { signal, at }
+    log.info({ signal }, 'draining; a second signal ends it at once')
+    drain().then(
+      () => {
+        log.info('stopped')
+        end(0)
+      },
+      () => end(1),
+    )
+  }
+  for (const signal of STOPS) process.on(signal, stop)
+  for (const signal of IGNORED) {
+    process.on(signal, () => log.info({ signal }, 'this signal means nothing here'))
+  }
+  // `nohup` has the process ignore it, and it stays so.
+  if (!isIgnored('SIGHUP')) {
+    const onTerminal = isatty(1)
+    process.on('SIGHUP', () => {
+      // The terminal in which it was started was closed: nobody is there to stop it any more.
+      if (onTerminal && !isatty(1)) return stop('SIGHUP')
+      log.info(
+        { signal: 'SIGHUP' },
+        'nothing to reload: settings are read at start, and the log is stdout',
+      )
+    })
+  }
+  return {
+    drainWith(given) {
+      drain = given
+    },
+  }
+}
+
+/** Whether this process was started so. Only Linux tells. */
+function isIgnored(signal: NodeJS.Signals): boolean {
+  try {
+    const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+    const bit = 1n << BigInt(constants.signals[signal] - 1)
+    return (BigInt(`0x${mask ?? '0'}`) & bit) !== 0n
+  } catch {
+    return false
+  }
+}
