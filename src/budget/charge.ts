@@ -7,7 +7,7 @@ import { allowedModel } from '../admit/models.ts'
 import type { Instant } from '../instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Breaker, Pass } from './breaker.ts'
-import { type Prices, worstCase } from './prices.ts'
+import { BATCH, type Price, type Prices, type RequestFacts, worstCase } from './prices.ts'
 import { modelNotAllowed, modelNotPriced, overspent } from './refusals.ts'
 import { monthEndMs, type Reservation, type SpendCaps, type SpendScope } from './spend.ts'
 
@@ -20,9 +20,16 @@ export interface Costly {
   readonly free: boolean
 }
 
-export interface Charge {
+export interface Charge extends Held {
   readonly pass: Pass
+}
+
+/** What was reserved, and what it was reserved for. */
+export interface Held {
   readonly reservation: Reservation | undefined
+  readonly maxTokens?: number | undefined
+  /** What the request can have cost if it was stopped after so many tokens of output. */
+  readonly atMost?: ((outputTokens: number) => number) | undefined
 }
 
 /** How a cap stands in this month. */
@@ -69,18 +76,24 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
     admitted: Admitted,
     { model, maxTokens, bodyBytes, free }: Costly,
     { epochSeconds }: Instant,
-  ): Decision<Reservation | undefined> => {
+  ): Decision<Held> => {
     const scopes = scopesOf(admitted)
-    if (free || scopes.length === 0) return granted(undefined)
+    if (free || scopes.length === 0) return granted(NOTHING_HELD)
     const price = prices.priceOf(model)
     if (!price) return modelNotPriced(model)
     if (maxTokens === undefined) return refused('max_tokens_required')
-    const worst = worstCase(price, { promptTokens: bodyBytes, maxTokens, cacheWrite: '1h' })
+    const facts: RequestFacts = { promptTokens: bodyBytes, maxTokens, cacheWrite: '1h' }
+    const worst = worstCase(price, facts)
     if (!worst.ok) return modelNotPriced(model)
     const amount = worst.microUsd
     const nowMs = epochSeconds * 1000
     const taken = caps.reserve(scopes, amount, nowMs)
-    if (taken.ok) return granted(taken.reservation)
+    if (taken.ok) {
+      const { reservation } = taken
+      const atMost = (outputTokens: number): number =>
+        stoppedAfter(outputTokens, price, facts, amount)
+      return granted({ reservation, maxTokens, atMost })
+    }
     const { key, reason, retryAfterSeconds } = taken
     const { spentMicroUsd: spent, reservedMicroUsd: reserved } = caps.read(key, nowMs)
     const cap = scopes.find((each) => each.key === key)?.capMicroUsd ?? 0
@@ -97,12 +110,12 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
       if (costly && !allowedModel(costly.model, patterns)) {
         return modelNotAllowed(costly.model, patterns)
       }
-      const reserved = costly ? reserve(admitted, costly, now) : granted(undefined)
+      const reserved = costly ? reserve(admitted, costly, now) : granted(NOTHING_HELD)
       if (!reserved.ok) return reserved
       // Last, since a probe's place is taken from here on.
       const entry = breaker.enter(now.monotonicMs)
-      if (entry.ok) return granted({ pass: entry.pass, reservation: reserved.value })
-      reserved.value?.release()
+      if (entry.ok) return granted({ pass: entry.pass, ...reserved.value })
+      reserved.value.reservation?.release()
       return refused('circuit_open', { retryAfterSeconds: entry.retryAfterSeconds })
     },
     standing: (admitted, { epochSeconds }) =>
@@ -119,6 +132,21 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
         }
       }),
   }
+}
+
+const NOTHING_HELD: Held = { reservation: undefined }
+
+/** A batch runs on when nobody waits for it. */
+function stoppedAfter(
+  outputTokens: number,
+  price: Price,
+  facts: RequestFacts,
+  reserved: number,
+): number {
+  if (facts.priceClasses?.includes(BATCH)) return reserved
+  const maxTokens = Math.min(facts.maxTokens, Math.ceil(outputTokens))
+  const worst = worstCase(price, { ...facts, maxTokens })
+  return worst.ok ? Math.min(reserved, worst.microUsd) : reserved
 }
 
 const ORG_PREFIX = 'org:'

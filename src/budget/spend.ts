@@ -26,10 +26,10 @@ export interface SpendScope {
 export interface Reservation {
   readonly amountMicroUsd: number
   /**
-   * What it cost. Anything that is no amount (NaN, negative, infinite) costs what was reserved: an
-   * end that nobody could measure must not be a free one.
+   * What it cost, and how much of that is an estimate. Anything that is no amount (NaN, negative,
+   * infinite) costs what was reserved: an end that nobody could measure must not be a free one.
    */
-  settle(actualMicroUsd: number): void
+  settle(actualMicroUsd: number, estimatedMicroUsd?: number): void
   /** It went nowhere, or the upstream refused it: it cost nothing. */
   release(): void
 }

@@ -48,7 +48,7 @@ export interface Passage {
 
 /** Looks at what the upstream sent, as it comes, and keeps nothing of it. */
 export interface ReadingAlong {
-  push?(chunk: Uint8Array): void
+  push?(chunk: Uint8Array, now: number): void
 }
 
 export interface PassageEvents {
@@ -130,8 +130,8 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
 
   onData(chunk: Uint8Array): void {
     if (this.#received !== undefined || this.#over) return
-    this.#along.push?.(chunk)
     const now = performance.now()
+    this.#along.push?.(chunk, now)
     const alone = now - lastCameAt > TOGETHER_MS
     lastCameAt = now
     this.movedAt = now

@@ -65,12 +65,10 @@ export function relaying(options: RelayOptions): Relay {
       if (!isHeld(call)) return run.refuse(denied(refused('credential_renewed', BODY_IS_GONE)))
       call = renewed.value
       run.flight = transport.send(call, timeouts)
+      run.owed = undefined
       head = await run.flight.head
     }
-    if (!head.ok) {
-      run.owed = head.kind === 'headers_timeout' || head.kind === 'cancelled'
-      return run.refuse(failed(head, run.cause))
-    }
+    if (!head.ok) return run.refuse(failed(head, run.cause))
     const { status, headers } = head
     const now = performance.now()
     taken.charge.pass.answered(status, now)

@@ -11,6 +11,7 @@ import type { Flight, Incoming } from '../upstream/transport.ts'
 import type { UsageMeter } from '../upstream/upstream.ts'
 import type { Placed, Unordered } from '../unordered.ts'
 import type { Client } from './client.ts'
+import { verdictOnError } from './error-event.ts'
 import { type Passage, passage, type PassageEnd, type PassageEvents } from './passage.ts'
 
 /** What was taken for this request, and is given back or settled when it has ended. */
@@ -29,8 +30,8 @@ export interface Unanswered {
 
 export class Run implements PassageEvents, Placed {
   place = -1
-  /** Whether the upstream may count this request as done, and as owed. */
-  owed = true
+  /** Whether the upstream may bill this request; undefined until it has answered. */
+  owed: boolean | undefined
   /** Why it ends as it does, where we ourselves are the reason. */
   cause: End | undefined
   flight: Flight
@@ -120,12 +121,20 @@ export class Run implements PassageEvents, Placed {
       if (firstByteAt !== undefined) exchange.firstByteMs = firstByteAt - exchange.at.monotonicMs
     }
     const { reserved, charge } = this.#taken
-    charge.pass.report(verdict, performance.now())
+    const usage = this.#meter?.end(passing?.trailers ?? {}, passing?.complete ?? false)
+    const failed = usage?.sawError
+    if (failed !== undefined) exchange.reason ??= failed
+    // A client leaves as soon as it has read the error.
+    const isFailed = failed !== undefined && (end === 'complete' || end === 'client_gone')
+    charge.pass.report(isFailed ? verdictOnError(failed) : verdict, performance.now())
     reserved.release()
-    this.#settle(exchange, end, {
-      reservation: charge.reservation,
-      usage: this.#meter?.end(passing?.trailers ?? {}),
-      owed: this.owed,
+    const { reservation, atMost, maxTokens } = charge
+    this.#settle(exchange, isFailed ? 'upstream_error' : end, {
+      reservation,
+      atMost,
+      maxTokens,
+      usage,
+      owed: this.owed ?? this.flight.sent,
     })
   }
 

@@ -32,8 +32,11 @@ export interface Measure extends Tokens {
 
 /** An estimate lies beside what was measured and is never added to it. */
 export type Metered =
-  | { readonly state: 'exact'; readonly measured: Measure }
-  | { readonly state: 'partial'; readonly measured: Measure; readonly estimated?: Measure }
+  | {
+      readonly state: 'exact' | 'partial'
+      readonly measured: Measure
+      readonly estimated?: Measure
+    }
   | { readonly state: 'estimated'; readonly estimated: Measure }
   | { readonly state: 'unknown' }
 

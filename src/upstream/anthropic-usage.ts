@@ -1,24 +1,17 @@
 // What Anthropic says that a request used, read from its answer's bytes while they pass: a stream's
-// `message_start` and `message_delta`, or the `usage` of a whole message.
+// `message_start` and `message_delta`, or the `usage` of a whole message. What a stream has written
+// since its last count is estimated apart, for an answer that is cut.
 //
-// Nothing is counted or estimated here, the classes of tokens are never added up into one, and
-// whatever the bytes are, nothing is thrown: an answer that can't be read has its usage unknown.
+// The classes of tokens are never added up into one, and whatever the bytes are, nothing is thrown:
+// an answer that can't be read has its usage unknown.
 
-import { type Decoding, decoding, type Sink } from './decoding.ts'
+import { decoding } from './decoding.ts'
+import { objectIn, parseObject } from './json-object.ts'
+import { mediaTypeOf, type Meter, Metering, type Reading } from './metering.ts'
+import { Passed, tokensOf } from './passed.ts'
 import { EventReader } from './sse.ts'
 import { type MeteredUsage, type Tally, tally } from './tally.ts'
-
-export interface Meter {
-  /** The chunk is only looked at, and not kept. */
-  push(chunk: Uint8Array): void
-  /** Whether the answer was whole shows in it, however its connection ended. */
-  end(): MeteredUsage
-}
-
-/** Whole messages are under 1 MiB; one that is larger has its usage unknown. */
-export const MAX_WHOLE_BYTES = 8 * 1024 * 1024
-
-const FIRST_BUFFER_BYTES = 16_384
+import { wholeBody } from './whole-body.ts'
 
 /** Both are the answer's headers, as they came. */
 export function anthropicUsageMeter(
@@ -28,131 +21,156 @@ export function anthropicUsageMeter(
   const reading = readingOf(contentType)
   const decoder = reading && decoding(contentEncoding, reading.sink)
   if (!reading || !decoder) return { push() {}, end: () => tally().result(false) }
-  return new Metering(decoder, reading.end)
-}
-
-class Metering implements Meter {
-  readonly #decoder: Decoding
-  readonly #result: () => MeteredUsage
-  #ended: MeteredUsage | undefined
-  #deaf = false
-
-  constructor(decoder: Decoding, result: () => MeteredUsage) {
-    this.#decoder = decoder
-    this.#result = result
-  }
-
-  push(chunk: Uint8Array): void {
-    if (this.#deaf || this.#ended) return
-    try {
-      this.#decoder.push(chunk)
-    } catch {
-      // Whatever this is, it is not worth the stream of which we only read along.
-      this.#deaf = true
-    }
-  }
-
-  end(): MeteredUsage {
-    this.#ended ??= this.#result()
-    this.#decoder.close?.()
-    return this.#ended
-  }
-}
-
-/** One way of reading what was decoded. */
-interface Reading {
-  readonly sink: Sink
-  end(): MeteredUsage
+  return new Metering(decoder, reading)
 }
 
 function readingOf(contentType: string | undefined): Reading | undefined {
-  switch (contentType?.split(';', 1)[0]?.trim().toLowerCase()) {
+  switch (mediaTypeOf(contentType)) {
     case 'text/event-stream':
-      return streamed()
+      return new Streamed()
     case 'application/json':
-      return whole()
+      return wholeBody(noteMessage)
     default:
       return undefined
   }
 }
 
-const EVENTS = ['message_start', 'message_delta', 'message_stop', 'error'] as const
+const EVENTS = [
+  'message_start',
+  'message_delta',
+  'message_stop',
+  'error',
+  'content_block_start',
+  'content_block_stop',
+] as const
 
-function streamed(): Reading {
-  const counts = tally()
-  let stopped = false
-  const sink = new EventReader({
-    wanted: EVENTS,
-    onEvent(name, data) {
-      const event = parseObject(data)
-      // Anthropic's own client goes by the name on the line; the two say the same.
-      if (event?.['type'] !== name) return counts.doubt()
-      switch (name) {
-        case 'message_start': {
-          const message = objectIn(event['message'])
-          counts.model(message?.['model'])
-          return counts.note(message?.['usage'], 'first')
-        }
-        case 'message_delta':
-          return counts.note(event['usage'], 'last')
-        case 'message_stop':
-          stopped = true
-          return
-        case 'error':
-          return noteError(counts, event)
+/** What is counted, by the name of the tool that makes it. */
+const TOOL_REQUESTS: ReadonlyMap<string, string> = new Map([
+  ['web_search', 'web_search_requests'],
+  ['web_fetch', 'web_fetch_requests'],
+])
+
+/** Of a content_block_delta's line, without what it carries: its JSON and `data: `. */
+const DELTA_FRAME_BYTES = 85
+
+class Streamed implements Reading {
+  readonly sink: EventReader
+  readonly #counts = tally()
+  readonly #passed = new Passed()
+  #stopped = false
+  /** Nothing more is being made. */
+  #written = false
+  /** How often a server tool's results were read since the last count, and what they hold. */
+  #rounds = 0
+  #resultTokens = 0
+  /** Work that is billed and that only the last count tells of. */
+  #isHidden = false
+  #tools: Record<string, number> = {}
+
+  constructor() {
+    const passed = this.#passed
+    this.sink = new EventReader({
+      wanted: EVENTS,
+      mark: 'signature_delta',
+      onDelta(dataBytes, isSignature) {
+        if (isSignature) passed.signature(dataBytes - DELTA_FRAME_BYTES)
+        else passed.text(dataBytes - DELTA_FRAME_BYTES)
+      },
+      onEvent: (name, data) => this.#onEvent(name, data),
+      onLost: (name) => {
+        if (name !== 'content_block_start') return this.#counts.doubt()
+        // One that is larger than the bound: the results of a search.
+        this.#passed.block(false)
+        this.#rounds += 1
+      },
+    })
+  }
+
+  moved(now: number): void {
+    this.#passed.moved(now)
+  }
+
+  end(_isComplete: boolean, wasRead: boolean): MeteredUsage {
+    if (!wasRead || this.#isHidden) return this.#counts.result(false)
+    const since = {
+      outputTokens: this.#passed.tokens,
+      inputTokens: this.#rounds * this.#counts.promptTokens + this.#resultTokens,
+      ...(Object.keys(this.#tools).length === 0 ? {} : { serverTools: { ...this.#tools } }),
+    }
+    return this.#counts.result(this.#stopped, since, this.#stopped || this.#written)
+  }
+
+  #onEvent(name: string, data: string): void {
+    const counts = this.#counts
+    if (name === 'content_block_stop') return this.#passed.endBlock()
+    const event = parseObject(data)
+    // Anthropic's own client goes by the name on the line; the two say the same.
+    if (event?.['type'] !== name) return counts.doubt()
+    switch (name) {
+      case 'message_start': {
+        const message = objectIn(event['message'])
+        counts.model(message?.['model'])
+        return counts.note(message?.['usage'], 'first')
       }
-    },
-    onLost: counts.doubt,
-  })
-  return { sink, end: () => counts.result(stopped) }
+      case 'content_block_start':
+        return this.#onBlock(objectIn(event['content_block']), data.length)
+      case 'message_delta':
+        this.#noteLast(event['usage'], objectIn(event['delta'])?.['stop_reason'])
+        return
+      case 'message_stop':
+        this.#stopped = true
+        return
+      case 'error':
+        return noteError(counts, event)
+    }
+  }
+
+  #noteLast(usage: unknown, stopReason: unknown): void {
+    const output = objectIn(usage)?.['output_tokens']
+    if (typeof stopReason === 'string') this.#written = true
+    this.#counts.note(usage, 'last')
+    // Zeros after real counts count nothing.
+    if (typeof output !== 'number' || output <= 0) return
+    this.#passed.counted()
+    this.#rounds = 0
+    this.#resultTokens = 0
+    this.#isHidden = false
+    this.#tools = {}
+  }
+
+  #onBlock(block: Readonly<Record<string, unknown>> | undefined, dataBytes: number): void {
+    const type = String(block?.['type'])
+    this.#passed.block(type === 'thinking')
+    if (type === 'redacted_thinking') this.#passed.signature(String(block?.['data']).length)
+    if (type === 'compaction') this.#isHidden = true
+    if (type === 'server_tool_use') {
+      const name = String(block?.['name'])
+      const requests = TOOL_REQUESTS.get(name)
+      if (runsCode(name)) this.#counts.ranCode()
+      if (name === 'advisor') this.#isHidden = true
+      if (requests !== undefined) this.#tools[requests] = (this.#tools[requests] ?? 0) + 1
+    } else if (type.endsWith('_tool_result')) {
+      this.#rounds += 1
+      this.#resultTokens += tokensOf(dataBytes)
+    }
+  }
 }
 
-function whole(): Reading {
-  let buffer = new Uint8Array(FIRST_BUFFER_BYTES)
-  let bytes = 0
-  const push = (chunk: Uint8Array): void => {
-    const length = bytes + chunk.length
-    if (length > MAX_WHOLE_BYTES) {
-      bytes = Infinity
-      buffer = new Uint8Array(0)
-      return
-    }
-    if (length > buffer.length) {
-      const grown = new Uint8Array(Math.max(length, Math.min(2 * buffer.length, MAX_WHOLE_BYTES)))
-      grown.set(buffer.subarray(0, bytes))
-      buffer = grown
-    }
-    buffer.set(chunk, bytes)
-    bytes = length
+function noteMessage(counts: Tally, body: Readonly<Record<string, unknown>>): void {
+  counts.model(body['model'])
+  counts.note(body['usage'], 'last')
+  noteError(counts, body)
+  const { content } = body
+  if (!Array.isArray(content)) return
+  for (const block of content as readonly unknown[]) {
+    const { type, name } = objectIn(block) ?? {}
+    if (type === 'server_tool_use' && runsCode(String(name))) counts.ranCode()
   }
-  const end = (): MeteredUsage => {
-    const counts = tally()
-    const text = bytes === Infinity ? '' : new TextDecoder().decode(buffer.subarray(0, bytes))
-    buffer = new Uint8Array(0)
-    const body = parseObject(text)
-    counts.model(body?.['model'])
-    counts.note(body?.['usage'], 'last')
-    noteError(counts, body)
-    return counts.result(body !== undefined)
-  }
-  return { sink: { push }, end }
 }
+
+const runsCode = (tool: string): boolean => tool.endsWith('code_execution')
 
 /** `{"type":"error","error":{"type":"overloaded_error",…}}` */
-function noteError(counts: Tally, body: Readonly<Record<string, unknown>> | undefined): void {
-  if (body?.['type'] === 'error') counts.error(objectIn(body['error'])?.['type'])
-}
-
-function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    return objectIn(JSON.parse(text))
-  } catch {
-    return undefined
-  }
-}
-
-function objectIn(value: unknown): Readonly<Record<string, unknown>> | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : undefined
+function noteError(counts: Tally, body: Readonly<Record<string, unknown>>): void {
+  if (body['type'] === 'error') counts.error(objectIn(body['error'])?.['type'])
 }

@@ -14,6 +14,8 @@ export interface Sink {
 
 export interface Decoding extends Sink {
   close?(): void
+  /** It broke, or reached its bound: what came after that was not read. */
+  readonly isSilent?: boolean
 }
 
 /** The part of node:zlib's native handle that is used here. */
@@ -81,11 +83,16 @@ export function decoding(contentEncoding: string | undefined, to: Sink): Decodin
 
   let opened: Coding | undefined
   let over = false
+  let isSilent = false
   let decodedBytes = 0
   const close = (): void => {
     over = true
     opened?.close()
     opened = undefined
+  }
+  const fallSilent = (): void => {
+    isSilent = true
+    close()
   }
   return {
     push(chunk) {
@@ -93,8 +100,8 @@ export function decoding(contentEncoding: string | undefined, to: Sink): Decodin
       if (over || first === undefined) return
       if (!opened) {
         opened = open(first)
-        if (!opened) return close()
-        Object.assign(opened.handle, { onerror: close })
+        if (!opened) return fallSilent()
+        Object.assign(opened.handle, { onerror: fallSilent })
       }
       const { handle, left, flush } = opened
       let at = 0
@@ -106,11 +113,15 @@ export function decoding(contentEncoding: string | undefined, to: Sink): Decodin
         decodedBytes += bytes
         if (bytes > 0) to.push(output.subarray(0, bytes))
         // A reader that has had enough closes, and gets no more of the same chunk.
-        if (over || decodedBytes > MAX_DECODED_BYTES) return close()
+        if (over) return close()
+        if (decodedBytes > MAX_DECODED_BYTES) return fallSilent()
         // A full output may have more behind it; one with room left has taken what there was.
       } while (left[0] === 0)
     },
     close,
+    get isSilent() {
+      return isSilent
+    },
   }
 }
 

@@ -14,6 +14,14 @@ export interface EventReaderOptions {
   readonly onEvent: (name: string, data: string) => void
   /** A wanted event was there and could not be read. */
   readonly onLost: (name: string) => void
+  /**
+   * An event that is not wanted and whose name ends in `delta` has passed, with so many bytes of
+   * data; `marked` where `mark` (ASCII) stood near their beginning.
+   */
+  readonly onDelta?: (dataBytes: number, marked: boolean) => void
+  readonly mark?: string
+  /** Asked of a wanted event's line before it is decoded: is there anything to read in it? */
+  readonly isOfInterest?: (bytes: Uint8Array, from: number, to: number) => boolean
 }
 
 const CR = 0x0d
@@ -28,6 +36,12 @@ const EVENT = 'event'
 const DATA = 'data'
 const E = 0x65
 const D = 0x64
+const LAST_OF_DELTA = 0x61
+const DELTA = 'delta'
+/** Where a mark is looked for: behind `data: {"type":"…","index":12,"delta":{"type":"`. */
+const MARK_BYTES = 128
+/** What is marked is long; most events are not, and are not searched. */
+const MIN_MARKED_BYTES = 200
 
 /** Never told of a stream, and so one for all: lines end between characters. */
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -40,6 +54,9 @@ export class EventReader {
   readonly #maxEventBytes: number
   readonly #onEvent: EventReaderOptions['onEvent']
   readonly #onLost: EventReaderOptions['onLost']
+  readonly #onDelta: EventReaderOptions['onDelta']
+  readonly #mark: string | undefined
+  readonly #isOfInterest: EventReaderOptions['isOfInterest']
 
   #markBytes = 0
   #afterCr = false
@@ -56,18 +73,28 @@ export class EventReader {
   #data: string | undefined
   #dataBytes = 0
   #lost = false
+  /** It is told to `onDelta`. */
+  #isDelta = false
+  /** The first bytes of its data. */
+  #head: Uint8Array | undefined
+  /** The line whose rest is skipped is one of data. */
+  #skippingData = false
 
-  constructor({ wanted, maxEventBytes = MAX_EVENT_BYTES, onEvent, onLost }: EventReaderOptions) {
+  constructor(options: EventReaderOptions) {
+    const { wanted, maxEventBytes = MAX_EVENT_BYTES, mark } = options
     this.#wanted = wanted
     this.#unnamed = wanted.includes(UNNAMED) ? UNNAMED : undefined
     this.#maxEventBytes = maxEventBytes
-    this.#onEvent = onEvent
-    this.#onLost = onLost
+    this.#onEvent = options.onEvent
+    this.#onLost = options.onLost
+    this.#onDelta = options.onDelta
+    this.#mark = mark
+    this.#isOfInterest = options.isOfInterest
   }
 
   push(chunk: Uint8Array): void {
     // Most chunks are such an event, and what is below is cold where many streams take turns.
-    if (this.#between && isUnwanted(chunk, this.#wanted)) return
+    if (this.#between && this.#passes(chunk)) return
     this.#between = false
     const length = chunk.length
     let at = this.#markBytes < BYTE_ORDER_MARK.length ? this.#stepOverMark(chunk) : 0
@@ -101,7 +128,42 @@ export class EventReader {
     }
   }
 
+  /**
+   * Is all of it one event of an unwanted name, in two lines that end in LF? Whatever the second line
+   * is, nothing comes of such an event.
+   */
+  #passes(chunk: Uint8Array): boolean {
+    const colon = EVENT.length
+    const last = chunk.length - 1
+    if (chunk[last] !== LF || chunk[colon] !== COLON || !isAt(EVENT, chunk, 0, colon)) return false
+    let end = colon + 1
+    while (chunk[end] !== LF) end += 1
+    const from = valueStart(chunk, colon, end)
+    if (from === end) return false
+    for (const name of this.#wanted) if (isAt(name, chunk, from, end)) return false
+    if (position(chunk, LF, end + 1) !== last - 1 || chunk.includes(CR)) return false
+    if (this.#onDelta && isDeltaName(chunk, from, end)) {
+      this.#onDelta(last - 2 - end, this.#isMarked(chunk, end + 1, last))
+    }
+    return true
+  }
+
+  #isMarked(bytes: Uint8Array, from: number, to: number): boolean {
+    const mark = this.#mark
+    if (mark === undefined || to - from < MIN_MARKED_BYTES) return false
+    const last = Math.min(to, from + MARK_BYTES) - mark.length
+    for (let at = from; at <= last; at += 1)
+      if (isAt(mark, bytes, at, at + mark.length)) return true
+    return false
+  }
+
   #dispatch(): void {
+    if (this.#isDelta) {
+      const head = this.#head
+      const bytes = this.#dataBytes
+      this.#onDelta?.(bytes, head !== undefined && this.#isMarked(head, 0, bytes))
+      this.#isDelta = false
+    }
     const dispatched = this.#unwanted ? undefined : (this.#name ?? this.#unnamed)
     const text = this.#data
     const incomplete = this.#lost
@@ -118,9 +180,22 @@ export class EventReader {
   #setName(bytes: Uint8Array, from: number, to: number): void {
     this.#name = this.#wanted.find((each) => isAt(each, bytes, from, to))
     this.#unwanted = this.#name === undefined && from !== to
+    this.#isDelta = this.#unwanted && this.#onDelta !== undefined && isDeltaName(bytes, from, to)
+  }
+
+  /** Of an unwanted event's data: bytes that are counted and not read. */
+  #countData(bytes: Uint8Array, from: number, to: number): void {
+    if (!this.#isDelta) return
+    const room = MARK_BYTES - this.#dataBytes
+    if (room > 0 && this.#mark !== undefined) {
+      this.#head ??= new Uint8Array(MARK_BYTES)
+      this.#head.set(bytes.subarray(from, Math.min(to, from + room)), this.#dataBytes)
+    }
+    this.#dataBytes += to - from
   }
 
   #addData(bytes: Uint8Array, from: number, to: number): void {
+    if (this.#isOfInterest?.(bytes, from, to) === false) return
     this.#dataBytes += to - from
     if (this.#dataBytes > this.#maxEventBytes) this.#lost = true
     if (this.#lost) {
@@ -136,20 +211,31 @@ export class EventReader {
     const first = bytes[from]
     if (first === D) {
       // Should an event have two names, and the last be wanted, the data before it is gone.
-      if (this.#unwanted) this.#lost = true
-      else if (isField(DATA, bytes, from, to)) this.#addData(bytes, from, to)
+      if (this.#unwanted) {
+        this.#lost = true
+        this.#countData(bytes, from, to)
+      } else if (isField(DATA, bytes, from, to)) this.#addData(bytes, from, to)
     } else if (first === E && isField(EVENT, bytes, from, to)) {
       this.#setName(bytes, valueStart(bytes, from + EVENT.length, to), to)
     }
   }
 
   #hold(chunk: Uint8Array, from: number, to: number): void {
-    if (this.#skipping || from === to) return
+    if (from === to) return
+    if (this.#skipping) {
+      if (this.#skippingData) this.#countData(chunk, from, to)
+      return
+    }
     if (this.#heldBytes === 0) {
       const first = chunk[from]
-      if (first === D && this.#unwanted) this.#lost = true
+      const isUnwantedData = first === D && this.#unwanted
+      if (isUnwantedData) {
+        this.#lost = true
+        this.#countData(chunk, from, to)
+      }
       if (first !== E && (first !== D || this.#unwanted)) {
         this.#skipping = true
+        this.#skippingData = isUnwantedData
         return
       }
     }
@@ -180,7 +266,9 @@ export class EventReader {
   #endLine(chunk: Uint8Array, from: number, to: number): void {
     if (this.#heldBytes > 0) this.#hold(chunk, from, to)
     if (this.#skipping) {
+      if (this.#skippingData) this.#countData(chunk, from, to)
       this.#skipping = false
+      this.#skippingData = false
     } else if (this.#heldBytes > 0 && this.#held) {
       const bytes = this.#heldBytes
       this.#heldBytes = 0
@@ -207,20 +295,13 @@ export class EventReader {
   }
 }
 
-/**
- * Is all of it one event of an unwanted name, in two lines that end in LF? Whatever the second line
- * is, nothing comes of such an event.
- */
-function isUnwanted(chunk: Uint8Array, wanted: readonly string[]): boolean {
-  const colon = EVENT.length
-  const last = chunk.length - 1
-  if (chunk[last] !== LF || chunk[colon] !== COLON || !isAt(EVENT, chunk, 0, colon)) return false
-  let end = colon + 1
-  while (chunk[end] !== LF) end += 1
-  const from = valueStart(chunk, colon, end)
-  if (from === end) return false
-  for (const name of wanted) if (isAt(name, chunk, from, end)) return false
-  return position(chunk, LF, end + 1) === last - 1 && !chunk.includes(CR)
+/** Asked of each event: the first byte that differs answers. */
+function isDeltaName(bytes: Uint8Array, from: number, to: number): boolean {
+  return (
+    bytes[to - 1] === LAST_OF_DELTA &&
+    to - from >= DELTA.length &&
+    isAt(DELTA, bytes, to - DELTA.length, to)
+  )
 }
 
 /** Where `byte` is next, or the chunk's length. */

@@ -1,5 +1,8 @@
-// The `usage` objects of one answer of Anthropic's, gathered: each count is cumulative, so the last
-// one said wins, and one that is no count is not taken and leaves the whole in doubt.
+// What one answer says that it used, gathered from every `usage` object in it. Counts are cumulative:
+// of each class the largest stands, since some upstreams end a stream with zeros. What is no count
+// is not taken and leaves the whole in doubt.
+
+import { PRICE_CLASS_MEMBERS, priceClassOf } from './price-classes.ts'
 
 /**
  * `exact`: all of it was said. `partial`: a lower bound, since the end was not seen or something in
@@ -17,12 +20,37 @@ export interface TokenCounts {
   readonly cacheCreation1hTokens: number
 }
 
+/** What the answer's own model used, and what goes with it. */
 export interface MeteredUsage extends TokenCounts {
   readonly state: UsageState
   /** The model that answered, which an alias in the request does not tell. */
   readonly model?: string
   /** The `type` of the error in the stream or the body, never its message. */
   readonly sawError?: string
+  /** Those that the answer names; absent for the list price. */
+  readonly priceClasses?: readonly string[]
+  /** Requests of server tools, by their names in `usage.server_tool_use`. */
+  readonly serverTools?: Readonly<Record<string, number>>
+  /** Code ran in a container, whose time no answer tells. */
+  readonly ranCode?: true
+  /** Other models that the same request ran: an advisor, a fallback. */
+  readonly others?: readonly ModelUsage[]
+  /** Of an answer without a final count, where all that came could be read. */
+  readonly since?: Since
+}
+
+export interface ModelUsage extends TokenCounts {
+  readonly model: string
+}
+
+/** Estimated from what has passed since the last count. */
+export interface Since {
+  readonly outputTokens: number
+  /** A server tool's results make the model read its prompt again. */
+  readonly inputTokens: number
+  readonly serverTools?: Readonly<Record<string, number>>
+  /** The answer's end was not seen: more may have been made. */
+  readonly isUnfinished: boolean
 }
 
 /** Of a route that uses no tokens. */
@@ -40,10 +68,16 @@ export interface Tally {
   note(usage: unknown, which: 'first' | 'last'): void
   model(name: unknown): void
   error(type: unknown): void
+  ranCode(): void
   /** Something was said that could not be read. */
   doubt(): void
-  /** `whole`: the answer's own end was seen. */
-  result(whole: boolean): MeteredUsage
+  /**
+   * `whole`: the answer's own end was seen. `since`: what has passed since its last count.
+   * `written`: nothing more was being made.
+   */
+  result(whole: boolean, since?: Omit<Since, 'isUnfinished'>, written?: boolean): MeteredUsage
+  /** The prompt, all classes together. */
+  readonly promptTokens: number
 }
 
 interface Counts {
@@ -55,13 +89,17 @@ interface Counts {
   cacheCreation1h: number
 }
 
-const FIELDS: readonly (readonly [string, keyof Counts])[] = [
+type CountsOfModels = Map<string, Partial<Counts>>
+
+type Fields = readonly (readonly [string, keyof Counts])[]
+
+const FIELDS: Fields = [
   ['input_tokens', 'input'],
   ['output_tokens', 'output'],
   ['cache_read_input_tokens', 'cacheRead'],
   ['cache_creation_input_tokens', 'cacheCreation'],
 ]
-const CACHE_FIELDS: readonly (readonly [string, keyof Counts])[] = [
+const CACHE_FIELDS: Fields = [
   ['ephemeral_5m_input_tokens', 'cacheCreation5m'],
   ['ephemeral_1h_input_tokens', 'cacheCreation1h'],
 ]
@@ -69,12 +107,24 @@ const CACHE_FIELDS: readonly (readonly [string, keyof Counts])[] = [
 /** A name is copied into logs and ledger, so it can be neither long nor text for a terminal. */
 const MODEL = /^[\x21-\x7e]{1,128}$/
 const ERROR_TYPE = /^[a-z_]{1,64}$/
+const TOOL = /^[a-z][a-z0-9_]{0,63}$/
+const MAX_TOOLS = 16
+/** A request may run a handful of other models. */
+const MAX_OTHERS = 16
 
 export function tally(): Tally {
   const said: Partial<Counts> = {}
-  let besides: Partial<Counts> = {}
+  const besides: Partial<Counts> = {}
+  const tools = new Map<string, number>()
+  const classes = new Map<string, string | undefined>()
+  let samplings: Partial<Counts> = {}
+  /** Samplings of other models than the one that answers, and those of advisors. */
+  let foreign: CountsOfModels = new Map()
+  let advisors: CountsOfModels = new Map()
   let outputIsFinal = false
+  let sawLast = false
   let inDoubt = false
+  let ranCode = false
   let modelName: string | undefined
   let errorType: string | undefined
 
@@ -82,44 +132,83 @@ export function tally(): Tally {
     inDoubt = true
   }
 
-  const take = (
-    from: unknown,
-    fields: readonly (readonly [string, keyof Counts])[],
-    to: Partial<Counts>,
-  ): void => {
+  const take = (from: unknown, fields: Fields, to: Partial<Counts>): void => {
     if (from === undefined || from === null) return
     if (typeof from !== 'object') return doubt()
     for (const [field, count] of fields) {
       const value = (from as Readonly<Record<string, unknown>>)[field]
       if (value === undefined || value === null) continue
-      if (isCount(value)) to[count] = value
+      if (isCount(value)) to[count] = Math.max(to[count] ?? 0, value)
       else doubt()
     }
   }
 
+  const addToModel = (
+    models: CountsOfModels,
+    name: string | undefined,
+    counts: Partial<Counts>,
+  ): void => {
+    if (name === undefined || (models.size >= MAX_OTHERS && !models.has(name))) doubt()
+    else addTo(models.getOrInsert(name, {}), counts)
+  }
+
   /**
-   * Beta: a request may run several samplings. The context that a `compaction` read and wrote is
-   * billed like the rest and is not part of the counts above it; an advisor is another model with
-   * prices of its own, so with one, and with what we don't know, these counts are a lower bound.
+   * Beta: a request may run several samplings, and other models. What a `compaction` or an advisor
+   * used is billed like the rest and is not part of the counts above it. With what nobody knows yet
+   * these counts are a lower bound.
    */
   const takeIterations = (iterations: unknown): void => {
     if (iterations === undefined || iterations === null) return
     if (!Array.isArray(iterations)) return doubt()
-    besides = {}
+    const compacted: Partial<Counts> = {}
+    const elsewhere: CountsOfModels = new Map()
+    const advised: CountsOfModels = new Map()
+    const sampled: Partial<Counts> = {}
     for (const iteration of iterations as readonly unknown[]) {
-      const type = (iteration as { type?: unknown } | null)?.type
-      if (type === 'message' || type === 'fallback_message') continue
-      if (type !== 'compaction') {
+      const { type, model, cache_creation: creation } = objectOf(iteration)
+      const counts: Partial<Counts> = {}
+      take(iteration, FIELDS, counts)
+      take(creation, CACHE_FIELDS, counts)
+      const isSampling = type === 'message' || type === 'fallback_message'
+      if (isSampling) addTo(sampled, counts)
+      const name = typeof model === 'string' && MODEL.test(model) ? model : undefined
+      if (type === 'compaction') addTo(compacted, counts)
+      else if (type === 'advisor_message') addToModel(advised, name, counts)
+      else if (!isSampling) doubt()
+      else if (name !== undefined && name !== modelName) addToModel(elsewhere, name, counts)
+    }
+    for (const count of Object.keys(compacted) as (keyof Counts)[]) {
+      besides[count] = Math.max(besides[count] ?? 0, compacted[count] ?? 0)
+    }
+    if (elsewhere.size >= foreign.size) {
+      foreign = elsewhere
+      samplings = sampled
+    }
+    if (advised.size >= advisors.size) advisors = advised
+  }
+
+  const takeTools = (used: unknown): void => {
+    if (used === undefined || used === null) return
+    if (typeof used !== 'object') return doubt()
+    for (const [name, count] of Object.entries(used)) {
+      if (count === null || count === 0) continue
+      if (!isCount(count) || !TOOL.test(name) || (tools.size >= MAX_TOOLS && !tools.has(name))) {
         doubt()
-        continue
-      }
-      const its: Partial<Counts> = {}
-      take(iteration, FIELDS, its)
-      take((iteration as { cache_creation?: unknown }).cache_creation, CACHE_FIELDS, its)
-      for (const count of Object.keys(its) as (keyof Counts)[]) {
-        besides[count] = (besides[count] ?? 0) + (its[count] ?? 0)
+      } else {
+        tools.set(name, Math.max(tools.get(name) ?? 0, count))
       }
     }
+  }
+
+  /**
+   * Where the counts above the iterations include other models' samplings, these are priced apart;
+   * where they don't, they come on top.
+   */
+  const include = (count: keyof Counts): number => {
+    const all = samplings[count] ?? 0
+    const apart = [...foreign.values()].reduce((sum, each) => sum + (each[count] ?? 0), 0)
+    const total = said[count] ?? 0
+    return apart > 0 && total === all ? Math.max(0, total - apart) : total
   }
 
   return {
@@ -127,12 +216,25 @@ export function tally(): Tally {
       if (usage === undefined || usage === null) return
       const now: Partial<Counts> = {}
       take(usage, FIELDS, now)
-      if (now.output !== undefined) outputIsFinal = which === 'last'
-      Object.assign(said, now)
+      // A count that goes down is no final one.
+      if (now.output !== undefined) {
+        outputIsFinal = which === 'last' && now.output >= (said.output ?? 0)
+        sawLast ||= which === 'last'
+      }
+      for (const count of Object.keys(now) as (keyof Counts)[]) {
+        said[count] = Math.max(said[count] ?? 0, now[count] ?? 0)
+      }
       if (typeof usage !== 'object') return
-      const { cache_creation: creation, iterations } = usage as Readonly<Record<string, unknown>>
-      take(creation, CACHE_FIELDS, said)
-      takeIterations(iterations)
+      const members = usage as Readonly<Record<string, unknown>>
+      take(members['cache_creation'], CACHE_FIELDS, said)
+      takeIterations(members['iterations'])
+      takeTools(members['server_tool_use'])
+      for (const member of PRICE_CLASS_MEMBERS) {
+        const value = members[member]
+        if (value !== undefined && value !== null) {
+          classes.set(member, priceClassOf(member, value))
+        }
+      }
     },
     model(name) {
       if (typeof name === 'string' && MODEL.test(name)) modelName = name
@@ -140,12 +242,18 @@ export function tally(): Tally {
     error(type) {
       errorType = typeof type === 'string' && ERROR_TYPE.test(type) ? type : 'unknown_error'
     },
+    ranCode() {
+      ranCode = true
+    },
     doubt,
-    result(whole) {
-      const sum = (count: keyof Counts): number => (said[count] ?? 0) + (besides[count] ?? 0)
-      const all = whole && outputIsFinal && said.input !== undefined
+    result(whole, since, written = whole) {
+      const sum = (count: keyof Counts): number => include(count) + (besides[count] ?? 0)
       const any = Object.keys(said).length > 0
-      const state: UsageState = all && !inDoubt ? 'exact' : any ? 'partial' : 'unknown'
+      const nothingSince = since === undefined || since.outputTokens + since.inputTokens === 0
+      const isFinal = outputIsFinal || (sawLast && since !== undefined && nothingSince)
+      const all = whole && isFinal && said.input !== undefined && !inDoubt
+      const state: UsageState = all ? 'exact' : any ? 'partial' : 'unknown'
+      const priceClasses = [...classes.values()].filter((each) => each !== undefined)
       return {
         state,
         inputTokens: sum('input'),
@@ -159,9 +267,46 @@ export function tally(): Tally {
         cacheCreation1hTokens: sum('cacheCreation1h'),
         ...(modelName === undefined ? {} : { model: modelName }),
         ...(errorType === undefined ? {} : { sawError: errorType }),
+        ...(priceClasses.length === 0 ? {} : { priceClasses }),
+        ...(tools.size === 0 ? {} : { serverTools: Object.fromEntries(tools) }),
+        ...(ranCode ? { ranCode } : {}),
+        ...(foreign.size + advisors.size === 0
+          ? {}
+          : { others: [...foreign, ...advisors].map(modelUsage) }),
+        ...(since === undefined || all || inDoubt
+          ? {}
+          : { since: { ...since, isUnfinished: !written } }),
       }
     },
+    get promptTokens() {
+      const { input = 0, cacheRead = 0, cacheCreation = 0 } = said
+      return input + cacheRead + cacheCreation
+    },
   }
+}
+
+function addTo(sums: Partial<Counts>, counts: Partial<Counts>): void {
+  for (const count of Object.keys(counts) as (keyof Counts)[]) {
+    sums[count] = (sums[count] ?? 0) + (counts[count] ?? 0)
+  }
+}
+
+function modelUsage([model, counts]: readonly [string, Partial<Counts>]): ModelUsage {
+  const { cacheCreation5m = 0, cacheCreation1h = 0 } = counts
+  return {
+    model,
+    inputTokens: counts.input ?? 0,
+    outputTokens: counts.output ?? 0,
+    cacheReadTokens: counts.cacheRead ?? 0,
+    cacheCreationTokens: Math.max(counts.cacheCreation ?? 0, cacheCreation5m + cacheCreation1h),
+    cacheCreation1hTokens: cacheCreation1h,
+  }
+}
+
+function objectOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
+    ? (value as Readonly<Record<string, unknown>>)
+    : {}
 }
 
 /** A thousand times the largest context; no sum of what fits in an answer passes 2^53. */

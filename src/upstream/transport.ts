@@ -77,6 +77,8 @@ export interface Listener {
 export interface Flight {
   /** Never rejects. */
   readonly head: Promise<Answer | Failure>
+  /** All of the request was handed to a connection that stood: the upstream may have acted on it. */
+  readonly sent: boolean
   /** Closes the connection, whatever state it is in. */
   cancel(): void
 }
@@ -145,6 +147,10 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
     connection.carry(this)
     if (connection.connected) this.onConnected()
     else this.#wait('connect_timeout', this.#timeouts.connectMs)
+  }
+
+  get sent(): boolean {
+    return this.#sent
   }
 
   fail(): void {

@@ -22,9 +22,12 @@ export interface Asked {
 
 /** Reads along while an answer passes; looks at each chunk and keeps none. */
 export interface UsageMeter {
-  push?(chunk: Uint8Array): void
-  /** Once, however the answer ended; undefined where it says nothing of usage. */
-  end(trailers: AnswerHeaders): MeteredUsage | undefined
+  push?(chunk: Uint8Array, now: number): void
+  /**
+   * Once, however the answer ended; undefined where it says nothing of usage. `isComplete`: its
+   * connection saw it end.
+   */
+  end(trailers: AnswerHeaders, isComplete: boolean): MeteredUsage | undefined
 }
 
 export interface Upstream {

@@ -112,7 +112,7 @@ describe('messages', () => {
     for (const stream of [false, true]) {
       const response = await ask('/v1/messages', asked({ stream }))
       const meter = anthropicUsageMeter(response.headers.get('content-type') ?? '', undefined)
-      for await (const chunk of response.body ?? []) meter.push(chunk)
+      for await (const chunk of response.body ?? []) meter.push(chunk, 0)
       const { input_tokens }: any = await (await ask('/v1/messages/count_tokens', asked())).json()
       expect(meter.end()).toMatchObject({ state: 'exact', model: MODEL, inputTokens: input_tokens })
     }

@@ -63,7 +63,7 @@ export function messageOf(random: Random): string {
     )
   const events: readonly (() => [string, object])[] = [
     () => ['message_start', { message: { model: 'claude-haiku-4-5', usage: usage() } }],
-    () => ['content_block_delta', { delta: { text: '"message_stop" \\n event: error' } }],
+    () => ['content_block_delta', { delta: { text: '"message_stop"' } }],
     () => ['message_delta', { usage: usage() }],
     () => ['message_stop', {}],
     () => ['ping', {}],
@@ -86,7 +86,7 @@ export interface Fold {
   readonly cacheReadTokens: number
 }
 
-/** What a message's events say, each count as it was said last. */
+/** What a message's events say: of each count the largest. Nothing in them is worth a token. */
 export function foldOf(text: string): Fold {
   const said: Partial<Record<(typeof COUNTS)[number], number>> = {}
   let [final, stopped, doubted] = [false, false, false]
@@ -105,8 +105,13 @@ export function foldOf(text: string): Fold {
       continue
     }
     const usage = name === 'message_start' ? json.message?.usage : json.usage
-    if (usage && 'output_tokens' in usage) final = name === 'message_delta'
-    Object.assign(said, usage)
+    if (usage && 'output_tokens' in usage) final ||= name === 'message_delta'
+    for (const [count, value] of Object.entries(usage ?? {}) as [
+      (typeof COUNTS)[number],
+      number,
+    ][]) {
+      said[count] = Math.max(said[count] ?? 0, value)
+    }
     if (name === 'message_stop') stopped = true
   }
   const exact = stopped && final && said.input_tokens !== undefined && !doubted

@@ -142,7 +142,7 @@ test(
     const expected = foldOf(text)
     const [coding, encode] = random.pick(CODINGS)
     const meter = anthropicUsageMeter('text/event-stream', coding)
-    for (const piece of piecesOf(encode(Buffer.from(text)), random)) meter.push(piece)
+    for (const piece of piecesOf(encode(Buffer.from(text)), random)) meter.push(piece, 0)
     expect([text, meter.end()]).toEqual([text, expect.objectContaining(expected)])
   }),
   FUZZ_MS,

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { REMAINDER_TOKENS } from '../../src/upstream/passed.ts'
 import { usersOf } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import {
@@ -67,6 +68,9 @@ const measured = ({ input, output, cacheRead, cacheCreation } = SEEN) => ({
 })
 /** Every byte of BODY a token at two micro-dollars, 2048 besides; the output at five. */
 const reserved = (JSON.stringify(BODY).length + 2048) * 2 + BODY.max_tokens * 5
+/** One delta of eleven bytes, and the remainder. */
+const MADE = Math.ceil(11 / 3) + REMAINDER_TOKENS
+const beyond = { estimatedOutputTokens: MADE, estimatedCostMicroUsd: MADE * 5 }
 const nothing = { inputTokens: null, outputTokens: null, costMicroUsd: null }
 
 test('a client that leaves midway: partial, what was seen', async () => {
@@ -97,11 +101,11 @@ test('an upstream that dies midway: partial', async () => {
   // That it sees the break in the end is shown elsewhere; it takes four seconds.
   for (const each of [device, capped]) void (await each.post(BODY)).bytes().catch(() => {})
   const ending = { end: 'upstream_error', usage: 'partial', status: 200, ...measured() }
-  expect((await device.rows(1))[0]).toMatchObject({ ...ending, estimatedCostMicroUsd: null })
-  // Under a cap the rest of what was reserved is charged too, and kept apart.
+  expect((await device.rows(1))[0]).toMatchObject({ ...ending, ...beyond })
+  // Under a cap the body was read: no more than max_tokens can have been made.
   const [row] = await capped.rows(1)
-  expect(row).toMatchObject(ending)
-  expect(row?.['estimatedCostMicroUsd']).toBe(reserved - measured().costMicroUsd)
+  const left = BODY.max_tokens - SEEN.output
+  expect(row).toMatchObject({ ...ending, estimatedCostMicroUsd: left * 5 })
 })
 
 test('an upstream that falls silent midway: partial, and a timeout', async () => {
@@ -148,19 +152,32 @@ test("the upstream's own errors pass as they came, and have no usage", async () 
   expect((await device.own())['stats'].successRate).toBe(0)
 })
 
-test('an error inside a stream leaves its usage partial', async () => {
+test('an error inside a stream is an error, and leaves its usage partial', async () => {
   scene.upstream.respond((_request, response) => {
     beginStream(response, USED)
     response.end('event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n')
   })
   await (await device.post(BODY)).text()
   const [row] = await device.rows(1)
-  expect(row).toMatchObject({ end: 'complete', usage: 'partial', ...measured() })
+  expect(row).toMatchObject({ end: 'upstream_error', usage: 'partial', ...measured() })
+  expect(row).toMatchObject({ estimatedOutputTokens: REMAINDER_TOKENS })
+  const line = scene.gate.lines().find((each) => each['request_id'] === row?.['requestId'])
+  expect(line).toMatchObject({ level: 'error', end: 'upstream_error', reason: 'overloaded_error' })
+  expect((await device.own())['stats'].successRate).toBe(0)
+})
+
+test('an error in the place of an answer is an error too, and costs nothing', async () => {
+  const capped = await scene.device('--spend-cap', '1')
+  scene.upstream.respond((_request, response) => refuseWith(response, 200))
+  expect((await capped.post(BODY)).status).toBe(200)
+  const [row] = await capped.rows(1)
+  expect(row).toMatchObject({ end: 'upstream_error', status: 200, usage: 'unknown', ...nothing })
+  expect(row).toMatchObject({ estimatedCostMicroUsd: null })
 })
 
 test('what we refuse ourselves is closed as refused, and nothing went out', async () => {
   const bound = await scene.device('--models', 'claude-opus-*')
-  expect((await bound.post(BODY)).status).toBe(403)
+  expect((await bound.post(BODY)).status).toBe(404)
   expect((await bound.post('{"model":1}')).status).toBe(400)
   expect((await bound.post('{"model":"a","model":"claude-opus-5"}')).status).toBe(400)
   expect((await device.post('x'.repeat(200_001))).status).toBe(413)
@@ -283,5 +300,6 @@ test('parallel streams that end in every way: the sums are within what was given
     cacheCreation: 80 * USED.cacheCreation,
   })
   expect(sums['partial']).toBe(40)
-  expect(sums['estimate']).toEqual({ ...NOTHING, costMicroUsd: 0 })
+  const made = { output: 40 * MADE, costMicroUsd: 40 * MADE * 5 }
+  expect(sums['estimate']).toEqual({ ...NOTHING, ...made })
 })

@@ -3,7 +3,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { REMAINDER_TOKENS } from '../../src/upstream/passed.ts'
 import { runToEnd } from '../support/binary.ts'
+import { startUpstream } from '../support/upstream.ts'
 import {
   answerUnary,
   beginStream,
@@ -28,6 +30,7 @@ const BODY = JSON.stringify({ model: HAIKU, max_tokens: 1000, messages: [] })
 const reservationOf = (body: string, maxTokens = 1000): number =>
   (Buffer.byteLength(body) + 2048) * 2 + maxTokens * 5
 const RESERVED = reservationOf(BODY)
+const PROMPT = reservationOf(BODY, 0)
 const usd = (micro: number): string => (micro / 1e6).toFixed(6)
 
 let scene: LedgerScene
@@ -140,7 +143,7 @@ describe('spend_cap', () => {
   })
 
   test('without max_tokens 400, without a price 400, over the whole cap 429; nothing goes out', async () => {
-    const device = await scene.device('--spend-cap', '1')
+    const device = await scene.device('--spend-cap', '0.2')
     const errorOf = async (body: object): Promise<[number, string]> => {
       const response = await device.post(body)
       return [response.status, ((await response.json()) as any).error.type]
@@ -171,16 +174,39 @@ describe('spend_cap', () => {
       scene.upstream.respond((_request, response) => refuseWith(response, status))
       for (let times = 0; times < 5; times++) expect((await device.post(BODY)).status).not.toBe(200)
     }
-    scene.upstream.respond((request) => void request.socket.destroy())
-    for (let times = 0; times < 5; times++) expect((await device.post(BODY)).status).toBe(502)
     const large = BODY.replace('[]', `["${'x'.repeat(5000)}"]`)
     for (let times = 0; times < 5; times++) expect((await device.post(large)).status).toBe(413)
     answering(USED)
     expect(await untilCapped(device)).toBe(2)
   })
 
-  test('a client that leaves is charged its reservation, and the ledger keeps it apart', async () => {
+  test('a connection that breaks before the answer is charged as unknown: it may have run', async () => {
     const device = await scene.device('--spend-cap', usd(RESERVED + 100))
+    scene.upstream.respond((request) => void request.socket.destroy())
+    expect((await device.post(BODY)).status).toBe(502)
+    const [row] = await device.rows(1)
+    expect(row).toMatchObject({ end: 'upstream_error', usage: 'estimated', costMicroUsd: null })
+    expect(row?.['estimatedCostMicroUsd']).toBeGreaterThanOrEqual(PROMPT + REMAINDER_TOKENS * 5)
+    expect(row?.['estimatedCostMicroUsd']).toBeLessThanOrEqual(RESERVED)
+    await isCapped(await device.post(BODY))
+  })
+
+  test('a request that certainly never went out is free', async () => {
+    const device = await scene.device('--spend-cap', usd(RESERVED))
+    const nowhere = await startUpstream()
+    await nowhere.close()
+    await scene.gate.stop()
+    await scene.restart({ ANTHROPIC_BASE_URL: nowhere.url })
+    for (let times = 0; times < 3; times++) expect((await device.post(BODY)).status).toBe(502)
+    const rows = await device.rows(3)
+    for (const row of rows) expect(row).toMatchObject({ usage: 'unknown', status: 502 })
+    await scene.gate.stop()
+    await scene.restart()
+    expect((await device.post(BODY)).status).toBe(200)
+  })
+
+  test('a client that leaves is charged what is known and what was being made', async () => {
+    const device = await scene.device('--spend-cap', usd(RESERVED))
     scene.upstream.respond((_request, response) => {
       beginStream(response, { ...NOTHING, input: 40, output: 1 })
       delta(response)
@@ -193,19 +219,21 @@ describe('spend_cap', () => {
       usage: 'partial',
       inputTokens: 40,
       costMicroUsd: seen,
-      estimatedCostMicroUsd: RESERVED - seen,
+      estimatedOutputTokens: Math.ceil(11 / 3) + REMAINDER_TOKENS,
+      estimatedCostMicroUsd: (Math.ceil(11 / 3) + REMAINDER_TOKENS) * 5,
     })
     await isCapped(await device.post(BODY))
     expect((await device.own())['stats'].totalCostMicroUsd).toBe(seen)
   })
 
-  test('one that leaves before the first byte too: estimated, all of it', async () => {
+  test('one that leaves before the first byte: its prompt, and what can have been made', async () => {
     const device = await scene.device('--spend-cap', usd(RESERVED))
     scene.upstream.respond(() => {})
     await leaveAtOnce(scene, device, BODY)
     const [row] = await device.rows(1)
-    const apart = { costMicroUsd: null, estimatedCostMicroUsd: RESERVED }
-    expect(row).toMatchObject({ usage: 'estimated', inputTokens: null, ...apart })
+    expect(row).toMatchObject({ usage: 'estimated', inputTokens: null, costMicroUsd: null })
+    expect(row?.['estimatedCostMicroUsd']).toBeGreaterThanOrEqual(PROMPT + REMAINDER_TOKENS * 5)
+    expect(row?.['estimatedCostMicroUsd']).toBeLessThanOrEqual(RESERVED)
     await isCapped(await device.post(BODY))
   })
 

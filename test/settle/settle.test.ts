@@ -8,18 +8,23 @@ import { parsePrices } from '../../src/budget/price-table.ts'
 import { type Reservation, type SpendCaps, spendCaps } from '../../src/budget/spend.ts'
 import type { End, Exchange } from '../../src/exchange.ts'
 import type { Ledger } from '../../src/settle/ledger.ts'
-import { type Bill, type Settle, settlement } from '../../src/settle/settle.ts'
+import type { Bill } from '../../src/settle/bill.ts'
+import { type Settle, settlement } from '../../src/settle/settle.ts'
 import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
-import type { MeteredUsage } from '../../src/upstream/tally.ts'
+import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../../src/upstream/passed.ts'
+import type { MeteredUsage, Since } from '../../src/upstream/tally.ts'
 import { NOON, opened, opening, openLedgerFile, recordingLog, rowsOf } from './ledger-parts.ts'
 
-/** Micro-dollars a token: 1 in, 2 out, 3 from the cache, 4 and 5 into it. */
+/**
+ * Micro-dollars a token: 1 in, 2 out, 3 from the cache, 4 and 5 into it; 10 for a search, and one
+ * for a minute of code.
+ */
+const ROW = { input: 1, output: 2, cache_read: 3, cache_write_5m: 4, cache_write_1h: 5 }
 const parsed = parsePrices(
   JSON.stringify({
     date: '2026-11-20',
-    models: {
-      'claude-*': { input: 1, output: 2, cache_read: 3, cache_write_5m: 4, cache_write_1h: 5 },
-    },
+    server_tools: { web_search_requests: 0.01, code_execution_hours: 0.00006 },
+    models: { 'claude-*': ROW, dear: { ...ROW, multipliers: { 'speed:fast': 2 } } },
   }),
 )
 if (!parsed.ok) throw new Error('prices')
@@ -59,8 +64,8 @@ const usage = (over: Partial<MeteredUsage> = {}): MeteredUsage => ({
 /** By the prices above. */
 const COST = 10 + 2 * 20 + 3 * 30 + 4 * 40
 
-function reserve(): Reservation {
-  const taken = caps.reserve([{ key: KEY, capMicroUsd: 1e9 }], RESERVED, NOON)
+function reserve(amount = RESERVED): Reservation {
+  const taken = caps.reserve([{ key: KEY, capMicroUsd: 1e9 }], amount, NOON)
   if (!taken.ok) throw new Error(taken.reason)
   return taken.reservation
 }
@@ -153,7 +158,149 @@ describe('usage that is exact', () => {
   })
 })
 
-describe('usage that is partial', () => {
+describe('an answer that was cut', () => {
+  const cut = (over: Partial<Since> = {}, more: Partial<MeteredUsage> = {}): MeteredUsage =>
+    usage({
+      state: 'partial',
+      outputTokens: 1,
+      since: { outputTokens: 0, inputTokens: 0, isUnfinished: true, ...over },
+      ...more,
+    })
+  const seen = COST - 19 * 2
+  const large = (): Reservation => reserve(1_000_000)
+
+  test('is charged its counts, what has passed since, and a remainder', () => {
+    const bill = { reservation: large(), usage: cut({ outputTokens: 100 }), owed: true }
+    const { row, line, spent, reserved } = settled(bill, {}, 'client_gone')
+    const estimated = (100 + REMAINDER_TOKENS) * 2
+    expect([spent, reserved]).toEqual([seen + estimated, 0])
+    expect(row).toMatchObject({
+      usage: 'partial',
+      cost_micro_usd: seen,
+      output_tokens: 1,
+      estimated_output_tokens: 100 + REMAINDER_TOKENS,
+      estimated_cost_micro_usd: estimated,
+    })
+    expect(line).toMatchObject({ cost_micro_usd: seen, estimated_cost_micro_usd: estimated })
+  })
+
+  test('that came to its end is charged no remainder', () => {
+    const usage = cut({ outputTokens: 100, isUnfinished: false })
+    const { spent } = settled({ reservation: large(), usage, owed: true })
+    expect(spent).toBe(seen + 200)
+  })
+
+  test('is charged no more than was reserved, nor for more output than was allowed', () => {
+    const usage = cut({ outputTokens: 100_000 })
+    expect(settled({ reservation: reserve(), usage, owed: true }).spent).toBe(RESERVED)
+  })
+  test('is charged for no more output than was allowed', () => {
+    const usage = cut({ outputTokens: 100_000 })
+    const bill = { reservation: large(), usage, owed: true, maxTokens: 51 }
+    expect(settled(bill).spent).toBe(seen + 50 * 2)
+  })
+  test('whose counts alone are more than was reserved is charged these', () => {
+    const usage = cut({ outputTokens: 5 }, { inputTokens: 5000 })
+    const { row, spent } = settled({ reservation: reserve(), usage, owed: true })
+    expect(spent).toBe(seen + 4990)
+    expect(row).toMatchObject({ estimated_cost_micro_usd: 0 })
+  })
+  test('is estimated without a reservation too', () => {
+    const bill = { reservation: undefined, usage: cut({ outputTokens: 10 }), owed: true }
+    const { row } = settled(bill, {}, 'timeout')
+    expect(row).toMatchObject({ estimated_cost_micro_usd: (10 + REMAINDER_TOKENS) * 2 })
+  })
+  test('after results of server tools is charged for reading its prompt again', () => {
+    const usage = cut({ inputTokens: 500 })
+    const { row, spent } = settled({ reservation: large(), usage, owed: true })
+    expect(spent).toBe(seen + 500 + REMAINDER_TOKENS * 2)
+    expect(row).toMatchObject({ estimated_input_tokens: 500 })
+  })
+})
+
+describe('an answer that was cut before it said anything of its usage', () => {
+  const atMost = (outputTokens: number): number => 300 + Math.ceil(outputTokens) * 2
+  const nothing = usage({
+    state: 'unknown',
+    inputTokens: 0,
+    outputTokens: 0,
+    cacheReadTokens: 0,
+    cacheCreationTokens: 0,
+  })
+  const since = { outputTokens: 7, inputTokens: 0, isUnfinished: true }
+
+  test('is charged its prompt at the most, what has passed, and a remainder', () => {
+    const bill = { reservation: reserve(5000), atMost, usage: { ...nothing, since }, owed: true }
+    const { row, spent } = settled(bill, {}, 'client_gone')
+    expect(spent).toBe(300 + (7 + REMAINDER_TOKENS) * 2)
+    expect(row).toMatchObject({ usage: 'estimated', estimated_cost_micro_usd: spent })
+  })
+  test('or where nothing came, what a model can make in that time', () => {
+    const bill = { reservation: reserve(1_000_000), atMost, usage: undefined, owed: true }
+    const at = { epochSeconds: NOON / 1000, monotonicMs: performance.now() - 10_000 }
+    const { spent } = settled(bill, { at }, 'client_gone')
+    const least = 300 + (10 * MAX_TOKENS_PER_SECOND + REMAINDER_TOKENS) * 2
+    expect(spent).toBeGreaterThanOrEqual(least)
+    expect(spent).toBeLessThan(1_000_000)
+  })
+  test('and came whole nevertheless is charged whole', () => {
+    const bill = { reservation: reserve(5000), atMost, usage: { ...nothing, since }, owed: true }
+    expect(settled(bill).spent).toBe(5000)
+  })
+  test('and is an error in the place of an answer is charged nothing', () => {
+    const failed = { ...nothing, sawError: 'overloaded_error' }
+    const bill = { reservation: reserve(5000), atMost, usage: failed, owed: true }
+    const { row, line, spent, reserved } = settled(bill, {}, 'upstream_error')
+    expect([spent, reserved]).toEqual([0, 0])
+    expect(row).toMatchObject({ usage: 'unknown', ...UNMEASURED, ...NO_ESTIMATE })
+    expect(line).toMatchObject({ level: 'error', end: 'upstream_error' })
+  })
+})
+
+describe('what the answer says of its price', () => {
+  test('is what is charged: another class, or tools', () => {
+    const fast = usage({ priceClasses: ['speed:fast'] })
+    const bill = { reservation: reserve(), usage: fast, owed: true }
+    expect(settled(bill, { model: 'dear' }).spent).toBe(COST * 2)
+  })
+  test('with tools', () => {
+    const searched = usage({ serverTools: { web_search_requests: 2 } })
+    expect(settled({ reservation: reserve(), usage: searched, owed: true }).spent).toBe(COST + 20)
+  })
+  test('with code that ran for some minutes', () => {
+    const at = { epochSeconds: NOON / 1000, monotonicMs: performance.now() - 20 * 60_000 }
+    const ran = usage({ ranCode: true })
+    const { spent } = settled({ reservation: reserve(), usage: ran, owed: true }, { at })
+    expect(spent).toBe(COST + 20 + 1)
+  })
+  test('with other models, each at its own price', () => {
+    const other = { ...usage(), model: 'dear', outputTokens: 0 }
+    const { row, spent } = settled({
+      reservation: reserve(),
+      usage: usage({ others: [other] }),
+      owed: true,
+    })
+    expect(spent).toBe(COST + (COST - 40))
+    expect(row).toMatchObject({ input_tokens: 20, output_tokens: 20, cost_micro_usd: spent })
+  })
+  for (const [name, over] of [
+    ['class', { priceClasses: ['inference_geo:mars'] }],
+    ['tool', { serverTools: { time_travel_requests: 1 } }],
+    ['model', { others: [{ ...usage(), model: 'unheard-of' }] }],
+  ] as const) {
+    test(`is no cost where nobody knows it (a ${name}), and never the list price`, () => {
+      const { row, spent } = settled({ reservation: reserve(), usage: usage(over), owed: true })
+      expect(spent).toBe(RESERVED)
+      expect(row).toMatchObject({
+        usage: 'exact',
+        cost_micro_usd: null,
+        estimated_cost_micro_usd: RESERVED,
+      })
+    })
+  }
+})
+
+describe('usage of which something could not be read', () => {
   const partial = usage({ state: 'partial' })
   test('and owed is charged whole; the rest stands beside it as an estimate', () => {
     const { row, line, spent, reserved } = settled(

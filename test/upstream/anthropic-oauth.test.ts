@@ -104,7 +104,7 @@ describe('what comes back', () => {
   })
   test('of usage: batches say nothing when they start, and a deletion uses nothing', () => {
     const used = (method: string, path: string): unknown =>
-      oauth().meter({ method, path, search: '', sealed: false }, 200, {}).end({})?.state
+      oauth().meter({ method, path, search: '', sealed: false }, 200, {}).end({}, true)?.state
     expect(used('POST', '/v1/messages/batches')).toBeUndefined()
     expect(used('GET', '/v1/messages/batches')).toBe('exact')
     expect(used('DELETE', '/v1/files/file_1')).toBe('exact')

@@ -6,22 +6,23 @@ import { describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import zlib from 'node:zlib'
 
-import { anthropicUsageMeter, MAX_WHOLE_BYTES } from '../../src/upstream/anthropic-usage.ts'
+import { anthropicUsageMeter } from '../../src/upstream/anthropic-usage.ts'
 import { MAX_DECODED_BYTES } from '../../src/upstream/decoding.ts'
 import type { MeteredUsage } from '../../src/upstream/tally.ts'
+import { MAX_WHOLE_BYTES } from '../../src/upstream/whole-body.ts'
 import { seeded } from '../support/random.ts'
 import { piecesOf } from './pieces.ts'
 
 const SSE = 'text/event-stream; charset=utf-8'
 const JSON_TYPE = 'application/json'
-const NOTHING: MeteredUsage = {
-  state: 'unknown',
+const COUNTS = {
   inputTokens: 0,
   outputTokens: 0,
   cacheReadTokens: 0,
   cacheCreationTokens: 0,
   cacheCreation1hTokens: 0,
 }
+const NOTHING: MeteredUsage = { state: 'unknown', ...COUNTS }
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 const vector = (name: string): Uint8Array =>
@@ -29,7 +30,7 @@ const vector = (name: string): Uint8Array =>
 
 function meter(chunks: Iterable<Uint8Array>, contentType = SSE, contentEncoding?: string) {
   const metering = anthropicUsageMeter(contentType, contentEncoding)
-  for (const chunk of chunks) metering.push(chunk)
+  for (const chunk of chunks) metering.push(chunk, 0)
   return metering.end()
 }
 
@@ -43,7 +44,11 @@ const exact = (model: string, counts: Partial<MeteredUsage>): MeteredUsage => ({
 const STREAMS: Readonly<Record<string, MeteredUsage>> = {
   plain: exact('claude-opus-4-1-20250805', { inputTokens: 25, outputTokens: 15 }),
   // The second message_delta restates the input: a server tool's results were added to it.
-  'tool-use': exact('claude-sonnet-4-5-20250929', { inputTokens: 10_682, outputTokens: 89 }),
+  'tool-use': exact('claude-sonnet-4-5-20250929', {
+    inputTokens: 10_682,
+    outputTokens: 89,
+    serverTools: { web_search_requests: 1 },
+  }),
   cached: exact('claude-opus-5-5', {
     inputTokens: 4,
     outputTokens: 7,
@@ -61,10 +66,54 @@ const STREAMS: Readonly<Record<string, MeteredUsage>> = {
     cacheCreationTokens: 7,
     cacheCreation1hTokens: 7,
   }),
+  classes: exact('claude-opus-5-5', {
+    inputTokens: 120,
+    outputTokens: 11,
+    cacheCreationTokens: 64,
+    cacheCreation1hTokens: 64,
+    priceClasses: ['speed:fast', 'inference_geo:us'],
+  }),
+  // The last message_delta is of zeros: of each class the largest count stands.
+  zeros: exact('claude-haiku-4-5-20251001', {
+    inputTokens: 25,
+    outputTokens: 15,
+    cacheReadTokens: 300,
+    cacheCreationTokens: 7,
+  }),
+  // What an advisor used is in no count above it.
+  advisor: exact('claude-sonnet-5-5', {
+    inputTokens: 100,
+    outputTokens: 40,
+    others: [
+      {
+        ...COUNTS,
+        model: 'claude-fable-5-2',
+        inputTokens: 900,
+        outputTokens: 30,
+        cacheReadTokens: 10,
+      },
+    ],
+  }),
+  // The counts above hold the samplings of both models.
+  fallback: exact('claude-fable-5-2', {
+    inputTokens: 500,
+    outputTokens: 1,
+    others: [{ ...COUNTS, model: 'claude-opus-5-5', inputTokens: 600, outputTokens: 30 }],
+  }),
+  'hidden-thinking': exact('claude-opus-5-5', { inputTokens: 43, outputTokens: 182 }),
+  search: exact('claude-opus-5-5', {
+    inputTokens: 3400,
+    outputTokens: 95,
+    cacheReadTokens: 6000,
+    serverTools: { web_search_requests: 1 },
+    ranCode: true,
+  }),
   'error-midway': {
     ...exact('claude-opus-4-6', { inputTokens: 31, outputTokens: 1, cacheReadTokens: 900 }),
     state: 'partial',
     sawError: 'overloaded_error',
+    // 'I was about to', at three bytes a token.
+    since: { outputTokens: 5, inputTokens: 0, isUnfinished: true },
   },
 }
 
@@ -154,7 +203,7 @@ describe('encoded answers', () => {
     const stream = vector('plain')
     const metering = anthropicUsageMeter(SSE, 'gzip')
     const gzip = zlib.createGzip()
-    gzip.on('data', (chunk: Uint8Array) => metering.push(chunk))
+    gzip.on('data', (chunk: Uint8Array) => metering.push(chunk, 0))
     gzip.write(stream)
     await new Promise<void>((resolve) => gzip.flush(() => resolve()))
     // The end of the gzip member was not sent at all.
@@ -201,8 +250,8 @@ describe('encoded answers', () => {
     const metering = anthropicUsageMeter(SSE, 'gzip')
     const took = await cpuMs(() => {
       // Members of one gzip file follow each other (RFC 1952 §2.2).
-      for (let i = 0; i < 40; i += 1) metering.push(zeros)
-      metering.push(zlib.gzipSync(vector('plain')))
+      for (let i = 0; i < 40; i += 1) metering.push(zeros, 0)
+      metering.push(zlib.gzipSync(vector('plain')), 0)
       expect(metering.end()).toEqual(NOTHING)
     })
     expect(took).toBeLessThan(2000)
@@ -297,15 +346,15 @@ describe('whole bodies', () => {
     expect(meter([larger.subarray(0, 9), larger.subarray(9)], JSON_TYPE)).toEqual(NOTHING)
     const metering = anthropicUsageMeter(JSON_TYPE, undefined)
     const filler = new Uint8Array(1_000_000).fill(0x20)
-    for (let i = 0; i < 1000; i += 1) metering.push(filler)
-    metering.push(bytesOf('{"usage":{"input_tokens":1,"output_tokens":1}}'))
+    for (let i = 0; i < 1000; i += 1) metering.push(filler, 0)
+    metering.push(bytesOf('{"usage":{"input_tokens":1,"output_tokens":1}}'), 0)
     expect(metering.end()).toEqual(NOTHING)
   })
 
   test('what is neither a stream nor JSON is unknown', () => {
     for (const type of [undefined, '', 'text/plain', 'application/octet-stream', 'text/html']) {
       const metering = anthropicUsageMeter(type, undefined)
-      metering.push(vector('plain'))
+      metering.push(vector('plain'), 0)
       expect(metering.end()).toEqual(NOTHING)
     }
   })
@@ -348,7 +397,7 @@ describe('what no honest upstream sends', () => {
   })
 
   test('an end without anything else, a name of another type, broken JSON: never exact', () => {
-    expect(read(stop)).toEqual(NOTHING)
+    expect(read(stop)).toMatchObject(NOTHING)
     const delta = event('message_delta', { usage: { output_tokens: 5 } })
     expect(read(delta, stop).state).toBe('partial')
     const other = event('ping', { usage: { output_tokens: 50 } }, 'message_delta')
@@ -379,15 +428,23 @@ describe('what no honest upstream sends', () => {
     }
   })
 
-  test('tokens of an advisor have other prices, so the counts beside them are a lower bound', () => {
-    const iterations = [{ type: 'advisor_message', model: 'claude-opus-5-5', input_tokens: 7 }]
+  test('iterations: an advisor counts apart, and what nobody knows is a lower bound', () => {
+    const advice = { type: 'advisor_message', model: 'claude-opus-5-5', input_tokens: 7 }
     const delta = (value: unknown) =>
       event('message_delta', { usage: { output_tokens: 5, iterations: value } })
-    expect(read(start(usage), delta(iterations), stop)).toMatchObject({
-      state: 'partial',
+    // Restated like everything else, not added again; of the answer's own model too.
+    expect(read(start(usage), delta([advice]), delta([advice]), stop)).toMatchObject({
+      state: 'exact',
       inputTokens: 10,
+      others: [{ model: 'claude-opus-5-5', inputTokens: 7 }],
     })
-    for (const bad of [7, [null], [{ type: 'new' }], [{ type: 'compaction', input_tokens: -1 }]]) {
+    for (const bad of [
+      7,
+      [null],
+      [{ ...advice, model: 7 }],
+      [{ type: 'new' }],
+      [{ type: 'compaction', input_tokens: -1 }],
+    ]) {
       expect(read(start(usage), delta(bad), stop).state).toBe('partial')
     }
     const twice = [{ type: 'compaction', input_tokens: 7, output_tokens: 1 }, { type: 'message' }]
@@ -399,10 +456,10 @@ describe('what no honest upstream sends', () => {
   test('nothing is heard after the end, and the end is said twice the same', () => {
     const metering = anthropicUsageMeter(SSE, 'gzip')
     const gzipped = zlib.gzipSync(vector('plain'))
-    metering.push(gzipped.subarray(0, 10))
+    metering.push(gzipped.subarray(0, 10), 0)
     const first = metering.end()
-    metering.push(gzipped.subarray(10))
+    metering.push(gzipped.subarray(10), 0)
     expect(metering.end()).toEqual(first)
-    expect(first).toEqual(NOTHING)
+    expect(first).toMatchObject(NOTHING)
   })
 })

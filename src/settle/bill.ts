@@ -1,0 +1,160 @@
+// What a request is charged when it has ended, and how much of that was measured. Pure.
+//
+// An answer that was cut is charged what its counts say, what has passed since by estimate, and a
+// remainder for what was being made at that moment (REMAINDER_TOKENS of output); together never more
+// than was reserved. What was measured and what was estimated are kept apart.
+
+import { costOf, type Price } from '../budget/prices.ts'
+import type { Reservation } from '../budget/spend.ts'
+import type { End } from '../exchange.ts'
+import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../upstream/passed.ts'
+import type { MeteredUsage, Since } from '../upstream/tally.ts'
+import type { Measure, Metered } from './ledger.ts'
+
+/** Of a request that went out. */
+export interface Bill {
+  readonly reservation: Reservation | undefined
+  /** What the request can have cost if it was stopped after so many tokens of output. */
+  readonly atMost?: ((outputTokens: number) => number) | undefined
+  /** As the request has it; undefined where nobody read its body. */
+  readonly maxTokens?: number | undefined
+  /** What the upstream said; undefined where it said nothing. */
+  readonly usage: MeteredUsage | undefined
+  /** Whether the upstream may bill it; an error of its own, and what never reached it, it does not. */
+  readonly owed: boolean
+}
+
+/** What the amounts depend on beside the bill. */
+export interface Ended {
+  readonly end: End
+  readonly durationMs: number
+  /** Of the model that was asked for, or of the name under which it answered. */
+  readonly price: Price | undefined
+  priceOf(model: string): Price | undefined
+}
+
+const UNKNOWN: Metered = { state: 'unknown' }
+const NO_TOKENS = { input: 0, output: 0, cacheRead: 0, cacheCreation: 0 }
+
+/** Settles or releases the reservation, and says what the ledger writes. */
+export function charge(bill: Bill, ended: Ended): Metered {
+  const { reservation, usage, owed } = bill
+  const metered = meteredOf(bill, ended)
+  const measured = 'measured' in metered ? metered.measured : undefined
+  const estimated = 'estimated' in metered ? metered.estimated : undefined
+  const seen = measured?.costMicroUsd ?? 0
+  const guessed = estimated?.costMicroUsd ?? 0
+  if (usage?.state === 'exact' || owed) reservation?.settle(seen + guessed, guessed)
+  else reservation?.release()
+  return metered
+}
+
+function meteredOf(bill: Bill, ended: Ended): Metered {
+  const { reservation, usage, owed } = bill
+  if (!usage || usage.state === 'unknown') {
+    const isFree = !owed || (usage !== undefined && failedAtOnce(usage))
+    if (!reservation || isFree) return free(bill)
+    return { state: 'estimated', estimated: unseen(bill, ended, reservation) }
+  }
+  const measured = measureOf(usage, ended)
+  if (usage.state === 'partial' && !owed) return { state: 'partial', measured }
+  const estimated = usage.state === 'exact' ? undefined : beyond(bill, ended, usage, measured)
+  const unpriced = reservation && measured.costMicroUsd === undefined
+  const whole = unpriced
+    ? { ...NO_TOKENS, ...estimated, costMicroUsd: reservation.amountMicroUsd }
+    : estimated
+  return { state: usage.state, measured, ...(whole && { estimated: whole }) }
+}
+
+/** An error in the place of an answer is no answer, whatever its status. */
+const failedAtOnce = ({ sawError, since }: MeteredUsage): boolean =>
+  sawError !== undefined && (since === undefined || since.outputTokens === 0)
+
+/** Gives back what was reserved. */
+function free({ reservation }: Bill): Metered {
+  reservation?.release()
+  return UNKNOWN
+}
+
+/**
+ * Of an answer that said nothing of its usage. Where it was stopped, no more can have been made than
+ * passed, or than a model can make in that time; where it was not, all that was reserved counts.
+ */
+function unseen({ usage, atMost }: Bill, ended: Ended, reservation: Reservation): Measure {
+  const { amountMicroUsd } = reservation
+  const passed = usage?.since?.outputTokens
+  const output = { ...NO_TOKENS, output: passed ?? 0 }
+  if (ended.end === 'complete' || !atMost) return { ...output, costMicroUsd: amountMicroUsd }
+  const made = passed ?? (ended.durationMs / 1000) * MAX_TOKENS_PER_SECOND
+  return { ...output, costMicroUsd: atMost(made + REMAINDER_TOKENS) }
+}
+
+/** What a partial answer is charged beyond its counts. */
+function beyond(
+  { reservation, maxTokens }: Bill,
+  ended: Ended,
+  usage: MeteredUsage,
+  measured: Measure,
+): Measure | undefined {
+  const { since } = usage
+  const seen = measured.costMicroUsd
+  const reserved = reservation?.amountMicroUsd
+  // Something in it could not be read: nothing bounds that but the reservation.
+  if (!since) {
+    return reserved === undefined
+      ? undefined
+      : { ...NO_TOKENS, costMicroUsd: Math.max(0, reserved - (seen ?? 0)) }
+  }
+  const most = Math.min(maxTokens ?? Infinity, ended.price?.maxOutputTokens ?? Infinity)
+  const room = Math.max(0, most - usage.outputTokens)
+  const remainder = since.isUnfinished ? REMAINDER_TOKENS : 0
+  const output = Math.min(since.outputTokens + remainder, room)
+  const input = since.inputTokens
+  const total = costOfUsage(withSince(usage, since, output), ended)
+  const limit = reserved === undefined ? Infinity : Math.max(reserved, seen ?? 0)
+  const costMicroUsd =
+    total === undefined || seen === undefined ? undefined : Math.min(total, limit) - seen
+  return { ...NO_TOKENS, input, output, costMicroUsd }
+}
+
+function withSince(usage: MeteredUsage, since: Since, output: number): MeteredUsage {
+  const serverTools: Record<string, number> = { ...usage.serverTools }
+  for (const [name, count] of Object.entries(since.serverTools ?? {})) {
+    serverTools[name] = (serverTools[name] ?? 0) + count
+  }
+  return {
+    ...usage,
+    inputTokens: usage.inputTokens + since.inputTokens,
+    outputTokens: usage.outputTokens + output,
+    serverTools,
+  }
+}
+
+function measureOf(usage: MeteredUsage, ended: Ended): Measure {
+  const others = usage.others ?? []
+  const sum = (own: number, of: (each: (typeof others)[number]) => number): number =>
+    others.reduce((total, each) => total + of(each), own)
+  return {
+    input: sum(usage.inputTokens, (each) => each.inputTokens),
+    output: sum(usage.outputTokens, (each) => each.outputTokens),
+    cacheRead: sum(usage.cacheReadTokens, (each) => each.cacheReadTokens),
+    cacheCreation: sum(usage.cacheCreationTokens, (each) => each.cacheCreationTokens),
+    costMicroUsd: costOfUsage(usage, ended),
+  }
+}
+
+/** Undefined where something in it has no price. */
+function costOfUsage(
+  usage: MeteredUsage,
+  { price, priceOf, durationMs }: Ended,
+): number | undefined {
+  const own =
+    price && costOf(price, usage.ranCode ? { ...usage, codeExecutionMs: durationMs } : usage)
+  // Another model of the same request runs in the same region and tier, at its own speed.
+  const priceClasses = (usage.priceClasses ?? []).filter((each) => !each.startsWith('speed:'))
+  return (usage.others ?? []).reduce<number | undefined>((total, other) => {
+    const its = priceOf(other.model)
+    const cost = its && costOf(its, { ...other, priceClasses })
+    return total === undefined || cost === undefined ? undefined : total + cost
+  }, own)
+}

@@ -1,0 +1,15 @@
+// JSON of an upstream's, of which nothing is expected: an object, or undefined.
+
+export function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    return objectIn(JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}
+
+export function objectIn(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Readonly<Record<string, unknown>>)
+    : undefined
+}

@@ -1,0 +1,80 @@
+// How many tokens an answer has written since its last count, estimated from what passed. Only an
+// answer that is cut before its final count needs it.
+
+/**
+ * English prose has about four bytes of UTF-8 to a token, code and other scripts about three, and
+ * JSON escapes make both longer.
+ */
+const BYTES_PER_TOKEN = 3
+
+/** A thinking block's signature holds the whole of the thinking, encrypted and in base64. */
+const SIGNATURE_BYTES_PER_TOKEN = BYTES_PER_TOKEN * (4 / 3)
+
+/** Thinking that is not shown passes as pings. Large models write 50 to 80 tokens a second. */
+const HIDDEN_TOKENS_PER_SECOND = 80
+
+/**
+ * What may have been made and has not arrived when a stream is cut: about two seconds of a fast
+ * model, which is what batching, the network and the upstream's noticing take together.
+ */
+export const REMAINDER_TOKENS = 256
+
+/** An upper bound for what any model writes: what is charged where nothing at all was said. */
+export const MAX_TOKENS_PER_SECOND = 500
+
+export const tokensOf = (bytes: number): number => Math.ceil(bytes / BYTES_PER_TOKEN)
+
+export class Passed {
+  #closedTokens = 0
+  #textBytes = 0
+  #signatureBytes = 0
+  /** Monotonic milliseconds; undefined outside of a thinking block. */
+  #thinkingSince: number | undefined
+  #movedAt = 0
+
+  text(bytes: number): void {
+    this.#textBytes += Math.max(0, bytes)
+  }
+
+  signature(bytes: number): void {
+    this.#signatureBytes += Math.max(0, bytes)
+  }
+
+  /** Bytes have come, of whatever kind. */
+  moved(now: number): void {
+    this.#movedAt = now
+  }
+
+  block(isThinking: boolean): void {
+    this.endBlock()
+    if (isThinking) this.#thinkingSince = this.#movedAt
+  }
+
+  endBlock(): void {
+    this.#closedTokens += this.#openTokens
+    this.#textBytes = 0
+    this.#signatureBytes = 0
+    this.#thinkingSince = undefined
+  }
+
+  /** All of it is in a count. */
+  counted(): void {
+    this.#closedTokens = 0
+    this.#textBytes = 0
+    this.#signatureBytes = 0
+    if (this.#thinkingSince !== undefined) this.#thinkingSince = this.#movedAt
+  }
+
+  get tokens(): number {
+    return this.#closedTokens + this.#openTokens
+  }
+
+  get #openTokens(): number {
+    const hiddenMs = this.#thinkingSince === undefined ? 0 : this.#movedAt - this.#thinkingSince
+    return Math.max(
+      tokensOf(this.#textBytes),
+      Math.ceil(this.#signatureBytes / SIGNATURE_BYTES_PER_TOKEN),
+      Math.floor((hiddenMs * HIDDEN_TOKENS_PER_SECOND) / 1000),
+    )
+  }
+}
