@@ -2,6 +2,7 @@
 // it is believed only as long as it was written by a proxy on the list.
 
 import { BlockList, isIP } from 'node:net'
+import { networksOf } from '../config/networks.ts'
 import { type Hops, hopsOfForwarded, hopsOfForwardedFor } from './forwarded.ts'
 
 /** The headers as they were sent, lines of the same name joined by commas. */
@@ -14,7 +15,7 @@ export type AddressKey = (
 /** Whether an address is one of these networks'. */
 export function proxyCheck(trustedProxies: readonly string[]): (address: string) => boolean {
   const trusted = new BlockList()
-  for (const entry of trustedProxies) {
+  for (const entry of trustedProxies.flatMap(networksOf)) {
     const [written = '', prefix] = entry.split('/')
     const network = unmapped(written)
     const bits = isIP(network) === 6 ? 128 : 32

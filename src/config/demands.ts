@@ -4,6 +4,7 @@
 
 import type { Given } from './given.ts'
 import { isLoopback, type Mistake } from './kinds.ts'
+import { isEverybody } from './networks.ts'
 import { flagOf, type Key, KEYS, type Need, settingOf, type Values } from './table.ts'
 
 /** Any of these says that somebody is to sign in; the others have names that programs share. */
@@ -51,6 +52,9 @@ export const LONGEST_IDLE_SECONDS = 252
 
 /** What is no mistake, and has to be known all the same. */
 export function cautions({ keepAliveSeconds = 0, trustedProxies }: Values): string[] {
+  if (trustedProxies?.some(isEverybody)) {
+    return ['TRUSTED_PROXIES holds everybody: any client can give itself any address']
+  }
   if (keepAliveSeconds <= LONGEST_IDLE_SECONDS || trustedProxies) return []
   return [
     `KEEP_ALIVE_SECONDS is above ${LONGEST_IDLE_SECONDS} and TRUSTED_PROXIES is not set: no idle connection is ever closed; name the load balancer in TRUSTED_PROXIES to leave open its connections alone`,

@@ -1,7 +1,6 @@
 // What the text of a setting may be, and what it becomes. Pure: a kind reads no file and no
 // environment. A text that does not fit is a mistake with a hint, never a silent default.
 
-import { isIP } from 'node:net'
 import { Secret } from './secret.ts'
 
 export interface Mistake {
@@ -73,6 +72,16 @@ export function list(
   entry?: { test(entry: string): boolean },
   hint = '',
 ): Kind<readonly string[]> {
+  const mistake = entry && ((each: string) => (entry.test(each) ? undefined : 'does not fit'))
+  return listOf(placeholder, mistake, hint)
+}
+
+/** The same, where an entry that does not fit can say why. */
+export function listOf(
+  placeholder: string,
+  mistake: ((entry: string) => string | undefined) | undefined,
+  hint: string,
+): Kind<readonly string[]> {
   return {
     placeholder,
     read: (text) => {
@@ -81,21 +90,20 @@ export function list(
         .map((entry) => entry.trim())
         .filter((entry) => entry !== '')
       if (entries.length === 0) return wrong('is an empty list', 'give at least one, by commas')
-      const bad = entry && entries.find((each) => !entry.test(each))
-      return bad === undefined ? value(entries) : wrong('has an entry that does not fit', hint)
+      const bad = entries.flatMap((each, index) => {
+        const why = mistake?.(each)
+        return why === undefined ? [] : [`entry ${index + 1} ${why}`]
+      })
+      if (bad.length === 0) return value(entries)
+      const shown = bad.slice(0, MAX_SHOWN).join('; ')
+      const rest = bad.length > MAX_SHOWN ? `; and ${bad.length - MAX_SHOWN} more` : ''
+      return wrong(`has mistakes in its list: ${shown}${rest}`, hint)
     },
   }
 }
 
-/** An address, or a network in CIDR notation. */
-export const network = {
-  test(entry: string): boolean {
-    const [address = '', prefix, ...more] = entry.split('/')
-    const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
-    if (bits === -1 || address.includes('%') || more.length > 0) return false
-    return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits)
-  },
-}
+/** Of a list with many mistakes. */
+const MAX_SHOWN = 5
 
 const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|::1)$/
 
@@ -224,11 +232,6 @@ export const dollars: Kind<number> = {
       ? value(usd)
       : wrong('is no amount of US dollars', 'give a number above 0, as in 25 or 0.50')
   },
-}
-
-/** An origin as browsers send it (RFC 6454 §6.2): exact, so that no page slips in by its name. */
-export function isOrigin(text: string): boolean {
-  return /^https?:\/\/[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
 }
 
 /** The file of `sqlite:<path>`; `:memory:` for none. */

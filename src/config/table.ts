@@ -3,6 +3,8 @@
 
 import { isModelPattern } from '../admit/models.ts'
 import type { Kind } from './kinds.ts'
+import { networkMistake } from './networks.ts'
+import { originMistake } from './origin.ts'
 import {
   apiUrl,
   clientId,
@@ -12,10 +14,9 @@ import {
   headerSecret,
   hexKey,
   integer,
-  isOrigin,
   list,
+  listOf,
   longSecret,
-  network,
   notYet,
   oneOf,
   ownSecretList,
@@ -86,8 +87,12 @@ export const SETTINGS = {
   trustedProxies: setting(
     'TRUSTED_PROXIES',
     'Server',
-    list('<cidr,...>', network, 'give addresses or CIDR blocks, as in 10.0.0.0/8'),
-    'Load balancers whose `X-Forwarded-For` is believed.',
+    listOf(
+      '<cidr,...>',
+      networkMistake,
+      'give addresses, CIDR blocks as in 10.0.0.0/8, or loopback, linklocal, private',
+    ),
+    'Load balancers whose `X-Forwarded-For` or `Forwarded` is believed.',
   ),
   keepAliveSeconds: setting(
     'KEEP_ALIVE_SECONDS',
@@ -326,8 +331,12 @@ export const SETTINGS = {
   corsOrigins: setting(
     'CORS_ORIGINS',
     'Server',
-    list('<origin,...>', { test: isOrigin }, 'give origins as browsers send them, https://host'),
-    'Web pages whose scripts may ask; none unless named.',
+    listOf(
+      '<origin,...>',
+      originMistake,
+      'give origins as browsers send them: https://host, tauri://localhost, chrome-extension://<id>',
+    ),
+    'Web pages and apps whose scripts may ask; none unless named.',
   ),
   circuitFailures: setting(
     'CIRCUIT_FAILURES',

@@ -69,6 +69,28 @@ describe('a page of an allowed origin', () => {
   })
 })
 
+describe('an app or an extension of an allowed origin', () => {
+  const ORIGINS = ['tauri://localhost', 'app://obsidian.md', `chrome-extension://${'a'.repeat(32)}`]
+  const apps = cors(ORIGINS)
+  test.each(ORIGINS)('%p may read, and so may nothing near it', (origin) => {
+    const allowedFor = (sent: string): string | null => {
+      const { request, exchange } = asking('GET', { origin: sent })
+      apps.permit(request, exchange)
+      return exchange.headers.get('access-control-allow-origin')
+    }
+    expect(allowedFor(origin)).toBe(origin)
+    for (const near of [
+      `${origin}.evil`,
+      `${origin}/`,
+      origin.toUpperCase(),
+      'null',
+      'https://localhost',
+    ]) {
+      expect(allowedFor(near)).toBeNull()
+    }
+  })
+})
+
 describe('no other origin reads anything', () => {
   test.each(NEAR)('%p', (origin) => {
     for (const method of ['GET', 'OPTIONS']) {

@@ -82,36 +82,6 @@ describe('a URL that carries trust or secrets', () => {
   ])('refuses %p', (text) => expect(ok(kinds.secureUrl, text)).toBe(false))
 })
 
-describe('a network', () => {
-  const kind = SETTINGS.trustedProxies.kind
-  test.each([
-    '10.0.0.1',
-    '10.0.0.0/8',
-    '0.0.0.0/0',
-    '10.0.0.0/32',
-    '::1',
-    '2001:db8::/32',
-    'FE80::/10',
-    '10.0.0.0/8, ::1',
-  ])('takes %p', (text) => expect(ok(kind, text)).toBe(true))
-  test.each([
-    '',
-    'abc',
-    '10.0.0',
-    '999.1.1.1',
-    '10.0.0.0/33',
-    '10.0.0.0/',
-    '10.0.0.0/8/8',
-    '10.0.0.0/-1',
-    '::/129',
-    'fe80::1%eth0',
-    'lb.example',
-    '10.0.0.1, x',
-    '1',
-    '10.0.0.0/1e1',
-  ])('refuses %p', (text) => expect(ok(kind, text)).toBe(false))
-})
-
 describe('names of enclaves', () => {
   const kind = SETTINGS.tinfoilEnclaveHosts.kind
   test.each(['.tinfoil.sh', 'a.tinfoil.sh', '.a.example, b.example'])('takes %p', (text) =>
@@ -248,38 +218,6 @@ describe('US dollars', () => {
     'Infinity',
     '٣',
   ])('refuses %p', (text) => expect(ok(kinds.dollars, text)).toBe(false))
-})
-
-describe('an origin', () => {
-  test.each([
-    'https://app.example',
-    'http://localhost:3000',
-    'https://app.example:8443',
-    'http://[::1]:80'.replace(':80', ':81'),
-    'https://xn--bcher-kva.example',
-  ])('%p', (text) => expect(kinds.isOrigin(text)).toBe(true))
-  test.each([
-    '',
-    '*',
-    'null',
-    'app.example',
-    '//app.example',
-    'https://app.example/',
-    'https://app.example/x',
-    'https://app.example:443',
-    'http://app.example:80',
-    'https://APP.example',
-    'HTTPS://app.example',
-    'https://*.example/',
-    'https://user@app.example',
-    'https://app.example?x',
-    'https://app.example#x',
-    ' https://app.example',
-    'https://bücher.example',
-    'file://',
-    'file:///x',
-    'data:text/plain,x',
-  ])('refuses %p', (text) => expect(kinds.isOrigin(text)).toBe(false))
 })
 
 test('a database is a file of SQLite, and nothing else yet', () => {

@@ -1,0 +1,42 @@
+// Networks as `TRUSTED_PROXIES` names them: addresses, CIDR blocks, and names for those that every
+// machine or site has.
+
+import { isIP } from 'node:net'
+
+const NAMED: ReadonlyMap<string, readonly string[]> = new Map([
+  ['loopback', ['127.0.0.0/8', '::1/128']],
+  ['linklocal', ['169.254.0.0/16', 'fe80::/10']],
+  ['private', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7']],
+])
+
+/** The blocks that an entry stands for. */
+export const networksOf = (entry: string): readonly string[] => NAMED.get(entry) ?? [entry]
+
+/** Why this is no network; undefined where it is one. */
+export function networkMistake(entry: string): string | undefined {
+  if (NAMED.has(entry)) return undefined
+  const [address = '', prefix, ...more] = entry.split('/')
+  const family = isIP(address)
+  if (family === 0) {
+    return `is no address, no CIDR block and none of ${[...NAMED.keys()].join(', ')}`
+  }
+  if (address.includes('%')) return 'has a zone; leave it out'
+  if (prefix === undefined) return undefined
+  const bits = family === 4 ? 32 : 128
+  if (more.length > 0 || !/^\d{1,3}$/.test(prefix) || Number(prefix) > bits) {
+    return `has a prefix that is none; IPv${family} has /0 to /${bits}`
+  }
+  return undefined
+}
+
+/** Whether an entry holds every address of its family. */
+export function isEverybody(entry: string): boolean {
+  const [address = '', prefix] = entry.split('/')
+  return prefix !== undefined && Number(prefix) <= (isMapped(address) ? 96 : 0)
+}
+
+/** `::ffff:192.0.2.1` in any spelling: its first 96 bits are no part of the network. */
+function isMapped(address: string): boolean {
+  if (isIP(address) !== 6) return false
+  return /^\[::ffff:[0-9a-f]+:[0-9a-f]+\]$/.test(new URL(`http://[${address}]/`).hostname)
+}
