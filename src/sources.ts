@@ -25,6 +25,8 @@ export interface Sources {
 
 export interface LoginSource {
   readonly clientId: string
+  readonly clientSecret?: Secret | undefined
+  readonly clientAuth?: Settings['clientAuth']
   /** As it was given: the provider compares it letter by letter. */
   readonly redirectUri: string
   readonly authorizeUrl: URL
@@ -71,6 +73,8 @@ function loginAt(settings: Settings): Pick<Sources, 'login'> {
   return {
     login: {
       clientId,
+      clientSecret: settings.clientSecret,
+      clientAuth: settings.clientAuth,
       redirectUri,
       authorizeUrl: bare ? new URL('/oauth/authorize', oauthBaseUrl) : oauthBaseUrl,
       tokenUrl: oauthTokenUrl,

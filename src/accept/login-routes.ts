@@ -224,14 +224,17 @@ export function loginRoutes(parts: LoginParts) {
     )
     .get(
       ROUTES.loginStatus.path,
-      guarded((asked) => {
+      guarded(async (asked) => {
         const { exchange, cookie } = asked
         const attempt = cookies.attempt(cookie)
         const ended = attempt === undefined ? undefined : login.collect(attempt, exchange.at)
         if (ended?.ok && ended.value) return welcome({ ...asked, page: false }, ended.value)
         const session = sessionOf(asked)
+        const standing = session.ok ? await login.standing(session.value, exchange.at) : session
         return answers.json(exchange, 200, {
-          ...(session.ok ? wireStatus(session.value.status) : { authenticated: false }),
+          ...(standing.ok
+            ? wireStatus(standing.value)
+            : wireSignedOut(standing.code === 'session_ended' || login.wasEnded(standing))),
           ...(ended?.ok && { pending: true }),
         })
       }),
@@ -278,6 +281,13 @@ function openUrlOf(redirectUri: URL, ticket: string): URL {
   const url = new URL(ROUTES.loginOpen.path, redirectUri)
   url.searchParams.set('ticket', ticket)
   return url
+}
+
+/** Whoever was signed in, and is no longer by no doing of theirs, is told what to do. */
+function wireSignedOut(ended: boolean): object {
+  if (!ended) return { authenticated: false }
+  const message = 'the sign-in has ended; sign in again at /auth/device or with postern login'
+  return { authenticated: false, code: 'session_ended', message }
 }
 
 function wireStatus({ expiresAtMs, scope, renewable }: Status): object {

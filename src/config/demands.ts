@@ -98,6 +98,16 @@ function signInMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake
       hint: 'one gate has one Anthropic: by a key, or by a sign-in',
     })
   }
+  const { clientSecret, clientAuth } = values
+  if (clientAuth !== undefined && (clientAuth === 'none') === (clientSecret !== undefined)) {
+    mistakes.push({
+      setting: given.get('clientAuth')?.from ?? 'CLIENT_AUTH',
+      message: clientSecret
+        ? 'is none, though CLIENT_SECRET is given'
+        : `is ${clientAuth}, though there is no CLIENT_SECRET`,
+      hint: 'give the secret and a way to show it, or neither',
+    })
+  }
   const why = 'whoever signs in here signs in for their own machine alone'
   return [...mistakes, ...notLoopback(given, values, why, 'leave CLIENT_ID out')]
 }

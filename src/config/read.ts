@@ -29,6 +29,8 @@ type Maybe =
   | 'adminToken'
   | 'adminPort'
   | 'clientId'
+  | 'clientSecret'
+  | 'clientAuth'
   | 'redirectUri'
   | 'oauthBaseUrl'
   | 'oauthTokenUrl'

@@ -220,6 +220,20 @@ export const SETTINGS = {
     'The OAuth client that this gate is to the provider; with it, one person signs in.',
     { required: 'signing in', notInDev: true },
   ),
+  clientSecret: setting(
+    'CLIENT_SECRET',
+    'Sign-in',
+    headerSecret,
+    'The secret of that client, where the provider demands one.',
+    { notInDev: true, secret: true },
+  ),
+  clientAuth: setting(
+    'CLIENT_AUTH',
+    'Sign-in',
+    oneOf('basic', 'post', 'none'),
+    'How CLIENT_SECRET is shown: in a header, in the body; without it, what the provider takes.',
+    { notInDev: true },
+  ),
   redirectUri: setting(
     'REDIRECT_URI',
     'Sign-in',

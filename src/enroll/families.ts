@@ -30,22 +30,29 @@ CREATE INDEX IF NOT EXISTS device_families_head_jti ON device_families (head_jti
 CREATE INDEX IF NOT EXISTS device_families_dead_at ON device_families (dead_at);
 `
 
-/** What an operator tells devices apart by, and finds them by. */
+/**
+ * What an operator tells devices apart by, and finds them by; and when they were last seen, apart
+ * from it, because that is written often and is small. `seq` is that of the family.
+ */
 export const FAMILY_NAMES_SCHEMA = `
-ALTER TABLE device_families ADD COLUMN label TEXT;
-ALTER TABLE device_families ADD COLUMN name TEXT;
-ALTER TABLE device_families ADD COLUMN user_id TEXT
-  GENERATED ALWAYS AS (json_extract(entitlements, '$.user_id')) VIRTUAL;
-ALTER TABLE device_families ADD COLUMN org_id TEXT
-  GENERATED ALWAYS AS (json_extract(entitlements, '$.org_id')) VIRTUAL;
-UPDATE device_families SET label =
-  (SELECT nullif(label, '') FROM enrolment_codes WHERE id = CAST(substr(owner, 6) AS INTEGER))
-  WHERE owner LIKE 'code:%';
-CREATE INDEX device_families_label ON device_families (label);
-CREATE INDEX device_families_user_id ON device_families (user_id);
-CREATE INDEX device_families_org_id ON device_families (org_id);
-CREATE TABLE device_seen (
-  -- That of the family. Apart from it, because it is written often, and is small.
+CREATE TABLE IF NOT EXISTS device_names (
+  seq INTEGER PRIMARY KEY,
+  label TEXT,
+  name TEXT,
+  user_id TEXT,
+  org_id TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS device_names_label ON device_names (label);
+CREATE INDEX IF NOT EXISTS device_names_user_id ON device_names (user_id);
+CREATE INDEX IF NOT EXISTS device_names_org_id ON device_names (org_id);
+INSERT OR IGNORE INTO device_names (seq, label, user_id, org_id)
+  SELECT seq,
+    (SELECT nullif(label, '') FROM enrolment_codes
+     WHERE owner LIKE 'code:%' AND id = CAST(substr(owner, 6) AS INTEGER)),
+    json_extract(entitlements, '$.user_id'),
+    json_extract(entitlements, '$.org_id')
+  FROM device_families;
+CREATE TABLE IF NOT EXISTS device_seen (
   seq INTEGER PRIMARY KEY,
   at INTEGER NOT NULL
 ) STRICT;
@@ -102,8 +109,6 @@ interface Row {
   readonly device_hash: string
   readonly owner: string
   readonly entitlements: string
-  readonly label: string | null
-  readonly name: string | null
   readonly app_version: string | null
   readonly created_at: number
   readonly head_jti: string
@@ -119,25 +124,29 @@ const newId = (prefix: 'fam' | 'tok'): string => `${prefix}_${randomBytes(16).to
 export function createFamily(db: Database, of: NewFamily, times: TokenTimes): DeviceClaims {
   const family = newId('fam')
   const head = nextHead(times)
-  db.query(
-    `INSERT INTO device_families (family, device_hash, device_key, owner, entitlements,
-       app_version, created_at, head_jti, head_iat, head_exp, dead_at, label, name)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?12)`,
-  ).run(
-    family,
-    of.deviceHash,
-    of.deviceKey,
-    of.owner,
-    JSON.stringify(entitlementMembers(of.entitlements)),
-    of.appVersion ?? null,
-    times.now,
-    head.jti,
-    head.issuedAt,
-    head.expiresAt,
-    of.label || null,
-    of.name ?? null,
-  )
+  const { lastInsertRowid } = db
+    .query(
+      `INSERT INTO device_families (family, device_hash, device_key, owner, entitlements,
+       app_version, created_at, head_jti, head_iat, head_exp, dead_at)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)`,
+    )
+    .run(
+      family,
+      of.deviceHash,
+      of.deviceKey,
+      of.owner,
+      JSON.stringify(entitlementMembers(of.entitlements)),
+      of.appVersion ?? null,
+      times.now,
+      head.jti,
+      head.issuedAt,
+      head.expiresAt,
+    )
   const { deviceId, deviceHash, entitlements } = of
+  const { userId = null, orgId = null } = entitlements
+  db.query(
+    'INSERT INTO device_names (seq, label, name, user_id, org_id) VALUES (?1, ?2, ?3, ?4, ?5)',
+  ).run(lastInsertRowid, of.label || null, of.name ?? null, userId, orgId)
   return { deviceId, deviceHash, family, ...head, ...entitlements }
 }
 
@@ -245,10 +254,16 @@ export function countOtherDevices(
   return row?.devices ?? 0
 }
 
-const LISTED = `SELECT device_families.*, device_seen.at AS seen_at FROM device_families
+const LISTED = `SELECT device_families.*, device_names.label, device_names.name,
+  device_seen.at AS seen_at FROM device_families
+  LEFT JOIN device_names ON device_names.seq = device_families.seq
   LEFT JOIN device_seen ON device_seen.seq = device_families.seq`
 
-type ListedRow = Row & { readonly seen_at: number | null }
+interface ListedRow extends Row {
+  readonly label: string | null
+  readonly name: string | null
+  readonly seen_at: number | null
+}
 
 /** The newest first; `before` is the `seq` of the last one seen. */
 export function listFamilies(

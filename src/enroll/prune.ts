@@ -30,7 +30,9 @@ function forget(
   if (stale === null) return
   const rows = `SELECT ${key} FROM ${table} WHERE ${column} < ?1 LIMIT ${MAX_ROWS}`
   if (table === 'device_families') {
-    db.query(`DELETE FROM device_seen WHERE seq IN (${rows})`).run(before)
+    for (const beside of ['device_names', 'device_seen']) {
+      db.query(`DELETE FROM ${beside} WHERE seq IN (${rows})`).run(before)
+    }
   }
   db.query(`DELETE FROM ${table} WHERE ${key} IN (${rows})`).run(before)
 }

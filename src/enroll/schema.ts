@@ -13,7 +13,7 @@ export const ENROLL_SCHEMA: string = [
   AUDIT_SCHEMA,
 ].join('')
 
-/** What came later, once. */
+/** What came later; idempotent too. */
 export const ENROLL_NAMES_SCHEMA: string = FAMILY_NAMES_SCHEMA
 
 /**

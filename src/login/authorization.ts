@@ -1,11 +1,16 @@
-// What is said to the authorization server, as a public client (RFC 8252 §8.4) with PKCE: the address
-// of its page, the exchange of a code, a refresh. oauth4webapi speaks the protocol; here are the
-// bounds around it. No error carries a token, a code, an address, or a word that the server said.
+// What is said to the authorization server, with PKCE, as a public client (RFC 8252 §8.4) or with the
+// secret that some providers demand: the address of its page, the exchange of a code, a refresh.
+// oauth4webapi speaks the protocol; here are the bounds around it. No error carries a token, a code,
+// an address, or a word that the server said.
 
 import { hash } from 'node:crypto'
 import * as oauth from 'oauth4webapi'
 import { isLoopback } from '../config/kinds.ts'
-import { boundedFetch, type Failure, failed, failureOf } from './token-endpoint.ts'
+import type { Secret } from '../config/secret.ts'
+import { type Answer, failed } from './token-answer.ts'
+import { answerOf, boundedFetch, failureOf } from './token-endpoint.ts'
+
+export type { Answer, Issued } from './token-answer.ts'
 
 export interface AuthorizationOptions {
   readonly clientId: string
@@ -17,8 +22,14 @@ export interface AuthorizationOptions {
   readonly issuer: string
   /** Space-separated; '' asks for none by name. */
   readonly scope: string
+  /** Where the provider demands one. */
+  readonly clientSecret?: Secret | undefined
+  /** How it is shown (RFC 6749 §2.3.1); unless it is said, what the server takes. */
+  readonly clientAuth?: ClientAuthMethod | undefined
   readonly timeoutMs?: number
 }
+
+export type ClientAuthMethod = 'basic' | 'post' | 'none'
 
 /** What a sign-in keeps to itself until its code is exchanged. */
 export interface Proof {
@@ -26,16 +37,6 @@ export interface Proof {
   /** PKCE's `code_verifier` (RFC 7636 §4.1). */
   readonly verifier: string
 }
-
-export interface Issued {
-  readonly accessToken: string
-  readonly refreshToken: string | undefined
-  readonly lifetimeSeconds: number | undefined
-  /** Undefined where the server did not name it: then it is what was asked (RFC 6749 §5.1). */
-  readonly scope: string | undefined
-}
-
-export type Answer = { readonly ok: true; readonly value: Issued } | Failure
 
 /** Never rejects. */
 export interface Authorization {
@@ -47,17 +48,6 @@ export interface Authorization {
 
 /** Generous, since an answer that nobody waits for takes a rotated refresh token with it. */
 const TIMEOUT_MS = 30_000
-/** Longer would not fit into the headers that it travels in. */
-const MAX_TOKEN_LENGTH = 8192
-const MAX_SCOPE_LENGTH = 4096
-/** A token that claims more is refreshed once a year. */
-const MAX_LIFETIME_SECONDS = 31_536_000
-
-/** RFC 6749 §A.12 and §A.17, without the space that no header could carry. */
-const TOKEN = /^[\x21-\x7e]+$/
-/** RFC 6749 §A.4. */
-const SCOPE = /^[\x20\x21\x23-\x5b\x5d-\x7e]+$/
-
 export function authorization(options: AuthorizationOptions): Authorization {
   const { clientId, redirectUri, authorizeUrl, tokenUrl, issuer, scope } = options
   for (const url of [authorizeUrl, tokenUrl]) {
@@ -65,6 +55,7 @@ export function authorization(options: AuthorizationOptions): Authorization {
   }
   const server = { issuer, token_endpoint: tokenUrl.href }
   const client = { client_id: clientId }
+  const methods = authenticationMethods(options)
   const request = (): oauth.TokenEndpointRequestOptions => ({
     [oauth.allowInsecureRequests]: tokenUrl.protocol === 'http:',
     [oauth.customFetch]: boundedFetch,
@@ -96,69 +87,60 @@ export function authorization(options: AuthorizationOptions): Authorization {
       } catch (error) {
         return failed('refused', whyRefused(error))
       }
-      return ask(async () => {
-        const none = oauth.None()
-        const response = await oauth.authorizationCodeGrantRequest(
+      return ask((proving) =>
+        oauth.authorizationCodeGrantRequest(
           server,
           client,
-          none,
+          proving,
           accepted,
           redirectUri,
           verifier,
           request(),
-        )
-        return oauth.processAuthorizationCodeResponse(server, client, response)
-      })
+        ),
+      )
     },
     refresh: (refreshToken) =>
-      ask(async () => {
-        const none = oauth.None()
-        const response = await oauth.refreshTokenGrantRequest(
-          server,
-          client,
-          none,
-          refreshToken,
-          request(),
-        )
-        return oauth.processRefreshTokenResponse(server, client, response)
-      }),
+      ask((proving) =>
+        oauth.refreshTokenGrantRequest(server, client, proving, refreshToken, request()),
+      ),
   }
+
+  /** With the next method where the server does not take this one: the grant is not used up by that. */
+  async function ask(send: (proving: oauth.ClientAuth) => Promise<Response>): Promise<Answer> {
+    for (let tried = 1; ; tried += 1) {
+      const [method, ...others] = methods
+      const answer = await answered(() => send(method))
+      if (answer.ok || !NOT_PROVEN.has(answer.reason) || tried > others.length) return answer
+      methods.push(...methods.splice(0, 1))
+    }
+  }
+}
+
+/** RFC 6749 §5.2, and where a server says it by its status alone. */
+const NOT_PROVEN = new Set(['invalid_client', 'status 401'])
+
+/** The first is the one to use. */
+function authenticationMethods({
+  clientSecret,
+  clientAuth,
+}: AuthorizationOptions): [oauth.ClientAuth, ...oauth.ClientAuth[]] {
+  if (!clientSecret || clientAuth === 'none') return [oauth.None()]
+  const secret = clientSecret.reveal()
+  const basic = oauth.ClientSecretBasic(secret)
+  const post = oauth.ClientSecretPost(secret)
+  if (clientAuth === 'basic') return [basic]
+  return clientAuth === 'post' ? [post] : [basic, post]
 }
 
 function isSecure(url: URL): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
 }
 
-async function ask(work: () => Promise<oauth.TokenEndpointResponse>): Promise<Answer> {
+async function answered(send: () => Promise<Response>): Promise<Answer> {
   try {
-    return issued(await work())
+    return await answerOf(await send())
   } catch (error) {
     return failureOf(error)
-  }
-}
-
-function issued(answer: oauth.TokenEndpointResponse): Answer {
-  // The library takes DPoP as well, but nobody here could prove the key.
-  if (answer.token_type !== 'bearer') return failed('refused', 'token type')
-  const { access_token: accessToken, refresh_token: refreshToken, expires_in: lifetime } = answer
-  for (const token of [accessToken, refreshToken]) {
-    if (token !== undefined && !(token.length <= MAX_TOKEN_LENGTH && TOKEN.test(token))) {
-      return failed('refused', 'token')
-    }
-  }
-  const { scope } = answer
-  return {
-    ok: true,
-    value: {
-      accessToken,
-      refreshToken,
-      lifetimeSeconds:
-        lifetime === undefined ? undefined : Math.min(lifetime, MAX_LIFETIME_SECONDS),
-      scope:
-        scope !== undefined && scope.length <= MAX_SCOPE_LENGTH && SCOPE.test(scope)
-          ? scope
-          : undefined,
-    },
   }
 }
 

@@ -5,10 +5,10 @@
 import type { Secret } from '../config/secret.ts'
 import type { Instant } from '../instant.ts'
 import type { Logger } from '../log.ts'
-import { type Decision, granted, refused } from '../refusal.ts'
+import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { ATTEMPT_SECONDS, attempts } from './attempts.ts'
 import { authorization, type AuthorizationOptions, type Proof } from './authorization.ts'
-import { type Sessions, SessionsUnusable } from './sessions.ts'
+import { NOBODY, type Sessions, SessionsUnusable } from './sessions.ts'
 import { heldTokens } from './tokens.ts'
 
 export interface Begun {
@@ -59,6 +59,10 @@ export interface Login {
   collect(attempt: string, now: Instant): Decision<SignedIn | undefined>
   /** Whose key this is: `session_invalid` where it is nobody's. */
   find(key: string): Decision<Session>
+  /** Whether a key that `find` refuses was good until the authorization server ended its session. */
+  wasEnded(refusal: Refusal): boolean
+  /** How it stands by now, after a try to renew what has expired: `session_ended` where that is over. */
+  standing(session: Session, now: Instant): Promise<Decision<Status>>
   /** Refreshes now, and once for all who ask at the same time. */
   renew(session: Session, now: Instant): Promise<Decision<Status>>
   /**
@@ -148,6 +152,8 @@ export function login(options: LoginOptions): Login {
       const status = tokens.status(id)
       return status.ok ? granted({ id, status: status.value }) : status
     },
+    wasEnded: ({ reason }) => reason === NOBODY && tokens.endedByServer,
+    standing: ({ id }, now) => tokens.standing(id, now),
     renew: ({ id }, now) => tokens.renew(id, now),
     accessToken: tokens.accessToken,
     end: ({ id }) => tokens.end(id),

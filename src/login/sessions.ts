@@ -59,6 +59,8 @@ interface Held {
 const ID_BYTES = 16
 const ID = /^[0-9a-f]{32}$/
 const RETRY_SECONDS = 5
+/** The reason where there is no session at all. */
+export const NOBODY = 'nobody is signed in'
 
 /** Throws where a secret is short, and SessionsUnusable where the file cannot be used. */
 export function sessions({ database, secrets }: SessionsOptions): Sessions {
@@ -78,7 +80,7 @@ export function sessions({ database, secrets }: SessionsOptions): Sessions {
 
   const held = (): Decision<Held> => {
     const { version, id, sealed } = row() ?? {}
-    if (!isId(id)) return invalid('nobody is signed in')
+    if (!isId(id)) return invalid(NOBODY)
     if (!isVersion(version)) return invalid('record has no version')
     if (version < newestVersion) return invalid('record is older than one seen before')
     if (!(sealed instanceof Uint8Array)) return invalid('record is missing or too long')

@@ -17,10 +17,14 @@ export interface HeldTokens {
   /** Throws SessionsUnusable where it cannot be written. */
   begin(issued: Issued, now: Instant): { readonly key: string; readonly status: Status }
   status(id: string): Decision<Status>
+  /** The same, after a try to renew a token that is over: only then is it known what is left of it. */
+  standing(id: string, now: Instant): Promise<Decision<Status>>
   renew(id: string, now: Instant): Promise<Decision<Status>>
   accessToken(now: Instant, rejected?: string): Promise<Decision<string>>
   /** Throws SessionsUnusable where it cannot be written. */
   end(id: string): void
+  /** Whether it was the authorization server that ended the last session. */
+  readonly endedByServer: boolean
   /** When no refresh is under way. */
   idle(): Promise<void>
 }
@@ -49,6 +53,9 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
   let unsaved: Held | undefined
   let flight: { readonly id: string; readonly done: Promise<Decision<Held>> } | undefined
   let failures = 0
+  /** Why the server will not renew it, where it said so; an outage says nothing. */
+  let refusal: string | undefined
+  let endedByServer = false
   let retryAtMs = Number.NEGATIVE_INFINITY
   /** The token that took the place of a rejected one. */
   let replacement: { readonly accessToken: string; readonly atMs: number } | undefined
@@ -56,6 +63,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
   const recovered = (): void => {
     if (failures > 0) log.info({ failures }, 'tokens are refreshed again')
     failures = 0
+    refusal = undefined
     retryAtMs = Number.NEGATIVE_INFINITY
   }
   const read = (id: string): Decision<Held> => {
@@ -70,19 +78,29 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
 
   const unavailable = (reason: string, leftMs: number): Refusal =>
     refused('login_unavailable', { reason, retryAfterSeconds: leftMs / 1000 })
-  const failed = (reason: string, now: Instant): Refusal => {
+  const failed = (reason: string, now: Instant, definitive = false): Refusal => {
     const cooldownMs = Math.min(FIRST_COOLDOWN_MS * 2 ** failures, MAX_COOLDOWN_MS)
     failures += 1
+    refusal = definitive ? reason : undefined
     retryAtMs = now.monotonicMs + cooldownMs
-    log.warn({ reason, failures }, 'tokens cannot be refreshed')
+    log.warn({ reason, failures, definitive }, 'tokens cannot be refreshed')
     return unavailable(reason, cooldownMs)
   }
+  /**
+   * For whoever has nothing else: what the server has refused to renew is over, and only a person can
+   * go on. The record stays, since a later try may find the server of another mind.
+   */
+  const orEnded = <T>(outcome: Decision<T>): Decision<T> =>
+    !outcome.ok && outcome.code === 'login_unavailable' && refusal !== undefined
+      ? refused('session_ended', { reason: refusal })
+      : outcome
   const ended = (shown: Held): Decision<Held> => {
     // Another process may have shown it first, and have the next.
     const now = read(shown.id)
     if (now.ok && now.value.version !== shown.version) return now
     sessions.end(shown.id)
     held = undefined
+    endedByServer = true
     log.warn({ reason: 'invalid_grant' }, 'the sign-in has ended')
     return refused('session_ended', { reason: 'invalid_grant' })
   }
@@ -96,6 +114,14 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     recovered()
     held = { ...now.value, lifetimeMs }
     return granted(held)
+  }
+
+  /** The access token that came with it is of no use; the one before it goes on as it was. */
+  const keepRotated = (base: Held, refreshToken: string, nowMs: number): void => {
+    const { id, version, tokens } = base
+    sessions.replace(id, version, { ...tokens, refreshToken }, nowMs)
+    const now = read(id)
+    if (now.ok) held = { ...now.value, lifetimeMs: base.lifetimeMs }
   }
 
   const refresh = async (seen: Held, now: Instant): Promise<Decision<Held>> => {
@@ -112,7 +138,9 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
         const answer = await authorization.refresh(refreshToken)
         if (!answer.ok) {
           const at = later(now, startedMs)
-          return answer.kind === 'ended' ? ended(base) : failed(answer.reason, at)
+          if (answer.kind === 'ended') return ended(base)
+          if (answer.refreshToken !== undefined) keepRotated(base, answer.refreshToken, epochMs(at))
+          return failed(answer.reason, at, answer.kind === 'refused')
         }
         unsaved = { ...base, ...heldFrom(answer.value, base.tokens, now) }
       }
@@ -142,7 +170,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     if (replacement?.accessToken === accessToken && sinceMs < REJECTION_COOLDOWN_MS) {
       return refused('upstream_auth', { reason: 'a new token was refused as well' })
     }
-    const outcome = await refreshOnce(rejected, now)
+    const outcome = orEnded(await refreshOnce(rejected, now))
     if (!outcome.ok) return outcome
     const next = outcome.value.tokens.accessToken
     replacement = { accessToken: next, atMs: now.monotonicMs }
@@ -157,6 +185,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
       const { key, id } = sessions.begin(fresh.tokens, epochMs(now))
       held = undefined
       unsaved = undefined
+      endedByServer = false
       recovered()
       const stored = read(id)
       if (stored.ok) held = { ...stored.value, lifetimeMs: fresh.lifetimeMs }
@@ -174,8 +203,19 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
       if (tokens.refreshToken === undefined && freshness(found.value, now) !== 'expired') {
         return granted(statusOf(tokens))
       }
-      const outcome = await refreshOnce(found.value, now)
+      const outcome = orEnded(await refreshOnce(found.value, now))
       return outcome.ok ? granted(statusOf(outcome.value.tokens)) : outcome
+    },
+    async standing(id, now) {
+      const found = load(id)
+      if (!found.ok) return found
+      const status = granted(statusOf(found.value.tokens))
+      if (freshness(found.value, now) !== 'expired') return status
+      const outcome = await within(refreshOnce(found.value, now), patienceMs)
+      if (!outcome) return status
+      const known = orEnded(outcome)
+      if (known.ok) return granted(statusOf(known.value.tokens))
+      return known.code === 'login_unavailable' ? status : known
     },
     async accessToken(now, rejected) {
       const startedMs = performance.now()
@@ -194,13 +234,17 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
         const good = freshness(found.value, later(now, startedMs)) !== 'expired'
         if (waited && good) return granted(accessToken)
       }
-      const outcome = await done
+      const outcome = orEnded(await done)
       return outcome.ok ? granted(outcome.value.tokens.accessToken) : outcome
     },
     end(id) {
       sessions.end(id)
       held = undefined
       unsaved = undefined
+      endedByServer = false
+    },
+    get endedByServer() {
+      return endedByServer
     },
     async idle() {
       await flight?.done

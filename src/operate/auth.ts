@@ -163,18 +163,19 @@ function parseObject(text: string): Readonly<Record<string, unknown>> {
 }
 
 function parseStarted(
-  said: Readonly<Record<string, unknown>>,
+  members: Readonly<Record<string, unknown>>,
   headers: Headers,
   base: string,
 ): Started | undefined {
-  const { paste, state, expires_in: expiresIn } = said
-  const link = parseLink(paste === true ? said['auth_url'] : said['open_url'], base)
+  const { paste, state, expires_in: expiresIn } = members
+  const link = parseLink(paste === true ? members['auth_url'] : members['open_url'], base)
   const attempt = attemptIn(headers)
   if (typeof paste !== 'boolean' || !link || attempt === undefined) return undefined
   if (typeof state !== 'string' || !STATE.test(state)) return undefined
+  const said = typeof expiresIn === 'string' ? Number(expiresIn) : expiresIn
   const seconds =
-    typeof expiresIn === 'number' && expiresIn > 0
-      ? Math.min(expiresIn, MAX_EXPIRES_IN_SECONDS)
+    typeof said === 'number' && said > 0
+      ? Math.min(said, MAX_EXPIRES_IN_SECONDS)
       : DEFAULT_EXPIRES_IN_SECONDS
   const cookie = `${ATTEMPT_COOKIE}=${attempt}`
   return { link, state, expiresInMs: seconds * 1000, paste, cookie }
@@ -198,7 +199,8 @@ function attemptIn(headers: Headers): string | undefined {
 }
 
 function parseStatus(said: Readonly<Record<string, unknown>>): Status | undefined {
-  const { authenticated, renewable, scope, session_key: key } = said
+  const { authenticated, renewable, scope } = said
+  const key = said['session_key'] ?? undefined
   if (authenticated === false) return { authenticated, pending: said['pending'] === true }
   if (authenticated !== true || (key !== undefined && !isBearerToken(key))) return undefined
   return {

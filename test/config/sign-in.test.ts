@@ -213,3 +213,21 @@ describe('SESSION_SECRET', () => {
     }
   })
 })
+
+test('a client secret, and how it is shown, come together or not at all', async () => {
+  const secret = 'from-the-provider'
+  const both = await login({ CLIENT_SECRET: secret, CLIENT_AUTH: 'post' })
+  expect([both.clientSecret?.reveal(), both.clientAuth]).toEqual([secret, 'post'])
+  const one = await login({ CLIENT_SECRET: secret })
+  expect([one.clientSecret?.reveal(), one.clientAuth]).toEqual([secret, undefined])
+  expect((await login({ CLIENT_AUTH: 'none' })).clientAuth).toBe('none')
+  for (const wrong of [
+    { CLIENT_AUTH: 'basic' },
+    { CLIENT_SECRET: secret, CLIENT_AUTH: 'none' },
+    { CLIENT_SECRET: secret, CLIENT_AUTH: 'mtls' },
+  ]) {
+    const told = mistakes({ ...SIGN_IN, ...wrong })
+    expect(told.map(({ setting }) => setting)).toEqual(['CLIENT_AUTH'])
+    expect(JSON.stringify(told)).not.toContain(secret)
+  }
+})

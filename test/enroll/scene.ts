@@ -33,8 +33,7 @@ export function openDatabase(path: string): Database {
   const db = new Database(path, { create: true })
   db.exec(ENROLL_PRAGMAS)
   db.exec(ENROLL_SCHEMA)
-  const later = "SELECT 1 FROM sqlite_schema WHERE name = 'device_seen'"
-  if (db.query(later).get() === null) db.exec(ENROLL_NAMES_SCHEMA)
+  db.exec(ENROLL_NAMES_SCHEMA)
   return db
 }
 

@@ -16,6 +16,7 @@ import {
   type AuthorizationServer,
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
+import { Secret } from '../../src/config/secret.ts'
 import { until } from '../support/binary.ts'
 import { seeded } from '../support/random.ts'
 import { type Respond, startUpstream, type Upstream } from '../support/upstream.ts'
@@ -26,6 +27,68 @@ const codeAnd = (more: Record<string, string> = {}): URLSearchParams =>
   new URLSearchParams({ code: `${CANARY}-code`, state: proof.state, ...more })
 
 const shown = (answer: Answer): string => (answer.ok ? 'ok' : `${answer.kind}: ${answer.reason}`)
+
+describe('with a real authorization server that demands a secret', () => {
+  const secret = 'canary client secret: %+/=&é'.replace('é', '-').replaceAll(' ', '_')
+  for (const method of ['client_secret_basic', 'client_secret_post'] as const) {
+    const way = method === 'client_secret_basic' ? 'basic' : 'post'
+    test(`${way}: as it is set, or as it is found; and with no other secret`, async () => {
+      const server = await startAuthorizationServer({ confidential: { secret, method } })
+      try {
+        const options = { ...server, clientSecret: new Secret(secret) }
+        for (const clientAuth of [way, undefined] as const) {
+          const client = authorization({ ...options, clientAuth })
+          const back = await server.signIn(client.authUrl(proof))
+          const first = await client.exchange(back.searchParams, proof)
+          if (!first.ok) throw new Error(shown(first))
+          const asked = server.asked
+          const next = await client.refresh(first.value.refreshToken ?? '')
+          expect([shown(next), server.asked - asked]).toEqual(['ok', 1])
+        }
+        for (const wrong of [
+          { clientSecret: undefined },
+          { clientSecret: new Secret('another') },
+        ] as const) {
+          const client = authorization({ ...options, ...wrong })
+          const back = await server.signIn(client.authUrl(proof))
+          expect(shown(await client.exchange(back.searchParams, proof))).toBe(
+            'refused: invalid_client',
+          )
+        }
+      } finally {
+        await server.stop()
+      }
+    })
+  }
+})
+
+test('a server that takes the secret in one way alone is asked in the other once, and no more', async () => {
+  const sink = await startUpstream()
+  try {
+    const seen: string[] = []
+    sink.respond((request, response, body) => {
+      const sent = new URLSearchParams(body.toString())
+      const { authorization = '' } = request.headers
+      seen.push(`${authorization === '' ? '' : 'basic'}${sent.has('client_secret') ? 'post' : ''}`)
+      const good = seen.at(-1) === 'post'
+      response.writeHead(good ? 200 : 401, { 'content-type': 'application/json' })
+      response.end(good ? '{"access_token":"at"}' : '{"error":"invalid_client"}')
+    })
+    const client = authorization({
+      clientId: 'c',
+      clientSecret: new Secret('s'),
+      redirectUri: 'https://as.test/back',
+      authorizeUrl: new URL(sink.url),
+      tokenUrl: new URL(sink.url),
+      issuer: 'https://as.test',
+      scope: '',
+    })
+    for (let n = 0; n < 3; n += 1) expect(shown(await client.refresh('rt'))).toBe('ok')
+    expect(seen).toEqual(['basic', 'post', 'post', 'post'])
+  } finally {
+    await sink.close()
+  }
+})
 
 describe('with a real authorization server', () => {
   let server: AuthorizationServer
@@ -256,20 +319,8 @@ describe('over a socket', () => {
       ['an access token with a space', { ...good, access_token: 'a t' }, 'token'],
       ['an access token beyond ASCII', { ...good, access_token: 'tökén' }, 'token'],
       ['an access token of 9 KB', { ...good, access_token: 'a'.repeat(9000) }, 'token'],
-      ['a refresh token of 9 KB', { ...good, refresh_token: 'a'.repeat(9000) }, 'token'],
-      ['an empty refresh token', { ...good, refresh_token: '' }, 'malformed'],
-      ['a refresh token that is a list', { ...good, refresh_token: ['rt'] }, 'malformed'],
-      ['no token type', { ...good, token_type: undefined }, 'malformed'],
       ['a token bound to a key', { ...good, token_type: 'DPoP' }, 'token type'],
       ['a token type that nobody knows', { ...good, token_type: CANARY }, 'token type'],
-      ['a life in words', { ...good, expires_in: 'soon' }, 'malformed'],
-      ['a life below nothing', { ...good, expires_in: -1 }, 'malformed'],
-      [
-        'an endless life',
-        '{"access_token":"at","token_type":"bearer","expires_in":1e999}',
-        'malformed',
-      ],
-      ['a scope that is a list', { ...good, scope: ['a'] }, 'malformed'],
       [
         'an error that says 200',
         { error: 'invalid_grant', error_description: CANARY },
@@ -292,11 +343,80 @@ describe('over a socket', () => {
     test('a life of ages counts as a year', async () => {
       expect((await refreshed({ ...good, expires_in: 1e300 })).lifetimeSeconds).toBe(31_536_000)
     })
+    for (const [name, more, life] of [
+      ['null', { expires_in: null }, undefined],
+      ['in words', { expires_in: 'soon' }, undefined],
+      ['below nothing', { expires_in: -1 }, undefined],
+      ['of nothing', { expires_in: 0 }, undefined],
+      ['as text, with blanks', { expires_in: ' 60 ' }, 60],
+      ['as a decimal text', { expires_in: '3599.0' }, 3599],
+      ['without end', '{"access_token":"at","refresh_token":"rt","expires_in":1e999}', 31_536_000],
+    ] as const) {
+      test(`a life ${name}`, async () => {
+        const said = typeof more === 'string' ? more : { ...good, ...more }
+        const { lifetimeSeconds, refreshToken } = await refreshed(said as never)
+        expect([lifetimeSeconds, refreshToken]).toEqual([life, 'rt'])
+      })
+    }
+    test('what is null is absent, and what nobody knows is not looked at', async () => {
+      const said = {
+        ...good,
+        scope: null,
+        token_type: null,
+        expires_in: null,
+        id_token: null,
+        x: {},
+      }
+      const absent = { lifetimeSeconds: undefined, scope: undefined }
+      expect(await refreshed(said)).toMatchObject({
+        accessToken: 'at',
+        refreshToken: 'rt',
+        ...absent,
+      })
+      for (const refresh_token of [null, '', 5, ['rt']]) {
+        expect((await refreshed({ ...good, refresh_token })).refreshToken).toBeUndefined()
+      }
+    })
+    test('any status from 200 to 299, and any content type', async () => {
+      for (const status of [200, 201, 202, 299]) {
+        sink.respond(json(good, status, { 'content-type': 'text/plain' }))
+        expect(shown(await client.refresh('rt'))).toBe('ok')
+      }
+      sink.respond(json(`\uFEFF${JSON.stringify(good)}`))
+      expect(shown(await client.refresh('rt'))).toBe('ok')
+      const form = 'access_token=at&token_type=bearer&expires_in=60&refresh_token=rt&scope=a%20b'
+      sink.respond(json(form, 200, { 'content-type': 'application/x-www-form-urlencoded' }))
+      expect(await client.refresh('rt')).toMatchObject({
+        value: { accessToken: 'at', refreshToken: 'rt', lifetimeSeconds: 60, scope: 'a b' },
+      })
+    })
+    test('a refresh token that no header could carry, and one of 9 KB: it goes in a body', async () => {
+      for (const refresh_token of ['r t', 'rö', 'r'.repeat(9000)]) {
+        expect((await refreshed({ ...good, refresh_token })).refreshToken).toBe(refresh_token)
+      }
+    })
+    test('beside an access token of no use the rotated refresh token is kept', async () => {
+      for (const more of [
+        { access_token: null },
+        { access_token: 'a t' },
+        { token_type: 'DPoP' },
+      ]) {
+        sink.respond(json({ ...good, ...more }))
+        const refusal = { ok: false, kind: 'refused', refreshToken: 'rt' }
+        expect(await client.refresh('old')).toMatchObject(refusal as never)
+      }
+    })
     test('no new refresh token', async () => {
       expect((await refreshed({ ...good, refresh_token: undefined })).refreshToken).toBeUndefined()
     })
-    test('a token type in any case', async () => {
-      expect((await refreshed({ ...good, token_type: 'bEaReR' })).accessToken).toBe('at')
+    test('a token type in any case, with blanks, as a longer word, or none', async () => {
+      for (const token_type of ['bEaReR', ' Bearer ', 'BearerToken', '', undefined, 7]) {
+        expect((await refreshed({ ...good, token_type })).accessToken).toBe('at')
+      }
+    })
+    test('a scope that is a list', async () => {
+      expect((await refreshed({ ...good, scope: ['a', 'b'] })).scope).toBe('a b')
+      expect((await refreshed({ ...good, scope: { a: 1 } })).scope).toBeUndefined()
     })
     test('a narrower scope, none, and one that could be no scope', async () => {
       expect((await refreshed({ ...good, scope: 'a' })).scope).toBe('a')
@@ -314,21 +434,18 @@ describe('over a socket', () => {
 
   describe('what a status says', () => {
     for (const [status, why] of [
-      [201, 'refused: status 201'],
-      [204, 'refused: status 204'],
       [302, 'refused: status 302'],
       [307, 'refused: status 307'],
       [308, 'refused: status 308'],
       [408, 'unavailable: status 408'],
+      [425, 'unavailable: status 425'],
       [429, 'unavailable: status 429'],
       [500, 'unavailable: status 500'],
       [503, 'unavailable: status 503'],
       [599, 'unavailable: status 599'],
     ] as const) {
       test(`${status}, though its body has tokens`, async () => {
-        const respond = json(status === 204 ? '' : good, status, {
-          location: `${sink.url}/elsewhere`,
-        })
+        const respond = json(good, status, { location: `${sink.url}/elsewhere` })
         expect(await both(respond)).toBe(why)
         expect(sink.seen.map(({ url }) => url)).toEqual([
           options.tokenUrl.pathname,
@@ -357,8 +474,57 @@ describe('over a socket', () => {
     })
     test('an error that only a page tells ends nothing', async () => {
       const respond = json('{"error":"invalid_grant"}', 400, { 'content-type': 'text/html' })
-      expect(await both(respond)).toBe('refused: malformed')
+      expect(await both(respond)).toBe('refused: invalid_grant')
     })
+    test('200 and 204 without a word are no tokens', async () => {
+      for (const status of [200, 204])
+        expect(await both(json('', status))).toBe('refused: malformed')
+    })
+    for (const [name, status, type, body, why] of [
+      ['a page', 403, 'text/html', `<html>${CANARY}</html>`, 'refused: status 403'],
+      ['nothing', 401, '', '', 'refused: status 401'],
+      ['a word', 400, 'text/plain', 'Bad Request', 'refused: malformed'],
+      [
+        'an object in its place',
+        400,
+        'application/json',
+        '{"error":{"code":"invalid_grant"}}',
+        'ended: invalid_grant',
+      ],
+      [
+        'another case',
+        400,
+        'application/json',
+        '{"error":"INVALID_GRANT"}',
+        'ended: invalid_grant',
+      ],
+      [
+        'a problem',
+        400,
+        'application/problem+json',
+        '{"error":"invalid_grant"}',
+        'ended: invalid_grant',
+      ],
+      [
+        'a form',
+        400,
+        'application/x-www-form-urlencoded',
+        'error=invalid_client',
+        'refused: invalid_client',
+      ],
+      [
+        'what passes',
+        400,
+        'application/json',
+        '{"error":"temporarily_unavailable"}',
+        'unavailable: temporarily_unavailable',
+      ],
+      ['gone', 410, 'application/json', '[]', 'refused: status 410'],
+    ] as const) {
+      test(`${status} with ${name}`, async () => {
+        expect(await both(json(body, status, { 'content-type': type }))).toBe(why)
+      })
+    }
   })
 
   test('a server that never answers, or never ends, is waited for so long and no longer', async () => {

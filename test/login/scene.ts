@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   type AuthorizationServer,
+  type AuthorizationServerOptions,
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
 import { freePort } from '../support/anthropic.ts'
@@ -48,10 +49,11 @@ export interface LoginSceneOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly paste?: boolean
   readonly accessTokenSeconds?: number
+  readonly confidential?: AuthorizationServerOptions['confidential']
 }
 
 export async function loginScene(options: LoginSceneOptions = {}): Promise<LoginScene> {
-  const { env = {}, paste = false, accessTokenSeconds } = options
+  const { env = {}, paste = false, accessTokenSeconds, confidential } = options
   const folder = mkdtempSync(join(tmpdir(), 'postern-login-'))
   const databaseFile = join(folder, 'postern.db')
   const port = await freePort()
@@ -59,6 +61,7 @@ export async function loginScene(options: LoginSceneOptions = {}): Promise<Login
   const server = await startAuthorizationServer({
     redirectUri,
     ...(accessTokenSeconds !== undefined && { accessTokenSeconds }),
+    ...(confidential && { confidential }),
   })
   const issued = { access: [] as string[], refresh: [] as string[] }
   server.setRewrite((answer) => {

@@ -379,6 +379,76 @@ describe('a server that fails', () => {
     expect([given.size, requests()]).toEqual([1, 1])
     for (const each of given) await good(each)
   })
+  for (const said of [
+    { status: 400, body: '{"error":"invalid_client"}' },
+    { status: 403, contentType: 'text/html', body: '<html>no</html>' },
+    { status: 401, contentType: '', body: '' },
+    { status: 400, contentType: 'text/plain', body: 'expired' },
+    { status: 410, body: '{"error":{"code":"gone"}}' },
+  ]) {
+    test(`a definitive ${said.status} (${said.contentType ?? 'JSON'}): the old token until it expires, then sign in again`, async () => {
+      const { access, id } = await signedIn()
+      server.setFailing(said)
+      expect(await token(at(DUE))).toBe(access)
+      expect(await first.tokens.standing(id, at(DUE))).toMatchObject({ ok: true })
+      for (const second of [EXPIRED, EXPIRED + 0.1, EXPIRED + 120]) {
+        expect(await token(at(second))).toStartWith('session_ended: ')
+        expect(text(await first.tokens.standing(id, at(second)))).toStartWith('session_ended: ')
+        expect(text(await first.tokens.renew(id, at(second)))).toStartWith('session_ended: ')
+      }
+      // A server that comes to another mind finds the refresh token as it was.
+      server.setFailing(undefined)
+      await good(await token(at(EXPIRED + 400)))
+      expect(text(await first.tokens.standing(id, at(EXPIRED + 400)))).toBe('ok')
+    })
+  }
+  test('an outage after a refusal is an outage', async () => {
+    await signedIn()
+    server.setFailing({ status: 403 })
+    expect(await token(at(EXPIRED))).toStartWith('session_ended: ')
+    server.setFailing(503)
+    expect(await token(at(EXPIRED + 60))).toBe('login_unavailable: status 503')
+  })
+  test('a token that the API refuses, and the server will not renew: sign in again', async () => {
+    const { access } = await signedIn()
+    server.setFailing({ status: 403 })
+    expect(await token(at(10), access)).toBe('session_ended: status 403')
+    expect(await token(at(10.1))).toBe(access)
+  })
+  test('how it stands is tried where the token is over, and once for all who ask', async () => {
+    const { id } = await signedIn()
+    const all = await Promise.all(
+      Array.from({ length: 20 }, () => first.tokens.standing(id, at(EXPIRED))),
+    )
+    expect([requests(), new Set(all.map(text))]).toEqual([1, new Set(['ok'])])
+    server.setFailing(503)
+    expect(text(await first.tokens.standing(id, at(EXPIRED * 3)))).toBe('ok')
+  })
+  test('an answer whose access token is of no use loses no refresh token', async () => {
+    const { access } = await signedIn()
+    const revoked = server.counts.revoked
+    server.setRewrite((answer) => ({ ...answer, token_type: 'DPoP' }))
+    expect(await token(at(DUE))).toBe(access)
+    server.setRewrite(undefined)
+    // The server ends the sign-in of whoever shows it the old one.
+    const restarted = started()
+    await good(await token(at(DUE + 60), undefined, restarted))
+    expect([requests(), server.counts.revoked]).toEqual([2, revoked])
+  })
+  test('a 201, a null and a number as text are a refresh like another', async () => {
+    await signedIn()
+    for (const [n, more] of [
+      { scope: null },
+      { expires_in: '3600' },
+      { token_type: undefined },
+      { token_type: 'BEARER', id_token: 'garbage', unknown: null },
+      { scope: ['a', 'b'], expires_in: 'an hour' },
+    ].entries()) {
+      server.setRewrite((answer) => ({ ...answer, ...more }))
+      await good(await token(at(EXPIRED * (n + 1))))
+    }
+    expect(requests()).toBe(5)
+  })
   test('an error of its own that is not invalid_grant ends nothing', async () => {
     const { access, id } = await signedIn()
     server.setRewrite(() => ({ nothing: true }))

@@ -251,6 +251,8 @@ function nothingBehindTheDoor(): Parts {
         finish: never,
         collect: never,
         find: never,
+        wasEnded: never,
+        standing: never,
         renew: never,
         accessToken: never,
         end: never,

@@ -13,6 +13,18 @@ export interface AuthorizationServerOptions {
   readonly accessTokenSeconds?: number
   /** Whether refresh tokens are issued at all. */
   readonly refreshTokens?: boolean
+  /** A client that has to show its secret, in this one way. */
+  readonly confidential?: {
+    readonly secret: string
+    readonly method: 'client_secret_basic' | 'client_secret_post'
+  }
+}
+
+/** A whole answer, whatever it is made of. */
+export interface SaidInstead {
+  readonly status: number
+  readonly contentType?: string
+  readonly body?: string
 }
 
 export interface SignIn {
@@ -42,7 +54,7 @@ export interface AuthorizationServer {
   /** The subject whose access token this is, while it is good. */
   accountOf(accessToken: string): Promise<string | undefined>
   /** Each token request is answered with this status, and changes nothing. */
-  setFailing(status: number | undefined): void
+  setFailing(how: number | SaidInstead | undefined): void
   /** Each token request is held for so long first. */
   setDelay(delayMs: number): void
   /** Applied after the server has done what it was asked. */
@@ -82,7 +94,7 @@ export async function startAuthorizationServer(
   })
 
   let asked = 0
-  let failing: number | undefined
+  let failing: SaidInstead | undefined
   let delayMs = 0
   let rewrite: Rewrite | undefined
   const callback = provider.callback()
@@ -90,8 +102,9 @@ export async function startAuthorizationServer(
     asked += 1
     if (delayMs > 0) await Bun.sleep(delayMs)
     if (failing !== undefined) {
-      response.writeHead(failing, { 'content-type': 'application/json' })
-      response.end('{"error":"temporarily_unavailable"}')
+      const { status, contentType = 'application/json', body = '' } = failing
+      response.writeHead(status, contentType === '' ? {} : { 'content-type': contentType })
+      response.end(body)
       return
     }
     if (rewrite) rewritten(response, rewrite)
@@ -141,8 +154,9 @@ export async function startAuthorizationServer(
     async accountOf(accessToken) {
       return (await provider.AccessToken.find(accessToken))?.accountId
     },
-    setFailing(status) {
-      failing = status
+    setFailing(how) {
+      const body = '{"error":"temporarily_unavailable"}'
+      failing = typeof how === 'number' ? { status: how, body } : how
     },
     setDelay(ms) {
       delayMs = ms
@@ -167,14 +181,15 @@ export async function startAuthorizationServer(
 function configuration(
   redirectUri: string,
   scope: string,
-  { accessTokenSeconds = 3600, refreshTokens = true }: AuthorizationServerOptions,
+  { accessTokenSeconds = 3600, refreshTokens = true, confidential }: AuthorizationServerOptions,
 ): Configuration {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   return {
     clients: [
       {
         client_id: CLIENT_ID,
-        token_endpoint_auth_method: 'none',
+        token_endpoint_auth_method: confidential?.method ?? 'none',
+        ...(confidential && { client_secret: confidential.secret }),
         application_type: 'native',
         redirect_uris: [redirectUri],
         grant_types: ['authorization_code', 'refresh_token'],

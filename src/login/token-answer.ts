@@ -1,0 +1,149 @@
+// What a token endpoint answered, read for what is in it. Providers are careless about what they say
+// beside a token (a member that is `null`, a number as text, a type in another case), and a refresh
+// token is rotated by then: what is good in an answer is kept, whatever stands beside it. Pure; no
+// word of the server reaches a reason but the names that RFC 6749 knows.
+
+/** What a sign-in or a refresh gave. */
+export interface Issued {
+  readonly accessToken: string
+  readonly refreshToken: string | undefined
+  readonly lifetimeSeconds: number | undefined
+  /** Undefined where the server did not name it: then it is what was asked (RFC 6749 §5.1). */
+  readonly scope: string | undefined
+}
+
+/**
+ * `refused`: the server, or what it said, will not do. `ended`: what was shown to it is no longer
+ * good (`invalid_grant`). `unavailable`: it did not answer, or said that it cannot now.
+ */
+export interface Failure {
+  readonly ok: false
+  readonly kind: 'refused' | 'ended' | 'unavailable'
+  /** For the log. */
+  readonly reason: string
+  /** Came beside an access token that is of no use: the one that was shown is retired by now. */
+  readonly refreshToken?: string
+}
+
+export type Answer = { readonly ok: true; readonly value: Issued } | Failure
+
+export interface TokenResponse {
+  readonly status: number
+  readonly contentType: string
+  readonly text: string
+}
+
+/** Longer would not fit into the headers that it travels in. */
+const MAX_TOKEN_LENGTH = 8192
+/** It travels in a body. */
+const MAX_REFRESH_TOKEN_LENGTH = 32_768
+const MAX_SCOPE_LENGTH = 4096
+/** A token that claims more is refreshed once a year. */
+const MAX_LIFETIME_SECONDS = 31_536_000
+
+/** RFC 6749 §A.12, without the space that no header could carry. */
+const TOKEN = /^[\x21-\x7e]+$/
+/** RFC 6749 §A.4. */
+const SCOPE = /^[\x20\x21\x23-\x5b\x5d-\x7e]+$/
+/** Also `BearerToken`, as some say. Others want a proof that nobody here could make (RFC 9449). */
+const BEARER = /^\s*bearer/i
+
+/** RFC 6749 §5.2; what else a server invents is not repeated. */
+const ERRORS = new Set([
+  'invalid_request',
+  'invalid_client',
+  'invalid_grant',
+  'unauthorized_client',
+  'unsupported_grant_type',
+  'invalid_scope',
+])
+/** Some say with a 400 what a 503 is for. */
+const PASSING_ERRORS = new Set(['temporarily_unavailable', 'server_error', 'slow_down'])
+
+export function failed(kind: Failure['kind'], reason: string): Failure {
+  return { ok: false, kind, reason }
+}
+
+/** A request that may succeed as it is, later: it says nothing of the grant. */
+export function isPassing(status: number): boolean {
+  return status >= 500 || status === 408 || status === 425 || status === 429
+}
+
+export function readAnswer(response: TokenResponse): Answer {
+  const { status } = response
+  if (isPassing(status)) return failed('unavailable', `status ${status}`)
+  if (status >= 200 && status < 300) return readGranted(response)
+  return status >= 400 ? readRefusal(response) : failed('refused', `status ${status}`)
+}
+
+function readGranted({ contentType, text }: TokenResponse): Answer {
+  const members = membersOf(text, contentType)
+  const refreshToken = refreshTokenIn(members['refresh_token'])
+  const wrong = (reason: string): Failure => ({
+    ...failed('refused', reason),
+    ...(refreshToken !== undefined && { refreshToken }),
+  })
+  const { access_token: accessToken, token_type: type } = members
+  if (typeof accessToken !== 'string' || accessToken === '') return wrong('malformed')
+  if (accessToken.length > MAX_TOKEN_LENGTH || !TOKEN.test(accessToken)) return wrong('token')
+  if (typeof type === 'string' && type.trim() !== '' && !BEARER.test(type)) {
+    return wrong('token type')
+  }
+  return {
+    ok: true,
+    value: {
+      accessToken,
+      refreshToken,
+      lifetimeSeconds: lifetimeIn(members['expires_in']),
+      scope: scopeIn(members['scope']),
+    },
+  }
+}
+
+function readRefusal({ status, contentType, text }: TokenResponse): Failure {
+  const name = errorIn(membersOf(text, contentType))
+  if (name === undefined)
+    return failed('refused', status === 400 ? 'malformed' : `status ${status}`)
+  if (PASSING_ERRORS.has(name)) return failed('unavailable', name)
+  // Only in the form that is meant for it: this one throws the sign-in away.
+  if (name === 'invalid_grant' && /\bjson\b/i.test(contentType)) return failed('ended', name)
+  return failed('refused', ERRORS.has(name) ? name : 'error')
+}
+
+/** JSON under whatever type, or the form that some answer with. */
+function membersOf(text: string, contentType: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text.replace(/^\uFEFF/, ''))
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {}
+  } catch {
+    const isForm = /^application\/x-www-form-urlencoded\b/i.test(contentType)
+    return isForm ? Object.fromEntries(new URLSearchParams(text)) : {}
+  }
+}
+
+/** Its name, or that of an object as some APIs have it. */
+function errorIn({ error }: Readonly<Record<string, unknown>>): string | undefined {
+  const { code, type } = Object(error) as { readonly code?: unknown; readonly type?: unknown }
+  const name = [error, code, type].find((each) => typeof each === 'string' && each !== '')
+  return typeof name === 'string' ? name.toLowerCase() : undefined
+}
+
+function refreshTokenIn(value: unknown): string | undefined {
+  if (typeof value !== 'string' || value === '') return undefined
+  return value.length <= MAX_REFRESH_TOKEN_LENGTH ? value : undefined
+}
+
+/** Nothing above 0 is no life that one could go by: then the API says when it is over. */
+function lifetimeIn(value: unknown): number | undefined {
+  const seconds = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
+  return typeof seconds === 'number' && seconds > 0
+    ? Math.min(seconds, MAX_LIFETIME_SECONDS)
+    : undefined
+}
+
+function scopeIn(value: unknown): string | undefined {
+  const text = Array.isArray(value) ? value.join(' ') : value
+  return typeof text === 'string' && text.length <= MAX_SCOPE_LENGTH && SCOPE.test(text)
+    ? text
+    : undefined
+}
