@@ -20,7 +20,7 @@ export interface EventReaderOptions {
    */
   readonly onDelta?: (dataBytes: number, marked: boolean) => void
   readonly mark?: string
-  /** Asked of a wanted event's line before it is decoded: is there anything to read in it? */
+  /** Asked of a nameless event's line before it is decoded: is there anything to read in it? */
   readonly isOfInterest?: (bytes: Uint8Array, from: number, to: number) => boolean
 }
 
@@ -195,7 +195,7 @@ export class EventReader {
   }
 
   #addData(bytes: Uint8Array, from: number, to: number): void {
-    if (this.#isOfInterest?.(bytes, from, to) === false) return
+    if (this.#name === undefined && this.#isOfInterest?.(bytes, from, to) === false) return
     this.#dataBytes += to - from
     if (this.#dataBytes > this.#maxEventBytes) this.#lost = true
     if (this.#lost) {

@@ -4,6 +4,9 @@
 import type { Secret } from '../config/secret.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type Enclave, type Lookup, resolveEnclave } from './enclave.ts'
+import type { AnswerHeaders } from './fields.ts'
+import type { Meter } from './metering.ts'
+import { openAiUsageMeter } from './openai-usage.ts'
 import { NO_USAGE } from './tally.ts'
 import { parseTinfoilUsage } from './tinfoil-usage.ts'
 import { type Destination, destinationOf, placesUnder } from './places.ts'
@@ -13,6 +16,7 @@ import {
   operatorsKeyRefused,
   setAllowed,
   type Upstream,
+  type UsageMeter,
 } from './upstream.ts'
 
 export interface TinfoilOptions {
@@ -50,6 +54,9 @@ const NONCE = /^[0-9a-f]{64}$/i
 const ADDRESS_TTL_MS = 30_000
 /** A suffix on the list lets strangers choose names: those that resolve are few, and bounded. */
 const MAX_ADDRESSES = 256
+
+const plainMeter = (headers: AnswerHeaders): Meter | undefined =>
+  openAiUsageMeter(headers['content-type'], headers['content-encoding'])
 
 export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
   const placeOf = placesUnder(baseUrl)
@@ -91,11 +98,21 @@ export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
     passes: (upstream) => allowedValues(TO_CLIENT, upstream),
     credentialRefused: operatorsKeyRefused,
-    meter: ({ method }, _status, headers) => ({
-      end: (trailers) =>
-        parseTinfoilUsage(headers[USAGE_HEADER] ?? trailers[USAGE_HEADER]) ??
-        (method === 'GET' ? NO_USAGE : undefined),
-    }),
+    meter({ method, sealed }, status, headers) {
+      const told = parseTinfoilUsage(headers[USAGE_HEADER])
+      if (told) return { end: () => told }
+      if (method === 'GET') return { end: () => NO_USAGE }
+      // Nobody but the client can read what is sealed.
+      const plain = sealed || status >= 300 ? undefined : plainMeter(headers)
+      const end: UsageMeter['end'] = (trailers, isComplete) => {
+        const read = plain?.end(trailers, isComplete)
+        const trailer = parseTinfoilUsage(trailers[USAGE_HEADER])
+        return trailer && read?.sawError !== undefined
+          ? { ...trailer, sawError: read.sawError }
+          : (trailer ?? read)
+      }
+      return plain ? { push: (chunk, now) => plain.push(chunk, now), end } : { end }
+    },
     // EHBP: a 2xx to a sealed request without the nonce was not made by the enclave.
     invalid: ({ sealed }, status, headers) =>
       sealed && status < 300 && !NONCE.test(String(headers[RESPONSE_NONCE]))

@@ -11,18 +11,19 @@ const FIRST_BUFFER_BYTES = 16_384
 
 export function wholeBody(
   note: (counts: Tally, body: Readonly<Record<string, unknown>>) => void,
+  maxBytes = MAX_WHOLE_BYTES,
 ): Reading {
   let buffer = new Uint8Array(FIRST_BUFFER_BYTES)
   let bytes = 0
   const push = (chunk: Uint8Array): void => {
     const length = bytes + chunk.length
-    if (length > MAX_WHOLE_BYTES) {
+    if (length > maxBytes) {
       bytes = Infinity
       buffer = new Uint8Array(0)
       return
     }
     if (length > buffer.length) {
-      const grown = new Uint8Array(Math.max(length, Math.min(2 * buffer.length, MAX_WHOLE_BYTES)))
+      const grown = new Uint8Array(Math.max(length, Math.min(2 * buffer.length, maxBytes)))
       grown.set(buffer.subarray(0, bytes))
       buffer = grown
     }

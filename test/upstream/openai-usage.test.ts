@@ -1,0 +1,231 @@
+// The usage of answers in OpenAI's dialect, read as their bytes pass: chat chunks, the Responses API,
+// whole bodies, and streams that are cut.
+
+import { describe, expect, test } from 'bun:test'
+import zlib from 'node:zlib'
+import { openAiUsageMeter } from '../../src/upstream/openai-usage.ts'
+import type { MeteredUsage } from '../../src/upstream/tally.ts'
+import { seeded } from '../support/random.ts'
+import { piecesOf } from './pieces.ts'
+
+const SSE = 'text/event-stream'
+const COUNTS = {
+  inputTokens: 0,
+  outputTokens: 0,
+  cacheReadTokens: 0,
+  cacheCreationTokens: 0,
+  cacheCreation1hTokens: 0,
+}
+const exact = (counts: Partial<MeteredUsage>): MeteredUsage => ({
+  ...COUNTS,
+  state: 'exact',
+  ...counts,
+})
+
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+function meter(
+  chunks: Iterable<Uint8Array>,
+  { isComplete = false, type = SSE, coding = undefined as string | undefined } = {},
+): MeteredUsage {
+  const metering = openAiUsageMeter(type, coding)
+  if (!metering) throw new Error('no meter')
+  for (const chunk of chunks) metering.push(chunk, 0)
+  return metering.end({}, isComplete)
+}
+
+const shape = { id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1, model: 'llama-4' }
+const data = (json: object): string => `data: ${JSON.stringify(json)}\n\n`
+const chunk = (text: string, more: object = {}): string =>
+  data({
+    ...shape,
+    choices: [{ index: 0, delta: { content: text }, finish_reason: null }],
+    ...more,
+  })
+const usage = (prompt: number, completion: number, cached?: number) => ({
+  prompt_tokens: prompt,
+  completion_tokens: completion,
+  total_tokens: prompt + completion,
+  ...(cached === undefined ? {} : { prompt_tokens_details: { cached_tokens: cached } }),
+})
+const DONE = 'data: [DONE]\n\n'
+const finish = (more: object = {}) =>
+  data({ ...shape, choices: [{ index: 0, delta: {}, finish_reason: 'stop' }], ...more })
+const decoy = chunk('say "usage":{"prompt_tokens":9} and "error":{} é日🐤')
+const named = (name: string, more: object): string =>
+  `event: ${name}\ndata: ${JSON.stringify({ type: name, ...more })}\n\n`
+const response = (status: string, more: object = {}) => ({
+  response: { id: 'resp_1', object: 'response', model: 'gpt-oss', status, error: null, ...more },
+})
+const responseUsage = {
+  input_tokens: 50,
+  input_tokens_details: { cached_tokens: 20 },
+  output_tokens: 7,
+  output_tokens_details: { reasoning_tokens: 3 },
+  total_tokens: 57,
+}
+
+const STREAMS: Readonly<Record<string, readonly [text: string, expected: MeteredUsage]>> = {
+  'usage in a chunk of its own, null before': [
+    chunk('a', { usage: null }) +
+      decoy +
+      finish({ usage: null }) +
+      data({ ...shape, choices: [], usage: usage(67, 42, 60) }) +
+      DONE,
+    exact({ model: 'llama-4', inputTokens: 7, outputTokens: 42, cacheReadTokens: 60 }),
+  ],
+  'usage in the last chunk, without an end': [
+    chunk('a') + finish({ usage: usage(10, 5) }),
+    exact({ model: 'llama-4', inputTokens: 10, outputTokens: 5 }),
+  ],
+  'usage in each chunk, cumulative, zeros at the end': [
+    chunk('a', { usage: usage(10, 1) }) +
+      chunk('b', { usage: usage(10, 2) }) +
+      finish({ usage: usage(10, 3) }) +
+      data({ ...shape, choices: [], usage: usage(0, 0) }) +
+      DONE,
+    exact({ model: 'llama-4', inputTokens: 10, outputTokens: 3 }),
+  ],
+  'the Responses API, by names': [
+    named('response.created', response('in_progress', { usage: null })) +
+      named('response.output_text.delta', {
+        item_id: 'msg_1',
+        delta: 'Hello',
+        obfuscation: 'xyz',
+      }) +
+      named('response.completed', response('completed', { usage: responseUsage })),
+    exact({ model: 'gpt-oss', inputTokens: 30, outputTokens: 7, cacheReadTokens: 20 }),
+  ],
+  'the Responses API, without names': [
+    data({ type: 'response.output_text.delta', delta: 'Hello' }) +
+      data({ type: 'response.incomplete', ...response('incomplete', { usage: responseUsage }) }),
+    exact({ model: 'gpt-oss', inputTokens: 30, outputTokens: 7, cacheReadTokens: 20 }),
+  ],
+  'JSON over several lines': [
+    `data: {"model":"llama-4",\ndata: "choices":[],\ndata: "usage":{"prompt_tokens":3,"completion_tokens":4}}\n\n${DONE}`,
+    exact({ model: 'llama-4', inputTokens: 3, outputTokens: 4 }),
+  ],
+}
+
+describe('streams', () => {
+  for (const [name, [text, expected]] of Object.entries(STREAMS)) {
+    test(
+      `${name}: exact in any chunks, with any line ends, in any coding`,
+      seeded((random) => {
+        for (const end of ['\n', '\r\n']) {
+          const bytes = bytesOf(text.replaceAll('\n', end))
+          for (let round = 0; round < 200; round += 1) {
+            expect(meter(piecesOf(bytes, random), { isComplete: true })).toEqual(expected)
+          }
+        }
+        for (const [coding, encode] of [
+          ['gzip', zlib.gzipSync],
+          ['br', zlib.brotliCompressSync],
+          ['zstd', zlib.zstdCompressSync],
+        ] as const) {
+          const pieces = piecesOf(new Uint8Array(encode(bytesOf(text))), random)
+          expect(meter(pieces, { isComplete: true, coding })).toEqual(expected)
+        }
+      }),
+    )
+
+    test(`${name}: cut at any byte, no count goes down and none is more than was said`, () => {
+      const bytes = bytesOf(text)
+      let before: MeteredUsage = { state: 'unknown', ...COUNTS }
+      for (let cut = 0; cut < bytes.length; cut += 1) {
+        const now = meter([bytes.subarray(0, cut)])
+        expect(now.outputTokens).toBeGreaterThanOrEqual(before.outputTokens)
+        expect(now.outputTokens).toBeLessThanOrEqual(expected.outputTokens)
+        before = now
+      }
+    })
+  }
+
+  test('one that is cut after a count: what has passed since, and more was being made', () => {
+    const text = chunk('a', { usage: usage(10, 1) }) + chunk('some words!') + chunk('abc')
+    expect(meter([bytesOf(text)])).toEqual({
+      ...exact({ model: 'llama-4', inputTokens: 10, outputTokens: 1 }),
+      state: 'partial',
+      since: { outputTokens: 5, inputTokens: 0, isUnfinished: true },
+    })
+  })
+
+  test('one that ends without usage is unknown, with what its chunks held', () => {
+    const text = chunk('some words!') + finish() + DONE
+    expect(meter([bytesOf(text)], { isComplete: true })).toMatchObject({
+      state: 'unknown',
+      since: { outputTokens: 4, isUnfinished: false },
+    })
+  })
+
+  test('padding and ids of the Responses API are no text', () => {
+    const more = { item_id: 'msg_0123456789', sequence_number: 7, obfuscation: 'x'.repeat(20) }
+    const text = named('response.output_text.delta', { ...more, delta: 'Hello' }).repeat(10)
+    expect(meter([bytesOf(text)]).since?.outputTokens).toBeLessThanOrEqual(20)
+  })
+
+  test('errors: in a chunk, in an event of that name, in a response that failed', () => {
+    const seen = (text: string) => meter([bytesOf(text)], { isComplete: true }).sawError
+    const error = { message: 'secret', type: 'server_error', code: 500 }
+    expect(seen(chunk('a') + data({ error }))).toBe('server_error')
+    expect(seen(`event: error\n${data({ error })}`)).toBe('server_error')
+    expect(seen(named('error', { code: 'rate_limit_exceeded', message: 'secret' }))).toBe(
+      'rate_limit_exceeded',
+    )
+    const failed = response('failed', { error: { code: 'server_error', message: 'secret' } })
+    expect(seen(named('response.failed', failed))).toBe('server_error')
+    expect(seen(data({ error: 'out of memory: secret' }))).toBe('unknown_error')
+    expect(seen(decoy + DONE)).toBeUndefined()
+  })
+
+  test('counts that are none, and JSON that is broken, are never exact', () => {
+    for (const bad of [-1, 1.5, '7', {}, 2 ** 60]) {
+      const text = data({ ...shape, usage: { prompt_tokens: 5, completion_tokens: bad } }) + DONE
+      expect(meter([bytesOf(text)], { isComplete: true }).state).not.toBe('exact')
+    }
+    const broken = `${data({ ...shape, usage: usage(1, 1) })}data: {"usage":{\n\n${DONE}`
+    expect(meter([bytesOf(broken)], { isComplete: true }).state).toBe('partial')
+  })
+
+  test('a long line of anything is measured in linear time', () => {
+    const line = `data: ${'"content":"'.repeat(90_000)}\n\n`
+    const start = Bun.nanoseconds()
+    meter([bytesOf(line)], { isComplete: true })
+    const half = Bun.nanoseconds() - start
+    meter([bytesOf(line + line)], { isComplete: true })
+    // Not a limit of time: a quadratic reader takes minutes.
+    expect(Bun.nanoseconds() - start - half).toBeLessThan(1000 * (half + 1e6))
+  })
+})
+
+describe('whole bodies', () => {
+  const whole = (body: unknown, coding?: string) => {
+    const bytes = bytesOf(JSON.stringify(body))
+    const encoded = coding === 'gzip' ? new Uint8Array(zlib.gzipSync(bytes)) : bytes
+    return meter([encoded], { isComplete: true, type: 'application/json', coding })
+  }
+  test('a completion, a response, embeddings, a compressed one', () => {
+    const chat = { model: 'llama-4', choices: [], usage: usage(67, 42, 60) }
+    const counted = { model: 'llama-4', inputTokens: 7, outputTokens: 42, cacheReadTokens: 60 }
+    expect(whole(chat)).toEqual(exact(counted))
+    expect(whole(chat, 'gzip')).toEqual(exact(counted))
+    expect(whole({ object: 'response', model: 'gpt-oss', usage: responseUsage })).toEqual(
+      exact({ model: 'gpt-oss', inputTokens: 30, outputTokens: 7, cacheReadTokens: 20 }),
+    )
+    const embeddings = { model: 'e', data: [], usage: { prompt_tokens: 8, total_tokens: 8 } }
+    expect(whole(embeddings)).toEqual(exact({ model: 'e', inputTokens: 8 }))
+  })
+  test('one that was cut, one without usage, an error under a 200', () => {
+    const text = JSON.stringify({ model: 'llama-4', usage: usage(1, 1) }).slice(0, -1)
+    expect(meter([bytesOf(text)], { type: 'application/json' }).state).toBe('unknown')
+    expect(whole({ model: 'x' }).state).toBe('unknown')
+    expect(whole({ error: { type: 'server_error' } })).toMatchObject({
+      state: 'unknown',
+      sawError: 'server_error',
+    })
+  })
+  test('other types say nothing', () => {
+    expect(openAiUsageMeter('audio/mpeg', undefined)).toBeUndefined()
+    expect(openAiUsageMeter(undefined, undefined)).toBeUndefined()
+  })
+})
