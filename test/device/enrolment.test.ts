@@ -175,7 +175,7 @@ describe('open', () => {
       rate_limit: 3,
       spend_cap: 1.5,
     })
-    expect((await messages(on.gate, token)).status).toBe(403)
+    expect((await messages(on.gate, token)).status).toBe(404)
   })
 })
 

@@ -53,7 +53,8 @@ test('"rate_limit and spend_cap claims never enforced": both are', async () => {
   const poor = await on.device('--spend-cap', '0.000001')
   const refused = await messages(on.gate, poor)
   expect(refused.headers.get('x-should-retry')).toBe('false')
-  expect(refused.headers.has('retry-after')).toBe(true)
+  // The request alone may cost more than the cap: waiting does not help.
+  expect(refused.headers.has('retry-after')).toBe(false)
   expect(await refusalOf(refused)).toBe('429 billing_error')
   expect(on.upstream.seen).toHaveLength(1)
 })
@@ -148,7 +149,7 @@ test('"allow-list skipped on /v1/*": every route that takes a model holds it', a
   const token = await on.device('--models', 'claude-haiku-*')
   for (const path of ['/v1/messages', '/v1/messages/count_tokens', '/v1/complete']) {
     expect(await refusalOf(await messages(on.gate, token, undefined, {}, path))).toBe(
-      '403 permission_error',
+      '404 not_found_error',
     )
   }
   // And what is no route is none: there is no /v1/* behind which a model could be asked for.

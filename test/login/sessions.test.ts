@@ -17,6 +17,8 @@ import {
 import { tmpdir } from 'node:os'
 import { Secret } from '../../src/config/secret.ts'
 import { newSessionKey } from '../../src/login/keys.ts'
+import { ENROLL_SCHEMA } from '../../src/enroll/schema.ts'
+import { LEDGER_SCHEMA } from '../../src/settle/ledger-schema.ts'
 import { LOGIN_SCHEMA } from '../../src/login/schema.ts'
 import { type Sessions, sessions, type Tokens } from '../../src/login/sessions.ts'
 import { SessionsUnusable } from '../../src/login/unusable.ts'
@@ -660,10 +662,11 @@ test('a disk that cannot be read is no fault of the key: 503, and no token', () 
 })
 
 test('a file of an earlier version gets the table, and keeps what it has', () => {
-  const { database } = kept()
-  database.run('DROP TABLE login_session')
+  const earlier = openDatabase(file, [LEDGER_SCHEMA, ENROLL_SCHEMA])
+  if (!earlier.ok) throw new Error(earlier.reason)
+  const { database } = earlier
+  open.push(database)
   database.run("INSERT INTO ledger_run (token, host, pid, seen_ms) VALUES ('t', 'h', 1, 1)")
-  database.run('PRAGMA user_version = 2')
   const begun = kept().begin(ONE, NOW_MS)
   expect(database.query('SELECT token FROM ledger_run').all()).toEqual([{ token: 't' }])
   expect(outcome(kept().find(begun.key))).toEqual({ id: begun.id })
