@@ -81,6 +81,9 @@ const WIRE = {
   unsupported_encoding: bad(415, 'the Content-Encoding of the body is not supported here'),
   broken_encoding: bad(400, 'the body is not what its Content-Encoding says'),
   max_tokens_required: bad(400, 'max_tokens is required where a spend cap applies'),
+  unknown_cost: bad(400, 'the request has something whose models and cost this gate cannot tell'),
+  invalid_count: bad(400, 'max_tokens and max_uses must be whole numbers, wherever they stand'),
+  too_many_models: bad(400, 'the request names too many models'),
   model_not_priced: bad(400, 'that model has no price, so a spend cap cannot admit it'),
   spend_cap_reached: {
     ...limited("the month's spend cap is reached"),

@@ -98,6 +98,17 @@ const WIRE: Readonly<
     'invalid_request_error',
     'max_tokens is required where a spend cap applies',
   ],
+  unknown_cost: [
+    400,
+    'invalid_request_error',
+    'the request has something whose models and cost this gate cannot tell',
+  ],
+  invalid_count: [
+    400,
+    'invalid_request_error',
+    'max_tokens and max_uses must be whole numbers, wherever they stand',
+  ],
+  too_many_models: [400, 'invalid_request_error', 'the request names too many models'],
   model_not_priced: [
     400,
     'invalid_request_error',

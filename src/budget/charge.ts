@@ -7,18 +7,11 @@ import { allowedModel } from '../admit/models.ts'
 import type { Instant } from '../instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Breaker, Pass } from './breaker.ts'
-import { BATCH, type Price, type Prices, type RequestFacts, worstCase } from './prices.ts'
-import { modelNotAllowed, modelNotPriced, overspent } from './refusals.ts'
+import type { Costly } from './costly.ts'
+import { BATCH, type Prices } from './prices.ts'
+import { modelNotAllowed, modelNotPriced, overspent, unknownCost } from './refusals.ts'
 import { monthEndMs, type Reservation, type SpendCaps, type SpendScope } from './spend.ts'
-
-/** What of a request's body limits are decided by. */
-export interface Costly {
-  readonly model: string
-  readonly maxTokens: number | undefined
-  readonly bodyBytes: number
-  /** Some routes name a model and cost nothing: counting tokens. */
-  readonly free: boolean
-}
+import { mostOf } from './worst-case.ts'
 
 export interface Charge extends Held {
   readonly pass: Pass
@@ -74,24 +67,22 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
 
   const reserve = (
     admitted: Admitted,
-    { model, maxTokens, bodyBytes, free }: Costly,
+    costly: Costly,
     { epochSeconds }: Instant,
   ): Decision<Held> => {
     const scopes = scopesOf(admitted)
-    if (free || scopes.length === 0) return granted(NOTHING_HELD)
-    const price = prices.priceOf(model)
-    if (!price) return modelNotPriced(model)
+    const { maxTokens } = costly
+    if (costly.free || scopes.length === 0) return granted(NOTHING_HELD)
     if (maxTokens === undefined) return refused('max_tokens_required')
-    const facts: RequestFacts = { promptTokens: bodyBytes, maxTokens, cacheWrite: '1h' }
-    const worst = worstCase(price, facts)
-    if (!worst.ok) return modelNotPriced(model)
-    const amount = worst.microUsd
+    const most = mostOf(costly, maxTokens, prices)
+    if (!most.ok) return modelNotPriced(most.model, most.what)
+    const amount = most.microUsd
     const nowMs = epochSeconds * 1000
     const taken = caps.reserve(scopes, amount, nowMs)
     if (taken.ok) {
       const { reservation } = taken
       const atMost = (outputTokens: number): number =>
-        stoppedAfter(outputTokens, price, facts, amount)
+        stoppedAfter(Math.min(maxTokens, Math.ceil(outputTokens)), costly, prices, amount)
       return granted({ reservation, maxTokens, atMost })
     }
     const { key, reason, retryAfterSeconds } = taken
@@ -106,10 +97,10 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
       admitted.device !== undefined &&
       (admitted.device.models.length > 0 || scopesOf(admitted).length > 0),
     take(admitted, costly, breaker, now) {
-      const patterns = admitted.device?.models ?? []
-      if (costly && !allowedModel(costly.model, patterns)) {
-        return modelNotAllowed(costly.model, patterns)
-      }
+      const allowed = costly
+        ? mayUse(costly, admitted, scopesOf(admitted).length > 0)
+        : granted(undefined)
+      if (!allowed.ok) return allowed
       const reserved = costly ? reserve(admitted, costly, now) : granted(NOTHING_HELD)
       if (!reserved.ok) return reserved
       // Last, since a probe's place is taken from here on.
@@ -139,17 +130,29 @@ const NOTHING_HELD: Held = { reservation: undefined }
 /** A batch runs on when nobody waits for it. */
 function stoppedAfter(
   outputTokens: number,
-  price: Price,
-  facts: RequestFacts,
+  costly: Costly,
+  prices: Prices,
   reserved: number,
 ): number {
-  if (facts.priceClasses?.includes(BATCH)) return reserved
-  const maxTokens = Math.min(facts.maxTokens, Math.ceil(outputTokens))
-  const worst = worstCase(price, { ...facts, maxTokens })
-  return worst.ok ? Math.min(reserved, worst.microUsd) : reserved
+  if (costly.priceClasses.includes(BATCH)) return reserved
+  const most = mostOf(costly, outputTokens, prices)
+  return most.ok ? Math.min(reserved, most.microUsd) : reserved
 }
 
 const ORG_PREFIX = 'org:'
 
 export const deviceKey = (hash: string): string => `device:${hash}`
 export const orgKey = (org: string): string => ORG_PREFIX + org
+
+/** Every model that is named must be on the list; what nobody knows may name one, or cost something. */
+function mayUse(costly: Costly, { device }: Admitted, isCapped: boolean): Decision<undefined> {
+  const patterns = device?.models ?? []
+  const { model, fallbacks, advisors, models, unknown, free } = costly
+  const named = [model, ...[...fallbacks, ...advisors].map((each) => each.model), ...models]
+  const denied = named.find((each) => !allowedModel(each, patterns))
+  if (denied !== undefined) return modelNotAllowed(denied, patterns)
+  const [what] = unknown
+  const isListed = patterns.length > 0 && !patterns.includes('*')
+  const isLimited = isListed || (isCapped && !free)
+  return what !== undefined && isLimited ? unknownCost(what) : granted(undefined)
+}

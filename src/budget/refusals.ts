@@ -22,9 +22,18 @@ export function modelNotAllowed(model: string, patterns: readonly string[]): Ref
   })
 }
 
-export function modelNotPriced(model: string): Refusal {
-  const message = `${printable(model)} has no price at this gate, so a token with a spend cap cannot use it`
+/** `what`: a price class or a tool that its price says nothing of. */
+export function modelNotPriced(model: string, what?: string): Refusal {
+  const of = what === undefined ? '' : ` for ${printable(what)}`
+  const message = `${printable(model)} has no price${of} at this gate, so a token with a spend cap cannot use it`
   return refused('model_not_priced', { message })
+}
+
+/** Of what may run models or cost something that nobody here can tell. */
+export function unknownCost(what: string): Refusal {
+  return refused('unknown_cost', {
+    message: `this token is limited in models or spending, and the request has ${printable(what)}: this gate cannot tell which models that runs or what it costs`,
+  })
 }
 
 /** In micro-USD; of the cap that has no room. */

@@ -4,7 +4,7 @@
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Reserved } from '../budget/budget.ts'
-import type { Costly } from '../budget/charge.ts'
+import type { Costly } from '../budget/costly.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../instant.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
@@ -17,7 +17,7 @@ import { type Coding, codingsOf } from './content-coding.ts'
 import { decodeWhole } from './decoded-body.ts'
 import { heldBytes } from './held-bytes.ts'
 import { isPlainJson } from './plain-json.ts'
-import { readRequestFields, type Unreadable } from './request-fields.ts'
+import { type MaxTokensMember, readRequestFields, type Unreadable } from './request-fields.ts'
 
 declare const proof: unique symbol
 
@@ -182,13 +182,18 @@ function readableAs(headers: Headers): Decision<readonly Coding[]> {
     : refused('unsupported_body')
 }
 
+/** Which routes have a body that limits are decided by, and where it bounds the answer. */
+const READ = new Map<string, { readonly member: MaxTokensMember; readonly free?: boolean }>([
+  ['/v1/messages', { member: 'max_tokens' }],
+  ['/v1/messages/count_tokens', { member: 'max_tokens', free: true }],
+  ['/v1/complete', { member: 'max_tokens_to_sample' }],
+])
+
 function costOf(path: string, body: Uint8Array): Decision<Costly> {
-  const legacy = path === '/v1/complete'
-  const read = readRequestFields(body, legacy ? 'max_tokens_to_sample' : 'max_tokens')
-  if (!read.ok) return unreadable(read.reason)
-  const { model, maxTokens } = read.value
-  const free = path === '/v1/messages/count_tokens'
-  return granted({ model, maxTokens, bodyBytes: body.byteLength, free })
+  const route = READ.get(path)
+  if (!route) return refused('internal_error', { reason: 'a limited route that nobody can read' })
+  const read = readRequestFields(body, route.member)
+  return read.ok ? granted({ ...read.value, free: route.free === true }) : unreadable(read.reason)
 }
 
 function unreadable(reason: Unreadable): Refusal {
@@ -200,6 +205,10 @@ function unreadable(reason: Unreadable): Refusal {
       return refused('invalid_max_tokens', { reason })
     case 'wrong_stream':
       return refused('invalid_stream', { reason })
+    case 'wrong_count':
+      return refused('invalid_count', { reason })
+    case 'too_many_models':
+      return refused('too_many_models', { reason })
     default:
       return refused('ambiguous_body', { reason })
   }

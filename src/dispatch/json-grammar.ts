@@ -10,17 +10,18 @@ const MALFORMED = -1
 export const TOO_DEEP = -2
 
 /** As deep as common parsers go (Python's gives up at about a thousand, others at 512 and less). */
-const MAX_DEPTH = 512
+export const MAX_DEPTH = 512
 
 export const QUOTE = 0x22
 export const COMMA = 0x2c
 export const COLON = 0x3a
 const BACKSLASH = 0x5c
-const ARRAY = 0x5b
+export const ARRAY = 0x5b
 export const OBJECT = 0x7b
 /** In ASCII, `]` is two beyond `[`, and `}` two beyond `{`. */
 const TO_CLOSING = 2
 export const OBJECT_END = OBJECT + TO_CLOSING
+export const ARRAY_END = ARRAY + TO_CLOSING
 
 export function afterSpace(bytes: Uint8Array, at: number): number {
   let byte = bytes[at]
@@ -72,7 +73,7 @@ function afterName(bytes: Uint8Array, at: number): number {
   return bytes[colon] === COLON ? afterSpace(bytes, colon + 1) : MALFORMED
 }
 
-function afterScalar(bytes: Uint8Array, at: number): number {
+export function afterScalar(bytes: Uint8Array, at: number): number {
   switch (bytes[at]) {
     case QUOTE:
       return afterString(bytes, at)

@@ -1,19 +1,25 @@
-// The three members of a request's body that limits are decided by, read as the upstream will read
-// them. A body that two parsers could read differently is refused, never guessed at: what an allow
-// list has let through must not be another model two hops further on. Only called where a token has
-// a list of models or a cap; nothing is kept of the rest, and the bytes that go out are these.
+// The members of a request's body that limits are decided by, read as the upstream will read them. A
+// body that two parsers could read differently is refused, never guessed at: what an allow list has
+// let through must not be another model two hops further on. Only called where a token has a list of
+// models or a cap; nothing is kept of the rest, and the bytes that go out are these.
 
-import { type NoMembers, readMembers } from './members.ts'
+import type { Costly } from '../budget/costly.ts'
+import { priceClassesIn } from '../upstream/price-classes.ts'
+import { Outline, type Unparsed } from './outline.ts'
+import {
+  countIn,
+  LEGACY_REQUEST,
+  modelIn,
+  NAMES,
+  nothingGathered,
+  REQUEST,
+  stringIn,
+  type Trouble,
+} from './request-shape.ts'
 
-export interface RequestFields {
-  readonly model: string
-  /** Undefined where the body names none; whether it had to is the route's affair. */
-  readonly maxTokens: number | undefined
-  readonly stream: boolean
-}
+export type RequestFields = Omit<Costly, 'free'> & { readonly stream: boolean }
 
-export type Unreadable =
-  NoMembers | 'missing_model' | 'wrong_model' | 'wrong_max_tokens' | 'wrong_stream'
+export type Unreadable = Unparsed | Trouble | 'missing_model' | 'wrong_max_tokens' | 'wrong_stream'
 
 export type FieldsRead =
   | { readonly ok: true; readonly value: RequestFields }
@@ -22,28 +28,42 @@ export type FieldsRead =
 /** What bounds the answer: `POST /v1/complete` has a name of its own for it. */
 export type MaxTokensMember = 'max_tokens' | 'max_tokens_to_sample'
 
-/** No blank or control that another parser might trim or stop at, and nothing outside of ASCII. */
-const MODEL = /^[!-~]{1,256}$/
-/** `1e3` and `1024.0` are integers to some parsers and mistakes to others. */
-const POSITIVE_INTEGER = /^[1-9]\d{0,15}$/
-
 export function readRequestFields(
   body: Uint8Array,
   maxTokensMember: MaxTokensMember = 'max_tokens',
 ): FieldsRead {
-  const members = readMembers(body, ['model', maxTokensMember, 'stream'])
-  if (!members.ok) return members
+  const gathered = nothingGathered()
+  const shape = maxTokensMember === 'max_tokens' ? REQUEST : LEGACY_REQUEST
+  const found = new Outline(body, NAMES, gathered).read(shape)
+  if (typeof found === 'string') return not(found)
 
-  const [model, maxTokens] = [members.value.get('model'), members.value.get(maxTokensMember)]
-  const stream = members.value.get('stream') ?? 'false'
-  if (model === undefined) return not('missing_model')
-  const name: unknown = model.startsWith('"') ? JSON.parse(model) : undefined
-  if (typeof name !== 'string' || !MODEL.test(name)) return not('wrong_model')
-  const count = maxTokens === undefined ? undefined : Number(maxTokens)
-  if (maxTokens !== undefined && !(POSITIVE_INTEGER.test(maxTokens) && Number.isSafeInteger(count)))
-    return not('wrong_max_tokens')
+  const model = modelIn(found.get('model'))
+  if (!found.has('model')) return not('missing_model')
+  if (model === undefined) return not('wrong_model')
+  const maxTokens = found.get(maxTokensMember)
+  const count = countIn(maxTokens)
+  if (count === null || maxTokens === 'null') return not('wrong_max_tokens')
+  const stream = found.get('stream') ?? 'false'
   if (stream !== 'true' && stream !== 'false') return not('wrong_stream')
-  return { ok: true, value: { model: name, maxTokens: count, stream: stream === 'true' } }
+  const { trouble, mediaBytes, ...rest } = gathered
+  if (trouble) return not(trouble)
+  const classOf = (name: string): unknown =>
+    found.has(name) && found.get(name) !== 'null' ? (stringIn(found.get(name)) ?? '?') : null
+  return {
+    ok: true,
+    value: {
+      ...rest,
+      model,
+      maxTokens: count,
+      stream: stream === 'true',
+      textBytes: body.byteLength - mediaBytes,
+      priceClasses: priceClassesIn({
+        speed: classOf('speed'),
+        inference_geo: classOf('inference_geo'),
+        service_tier: classOf('service_tier'),
+      }),
+    },
+  }
 }
 
 function not(reason: Unreadable): FieldsRead {

@@ -4,7 +4,8 @@
 import { describe, expect, test } from 'bun:test'
 import type { Admitted, AdmittedDevice } from '../../src/admit/admitted.ts'
 import { type Breaker, breaker } from '../../src/budget/breaker.ts'
-import { type Charges, charges, type Costly, deviceKey, orgKey } from '../../src/budget/charge.ts'
+import { type Charges, charges, deviceKey, orgKey } from '../../src/budget/charge.ts'
+import type { Costly } from '../../src/budget/costly.ts'
 import { parsePrices } from '../../src/budget/price-table.ts'
 import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
 import { type SpendCaps, spendCaps } from '../../src/budget/spend.ts'
@@ -36,8 +37,19 @@ const user = { identity: 'u1' } as Admitted
 const costly = (over: Partial<Costly> = {}): Costly => ({
   model: 'claude-x',
   maxTokens: 100,
-  bodyBytes: 52,
   free: false,
+  textBytes: 52,
+  images: 0,
+  refers: false,
+  cacheWrite: 'none',
+  priceClasses: [],
+  serverTools: {},
+  runsCode: false,
+  compacts: false,
+  fallbacks: [],
+  advisors: [],
+  models: [],
+  unknown: [],
   ...over,
 })
 /** 2,200 micro-dollars. */

@@ -11,12 +11,24 @@ import type { Random } from '../support/random.ts'
 
 export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 
-export function read(
+/** All that limits are decided by. */
+export function readAll(
   body: string | Uint8Array,
   member?: MaxTokensMember,
 ): RequestFields | Unreadable {
   const read = readRequestFields(typeof body === 'string' ? bytesOf(body) : body, member)
   return read.ok ? read.value : read.reason
+}
+
+/** The three that every body may have. */
+export function read(
+  body: string | Uint8Array,
+  member?: MaxTokensMember,
+): Pick<RequestFields, 'model' | 'maxTokens' | 'stream'> | Unreadable {
+  const all = readAll(body, member)
+  if (typeof all === 'string') return all
+  const { model, maxTokens, stream } = all
+  return { model, maxTokens, stream }
 }
 
 export const claude = { model: 'claude-haiku-4-5', maxTokens: undefined, stream: false } as const

@@ -10,6 +10,8 @@ describe('takes', () => {
     [` \t\r\n{ "model"\n:\t"claude-haiku-4-5" , "stream" : true } \n`, { ...claude, stream: true }],
     ['{"mod\\u0065l":"claude-haiku-4-5"}', claude],
     ['{"model":"\\u0063laude-haiku-4\\u002D5"}', claude],
+    // It fills the cache, and asks for no answer.
+    [`{${MODEL},"max_tokens":0}`, { ...claude, maxTokens: 0 }],
     [`{${MODEL},"max_tokens":9007199254740991}`, { ...claude, maxTokens: 9007199254740991 }],
     // What stands deeper down is none of the three, whatever it is called and however often.
     [`{"metadata":{"model":"x","model":"y","Model":1,"max_tokens":"z"},${MODEL}}`, claude],
@@ -58,7 +60,6 @@ describe('refuses', () => {
       `{"model":[${'"a",'.repeat(1000)}"a"]}`,
     ],
     wrong_max_tokens: [
-      '0',
       '-1',
       '-0',
       '1.5',

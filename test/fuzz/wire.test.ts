@@ -60,14 +60,10 @@ const OURS: Readonly<Record<Way, readonly Line[]>> = {
 
 /** What may cross upwards, by hand from the README and not from the code. */
 function mayRise(way: Way, name: string): boolean {
-  const common = ['content-type', 'accept', 'accept-encoding']
+  const common = ['content-type', 'content-encoding', 'accept', 'accept-encoding']
   if (common.includes(name)) return true
   if (way === 'tinfoil') return name === 'ehbp-encapsulated-key'
-  return (
-    name === 'content-encoding' ||
-    name.startsWith('anthropic-') ||
-    name.startsWith('x-claude-code-')
-  )
+  return name.startsWith('anthropic-') || name.startsWith('x-claude-code-')
 }
 
 function maySink(way: Way, name: string): boolean {

@@ -66,8 +66,8 @@ const measured = ({ input, output, cacheRead, cacheCreation } = SEEN) => ({
   cacheCreationTokens: cacheCreation,
   costMicroUsd: haikuCost({ input, output, cacheRead, cacheCreation }),
 })
-/** Every byte of BODY a token at two micro-dollars, 2048 besides; the output at five. */
-const reserved = (JSON.stringify(BODY).length + 2048) * 2 + BODY.max_tokens * 5
+/** Every byte of BODY a token at a micro-dollar, 2048 besides; the output at five. */
+const reserved = JSON.stringify(BODY).length + 2048 + BODY.max_tokens * 5
 /** One delta of eleven bytes, and the remainder. */
 const MADE = Math.ceil(11 / 3) + REMAINDER_TOKENS
 const beyond = { estimatedOutputTokens: MADE, estimatedCostMicroUsd: MADE * 5 }

@@ -26,9 +26,9 @@ const ORG_CAP = 30_000
 const USED: Used = { ...NOTHING, input: 1000, output: 1000 }
 const COST = haikuCost(USED)
 const BODY = JSON.stringify({ model: HAIKU, max_tokens: 1000, messages: [] })
-/** Every byte a token at the dearest price of a prompt, 2048 tokens besides, all of the output. */
+/** Every byte a token, 2048 tokens besides, all of the output. */
 const reservationOf = (body: string, maxTokens = 1000): number =>
-  (Buffer.byteLength(body) + 2048) * 2 + maxTokens * 5
+  Buffer.byteLength(body) + 2048 + maxTokens * 5
 const RESERVED = reservationOf(BODY)
 const PROMPT = reservationOf(BODY, 0)
 const usd = (micro: number): string => (micro / 1e6).toFixed(6)

@@ -1,0 +1,306 @@
+// A request's body, gone through once for what limits depend on. A table of shapes says where the
+// API reads what: objects that have a shape are looked into, what is opaque (a tool's schema and
+// input, free text) is checked for grammar and passed over, and everything else is looked into for
+// names of models alone. No string or object is made of anything but names and short values, so that
+// 32 MB cost as many nanoseconds as bytes; nothing of a stranger's recurses deeper than MAX_DEPTH.
+//
+// A name that two parsers could take for different ones is refused where it matters: a repeated
+// member, or one that differs by case, by `_` and `-`, by escapes or by letters that fold into others.
+
+import { isUtf8 } from 'node:buffer'
+import {
+  afterScalar,
+  afterSpace,
+  afterString,
+  afterValue,
+  ARRAY,
+  ARRAY_END,
+  COLON,
+  COMMA,
+  MAX_DEPTH,
+  OBJECT,
+  OBJECT_END,
+  QUOTE,
+  TOO_DEEP,
+} from './json-grammar.ts'
+
+/**
+ * `ambiguous_member`: a name that is there twice, that some parser may take for one that matters, or
+ * that is no fit name at all (broken, with a NUL, or too long).
+ */
+export type Unparsed =
+  | 'empty'
+  | 'byte_order_mark'
+  | 'not_utf8'
+  | 'not_json'
+  | 'not_object'
+  | 'too_deep'
+  | 'too_many_members'
+  | 'ambiguous_member'
+
+/**
+ * What is done with a member's value. `opaque`: passed over. `text`: kept as it is written, '' where
+ * it is long. `length`: its bytes are counted. `later`: opaque or not, as the object's type says.
+ * `models`: names of models, wherever it stands.
+ */
+export type Member<To> = Shape<To> | 'opaque' | 'text' | 'length' | 'later' | 'models'
+
+/** By member: the text of a `text`, the bytes of a `length`, what a shape left behind. */
+export type Found = ReadonlyMap<string, unknown>
+
+/** Of an object, of each in an array, and of arrays in arrays. */
+export interface Shape<To> {
+  readonly members: ReadonlyMap<string, Member<To>>
+  /** Of the names, made when they are first asked for. */
+  folded?: ReadonlySet<string>
+  /** Called when an object has ended. What it returns is found by the object around it. */
+  leave?(found: Found, to: To): unknown
+  /** Called for what is no object and no array, as it is written. */
+  scalar?(text: string, to: To): void
+  /** Of a `later` member: whether an object of that type keeps something opaque in it. */
+  isOpaque?(name: string, found: Found): boolean
+}
+
+export interface Names<To> {
+  /** The names of all tables by `hashOf`, so that no string is made of what is there so often. */
+  readonly known: ReadonlyMap<number, string>
+  /** What a member is whose name no table has. */
+  unlisted(folded: string): Member<To>
+  /** A name of a model, in a place that no table has. */
+  named(text: string, to: To): void
+}
+
+/** The Messages API has about thirty. */
+const MAX_MEMBERS = 256
+const MAX_NAME_BYTES = 256
+/** Enough for 256 characters in escapes alone, a model's name at its longest. */
+const MAX_TEXT_BYTES = 256 * 6 + 2
+
+/** In all objects that are looked into; each costs up to 0.2 µs. A day's conversation has 20,000. */
+const MAX_SEEN = 400_000
+
+const BROKEN = -1
+const BACKSLASH = 0x5c
+
+type Finding = Map<string, unknown>
+/** For shapes without members, which find nothing. */
+const NONE: Finding = new Map()
+
+export class Outline<To> {
+  #reason: Unparsed = 'not_json'
+  #seen = 0
+  readonly #bytes: Uint8Array
+  /** The same. */
+  readonly #buffer: Buffer
+  readonly #names: Names<To>
+  readonly #to: To
+
+  constructor(bytes: Uint8Array, names: Names<To>, to: To) {
+    this.#bytes = bytes
+    this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#names = names
+    this.#to = to
+  }
+
+  /** What was found in the body itself, or why it is none. */
+  read(shape: Shape<To>): Found | Unparsed {
+    const bytes = this.#bytes
+    if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) return 'byte_order_mark'
+    // A decoder that is told to be lenient may swallow a quote along with a broken sequence.
+    if (!isUtf8(bytes)) return 'not_utf8'
+    const at = afterSpace(bytes, 0)
+    if (at === bytes.length) return 'empty'
+    if (bytes[at] !== OBJECT) return 'not_object'
+    const found: Finding = new Map()
+    const end = this.#object(at, shape, 0, found, new Set())
+    if (end < 0) return this.#reason
+    return afterSpace(bytes, end) === bytes.length ? found : 'not_json'
+  }
+
+  /** To where the value ends. */
+  #value(at: number, member: Member<To>, depth: number, name: string, found: Finding): number {
+    if (typeof member === 'object') return this.#shaped(at, member, depth, name, found)
+    if (member === 'models') return this.#models(at, depth)
+    const end = this.#skip(at)
+    if (end < 0 || member === 'opaque') return end
+    if (member === 'text') found.set(name, this.#text(at, end))
+    else found.set(name, member === 'length' ? end - at : at)
+    return end
+  }
+
+  #shaped(at: number, shape: Shape<To>, depth: number, name: string, found: Finding): number {
+    const bytes = this.#bytes
+    if (bytes[at] === OBJECT) {
+      if (depth >= MAX_DEPTH) return this.#fail('too_deep')
+      const own = shape.members.size === 0 ? NONE : new Map<string, unknown>()
+      const end = this.#object(at, shape, depth + 1, own, undefined)
+      if (end >= 0 && shape.leave) found.set(name, shape.leave(own, this.#to))
+      return end
+    }
+    if (bytes[at] === ARRAY) {
+      return this.#array(at, depth, (item) => this.#shaped(item, shape, depth + 1, name, found))
+    }
+    const end = this.#skip(at)
+    if (end >= 0) shape.scalar?.(this.#text(at, end), this.#to)
+    return end
+  }
+
+  #models(at: number, depth: number): number {
+    const byte = this.#bytes[at]
+    if (byte === ARRAY) return this.#array(at, depth, (item) => this.#models(item, depth + 1))
+    const end = this.#skip(at)
+    // A number, true, false and null name nothing; what an object names, nobody here can tell.
+    if (end >= 0 && (byte === QUOTE || byte === OBJECT)) {
+      this.#names.named(byte === QUOTE ? this.#text(at, end) : '', this.#to)
+    }
+    return end
+  }
+
+  #array(at: number, depth: number, item: (at: number) => number): number {
+    const bytes = this.#bytes
+    if (depth >= MAX_DEPTH) return this.#fail('too_deep')
+    at = afterSpace(bytes, at + 1)
+    if (bytes[at] === ARRAY_END) return at + 1
+    for (;;) {
+      at = item(at)
+      if (at < 0) return at
+      at = afterSpace(bytes, at)
+      if (bytes[at] === ARRAY_END) return at + 1
+      if (bytes[at] !== COMMA) return this.#fail('not_json')
+      at = afterSpace(bytes, at + 1)
+    }
+  }
+
+  /** `all`: every name there was, where none may be there twice. */
+  #object(
+    at: number,
+    shape: Shape<To>,
+    depth: number,
+    found: Finding,
+    all: Set<string> | undefined,
+  ): number {
+    const bytes = this.#bytes
+    let seen: string[] | undefined
+    let later = false
+    at = afterSpace(bytes, at + 1)
+    let more = bytes[at] !== OBJECT_END
+    while (more) {
+      if (bytes[at] !== QUOTE) return this.#fail('not_json')
+      const nameEnd = afterString(bytes, at)
+      if (nameEnd < 0) return this.#fail('not_json')
+      this.#seen += 1
+      if (this.#seen > MAX_SEEN) return this.#fail('too_many_members')
+      const name = this.#name(at, nameEnd)
+      if (name === undefined || all?.has(name)) return this.#fail('ambiguous_member')
+      let member = shape.members.get(name)
+      if (member === undefined) {
+        const folded = fold(name)
+        if (foldedOf(shape).has(folded)) return this.#fail('ambiguous_member')
+        member = this.#names.unlisted(folded)
+      } else if (member !== 'opaque') {
+        if (seen?.includes(name)) return this.#fail('ambiguous_member')
+        if (seen) seen.push(name)
+        else seen = [name]
+        later ||= member === 'later'
+      }
+      if (all) {
+        if (!name.isWellFormed() || name.includes('\0')) return this.#fail('ambiguous_member')
+        if (all.size >= MAX_MEMBERS) return this.#fail('too_many_members')
+        all.add(name)
+      }
+
+      at = afterSpace(bytes, nameEnd)
+      if (bytes[at] !== COLON) return this.#fail('not_json')
+      at = this.#value(afterSpace(bytes, at + 1), member, depth, name, found)
+      if (at < 0) return at
+      at = afterSpace(bytes, at)
+      more = bytes[at] === COMMA
+      if (more) at = afterSpace(bytes, at + 1)
+    }
+    if (bytes[at] !== OBJECT_END) return this.#fail('not_json')
+    return later ? this.#again(at + 1, shape, depth, found) : at + 1
+  }
+
+  /** What was left for when the type is known: looked into now, where it is not opaque. */
+  #again(end: number, shape: Shape<To>, depth: number, found: Finding): number {
+    for (const [name, member] of shape.members) {
+      const at = found.get(name)
+      if (member !== 'later' || typeof at !== 'number' || shape.isOpaque?.(name, found)) continue
+      const open = this.#names.unlisted('')
+      if (this.#value(at, open, depth, name, found) < 0) return BROKEN
+    }
+    return end
+  }
+
+  #skip(at: number): number {
+    const bytes = this.#bytes
+    const isNested = bytes[at] === OBJECT || bytes[at] === ARRAY
+    const end = isNested ? afterValue(bytes, at) : afterScalar(bytes, at)
+    return end < 0 ? this.#fail(end === TOO_DEEP ? 'too_deep' : 'not_json') : end
+  }
+
+  #name(start: number, end: number): string | undefined {
+    const bytes = this.#bytes
+    let hash = 0
+    let plain = true
+    for (let at = start + 1; at < end - 1; at += 1) {
+      const byte = bytes[at] as number
+      hash = (hash * 31 + byte) | 0
+      plain &&= byte !== BACKSLASH && byte < 0x80
+    }
+    const known = this.#names.known.get(hash)
+    if (known !== undefined && isThere(known, bytes, start + 1, end - 1)) return known
+    if (end - start > MAX_NAME_BYTES) return undefined
+    return plain
+      ? this.#buffer.toString('latin1', start + 1, end - 1)
+      : JSON.parse(this.#buffer.toString('utf8', start, end))
+  }
+
+  #text(start: number, end: number): string {
+    if (end - start > MAX_TEXT_BYTES) return ''
+    return this.#buffer.toString('utf8', start, end)
+  }
+
+  #fail(reason: Unparsed): number {
+    this.#reason = reason
+    return BROKEN
+  }
+}
+
+/**
+ * Names that fold to the same may be one to a parser. Go's encoding/json ignores case, by Unicode's
+ * folding (the Kelvin sign is a `k`, the long s an `s`); its second version can be told to ignore `_`
+ * and `-`, protobuf's JSON takes `maxTokens` for `max_tokens`, and some drop what is broken.
+ */
+export function fold(name: string): string {
+  if (FOLDED.test(name)) return name
+  return name
+    .toUpperCase()
+    .toLowerCase()
+    .replace(/[^a-z0-9]/g, '')
+}
+
+const FOLDED = /^[a-z0-9]*$/
+
+/** Of the members that matter: what is opaque may be called what it will. */
+function foldedOf<To>(shape: Shape<To>): ReadonlySet<string> {
+  shape.folded ??= new Set(
+    [...shape.members].filter(([, member]) => member !== 'opaque').map(([name]) => fold(name)),
+  )
+  return shape.folded
+}
+
+/** Of a name in ASCII without escapes. */
+export function hashOf(name: string): number {
+  let hash = 0
+  for (let at = 0; at < name.length; at += 1) hash = (hash * 31 + name.charCodeAt(at)) | 0
+  return hash
+}
+
+function isThere(name: string, bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start !== name.length) return false
+  for (let at = 0; at < name.length; at += 1) {
+    if (bytes[start + at] !== name.charCodeAt(at)) return false
+  }
+  return true
+}

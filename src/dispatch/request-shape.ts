@@ -1,0 +1,334 @@
+// Where the body of a request to the Messages API names a model, asks for a price class or carries
+// what is no text: the API's reference as a table, by the SDK's types of November 2026. A member that
+// is not here may still name a model: by its name it is judged like `model` itself.
+
+import { printable } from '../budget/refusals.ts'
+import type { Advisor, Fallback } from '../budget/costly.ts'
+import { priceClassesIn } from '../upstream/price-classes.ts'
+import { type Found, hashOf, type Member, type Names, type Shape } from './outline.ts'
+
+export type Trouble = 'wrong_model' | 'wrong_count' | 'too_many_models'
+
+/** What of a body is gathered while it is gone through. */
+export interface Gathered {
+  images: number
+  /** Of images and documents that the body carries, in base64. */
+  mediaBytes: number
+  /** It refers to what is not in it: a document, a thread, what a server tool finds. */
+  refers: boolean
+  cacheWrite: 'none' | '5m' | '1h'
+  runsCode: boolean
+  compacts: boolean
+  readonly serverTools: Record<string, number>
+  readonly fallbacks: Fallback[]
+  readonly advisors: Advisor[]
+  readonly models: string[]
+  /** What nobody here knows, in a few words each. */
+  readonly unknown: string[]
+  trouble: Trouble | undefined
+}
+
+export function nothingGathered(): Gathered {
+  return {
+    images: 0,
+    mediaBytes: 0,
+    refers: false,
+    cacheWrite: 'none',
+    runsCode: false,
+    compacts: false,
+    serverTools: {},
+    fallbacks: [],
+    advisors: [],
+    models: [],
+    unknown: [],
+    trouble: undefined,
+  }
+}
+
+/** No blank or control that another parser might trim or stop at, and nothing outside of ASCII. */
+const MODEL = /^[!-~]{1,256}$/
+/** `1e3` and `1024.0` are integers to some parsers and mistakes to others; 0 only fills a cache. */
+const COUNT = /^(?:0|[1-9]\d{0,15})$/
+/** Beside its own; the API takes a handful. */
+const MAX_MODELS = 32
+
+/** The name that a member's text is; undefined where it is none. */
+export function modelIn(text: unknown): string | undefined {
+  const name = stringIn(text)
+  return name !== undefined && MODEL.test(name) ? name : undefined
+}
+
+/** Undefined where it is none, null where it is a mistake. */
+export function countIn(text: unknown): number | undefined | null {
+  if (typeof text !== 'string' || text === 'null') return undefined
+  const count = COUNT.test(text) ? Number(text) : Number.NaN
+  return Number.isSafeInteger(count) ? count : null
+}
+
+export function stringIn(text: unknown): string | undefined {
+  return typeof text === 'string' && text.startsWith('"') ? JSON.parse(text) : undefined
+}
+
+const known = new Map<number, string>()
+
+function shape(
+  members: Readonly<Record<string, Member<Gathered>>>,
+  rest: Omit<Shape<Gathered>, 'members'> = {},
+): Shape<Gathered> {
+  const made = { members: new Map(), ...rest }
+  add(made, members)
+  return made
+}
+
+/** A table that names itself. */
+function add(to: Shape<Gathered>, members: Readonly<Record<string, Member<Gathered>>>): void {
+  const own = to.members as Map<string, Member<Gathered>>
+  for (const [name, member] of Object.entries(members)) {
+    own.set(name, member)
+    known.set(hashOf(name), name)
+  }
+}
+
+const CACHE = shape(
+  { ttl: 'text' },
+  {
+    leave(found, to) {
+      const ttl = found.get('ttl')
+      if (ttl !== undefined && ttl !== 'null' && ttl !== '"5m"') to.cacheWrite = '1h'
+      else if (to.cacheWrite === 'none') to.cacheWrite = '5m'
+    },
+  },
+)
+
+/** Schemas of the caller's own, and what no member of the API's stands in. */
+const SCHEMAS = {
+  input_schema: 'opaque',
+  output_schema: 'opaque',
+  schema: 'opaque',
+  json_schema: 'opaque',
+  input_examples: 'opaque',
+  metadata: 'opaque',
+} as const
+
+const OPEN = shape({ ...SCHEMAS, cache_control: CACHE })
+
+const OUTPUT = shape({ format: 'opaque' })
+
+/** Which tools there are, what each is, and which of its counts bound what it costs. */
+const TOOL = shape(
+  {
+    ...SCHEMAS,
+    description: 'opaque',
+    type: 'text',
+    model: 'text',
+    max_uses: 'text',
+    max_tokens: 'text',
+    cache_control: CACHE,
+    caching: shape({ ttl: 'text' }, { leave: (found) => found.get('ttl') ?? '"5m"' }),
+    // By the names of tools, which are the caller's own.
+    configs: 'opaque',
+    tools: shape({ ...SCHEMAS, description: 'opaque' }),
+    // OpenAI's way of writing one.
+    function: shape({ parameters: 'opaque', description: 'opaque' }),
+  },
+  { leave: gatherTool },
+)
+
+/** Tools that run at the caller's, or in the model's own prompt. */
+const CLIENT_TOOL =
+  /^(?:custom|(?:bash|text_editor|computer|memory|browser_toolset|computer_toolset|tool_search_tool_(?:bm25|regex))(?:_\d{8})?)$/
+const SERVER_TOOL = /^(web_search|web_fetch|code_execution|advisor)_\d{8}$/
+/** The API pauses its own loop after ten turns. */
+const ASSUMED_USES = 10
+
+function gatherTool(found: Found, to: Gathered): void {
+  const type = found.has('type') && found.get('type') !== 'null' ? stringIn(found.get('type')) : ''
+  const kind = type && SERVER_TOOL.exec(type)?.[1]
+  const maxUses = count(found, 'max_uses', to)
+  if (kind === 'advisor') {
+    const ttl = found.get('caching')
+    const model = named(found, to)
+    if (to.trouble) return
+    to.advisors.push({
+      model,
+      maxUses,
+      maxTokens: count(found, 'max_tokens', to),
+      cacheWrite: ttl === undefined ? 'none' : ttl === '"5m"' || ttl === 'null' ? '5m' : '1h',
+    })
+    return
+  }
+  if (found.has('model') && found.get('model') !== 'null') {
+    const model = named(found, to)
+    if (!to.trouble) to.models.push(model)
+  }
+  if (type === '' || (type !== undefined && CLIENT_TOOL.test(type))) return
+  if (kind === 'web_search' || kind === 'web_fetch') {
+    const member = `${kind}_requests`
+    to.serverTools[member] = (to.serverTools[member] ?? 0) + (maxUses ?? ASSUMED_USES)
+  } else if (kind === 'code_execution') to.runsCode = true
+  else if (type !== 'mcp_toolset') tellOf(`a tool of type ${printable(type ?? '?')}`, to)
+  to.refers = true
+}
+
+function tellOf(what: string, { unknown }: Gathered): void {
+  if (unknown.length === 0) unknown.push(what)
+}
+
+function hasRoom({ fallbacks, advisors, models }: Gathered): boolean {
+  return fallbacks.length + advisors.length + models.length < MAX_MODELS
+}
+
+function named(found: Found, to: Gathered): string {
+  const name = modelIn(found.get('model'))
+  if (name === undefined) to.trouble ??= 'wrong_model'
+  if (!hasRoom(to)) to.trouble ??= 'too_many_models'
+  return name ?? ''
+}
+
+function count(found: Found, name: string, to: Gathered): number | undefined {
+  const value = countIn(found.get(name))
+  if (value === null) to.trouble ??= 'wrong_count'
+  return value ?? undefined
+}
+
+const FALLBACK: Shape<Gathered> = shape(
+  { model: 'text', max_tokens: 'text', speed: 'text', output_config: OUTPUT },
+  {
+    leave(found, to) {
+      const speed = stringIn(found.get('speed'))
+      const model = named(found, to)
+      if (to.trouble) return
+      to.fallbacks.push({
+        model,
+        maxTokens: count(found, 'max_tokens', to),
+        priceClasses: found.has('speed') ? priceClassesIn({ speed: speed ?? null }) : undefined,
+      })
+    },
+    scalar(text, to) {
+      if (text === '"default"') tellOf('fallbacks "default", whose models the API chooses', to)
+      else if (text.startsWith('"') || text === '') NAMES.named(text, to)
+    },
+  },
+)
+
+const SOURCE = shape(
+  { type: 'text', data: 'length' },
+  { leave: (found) => ({ type: stringIn(found.get('type')), bytes: found.get('data') }) },
+)
+
+const BLOCK: Shape<Gathered> = shape(
+  {
+    type: 'text',
+    id: 'opaque',
+    name: 'opaque',
+    text: 'opaque',
+    tool_use_id: 'opaque',
+    source: SOURCE,
+    cache_control: CACHE,
+    input: 'later',
+    from: 'later',
+    to: 'later',
+    trigger: 'later',
+  },
+  {
+    // The arguments of a call, and what an answer says of the models that made it.
+    isOpaque(name, found) {
+      const type = stringIn(found.get('type'))
+      return name === 'input' ? type?.endsWith('tool_use') === true : type === 'fallback'
+    },
+    leave(found, to) {
+      const type = stringIn(found.get('type'))
+      if (type !== 'image' && type !== 'document') return
+      const source = found.get('source') as { type?: string; bytes?: number } | undefined
+      if (source?.type === 'base64') to.mediaBytes += source.bytes ?? 0
+      if (type === 'image') to.images += 1
+      else if (source?.type !== 'text' && source?.type !== 'content') to.refers = true
+    },
+  },
+)
+
+/** `tool_addition`, and the changes that a compaction keeps: a tool by value in a message. */
+const TOOL_CHANGE = shape({ definition: TOOL })
+add(TOOL_CHANGE, { tool: TOOL_CHANGE })
+add(SOURCE, { content: BLOCK })
+add(BLOCK, { content: BLOCK, tool: TOOL_CHANGE, tool_changes: TOOL_CHANGE, tools: TOOL })
+
+const MESSAGE = shape({ role: 'opaque', content: BLOCK, output_config: OUTPUT })
+
+add(OPEN, {
+  tools: TOOL,
+  definition: TOOL,
+  messages: MESSAGE,
+  system: BLOCK,
+  output_config: OUTPUT,
+})
+
+const EDIT = shape(
+  { type: 'text' },
+  {
+    leave(found, to) {
+      if (stringIn(found.get('type'))?.startsWith('compact') !== false) to.compacts = true
+    },
+  },
+)
+
+const THREAD = shape(
+  { type: 'text' },
+  {
+    leave(found, to) {
+      if (found.get('type') !== '"create"') to.refers = true
+    },
+  },
+)
+
+const REFERS = shape({}, { leave: (_found, to) => void (to.refers = true) })
+
+export const REQUEST = shape({
+  model: 'text',
+  max_tokens: 'text',
+  stream: 'text',
+  speed: 'text',
+  inference_geo: 'text',
+  service_tier: 'text',
+  messages: MESSAGE,
+  system: BLOCK,
+  tools: TOOL,
+  fallbacks: FALLBACK,
+  cache_control: CACHE,
+  thread: THREAD,
+  context_management: shape({ edits: EDIT }),
+  mcp_servers: REFERS,
+  output_config: OUTPUT,
+  output_format: 'opaque',
+  metadata: 'opaque',
+  stop_sequences: 'opaque',
+  diagnostics: 'opaque',
+  fallback_credit_token: 'opaque',
+})
+
+/** `POST /v1/complete`. */
+export const LEGACY_REQUEST = shape({
+  model: 'text',
+  max_tokens_to_sample: 'text',
+  stream: 'text',
+  prompt: 'opaque',
+  metadata: 'opaque',
+  stop_sequences: 'opaque',
+})
+
+/** `model_id`, `default_models`, `advisor_model_name`, `modelOverride`. */
+const MODEL_MEMBER = /^model|models?(?:ids?|names?)?$/
+
+export const NAMES: Names<Gathered> = {
+  known,
+  unlisted(folded) {
+    if (folded.startsWith('fallback')) return FALLBACK
+    return MODEL_MEMBER.test(folded) ? 'models' : OPEN
+  },
+  named(text, to) {
+    const name = modelIn(text)
+    if (name === undefined) to.trouble ??= 'wrong_model'
+    else if (hasRoom(to)) to.models.push(name)
+    else to.trouble ??= 'too_many_models'
+  },
+}
