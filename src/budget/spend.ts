@@ -6,9 +6,8 @@
 //   A cap is passed by at most the sum, over the requests under way when it was reached, of what each
 //   cost beyond its reservation; never by how many of them there are.
 //
-// With prices.ts's worst case that excess is 0 for whatever a body carries in itself. What it only refers
-// to (a document by URL or file id, a server tool's findings) is not in its bytes: one request can
-// cost up to its model's context window at the input price more, and the next is then refused.
+// With worst-case.ts that excess is 0 but for what no body says: how often the API's own loop reads
+// a prompt again for a server tool, and what an advisor does that has no limits. The next is refused.
 //
 // Spend belongs to the month in which it was reserved: a request that runs over midnight of the
 // first is settled in the month that is past, and takes nothing from the new one.

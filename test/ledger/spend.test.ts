@@ -251,7 +251,7 @@ describe('spend_cap', () => {
     await isCapped(await (await scene.device('--org', 'together')).post(BODY))
     await isCapped(await spender.post(BODY))
     await isCapped(await leaver.post(BODY))
-    const fresh = await scene.device('--spend-cap', '1')
+    const fresh = await scene.device('--spend-cap', '0.1')
     expect((await fresh.post(BODY)).status).toBe(200)
   })
 })
