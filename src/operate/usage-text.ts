@@ -61,6 +61,10 @@ const CSV_COLUMNS: Readonly<Record<string, (sums: UsageSums) => number | string>
   estimated_cost_usd: ({ estimate }) => dollars(estimate.costMicroUsd, 6),
   average_latency_ms: (sums) => sums.averageLatencyMs,
   average_first_byte_ms: (sums) => sums.averageFirstByteMs,
+  web_search_requests: ({ tools }) => tools.webSearch,
+  web_fetch_requests: ({ tools }) => tools.webFetch,
+  code_execution_requests: ({ tools }) => tools.codeExecution,
+  other_tool_requests: ({ tools }) => tools.other,
 }
 
 /** RFC 4180, and no total: it would be counted twice by whoever adds a column up. */
@@ -137,7 +141,7 @@ function forEyes(table: UsageTable, filter: UsageFilter, { shorten, color }: Ter
 }
 
 /** What the table's sums don't say. */
-function notesOn({ estimate, partial, unknown, lost, unpriced }: UsageSums): string[] {
+function notesOn({ estimate, partial, unknown, lost, unpriced, tools }: UsageSums): string[] {
   const { input, output, cacheRead, cacheCreation, costMicroUsd } = estimate
   const estimated = input + output + cacheRead + cacheCreation
   const notes: string[] = []
@@ -151,6 +155,15 @@ function notesOn({ estimate, partial, unknown, lost, unpriced }: UsageSums): str
     `Estimated beside these sums, not in them: ${estimated === 0 ? '' : tokens}` +
       `$${dollars(costMicroUsd, 4)}.`,
   )
+  const { webSearch, webFetch, codeExecution, other } = tools
+  const ran = [
+    [webSearch, 'web searches'],
+    [webFetch, 'web fetches'],
+    [codeExecution, 'code runs'],
+    [other, 'other tool requests'],
+  ] as const
+  const named = ran.flatMap(([count, name]) => (count > 0 ? [`${grouped(count)} ${name}`] : []))
+  note(named.length, `Server tools, in the cost: ${named.join(', ')}.`)
   note(partial, `${counted(partial)} ended midway: what was seen until then is in these sums.`)
   const crashed = lost === 0 ? '' : `, ${grouped(lost)} of them lost in a crash`
   note(unknown, `${counted(unknown)} with unknown usage${crashed}.`)

@@ -9,7 +9,7 @@ import type { Reservation } from '../budget/spend.ts'
 import type { End } from '../exchange.ts'
 import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../upstream/passed.ts'
 import type { MeteredUsage, Since } from '../upstream/tally.ts'
-import type { Measure, Metered } from './ledger.ts'
+import type { Measure, Metered, ToolRequests } from './ledger.ts'
 
 /** Of a request that went out. */
 export interface Bill {
@@ -140,7 +140,15 @@ function measureOf(usage: MeteredUsage, ended: Ended): Measure {
     cacheRead: sum(usage.cacheReadTokens, (each) => each.cacheReadTokens),
     cacheCreation: sum(usage.cacheCreationTokens, (each) => each.cacheCreationTokens),
     costMicroUsd: costOfUsage(usage, ended),
+    ...(usage.priceClasses && { priceClass: usage.priceClasses.join(' ') }),
+    ...((usage.serverTools || usage.codeRuns) && { tools: toolsOf(usage) }),
   }
+}
+
+function toolsOf({ serverTools = {}, codeRuns = 0 }: MeteredUsage): ToolRequests {
+  const { web_search_requests: webSearch = 0, web_fetch_requests: webFetch = 0 } = serverTools
+  const all = Object.values(serverTools).reduce((sum, each) => sum + each, 0)
+  return { webSearch, webFetch, codeExecution: codeRuns, other: all - webSearch - webFetch }
 }
 
 /** Undefined where something in it has no price. */
@@ -149,7 +157,7 @@ function costOfUsage(
   { price, priceOf, durationMs }: Ended,
 ): number | undefined {
   const own =
-    price && costOf(price, usage.ranCode ? { ...usage, codeExecutionMs: durationMs } : usage)
+    price && costOf(price, usage.codeRuns ? { ...usage, codeExecutionMs: durationMs } : usage)
   // Another model of the same request runs in the same region and tier, at its own speed.
   const priceClasses = (usage.priceClasses ?? []).filter((each) => !each.startsWith('speed:'))
   return (usage.others ?? []).reduce<number | undefined>((total, other) => {

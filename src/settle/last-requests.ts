@@ -31,6 +31,12 @@ export interface RequestRow {
   readonly estimatedCostMicroUsd: number | null
   readonly firstByteMs: number | null
   readonly durationMs: number | null
+  readonly webSearchRequests: number | null
+  readonly webFetchRequests: number | null
+  readonly codeExecutionRequests: number | null
+  readonly otherToolRequests: number | null
+  /** What changed the price of its tokens: `speed:fast inference_geo:us`. */
+  readonly priceClass: string
 }
 
 export interface RequestPage {
@@ -117,4 +123,6 @@ const REQUEST_COLUMNS = `request_id AS requestId, identity, device, org, route, 
   estimated_cache_read_tokens AS estimatedCacheReadTokens,
   estimated_cache_creation_tokens AS estimatedCacheCreationTokens,
   estimated_cost_micro_usd AS estimatedCostMicroUsd, first_byte_ms AS firstByteMs,
-  duration_ms AS durationMs`
+  duration_ms AS durationMs, web_search_requests AS webSearchRequests,
+  web_fetch_requests AS webFetchRequests, code_execution_requests AS codeExecutionRequests,
+  other_tool_requests AS otherToolRequests, price_class AS priceClass`

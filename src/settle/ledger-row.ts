@@ -3,7 +3,7 @@
 // Pure.
 
 import type { LedgerEnd, Measure, Opening, Outcome, UsageState } from './ledger.ts'
-import { DAY_MS, type SUM_COLUMNS } from './ledger-schema.ts'
+import { DAY_MS, type SUM_COLUMNS, TOOL_COLUMNS } from './ledger-schema.ts'
 
 /** Longer text is cut: a hash has 64 characters, a request id 128, a model's name some dozens. */
 const MAX_TEXT_LENGTH = 256
@@ -14,7 +14,8 @@ const MAX_MS = 1e10
 const MAX_EPOCH_MS = 8.64e15
 const MAX_STATUS = 999
 
-type Counts = { readonly [name in keyof Required<Measure>]: number | null }
+type Counted = Omit<Required<Measure>, 'tools' | 'priceClass'>
+type Counts = { readonly [name in keyof Counted]: number | null }
 
 const NOTHING: Counts = {
   input: null,
@@ -56,13 +57,20 @@ export type Row = {
   readonly estimated_cost_micro_usd: number | null
   readonly first_byte_ms: number | null
   readonly duration_ms: number | null
+  readonly web_search_requests: number | null
+  readonly web_fetch_requests: number | null
+  readonly code_execution_requests: number | null
+  readonly other_tool_requests: number | null
+  readonly price_class: string
 }
 
 /** One object, written as it is: some thousand are made a second, and nothing keeps them. */
 export function rowOf(run: number, opening: Opening, outcome: Outcome | undefined): Row {
   const openedMs = whole(opening.openedAtMs, MAX_EPOCH_MS) ?? 0
   const { end, status, usage, firstByteMs, durationMs } = outcome ?? NOT_YET
-  const measured = columnsOf(usage && 'measured' in usage ? usage.measured : undefined)
+  const used = usage && 'measured' in usage ? usage.measured : undefined
+  const tools = used?.tools
+  const measured = columnsOf(used)
   const estimated = columnsOf(usage && 'estimated' in usage ? usage.estimated : undefined)
   const answered = status !== undefined && status < 400
   return {
@@ -92,6 +100,11 @@ export function rowOf(run: number, opening: Opening, outcome: Outcome | undefine
     estimated_cost_micro_usd: estimated.costMicroUsd,
     first_byte_ms: whole(firstByteMs, MAX_MS),
     duration_ms: whole(durationMs, MAX_MS),
+    web_search_requests: whole(tools?.webSearch, MAX_TOKENS),
+    web_fetch_requests: whole(tools?.webFetch, MAX_TOKENS),
+    code_execution_requests: whole(tools?.codeExecution, MAX_TOKENS),
+    other_tool_requests: whole(tools?.other, MAX_TOKENS),
+    price_class: cut(used?.priceClass),
   }
 }
 
@@ -130,6 +143,7 @@ export function addShares(sums: Shares, row: Row, times: 1 | -1): void {
   sums.duration_ms += times * (row.duration_ms ?? 0)
   if (row.first_byte_ms !== null) sums.first_bytes += times
   sums.first_byte_ms += times * (row.first_byte_ms ?? 0)
+  for (const name of TOOL_COLUMNS) sums[name] += times * (row[name] ?? 0)
 }
 
 function columnsOf(measure: Measure | undefined): Counts {

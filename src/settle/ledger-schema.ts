@@ -3,8 +3,8 @@
 
 export const DAY_MS = 86_400_000
 
-/** Of `ledger_day`; ledger-row.ts says what each row adds. New ones take a schema of their own. */
-export const SUM_COLUMNS = [
+/** Those that `ledger_day` began with. New ones take a schema of their own. */
+const FIRST_SUM_COLUMNS = [
   'requests',
   'succeeded',
   'lost',
@@ -27,6 +27,17 @@ export const SUM_COLUMNS = [
   'first_bytes',
   'first_byte_ms',
 ] as const
+
+/** Of both tables. */
+export const TOOL_COLUMNS = [
+  'web_search_requests',
+  'web_fetch_requests',
+  'code_execution_requests',
+  'other_tool_requests',
+] as const
+
+/** Of `ledger_day`; ledger-row.ts says what each row adds. */
+export const SUM_COLUMNS = [...FIRST_SUM_COLUMNS, ...TOOL_COLUMNS] as const
 
 /** For `openDatabase`. '' stands for what is absent: NULLs are never equal, and keys must be. */
 export const LEDGER_SCHEMA = `
@@ -84,7 +95,7 @@ CREATE TABLE ledger_day (
   device TEXT NOT NULL,
   org TEXT NOT NULL,
   model TEXT NOT NULL,
-  ${SUM_COLUMNS.map((name) => `${name} INTEGER NOT NULL`).join(',\n  ')},
+  ${FIRST_SUM_COLUMNS.map((name) => `${name} INTEGER NOT NULL`).join(',\n  ')},
   -- The day first: what is written today lies together.
   PRIMARY KEY (day, device, org, model)
 ) STRICT, WITHOUT ROWID;
@@ -102,4 +113,13 @@ DROP INDEX ledger_by_device;
 DROP INDEX ledger_by_org;
 CREATE INDEX ledger_by_device ON ledger (device, opened_ms) WHERE device <> '';
 CREATE INDEX ledger_by_org ON ledger (org, opened_ms) WHERE org <> '';
+`
+
+/** What upstreams run by themselves, and what changes the price of a token. */
+export const LEDGER_TOOLS = `
+${TOOL_COLUMNS.map((name) => `ALTER TABLE ledger ADD COLUMN ${name} INTEGER;`).join('\n')}
+ALTER TABLE ledger ADD COLUMN price_class TEXT NOT NULL DEFAULT '';
+${TOOL_COLUMNS.map(
+  (name) => `ALTER TABLE ledger_day ADD COLUMN ${name} INTEGER NOT NULL DEFAULT 0;`,
+).join('\n')}
 `

@@ -25,7 +25,18 @@ export interface Tokens {
   readonly cacheCreation: number
 }
 
+/** Requests of tools that the upstream ran by itself. */
+export interface ToolRequests {
+  readonly webSearch: number
+  readonly webFetch: number
+  readonly codeExecution: number
+  readonly other: number
+}
+
 export interface Measure extends Tokens {
+  readonly tools?: ToolRequests
+  /** What changed the price of its tokens: `speed:fast inference_geo:us`. */
+  readonly priceClass?: string
   /** Absent where no price is known, which is not the same as free. */
   readonly costMicroUsd?: number | undefined
 }

@@ -73,6 +73,8 @@ function writeLine(
     cache_creation_tokens: measured?.cacheCreation,
     cost_micro_usd: measured?.costMicroUsd,
     estimated_cost_micro_usd: estimated?.costMicroUsd,
+    price_class: measured?.priceClass,
+    web_search_requests: measured?.tools?.webSearch,
     identity,
     org,
   })

@@ -3,7 +3,7 @@
 // or a pattern. Only the sums of days are read, so every answer is of whole UTC days.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
-import type { Tokens } from './ledger.ts'
+import type { Tokens, ToolRequests } from './ledger.ts'
 import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
 
 export interface UsageFilter {
@@ -29,6 +29,8 @@ export interface UsageSums {
   readonly unpriced: number
   readonly tokens: Tokens
   readonly costMicroUsd: number
+  /** What upstreams ran by themselves; its cost is in the cost. */
+  readonly tools: ToolRequests
   /** Beside what was measured, never in it. */
   readonly estimate: Tokens & { readonly costMicroUsd: number }
   readonly averageLatencyMs: number
@@ -182,6 +184,12 @@ function sumsOf(row: SumsRow): UsageSums {
     unpriced: of('unpriced'),
     tokens: tokens(''),
     costMicroUsd: of('cost_micro_usd'),
+    tools: {
+      webSearch: of('web_search_requests'),
+      webFetch: of('web_fetch_requests'),
+      codeExecution: of('code_execution_requests'),
+      other: of('other_tool_requests'),
+    },
     estimate: { ...tokens('estimated_'), costMicroUsd: of('estimated_cost_micro_usd') },
     averageLatencyMs: Math.round(ratio(of('duration_ms'), of('timed'))),
     averageFirstByteMs: Math.round(ratio(of('first_byte_ms'), of('first_bytes'))),

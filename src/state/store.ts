@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { type Database, SQLiteError } from 'bun:sqlite'
 import { ENROLL_NAMES_SCHEMA, ENROLL_PRAGMAS, ENROLL_SCHEMA } from '../enroll/schema.ts'
 import { LOGIN_SCHEMA } from '../login/schema.ts'
-import { LEDGER_INDEXES, LEDGER_SCHEMA } from '../settle/ledger-schema.ts'
+import { LEDGER_INDEXES, LEDGER_SCHEMA, LEDGER_TOOLS } from '../settle/ledger-schema.ts'
 import {
   type Opened,
   openDatabase,
@@ -19,7 +19,14 @@ import {
 import { damageOf, type Inspection, inspect } from './inspect.ts'
 
 /** In the order in which they came to be; only ever appended to. */
-const SCHEMAS = [LEDGER_SCHEMA, ENROLL_SCHEMA, LOGIN_SCHEMA, LEDGER_INDEXES, ENROLL_NAMES_SCHEMA]
+const SCHEMAS = [
+  LEDGER_SCHEMA,
+  ENROLL_SCHEMA,
+  LOGIN_SCHEMA,
+  LEDGER_INDEXES,
+  ENROLL_NAMES_SCHEMA,
+  LEDGER_TOOLS,
+]
 
 export interface Store {
   open(options?: OpenOptions): Opened

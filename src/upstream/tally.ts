@@ -31,8 +31,8 @@ export interface MeteredUsage extends TokenCounts {
   readonly priceClasses?: readonly string[]
   /** Requests of server tools, by their names in `usage.server_tool_use`. */
   readonly serverTools?: Readonly<Record<string, number>>
-  /** Code ran in a container, whose time no answer tells. */
-  readonly ranCode?: true
+  /** How often code ran in a container, whose time no answer tells. */
+  readonly codeRuns?: number
   /** Other models that the same request ran: an advisor, a fallback. */
   readonly others?: readonly ModelUsage[]
   /** Of an answer without a final count, where all that came could be read. */
@@ -124,7 +124,7 @@ export function tally(): Tally {
   let outputIsFinal = false
   let sawLast = false
   let inDoubt = false
-  let ranCode = false
+  let codeRuns = 0
   let modelName: string | undefined
   let errorType: string | undefined
 
@@ -243,7 +243,7 @@ export function tally(): Tally {
       errorType = typeof type === 'string' && ERROR_TYPE.test(type) ? type : 'unknown_error'
     },
     ranCode() {
-      ranCode = true
+      codeRuns += 1
     },
     doubt,
     result(whole, since, written = whole) {
@@ -269,7 +269,7 @@ export function tally(): Tally {
         ...(errorType === undefined ? {} : { sawError: errorType }),
         ...(priceClasses.length === 0 ? {} : { priceClasses }),
         ...(tools.size === 0 ? {} : { serverTools: Object.fromEntries(tools) }),
-        ...(ranCode ? { ranCode } : {}),
+        ...(codeRuns === 0 ? {} : { codeRuns }),
         ...(foreign.size + advisors.size === 0
           ? {}
           : { others: [...foreign, ...advisors].map(modelUsage) }),

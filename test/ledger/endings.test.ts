@@ -13,6 +13,7 @@ import {
   delta,
   type Device,
   endStream,
+  event,
   HAIKU,
   haikuCost,
   type Json,
@@ -175,6 +176,30 @@ test('an error in the place of an answer is an error too, and costs nothing', as
   expect(row).toMatchObject({ estimatedCostMicroUsd: null })
 })
 
+test('what the answer says of its price class and its tools is charged, and told', async () => {
+  const capped = await scene.device('--spend-cap', '1')
+  const used = { input_tokens: 1000, output_tokens: 1 }
+  const searched = { output_tokens: 100, server_tool_use: { web_search_requests: 2 } }
+  const model = 'claude-opus-5-5'
+  scene.upstream.respond((_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    const usage = { ...used, speed: 'fast', inference_geo: 'us' }
+    response.write(event('message_start', { message: { model, usage } }))
+    response.write(event('message_delta', { usage: searched }))
+    response.end(event('message_stop'))
+  })
+  await (await capped.post({ ...BODY, model })).text()
+  const [row] = await capped.rows(1)
+  // Twice and 1.1 times four and twenty micro-dollars a token, and a cent for each search.
+  const costMicroUsd = (1000 * 4 + 100 * 20) * 2.2 + 20_000
+  const priceClass = 'speed:fast inference_geo:us'
+  expect(row).toMatchObject({ usage: 'exact', costMicroUsd, priceClass, webSearchRequests: 2 })
+  const line = scene.gate.lines().find((each) => each['request_id'] === row?.['requestId'])
+  expect(line).toMatchObject({ price_class: priceClass, web_search_requests: 2 })
+  const sums = await told(scene, '--device', row?.['device'])
+  expect(sums).toMatchObject({ costMicroUsd, tools: { webSearch: 2, webFetch: 0 } })
+})
+
 test('what we refuse ourselves is closed as refused, and nothing went out', async () => {
   const bound = await scene.device('--models', 'claude-opus-*')
   expect((await bound.post(BODY)).status).toBe(404)
@@ -200,7 +225,7 @@ test('a body that grows too large while it passes is refused, and closes its row
   expect(row).toMatchObject({ end: 'refused', status: 413, usage: 'unknown' })
 })
 
-test("Tinfoil's usage is in the same ledger, and what came from a cache is subtracted", async () => {
+test("Tinfoil's usage is in the same ledger, and a last event will do, what came from a cache is subtracted", async () => {
   const token = await issuer.token()
   const ask = async (body: object): Promise<string> => {
     const response = await fetch(`${scene.gate.url}/v1/chat/completions`, {
@@ -223,15 +248,22 @@ test("Tinfoil's usage is in the same ledger, and what came from a cache is subtr
     response.end('data: [DONE]\n\n')
   })
   await ask({ model: 'llama', stream: true })
+  scene.upstream.respond((_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.write('data: {"choices":[{"delta":{"content":"hi"}}],"usage":null}\n\n')
+    response.end('data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n')
+  })
+  await ask({ model: 'llama', stream: true })
   const rows = await eventually(async () => {
     const { metrics } = await scene.admin('/admin/usage?limit=100')
     const found = metrics.filter((row: Json) => row['upstream'] === 'tinfoil')
-    return found.length === 2 && found.every((row: Json) => row['end'] !== null) && found
+    return found.length === 3 && found.every((row: Json) => row['end'] !== null) && found
   })
   for (const row of rows) {
     expect(row).toMatchObject({ usage: 'exact', device: '', end: 'complete' })
   }
-  const [streamed, whole] = rows
+  const [last, streamed, whole] = rows
+  expect(measuredIn(last)).toEqual([3, 2, 0, 0])
   expect(measuredIn(streamed)).toEqual([10, 5, 0, 0])
   expect(measuredIn(whole)).toEqual([7, 42, 60, 0])
 })

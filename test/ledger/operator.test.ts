@@ -315,6 +315,7 @@ test('LEDGER_RETENTION_DAYS: what is older is gone after a start; a cap of this 
 const ROW_MEMBERS = [
   'cacheCreationTokens',
   'cacheReadTokens',
+  'codeExecutionRequests',
   'costMicroUsd',
   'device',
   'durationMs',
@@ -330,10 +331,14 @@ const ROW_MEMBERS = [
   'model',
   'openedAt',
   'org',
+  'otherToolRequests',
   'outputTokens',
+  'priceClass',
   'requestId',
   'route',
   'status',
   'upstream',
   'usage',
+  'webFetchRequests',
+  'webSearchRequests',
 ]

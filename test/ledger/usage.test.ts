@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import zlib from 'node:zlib'
+import { REMAINDER_TOKENS, tokensOf } from '../../src/upstream/passed.ts'
 import { random, type Random, seeded } from '../support/random.ts'
 import {
   type Device,
@@ -102,8 +103,11 @@ test(
     const rows = await device.rows(given.length)
     for (const row of rows) {
       if (row['inputTokens'] === 1234) continue
-      expect(row['usage']).toBe(row['inputTokens'] === 31 ? 'partial' : 'exact')
-      expect([row['end'], row['status'], row['upstream']]).toEqual(['complete', 200, 'anthropic'])
+      // One of them ends in an error event.
+      const [usage, end] =
+        row['inputTokens'] === 31 ? ['partial', 'upstream_error'] : ['exact', 'complete']
+      expect([row['usage'], row['end']]).toEqual([usage, end])
+      expect([row['status'], row['upstream']]).toEqual([200, 'anthropic'])
     }
   }),
   20_000,
@@ -173,7 +177,9 @@ test("the ledger's sums are the upstream's own, by the API and by another proces
   expect(sums['tokens']).toEqual(total)
   expect(sums['requests']).toBe(stats['totalRequests'])
   expect(sums['costMicroUsd']).toBe(stats['totalCostMicroUsd'])
-  expect(sums['estimate']).toEqual({ ...NOTHING, costMicroUsd: 0 })
+  const failed = given.filter((used) => used === RECORDED['error-midway']).length
+  const output = failed * (tokensOf('I was about to'.length) + REMAINDER_TOKENS)
+  expect(sums['estimate']).toEqual({ ...NOTHING, output, costMicroUsd: output * 25 })
   const byModel = await scene.command('usage', '--json', '--by', 'model')
   const { rows } = JSON.parse(byModel.stdout)
   const opus = rows.find(({ key }: { key: string }) => key === 'claude-opus-4-1-20250805')

@@ -28,7 +28,8 @@ beforeAll(() => {
   const guess = measure({ input: 100, output: 200, cacheRead: 0, cacheCreation: 0 })
   const add = (...[begin, end]: [Parameters<typeof opening>[0], Parameters<typeof outcome>[0]]) =>
     ledger.close(ledger.open(opening(begin)), outcome(end))
-  add({ openedAtMs: NOON - DAY }, { usage: { state: 'exact', measured: big } })
+  const tools = { webSearch: 1234, webFetch: 1, codeExecution: 0, other: 0 }
+  add({ openedAtMs: NOON - DAY }, { usage: { state: 'exact', measured: { ...big, tools } } })
   add(
     {},
     { end: 'client_gone', usage: { state: 'partial', measured: measure(), estimated: guess } },
@@ -56,6 +57,7 @@ Day         Requests  Failed      Input  Output  Cache read  Cache write        
 Total              4       1  1,234,587  45,718       9,000        1,200  $1,234.5704    3.8 s
 
 Estimated beside these sums, not in them: 100 tokens in, 200 out, $0.0012.
+Server tools, in the cost: 1,234 web searches, 1 web fetches.
 1 request ended midway: what was seen until then is in these sums.
 1 request with unknown usage.
 `)
@@ -63,7 +65,7 @@ Estimated beside these sums, not in them: 100 tokens in, 200 out, $0.0012.
 
   test('keeps its columns straight where names are wide, long, hostile or missing', () => {
     for (const by of ['model', 'device', 'org']) {
-      const lines = ask(`--by ${by}`).split('\n').slice(2, -5)
+      const lines = ask(`--by ${by}`).split('\n').slice(2, -6)
       const widths = new Set(lines.filter(Boolean).map((line) => Bun.stringWidth(line)))
       expect(widths.size, by).toBe(1)
     }
@@ -103,7 +105,12 @@ describe('JSON', () => {
       since: '2026-11-14',
       until: '2026-11-20',
       leftOff: 0,
-      total: { requests: 4, costMicroUsd: 1_234_570_358, estimate: { output: 200 } },
+      total: {
+        requests: 4,
+        costMicroUsd: 1_234_570_358,
+        estimate: { output: 200 },
+        tools: { webSearch: 1234 },
+      },
     })
     expect(read.rows.map(({ key }: { key: string }) => key)).toContain(HOSTILE)
   })
@@ -114,6 +121,10 @@ describe('CSV', () => {
     const lines = ask('--csv').split('\r\n')
     expect(lines[0]).toStartWith('day,requests,succeeded,lost,input_tokens,')
     expect(lines[1]).toStartWith('2026-11-19,1,1,0,1234567,45678,3000,400,1234.567890,')
+    expect(lines[0]).toEndWith(
+      ',web_search_requests,web_fetch_requests,code_execution_requests,other_tool_requests',
+    )
+    expect(lines[1]).toEndWith(',1234,1,0,0')
     expect(lines).toHaveLength(4)
   })
 

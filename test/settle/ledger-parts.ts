@@ -4,7 +4,7 @@ import type { Database } from 'bun:sqlite'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import type { Measure, Opening, Outcome } from '../../src/settle/ledger.ts'
-import { LEDGER_INDEXES, LEDGER_SCHEMA } from '../../src/settle/ledger-schema.ts'
+import { LEDGER_INDEXES, LEDGER_SCHEMA, LEDGER_TOOLS } from '../../src/settle/ledger-schema.ts'
 import type { SqliteLedgerOptions } from '../../src/settle/sqlite-ledger.ts'
 import { type Opened, openDatabase, type OpenOptions } from '../../src/state/database.ts'
 
@@ -63,7 +63,7 @@ export function folder(): { path: string; remove(): void } {
 }
 
 export const openLedgerFile = (path: string, options: OpenOptions = {}): Opened =>
-  openDatabase(path, [LEDGER_SCHEMA, LEDGER_INDEXES], options)
+  openDatabase(path, [LEDGER_SCHEMA, LEDGER_INDEXES, LEDGER_TOOLS], options)
 
 export function opened(result: Opened): Database {
   if (!result.ok) throw new Error(`cannot open: ${result.reason} ${result.code}`)

@@ -269,7 +269,7 @@ describe('what the answer says of its price', () => {
   })
   test('with code that ran for some minutes', () => {
     const at = { epochSeconds: NOON / 1000, monotonicMs: performance.now() - 20 * 60_000 }
-    const ran = usage({ ranCode: true })
+    const ran = usage({ codeRuns: 3 })
     const { spent } = settled({ reservation: reserve(), usage: ran, owed: true }, { at })
     expect(spent).toBe(COST + 20 + 1)
   })

@@ -180,7 +180,13 @@ describe('the last requests', () => {
   })
 
   test('a row is told in full, under way or ended', () => {
-    const database = ledgerOf([[{ requestId: 'ended' }, {}], [{ requestId: 'running' }]])
+    const tools = { webSearch: 2, webFetch: 0, codeExecution: 1, other: 0 }
+    const measured = measure({ tools, priceClass: 'speed:fast' })
+    const database = ledgerOf([
+      [{ requestId: 'ended' }, { usage: { state: 'exact', measured } }],
+      [{ requestId: 'running' }],
+    ])
+    expect(usageSums(database, {}).tools).toEqual(tools)
     const page = lastRequests(database, {})
     expect(page?.next).toBeUndefined()
     // Closed rows are written first; both were opened in one millisecond.
@@ -210,6 +216,11 @@ describe('the last requests', () => {
       estimatedCostMicroUsd: null,
       firstByteMs: 120,
       durationMs: 900,
+      webSearchRequests: 2,
+      webFetchRequests: 0,
+      codeExecutionRequests: 1,
+      otherToolRequests: 0,
+      priceClass: 'speed:fast',
     })
     database.close()
   })

@@ -106,7 +106,7 @@ const STREAMS: Readonly<Record<string, MeteredUsage>> = {
     outputTokens: 95,
     cacheReadTokens: 6000,
     serverTools: { web_search_requests: 1 },
-    ranCode: true,
+    codeRuns: 1,
   }),
   'error-midway': {
     ...exact('claude-opus-4-6', { inputTokens: 31, outputTokens: 1, cacheReadTokens: 900 }),
