@@ -3,7 +3,7 @@
 // judged here, and none is changed.
 
 import type { Given } from './given.ts'
-import { isLoopback, type Mistake } from './kinds.ts'
+import { isLoopback, type Mistake, OWN_SECRETS } from './kinds.ts'
 import { isEverybody } from './networks.ts'
 import { flagOf, type Key, KEYS, type Need, settingOf, type Values } from './table.ts'
 
@@ -69,9 +69,38 @@ export function contradictions(
   given: ReadonlyMap<Key, Given>,
   values: Values,
 ): Mistake[] {
-  const mistakes = keySetMistakes(given, values)
+  const mistakes = [...keySetMistakes(given, values), ...sharedSecrets(given)]
   if (mode === 'development') mistakes.push(...developmentMistakes(given, values))
   if (mode === 'sign-in') mistakes.push(...signInMistakes(given, values))
+  return mistakes
+}
+
+/**
+ * One secret for two purposes: who may see one of them then has the other. What two providers gave is
+ * theirs to choose.
+ */
+function sharedSecrets(given: ReadonlyMap<Key, Given>): Mistake[] {
+  const mistakes: Mistake[] = []
+  const seen = new Map<string, { readonly from: string; readonly own: boolean }>()
+  for (const key of KEYS) {
+    const found = given.get(key)
+    const { secret, kind } = settingOf(key)
+    if (!found || !secret) continue
+    const own = OWN_SECRETS.has(kind)
+    // Hexadecimal digits mean the same in capitals.
+    const values = own ? found.text.toLowerCase().split(',') : [found.text.toLowerCase()]
+    for (const value of new Set(values.map((each) => each.trim()))) {
+      const other = seen.get(value)
+      if (other && (own || other.own)) {
+        mistakes.push({
+          setting: found.from,
+          message: `holds the same secret as ${other.from}`,
+          hint: 'make one for each, with: openssl rand -hex 32',
+        })
+      }
+      seen.set(value, { from: found.from, own })
+    }
+  }
   return mistakes
 }
 

@@ -1,6 +1,7 @@
 // What the text of a setting may be, and what it becomes. Pure: a kind reads no file and no
 // environment. A text that does not fit is a mistake with a hint, never a silent default.
 
+import { type Guessable, guessable } from './guessable.ts'
 import { Secret } from './secret.ts'
 
 export interface Mistake {
@@ -164,33 +165,53 @@ export const scopes: Kind<string> = {
       : wrong('is no list of scopes', 'give words with one space between them'),
 }
 
-/** A credential that will travel in a header: printable ASCII without spaces. */
+/** A credential that somebody else made, and that will travel in a header. */
 export const headerSecret: Kind<Secret> = {
   placeholder: '<secret>',
-  read: (text) =>
-    /^[\x21-\x7e]+$/.test(text)
+  read: (text) => {
+    if (/^<.*>$|\.{3}|^your[-_ ].*key|change[-_ ]?me\b|replace[-_ ]?(?:me|this|with)/i.test(text)) {
+      return wrong('is a placeholder, and no key', 'give the key as its provider shows it')
+    }
+    return /^[\x21-\x7e]+$/.test(text)
       ? value(new Secret(text))
-      : wrong('has characters that no header can carry', 'check for a stray line break or space'),
+      : wrong('has characters that no header can carry', 'check for a stray line break or space')
+  },
+}
+
+const MAKE_ONE = 'make one with: openssl rand -hex 32'
+const GUESSABLE: Readonly<Record<Guessable, NotRead>> = {
+  command: wrong(
+    'is a command, and not what it prints',
+    'run it, and give its output: openssl rand -hex 32',
+  ),
+  placeholder: wrong('is a placeholder, and no secret', MAKE_ONE),
+  repeated: wrong('is a pattern that can be guessed', MAKE_ONE),
 }
 
 /** A 32-byte key as 64 hexadecimal digits. */
 export const hexKey: Kind<Secret> = {
   placeholder: '<64 hex>',
-  read: (text) =>
-    /^[0-9a-fA-F]{64}$/.test(text)
-      ? value(new Secret(text))
-      : wrong('is not 32 bytes in hexadecimal', 'make one with: openssl rand -hex 32'),
+  read: (text) => {
+    const how = guessable(text)
+    if (how !== undefined && how !== 'repeated') return GUESSABLE[how]
+    if (!/^[0-9a-fA-F]{64}$/.test(text)) return wrong('is not 32 bytes in hexadecimal', MAKE_ONE)
+    return how === undefined ? value(new Secret(text)) : GUESSABLE[how]
+  },
 }
 
 const MIN_SECRET_BYTES = 32
 
-/** A secret that signs, or that is compared: of 32 bytes or more. */
+/** A secret of ours that signs, seals or is compared: of 32 bytes or more, which nobody can guess. */
 export const longSecret: Kind<Secret> = {
   placeholder: '<secret>',
-  read: (text) =>
-    Buffer.byteLength(text) >= MIN_SECRET_BYTES && /^[\x21-\x7e]+$/.test(text)
-      ? value(new Secret(text))
-      : wrong('is not 32 bytes or more of printable ASCII', 'make one with: openssl rand -hex 32'),
+  read: (text) => {
+    const how = guessable(text)
+    if (how !== undefined && how !== 'repeated') return GUESSABLE[how]
+    if (Buffer.byteLength(text) < MIN_SECRET_BYTES || !/^[\x21-\x7e]+$/.test(text)) {
+      return wrong('is not 32 bytes or more of printable ASCII', MAKE_ONE)
+    }
+    return how === undefined ? value(new Secret(text)) : GUESSABLE[how]
+  },
 }
 
 /** Several, by commas, so that one can follow another without a refusal. */
@@ -204,24 +225,8 @@ export const secretList: Kind<readonly Secret[]> = {
   },
 }
 
-/** What documentation writes where a secret belongs, and what people type to get on. */
-const PLACEHOLDER =
-  /\b(?:your|my|our|some|insert|put|paste|the)[-_ .].*secret|secret.*\bhere\b|change[-_ ]?(?:me|this|it)|replace[-_ ]?(?:me|this|with)|placeholder|example|<.*>|\.{3}/i
-/** 32 random bytes in whichever spelling have more; `aaaa…` and `12341234…` have not. */
-const MIN_DISTINCT = 9
-
-/** For what a person sets up alone, by a page of documentation: nobody else would notice. */
-export const ownSecretList: Kind<readonly Secret[]> = {
-  placeholder: secretList.placeholder,
-  read: (text) => {
-    for (const each of text.split(',').map((each) => each.trim())) {
-      if (PLACEHOLDER.test(each) || (each.length >= 32 && new Set(each).size < MIN_DISTINCT)) {
-        return wrong('is a placeholder, and no secret', 'make one with: openssl rand -hex 32')
-      }
-    }
-    return secretList.read(text)
-  },
-}
+/** For what we make up ourselves: nobody else has it. */
+export const OWN_SECRETS: ReadonlySet<Kind<unknown>> = new Set([hexKey, longSecret, secretList])
 
 /** US dollars, in whole micro-dollars: what prices and caps are counted in. */
 export const dollars: Kind<number> = {

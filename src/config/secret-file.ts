@@ -1,5 +1,6 @@
 // A secret out of a file, as container platforms mount them. What others on the machine can read is no
-// secret and is refused, but for development mode; neither path nor content is ever in a mistake.
+// secret and is refused, but for development mode. The content is never in a mistake, and the path only
+// where it is the one of a file: what was put there by a slip may be the secret itself.
 
 import { readFileSync, statSync } from 'node:fs'
 import type { NotRead, Read } from './kinds.ts'
@@ -17,13 +18,21 @@ export function readSecretFile(path: string, devMode: boolean): Read<string> {
     if (!devMode && process.platform !== 'win32' && (about.mode & 0o004) !== 0) {
       return wrong(
         'names a file that everybody on this machine can read',
-        'chmod o-r it; in Kubernetes set defaultMode: 0440',
+        `${closing(path, about)}; in Kubernetes set defaultMode: 0440`,
       )
     }
     return { ok: true, value: readFileSync(path, 'utf8').trim() }
   } catch {
     return wrong('names a file that cannot be read', 'check path and permissions')
   }
+}
+
+/** What a shell does with it. Who owns it alone may close it to all others; a group may be ours. */
+function closing(path: string, { uid }: { readonly uid: number }): string {
+  const mode = uid === process.getuid?.() ? '600' : 'o-r'
+  // A terminal shall not obey a path.
+  if (/[^ -~]|'/.test(path)) return `chmod ${mode} it`
+  return `chmod ${mode} ${/^[\w.:/=@%+,-]+$/.test(path) ? path : `'${path}'`}`
 }
 
 function wrong(message: string, hint: string): NotRead {

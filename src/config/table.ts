@@ -19,7 +19,6 @@ import {
   longSecret,
   notYet,
   oneOf,
-  ownSecretList,
   scopes,
   secretList,
   secureUrl,
@@ -276,7 +275,7 @@ export const SETTINGS = {
   sessionSecret: setting(
     'SESSION_SECRET',
     'Sign-in',
-    ownSecretList,
+    secretList,
     'Seals the tokens and signs the sessions: the first seals, all open; each of 32 bytes or more.',
     { required: 'signing in', secret: true },
   ),

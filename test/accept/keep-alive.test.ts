@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { admittedIdleSeconds, idleSeconds } from '../../src/accept/keep-alive.ts'
 import { type Scene, scene } from '../support/gate.ts'
 import { start } from '../support/binary.ts'
-import { devicesOf } from '../support/settings.ts'
+import { HASH_KEY, devicesOf } from '../support/settings.ts'
 import { dial, head, type Wire } from '../support/wire.ts'
 
 const request = new Request('http://gate.test/')
@@ -81,7 +81,7 @@ describe('through the compiled binary', () => {
 })
 
 test('a time that the runtime cannot count is taken, and told where no proxy is named', async () => {
-  const env = { ...devicesOf('http://127.0.0.1:1'), IDENTITY_HASH_KEY: '5c'.repeat(32) }
+  const env = { ...devicesOf('http://127.0.0.1:1'), IDENTITY_HASH_KEY: HASH_KEY }
   const alone = await start({ ...env, KEEP_ALIVE_SECONDS: '600' })
   const warned = alone.lines().some(({ msg }) => String(msg).startsWith('KEEP_ALIVE_SECONDS'))
   await alone.stop()

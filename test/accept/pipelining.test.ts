@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { type Connections, pipelining } from '../../src/accept/pipelining.ts'
 import { start, type Running } from '../support/binary.ts'
-import { devicesOf } from '../support/settings.ts'
+import { HASH_KEY, devicesOf } from '../support/settings.ts'
 import { dial, head } from '../support/wire.ts'
 
 const request = new Request('http://gate.test/')
@@ -59,7 +59,7 @@ describe('through the compiled binary', () => {
   beforeAll(async () => {
     gate = await start({
       ...devicesOf('http://127.0.0.1:1'),
-      IDENTITY_HASH_KEY: '5c'.repeat(32),
+      IDENTITY_HASH_KEY: HASH_KEY,
       ADMIN_TOKEN: OPERATOR,
       ADMIN_PORT: '0',
     })

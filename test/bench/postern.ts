@@ -1,6 +1,7 @@
 // The compiled postern with everything on: tokens verified, limits counted, each request logged to
 // a file and written to a ledger in a real SQLite file, usage read.
 
+import { HASH_KEY } from '../support/settings.ts'
 import { Database } from 'bun:sqlite'
 import { copyFileSync, existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -41,7 +42,7 @@ export async function postern(
     HOST: '127.0.0.1',
     LOG_FORMAT: 'json',
     DATABASE_URL: `sqlite:${join(own, 'postern.db')}`,
-    IDENTITY_HASH_KEY: 'ab'.repeat(32),
+    IDENTITY_HASH_KEY: HASH_KEY,
     JWKS_URL: credentials.jwksUrl,
     ISSUER: credentials.issuer,
     AUDIENCES: AUDIENCE,

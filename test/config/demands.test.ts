@@ -1,3 +1,4 @@
+import { HASH_KEY } from '../support/settings.ts'
 import { describe, expect, test } from 'bun:test'
 import { readInvocation } from '../../src/config/command-line.ts'
 import type { Environment } from '../../src/config/given.ts'
@@ -54,7 +55,7 @@ describe('what the use that is made of it cannot do without', () => {
   const TINFOIL = { TINFOIL_API_KEY: 'tk' }
   const USERS = { JWKS_URL: 'https://id.example/jwks', ISSUER: 'i', AUDIENCES: 'a' }
   const ANTHROPIC = { ANTHROPIC_API_KEY: 'sk' }
-  const DEVICES = { JWT_SECRET: 'j'.repeat(32), IDENTITY_HASH_KEY: 'c0'.repeat(32) }
+  const DEVICES = { JWT_SECRET: 'jb14c1c0cb6f6712bb79b1472159b7b51', IDENTITY_HASH_KEY: HASH_KEY }
   const BASE = { PROXY_BASE_URL: 'https://gate.example' }
   const USER_SETTINGS = ['JWKS_URL', 'ISSUER', 'AUDIENCES']
   const cases: readonly (readonly [name: string, env: Environment, missing: readonly string[]])[] =

@@ -1,6 +1,8 @@
 // What the text of each kind of setting may be.
 
+import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'bun:test'
+import { HASH_KEY } from '../support/settings.ts'
 import * as kinds from '../../src/config/kinds.ts'
 import { SETTINGS } from '../../src/config/table.ts'
 
@@ -109,15 +111,15 @@ test('a secret for a header is one that a header can carry', () => {
 })
 
 test('a key is 32 bytes in hexadecimal, and nothing near it', () => {
-  expect(ok(kinds.hexKey, 'aB'.repeat(32))).toBe(true)
+  expect(ok(kinds.hexKey, HASH_KEY.toUpperCase())).toBe(true)
   for (const text of [
     '',
-    'ab'.repeat(31),
-    'ab'.repeat(33),
-    'g'.repeat(64),
-    `${'ab'.repeat(31)}a`,
-    `${'ab'.repeat(32)}\n`,
-    `0x${'ab'.repeat(31)}`,
+    HASH_KEY.slice(2),
+    `${HASH_KEY}0f`,
+    `g${HASH_KEY.slice(1)}`,
+    HASH_KEY.slice(1),
+    `${HASH_KEY}\n`,
+    `0x${HASH_KEY.slice(2)}`,
   ]) {
     expect(ok(kinds.hexKey, text)).toBe(false)
   }
@@ -151,25 +153,28 @@ test('no mistake repeats the text that was wrong', () => {
   }
 })
 
+const A = '8a984a7a8c4c440035a3c415a0043638'
+const B = 'XtrPHGKJUasJRyOu42W1IzYxuxc4w28U7liyZnlf'
+
 describe('a secret that signs or is compared', () => {
   test('is 32 bytes or more of what a header can carry', () => {
-    const read = kinds.longSecret.read('a'.repeat(32))
-    expect(read.ok && read.value.reveal()).toBe('a'.repeat(32))
-    expect(ok(kinds.longSecret, '!~'.repeat(500))).toBe(true)
+    const read = kinds.longSecret.read(A)
+    expect(read.ok && read.value.reveal()).toBe(A)
+    expect(ok(kinds.longSecret, randomBytes(500).toString('base64'))).toBe(true)
     for (const text of [
       '',
-      'a'.repeat(31),
+      A.slice(1),
       ' '.repeat(32),
-      `${'a'.repeat(32)} `,
-      `${'a'.repeat(32)}\n`,
+      `${A} `,
+      `${A}\n`,
       'é'.repeat(32),
-      `${'a'.repeat(32)}\0`,
+      `${A}\0`,
     ]) {
       expect(ok(kinds.longSecret, text)).toBe(false)
     }
   })
   test('may be several, each of them long enough, in their order', () => {
-    const [a, b] = ['a'.repeat(32), 'b'.repeat(40)]
+    const [a, b] = [A, B]
     const values = (text: string) => {
       const read = kinds.secretList.read(text)
       return read.ok ? read.value.map((each) => each.reveal()) : undefined
@@ -182,8 +187,10 @@ describe('a secret that signs or is compared', () => {
     }
   })
   test('is in no text that is made of it', () => {
-    const read = kinds.secretList.read(`${'a'.repeat(32)},${'b'.repeat(32)}`)
-    expect(JSON.stringify(read) + Bun.inspect(read)).not.toMatch(/aaaa|bbbb/)
+    const read = kinds.secretList.read(`${A},${B}`)
+    expect(JSON.stringify(read) + Bun.inspect(read)).not.toMatch(
+      new RegExp(`${A.slice(0, 8)}|${B.slice(0, 8)}`),
+    )
   })
 })
 

@@ -1,5 +1,6 @@
 // What arguments and environment are read as, and the least environment that is enough.
 
+import { HASH_KEY } from '../support/settings.ts'
 import { inspect } from 'node:util'
 import { readInvocation } from '../../src/config/command-line.ts'
 import type { Environment } from '../../src/config/given.ts'
@@ -11,7 +12,7 @@ export const PRODUCTION = {
   ISSUER: 'https://id.example',
   AUDIENCES: 'gate, other',
   TINFOIL_API_KEY: 'tk-canary-0',
-  IDENTITY_HASH_KEY: 'c0'.repeat(32),
+  IDENTITY_HASH_KEY: HASH_KEY,
 }
 
 export function run(args: readonly string[], env: Environment = PRODUCTION) {

@@ -1,3 +1,4 @@
+import { HASH_KEY } from '../support/settings.ts'
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -26,10 +27,10 @@ describe('secrets in files', () => {
     expect(settings(['--tinfoil-api-key-file', path], withoutKey).tinfoilApiKey?.reveal()).toBe(
       'tk-file',
     )
-    const key = file('hash', `${'ab'.repeat(32)}\r\n`, 0o400)
+    const key = file('hash', `${HASH_KEY}\r\n`, 0o400)
     const { IDENTITY_HASH_KEY: _key, ...rest } = PRODUCTION
     expect(settings([], { ...rest, IDENTITY_HASH_KEY_FILE: key }).identityHashKey?.reveal()).toBe(
-      'ab'.repeat(32),
+      HASH_KEY,
     )
   })
   test('a file that everybody can read is refused, but for development mode', () => {
@@ -38,7 +39,7 @@ describe('secrets in files', () => {
       {
         setting: 'TINFOIL_API_KEY_FILE',
         message: 'names a file that everybody on this machine can read',
-        hint: 'chmod o-r it; in Kubernetes set defaultMode: 0440',
+        hint: `chmod 600 ${path}; in Kubernetes set defaultMode: 0440`,
       },
     ])
     expect(settings(['--dev-mode'], { TINFOIL_API_KEY_FILE: path }).tinfoilApiKey?.reveal()).toBe(

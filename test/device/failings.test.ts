@@ -9,8 +9,10 @@ import {
   messages,
   type Minted,
   refusalOf,
+  SECRET,
 } from '../support/anthropic.ts'
 import { type Running, runToEnd, start } from '../support/binary.ts'
+import { HASH_KEY } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
 
 let on: DeviceScene
@@ -195,8 +197,8 @@ test('"trustProxy true": X-Forwarded-For of a stranger counts for nothing', asyn
   const gate: Running = await start({
     ANTHROPIC_API_KEY: 'k-1234567890',
     ANTHROPIC_BASE_URL: on.upstream.url,
-    JWT_SECRET: 's'.repeat(32),
-    IDENTITY_HASH_KEY: '01'.repeat(32),
+    JWT_SECRET: SECRET,
+    IDENTITY_HASH_KEY: HASH_KEY,
     BOOTSTRAP: 'open',
     PROXY_BASE_URL: 'https://gate.example.test',
     DATABASE_URL: 'sqlite::memory:',
@@ -231,7 +233,7 @@ test('"limit 2 MB in docs, 100 MB in code": MAX_PAYLOAD_SIZE is what holds, 32 M
 test('"JWT_SECRET" without one, or a short one, starts nothing', async () => {
   const env = {
     ANTHROPIC_API_KEY: 'k-1234567890',
-    IDENTITY_HASH_KEY: '01'.repeat(32),
+    IDENTITY_HASH_KEY: HASH_KEY,
     DATABASE_URL: 'sqlite::memory:',
   }
   for (const secret of [{}, { JWT_SECRET: 'x'.repeat(31) }]) {

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type Running, runToEnd, start } from '../support/binary.ts'
-import { devicesOf, UNLIMITED } from '../support/settings.ts'
+import { HASH_KEY, devicesOf, UNLIMITED } from '../support/settings.ts'
 import { eventually } from '../support/sink.ts'
 import { soon } from '../support/patience.ts'
 import { type Wire, wire } from '../stream/wire.ts'
@@ -67,7 +67,7 @@ export const HASTY = {
 /** However it ends, it has ended by then: after 4 s a break shows; the rest is for busy machines. */
 /** And a little more. */
 const FLUSH_MS = 300
-const IDENTITY_KEY = 'ab'.repeat(32)
+const IDENTITY_KEY = HASH_KEY
 
 let scenes = 0
 

@@ -2,6 +2,7 @@
 // where there are none, and else ends with 78 and names each of them, by name and by no value. No
 // stack, no crash, and never a start with a wrong one.
 
+import { HASH_KEY } from '../support/settings.ts'
 import { expect, test } from 'bun:test'
 import { readInvocation } from '../../src/config/command-line.ts'
 import { binary, passing } from '../support/binary.ts'
@@ -47,13 +48,26 @@ const SWITCH: Choices = {
   good: ['true', 'false', '1', '0', 'YES', 'off'],
   bad: ['maybe', '2', 'tru', ' true'],
 }
+const SIGNING = '8cd53a6a81dd7727f8573d7d769ce442'
 const HEX: Choices = {
-  good: ['ab'.repeat(32), 'AB'.repeat(32)],
-  bad: ['ab'.repeat(31), `${'ab'.repeat(31)}zz`, `0x${'ab'.repeat(32)}`, `${'ab'.repeat(32)}\n`],
+  good: [HASH_KEY, HASH_KEY.toUpperCase()],
+  bad: [
+    'ab'.repeat(32),
+    HASH_KEY.slice(2),
+    `${HASH_KEY.slice(2)}zz`,
+    `0x${HASH_KEY}`,
+    `${HASH_KEY}\n`,
+  ],
 }
 const LONG: Choices = {
-  good: ['s'.repeat(32), '!~'.repeat(40)],
-  bad: ['s'.repeat(31), `${'s'.repeat(32)} x`, 'é'.repeat(32), `${'s'.repeat(32)}\n`],
+  good: ['b14c1c0cb6f6712bb79b1472159b7b51', '!~b14c1c0cb6f6712bb79b1472159b7b51'],
+  bad: [
+    'b14c1c0cb6f6712bb79b1472159b7b5',
+    'b14c1c0cb6f6712bb79b1472159b7b51 x',
+    'é'.repeat(32),
+    's'.repeat(32),
+    'b14c1c0cb6f6712bb79b1472159b7b51\n',
+  ],
 }
 const KEY: Choices = { good: ['k', 'sk-ant-1'], bad: ['two words', 'k\n', 'ключ', 'k\u007f'] }
 const LIST: Choices = { good: ['a', 'a,b', ' a , b '], bad: [',', ' , ', ' '] }
@@ -131,8 +145,8 @@ const ANTHROPIC: Readonly<Record<string, Choices>> = {
   ANTHROPIC_BASE_URL: URLS,
   IDENTITY_HASH_KEY: HEX,
   JWT_SECRET: {
-    good: ['s'.repeat(32), `${'s'.repeat(32)}, ${'t'.repeat(40)}`],
-    bad: ['s'.repeat(31), `${'s'.repeat(32)},short`, `${'s'.repeat(32)},`, 'two words'.repeat(9)],
+    good: [SIGNING, `${SIGNING}, ${SIGNING}-before`],
+    bad: [SIGNING.slice(0, 31), `${SIGNING},short`, `${SIGNING},`, 'two words'.repeat(9)],
   },
 }
 /** May be left out where its group is in use. */

@@ -6,7 +6,7 @@ import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Running, runToEnd, start, until } from '../support/binary.ts'
-import { devicesOf, UNLIMITED } from '../support/settings.ts'
+import { HASH_KEY, devicesOf, UNLIMITED } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 
@@ -68,7 +68,7 @@ export async function ledgerScene(
   const folder = mkdtempSync(join(tmpdir(), 'postern-ledger-test-'))
   const env = {
     ...devicesOf(upstream.url),
-    IDENTITY_HASH_KEY: 'ab'.repeat(32),
+    IDENTITY_HASH_KEY: HASH_KEY,
     ADMIN_TOKEN,
     DATABASE_URL: `sqlite:${folder}/data/postern.db`,
     ...UNLIMITED,

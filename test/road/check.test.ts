@@ -1,5 +1,6 @@
 // `postern check`: a line for everything that a start depends on, and an exit code for scripts.
 
+import { HASH_KEY } from '../support/settings.ts'
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { binary, runToEnd } from '../support/binary.ts'
 import { type Forge, startForge } from '../support/forge.ts'
@@ -23,10 +24,10 @@ async function check(env: Readonly<Record<string, string>> = {}) {
     ...forge.env,
     TINFOIL_API_KEY: API_KEY,
     TINFOIL_BASE_URL: upstream.url,
-    IDENTITY_HASH_KEY: 'ab'.repeat(32),
+    IDENTITY_HASH_KEY: HASH_KEY,
     ...env,
   })
-  for (const secret of [API_KEY, 'ab'.repeat(32), 'other-key']) {
+  for (const secret of [API_KEY, HASH_KEY, 'other-key']) {
     expect(ended.stdout + ended.stderr).not.toContain(secret)
   }
   return ended

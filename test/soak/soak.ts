@@ -11,7 +11,7 @@ import { restingSockets, sockets } from '../faults/scene.ts'
 import { toxicProxy } from '../faults/toxic.ts'
 import { runToEnd, until } from '../support/binary.ts'
 import { random } from '../support/random.ts'
-import { devicesOf } from '../support/settings.ts'
+import { HASH_KEY, devicesOf } from '../support/settings.ts'
 import { eventually } from '../support/sink.ts'
 import { accounts, type Sums } from './accounts.ts'
 import { longRunning } from './gate.ts'
@@ -55,7 +55,7 @@ const issuer = await rotatingIssuer()
 let upstream = await countingUpstream({ counted, doubled })
 const back = await toxicProxy(upstream.port, seed)
 const keys = await toxicProxy(issuer.port, seed + 1)
-const common = { DATABASE_URL: `sqlite:${database}`, IDENTITY_HASH_KEY: 'ab'.repeat(32) }
+const common = { DATABASE_URL: `sqlite:${database}`, IDENTITY_HASH_KEY: HASH_KEY }
 const gate = await longRunning(
   {
     HOST: '127.0.0.1',

@@ -6,13 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type CommandEnd, type Running, runToEnd, start } from './binary.ts'
-import { UNLIMITED, usersOf } from './settings.ts'
+import { HASH_KEY, UNLIMITED, usersOf } from './settings.ts'
 import { eventually } from './sink.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 export const ANTHROPIC_KEY = 'sk-ant-canary-0d61f2'
 export const SECRET = 'jwt-secret-canary-5a90-5a90-5a90-5a90'
-export const IDENTITY_KEY = '0123456789abcdef'.repeat(4)
+export const IDENTITY_KEY = HASH_KEY
 export const ADMIN_TOKEN = 'admin-canary-77de-77de-77de-77de-77de'
 export const PROXY_BASE_URL = 'https://gate.example.test'
 
