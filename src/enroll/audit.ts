@@ -34,3 +34,27 @@ export function audit(db: Database, { at, actor, action, subject }: AuditEntry):
     whom ?? '',
   )
 }
+
+export interface AuditListed extends AuditEntry {
+  readonly seq: number
+  /** Of the device, where the subject is one of its names and its enrolment is still known. */
+  readonly label: string | undefined
+}
+
+/** In the order in which they were written; `after` is the `seq` of the last one seen. */
+export function listAudit(
+  db: Database,
+  { sinceSeconds, after, limit }: { sinceSeconds: number; after: number; limit: number },
+): AuditListed[] {
+  return db
+    .query<Omit<AuditListed, 'label'> & { readonly label: string | null }, number[]>(
+      `SELECT audit.seq, at, actor, action, subject, device_names.label FROM audit
+       LEFT JOIN device_families ON device_families.family = subject
+       LEFT JOIN device_names ON device_names.seq = device_families.seq
+       WHERE audit.seq > ?1 AND at >= ?2 ORDER BY audit.seq LIMIT ?3`,
+    )
+    .all(after, sinceSeconds, limit)
+    .map(({ seq, at, actor, action, subject, label }) => {
+      return { seq, at, actor, action, subject, label: label ?? undefined }
+    })
+}

@@ -265,16 +265,27 @@ interface ListedRow extends Row {
   readonly seen_at: number | null
 }
 
-/** The newest first; `before` is the `seq` of the last one seen. */
-export function listFamilies(
-  db: Database,
-  { limit, before }: { readonly limit: number; readonly before?: number },
-): FamilyListed[] {
+export interface FamilyFilter {
+  readonly limit: number
+  /** The `seq` of the last one seen. */
+  readonly before?: number
+  readonly user?: string | undefined
+  readonly org?: string | undefined
+  /** Only those that are not revoked, and whose last token ended after this: they can come back. */
+  readonly endedAfter?: number | undefined
+}
+
+/** The newest first. */
+export function listFamilies(db: Database, filter: FamilyFilter): FamilyListed[] {
+  const { limit, before, user, org, endedAfter } = filter
   return db
-    .query<ListedRow, [number, number]>(
-      `${LISTED} WHERE device_families.seq < ?1 ORDER BY device_families.seq DESC LIMIT ?2`,
+    .query<ListedRow, [number, number, string | null, string | null, number | null]>(
+      `${LISTED} WHERE device_families.seq < ?1
+         AND (?3 IS NULL OR user_id = ?3) AND (?4 IS NULL OR org_id = ?4)
+         AND (?5 IS NULL OR (revoked_at IS NULL AND head_exp > ?5))
+       ORDER BY device_families.seq DESC LIMIT ?2`,
     )
-    .all(before ?? Number.MAX_SAFE_INTEGER, limit)
+    .all(before ?? Number.MAX_SAFE_INTEGER, limit, user ?? null, org ?? null, endedAfter ?? null)
     .map(listed)
 }
 

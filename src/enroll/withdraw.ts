@@ -18,20 +18,24 @@ export interface Act {
 }
 
 export interface Withdrawn {
-  readonly kind: 'family' | 'token' | 'device' | 'code'
+  readonly kind: 'family' | 'token' | 'device' | 'code' | 'user' | 'org'
   /** False where nothing goes by this name; a family or token is then refused all the same. */
   readonly known: boolean
   /** Those that were alive until now. */
   readonly families: readonly string[]
 }
 
-/** `name`: a family, a `jti`, a `code:N`, a device's hash as logs show it, or a device's own id. */
+/**
+ * `name`: a family, a `jti`, `code:N`, `user:ID`, `org:ID`; else a device by its hash as logs show it,
+ * by the label of its code, or by its own id.
+ */
 export function revoke(
   db: Database,
   name: string,
   { identify, actor, at }: { identify: IdentifyAs; actor: string; at: number },
 ): Withdrawn {
   const act = { at, actor, action: 'revoke' }
+  const text: string = name
   const revoking = db.transaction((): Withdrawn => {
     if (isJti(name)) return withdrawToken(db, name, act)
     if (isFamily(name)) {
@@ -45,11 +49,18 @@ export function revoke(
       const families = withdrawAll(db, familiesWhere(db, 'owner = ?1', name), act)
       return { kind: 'code', known, families }
     }
-    const named = [
+    for (const kind of ['user', 'org'] as const) {
+      if (!text.startsWith(`${kind}:`)) continue
+      const theirs = familiesNamed(db, `${kind}_id`, text.slice(kind.length + 1))
+      return { kind, known: theirs.length > 0, families: withdrawAll(db, theirs, act) }
+    }
+    const named = new Set([
       ...familiesWhere(db, 'device_hash = ?1', name),
       ...familiesWhere(db, 'device_key = ?1', identify('device_id', name)),
-    ]
-    return { kind: 'device', known: named.length > 0, families: withdrawAll(db, named, act) }
+      // What the operator wrote: the name that a device gives itself could be another's.
+      ...familiesNamed(db, 'label', name),
+    ])
+    return { kind: 'device', known: named.size > 0, families: withdrawAll(db, [...named], act) }
   })
   return revoking.immediate()
 }
@@ -90,6 +101,15 @@ type Where = 'family = ?1' | 'owner = ?1' | 'device_hash = ?1' | 'device_key = ?
 function familiesWhere(db: Database, where: Where, value: string): string[] {
   return db
     .query<{ family: string }, [string]>(`SELECT family FROM device_families WHERE ${where}`)
+    .all(value)
+    .map(({ family }) => family)
+}
+
+function familiesNamed(db: Database, by: 'label' | 'user_id' | 'org_id', value: string): string[] {
+  return db
+    .query<{ family: string }, [string]>(
+      `SELECT family FROM device_names JOIN device_families USING (seq) WHERE ${by} = ?1`,
+    )
     .all(value)
     .map(({ family }) => family)
 }

@@ -2,6 +2,8 @@
 // those of a developer whose programs use one. A table and nothing else; what a command's words are,
 // its file under commands/ says, and what it does, the file beside this one that is named there.
 
+import { audit } from './commands/audit.ts'
+import { devices } from './commands/devices.ts'
 import { enrol } from './commands/enrol.ts'
 import { exec } from './commands/exec.ts'
 import { login } from './commands/login.ts'
@@ -16,7 +18,9 @@ import { usage } from './commands/usage.ts'
 /** In the order of the list that `postern --help` ends with. */
 const COMMANDS: readonly Subcommand[] = [
   enrol,
+  devices,
   revoke,
+  audit,
   usage,
   login,
   status,

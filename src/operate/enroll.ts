@@ -43,7 +43,11 @@ export const ENROL_FLAGS: readonly {
   { key: 'user', flags: '--user <id>', about: 'The user that its usage counts for.' },
   { key: 'uses', flags: '--uses <number>', about: 'Devices that may enrol with it (default: 1).' },
   { key: 'expires', flags: '--expires <24h>', about: 'How long it is good for: 30m, 24h, 7d.' },
-  { key: 'label', flags: '--label <text>', about: 'What the list shows of it.' },
+  {
+    key: 'label',
+    flags: '--label <text>',
+    about: 'What lists call the code and its devices; postern revoke takes it.',
+  },
   { key: 'list', flags: '--list', about: 'Show codes and what they grant, without the codes.' },
 ]
 
@@ -63,8 +67,10 @@ const UNIT_SECONDS: ReadonlyMap<string, number> = new Map([
   ['h', 3600],
   ['d', 86_400],
 ])
-/** Nothing that moves a terminal's cursor. */
-const LABEL = /^[^\p{C}]{0,100}$/u
+/** Nothing that moves a terminal's cursor, and no blank that nobody could see. */
+const LABEL = /^(?!\s)[^\p{C}\p{Zl}\p{Zp}]{0,100}(?<!\s)$/u
+/** `postern revoke` would take it for something else. */
+const OTHER_NAME = /^(?:fam_|tok_|code:|user:|org:)/
 
 /** Every mistake at once, and nothing made before there is none. */
 export function readEnrolFlags(flags: EnrolFlags): EnrolRead {
@@ -104,6 +110,9 @@ export function readEnrolFlags(flags: EnrolFlags): EnrolRead {
   const lifetimeSeconds =
     duration(expires) ?? wrong('--expires', 'is no time that fits', 'give 30m, 24h or 7d, to 90d')
   if (!LABEL.test(label)) wrong('--label', 'is too long or has controls', 'give 100 characters')
+  if (OTHER_NAME.test(label)) {
+    wrong('--label', 'begins like a name of another kind', 'begin with something else')
+  }
   if (mistakes.length > 0 || lifetimeSeconds === undefined) return { ok: false, mistakes }
   return { ok: true, value: { entitlements, uses, lifetimeSeconds, label } }
 }
@@ -157,10 +166,14 @@ function account({ kind, known, families }: Withdrawn): string {
       return families.length === 0 ? 'family was revoked before' : 'family revoked'
     case 'code':
       return known ? `code withdrawn; ${count} enrolled with it revoked` : 'no such code'
+    case 'user':
+    case 'org':
+      return known ? `devices revoked: ${count}` : `no device of this ${kind} is known`
     case 'device':
       return known
         ? `device revoked: ${count}`
-        : 'nothing goes by this name (a device id needs the IDENTITY_HASH_KEY of the gate)'
+        : 'nothing goes by this name (a device id needs the IDENTITY_HASH_KEY of the gate);\n' +
+            '    postern devices shows what there is'
   }
 }
 

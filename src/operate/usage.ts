@@ -92,7 +92,7 @@ const mistake = (message: string): UsageArguments => ({
 })
 
 /** The first moment of the day that is meant, in UTC. */
-function readDay(text: string, nowMs: number): number | undefined {
+export function readDay(text: string, nowMs: number): number | undefined {
   const today = Math.floor(nowMs / DAY_MS) * DAY_MS
   if (text === 'today') return today
   const days = /^(\d{1,4})d$/.exec(text)?.[1]

@@ -12,7 +12,9 @@ export const revoke = subcommand({
   name: 'revoke',
   synopsis: 'revoke NAME',
   summary: 'ends a device, a family, a token or a code, on a running gate too',
-  description: 'Ends a device, a family (fam_…), a token (tok_…) or a code (code:N).',
+  description:
+    'Ends a device (its label, its hash or its own id), a family (fam_…), a token (tok_…), ' +
+    'a code (code:N), or all devices of a user (user:ID) or an organisation (org:ID).',
   define: (command) => command.argument('<name>').allowExcessArguments(false),
   run({ words }, env) {
     const key = readSetting('identityHashKey', env)

@@ -1,0 +1,59 @@
+// `postern audit`: what was done to devices, and by whom, in the order in which it was done.
+
+import type { Database } from 'bun:sqlite'
+import { type AuditListed, listAudit } from '../enroll/audit.ts'
+import { columns, type Columns, utcMinute } from './columns.ts'
+import type { Output } from './enroll.ts'
+import { jsonList } from './json-list.ts'
+import { visible } from './usage-text.ts'
+
+export interface AuditQuestion {
+  /** Seconds since the epoch. */
+  readonly sinceSeconds: number
+  readonly json: boolean
+}
+
+const PAGE = 500
+const TITLES = ['WHEN (UTC)', 'WHO', 'WHAT', 'WHOM']
+
+export function audited(
+  db: Database,
+  { sinceSeconds, json }: AuditQuestion,
+  { stdout, stderr }: Output,
+): void {
+  const listed = pages(db, sinceSeconds)
+  if (json) {
+    for (const text of jsonList(listed, asJson)) stdout(text)
+    return
+  }
+  let line: Columns | undefined
+  for (const page of listed) {
+    const rows = page.map(cellsOf)
+    if (!line) {
+      line = columns([TITLES, ...rows])
+      stdout(line(TITLES))
+    }
+    for (const cells of rows) stdout(line(cells))
+  }
+  if (!line) stderr('Nothing since then; --since all shows everything.\n')
+}
+
+function* pages(db: Database, sinceSeconds: number): Generator<readonly AuditListed[]> {
+  let after = 0
+  for (;;) {
+    const page = listAudit(db, { sinceSeconds, after, limit: PAGE })
+    if (page.length > 0) yield page
+    if (page.length < PAGE) return
+    after = page.at(-1)?.seq ?? after
+  }
+}
+
+function cellsOf({ at, actor, action, subject, label }: AuditListed): string[] {
+  const whom = label === undefined ? subject : `${subject} (${label})`
+  return [utcMinute(at), actor, action, whom].map(visible)
+}
+
+function asJson({ seq, at, actor, action, subject, label }: AuditListed): object {
+  const when = new Date(at * 1000).toISOString()
+  return { seq, at: when, actor, action, subject, label: label ?? null }
+}

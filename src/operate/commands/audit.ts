@@ -1,0 +1,35 @@
+// `postern audit`: its words. What it does is in ../audit.ts.
+
+import { audited } from '../audit.ts'
+import { EXIT } from '../exit.ts'
+import { readDay } from '../usage.ts'
+import { output } from './output.ts'
+import { failed, subcommand } from './subcommand.ts'
+import { withDatabase } from './with-database.ts'
+
+interface AuditFlags {
+  readonly since: string
+  readonly json?: boolean
+}
+
+export const audit = subcommand<AuditFlags>({
+  name: 'audit',
+  summary: 'what was done to devices, by whom and when',
+  description: 'Shows enrolments, revocations and what else the operator and the gate did.',
+  define(command) {
+    command
+      .option('--since <date>', 'First day: 2026-11-01, today, 7d (seven days), all.', '30d')
+      .option('--json', 'One JSON list, for a program.')
+      .allowExcessArguments(false)
+  },
+  run({ flags: { since, json = false } }, env) {
+    const sinceMs = since === 'all' ? 0 : readDay(since, Date.now())
+    if (sinceMs === undefined) {
+      return failed('--since is no date\n    give 2026-11-01, today, 7d or all', EXIT.usage)
+    }
+    return withDatabase(env, 'read', (database) => {
+      audited(database, { sinceSeconds: sinceMs / 1000, json }, output)
+      return 0
+    })
+  },
+})

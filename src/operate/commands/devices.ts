@@ -1,0 +1,44 @@
+// `postern devices`: its words. What it does is in ../devices.ts.
+
+import { readSetting } from '../../config/read.ts'
+import { stdout } from '../../print.ts'
+import { devices as listDevices } from '../devices.ts'
+import { EXIT } from '../exit.ts'
+import { nowSeconds, output } from './output.ts'
+import { failed, subcommand } from './subcommand.ts'
+import { withDatabase } from './with-database.ts'
+
+interface DevicesFlags {
+  readonly user?: string
+  readonly org?: string
+  readonly all?: boolean
+  readonly json?: boolean
+}
+
+/** Lines past these scroll away unread. */
+const MAX_LINES_ON_TERMINAL = 200
+
+export const devices = subcommand<DevicesFlags>({
+  name: 'devices',
+  summary: 'who has enrolled: names, users, last seen, and what they may do',
+  description: 'Lists the devices that have enrolled, the newest first.',
+  define(command) {
+    command
+      .option('--user <id>', 'Only those of this user.')
+      .option('--org <id>', 'Only those of this organisation.')
+      .option('--all', 'Also those that were revoked, or have ended.')
+      .option('--json', 'One JSON list, for a program.')
+      .allowExcessArguments(false)
+  },
+  run({ flags: { user, org, all = false, json = false } }, env) {
+    const days = readSetting('deviceIdleDays', env)
+    if (!days.ok) return failed(`DEVICE_IDLE_DAYS ${days.message}: ${days.hint}`, EXIT.config)
+    const idleSeconds = (days.value ?? 0) * 86_400
+    const limit = stdout.isTTY ? MAX_LINES_ON_TERMINAL : Number.POSITIVE_INFINITY
+    return withDatabase(env, 'read', (database) => {
+      const question = { user, org, all, json, idleSeconds, limit }
+      listDevices(database, question, output, nowSeconds())
+      return 0
+    })
+  },
+})

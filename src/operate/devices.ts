@@ -1,0 +1,152 @@
+// `postern devices`: who has enrolled, and what each may do. Page by page from the file of a gate that may
+// be running, so that any number of devices costs little memory. What a device calls itself is its own
+// word; the other names are the operator's, and `postern revoke` takes each of them.
+
+import type { Database } from 'bun:sqlite'
+import { type FamilyListed, listFamilies } from '../enroll/families.ts'
+import { columns, type Columns, utcMinute } from './columns.ts'
+import type { Output } from './enroll.ts'
+import { jsonList } from './json-list.ts'
+import { visible } from './usage-text.ts'
+
+export interface DevicesQuestion {
+  readonly user: string | undefined
+  readonly org: string | undefined
+  /** Also those that are revoked, and those that can't come back. */
+  readonly all: boolean
+  readonly json: boolean
+  /** Of the gate, DEVICE_IDLE_DAYS. */
+  readonly idleSeconds: number
+  /** A terminal shows so many and no more. */
+  readonly limit: number
+}
+
+const PAGE = 500
+const TITLES = ['DEVICE', 'CALLS ITSELF', 'USER', 'ORG', 'LAST SEEN', 'STATE', 'MAY USE']
+const NONE = '-'
+
+export function devices(
+  db: Database,
+  question: DevicesQuestion,
+  { stdout, stderr }: Output,
+  nowSeconds: number,
+): void {
+  const listed = pages(db, question, nowSeconds)
+  if (question.json) {
+    for (const text of jsonList(listed, (each) => asJson(each, question, nowSeconds))) stdout(text)
+    return
+  }
+  let line: Columns | undefined
+  let shown = 0
+  for (const page of listed) {
+    const rows = page.map((each) => cellsOf(each, question, nowSeconds))
+    if (!line) {
+      line = columns([TITLES, ...rows])
+      stdout(line(TITLES))
+    }
+    for (const cells of rows) {
+      if (shown === question.limit) {
+        stderr(`There are more than ${shown}; --json, a pipe, --user or --org shows them.\n`)
+        return
+      }
+      stdout(line(cells))
+      shown += 1
+    }
+  }
+  if (shown === 0) {
+    const hint = question.all ? '' : '; --all shows those that have ended, too'
+    stderr(`No devices${hint}.\n`)
+  } else
+    stderr(`\nAll times are UTC. postern revoke takes each DEVICE, and user:USER and org:ORG.\n`)
+}
+
+function* pages(
+  db: Database,
+  { user, org, all, idleSeconds }: DevicesQuestion,
+  nowSeconds: number,
+): Generator<readonly FamilyListed[]> {
+  const endedAfter = all ? undefined : nowSeconds - idleSeconds
+  let before = Number.MAX_SAFE_INTEGER
+  for (;;) {
+    const page = listFamilies(db, { limit: PAGE, before, user, org, endedAfter })
+    if (page.length > 0) yield page
+    if (page.length < PAGE) return
+    before = page.at(-1)?.seq ?? 0
+  }
+}
+
+/** Its label where there is one, or its hash, whole: a part of one is nothing to revoke by. */
+function nameOf({ label, deviceHash }: FamilyListed): string {
+  return label ?? deviceHash
+}
+
+function cellsOf(of: FamilyListed, question: DevicesQuestion, nowSeconds: number): string[] {
+  const { name, entitlements, seenAt } = of
+  const { userId, orgId } = entitlements
+  return [
+    nameOf(of),
+    name ?? NONE,
+    userId ?? NONE,
+    orgId ?? NONE,
+    seenAt === undefined ? 'never' : utcMinute(seenAt),
+    stateText(of, question, nowSeconds),
+    policyText(of),
+  ].map(visible)
+}
+
+type State = 'active' | 'away' | 'ended' | 'revoked'
+
+function stateOf(
+  { revokedAt, expiresAt }: FamilyListed,
+  { idleSeconds }: DevicesQuestion,
+  nowSeconds: number,
+): State {
+  if (revokedAt !== undefined) return 'revoked'
+  if (expiresAt > nowSeconds) return 'active'
+  return expiresAt + idleSeconds > nowSeconds ? 'away' : 'ended'
+}
+
+function stateText(of: FamilyListed, question: DevicesQuestion, nowSeconds: number): string {
+  switch (stateOf(of, question, nowSeconds)) {
+    case 'active':
+      return `until ${utcMinute(of.expiresAt)}`
+    case 'away':
+      return `away, may come back until ${utcMinute(of.expiresAt + question.idleSeconds)}`
+    case 'ended':
+      return `ended ${utcMinute(of.expiresAt)}`
+    case 'revoked':
+      return `revoked ${utcMinute(of.revokedAt ?? 0)}`
+  }
+}
+
+function policyText({ entitlements }: FamilyListed): string {
+  const { models, rateLimit, spendCap } = entitlements
+  const parts = [
+    models?.join(',') ?? 'every model',
+    ...(rateLimit === undefined ? [] : [`${rateLimit}/min`]),
+    ...(spendCap === undefined ? [] : [`$${spendCap}/month`]),
+  ]
+  return parts.join(' ')
+}
+
+function asJson(of: FamilyListed, question: DevicesQuestion, nowSeconds: number): object {
+  const { models = null, rateLimit = null, spendCap = null, userId = null } = of.entitlements
+  const utc = (epochSeconds: number | undefined): string | null =>
+    epochSeconds === undefined ? null : new Date(epochSeconds * 1000).toISOString()
+  return {
+    label: of.label ?? null,
+    name: of.name ?? null,
+    device: of.deviceHash,
+    family: of.family,
+    owner: of.owner,
+    user: userId,
+    org: of.entitlements.orgId ?? null,
+    state: stateOf(of, question, nowSeconds),
+    created_at: utc(of.createdAt),
+    last_seen_at: utc(of.seenAt),
+    expires_at: utc(of.expiresAt),
+    revoked_at: utc(of.revokedAt),
+    app_version: of.appVersion ?? null,
+    policy: { models, rate_limit: rateLimit, spend_cap: spendCap },
+  }
+}
