@@ -5,6 +5,7 @@ import type { AdminParts } from './accept/admin-routes.ts'
 import { type Answers, answers } from './accept/answers.ts'
 import { adminGate, gate } from './accept/app.ts'
 import { addressCounter } from './accept/count-address.ts'
+import { probes } from './accept/probes.ts'
 import { idleSeconds } from './accept/keep-alive.ts'
 import { cors } from './accept/cors.ts'
 import { ALL_ROUTES, isServed, type Need, type Route, ROUTES } from './accept/routes.ts'
@@ -136,13 +137,16 @@ export async function serve(
     routes: ownListener ? routes.filter((route) => !isAdmin(route)) : routes,
     open: {
       answers: said,
-      backend: Object.keys(served).join('+'),
-      keys,
-      ledger,
+      probes: probes({
+        answers: said,
+        backend: Object.keys(served).join('+'),
+        keys,
+        ledger,
+        draining: () => draining,
+      }),
       countAddress,
       documents: from.tinfoil && documents({ transport: wire, timeouts, ...from.tinfoil }),
       bodyTimeoutMs,
-      draining: () => draining,
     },
     inference: {
       answers: said,

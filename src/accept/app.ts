@@ -15,6 +15,7 @@ import { type InferenceParts, inferenceRoutes } from './inference-routes.ts'
 import { type IdleSeconds, SILENT_IDLE_SECONDS } from './keep-alive.ts'
 import type { LoginRoutes } from './login-routes.ts'
 import { pipelining } from './pipelining.ts'
+import { type Probe, probeAt } from './probes.ts'
 import { type PublicParts, publicRoutes } from './public-routes.ts'
 import { type Route, routeFinder } from './routes.ts'
 
@@ -40,7 +41,7 @@ export interface Parts extends Common {
 }
 
 export function gate({ open, inference, devices, login, admin, ...common }: Parts) {
-  const app = base(common).use(publicRoutes(open))
+  const app = base(common, probeAt(open.probes)).use(publicRoutes(open))
   if (devices) app.use(deviceRoutes(devices))
   if (login) app.use(login)
   if (admin) app.use(adminRoutes(admin))
@@ -53,7 +54,10 @@ export function adminGate({ admin, ...common }: Common & { readonly admin: Admin
   return base(common).use(adminRoutes(admin))
 }
 
-function base({ answers, cors, countAddress, idleSeconds, log, routes }: Common) {
+function base(
+  { answers, cors, countAddress, idleSeconds, log, routes }: Common,
+  probes?: ReadonlyMap<string, Probe>,
+) {
   const find = routeFinder(routes)
   const isLast = pipelining()
   const app = new Elysia({
@@ -98,6 +102,11 @@ function base({ answers, cors, countAddress, idleSeconds, log, routes }: Common)
       }
       cors.permit(request, exchange)
       if (refusal) return answers.refuse(exchange, refusal)
+      // Elysia cannot route what has no Host.
+      if (arrival.hostless) {
+        const probe = probes?.get(target.path)
+        return probe ? probe(exchange) : answers.refuse(exchange, refused('bad_host'))
+      }
     })
   // Elysia goes by a hook's text, and takes this one for one that has to be waited for.
   for (const hook of app.event.request ?? []) hook.isAsync = false

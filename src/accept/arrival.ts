@@ -6,11 +6,13 @@ import { type Exchange, exchangeOf } from '../exchange.ts'
 import { instant } from '../instant.ts'
 import { type Dialect, type Refusal, refused } from '../refusal.ts'
 import { type FindRoute, type Found, isSilent, type Route } from './routes.ts'
-import { type Target, targetOf } from './target.ts'
+import { probeTarget, type Target, targetOf } from './target.ts'
 
 export interface Arrival {
   readonly exchange: Exchange
   readonly target: Target
+  /** A health check of HTTP/1.0 without a Host. */
+  readonly hostless: boolean
   /** Undefined only where there is a refusal. */
   readonly route: Route | undefined
   /** Why this request has no route; the others go on. */
@@ -32,7 +34,8 @@ const HEADERS = new Headers({ 'x-request-id': '', 'x-protocol-version': '1' })
 
 export function arrive(request: Request, find: FindRoute): Arrival {
   const { method, headers: sent } = request
-  const found = targetOf(request.url, sent.get('host'))
+  const host = sent.get('host')
+  const found = targetOf(request.url, host) ?? probeTarget(request.url, host, isSilent)
   const target = found ?? NOWHERE
   const known = find(target.path)
   const route = chosen(known?.routes(method) ?? NONE, sent)
@@ -50,7 +53,15 @@ export function arrive(request: Request, find: FindRoute): Arrival {
     headers,
   })
   const refusal = routeRefusal(found, known, method)
-  return { exchange, target, route, refusal, idleSeconds: 0, admitted: undefined }
+  return {
+    exchange,
+    target,
+    hostless: host === null,
+    route,
+    refusal,
+    idleSeconds: 0,
+    admitted: undefined,
+  }
 }
 
 /** Where two dialects share a path, the request says which it speaks. */

@@ -1,35 +1,29 @@
 // What anybody may ask: probes, and the upstream's public documents.
 
 import { Elysia } from 'elysia'
-import type { KeySource } from '../admit/jwks.ts'
 import { readBounded } from '../dispatch/body.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Decision } from '../refusal.ts'
-import type { Ledger } from '../settle/ledger.ts'
 import type { Document, Documents } from '../upstream/documents.ts'
 import type { Answers } from './answers.ts'
 import { arrivals } from './arrivals.ts'
 import type { CountAddress } from './count-address.ts'
+import type { Probes } from './probes.ts'
 import { ROUTES } from './routes.ts'
 
 export interface PublicParts {
   readonly answers: Answers
-  /** The upstreams that are configured, as `/health` names them. */
-  readonly backend: string
-  /** Where users' tokens are taken. */
-  readonly keys: KeySource | undefined
-  readonly ledger: Ledger
+  readonly probes: Probes
   readonly countAddress: CountAddress
   readonly documents: Documents | undefined
   readonly bodyTimeoutMs: number
-  readonly draining: () => boolean
 }
 
 /** `{"enclaveUrl":…,"repo":…}` and nothing more. */
 const MAX_ATTESTATION_BODY_BYTES = 4096
 
 export function publicRoutes(parts: PublicParts) {
-  const { answers, keys, ledger, documents, countAddress } = parts
+  const { answers, probes, documents, countAddress } = parts
 
   const document = (exchange: Exchange, asked: Decision<Document>): Response => {
     if (!asked.ok) return answers.refuse(exchange, asked)
@@ -39,35 +33,18 @@ export function publicRoutes(parts: PublicParts) {
     exchange.bytesOut = body.byteLength
     return answers.reply(exchange, new Response(body, { status, headers }))
   }
-  const notReady = (exchange: Exchange): string | undefined => {
-    if (parts.draining()) return 'draining'
-    return keys && !keys.ready(exchange.at.monotonicMs) ? 'keys_unavailable' : undefined
-  }
-
-  const probes = new Elysia({ name: 'probes' })
+  const routes = new Elysia({ name: 'public' })
     .use(arrivals)
-    .get(ROUTES.health.path, ({ arrival: { exchange } }) =>
-      answers.json(exchange, 200, { status: 'ok', backend: parts.backend }),
-    )
-    .get(ROUTES.healthz.path, ({ arrival: { exchange } }) =>
-      answers.json(exchange, 200, { status: 'ok' }),
-    )
-    .get(ROUTES.readyz.path, ({ arrival: { exchange } }) => {
-      const reason = notReady(exchange)
-      const health = ledger.health()
-      // A ledger that fails stops no inference, and so takes no gate out of rotation; but it is said.
-      const said = health.ok ? {} : { ledger: health.reason }
-      return reason === undefined
-        ? answers.json(exchange, 200, { status: 'ready', ...said })
-        : answers.json(exchange, 503, { status: 'not_ready', reason, ...said })
-    })
+    .get(ROUTES.health.path, ({ arrival: { exchange } }) => probes.health(exchange))
+    .get(ROUTES.healthz.path, ({ arrival: { exchange } }) => probes.healthz(exchange))
+    .get(ROUTES.readyz.path, ({ arrival: { exchange } }) => probes.readyz(exchange))
     .route('HEAD', ROUTES.root.path, ({ arrival: { exchange } }) => answers.json(exchange, 200, {}))
     .route('HEAD', ROUTES.hello.path, ({ arrival: { exchange } }) =>
       answers.json(exchange, 200, {}),
     )
-  if (!documents) return probes
+  if (!documents) return routes
 
-  return probes
+  return routes
     .get(ROUTES.hpkeKeys.path, async ({ arrival: { exchange }, request, server }) => {
       const counted = countAddress(exchange, request, server)
       if (!counted.ok) return answers.refuse(exchange, counted)

@@ -12,6 +12,21 @@ export interface Target {
   readonly search: string
 }
 
+/**
+ * Of a request without any Host, which HTTP/1.0 may send (RFC 9112 §3.2): health checks of load
+ * balancers do. Bun then leaves `url` as it was sent, so nothing but these paths is taken.
+ */
+export function probeTarget(
+  url: string,
+  host: string | null,
+  isProbe: (path: string) => boolean,
+): Target | undefined {
+  if (host !== null) return undefined
+  const query = url.indexOf('?')
+  const path = query === -1 ? url : url.slice(0, query)
+  return isProbe(path) ? { path, search: url.slice(path.length) } : undefined
+}
+
 /** Undefined where Host is missing, doubled or malformed. */
 export function targetOf(url: string, host: string | null): Target | undefined {
   if (host === null || host.length > MAX_HOST_LENGTH || !HOST.test(host)) return undefined

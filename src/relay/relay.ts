@@ -12,6 +12,7 @@ import type { KeyRefused } from '../upstream/key-refused.ts'
 import type { Call, Failure, Timeouts, Transport } from '../upstream/transport.ts'
 import { Unordered } from '../unordered.ts'
 import type { Client } from './client.ts'
+import { sayStreamed } from './streamed.ts'
 import { Run, type Taken, type Unanswered } from './run.ts'
 
 export interface Relay {
@@ -108,6 +109,7 @@ export function relaying(options: RelayOptions): Relay {
     }
     exchange.status = status
     upstream.answerHeaders(headers, exchange.headers)
+    sayStreamed(exchange.headers)
     const init = { status, headers: exchange.headers }
     if (NULL_BODY_STATUSES.has(status)) {
       run.flight.cancel()

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
 import { answers } from '../../src/accept/answers.ts'
+import { probes } from '../../src/accept/probes.ts'
 import { gate, type Parts } from '../../src/accept/app.ts'
 import { addressCounter } from '../../src/accept/count-address.ts'
 import { cors } from '../../src/accept/cors.ts'
@@ -149,13 +150,16 @@ function nothingElse(said: Parts['open']['answers']): Omit<Parts, 'log' | 'cors'
     routes: ALL_ROUTES.filter(({ needs }) => needs === undefined || needs === 'login'),
     open: {
       answers: said,
-      backend: 'anthropic-oauth',
-      keys: undefined,
-      ledger: never<Ledger>(),
+      probes: probes({
+        answers: said,
+        backend: 'anthropic-oauth',
+        keys: undefined,
+        ledger: never<Ledger>(),
+        draining: () => false,
+      }),
       countAddress: () => granted(undefined),
       documents: { hpkeKeys: document, attestation: document },
       bodyTimeoutMs: 1,
-      draining: () => false,
     },
     inference: {
       ...never<Parts['inference']>(),

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import type { AdminParts } from '../../src/accept/admin-routes.ts'
 import { adminGate, gate, type Parts } from '../../src/accept/app.ts'
 import { answers } from '../../src/accept/answers.ts'
+import { probes } from '../../src/accept/probes.ts'
 import { cors } from '../../src/accept/cors.ts'
 import { loginCookies } from '../../src/accept/login-cookies.ts'
 import { loginRoutes } from '../../src/accept/login-routes.ts'
@@ -208,13 +209,16 @@ function nothingBehindTheDoor(): Parts {
     routes: ALL_ROUTES,
     open: {
       answers: said,
-      backend: 'tinfoil',
-      keys: { ready: () => true, current: never, lookup: never, start: never, stop: never },
-      ledger,
+      probes: probes({
+        answers: said,
+        backend: 'tinfoil',
+        keys: { ready: () => true, current: never, lookup: never, start: never, stop: never },
+        ledger,
+        draining: () => false,
+      }),
       countAddress: () => granted(undefined),
       documents: { hpkeKeys: document, attestation: document },
       bodyTimeoutMs: 1,
-      draining: () => false,
     },
     inference: {
       answers: said,
