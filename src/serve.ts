@@ -26,6 +26,7 @@ import type { Logger } from './log.ts'
 import { relaying } from './relay/relay.ts'
 import { DAY_MS } from './settle/ledger-schema.ts'
 import { settlement } from './settle/settle.ts'
+import { followCorrections } from './settle/spend-corrections.ts'
 import { sqliteLedger } from './settle/sqlite-ledger.ts'
 import { spentByEach } from './settle/usage-report.ts'
 import type { SigningIn } from './signing-in.ts'
@@ -111,8 +112,10 @@ export async function serve(
     settings.trustedProxies && proxyCheck(settings.trustedProxies),
   )
   const said: Answers = answers(settle)
+  const caps = restoredCaps(kept)
+  const corrections = followCorrections({ database, caps, log })
   const charging = charges({
-    caps: restoredCaps(kept),
+    caps,
     prices,
     orgSpendCapMicroUsd: microUsd(settings.orgSpendCap),
   })
@@ -230,6 +233,7 @@ export async function serve(
         await Promise.race([stopped, Bun.sleep(BREAK_MS)])
       }
       keys?.stop()
+      corrections.stop()
       devices?.stop()
       await signIn?.close()
       wire.close()
@@ -325,11 +329,11 @@ function restoredCaps(kept: Store): SpendCaps {
   const now = Date.now()
   const month = monthOf(now)
   const sinceMs = monthStart(now)
-  for (const [device, spent] of spentByEach(opened.database, 'device', sinceMs)) {
-    caps.restore(deviceKey(device), spent, month)
+  for (const [device, spent] of spentByEach(opened.database, 'device', { sinceMs })) {
+    caps.restore(deviceKey(device), spent.chargedMicroUsd, month, spent.estimatedMicroUsd)
   }
-  for (const [org, spent] of spentByEach(opened.database, 'org', sinceMs)) {
-    caps.restore(orgKey(org), spent, month)
+  for (const [org, spent] of spentByEach(opened.database, 'org', { sinceMs })) {
+    caps.restore(orgKey(org), spent.chargedMicroUsd, month, spent.estimatedMicroUsd)
   }
   opened.database.close()
   return caps

@@ -39,7 +39,10 @@ export function aboutDevice(
     caps: caps.map((cap) => ({
       scope: cap.scope,
       limit_micro_usd: cap.limitMicroUsd,
+      // Less what was credited.
       spent_micro_usd: cap.spentMicroUsd,
+      estimated_micro_usd: cap.estimatedMicroUsd,
+      credited_micro_usd: cap.creditedMicroUsd,
       reserved_micro_usd: cap.reservedMicroUsd,
       left_micro_usd: cap.leftMicroUsd,
       resets_at: new Date(cap.resetsAtMs).toISOString(),

@@ -29,7 +29,11 @@ export interface Held {
 export interface CapStanding {
   readonly scope: 'device' | 'org'
   readonly limitMicroUsd: number
+  /** Less what was credited. */
   readonly spentMicroUsd: number
+  /** What of it was estimated, because an answer was cut. */
+  readonly estimatedMicroUsd: number
+  readonly creditedMicroUsd: number
   /** Held by requests under way. */
   readonly reservedMicroUsd: number
   readonly leftMicroUsd: number
@@ -112,15 +116,14 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
     standing: (admitted, { epochSeconds }) =>
       scopesOf(admitted).map(({ key, capMicroUsd }) => {
         const nowMs = epochSeconds * 1000
-        const { spentMicroUsd, reservedMicroUsd } = caps.read(key, nowMs)
-        return {
-          scope: key.startsWith(ORG_PREFIX) ? 'org' : 'device',
+        const standing = caps.read(key, nowMs)
+        const { spentMicroUsd, reservedMicroUsd } = standing
+        return Object.assign(standing, {
+          scope: key.startsWith(ORG_PREFIX) ? ('org' as const) : ('device' as const),
           limitMicroUsd: capMicroUsd,
-          spentMicroUsd,
-          reservedMicroUsd,
           leftMicroUsd: Math.max(0, capMicroUsd - spentMicroUsd - reservedMicroUsd),
           resetsAtMs: monthEndMs(nowMs),
-        }
+        })
       }),
   }
 }

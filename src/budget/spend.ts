@@ -52,7 +52,12 @@ export type SpendDecision =
     }
 
 export interface Spent {
+  /** What counts against a cap: all that was charged, less what was credited; never below 0. */
   readonly spentMicroUsd: number
+  /** What of the charges was estimated, because an answer was cut. */
+  readonly estimatedMicroUsd: number
+  /** What an operator gave back, and took back again; below 0 where they added to it. */
+  readonly creditedMicroUsd: number
   readonly reservedMicroUsd: number
 }
 
@@ -64,7 +69,12 @@ export interface SpendCaps {
    * raises what is known. False where it was not kept: a month that is past, or a full table, whose
    * newcomers are refused anyway.
    */
-  restore(key: string, spentMicroUsd: number, month: string): boolean
+  restore(key: string, chargedMicroUsd: number, month: string, estimatedMicroUsd?: number): boolean
+  /**
+   * An operator's correction: a credit, or a debit where it is below 0. False where it was not kept,
+   * as with `restore`.
+   */
+  credit(key: string, microUsd: number, month: string): boolean
   read(key: string, nowEpochMs: number): Spent
   /** Keys held. */
   readonly size: number
@@ -72,11 +82,15 @@ export interface SpendCaps {
 
 /** About 400 bytes each, for this month and the one before: 120 MB at the most. */
 const MAX_KEYS = 150_000
+const MOST = Number.MAX_SAFE_INTEGER
 /** The end of a running request can't be foreseen. */
 const RESERVED_RETRY_AFTER_SECONDS = 5
 
 interface Account {
-  spent: number
+  charged: number
+  /** Part of `charged`. */
+  estimated: number
+  credited: number
   reserved: number
   underWay: number
 }
@@ -103,9 +117,16 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
   const accountOf = ({ accounts }: Month, key: string): Account | undefined => {
     const found = accounts.get(key)
     if (found || accounts.size >= maxKeys) return found
-    const account = { spent: 0, reserved: 0, underWay: 0 }
+    const account = { charged: 0, estimated: 0, credited: 0, reserved: 0, underWay: 0 }
     accounts.set(key, account)
     return account
+  }
+
+  /** Undefined for a month that is past, and where there is no room. */
+  const accountIn = (month: string, key: string): Account | undefined => {
+    const startMs = startOf(month)
+    if (current && startMs < current.startMs) return undefined
+    return accountOf(turnTo(startMs), key)
   }
 
   return {
@@ -114,10 +135,11 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
       for (const { capMicroUsd } of scopes) mustBeAmount(capMicroUsd)
       const month = turnTo(nowEpochMs)
       const held: [string, Account][] = []
-      const end = (actual: number): void => {
+      const end = (actual: number, estimated: number): void => {
         for (const [key, account] of held.splice(0)) {
           account.reserved -= amountMicroUsd
-          account.spent = Math.min(Number.MAX_SAFE_INTEGER, account.spent + actual)
+          account.charged = Math.min(MOST, account.charged + actual)
+          account.estimated = Math.min(MOST, account.estimated + estimated)
           account.underWay -= 1
           dropEmpty(month, key, account)
         }
@@ -127,7 +149,7 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
         const reason = account ? obstacle(account, capMicroUsd, amountMicroUsd) : 'table_full'
         if (!account || reason) {
           if (account) dropEmpty(month, key, account)
-          end(0)
+          end(0, 0)
           const toMonthEnd = Math.max(1, Math.ceil((month.endMs - nowEpochMs) / 1000))
           const soon = reason === 'reserved'
           const retryAfterSeconds = soon ? RESERVED_RETRY_AFTER_SECONDS : toMonthEnd
@@ -141,26 +163,40 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
         ok: true,
         reservation: {
           amountMicroUsd,
-          settle(actual) {
+          settle(actual, estimated = 0) {
             const known = Number.isFinite(actual) && actual >= 0
-            end(known ? Math.ceil(actual) : amountMicroUsd)
+            const charged = known ? Math.ceil(actual) : amountMicroUsd
+            end(charged, known ? Math.min(charged, Math.max(0, Math.ceil(estimated))) : charged)
           },
-          release: () => end(0),
+          release: () => end(0, 0),
         },
       }
     },
-    restore(key, spentMicroUsd, month) {
-      mustBeAmount(spentMicroUsd)
-      const startMs = startOf(month)
-      if (current && startMs < current.startMs) return false
-      const account = accountOf(turnTo(startMs), key)
-      if (account) account.spent = Math.max(account.spent, spentMicroUsd)
-      return account !== undefined
+    restore(key, chargedMicroUsd, month, estimatedMicroUsd = 0) {
+      mustBeAmount(chargedMicroUsd)
+      mustBeAmount(estimatedMicroUsd)
+      const account = accountIn(month, key)
+      if (!account) return false
+      account.charged = Math.max(account.charged, chargedMicroUsd)
+      account.estimated = Math.max(account.estimated, estimatedMicroUsd)
+      return true
+    },
+    credit(key, microUsd, month) {
+      mustBeAmount(Math.abs(microUsd))
+      const account = accountIn(month, key)
+      if (!account) return false
+      account.credited = Math.max(-MOST, Math.min(MOST, account.credited + microUsd))
+      return true
     },
     read(key, nowEpochMs) {
       const month = [current, previous].find((each) => each && covers(each, nowEpochMs))
       const account = month?.accounts.get(key)
-      return { spentMicroUsd: account?.spent ?? 0, reservedMicroUsd: account?.reserved ?? 0 }
+      return {
+        spentMicroUsd: account ? spentOf(account) : 0,
+        estimatedMicroUsd: account?.estimated ?? 0,
+        creditedMicroUsd: account?.credited ?? 0,
+        reservedMicroUsd: account?.reserved ?? 0,
+      }
     },
     get size() {
       return (current?.accounts.size ?? 0) + (previous?.accounts.size ?? 0)
@@ -179,20 +215,22 @@ export function monthEndMs(epochMs: number): number {
 }
 
 /** Subtractions alone: sums of what is near the largest number would not be exact. */
-function obstacle(
-  { spent, reserved }: Account,
-  cap: number,
-  amount: number,
-): SpendRefusalReason | undefined {
+function obstacle(account: Account, cap: number, amount: number): SpendRefusalReason | undefined {
+  const { reserved } = account
+  const spent = spentOf(account)
   if (amount > cap) return 'exceeds_cap'
   if (spent > cap - amount) return 'cap_reached'
   return reserved > cap - amount - spent ? 'reserved' : undefined
 }
 
 /** One that says no more than an absent one; but a request under way may yet spend on it. */
-function dropEmpty({ accounts }: Month, key: string, { spent, underWay }: Account): void {
-  if (spent === 0 && underWay === 0) accounts.delete(key)
+function dropEmpty({ accounts }: Month, key: string, account: Account): void {
+  const { charged, credited, underWay } = account
+  if (charged === 0 && credited === 0 && underWay === 0) accounts.delete(key)
 }
+
+const spentOf = ({ charged, credited }: Account): number =>
+  Math.max(0, Math.min(MOST, charged - credited))
 
 function covers({ startMs, endMs }: Month, epochMs: number): boolean {
   return epochMs >= startMs && epochMs < endMs

@@ -13,6 +13,7 @@ import { setup } from './commands/setup.ts'
 import { status } from './commands/status.ts'
 import type { Subcommand } from './commands/subcommand.ts'
 import { token } from './commands/token.ts'
+import { spend } from './commands/spend.ts'
 import { usage } from './commands/usage.ts'
 
 /** In the order of the list that `postern --help` ends with. */
@@ -22,6 +23,7 @@ const COMMANDS: readonly Subcommand[] = [
   revoke,
   audit,
   usage,
+  spend,
   login,
   status,
   logout,

@@ -8,6 +8,7 @@ import {
   type UsageTable,
   utcDate,
 } from '../settle/usage-report.ts'
+import { inertJson } from './inert-json.ts'
 
 export interface Terminal {
   /** For eyes: long names are shortened. A pipe gets them whole. */
@@ -29,16 +30,7 @@ export function usageText(table: UsageTable, options: TextOptions, terminal: Ter
 function json({ by, rows, leftOff, total }: UsageTable, filter: UsageFilter): string {
   const { device, org, model } = filter
   const { since = null, until = null } = datesOf(filter)
-  const text = JSON.stringify(
-    { by, since, until, device, org, model, rows, leftOff, total },
-    null,
-    2,
-  )
-  // JSON leaves these as they are, and a terminal may obey them; they occur in strings alone.
-  const inert = text.replace(/[\u007f-\u009f\u2028\u2029\p{Cf}]/gu, (sign) =>
-    sign.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
-  )
-  return `${inert}\n`
+  return inertJson({ by, since, until, device, org, model, rows, leftOff, total })
 }
 
 const CSV_COLUMNS: Readonly<Record<string, (sums: UsageSums) => number | string>> = {

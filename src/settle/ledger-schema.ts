@@ -115,6 +115,24 @@ CREATE INDEX ledger_by_device ON ledger (device, opened_ms) WHERE device <> '';
 CREATE INDEX ledger_by_org ON ledger (org, opened_ms) WHERE org <> '';
 `
 
+/** Of one month's spending, by an operator. Rows are added and never changed. */
+export const SPEND_CORRECTIONS = `
+CREATE TABLE spend_correction (
+  -- AUTOINCREMENT: a running gate asks for those that are newer than the last it has read.
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  at_ms INTEGER NOT NULL,
+  -- '2026-11', in UTC.
+  month TEXT NOT NULL,
+  kind TEXT NOT NULL CHECK (kind IN ('device', 'org')),
+  name TEXT NOT NULL,
+  -- A debit is below 0.
+  credit_micro_usd INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  actor TEXT NOT NULL
+) STRICT;
+CREATE INDEX spend_correction_by_name ON spend_correction (kind, name, month);
+`
+
 /** What upstreams run by themselves, and what changes the price of a token. */
 export const LEDGER_TOOLS = `
 ${TOOL_COLUMNS.map((name) => `ALTER TABLE ledger ADD COLUMN ${name} INTEGER;`).join('\n')}

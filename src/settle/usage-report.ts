@@ -118,24 +118,28 @@ export function usageStats(database: Database, filter: UsageFilter): UsageStats 
   }
 }
 
-/**
- * What each was charged, estimates included: where the usage of a request stayed unknown, a cap
- * counts its whole reservation. Everybody at once, for a start: no request then waits for this.
- */
+export interface SpentSums {
+  /** Estimates included: what a cap counts. */
+  readonly chargedMicroUsd: number
+  readonly estimatedMicroUsd: number
+}
+
+/** What each was charged. Everybody at once, for a start: no request then waits for this. */
 export function spentByEach(
   database: Database,
   each: 'device' | 'org',
-  sinceMs: number,
-): ReadonlyMap<string, number> {
-  const { where, values } = dayFilter({ sinceMs })
+  filter: UsageFilter,
+): ReadonlyMap<string, SpentSums> {
+  const { where, values } = dayFilter(filter)
   const rows = database
-    .query<{ key: string; spent: number }, SQLQueryBindings[]>(
-      `SELECT ${each} AS key, sum(cost_micro_usd + estimated_cost_micro_usd) AS spent
+    .query<SpentSums & { readonly key: string }, SQLQueryBindings[]>(
+      `SELECT ${each} AS key, sum(cost_micro_usd + estimated_cost_micro_usd) AS chargedMicroUsd,
+         sum(estimated_cost_micro_usd) AS estimatedMicroUsd
        FROM ledger_day ${where}
-       GROUP BY ${each} HAVING spent > 0`,
+       GROUP BY ${each} HAVING chargedMicroUsd > 0`,
     )
     .all(...values)
-  return new Map(rows.filter(({ key }) => key !== '').map(({ key, spent }) => [key, spent]))
+  return new Map(rows.filter(({ key }) => key !== '').map(({ key, ...sums }) => [key, sums]))
 }
 
 type Condition = readonly [sql: string, ...values: readonly (string | number | undefined)[]]

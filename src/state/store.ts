@@ -8,7 +8,12 @@ import { join } from 'node:path'
 import { type Database, SQLiteError } from 'bun:sqlite'
 import { ENROLL_NAMES_SCHEMA, ENROLL_PRAGMAS, ENROLL_SCHEMA } from '../enroll/schema.ts'
 import { LOGIN_SCHEMA } from '../login/schema.ts'
-import { LEDGER_INDEXES, LEDGER_SCHEMA, LEDGER_TOOLS } from '../settle/ledger-schema.ts'
+import {
+  LEDGER_INDEXES,
+  LEDGER_SCHEMA,
+  LEDGER_TOOLS,
+  SPEND_CORRECTIONS,
+} from '../settle/ledger-schema.ts'
 import {
   type Opened,
   openDatabase,
@@ -26,6 +31,7 @@ const SCHEMAS = [
   LEDGER_INDEXES,
   ENROLL_NAMES_SCHEMA,
   LEDGER_TOOLS,
+  SPEND_CORRECTIONS,
 ]
 
 export interface Store {

@@ -98,7 +98,7 @@ describe('a cap holds', () => {
     const caps = spendCaps()
     reserve(caps, [org(100)], 100).settle(100)
     for (let time = 0; time < 50; time += 1) caps.reserve([device(1000), org(100)], 500, NOVEMBER)
-    expect(caps.read('device:1', NOVEMBER)).toEqual({ spentMicroUsd: 0, reservedMicroUsd: 0 })
+    expect(caps.read('device:1', NOVEMBER)).toMatchObject({ spentMicroUsd: 0, reservedMicroUsd: 0 })
     expect(caps.size).toBe(1)
   })
 
@@ -127,11 +127,17 @@ describe('a reservation', () => {
     first.settle(100)
     first.settle(100)
     first.release()
-    expect(caps.read('device:1', NOVEMBER)).toEqual({ spentMicroUsd: 100, reservedMicroUsd: 400 })
+    expect(caps.read('device:1', NOVEMBER)).toMatchObject({
+      spentMicroUsd: 100,
+      reservedMicroUsd: 400,
+    })
     other.release()
     other.release()
     other.settle(400)
-    expect(caps.read('device:1', NOVEMBER)).toEqual({ spentMicroUsd: 100, reservedMicroUsd: 0 })
+    expect(caps.read('device:1', NOVEMBER)).toMatchObject({
+      spentMicroUsd: 100,
+      reservedMicroUsd: 0,
+    })
   })
 
   test('an end that nobody could measure costs what was reserved', () => {
@@ -210,11 +216,11 @@ describe('months', () => {
     const fresh = reserve(caps, [device(1000), org(1000)], 1000, END_OF_NOVEMBER)
     late.settle(950)
     released.release()
-    expect(caps.read('device:1', END_OF_NOVEMBER)).toEqual({
+    expect(caps.read('device:1', END_OF_NOVEMBER)).toMatchObject({
       spentMicroUsd: 0,
       reservedMicroUsd: 1000,
     })
-    expect(caps.read('device:1', END_OF_NOVEMBER - 1)).toEqual({
+    expect(caps.read('device:1', END_OF_NOVEMBER - 1)).toMatchObject({
       spentMicroUsd: 950,
       reservedMicroUsd: 0,
     })
@@ -327,6 +333,45 @@ describe('restored from a ledger', () => {
     expect(reasonOf(caps, [device(10, 'device:2')], 1)).toBe('table_full')
   })
 
+  test('a credit gives room back, and what it gave can be taken again', () => {
+    const caps = spendCaps()
+    reserve(caps, [device(100)], 90).settle(90, 50)
+    expect(reasonOf(caps, [device(100)], 20)).toBe('cap_reached')
+    expect(caps.credit('device:1', 30, '2026-11')).toBeTrue()
+    expect(caps.read('device:1', NOVEMBER)).toEqual({
+      spentMicroUsd: 60,
+      estimatedMicroUsd: 50,
+      creditedMicroUsd: 30,
+      reservedMicroUsd: 0,
+    })
+    expect(reasonOf(caps, [device(100)], 40)).toBeUndefined()
+    expect(caps.credit('device:1', -30, '2026-11')).toBeTrue()
+    expect(reasonOf(caps, [device(100)], 20)).toBe('cap_reached')
+  })
+
+  test('a credit comes with a start too, in any order, and to no month that is past', () => {
+    const caps = spendCaps()
+    expect(caps.credit('device:1', 30, '2026-11')).toBeTrue()
+    expect(caps.restore('device:1', 90, '2026-11', 50)).toBeTrue()
+    expect(caps.read('device:1', NOVEMBER)).toMatchObject({
+      spentMicroUsd: 60,
+      estimatedMicroUsd: 50,
+    })
+    expect(caps.credit('device:1', 30, '2026-10')).toBeFalse()
+    expect(caps.read('device:1', NOVEMBER).creditedMicroUsd).toBe(30)
+  })
+
+  test('no credit makes spending negative, and an estimate is part of what was charged', () => {
+    const caps = spendCaps()
+    reserve(caps, [device(100)], 50).settle(10, 99)
+    expect(caps.read('device:1', NOVEMBER).estimatedMicroUsd).toBe(10)
+    caps.credit('device:1', 1000, '2026-11')
+    expect(caps.read('device:1', NOVEMBER).spentMicroUsd).toBe(0)
+    // Neither measured nor estimated: all of what was reserved is a guess.
+    reserve(caps, [device(100)], 50).settle(Number.NaN)
+    expect(caps.read('device:1', NOVEMBER).estimatedMicroUsd).toBe(60)
+  })
+
   test('a month that is none is a bug of ours', () => {
     for (const month of ['', '2026-13', '2026-1', '2026-11-20', 'November']) {
       expect(() => spendCaps().restore('device:1', 1, month)).toThrow(RangeError)
@@ -352,7 +397,7 @@ test(
 
       const check = (): void => {
         for (const [key, { spent, excess, reserved }] of truth) {
-          expect(caps.read(key, NOVEMBER)).toEqual({
+          expect(caps.read(key, NOVEMBER)).toMatchObject({
             spentMicroUsd: spent,
             reservedMicroUsd: reserved,
           })
@@ -466,7 +511,7 @@ test(
           caps.restore(key, told, '2026-10')
         }
         for (const key of ['device:0', 'device:1', 'device:2', 'org:0', 'org:1']) {
-          expect(caps.read(key, now)).toEqual({
+          expect(caps.read(key, now)).toMatchObject({
             spentMicroUsd: sum(key, month, 'spent'),
             reservedMicroUsd: sum(key, month, 'reserved'),
           })

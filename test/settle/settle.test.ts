@@ -434,5 +434,5 @@ test('a reservation ends once, however often it is settled', () => {
   settled({ reservation, usage: usage(), owed: true })
   reservation.settle(5)
   reservation.release()
-  expect(caps.read(KEY, NOON)).toEqual({ spentMicroUsd: COST, reservedMicroUsd: 0 })
+  expect(caps.read(KEY, NOON)).toMatchObject({ spentMicroUsd: COST, reservedMicroUsd: 0 })
 })

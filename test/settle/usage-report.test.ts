@@ -115,14 +115,14 @@ describe('sums', () => {
   })
 
   test('what each has spent has the estimates too', () => {
-    expect(spentByEach(database, 'device', NOON - DAY)).toEqual(
+    expect(spentByEach(database, 'device', { sinceMs: NOON - DAY })).toEqual(
       new Map([
-        ['a', 200],
-        ['b', 300],
-        ['c', 9_000_400],
+        ['a', { chargedMicroUsd: 200, estimatedMicroUsd: 0 }],
+        ['b', { chargedMicroUsd: 300, estimatedMicroUsd: 0 }],
+        ['c', { chargedMicroUsd: 9_000_400, estimatedMicroUsd: 9_000_000 }],
       ]),
     )
-    expect(spentByEach(database, 'org', 0).get('y')).toBe(9_000_400)
+    expect(spentByEach(database, 'org', {}).get('y')?.chargedMicroUsd).toBe(9_000_400)
   })
 
   test('a filter is a value, never SQL and never a pattern', () => {

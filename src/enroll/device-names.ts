@@ -1,0 +1,64 @@
+// Devices as an operator knows them: found by whatever name they have, each with the newest of its
+// enrolments.
+
+import type { Database } from 'bun:sqlite'
+import { readEntitlements } from './entitlements.ts'
+import type { IdentifyAs } from './withdraw.ts'
+
+export interface NamedDevice {
+  readonly deviceHash: string
+  /** The operator's word for it, or its own. */
+  readonly label: string | undefined
+  readonly orgId: string | undefined
+  /** US dollars a month. */
+  readonly spendCap: number | undefined
+}
+
+interface Row {
+  readonly device_hash: string
+  readonly label: string | null
+  readonly name: string | null
+  readonly org_id: string | null
+  readonly entitlements: string
+}
+
+/** More than one where a label or a name stands for several. */
+const MAX_NAMED = 20
+
+const SELECT = `SELECT device_hash, label, name, org_id, entitlements
+  FROM device_families LEFT JOIN device_names USING (seq)`
+
+/** By hash, family, the device's own id, its label or its name. */
+export function devicesNamed(db: Database, name: string, identify: IdentifyAs): NamedDevice[] {
+  const rows = db
+    .query<Row, [string, string, number]>(
+      `${SELECT} WHERE seq IN (SELECT max(seq) FROM device_families LEFT JOIN device_names USING (seq)
+         WHERE device_hash = ?1 OR family = ?1 OR device_key = ?2 OR label = ?1 OR name = ?1
+         GROUP BY device_hash)
+       ORDER BY seq DESC LIMIT ?3`,
+    )
+    .all(name, identify('device_id', name), MAX_NAMED)
+  return rows.map(named)
+}
+
+/** Undefined where its enrolments were pruned. */
+export function deviceOfHash(db: Database, hash: string): NamedDevice | undefined {
+  const row = db
+    .query<Row, [string]>(`${SELECT} WHERE device_hash = ?1 ORDER BY seq DESC LIMIT 1`)
+    .get(hash)
+  return row ? named(row) : undefined
+}
+
+export function isOrgNamed(db: Database, name: string): boolean {
+  return db.query('SELECT 1 FROM device_names WHERE org_id = ?1 LIMIT 1').get(name) !== null
+}
+
+function named(row: Row): NamedDevice {
+  const read = readEntitlements(JSON.parse(row.entitlements))
+  return {
+    deviceHash: row.device_hash,
+    label: row.label ?? row.name ?? undefined,
+    orgId: row.org_id ?? undefined,
+    spendCap: read.ok ? read.value.spendCap : undefined,
+  }
+}

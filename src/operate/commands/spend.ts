@@ -1,0 +1,69 @@
+// `postern spend`: its words. What it does is in ../spend.ts.
+
+import { identifier } from '../../admit/identity.ts'
+import { readSetting } from '../../config/read.ts'
+import { stderr, stdout } from '../../print.ts'
+import { EXIT } from '../exit.ts'
+import {
+  correct,
+  findSpender,
+  readSpend,
+  type SpendFlags,
+  type Spending,
+  spendingOf,
+} from '../spend.ts'
+import { spendingAccount, spendingJson, spendingTable } from '../spend-text.ts'
+import { failed, subcommand } from './subcommand.ts'
+import { withDatabase } from './with-database.ts'
+
+export const spend = subcommand<SpendFlags>({
+  name: 'spend',
+  synopsis: 'spend [NAME]',
+  summary: 'what was spent of each cap, and corrections of it',
+  description:
+    'What devices and organisations have spent of a month, as their caps count it, and corrections ' +
+    'of it, which a running gate knows within a second.',
+  define(command) {
+    command
+      .argument('[name]', "a device's id, label or hash, or org:ID")
+      .option('--credit <usd>', 'Give back so many US dollars.')
+      .option('--debit <usd>', 'Take so many, as for a credit by mistake.')
+      .option('--reason <text>', 'Why; kept with it.')
+      .option('--month <month>', 'In the place of this month: 2026-10.')
+      .option('--json', 'One JSON document; money in micro-dollars.')
+      .allowExcessArguments(false)
+  },
+  run({ flags, words }, env) {
+    const nowMs = Date.now()
+    const read = readSpend(words, flags, nowMs)
+    if (!read.ok) return failed(`spend: ${read.message}\n    ${read.hint}`, EXIT.usage)
+    const key = readSetting('identityHashKey', env)
+    if (!key.ok) return failed(`IDENTITY_HASH_KEY ${key.message}: ${key.hint}`, EXIT.config)
+    const orgCap = readSetting('orgSpendCap', env)
+    if (!orgCap.ok) return failed(`ORG_SPEND_CAP ${orgCap.message}: ${orgCap.hint}`, EXIT.config)
+    const options = { identify: identifier(key.value), orgSpendCapUsd: orgCap.value }
+    const { name, month, json, correction } = read.value
+    return withDatabase(env, correction ? 'existing' : 'read', (database) => {
+      if (name === undefined) {
+        const all = spendingOf(database, month, options)
+        stdout.write(json ? spendingJson(all, month) : spendingTable(all, month))
+        return 0
+      }
+      const found = findSpender(database, name, options.identify)
+      if (!found.ok) return failed(`spend: ${found.message}\n    ${found.hint}`, EXIT.failed)
+      const done = correct(database, found.spender, read.value, options, nowMs)
+      if (!done.ok) return failed(`spend: ${done.message}\n    ${done.hint}`, EXIT.failed)
+      const one = spendingOf(database, month, options, found.spender)
+      stdout.write(
+        json ? spendingJson(one, month) : one.map((each) => spendingAccount(each, month)).join(''),
+      )
+      const [{ orgId }] = one as [Spending]
+      if (correction && orgId !== undefined) {
+        stderr.write(
+          `what its organisation spent is as it was: postern spend org:${orgId} corrects that\n`,
+        )
+      }
+      return 0
+    })
+  },
+})
