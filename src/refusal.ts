@@ -20,7 +20,7 @@ interface Wire {
   /** OpenAI's `error.code`, where it has a name of its own for it. */
   readonly openaiCode?: string
   /** `x-should-retry`: what clients go by before they go by the status. */
-  readonly retry?: boolean
+  readonly retry?: boolean | Partial<Readonly<Record<Dialect, boolean>>>
   readonly message: string
   /** Whether Anthropic's shape carries the code too: clients act on it without a person. */
   readonly coded?: true
@@ -111,7 +111,11 @@ const WIRE = {
   length_required: bad(411, 'the request needs a Content-Length'),
   request_timeout: bad(408, 'the request body did not arrive in time'),
 
-  circuit_open: failed(503, 'the upstream is failing; try again later'),
+  // Claude Code would retry for minutes and show nothing; the person should know at once.
+  circuit_open: {
+    ...failed(503, 'the upstream is failing; try again later'),
+    retry: { anthropic: false },
+  },
   upstream_unavailable: failed(502, 'upstream unavailable'),
   upstream_redirect: failed(502, 'the upstream answered with a redirect'),
   upstream_forbidden: forbidden('the API does not permit this to the account that is signed in'),
@@ -178,7 +182,8 @@ export function refusalResponse(refusal: Refusal, to: Refused): Response {
   if (refusal.retryAfterSeconds !== undefined) {
     headers.set('retry-after', String(Math.max(1, Math.ceil(refusal.retryAfterSeconds))))
   }
-  if (wire.retry !== undefined) headers.set('x-should-retry', String(wire.retry))
+  const retry = typeof wire.retry === 'object' ? wire.retry[to.dialect] : wire.retry
+  if (retry !== undefined) headers.set('x-should-retry', String(retry))
   if (refusal.allow !== undefined) headers.set('allow', refusal.allow)
   if (refusal.acceptEncoding !== undefined) headers.set('accept-encoding', refusal.acceptEncoding)
   const body =

@@ -24,6 +24,7 @@ import { dispatching } from './dispatch/dispatch.ts'
 import { type Enrollment, enrollment } from './enroll/enroll.ts'
 import type { Logger } from './log.ts'
 import { relaying } from './relay/relay.ts'
+import { watchStalls } from './relay/stalls.ts'
 import { DAY_MS } from './settle/ledger-schema.ts'
 import { settlement } from './settle/settle.ts'
 import { followCorrections } from './settle/spend-corrections.ts'
@@ -50,6 +51,19 @@ export interface Gate {
 
 /** For what broken streams still hold to reach the kernel; the exit then closes them in order. */
 const BREAK_MS = 250
+
+/** How long a probe that has a connection keeps others from trying. */
+const PROBE_ANSWER_SECONDS = 5
+
+/** How long an upstream may answer nobody before it is asked whether it is there. */
+const MAX_STALL_MS = 40_000
+const MIN_STALL_MS = 2000
+/** And how long it then has. */
+const MAX_ANSWER_MS = 10_000
+
+/** Well within the time that requests have for their answers. */
+const stallMs = ({ headersTimeoutSeconds }: Settings): number =>
+  Math.min(MAX_STALL_MS, Math.max(MIN_STALL_MS, (headersTimeoutSeconds * 1000) / 3))
 
 /** One visit of the page is four requests, and a sign-in a few more. */
 const SIGN_IN_BURST = 30
@@ -98,6 +112,12 @@ export async function serve(
       listeningAt: () => listeningAt,
     })
   const served = upstreams(settings, from, signIn, log)
+  const stalls = watchStalls({
+    transport: wire,
+    watched: Object.values(served),
+    connectMs: timeouts.connectMs,
+    answerMs: Math.min(MAX_ANSWER_MS, timeouts.headersMs / 4),
+  })
   const isOn = (need: Need): boolean => (need === 'login' ? signIn : served[need]) !== undefined
   const routes = ALL_ROUTES.filter((route) => isServed(route, isOn))
   const ownListener = settings.adminPort !== undefined
@@ -232,6 +252,7 @@ export async function serve(
         relay.breakAll()
         await Promise.race([stopped, Bun.sleep(BREAK_MS)])
       }
+      stalls.stop()
       keys?.stop()
       corrections.stop()
       devices?.stop()
@@ -264,10 +285,10 @@ function upstreams(
       failureThreshold: settings.circuitFailures,
       successThreshold: settings.circuitSuccesses,
       openMs: settings.circuitOpenSeconds * 1000,
-      // As long as a probe may take to be answered, and a little more.
-      probeMs: (settings.connectTimeoutSeconds + settings.headersTimeoutSeconds + 5) * 1000,
-      onChange: (state) => {
-        log.warn({ upstream: upstream.name, state }, 'circuit breaker')
+      probeMs: (settings.connectTimeoutSeconds + PROBE_ANSWER_SECONDS) * 1000,
+      stallMs: stallMs(settings),
+      onChange: (state, of) => {
+        log.warn({ upstream: upstream.name, state, of }, 'circuit breaker')
       },
     }),
   })

@@ -172,7 +172,8 @@ const answer = (
 ): Response => refusalResponse(refusal, { headers, dialect, requestId: 'r1' })
 
 /** Of all 429s, only one is no use asking again; a key that is refused is no use either. */
-const SHOULD_RETRY = (code: RefusalCode, status: number): string | undefined => {
+const SHOULD_RETRY = (code: RefusalCode, status: number, dialect: Dialect): string | undefined => {
+  if (code === 'circuit_open') return dialect === 'anthropic' ? 'false' : undefined
   if (code === 'spend_cap_reached' || code === 'upstream_auth') return 'false'
   return status === 429 || code === 'credential_renewed' ? 'true' : undefined
 }
@@ -202,8 +203,8 @@ for (const dialect of ['openai', 'anthropic'] as const) {
           'content-type': 'application/json',
           'x-protocol-version': '1',
           'x-request-id': 'r1',
-          ...(SHOULD_RETRY(code, status) !== undefined && {
-            'x-should-retry': SHOULD_RETRY(code, status),
+          ...(SHOULD_RETRY(code, status, dialect) !== undefined && {
+            'x-should-retry': SHOULD_RETRY(code, status, dialect),
           }),
         } as never)
         // RFC 9110 §15.5.2: a 401 must carry one. RFC 6750 §3.1: one 403 does.

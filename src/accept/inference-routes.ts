@@ -10,12 +10,14 @@ import type { Budget, Reserved } from '../budget/budget.ts'
 import type { Charges } from '../budget/charge.ts'
 import type { Dispatch } from '../dispatch/dispatch.ts'
 import { type InspectRules, inspect, inspectPlain } from '../dispatch/inspect.ts'
+import { modelHint } from '../dispatch/model-hint.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../instant.ts'
 import { type Decision, type Refusal, refused } from '../refusal.ts'
 import { Client, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Ledger } from '../settle/ledger.ts'
+import type { Call } from '../upstream/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
@@ -43,6 +45,9 @@ export interface InferenceParts {
   readonly setIdleTimeout: SetIdleTimeout
   readonly served: Readonly<Partial<Record<Need, Served>>>
 }
+
+const hintOf = (body: Call['body']): string | undefined =>
+  body instanceof Uint8Array ? modelHint(body) : undefined
 
 /** No route is served whose credentials nobody can check. */
 const NOT_ADMITTED = refused('internal_error', { reason: 'route without admission' })
@@ -131,6 +136,7 @@ export function inferenceRoutes(parts: InferenceParts) {
   const distinct = new Map(INFERENCE_ROUTES.map((each) => [`${each.method} ${each.path}`, each]))
   for (const { method, path } of distinct.values()) {
     if (method === 'HEAD') continue
+    const named = `${method} ${path}`
     protectedGroup.route(
       method,
       path,
@@ -157,8 +163,13 @@ export function inferenceRoutes(parts: InferenceParts) {
         try {
           const outgoing = await dispatch(permitted, incoming, inspected.value, exchange)
           if (!outgoing.ok) return giveUp(outgoing, reserved.value, client, exchange)
-          const { costly } = outgoing.value
-          const charge = charges.take(admitted, costly, on.breaker, instant())
+          const { costly, asked, call } = outgoing.value
+          const asking = {
+            host: asked.enclaveHost ?? '',
+            route: named,
+            model: costly?.model ?? (asked.sealed ? undefined : hintOf(call.body)),
+          }
+          const charge = charges.take(admitted, costly, on.breaker, asking, instant())
           if (!charge.ok) return giveUp(charge, reserved.value, client, exchange)
           const taken = { reserved: reserved.value, charge: charge.value }
           return await relay.send(outgoing.value, taken, exchange, client)

@@ -1,45 +1,79 @@
-// A circuit breaker for one upstream: after a run of failures it lets nothing through for a while,
-// then one request at a time to try, and closes when enough of those went well. Pure but for its own
-// few numbers; `now` is monotonic milliseconds and an argument. It sets no timer, sees no request,
-// and never decides by what a client did: only by what the upstream answered, or failed to.
+// The circuit breaker of one upstream. The rule, in plain words:
 //
-// When is a request a success? Two moments count, because either alone misleads:
+// - What says that the upstream itself is unwell shuts it for all. No connection (refused, no name,
+//   no TLS, no answer to a SYN) depends on nobody's body: CIRCUIT_FAILURES of them in a row, from
+//   whichever callers, open it for CIRCUIT_OPEN_SECONDS. Any head of an answer ends the row.
+// - So does an upstream that accepts requests and answers nobody: two callers or more wait, and nobody
+//   has had an answer for 40 s, or for three times what its recent answers took on average. The owner
+//   then asks the upstream for its models (`doubtful`, `checked`). One that answers is slow, not dead.
+// - A 5xx, a connection that ends without an answer, an answer too late and a stream that breaks may
+//   be due to the body. They count in a lane, which is one route and one model, and open it for all
+//   only where CIRCUIT_FAILURES callers (two at the least) have failed and nobody was answered
+//   meanwhile. A caller that fails while others are answered is no such witness for ten minutes, and
+//   where anybody was answered lately, nor is a stranger, who was not. So a few callers open nothing
+//   for others, however often and however fast they fail, and minted identities do not either. Those
+//   that are answered first can, for about half a second and five of them at a time.
+// - An open lane is tried by callers that were answered lately and have not failed: 0 s, 0.25 s, 0.5 s
+//   and so on up to CIRCUIT_OPEN_SECONDS apart, each further caller that fails doubling the pace. The
+//   others wait for CIRCUIT_OPEN_SECONDS, and each probe in vain puts its caller behind all who have
+//   probed less. To fail again prolongs nothing. CIRCUIT_SUCCESSES answers to anybody close it.
+// - CIRCUIT_FAILURES failures in a row of one caller in one lane shut that caller out of that lane
+//   alone, for a second at first and twice as long each time. On a gate with one caller that is all
+//   who ask.
+// - 429, 529, a 5xx that speaks of overload, every status below 500, a client that leaves and a drain
+//   say nothing of health: they count neither way.
 //
-// - The headers of a 2xx end a run of failures to answer, and are what a probe succeeds by. A stream
-//   may run for ten minutes; were its end awaited, an upstream that has recovered would stay shut
-//   behind two of them, and five refusals among a hundred long streams would look like a run.
-// - Only a body's end ends a run of streams that broke midway. Were headers enough for that, an
-//   upstream that answers 200 and then dies, every time, would never open the circuit.
-//
-// Both runs together make the count that opens it.
+// Bounds: 64 origins; 128 lanes, each with 512 callers that have failed (300 bytes each) and 2,048 that
+// were answered. Beyond them the longest unused is forgotten and counts anew: a flood of names makes
+// the breaker forgetful, and shuts nobody out. Pure: `now` is monotonic milliseconds, an argument.
 
 import type { Instant } from '../instant.ts'
-
-/** How the states are spelled at `GET /admin/circuit-breaker`. */
-export type CircuitState = 'CLOSED' | 'OPEN' | 'HALF_OPEN'
+import { type Placed, Unordered } from '../unordered.ts'
+import { Circuit, type CircuitRules, type CircuitState } from './circuit.ts'
+import { Lane, type LaneRules } from './lane.ts'
+import { Recent } from './recent.ts'
 
 /**
- * `failure`: no connection, no headers in time, a 5xx (529 too), a body that broke midway or stood
- * still by the upstream's fault. `neutral`: everything that says nothing of the upstream's health:
- * a client that left or stalled, a 4xx or 429, a redirect, our own refusal, a drain.
+ * `unreachable`: no connection. `failure`: a connection without an answer, none in time, or a body
+ * that broke or stood still by the upstream's fault. `neutral`: what says nothing of its health.
  */
-export type Verdict = 'success' | 'failure' | 'neutral'
+export type Verdict = 'success' | 'failure' | 'unreachable' | 'neutral'
+
+/** What of a request tells whose failure it would be. */
+export interface Asking {
+  readonly caller: string
+  /** The enclave that the caller chose; '' for the upstream's own address. */
+  readonly host: string
+  readonly route: string
+  /** Where it is known; a caller's own word is enough. */
+  readonly model: string | undefined
+}
 
 /** One request's leave to go upstream. Every way out of it has to report, once; more do nothing. */
 export interface Pass {
-  /** The upstream's headers are here. Any status but a 2xx is a verdict, and the last word. */
-  answered(status: number, now: number): void
+  /** It waits at an upstream that answers nobody. */
+  readonly isStuck: boolean
+  /**
+   * The upstream's headers are here. Any status but a 2xx is a verdict, and the last word.
+   * `isOverload`: its error says that it is well, and has too much to do.
+   */
+  answered(status: number, now: number, isOverload?: boolean): void
   /** It is over. */
   report(verdict: Verdict, now: number): void
 }
 
 export type Entry =
   | { readonly ok: true; readonly pass: Pass }
-  | { readonly ok: false; readonly retryAfterSeconds: number }
+  | {
+      readonly ok: false
+      /** Others are answered, and only this caller's requests fail. */
+      readonly own: boolean
+      readonly retryAfterSeconds: number
+    }
 
+/** The worst of the circuits that shut out more than one caller, or all who ask. */
 export interface CircuitReport {
   readonly state: CircuitState
-  /** The present run of failures; it is kept until the circuit closes. */
   readonly failureCount: number
   /** Of probes. */
   readonly successCount: number
@@ -49,164 +83,257 @@ export interface CircuitReport {
 
 export interface Breaker {
   /** Ask last, when all else is granted: a probe's place is taken from here on. */
-  enter(now: number): Entry
+  enter(asking: Asking, now: number): Entry
   state(now: Instant): CircuitReport
-  /** Closes it and forgets; what is under way no longer counts, either way. */
+  /** Closes everything and forgets; what is under way no longer counts, either way. */
   reset(): void
+  /** The hosts that seem to answer nobody, each once in a while: they should be asked something. */
+  doubtful(now: number): string[]
+  /** Whether a host that was asked at `askedAt` has answered, whatever it was. */
+  checked(host: string, isAlive: boolean, askedAt: number, now: number): void
 }
+
+/** Whose circuit has changed. */
+export type CircuitOf = 'upstream' | 'route' | 'caller'
 
 export interface BreakerOptions {
-  /** How many failures in a row open it. */
   readonly failureThreshold?: number
-  /** How many probes have to succeed to close it. */
   readonly successThreshold?: number
   readonly openMs?: number
-  /**
-   * After this a probe that has not reported gives up its place, so that a lost one locks nobody out.
-   * It should be longer than an upstream may take to send its headers; where it is not, two probes
-   * may be under way at once, and the verdicts of both count.
-   */
+  /** See `Circuit`. Longer than a connection may take. */
   readonly probeMs?: number
+  /** How long nobody has to be answered while several wait. */
+  readonly stallMs?: number
   /** For a line in the log. Called in the middle of things: it must not throw, or call back. */
-  readonly onChange?: (state: CircuitState) => void
+  readonly onChange?: (state: CircuitState, of: CircuitOf) => void
 }
 
-const DEFAULT_PROBE_MS = 120_000
-/** While a probe is out. Claude Code asks ten times and then gives up; a second would spend them. */
-const PROBE_RETRY_AFTER_SECONDS = 5
+const DEFAULT_PROBE_MS = 15_000
+const DEFAULT_STALL_MS = 40_000
+/** Longer than this many of its recent answers took on average is long for an upstream. */
+const STALL_ANSWERS = 3
+/** What the last answer weighs in that average. */
+const MEAN_WEIGHT = 0.1
+/** How often a host in doubt is asked. */
+const CHECK_EVERY_MS = 5000
+/** A caller's own pause, at first. */
+const FIRST_OWN_OPEN_MS = 1000
+const MAX_ORIGINS = 64
+const MAX_LANES = 128
 
 export function breaker(options: BreakerOptions = {}): Breaker {
   const { failureThreshold = 5, successThreshold = 2, openMs = 30_000 } = options
-  const { probeMs = DEFAULT_PROBE_MS, onChange } = options
-  let state: CircuitState = 'CLOSED'
-  /**
-   * Counts openings and resets. A pass of an earlier time reports on an upstream that was, and is
-   * not heard. Closing keeps it: a probe whose stream breaks after that still tells of the present.
-   */
-  let era = 0
-  let unanswered = 0
-  let broken = 0
-  let succeeded = 0
-  let openUntil = 0
-  let probe: { readonly pass: Pass; readonly until: number } | undefined
-
-  const become = (next: CircuitState): void => {
-    if (state === next) return
-    state = next
-    onChange?.(next)
-  }
-  const close = (): void => {
-    unanswered = 0
-    broken = 0
-    succeeded = 0
-    become('CLOSED')
-  }
-  const open = (now: number): void => {
-    era += 1
-    succeeded = 0
-    probe = undefined
-    openUntil = now + openMs
-    become('OPEN')
-  }
-  const probeSucceeded = (): void => {
-    succeeded += 1
-    if (succeeded >= successThreshold) close()
-  }
-
-  /** A probe that has said something gives up its place. */
-  const hears = (pass: Issued): boolean => {
-    if (pass.era !== era) return false
-    if (probe?.pass === pass) probe = undefined
-    return true
-  }
-  const circuit: Circuit = {
-    succeeded(pass) {
-      if (!hears(pass)) return
-      if (state === 'HALF_OPEN') probeSucceeded()
-      else unanswered = 0
+  const { probeMs = DEFAULT_PROBE_MS, stallMs = DEFAULT_STALL_MS, onChange } = options
+  const common = { failureThreshold, successThreshold, openMs, probeMs }
+  const told = (of: CircuitOf) => onChange && ((state: CircuitState) => onChange(state, of))
+  const originRules: CircuitRules = { ...common, firstOpenMs: openMs, onChange: told('upstream') }
+  const laneRules: LaneRules = {
+    witnesses: Math.max(2, failureThreshold),
+    successThreshold,
+    openMs,
+    own: {
+      ...common,
+      firstOpenMs: Math.min(FIRST_OWN_OPEN_MS, openMs),
+      onChange: told('caller'),
     },
-    ended(pass, verdict, wasAnswered, now) {
-      if (!hears(pass)) return
-      if (verdict === 'failure') {
-        if (wasAnswered) broken += 1
-        else unanswered += 1
-        if (state === 'HALF_OPEN' || unanswered + broken >= failureThreshold) open(now)
-      } else if (verdict === 'success') {
-        if (state === 'CLOSED') {
-          unanswered = 0
-          broken = 0
-        } else if (!wasAnswered) probeSucceeded()
-      }
-    },
+    onChange: told('route'),
   }
+  let origins = new Recent<Origin>(MAX_ORIGINS / 2)
+  let lanes = new Recent<Lane>(MAX_LANES / 2)
+  const newOrigin = (): Origin => new Origin(new Circuit(originRules))
+  const newLane = (): Lane => new Lane(laneRules)
 
   return {
-    enter(now) {
-      if (state === 'CLOSED') return { ok: true, pass: new Issued(circuit, era) }
-      if (state === 'OPEN') {
-        if (now < openUntil) return wait((openUntil - now) / 1000)
-        become('HALF_OPEN')
-      }
-      if (probe && now < probe.until) return wait(PROBE_RETRY_AFTER_SECONDS)
-      const pass = new Issued(circuit, era)
-      probe = { pass, until: now + probeMs }
+    enter(asking, now) {
+      const { caller, host, route, model } = asking
+      const origin = origins.get(host, newOrigin)
+      const elsewhere = origin.circuit.waitMs(now)
+      if (elsewhere > 0) return wait(elsewhere, false)
+      const named = model === undefined ? route : `${route} ${model}`
+      const lane = lanes.get(host === '' ? named : `${named} ${host}`, newLane)
+      const row = lane.row(caller)
+      const paused = lane.waitMs(caller, row, now)
+      if (paused > 0) return wait(paused, false)
+      const own = row ? row.circuit.waitMs(now) : 0
+      if (row && own > 0) return wait(own, !row.refused && !row.broke)
+
+      const pass = new Issued(origin, lane, caller, row?.circuit.era ?? 0, now)
+      origin.circuit.enter(pass, now)
+      lane.enter(caller, now)
+      row?.circuit.enter(pass, now)
+      origin.waiting.add(pass)
       return { ok: true, pass }
     },
-    state({ monotonicMs, epochSeconds }) {
-      const waitMs = state === 'OPEN' ? Math.max(0, openUntil - monotonicMs) : 0
+    state({ monotonicMs: now, epochSeconds }) {
+      const reports = [
+        ...origins.all().map(({ circuit }) => ({
+          state: circuit.stateAt(now),
+          failures: circuit.failures,
+          successes: circuit.successes,
+          until: now + circuit.waitMs(now),
+        })),
+        ...lanes.all().map((lane) => lane.report(now)),
+      ]
+      const [worst] = reports.toSorted(
+        (a, b) => RANK[b.state] - RANK[a.state] || b.failures - a.failures,
+      )
+      const waitMs = worst?.state === 'OPEN' ? Math.max(0, worst.until - now) : 0
       return {
-        // It turns half-open by itself; that nobody has come since is no reason to say otherwise.
-        state: state === 'OPEN' && waitMs === 0 ? 'HALF_OPEN' : state,
-        failureCount: unanswered + broken,
-        successCount: succeeded,
+        state: worst?.state ?? 'CLOSED',
+        failureCount: worst?.failures ?? 0,
+        successCount: worst?.successes ?? 0,
         nextAttempt: waitMs === 0 ? 0 : Math.ceil(epochSeconds * 1000 + waitMs),
       }
     },
     reset() {
-      era += 1
-      close()
+      const shut = origins.all().some(({ circuit }) => !circuit.isClosed)
+      const shutLane = lanes.all().some(({ isOpen }) => isOpen)
+      origins = new Recent(MAX_ORIGINS / 2)
+      lanes = new Recent(MAX_LANES / 2)
+      if (shutLane) onChange?.('CLOSED', 'route')
+      if (shut) onChange?.('CLOSED', 'upstream')
+    },
+    doubtful(now) {
+      const hosts: string[] = []
+      for (const [host, origin] of origins.entries()) {
+        if (now < origin.checkAt || !origin.seemsDead(stallMs, now)) continue
+        origin.checkAt = now + CHECK_EVERY_MS
+        hosts.push(host)
+      }
+      return hosts
+    },
+    checked(host, isAlive, askedAt, now) {
+      const origin = origins.find(host)
+      if (isAlive) origin?.isAlive(now)
+      else origin?.isSilent(askedAt, now)
     },
   }
 }
 
-/** What a pass tells of. */
-interface Circuit {
-  /** A 2xx is here. */
-  succeeded(pass: Issued): void
-  ended(pass: Issued, verdict: Verdict, wasAnswered: boolean, now: number): void
-}
+const RANK = { CLOSED: 0, HALF_OPEN: 1, OPEN: 2 } as const
 
-class Issued implements Pass {
-  readonly era: number
-  readonly #circuit: Circuit
-  #stage: 'sent' | 'answered' | 'over' = 'sent'
+/** One address of the upstream. */
+class Origin {
+  readonly circuit: Circuit
+  /** Requests that have no answer yet. */
+  readonly waiting = new Unordered<Issued>()
+  /** When anything last answered, and how long its good answers take on average. */
+  heardAt = Number.NEGATIVE_INFINITY
+  meanMs = 0
+  checkAt = 0
+  /** Since when it answers nobody; undefined where it does. */
+  stalledAt: number | undefined
 
-  constructor(circuit: Circuit, era: number) {
-    this.#circuit = circuit
-    this.era = era
+  constructor(circuit: Circuit) {
+    this.circuit = circuit
   }
 
-  answered(status: number, now: number): void {
+  seemsDead(stallMs: number, now: number): boolean {
+    if (this.stalledAt !== undefined) return true
+    const longMs = Math.max(stallMs, STALL_ANSWERS * this.meanMs)
+    if (this.waiting.size < 2 || now - this.heardAt < longMs || !this.circuit.isClosed) return false
+    const patient = this.waiting.all().filter(({ sentAt }) => now - sentAt >= longMs)
+    return patient.some(({ caller }) => caller !== patient[0]?.caller)
+  }
+
+  isAlive(now: number): void {
+    this.heardAt = now
+    if (this.stalledAt === undefined) return
+    this.stalledAt = undefined
+    this.circuit.close()
+  }
+
+  isSilent(askedAt: number, now: number): void {
+    if (this.heardAt >= askedAt) return
+    // Again only where a request has been let through meanwhile, so that one is, each time.
+    if (this.stalledAt !== undefined && !this.circuit.isProbing) return
+    this.stalledAt ??= now
+    this.circuit.open(now)
+  }
+}
+
+class Issued implements Pass, Placed {
+  place = -1
+  readonly caller: string
+  readonly sentAt: number
+  readonly #origin: Origin
+  readonly #lane: Lane
+  readonly #originEra: number
+  /** Of the caller's own circuit, where it has one by then. */
+  readonly #ownEra: number
+  #stage: 'sent' | 'answered' | 'over' = 'sent'
+
+  constructor(origin: Origin, lane: Lane, caller: string, ownEra: number, now: number) {
+    this.#origin = origin
+    this.#lane = lane
+    this.#originEra = origin.circuit.era
+    this.#ownEra = ownEra
+    this.caller = caller
+    this.sentAt = now
+  }
+
+  get isStuck(): boolean {
+    return this.#stage === 'sent' && this.#origin.stalledAt !== undefined
+  }
+
+  answered(status: number, now: number, isOverload = false): void {
     if (this.#stage !== 'sent') return
-    const verdict = verdictOf(status)
-    if (verdict !== 'success') return this.report(verdict, now)
+    this.#heard(now)
+    const verdict = verdictOf(status, isOverload)
+    if (verdict !== 'success') {
+      this.#stage = 'over'
+      return verdict === 'failure' ? this.#failed(false, now) : this.#left()
+    }
     this.#stage = 'answered'
-    this.#circuit.succeeded(this)
+    const origin = this.#origin
+    origin.meanMs += MEAN_WEIGHT * (now - this.sentAt - origin.meanMs)
+    this.#lane.row(this.caller)?.circuit.answered(this, this.#ownEra)
+    this.#lane.answered(this.caller, this.sentAt, now)
   }
 
   report(verdict: Verdict, now: number): void {
     if (this.#stage === 'over') return
     const wasAnswered = this.#stage === 'answered'
     this.#stage = 'over'
-    this.#circuit.ended(this, verdict, wasAnswered, now)
+    this.#origin.waiting.delete(this)
+    if (verdict === 'unreachable') {
+      this.#origin.circuit.failed(this, this.#originEra, false, now)
+      return this.#left()
+    }
+    if (!wasAnswered) this.#origin.circuit.left(this, this.#originEra)
+    if (verdict === 'failure') this.#failed(wasAnswered, now)
+    else if (verdict === 'success' && wasAnswered) this.#completed()
+    else this.#left()
+  }
+
+  /** Whatever it says, something answers there. */
+  #heard(now: number): void {
+    const origin = this.#origin
+    origin.waiting.delete(this)
+    origin.isAlive(now)
+    origin.circuit.answered(this, this.#originEra)
+  }
+
+  #failed(wasAnswered: boolean, now: number): void {
+    const { circuit } = this.#lane.failed(this.caller, wasAnswered, this.sentAt, now)
+    circuit.failed(this, this.#ownEra, wasAnswered, now)
+  }
+
+  #completed(): void {
+    this.#lane.completed(this.sentAt)
+    this.#lane.row(this.caller)?.circuit.completed(this, this.#ownEra)
+  }
+
+  #left(): void {
+    this.#lane.row(this.caller)?.circuit.left(this, this.#ownEra)
   }
 }
 
-function verdictOf(status: number): Verdict {
-  if (status >= 500) return 'failure'
-  return status >= 200 && status < 300 ? 'success' : 'neutral'
+function verdictOf(status: number, isOverload: boolean): 'success' | 'failure' | 'neutral' {
+  if (status >= 200 && status < 300) return 'success'
+  return status < 500 || status === 529 || isOverload ? 'neutral' : 'failure'
 }
 
-function wait(seconds: number): Entry {
-  return { ok: false, retryAfterSeconds: Math.max(1, Math.ceil(seconds)) }
+function wait(ms: number, own: boolean): Entry {
+  return { ok: false, own, retryAfterSeconds: Math.max(1, Math.ceil(ms / 1000)) }
 }

@@ -6,10 +6,10 @@ import type { Admitted } from '../admit/admitted.ts'
 import { allowedModel } from '../admit/models.ts'
 import type { Instant } from '../instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import type { Breaker, Pass } from './breaker.ts'
+import type { Asking, Breaker, Pass } from './breaker.ts'
 import type { Costly } from './costly.ts'
 import { BATCH, type Prices } from './prices.ts'
-import { modelNotAllowed, modelNotPriced, overspent, unknownCost } from './refusals.ts'
+import { circuitOpen, modelNotAllowed, modelNotPriced, overspent, unknownCost } from './refusals.ts'
 import { monthEndMs, type Reservation, type SpendCaps, type SpendScope } from './spend.ts'
 import { mostOf } from './worst-case.ts'
 
@@ -47,6 +47,7 @@ export interface Charges {
     admitted: Admitted,
     costly: Costly | undefined,
     breaker: Breaker,
+    asking: Omit<Asking, 'caller'>,
     now: Instant,
   ): Decision<Charge>
   /** Of each cap that requests of this identity count against. */
@@ -100,7 +101,7 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
     concern: (admitted) =>
       admitted.device !== undefined &&
       (admitted.device.models.length > 0 || scopesOf(admitted).length > 0),
-    take(admitted, costly, breaker, now) {
+    take(admitted, costly, breaker, { host, route, model }, now) {
       const allowed = costly
         ? mayUse(costly, admitted, scopesOf(admitted).length > 0)
         : granted(undefined)
@@ -108,10 +109,11 @@ export function charges({ caps, prices, orgSpendCapMicroUsd }: ChargeOptions): C
       const reserved = costly ? reserve(admitted, costly, now) : granted(NOTHING_HELD)
       if (!reserved.ok) return reserved
       // Last, since a probe's place is taken from here on.
-      const entry = breaker.enter(now.monotonicMs)
+      const asking = { caller: admitted.identity, host, route, model }
+      const entry = breaker.enter(asking, now.monotonicMs)
       if (entry.ok) return granted({ pass: entry.pass, ...reserved.value })
       reserved.value.reservation?.release()
-      return refused('circuit_open', { retryAfterSeconds: entry.retryAfterSeconds })
+      return circuitOpen(entry.own, entry.retryAfterSeconds)
     },
     standing: (admitted, { epochSeconds }) =>
       scopesOf(admitted).map(({ key, capMicroUsd }) => {

@@ -36,6 +36,16 @@ export function unknownCost(what: string): Refusal {
   })
 }
 
+/** `own`: the upstream answers others, and only this caller's requests of this kind fail. */
+export function circuitOpen(own: boolean, retryAfterSeconds: number): Refusal {
+  if (!own) return refused('circuit_open', { retryAfterSeconds })
+  return refused('circuit_open', {
+    reason: "the caller's own",
+    message: 'the upstream fails your requests of this kind and answers others; try again later',
+    retryAfterSeconds,
+  })
+}
+
 /** In micro-USD; of the cap that has no room. */
 export interface Overspent {
   readonly reason: SpendRefusalReason

@@ -8,6 +8,7 @@ import { type Refusal, refused } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
 import { echoOf } from '../upstream/echo.ts'
 import { type HeldAnswer, holdAnswer } from '../upstream/held-answer.ts'
+import type { AnswerHeaders } from '../upstream/fields.ts'
 import type { KeyRefused } from '../upstream/key-refused.ts'
 import type { Call, Failure, Timeouts, Transport } from '../upstream/transport.ts'
 import { Unordered } from '../unordered.ts'
@@ -72,7 +73,8 @@ export function relaying(options: RelayOptions): Relay {
     if (!head.ok) return run.refuse(failed(head, run.cause))
     const { status, headers } = head
     const now = performance.now()
-    taken.charge.pass.answered(status, now)
+    const { pass } = taken.charge
+    if (status < 500) pass.answered(status, now)
     run.owed = status < 300
     const invalid = upstream.invalid(asked, status, headers)
     const unfit =
@@ -87,6 +89,9 @@ export function relaying(options: RelayOptions): Relay {
       if (held?.ok) {
         body = held.body
         quotes ||= echo.inBody(held.text) || echo.inBody(held.raw)
+      }
+      if (status >= 500) {
+        pass.answered(status, performance.now(), isOverload(status, headers, held))
       }
       if (run.cause !== undefined) return giveUp(run, stillborn(run.cause))
       const refusal = upstream.credentialRefused(status, held?.ok && !quotes ? held.text : '')
@@ -150,6 +155,16 @@ function unfitStatus(status: number): Refusal | undefined {
   return undefined
 }
 
+/** An error in which an upstream says that it is well and has too much to do. */
+function isOverload(status: number, headers: AnswerHeaders, held: HeldAnswer | undefined): boolean {
+  if (status === 503 && headers['retry-after'] !== undefined) return true
+  return held?.ok === true && OVERLOAD.test(held.text.slice(0, OVERLOAD_CHARS))
+}
+
+/** As Anthropic, OpenAI, and the clouds that serve their models name it. */
+const OVERLOAD = /overloaded|rate.?limit|throttl|too many requests|resource_exhausted|slow_?down/i
+const OVERLOAD_CHARS = 2000
+
 /** Of an answer that is not passed on. */
 function giveUp(run: Run, unanswered: Unanswered): Response {
   run.flight.cancel()
@@ -198,17 +213,18 @@ function stillborn(ownCause: End | undefined): Unanswered {
 function failed({ kind, reason, cause }: Failure, ownCause: End | undefined): Unanswered {
   switch (kind) {
     case 'unreachable':
+    case 'unanswered':
       return {
         refusal: refused('upstream_unavailable', { reason }),
         end: 'upstream_error',
-        verdict: 'failure',
+        verdict: kind === 'unreachable' ? kind : 'failure',
       }
     case 'connect_timeout':
     case 'headers_timeout':
       return {
         refusal: refused('upstream_timeout', { reason }),
         end: 'timeout',
-        verdict: 'failure',
+        verdict: kind === 'connect_timeout' ? 'unreachable' : 'failure',
       }
     case 'body_timeout':
       return { refusal: refused('request_timeout', { reason }), end: 'timeout', verdict: 'neutral' }

@@ -101,6 +101,9 @@ export class Run implements PassageEvents, Placed {
   check(now: number, idleMs: number): void {
     this.listen()
     const passing = this.#passing
+    const { reserved, charge } = this.#taken
+    // It may yet be answered; meanwhile it keeps nobody from an upstream that is well.
+    if (!passing && charge.pass.isStuck) reserved.release()
     if (!passing || now - passing.movedAt < idleMs) return
     const { stalled } = passing
     this.break('timeout')

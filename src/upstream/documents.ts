@@ -44,7 +44,7 @@ export function documents(options: DocumentsOptions): Documents {
     try {
       const head = await flight.head
       if (!head.ok) {
-        const timedOut = head.kind !== 'unreachable'
+        const timedOut = head.kind !== 'unreachable' && head.kind !== 'unanswered'
         return refused(timedOut ? 'upstream_timeout' : 'upstream_unavailable', {
           reason: head.reason,
         })

@@ -38,8 +38,11 @@ export interface BodyStream {
 }
 
 export type FailureKind =
+  /** No connection. */
   | 'unreachable'
   | 'connect_timeout'
+  /** A connection, and then no answer: it ended, or what came was none. */
+  | 'unanswered'
   | 'headers_timeout'
   | 'body_timeout'
   | 'body_failed'
@@ -154,7 +157,7 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
   }
 
   fail(): void {
-    this.#fail('unreachable', 'failed')
+    this.#fail('unanswered', 'failed')
   }
 
   passed(): void {
@@ -172,7 +175,7 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
     this.#call = undefined
     const { body } = call
     const head = headOf(call)
-    if (head === undefined) return this.#fail('unreachable', 'unsendable header')
+    if (head === undefined) return this.#fail('unanswered', 'unsendable header')
     if (body === undefined || body instanceof Uint8Array) {
       if (head.length + (body?.byteLength ?? 0) <= MAX_JOINED_BYTES) {
         connection.send(head, body)
@@ -225,11 +228,11 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
   }
 
   onInvalid(): void {
-    this.#fail('unreachable', 'no HTTP answer')
+    this.#fail('unanswered', 'no HTTP answer')
   }
 
   onGone(code: string | undefined): void {
-    this.#fail('unreachable', code ?? 'closed')
+    this.#fail(this.#connection?.connected ? 'unanswered' : 'unreachable', code ?? 'closed')
   }
 
   listen(to: Listener): void {

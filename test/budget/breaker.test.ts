@@ -1,574 +1,329 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+// Whose failure is evidence of what. What comes of it among many callers is in simulation.test.ts, and
+// the states of one circuit are in circuit.test.ts.
+
+import { describe, expect, test } from 'bun:test'
 import {
+  type Asking,
   type Breaker,
   breaker,
-  type CircuitState,
+  type CircuitOf,
+  type Entry,
   type Pass,
-  type Verdict,
 } from '../../src/budget/breaker.ts'
-import { seeded } from '../support/random.ts'
+import type { CircuitState } from '../../src/budget/circuit.ts'
 
 const OPEN_MS = 30_000
 
-function enter(circuit: Breaker, now: number): Pass {
-  const entry = circuit.enter(now)
+const asking = (caller: string, more: Partial<Asking> = {}): Asking => ({
+  caller,
+  host: '',
+  route: 'POST /v1/messages',
+  model: 'a',
+  ...more,
+})
+
+function enter(circuit: Breaker, now: number, caller = 'a', more: Partial<Asking> = {}): Pass {
+  const entry = circuit.enter(asking(caller, more), now)
   if (!entry.ok) throw new Error('the circuit let nobody through')
   return entry.pass
 }
+const goes = (circuit: Breaker, now: number, caller = 'z', more: Partial<Asking> = {}): boolean =>
+  circuit.enter(asking(caller, more), now).ok
+const refusal = (entry: Entry) => entry.ok || { own: entry.own, seconds: entry.retryAfterSeconds }
 
-function fail(circuit: Breaker, times: number, now: number): void {
-  for (let time = 0; time < times; time += 1) enter(circuit, now).report('failure', now)
+function unreachable(circuit: Breaker, times: number, now: number, model = 'a'): void {
+  const pass = (): Pass => enter(circuit, now, 'a', { model })
+  for (let each = 0; each < times; each += 1) pass().report('unreachable', now)
+}
+function answered(circuit: Breaker, status: number, now: number, caller = 'a', more = {}): void {
+  const pass = enter(circuit, now, caller, more)
+  pass.answered(status, now)
+  pass.report('success', now)
+}
+const reportAt = (circuit: Breaker, monotonicMs: number) =>
+  circuit.state({ monotonicMs, epochSeconds: 1000 })
+const CLOSED = { state: 'CLOSED', failureCount: 0, successCount: 0, nextAttempt: 0 } as const
+
+/** Open for all by five callers. */
+function openLane(circuit: Breaker, now: number): void {
+  for (const caller of ['a', 'b', 'c', 'd', 'e']) answered(circuit, 500, now, caller)
 }
 
-const stateAt = (circuit: Breaker, monotonicMs: number): CircuitState =>
-  circuit.state({ monotonicMs, epochSeconds: 0 }).state
-
-/** Open since 0, with its first probe due at OPEN_MS. */
-function opened(): Breaker {
-  const circuit = breaker()
-  fail(circuit, 5, 0)
-  return circuit
-}
-
-describe('closed', () => {
-  test('five failures in a row open it, four do not', () => {
+describe('no connection', () => {
+  test("five in a row shut it for all, on every route and for every model, whosever's they are", () => {
     const circuit = breaker()
-    fail(circuit, 4, 0)
-    expect(circuit.enter(0).ok).toBeTrue()
-    fail(circuit, 1, 0)
-    expect(circuit.enter(0)).toEqual({ ok: false, retryAfterSeconds: 30 })
+    unreachable(circuit, 4, 0)
+    expect(goes(circuit, 0)).toBeTrue()
+    unreachable(circuit, 1, 0)
+    expect(refusal(circuit.enter(asking('z'), 0))).toEqual({ own: false, seconds: 30 })
+    expect(goes(circuit, 0, 'z', { route: 'GET /v1/models', model: undefined })).toBeFalse()
+    expect(goes(circuit, OPEN_MS, 'z')).toBeTrue()
   })
 
-  test('a success between them begins the count anew', () => {
-    const circuit = breaker()
-    fail(circuit, 4, 0)
-    enter(circuit, 0).report('success', 0)
-    fail(circuit, 4, 0)
-    expect(stateAt(circuit, 0)).toBe('CLOSED')
-    fail(circuit, 1, 0)
-    expect(stateAt(circuit, 0)).toBe('OPEN')
-  })
-
-  test('529 and every 5xx are failures at their headers, without waiting for a body', () => {
-    const circuit = breaker()
-    for (const status of [500, 502, 503, 504, 529]) enter(circuit, 0).answered(status, 0)
-    expect(stateAt(circuit, 0)).toBe('OPEN')
-  })
-
-  test('4xx, 429, redirects and clients that left never open it, nor do they end a run', () => {
-    const circuit = breaker()
-    fail(circuit, 4, 0)
-    for (let time = 0; time < 1000; time += 1) {
-      for (const status of [300, 307, 400, 401, 403, 404, 408, 413, 429, 499]) {
-        const pass = enter(circuit, 0)
-        pass.answered(status, 0)
-        pass.report('failure', 0)
-      }
-      enter(circuit, 0).report('neutral', 0)
-    }
-    expect(circuit.state({ monotonicMs: 0, epochSeconds: 0 }).failureCount).toBe(4)
-    fail(circuit, 1, 0)
-    expect(stateAt(circuit, 0)).toBe('OPEN')
-  })
-
-  test('a stream that the client left counts neither way, one that broke midway is a failure', () => {
-    const circuit = breaker()
-    for (let time = 0; time < 50; time += 1) {
-      const pass = enter(circuit, 0)
-      pass.answered(200, 0)
-      pass.report('neutral', 0)
-    }
-    for (let time = 0; time < 4; time += 1) {
-      const pass = enter(circuit, 0)
-      pass.answered(200, 0)
-      pass.report('failure', 0)
-    }
-    expect(stateAt(circuit, 0)).toBe('CLOSED')
-    const pass = enter(circuit, 0)
-    pass.answered(200, 0)
-    pass.report('failure', 0)
-    expect(stateAt(circuit, 0)).toBe('OPEN')
-  })
-
-  test('an upstream that answers 200 and always dies midway opens it, and again after probes', () => {
-    const circuit = breaker()
-    let now = 0
-    for (let time = 0; time < 3; time += 1) {
-      for (let sent = 0; sent < 7 && stateAt(circuit, now) !== 'OPEN'; sent += 1) {
-        const pass = enter(circuit, now)
-        pass.answered(200, now)
-        pass.report('failure', now + 1)
-      }
-      expect(stateAt(circuit, now)).toBe('OPEN')
-      now += OPEN_MS
-    }
-  })
-
-  test('refusals scattered among long streams that have begun well are no run', () => {
-    const circuit = breaker()
-    for (let time = 0; time < 100; time += 1) {
-      enter(circuit, time).answered(200, time)
-      if (time % 10 === 0) enter(circuit, time).answered(529, time)
-    }
-    expect(stateAt(circuit, 100)).toBe('CLOSED')
-  })
-
-  test('a body that arrived whole ends a run of broken ones, headers alone do not', () => {
-    const circuit = breaker()
-    const broken = (): void => {
-      const pass = enter(circuit, 0)
-      pass.answered(200, 0)
-      pass.report('failure', 0)
-    }
-    for (let time = 0; time < 4; time += 1) broken()
-    const whole = enter(circuit, 0)
-    whole.answered(200, 0)
-    expect(circuit.state({ monotonicMs: 0, epochSeconds: 0 }).failureCount).toBe(4)
-    whole.report('success', 0)
-    for (let time = 0; time < 4; time += 1) broken()
-    expect(stateAt(circuit, 0)).toBe('CLOSED')
-  })
-
-  test('a pass is heard once, whatever it says after that', () => {
-    const circuit = breaker()
-    const pass = enter(circuit, 0)
-    for (let time = 0; time < 10; time += 1) {
-      pass.report('failure', 0)
-      pass.answered(500, 0)
-    }
-    expect(circuit.state({ monotonicMs: 0, epochSeconds: 0 }).failureCount).toBe(1)
-    const refused = enter(circuit, 0)
-    refused.answered(500, 0)
-    refused.report('success', 0)
-    expect(circuit.state({ monotonicMs: 0, epochSeconds: 0 }).failureCount).toBe(2)
-  })
-})
-
-describe('open', () => {
-  test('it stays so for openMs, and says how long that is', () => {
-    const circuit = opened()
-    expect(circuit.enter(1)).toEqual({ ok: false, retryAfterSeconds: 30 })
-    expect(circuit.enter(OPEN_MS - 12_345)).toEqual({ ok: false, retryAfterSeconds: 13 })
-    expect(circuit.enter(OPEN_MS - 1)).toEqual({ ok: false, retryAfterSeconds: 1 })
-    expect(circuit.enter(OPEN_MS).ok).toBeTrue()
-  })
-
-  test('a refusal takes less than a millisecond', () => {
-    const circuit = opened()
-    const before = performance.now()
-    for (let time = 0; time < 10_000; time += 1) circuit.enter(1)
-    expect((performance.now() - before) / 10_000).toBeLessThan(1)
-  })
-
-  test('what began before it opened changes nothing afterwards', () => {
-    for (const verdict of ['success', 'failure', 'neutral'] as const) {
+  test('any head of an answer ends the row', () => {
+    for (const status of [200, 400, 429, 500, 529]) {
       const circuit = breaker()
-      const late = Array.from({ length: 10 }, () => enter(circuit, 0))
-      const streams = Array.from({ length: 10 }, () => enter(circuit, 0))
-      for (const stream of streams) stream.answered(200, 0)
-      fail(circuit, 5, 0)
-      // While it is open: neither closed by them, nor kept open for longer.
-      for (const pass of late.splice(0, 5)) pass.report(verdict, OPEN_MS - 1)
-      expect(stateAt(circuit, OPEN_MS - 1)).toBe('OPEN')
-      const probe = circuit.enter(OPEN_MS)
-      expect(probe.ok).toBeTrue()
-      // While it is half open: no probe's success, no probe's failure, no probe's place.
-      for (const pass of late.splice(0, 2)) pass.answered(200, OPEN_MS)
-      for (const pass of late) pass.report(verdict, OPEN_MS)
-      for (const stream of streams.splice(0, 5)) stream.report(verdict, OPEN_MS)
-      expect(circuit.state({ monotonicMs: OPEN_MS, epochSeconds: 0 })).toEqual({
-        state: 'HALF_OPEN',
-        failureCount: 5,
-        successCount: 0,
-        nextAttempt: 0,
-      })
-      expect(circuit.enter(OPEN_MS).ok).toBeFalse()
-      if (probe.ok) probe.pass.report('success', OPEN_MS)
-      enter(circuit, OPEN_MS).report('success', OPEN_MS)
-      // And when it has closed: no part of a new run.
-      fail(circuit, 4, OPEN_MS)
-      for (const stream of streams) stream.report(verdict, OPEN_MS)
-      expect(circuit.state({ monotonicMs: OPEN_MS, epochSeconds: 0 }).failureCount).toBe(4)
+      unreachable(circuit, 4, 0)
+      answered(circuit, status, 0, 'b')
+      unreachable(circuit, 4, 0)
+      expect(goes(circuit, 0)).toBeTrue()
     }
+  })
+
+  test('a probe that is answered 500 has found the upstream there', () => {
+    const circuit = breaker()
+    unreachable(circuit, 5, 0)
+    for (const _ of [1, 2]) answered(circuit, 500, OPEN_MS, 'poisoner')
+    expect(goes(circuit, OPEN_MS)).toBeTrue()
+    expect(goes(circuit, OPEN_MS)).toBeTrue()
+  })
+
+  test('an enclave that a caller chose is shut alone', () => {
+    const circuit = breaker()
+    const chosen = { host: 'chosen.tinfoil.sh' }
+    for (let each = 0; each < 5; each += 1) {
+      enter(circuit, 0, 'a', chosen).report('unreachable', 0)
+    }
+    expect(goes(circuit, 0, 'z', chosen)).toBeFalse()
+    expect(goes(circuit, 0)).toBeTrue()
   })
 })
 
-describe('half open', () => {
-  test('attack 51: of a thousand that come at once, exactly one goes through, each time', () => {
-    const circuit = opened()
-    for (let round = 0; round < 20; round += 1) {
-      const entries = Array.from({ length: 1000 }, () => circuit.enter(OPEN_MS + round))
-      const through = entries.filter((entry) => entry.ok)
-      expect(through).toHaveLength(1)
-      expect(entries.find((entry) => !entry.ok)).toEqual({ ok: false, retryAfterSeconds: 5 })
-      through[0]?.pass.report('neutral', OPEN_MS + round)
+describe('a 5xx, a reset, a late answer, a broken stream', () => {
+  const kinds: Readonly<Record<string, (pass: Pass, now: number) => void>> = {
+    'a 500': (pass, now) => pass.answered(500, now),
+    'a 503': (pass, now) => pass.answered(503, now),
+    'no answer': (pass, now) => pass.report('failure', now),
+    'a stream that breaks': (pass, now) => {
+      pass.answered(200, now)
+      pass.report('failure', now)
+    },
+  }
+  for (const [name, fail] of Object.entries(kinds)) {
+    test(`${name}: five of one caller shut out that caller, of that route and model`, () => {
+      const circuit = breaker()
+      for (let each = 0; each < 5; each += 1) fail(enter(circuit, 0), 0)
+      expect(refusal(circuit.enter(asking('a'), 0))).toEqual({ own: false, seconds: 1 })
+      expect(goes(circuit, 0, 'b')).toBeTrue()
+      expect(goes(circuit, 0, 'a', { model: 'b' })).toBeTrue()
+      expect(goes(circuit, 0, 'a', { route: 'POST /v1/messages/count_tokens' })).toBeTrue()
+    })
+
+    test(`${name}: of five callers, it shuts out all of that route and model, and no others`, () => {
+      const circuit = breaker()
+      for (const caller of ['a', 'b', 'c', 'd']) fail(enter(circuit, 0, caller), 0)
+      for (let each = 0; each < 3; each += 1) fail(enter(circuit, 0, 'd'), 0)
+      expect(reportAt(circuit, 0).state).toBe('CLOSED')
+      fail(enter(circuit, 0, 'e'), 0)
+      expect(reportAt(circuit, 0).state).toBe('OPEN')
+      expect(refusal(circuit.enter(asking('a'), 0))).toMatchObject({ own: false, seconds: 30 })
+      expect(goes(circuit, 0, 'a', { model: 'b' })).toBeTrue()
+      expect(goes(circuit, 0, 'a', { route: 'GET /v1/models', model: undefined })).toBeTrue()
+    })
+  }
+
+  test('an answer to anybody begins the count of callers anew', () => {
+    const circuit = breaker()
+    for (const caller of ['a', 'b', 'c', 'd']) answered(circuit, 500, 0, caller)
+    answered(circuit, 200, 0, 'z')
+    answered(circuit, 500, 0, 'e')
+    expect(reportAt(circuit, 0).state).toBe('CLOSED')
+  })
+
+  test('callers that failed while others were answered are no witnesses for ten minutes', () => {
+    const circuit = breaker()
+    const five = ['a', 'b', 'c', 'd', 'e']
+    // All of them are known, so that none is discounted for being new.
+    for (const caller of five) answered(circuit, 200, 0, caller)
+    for (const caller of five.slice(1)) answered(circuit, 500, 1000, caller)
+    answered(circuit, 200, 1000, 'z')
+    for (const caller of five) answered(circuit, 500, 2000, caller)
+    expect(reportAt(circuit, 2000).state).toBe('CLOSED')
+    const later = 2000 + 600_001
+    answered(circuit, 200, later, 'z')
+    const again = later + 600_001
+    for (const caller of five) answered(circuit, 200, again, caller)
+    for (const caller of five) answered(circuit, 500, again + 20_000, caller)
+    expect(reportAt(circuit, again + 20_000).state).toBe('OPEN')
+  })
+
+  test('429, 529, a 503 that says when to retry, and every 4xx count neither way', () => {
+    const circuit = breaker()
+    for (const caller of ['a', 'b', 'c', 'd']) answered(circuit, 500, 0, caller)
+    for (let each = 0; each < 1000; each += 1) {
+      for (const status of [300, 400, 401, 403, 404, 408, 413, 422, 429, 529]) {
+        answered(circuit, status, 0, `caller-${each}`)
+      }
+      const pass = enter(circuit, 0, `caller-${each}`)
+      pass.answered(503, 0, true)
+      enter(circuit, 0, `caller-${each}`).report('neutral', 0)
     }
+    expect(reportAt(circuit, 0)).toEqual({ ...CLOSED, failureCount: 4 })
+    answered(circuit, 500, 0, 'e')
+    expect(reportAt(circuit, 0).state).toBe('OPEN')
   })
 
-  test('two successes close it', () => {
-    const circuit = opened()
-    enter(circuit, OPEN_MS).report('success', OPEN_MS)
-    expect(stateAt(circuit, OPEN_MS)).toBe('HALF_OPEN')
-    enter(circuit, OPEN_MS).report('success', OPEN_MS)
-    expect(stateAt(circuit, OPEN_MS)).toBe('CLOSED')
-    fail(circuit, 4, OPEN_MS)
-    expect(stateAt(circuit, OPEN_MS)).toBe('CLOSED')
+  test('a caller is told that it is alone in failing, where others are answered', () => {
+    const circuit = breaker()
+    for (let each = 0; each < 5; each += 1) answered(circuit, 500, 0, 'a')
+    expect(reportAt(circuit, 0)).toMatchObject({ state: 'OPEN', failureCount: 5 })
+    answered(circuit, 200, 0, 'b')
+    expect(refusal(circuit.enter(asking('a'), 0))).toEqual({ own: true, seconds: 1 })
+    expect(reportAt(circuit, 0)).toEqual(CLOSED)
+  })
+})
+
+describe('a lane that is open', () => {
+  test('is tried at once by a caller that has not failed, at a pace; two answers close it', () => {
+    const circuit = breaker()
+    answered(circuit, 200, -1000, 'z')
+    for (const caller of ['a', 'b', 'c', 'd', 'e']) answered(circuit, 200, -1000, caller)
+    openLane(circuit, 0)
+    const probe = enter(circuit, 0, 'z')
+    expect(goes(circuit, 249, 'z')).toBeFalse()
+    probe.answered(200, 249)
+    expect(reportAt(circuit, 249)).toMatchObject({ state: 'OPEN', successCount: 1 })
+    answered(circuit, 200, 249, 'z')
+    expect(reportAt(circuit, 249)).toEqual(CLOSED)
+    expect(goes(circuit, 249, 'a')).toBeTrue()
   })
 
-  test('a probe succeeds by its headers: a stream of ten minutes keeps nobody out', () => {
-    const circuit = opened()
-    const [first, second] = [enter(circuit, OPEN_MS), circuit.enter(OPEN_MS)]
-    expect(second.ok).toBeFalse()
-    first.answered(200, OPEN_MS + 300)
-    enter(circuit, OPEN_MS + 300).answered(200, OPEN_MS + 600)
-    expect(stateAt(circuit, OPEN_MS + 600)).toBe('CLOSED')
-  })
-
-  test('one probe counts for one success, though it answers and then ends', () => {
-    const circuit = opened()
-    const probe = enter(circuit, OPEN_MS)
-    probe.answered(200, OPEN_MS)
-    probe.answered(200, OPEN_MS)
-    probe.report('success', OPEN_MS)
-    expect(stateAt(circuit, OPEN_MS)).toBe('HALF_OPEN')
-  })
-
-  test('any failure of a probe opens it again, for the whole time', () => {
-    const circuit = opened()
-    enter(circuit, OPEN_MS).report('success', OPEN_MS)
-    enter(circuit, OPEN_MS).report('failure', OPEN_MS + 5)
-    expect(circuit.enter(2 * OPEN_MS + 4)).toEqual({ ok: false, retryAfterSeconds: 1 })
-    // The earlier success is forgotten.
-    enter(circuit, 2 * OPEN_MS + 5).report('success', 2 * OPEN_MS + 5)
-    expect(stateAt(circuit, 2 * OPEN_MS + 5)).toBe('HALF_OPEN')
-  })
-
-  test('a probe whose stream breaks after its headers opens it again', () => {
-    const circuit = opened()
-    const probe = enter(circuit, OPEN_MS)
-    probe.answered(200, OPEN_MS)
-    probe.report('failure', OPEN_MS + 1)
-    expect(stateAt(circuit, OPEN_MS + 1)).toBe('OPEN')
-  })
-
-  test('a probe whose stream breaks after the circuit closed is the first of a new run', () => {
-    const circuit = opened()
-    const probes = [enter(circuit, OPEN_MS)]
-    probes[0]?.answered(200, OPEN_MS)
-    probes.push(enter(circuit, OPEN_MS))
-    probes[1]?.answered(200, OPEN_MS)
-    for (const probe of probes) probe.report('failure', OPEN_MS)
-    fail(circuit, 2, OPEN_MS)
-    expect(stateAt(circuit, OPEN_MS)).toBe('CLOSED')
-    fail(circuit, 1, OPEN_MS)
-    expect(stateAt(circuit, OPEN_MS)).toBe('OPEN')
-  })
-
-  test('a probe whose client left, or that got a 4xx, gives its place back and decides nothing', () => {
-    const circuit = opened()
-    enter(circuit, OPEN_MS).report('success', OPEN_MS)
-    for (let time = 0; time < 100; time += 1) {
-      const probe = enter(circuit, OPEN_MS)
-      expect(circuit.enter(OPEN_MS).ok).toBeFalse()
-      if (time % 2 === 0) probe.report('neutral', OPEN_MS)
-      else probe.answered(429, OPEN_MS)
-      expect(stateAt(circuit, OPEN_MS)).toBe('HALF_OPEN')
+  test('is not tried by those that opened it, nor by strangers, before its time', () => {
+    const circuit = breaker()
+    for (const caller of ['a', 'b', 'c', 'd', 'e']) answered(circuit, 200, -1000, caller)
+    openLane(circuit, 0)
+    for (const caller of ['a', 'e', 'stranger']) {
+      expect(goes(circuit, OPEN_MS - 1, caller)).toBeFalse()
     }
-    enter(circuit, OPEN_MS).report('success', OPEN_MS)
-    expect(stateAt(circuit, OPEN_MS)).toBe('CLOSED')
+    expect(goes(circuit, OPEN_MS, 'a')).toBeTrue()
   })
 
-  test('a place that was given back is not taken from the next by a second report', () => {
-    const circuit = opened()
-    const first = enter(circuit, OPEN_MS)
-    first.report('neutral', OPEN_MS)
-    enter(circuit, OPEN_MS)
-    first.report('neutral', OPEN_MS)
-    expect(circuit.enter(OPEN_MS).ok).toBeFalse()
+  test('a probe in vain is a turn for the others first, and prolongs nothing', () => {
+    const circuit = breaker()
+    openLane(circuit, 0)
+    let now = OPEN_MS
+    // As often as the first of them likes.
+    answered(circuit, 500, now, 'a')
+    for (; now < 2 * OPEN_MS; now += 100) expect(goes(circuit, now, 'a')).toBeFalse()
+    expect(goes(circuit, now, 'b')).toBeTrue()
+    now += 30_000
+    // One that waits with fewer failures goes before.
+    expect(goes(circuit, now - 29_900, 'c')).toBeFalse()
+    expect(goes(circuit, now, 'a')).toBeTrue()
+  })
+})
+
+describe('an upstream that answers nobody', () => {
+  const MINUTE = 60_000
+  test('is doubted once two callers have waited for 40 s, and each 5 s until it has said something', () => {
+    const circuit = breaker()
+    enter(circuit, 0, 'a')
+    for (let each = 0; each < 20; each += 1) enter(circuit, 0, 'a')
+    expect(circuit.doubtful(10 * MINUTE)).toEqual([])
+    enter(circuit, 10 * MINUTE, 'b')
+    expect(circuit.doubtful(10 * MINUTE + 39_999)).toEqual([])
+    expect(circuit.doubtful(10 * MINUTE + 40_000)).toEqual([''])
+    expect(circuit.doubtful(10 * MINUTE + 44_999)).toEqual([])
+    expect(circuit.doubtful(10 * MINUTE + 45_000)).toEqual([''])
+    circuit.checked('', true, 10 * MINUTE, 10 * MINUTE + 45_000)
+    expect(circuit.doubtful(10 * MINUTE + 84_999)).toEqual([])
+    expect(goes(circuit, 10 * MINUTE + 85_000)).toBeTrue()
   })
 
-  test('a probe that is never heard of again locks nobody out for ever', () => {
-    const circuit = breaker({ probeMs: 60_000 })
-    fail(circuit, 5, 0)
-    const lost = enter(circuit, OPEN_MS)
-    expect(circuit.enter(OPEN_MS + 59_999).ok).toBeFalse()
-    const next = enter(circuit, OPEN_MS + 60_000)
-    expect(circuit.enter(OPEN_MS + 60_000).ok).toBeFalse()
-    // Should it come back after all, the other's place is not its to give, but its word counts.
-    lost.answered(200, OPEN_MS + 60_001)
-    expect(circuit.enter(OPEN_MS + 60_001).ok).toBeFalse()
-    next.answered(200, OPEN_MS + 60_002)
-    expect(stateAt(circuit, OPEN_MS + 60_002)).toBe('CLOSED')
+  test('that is asked and says nothing is shut; those that wait are stuck until it answers', () => {
+    const circuit = breaker()
+    const waiting = enter(circuit, 0, 'a')
+    enter(circuit, 0, 'b')
+    expect(circuit.doubtful(40_000)).toEqual([''])
+    expect(waiting.isStuck).toBeFalse()
+    circuit.checked('', false, 40_000, 50_000)
+    expect(waiting.isStuck).toBeTrue()
+    expect(refusal(circuit.enter(asking('c'), 50_000))).toEqual({ own: false, seconds: 30 })
+    expect(circuit.doubtful(50_000)).toEqual([''])
+    waiting.answered(200, 51_000)
+    expect(goes(circuit, 51_000)).toBeTrue()
+    expect(circuit.doubtful(51_000)).toEqual([])
+  })
+
+  test('what it said to anybody meanwhile counts for more than what it did not say', () => {
+    const circuit = breaker()
+    enter(circuit, 0, 'a')
+    enter(circuit, 0, 'b')
+    circuit.doubtful(40_000)
+    answered(circuit, 500, 45_000, 'c')
+    circuit.checked('', false, 40_000, 50_000)
+    expect(goes(circuit, 50_000)).toBeTrue()
+  })
+
+  test('one whose answers take two minutes is given six', () => {
+    const circuit = breaker()
+    for (let each = 0; each < 100; each += 1) enter(circuit, 0, 'a').answered(200, 2 * MINUTE)
+    for (const caller of ['a', 'b']) enter(circuit, 2 * MINUTE, caller)
+    expect(circuit.doubtful(7.9 * MINUTE)).toEqual([])
+    expect(circuit.doubtful(8 * MINUTE)).toEqual([''])
   })
 })
 
 describe('what the operator sees and does', () => {
   test("the report has system C's shape, in its spelling", () => {
     const circuit = breaker()
-    const report = (monotonicMs: number) => circuit.state({ monotonicMs, epochSeconds: 1000 })
-    const closed = { state: 'CLOSED', failureCount: 0, successCount: 0, nextAttempt: 0 } as const
-    expect(report(0)).toEqual(closed)
-    fail(circuit, 5, 0)
+    expect(reportAt(circuit, 0)).toEqual(CLOSED)
+    unreachable(circuit, 5, 0)
     const failureCount = 5
-    expect(report(10_000)).toEqual({
-      ...closed,
-      state: 'OPEN',
-      failureCount,
-      nextAttempt: 1_020_000,
-    })
+    const open = { ...CLOSED, state: 'OPEN', failureCount } as const
+    expect(reportAt(circuit, 10_000)).toEqual({ ...open, nextAttempt: 1_020_000 })
     // Though nobody has come to try.
-    expect(report(OPEN_MS)).toEqual({ ...closed, state: 'HALF_OPEN', failureCount })
-    enter(circuit, OPEN_MS).answered(200, OPEN_MS)
-    expect(report(OPEN_MS)).toEqual({
-      ...closed,
-      state: 'HALF_OPEN',
-      failureCount,
-      successCount: 1,
-    })
-    enter(circuit, OPEN_MS).answered(200, OPEN_MS)
-    expect(report(OPEN_MS)).toEqual(closed)
+    expect(reportAt(circuit, OPEN_MS)).toEqual({ ...CLOSED, state: 'HALF_OPEN', failureCount })
+    answered(circuit, 404, OPEN_MS)
+    expect(reportAt(circuit, OPEN_MS)).toMatchObject({ state: 'HALF_OPEN', successCount: 1 })
+    answered(circuit, 404, OPEN_MS)
+    expect(reportAt(circuit, OPEN_MS)).toEqual(CLOSED)
   })
 
-  test('a reset closes it at once, and what was under way no longer counts', () => {
+  test('a reset closes everything at once, and what was under way no longer counts', () => {
     const circuit = breaker()
-    const before = Array.from({ length: 10 }, () => enter(circuit, 0))
-    fail(circuit, 5, 0)
+    const before = Array.from({ length: 10 }, (_, each) => enter(circuit, 0, `caller-${each}`))
+    openLane(circuit, 0)
+    unreachable(circuit, 5, 0, 'b')
     circuit.reset()
-    for (const pass of before) pass.report('failure', 1)
-    expect(circuit.state({ monotonicMs: 1, epochSeconds: 0 })).toEqual({
-      state: 'CLOSED',
-      failureCount: 0,
-      successCount: 0,
-      nextAttempt: 0,
-    })
-    const probing = opened()
-    const probe = enter(probing, OPEN_MS)
-    probing.reset()
-    probe.report('failure', OPEN_MS)
-    expect(stateAt(probing, OPEN_MS)).toBe('CLOSED')
+    for (const pass of before.splice(0, 5)) pass.report('failure', 1)
+    for (const pass of before) pass.report('unreachable', 1)
+    expect(reportAt(circuit, 1)).toEqual(CLOSED)
   })
 
-  test('each change is told, once', () => {
-    const seen: CircuitState[] = []
-    const circuit = breaker({ onChange: (state) => seen.push(state) })
-    fail(circuit, 5, 0)
-    enter(circuit, OPEN_MS).report('failure', OPEN_MS)
-    enter(circuit, 2 * OPEN_MS).answered(200, 2 * OPEN_MS)
-    enter(circuit, 2 * OPEN_MS).answered(200, 2 * OPEN_MS)
+  test('each change is told, and whose it is', () => {
+    const seen: [CircuitState, CircuitOf][] = []
+    const circuit = breaker({ onChange: (state, of) => seen.push([state, of]) })
+    for (let each = 0; each < 5; each += 1) answered(circuit, 500, 0, 'a')
+    openLane(circuit, 1000)
+    unreachable(circuit, 5, 1000, 'b')
     circuit.reset()
-    expect(seen).toEqual(['OPEN', 'HALF_OPEN', 'OPEN', 'HALF_OPEN', 'CLOSED'])
-  })
-
-  test('every number is a setting', () => {
-    const circuit = breaker({ failureThreshold: 1, successThreshold: 1, openMs: 500 })
-    fail(circuit, 1, 0)
-    expect(circuit.enter(0)).toEqual({ ok: false, retryAfterSeconds: 1 })
-    enter(circuit, 500).report('success', 500)
-    expect(stateAt(circuit, 500)).toBe('CLOSED')
-  })
-
-  test('one upstream that is down leaves the other alone', () => {
-    const [down, up] = [breaker(), breaker()]
-    fail(down, 5, 0)
-    expect(down.enter(0).ok).toBeFalse()
-    expect(up.enter(0).ok).toBeTrue()
+    expect(seen).toEqual([
+      ['OPEN', 'caller'],
+      ['HALF_OPEN', 'caller'],
+      ['OPEN', 'caller'],
+      ['OPEN', 'route'],
+      ['OPEN', 'upstream'],
+      ['CLOSED', 'route'],
+      ['CLOSED', 'upstream'],
+    ])
   })
 })
 
-describe('over sockets', () => {
-  let status = 503
-  let inside = 0
-  let mostInside = 0
-  let requests = 0
-  let answering: Promise<void> | undefined
-  const upstream = Bun.serve({
-    port: 0,
-    hostname: '127.0.0.1',
-    development: false,
-    async fetch() {
-      requests += 1
-      inside += 1
-      mostInside = Math.max(mostInside, inside)
-      await answering
-      inside -= 1
-      return new Response('', { status })
-    },
-  })
-  afterAll(() => upstream.stop(true))
-
-  test('a herd of clients meets a dead upstream with five requests, a living one with one', async () => {
-    const circuit = breaker({ openMs: 60 })
-    const call = async (asked?: () => void): Promise<boolean> => {
-      const entry = circuit.enter(performance.now())
-      asked?.()
-      if (!entry.ok) return false
-      const response = await fetch(upstream.url)
-      entry.pass.answered(response.status, performance.now())
-      entry.pass.report('success', performance.now())
-      return true
+describe('bounds', () => {
+  test('any number of models, enclaves and callers leaves a few megabytes', () => {
+    const circuit = breaker()
+    Bun.gc(true)
+    const before = process.memoryUsage().heapUsed
+    for (let each = 0; each < 200_000; each += 1) {
+      const caller = `caller-${each}`
+      const model = `model-${each % 1000}`
+      const host = each % 2 === 0 ? '' : `host-${each % 500}`
+      const entry = circuit.enter(asking(caller, { model, host }), each)
+      if (entry.ok) entry.pass.answered(each % 3 === 0 ? 200 : 500, each)
     }
-    for (let time = 0; time < 10; time += 1) await call()
-    expect(requests).toBe(5)
-
-    for (let round = 0; round < 3; round += 1) {
-      await Bun.sleep(70)
-      mostInside = 0
-      if (round === 2) status = 200
-      // All of them ask while the first probe is out.
-      let asked = 0
-      const { promise, resolve } = Promise.withResolvers<void>()
-      answering = promise
-      const herd = Array.from({ length: 200 }, async (_, client) => {
-        await Bun.sleep(client % 4)
-        return call(() => {
-          asked += 1
-          if (asked === 200) resolve()
-        })
-      })
-      const through = (await Promise.all(herd)).filter(Boolean).length
-      expect(mostInside).toBe(1)
-      expect(through).toBe(1)
-    }
-    expect(requests).toBe(8)
-    await call()
-    expect(stateAt(circuit, performance.now())).toBe('CLOSED')
+    Bun.gc(true)
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(60_000_000)
+    expect(goes(circuit, 200_000, 'z', { model: 'quite another' })).toBeTrue()
   })
 })
-
-/** The rules once more, told as history: nothing is kept but what was heard, all is derived. */
-function naive(threshold: number, enough: number, openMs: number, probeMs: number) {
-  interface Known {
-    readonly era: number
-    readonly enteredAt: number
-    readonly probe: boolean
-    answered: boolean
-    over: boolean
-  }
-  let era = 0
-  let openedAt: number | undefined
-  let heard: ('headers' | 'whole' | 'unanswered' | 'broken')[] = []
-  let probes: Known[] = []
-  let good = 0
-  const open = (now: number): void => {
-    era += 1
-    openedAt = now
-    probes = []
-    good = 0
-  }
-  const run = (): number => {
-    const lastWhole = heard.lastIndexOf('whole')
-    const lastHeaders = Math.max(lastWhole, heard.lastIndexOf('headers'))
-    const refusals = heard.slice(lastHeaders + 1).filter((each) => each === 'unanswered').length
-    return refusals + heard.slice(lastWhole + 1).filter((each) => each === 'broken').length
-  }
-  const goodProbe = (): void => {
-    good += 1
-    if (good < enough) return
-    openedAt = undefined
-    heard = []
-    good = 0
-    probes = []
-  }
-  const hear = (what: (typeof heard)[number], now: number): void => {
-    if (openedAt !== undefined)
-      return what === 'headers' || what === 'whole' ? goodProbe() : open(now)
-    heard.push(what)
-    if (run() >= threshold) open(now)
-  }
-  return {
-    enter(now: number): Known | undefined {
-      if (openedAt !== undefined) {
-        if (now < openedAt + openMs) return undefined
-        const latest = probes.at(-1)
-        if (latest && !latest.over && !latest.answered && now < latest.enteredAt + probeMs) return
-      }
-      const known = {
-        era,
-        enteredAt: now,
-        probe: openedAt !== undefined,
-        answered: false,
-        over: false,
-      }
-      if (known.probe) probes.push(known)
-      return known
-    },
-    answered(known: Known, status: number, now: number): void {
-      if (known.over || known.answered) return
-      if (status >= 500) return this.report(known, 'failure', now)
-      if (status >= 300) return this.report(known, 'neutral', now)
-      known.answered = true
-      if (known.era === era) hear('headers', now)
-    },
-    report(known: Known, verdict: Verdict, now: number): void {
-      if (known.over) return
-      known.over = true
-      if (known.era !== era || verdict === 'neutral') return
-      if (verdict === 'failure') hear(known.answered ? 'broken' : 'unanswered', now)
-      else if (openedAt === undefined || !known.answered) hear('whole', now)
-    },
-    state(now: number): { state: CircuitState; successCount: number } {
-      const waiting = openedAt !== undefined && now < openedAt + openMs
-      const state = openedAt === undefined ? 'CLOSED' : waiting ? 'OPEN' : 'HALF_OPEN'
-      return { state, successCount: good }
-    },
-    reset(): void {
-      era += 1
-      openedAt = undefined
-      heard = []
-      probes = []
-      good = 0
-    },
-  }
-}
-
-test(
-  'any history at all: it does what the rules say, and never two probes within probeMs',
-  seeded((random) => {
-    const visited = new Set<CircuitState>()
-    for (let round = 0; round < 300; round += 1) {
-      const [threshold, enough] = [1 + random.int(5), 1 + random.int(3)]
-      const [openMs, probeMs] = [20 + random.int(50), 20 + random.int(100)]
-      const circuit = breaker({
-        failureThreshold: threshold,
-        successThreshold: enough,
-        openMs,
-        probeMs,
-      })
-      const model = naive(threshold, enough, openMs, probeMs)
-      type Known = NonNullable<ReturnType<typeof model.enter>>
-      const passes: { pass: Pass; known: Known }[] = []
-      const bias = random.next()
-      for (let now = 0; now < 1500; now += random.int(6)) {
-        const act = random.int(20)
-        if (act < 8) {
-          const [entry, known] = [circuit.enter(now), model.enter(now)]
-          expect(entry.ok).toBe(known !== undefined)
-          if (entry.ok && known) passes.push({ pass: entry.pass, known })
-          else if (!entry.ok) expect(entry.retryAfterSeconds).toBeGreaterThanOrEqual(1)
-        } else if (passes.length > 0 && act < 19) {
-          const { pass, known } =
-            passes[passes.length - 1 - random.int(Math.min(8, passes.length))]!
-          const well = random.next() < bias
-          if (act < 13) {
-            const status = well ? 200 : random.pick([200, 500, 529, 429, 400])
-            pass.answered(status, now)
-            model.answered(known, status, now)
-          } else {
-            const verdict = well
-              ? 'success'
-              : random.pick(['failure', 'failure', 'neutral'] as const)
-            pass.report(verdict, now)
-            model.report(known, verdict, now)
-          }
-        } else if (random.int(40) === 0) {
-          circuit.reset()
-          model.reset()
-        }
-        const { state, successCount } = circuit.state({ monotonicMs: now, epochSeconds: 0 })
-        visited.add(state)
-        expect({ state, successCount }).toEqual(model.state(now))
-      }
-    }
-    expect([...visited].toSorted()).toEqual(['CLOSED', 'HALF_OPEN', 'OPEN'])
-  }),
-)

@@ -55,6 +55,8 @@ const costly = (over: Partial<Costly> = {}): Costly => ({
 /** 2,200 micro-dollars. */
 const WORST = 100 + 52 + HIDDEN_PROMPT_TOKENS
 
+const ASKING = { host: '', route: 'POST /v1/messages', model: undefined }
+
 interface Scene {
   readonly caps: SpendCaps
   readonly circuit: Breaker
@@ -66,12 +68,12 @@ function scene(orgSpendCapMicroUsd?: number): Scene {
   return { caps, circuit, all: charges({ caps, prices, orgSpendCapMicroUsd }) }
 }
 function open({ circuit }: Scene): void {
-  const entry = circuit.enter(0)
-  if (entry.ok) entry.pass.report('failure', 0)
+  const entry = circuit.enter({ caller: 'somebody', ...ASKING }, 0)
+  if (entry.ok) entry.pass.report('unreachable', 0)
 }
 const held = ({ caps }: Scene, key = deviceKey('d1')) => caps.read(key, MS).reservedMicroUsd
 const take = ({ all, circuit }: Scene, who: Admitted, what: Costly | undefined, now = NOW) =>
-  all.take(who, what, circuit, now)
+  all.take(who, what, circuit, ASKING, now)
 const codeOf = (decision: ReturnType<typeof take>): string => (decision.ok ? 'ok' : decision.code)
 
 describe('whose body is of concern', () => {
@@ -210,7 +212,7 @@ describe('money', () => {
   })
   test('spending that cannot be counted is 503, and not a way around the cap', () => {
     const all = charges({ caps: spendCaps({ maxKeys: 0 }), prices, orgSpendCapMicroUsd: undefined })
-    const decision = all.take(capped(1_000_000), costly(), breaker(), NOW)
+    const decision = all.take(capped(1_000_000), costly(), breaker(), ASKING, NOW)
     expect(decision).toMatchObject({ code: 'spend_unavailable', retryAfterSeconds: 5 })
   })
 })

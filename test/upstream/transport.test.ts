@@ -164,7 +164,7 @@ describe.concurrent('a request', () => {
     test(`with the header value ${JSON.stringify(value)} is not sent`, async () => {
       const { to, received } = await upstream((socket) => socket.write(answer('ok')))
       const outcome = await fetched(client(), get(to, { 'x-a': value }))
-      expect(outcome).toMatchObject({ ok: false, kind: 'unreachable' })
+      expect(outcome).toMatchObject({ ok: false, kind: 'unanswered' })
       expect(received.join('')).toBe('')
     })
   }
@@ -194,7 +194,7 @@ describe.concurrent('a request', () => {
     })
     const wire = client()
     expect(await fetched(wire, get(to))).toMatchObject({ body: 'ok' })
-    expect(await fetched(wire, get(to))).toMatchObject({ ok: false, kind: 'unreachable' })
+    expect(await fetched(wire, get(to))).toMatchObject({ ok: false, kind: 'unanswered' })
     await sleep(50)
     expect(requests).toBe(2)
   })
@@ -278,7 +278,7 @@ describe.concurrent('a request', () => {
       socket.end()
     })
     const wire = client()
-    expect(await fetched(wire, get(to))).toMatchObject({ kind: 'unreachable', reason: 'closed' })
+    expect(await fetched(wire, get(to))).toMatchObject({ kind: 'unanswered', reason: 'closed' })
     await sleep(50)
     expect(requests).toBe(1)
   })

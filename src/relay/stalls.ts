@@ -1,0 +1,55 @@
+// An upstream that accepts requests and answers none of them: where a breaker has come to doubt one, it
+// is asked for its models, without a credential. Whatever it says, 401 among it, something answers
+// there, and what takes so long is the model. One that says nothing either is taken for dead.
+
+import type { Breaker } from '../budget/breaker.ts'
+import type { Transport } from '../upstream/transport.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+
+export interface Watched {
+  readonly upstream: Upstream
+  readonly breaker: Breaker
+}
+
+export interface StallsOptions {
+  readonly transport: Transport
+  readonly watched: readonly Watched[]
+  readonly connectMs: number
+  /** How long an answer may take. */
+  readonly answerMs: number
+}
+
+const EVERY_MS = 1000
+
+export function watchStalls({ transport, watched, connectMs, answerMs }: StallsOptions): {
+  stop(): void
+} {
+  const timeouts = { connectMs, headersMs: answerMs, bodyMs: answerMs }
+
+  const ask = async ({ upstream, breaker }: Watched, host: string): Promise<void> => {
+    const askedAt = performance.now()
+    const models = { method: 'GET', path: '/v1/models', search: '', sealed: false }
+    const to = await upstream.destination(
+      host === '' ? models : { ...models, enclaveHost: host },
+      askedAt,
+    )
+    if (!to.ok) return
+    const headers = { accept: 'application/json' }
+    const flight = transport.send(
+      { method: 'GET', to: to.value, headers, body: undefined },
+      timeouts,
+    )
+    const head = await flight.head
+    flight.cancel()
+    breaker.checked(host, head.ok, askedAt, performance.now())
+  }
+
+  const timer = setInterval(() => {
+    const now = performance.now()
+    for (const each of watched) {
+      for (const host of each.breaker.doubtful(now)) void ask(each, host)
+    }
+  }, EVERY_MS)
+  timer.unref()
+  return { stop: () => clearInterval(timer) }
+}
