@@ -4,10 +4,7 @@
 import type { MeteredUsage } from './tally.ts'
 
 const MAX_HEADER_LENGTH = 1024
-const [PROMPT, COMPLETION, CACHED] = ['prompt', 'completion', 'cached_prompt_tokens'].map(
-  // The last of them, where one comes twice.
-  (name) => new RegExp(`(?:^|.*,)\\s*${name}=(\\d{1,15})\\s*(?:,|$)`),
-) as [RegExp, RegExp, RegExp]
+const COUNT = /^([a-z_]{1,40})=(\d{1,15})$/
 
 /**
  * `X-Tinfoil-Usage-Metrics`: `prompt=67,completion=42,total=109[,cached_prompt_tokens=…,…]`.
@@ -16,10 +13,11 @@ const [PROMPT, COMPLETION, CACHED] = ['prompt', 'completion', 'cached_prompt_tok
  */
 export function parseTinfoilUsage(text: string | string[] | undefined): MeteredUsage | undefined {
   if (typeof text !== 'string' || text.length > MAX_HEADER_LENGTH) return undefined
-  const prompt = countOf(PROMPT, text)
-  const outputTokens = countOf(COMPLETION, text)
+  const counts = countsIn(text)
+  const prompt = counts.get('prompt')
+  const outputTokens = counts.get('completion')
   if (prompt === undefined || outputTokens === undefined) return undefined
-  const cacheReadTokens = Math.min(countOf(CACHED, text) ?? 0, prompt)
+  const cacheReadTokens = Math.min(counts.get('cached_prompt_tokens') ?? 0, prompt)
   return {
     state: 'exact',
     inputTokens: prompt - cacheReadTokens,
@@ -30,7 +28,12 @@ export function parseTinfoilUsage(text: string | string[] | undefined): MeteredU
   }
 }
 
-function countOf(pattern: RegExp, text: string): number | undefined {
-  const digits = pattern.exec(text)?.[1]
-  return digits === undefined ? undefined : Number(digits)
+/** The last of each, where one comes twice. */
+function countsIn(text: string): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const part of text.split(',')) {
+    const [, name, digits] = COUNT.exec(part.trim()) ?? []
+    if (name !== undefined) counts.set(name, Number(digits))
+  }
+  return counts
 }
