@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { bundledPrices, parsePrices } from './budget/price-table.ts'
 import type { Prices } from './budget/prices.ts'
+import { readCaFile } from './config/ca-file.ts'
 import { readSettings } from './config/read.ts'
 import type { Mistake } from './config/kinds.ts'
 import { describeBug, type Logger, logger } from './log.ts'
@@ -40,13 +41,16 @@ async function main(): Promise<void> {
     stderr.write(describe(invocation.mistakes))
     process.exit(EXIT_CONFIG)
   }
-  const { settings, command, warnings } = invocation
+  const { settings, command } = invocation
   const prices = readPrices(settings.pricesFile)
-  if (!prices.ok) {
-    stderr.write(describe(prices.mistakes))
+  const authorities = readCaFile(settings.upstreamCaFile, Date.now())
+  if (!prices.ok || !authorities.ok) {
+    const wrong = [prices, authorities].flatMap((read) => (read.ok ? [] : read.mistakes))
+    stderr.write(describe(wrong))
     process.exit(EXIT_CONFIG)
   }
-  const from = await sources(settings)
+  const from = await sources(settings, authorities.certificates)
+  const warnings = [...invocation.warnings, ...authorities.warnings]
   if (command === 'check') {
     const { check } = await import('./operate/check.ts')
     exitAfter((await check(from, settings, warnings)) ? 0 : 1)

@@ -34,7 +34,9 @@ import type { SigningIn } from './signing-in.ts'
 import type { Sources } from './sources.ts'
 import { type Store, store } from './state/store.ts'
 import { anthropic } from './upstream/anthropic.ts'
+import { type Ask, asking } from './upstream/ask.ts'
 import { documents } from './upstream/documents.ts'
+import { egress } from './upstream/egress.ts'
 import { keyRefusals } from './upstream/key-refused.ts'
 import { tinfoil } from './upstream/tinfoil.ts'
 import { transport } from './upstream/transport.ts'
@@ -81,7 +83,8 @@ export async function serve(
     bodyMs: settings.bodyTimeoutSeconds * 1000,
   }
   const bodyTimeoutMs = timeouts.bodyMs
-  const wire = transport()
+  const wire = transport(egress(settings, from.certificates))
+  const ask = asking(wire, timeouts)
   const kept = store(settings.databaseUrl)
   const ledger = sqliteLedger(() => kept.open({ busyTimeoutMs: 0 }), { log, nowMs: Date.now() })
   const settle = settlement({ log, ledger, prices })
@@ -93,7 +96,7 @@ export async function serve(
     keyRefused: keyRefusals(log),
   })
   const identify = identifier(identityKey(settings, from))
-  const keys = from.users && keySource(settings, from.users.jwksUrl, log)
+  const keys = from.users && keySource(settings, from.users.jwksUrl, ask, log)
   const users = keys && from.users && userAdmission(keys, from.users.rules, identify)
   const database = kept.openForEnrolment()
   let listeningAt = new URL('http://127.0.0.1')
@@ -104,6 +107,7 @@ export async function serve(
     from.login &&
     // Loaded only there.
     (await import('./signing-in.ts')).signingIn({
+      ask,
       settings,
       from: from.login,
       kept,
@@ -264,8 +268,9 @@ export async function serve(
   }
 }
 
-function keySource(settings: Settings, url: URL, log: Logger) {
+function keySource(settings: Settings, url: URL, ask: Ask, log: Logger) {
   return jwksSource({
+    ask,
     url,
     refreshMs: settings.jwksRefreshSeconds * 1000,
     maxStaleMs: settings.jwksMaxStaleSeconds * 1000,

@@ -15,6 +15,7 @@ import type { Logger } from './log.ts'
 import { type Decision, granted, refused } from './refusal.ts'
 import type { LoginSource } from './sources.ts'
 import { type Store, StoreUnusable } from './state/store.ts'
+import type { Ask } from './upstream/ask.ts'
 import { anthropicOAuth } from './upstream/anthropic-oauth.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
@@ -32,6 +33,7 @@ export interface SigningIn {
 }
 
 export interface SigningInOptions {
+  readonly ask: Ask
   readonly settings: Settings
   readonly from: LoginSource
   readonly kept: Store
@@ -42,7 +44,7 @@ export interface SigningInOptions {
 
 /** Throws StoreUnusable where the file cannot be used. */
 export function signingIn(options: SigningInOptions): SigningIn {
-  const { settings, from, kept, identify, log, listeningAt } = options
+  const { ask, settings, from, kept, identify, log, listeningAt } = options
   const opened = kept.open()
   if (!opened.ok) throw new StoreUnusable(opened.reason)
   const { database } = opened
@@ -50,7 +52,7 @@ export function signingIn(options: SigningInOptions): SigningIn {
   const returnsHere = isOurs(redirectUri, settings)
   const { secrets } = from
   const session = usable(() => sessions({ database, secrets }))
-  const signIn = login({ ...from, returnsHere, sessions: session, log })
+  const signIn = login({ ...from, ask, returnsHere, sessions: session, log })
   const publicUrl = (): URL => settings.proxyBaseUrl ?? listeningAt()
   const known = (): URL[] => (returnsHere ? [publicUrl(), redirectUri] : [publicUrl()])
   /** Somebody may have signed in, or out, while a body was read or a token renewed. */

@@ -17,6 +17,8 @@ export interface Sources {
   readonly anthropic?: { readonly apiKey: Secret; readonly baseUrl: URL }
   /** Where one person signs in, in the place of `anthropic`. */
   readonly login?: LoginSource
+  /** Of UPSTREAM_CA_FILE, in PEM. */
+  readonly certificates: readonly string[]
   /** What signs device tokens; there with `anthropic`. */
   readonly deviceSecrets: readonly Secret[]
   /** Absent in production. */
@@ -45,12 +47,18 @@ export interface Development {
   readonly embedded: readonly ('tinfoil' | 'anthropic')[]
 }
 
-export function sources(settings: Settings): Promise<Sources> {
-  return settings.devMode ? developmentSources(settings) : Promise.resolve(configured(settings))
+export async function sources(
+  settings: Settings,
+  certificates: readonly string[],
+): Promise<Sources> {
+  const from = settings.devMode ? await developmentSources(settings) : configured(settings)
+  return { ...from, certificates }
 }
 
+type Configured = Omit<Sources, 'certificates'>
+
 /** What these need is there together: demands.ts has seen to it. */
-function configured(settings: Settings): Sources {
+function configured(settings: Settings): Configured {
   const { jwksUrl, issuer, audiences, tinfoilApiKey, anthropicApiKey, jwtSecret } = settings
   return {
     ...(jwksUrl && issuer !== undefined && audiences
@@ -92,7 +100,7 @@ function tinfoilAt(settings: Settings, apiKey: Secret): NonNullable<Sources['tin
 }
 
 /** Its code is loaded here, so that a gate in production never even reads it. */
-async function developmentSources(settings: Settings): Promise<Sources> {
+async function developmentSources(settings: Settings): Promise<Configured> {
   const { startIssuer } = await import('./dev/issuer.ts')
   const issuer = await startIssuer()
   const { tinfoilApiKey, anthropicApiKey } = settings

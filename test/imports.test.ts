@@ -119,7 +119,8 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
 /** Types alone: they are gone when the program runs, and say what is passed along. */
 const MAY_TYPE: Readonly<Record<string, readonly string[]>> = {
   'exchange.ts': ['settle'],
-  admit: ['enroll'],
+  admit: ['enroll', 'upstream'],
+  login: ['upstream'],
   relay: ['settle'],
   accept: ['login'],
 }

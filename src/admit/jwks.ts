@@ -4,6 +4,7 @@
 
 import { clearDeadline, deadline } from '../deadline.ts'
 import type { Logger } from '../log.ts'
+import type { Ask } from '../upstream/ask.ts'
 import { type DroppedEntry, KeySetError, parseKeySet, type VerifyKey } from './key-set.ts'
 
 export type { VerifyKey }
@@ -23,6 +24,7 @@ export interface KeySource {
 }
 
 export interface JwksOptions {
+  readonly ask: Ask
   readonly url: URL
   readonly refreshMs: number
   readonly maxStaleMs: number
@@ -43,7 +45,7 @@ const COOLDOWN_MS = 30_000
 const FIRST_RETRY_MS = 1000
 
 export function jwksSource(options: JwksOptions): KeySource {
-  const { url, refreshMs, maxStaleMs, log, timeoutMs, patienceMs = PATIENCE_MS } = options
+  const { ask, url, refreshMs, maxStaleMs, log, timeoutMs, patienceMs = PATIENCE_MS } = options
   let keys: ReadonlyMap<string, VerifyKey> = new Map()
   /** What they were read from. */
   let read: string | undefined
@@ -72,7 +74,7 @@ export function jwksSource(options: JwksOptions): KeySource {
   const load = async (): Promise<void> => {
     attemptedAt = performance.now()
     try {
-      const text = await fetchKeySet(url, timeoutMs)
+      const text = await fetchKeySet(ask, url, timeoutMs)
       // Nearly every read gives what the one before gave.
       if (text !== read) {
         const next = await parseKeySet(text)
@@ -161,41 +163,36 @@ function keep(before: VerifyKey | undefined, now: VerifyKey): VerifyKey {
 }
 
 /** One read of the set as text; throws where there is none, so that the last good set stays. */
-export async function fetchKeySet(url: URL, timeoutMs: number = TIMEOUT_MS): Promise<string> {
-  const response = await fetch(url, {
-    redirect: 'manual',
-    // HTTP_PROXY of the environment must not choose who tells us our keys.
-    proxy: false,
-    // On a connection that was kept, Bun would try a second time by itself.
-    keepalive: false,
-    headers: { accept: 'application/jwk-set+json, application/json' },
-    signal: AbortSignal.timeout(timeoutMs),
+export async function fetchKeySet(
+  ask: Ask,
+  url: URL,
+  timeoutMs: number = TIMEOUT_MS,
+): Promise<string> {
+  const reply = await ask({
+    method: 'GET',
+    url,
+    headers: {
+      accept: 'application/jwk-set+json, application/json',
+      // Reads are minutes apart: a connection that was kept would be closed by then.
+      connection: 'close',
+    },
+    timeoutMs,
+    maxBytes: MAX_BYTES,
+    reads: (status) => status === 200,
   })
-  if (response.status !== 200) {
-    await response.body?.cancel()
-    throw new KeySetError(`status ${response.status}`)
+  if (!reply.ok) throw new KeySetError(reply.kind === 'too large' ? TOO_LARGE : reply.reason)
+  const { status, body } = reply
+  if (status >= 300 && status < 400) {
+    throw new KeySetError(`status ${status}; redirects are not followed, give the final URL`)
   }
-  return readBounded(response)
+  if (status !== 200) throw new KeySetError(`status ${status}`)
+  return Buffer.from(body).toString('utf8')
 }
 
-async function readBounded(response: Response): Promise<string> {
-  if (Number(response.headers.get('content-length') ?? 0) > MAX_BYTES) {
-    await response.body?.cancel()
-    throw new KeySetError('larger than 1 MiB')
-  }
-  const chunks: Uint8Array[] = []
-  let bytes = 0
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.byteLength
-    if (bytes > MAX_BYTES) throw new KeySetError('larger than 1 MiB')
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
+const TOO_LARGE = 'larger than 1 MiB'
 
-/** Never the error's own words: Bun's carry the URL. */
+/** Never the words of an error that is not ours: they may carry the URL. */
 function describe(error: unknown): string {
   if (error instanceof KeySetError) return error.message
-  if (error instanceof Error) return String((error as { code?: unknown }).code ?? error.name)
-  return 'unknown'
+  return error instanceof Error ? error.name : 'unknown'
 }

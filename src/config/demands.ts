@@ -2,6 +2,7 @@
 // which cannot stand together. Pure, over what was given and what it was read as; no single value is
 // judged here, and none is changed.
 
+import { isListed } from './egress-kinds.ts'
 import type { Given } from './given.ts'
 import { isLoopback, type Mistake, OWN_SECRETS } from './kinds.ts'
 import { isEverybody } from './networks.ts'
@@ -69,7 +70,11 @@ export function contradictions(
   given: ReadonlyMap<Key, Given>,
   values: Values,
 ): Mistake[] {
-  const mistakes = [...keySetMistakes(given, values), ...sharedSecrets(given)]
+  const mistakes = [
+    ...keySetMistakes(given, values),
+    ...sharedSecrets(given),
+    ...plainHttpMistakes(given, values),
+  ]
   if (mode === 'development') mistakes.push(...developmentMistakes(given, values))
   if (mode === 'sign-in') mistakes.push(...signInMistakes(given, values))
   return mistakes
@@ -114,6 +119,33 @@ function keySetMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake
       hint: 'make it at least as long',
     },
   ]
+}
+
+/** What is asked there, or told from there, must not be in clear on a network that is not one's own. */
+const ASKED: readonly Key[] = [
+  'jwksUrl',
+  'oauthBaseUrl',
+  'oauthTokenUrl',
+  'apiBaseUrl',
+  'tinfoilBaseUrl',
+  'tinfoilAttestationUrl',
+  'anthropicBaseUrl',
+]
+
+function plainHttpMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
+  return ASKED.flatMap((key) => {
+    const url = values[key]
+    if (!(url instanceof URL) || url.protocol !== 'http:' || isLoopback(url.hostname)) return []
+    const host = url.hostname.replace(/^\[|\]$/g, '')
+    if (isListed(host, values.plainHttpHosts ?? [])) return []
+    return [
+      {
+        setting: given.get(key)?.from ?? settingOf(key).env,
+        message: 'is not https',
+        hint: 'use https; plain http is for loopback, and for private hosts in PLAIN_HTTP_HOSTS',
+      },
+    ]
+  })
 }
 
 /** One person on their own machine, with one account. */

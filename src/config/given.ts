@@ -24,7 +24,7 @@ export function findGiven(
   devMode: boolean,
 ): Given | Mistake | undefined {
   const named = (name: string): Given | undefined => {
-    const byFlag = flags[camelCase(name)]
+    const byFlag = flags[camelCase(flagOf(name))]
     if (byFlag !== undefined) return { from: flagOf(name), text: String(byFlag) }
     const byEnv = env[name]
     return byEnv === undefined || byEnv === '' ? undefined : { from: name, text: byEnv }
@@ -44,5 +44,5 @@ export function findGiven(
   return { from: file.from, text: held.value }
 }
 
-const camelCase = (env: string): string =>
-  env.toLowerCase().replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+const camelCase = (flag: string): string =>
+  flag.slice(2).replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())

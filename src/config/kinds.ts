@@ -141,12 +141,6 @@ export const exactUrl: Kind<string> = {
   },
 }
 
-/** The base of an API; the `/v1` that some write at its end is in every path already. */
-export const apiUrl: Kind<URL> = {
-  placeholder: '<url>',
-  read: (text) => secureUrl.read(text.replace(/\/v1\/?$/, '')),
-}
-
 /** RFC 6749 appendix A.1, but for the space. */
 export const clientId: Kind<string> = {
   placeholder: '<id>',

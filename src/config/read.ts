@@ -7,7 +7,7 @@ import { type Environment, findGiven, type Flags, type Given } from './given.ts'
 import type { Mistake, Read } from './kinds.ts'
 import { readAddress, readWindow } from './spellings.ts'
 import { flagOf, type Key, KEYS, settingOf, type Values } from './table.ts'
-import { unsafeEnvironment } from './unsafe-environment.ts'
+import { egressWarnings, unsafeEnvironment } from './unsafe-environment.ts'
 
 /** What may be absent: it has no fallback, or only one use of the gate needs it. */
 type Maybe =
@@ -38,6 +38,10 @@ type Maybe =
   | 'oauthScopes'
   | 'apiBaseUrl'
   | 'sessionSecret'
+  | 'upstreamCaFile'
+  | 'upstreamProxy'
+  | 'noProxy'
+  | 'plainHttpHosts'
 /** Other spellings; what they say stands under the usual names. */
 type Spelling = 'addr' | 'rateLimitMax' | 'rateLimitWindow' | 'redisUrl'
 
@@ -69,7 +73,8 @@ export function readSettings(
   if (mistakes.length > 0 || name === undefined) return { kind: 'mistakes', mistakes }
   // `readValues` has seen to it that what the mode demands is there.
   const settings = read.values as Settings
-  return { kind: 'run', command: name, settings, warnings: read.warnings }
+  const warnings = [...read.warnings, ...egressWarnings(env, settings)]
+  return { kind: 'run', command: name, settings, warnings }
 }
 
 interface ValuesRead {

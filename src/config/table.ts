@@ -2,11 +2,11 @@
 // stop a start all come from here; nothing else in the tree reads the environment.
 
 import { isModelPattern } from '../admit/models.ts'
+import { apiUrl, outboundUrl, plainHttpHosts, proxyUrl, queryUrl } from './egress-kinds.ts'
 import type { Kind } from './kinds.ts'
 import { networkMistake } from './networks.ts'
 import { originMistake } from './origin.ts'
 import {
-  apiUrl,
   clientId,
   dollars,
   exactUrl,
@@ -115,7 +115,7 @@ export const SETTINGS = {
     { fallback: '30' },
   ),
 
-  jwksUrl: setting('JWKS_URL', 'Users', secureUrl, "The identity provider's key set.", {
+  jwksUrl: setting('JWKS_URL', 'Users', queryUrl, "The identity provider's key set.", {
     required: 'user tokens',
     notInDev: true,
   }),
@@ -243,11 +243,11 @@ export const SETTINGS = {
   oauthBaseUrl: setting(
     'OAUTH_BASE_URL',
     'Sign-in',
-    secureUrl,
+    queryUrl,
     'The authorization endpoint; of a bare origin, `/oauth/authorize` under it.',
     { required: 'signing in', notInDev: true },
   ),
-  oauthTokenUrl: setting('OAUTH_TOKEN_URL', 'Sign-in', secureUrl, 'The token endpoint.', {
+  oauthTokenUrl: setting('OAUTH_TOKEN_URL', 'Sign-in', queryUrl, 'The token endpoint.', {
     required: 'signing in',
     notInDev: true,
   }),
@@ -415,14 +415,14 @@ export const SETTINGS = {
   tinfoilBaseUrl: setting(
     'TINFOIL_BASE_URL',
     'Upstream',
-    secureUrl,
+    outboundUrl,
     'Where requests go that name no enclave of their own.',
     { fallback: 'https://inference.tinfoil.sh' },
   ),
   tinfoilAttestationUrl: setting(
     'TINFOIL_ATTESTATION_URL',
     'Upstream',
-    secureUrl,
+    outboundUrl,
     'Where `/attestation` is asked.',
     { fallback: 'https://atc.tinfoil.sh' },
   ),
@@ -447,7 +447,7 @@ export const SETTINGS = {
   anthropicBaseUrl: setting(
     'ANTHROPIC_BASE_URL',
     'Upstream',
-    secureUrl,
+    outboundUrl,
     "Anthropic's API, without `/v1`.",
     { fallback: 'https://api.anthropic.com' },
   ),
@@ -457,6 +457,31 @@ export const SETTINGS = {
     flag,
     'Refuse bodies that are not sealed to an enclave.',
     { fallback: 'true', devFallback: 'false' },
+  ),
+  upstreamCaFile: setting(
+    'UPSTREAM_CA_FILE',
+    'Upstream',
+    text('<path>'),
+    'Certificates in PEM that are trusted beside those that are built in, wherever this gate asks.',
+  ),
+  upstreamProxy: setting(
+    'UPSTREAM_PROXY',
+    'Upstream',
+    proxyUrl,
+    'A proxy for all that this gate asks of others, by CONNECT: `http://user:password@host:port`.',
+    { secret: true },
+  ),
+  noProxy: setting(
+    'NO_PROXY',
+    'Upstream',
+    text('<host,...>'),
+    'Hosts that are asked past it: names with all under them, addresses, networks, `*`.',
+  ),
+  plainHttpHosts: setting(
+    'PLAIN_HTTP_HOSTS',
+    'Upstream',
+    plainHttpHosts,
+    'Private hosts whose URLs may be http, or suffixes with their dot; loopback always may.',
   ),
   connectTimeoutSeconds: setting(
     'CONNECT_TIMEOUT_SECONDS',
@@ -519,7 +544,11 @@ export type Values = { readonly [K in Key]?: ValueOf<Table[K]> }
 
 export type { Secret }
 
-/** `RATE_LIMIT_RPM` → `--rate-limit-rpm`. */
+/**
+ * `RATE_LIMIT_RPM` → `--rate-limit-rpm`. `NO_PROXY` has the name that all programs know it by, but
+ * `--no-proxy` would unset `--proxy`.
+ */
 export function flagOf(env: string): string {
-  return `--${env.toLowerCase().replaceAll('_', '-')}`
+  const name = env.startsWith('NO_') ? `UPSTREAM_${env}` : env
+  return `--${name.toLowerCase().replaceAll('_', '-')}`
 }

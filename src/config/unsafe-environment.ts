@@ -2,7 +2,9 @@
 // ours, and nothing starts beside them; what they would say is used for nothing else.
 
 import type { Environment } from './given.ts'
+import { looksPrivate } from './egress-kinds.ts'
 import type { Mistake } from './kinds.ts'
+import type { Values } from './table.ts'
 
 export function unsafeEnvironment(env: Environment, devMode: boolean): Mistake[] {
   const mistakes: Mistake[] = []
@@ -10,7 +12,7 @@ export function unsafeEnvironment(env: Environment, devMode: boolean): Mistake[]
     mistakes.push({
       setting: 'NODE_TLS_REJECT_UNAUTHORIZED',
       message: 'turns certificate checks off',
-      hint: 'unset it; a private CA goes into SSL_CERT_FILE',
+      hint: 'unset it; a private CA goes into UPSTREAM_CA_FILE',
     })
   }
   for (const [setting, message] of NOT_IN_PRODUCTION) {
@@ -28,3 +30,27 @@ const NOT_IN_PRODUCTION = [
   ['BUN_INSPECT_PRELOAD', 'can load code into this process'],
   ['BUN_CONFIG_VERBOSE_FETCH', 'writes requests of this process to its output'],
 ] as const
+
+const PROXY_VARIABLES = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY']
+
+/** What others obey and this program does not, and what may carry a key in clear. */
+export function egressWarnings(
+  env: Environment,
+  { upstreamProxy, plainHttpHosts = [] }: Pick<Values, 'upstreamProxy' | 'plainHttpHosts'>,
+): string[] {
+  const warnings: string[] = []
+  const unused = PROXY_VARIABLES.flatMap((name) => [name, name.toLowerCase()]).filter(
+    (name) => (env[name] ?? '') !== '',
+  )
+  if (!upstreamProxy && unused.length > 0) {
+    const what = unused.length === 1 ? 'is set and not used' : 'are set and not used'
+    warnings.push(`${unused.join(', ')} ${what}: UPSTREAM_PROXY is the proxy of this gate`)
+  }
+  for (const host of plainHttpHosts) {
+    if (looksPrivate(host)) continue
+    warnings.push(
+      `PLAIN_HTTP_HOSTS names ${host}, which looks public: what is asked there is in clear`,
+    )
+  }
+  return warnings
+}

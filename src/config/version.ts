@@ -7,3 +7,6 @@ declare const POSTERN_COMMIT: string | undefined
 const commit = typeof POSTERN_COMMIT === 'string' ? POSTERN_COMMIT : 'from source'
 
 export const version = `postern ${packageJson.version} (${commit}, bun ${Bun.version})`
+
+/** Of every request that this program makes: some servers turn away those that say nothing. */
+export const userAgent = `postern/${packageJson.version}`

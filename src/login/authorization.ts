@@ -5,14 +5,15 @@
 
 import { hash } from 'node:crypto'
 import * as oauth from 'oauth4webapi'
-import { isLoopback } from '../config/kinds.ts'
 import type { Secret } from '../config/secret.ts'
+import type { Ask } from '../upstream/ask.ts'
 import { type Answer, failed } from './token-answer.ts'
 import { answerOf, boundedFetch, failureOf } from './token-endpoint.ts'
 
 export type { Answer, Issued } from './token-answer.ts'
 
 export interface AuthorizationOptions {
+  readonly ask: Ask
   readonly clientId: string
   /** Character for character as it is registered (RFC 6749 §3.1.2.3). */
   readonly redirectUri: string
@@ -50,17 +51,12 @@ export interface Authorization {
 const TIMEOUT_MS = 30_000
 export function authorization(options: AuthorizationOptions): Authorization {
   const { clientId, redirectUri, authorizeUrl, tokenUrl, issuer, scope } = options
-  for (const url of [authorizeUrl, tokenUrl]) {
-    if (!isSecure(url)) throw new TypeError('an OAuth endpoint must be https, or http on loopback')
-  }
   const server = { issuer, token_endpoint: tokenUrl.href }
   const client = { client_id: clientId }
   const methods = authenticationMethods(options)
   const request = (): oauth.TokenEndpointRequestOptions => ({
     [oauth.allowInsecureRequests]: tokenUrl.protocol === 'http:',
-    [oauth.customFetch]: boundedFetch,
-    headers: { 'user-agent': 'postern' },
-    signal: AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS),
+    [oauth.customFetch]: boundedFetch(options.ask, options.timeoutMs ?? TIMEOUT_MS),
   })
 
   return {
@@ -130,10 +126,6 @@ function authenticationMethods({
   const post = oauth.ClientSecretPost(secret)
   if (clientAuth === 'basic') return [basic]
   return clientAuth === 'post' ? [post] : [basic, post]
-}
-
-function isSecure(url: URL): boolean {
-  return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
 }
 
 async function answered(send: () => Promise<Response>): Promise<Answer> {

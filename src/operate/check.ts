@@ -9,10 +9,13 @@ import type { LoginSource, Sources } from '../sources.ts'
 import { ADVICE } from '../state/advice.ts'
 import { store } from '../state/store.ts'
 import { anthropic } from '../upstream/anthropic.ts'
+import { type Ask, asking } from '../upstream/ask.ts'
+import { egress } from '../upstream/egress.ts'
 import { type Destination, destinationOf, placeUnder } from '../upstream/places.ts'
 import { tinfoil } from '../upstream/tinfoil.ts'
 import { type Timeouts, type Transport, transport } from '../upstream/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { advised } from './egress-advice.ts'
 
 /** True where all is well. */
 export async function check(
@@ -25,11 +28,18 @@ export async function check(
   }
   say('ok', 'settings')
   for (const warning of warnings) say('!!', warning)
+  const wire = transport(egress(settings, from.certificates))
+  const timeouts = {
+    connectMs: settings.connectTimeoutSeconds * 1000,
+    headersMs: Math.min(settings.headersTimeoutSeconds * 1000, ANSWER_MS),
+    bodyMs: ANSWER_MS,
+  }
   const outcomes = [
     ...checkDatabase(settings),
-    ...(await checkKeys(from)),
-    ...(await checkUpstreams(from, settings)),
+    ...(await checkKeys(from, asking(wire, timeouts))),
+    ...(await checkUpstreams(from, wire, timeouts)),
   ]
+  wire.close()
   for (const { ok, warning, what } of outcomes) say(warning ? '!!' : ok ? 'ok' : 'no', what)
   return outcomes.every(({ ok }) => ok)
 }
@@ -73,15 +83,15 @@ function checkDatabase({ databaseUrl }: Settings): Outcome[] {
 const megabytes = (bytes: number): string =>
   bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
 
-async function checkKeys({ users }: Sources): Promise<Outcome[]> {
+async function checkKeys({ users }: Sources, ask: Ask): Promise<Outcome[]> {
   if (!users) return []
   try {
-    const { keys, dropped } = await parseKeySet(await fetchKeySet(users.jwksUrl))
+    const { keys, dropped } = await parseKeySet(await fetchKeySet(ask, users.jwksUrl))
     const usable = keys.length === 1 ? '1 usable key' : `${keys.length} usable keys`
     return [{ ok: true, what: `key set: ${usable}` }, ...droppedKeys(dropped)]
   } catch (error) {
     const reason = error instanceof Error ? error.message : 'unreadable'
-    return [{ ok: false, what: `key set: ${reason}` }]
+    return [{ ok: false, what: `key set: ${advised(reason)}` }]
   }
 }
 
@@ -97,13 +107,11 @@ function droppedKeys(dropped: readonly DroppedEntry[]): Outcome[] {
 /** A terminal obeys what it is shown. */
 const visible = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?')
 
-async function checkUpstreams(from: Sources, settings: Settings): Promise<Outcome[]> {
-  const wire = transport()
-  const timeouts = {
-    connectMs: settings.connectTimeoutSeconds * 1000,
-    headersMs: Math.min(settings.headersTimeoutSeconds * 1000, ANSWER_MS),
-    bodyMs: ANSWER_MS,
-  }
+async function checkUpstreams(
+  from: Sources,
+  wire: Transport,
+  timeouts: Timeouts,
+): Promise<Outcome[]> {
   const get = async (upstream: Upstream, path: string, own: boolean): Promise<Outcome> => {
     const asked = { method: 'GET', path, search: '', sealed: false }
     const to = await upstream.destination(asked, 0)
@@ -113,7 +121,8 @@ async function checkUpstreams(from: Sources, settings: Settings): Promise<Outcom
     const head = await flight.head
     flight.cancel()
     const said = head.ok ? `status ${head.status}` : head.reason
-    return { ok: head.ok && head.status === 200, what: `${upstream.name} ${path}: ${said}` }
+    const ok = head.ok && head.status === 200
+    return { ok, what: `${upstream.name} ${path}: ${ok ? said : advised(said)}` }
   }
   const outcomes: Outcome[] = []
   if (from.tinfoil) {
@@ -123,7 +132,6 @@ async function checkUpstreams(from: Sources, settings: Settings): Promise<Outcom
   }
   if (from.anthropic) outcomes.push(await get(anthropic(from.anthropic), '/v1/models', true))
   if (from.login) outcomes.push(...(await checkLogin(from.login, wire, timeouts)))
-  wire.close()
   return outcomes
 }
 
@@ -137,7 +145,7 @@ async function checkLogin(login: LoginSource, wire: Transport, timeouts: Timeout
     const head = await flight.head
     flight.cancel()
     const said = head.ok ? `reached, status ${head.status}` : head.reason
-    return { ok: head.ok && head.status < 500, what: `${what}: ${said}` }
+    return { ok: head.ok && head.status < 500, what: `${what}: ${head.ok ? said : advised(said)}` }
   }
   return [
     await reach('authorization endpoint', destinationOf(login.authorizeUrl)),

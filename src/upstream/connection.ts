@@ -1,10 +1,13 @@
 // One kept connection to an upstream. Requests go over it one after another, never two at once, and it
 // is given up at the first oddity.
 
-import net, { type Socket } from 'node:net'
+import net, { isIP, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import tls from 'node:tls'
+import type { Egress } from './egress.ts'
+import { isPublic } from './enclave.ts'
 import { type ResponseEvents, ResponseReader } from './response.ts'
+import { openTunnel, type Tunnel } from './tunnel.ts'
 
 /** What a connection tells the request that it carries. */
 export interface Carried extends ResponseEvents {
@@ -47,7 +50,9 @@ const PROBE_AFTER_MS = 60_000
 
 export class Connection {
   readonly origin: string
-  readonly #socket: OwnedSocket
+  /** Undefined until a proxy has let it through. */
+  #socket: OwnedSocket | undefined
+  #tunnel: Tunnel | undefined
   #reader: ResponseReader | undefined
   #carried: Carried | undefined
   #connected = false
@@ -56,14 +61,28 @@ export class Connection {
   /** Monotonic milliseconds. */
   idleUntil = 0
 
-  constructor(origin: string, socket: Socket, tlsUsed: boolean) {
+  constructor(origin: string) {
     this.origin = origin
+  }
+
+  /** `ready`: the event that says so; undefined where it is connected already. */
+  own(socket: Socket, ready: 'connect' | 'secureConnect' | undefined): void {
+    this.#tunnel = undefined
+    if (this.#gone) {
+      socket.destroy()
+      return
+    }
     const owned: OwnedSocket = Object.assign(socket, { owner: this })
     this.#socket = owned
-    owned.once(tlsUsed ? 'secureConnect' : 'connect', onConnect)
     owned.push = push
     owned.on('drain', onDrain).on('end', onEnd).on('error', onError).on('close', onClose)
+    if (ready) owned.once(ready, ready === 'connect' ? onPlainConnect : onConnect)
+    else this.connect()
     owned.resume()
+  }
+
+  await(tunnel: Tunnel): void {
+    this.#tunnel = tunnel
   }
 
   get connected(): boolean {
@@ -76,7 +95,7 @@ export class Connection {
 
   /** Nothing of what was written waits here: the kernel has it all. */
   get flushed(): boolean {
-    return this.#socket.writableLength === 0
+    return (this.#socket?.writableLength ?? 0) === 0
   }
 
   connect(): void {
@@ -121,7 +140,7 @@ export class Connection {
 
   /** False where the caller should wait for `onDrain`. */
   write(bytes: Uint8Array): boolean {
-    return this.#socket.write(bytes)
+    return this.#socket?.write(bytes) ?? false
   }
 
   /** The whole of a request, in one send; up to `MAX_JOINED_BYTES` of it. */
@@ -130,11 +149,12 @@ export class Connection {
     if (body) JOINED.set(body, head.length)
     const bytes = head.length + (body?.byteLength ?? 0)
     const taken = this.#take(bytes)
-    if (taken < bytes) this.#socket.write(Buffer.from(JOINED.subarray(taken, bytes)))
+    if (taken < bytes) this.#socket?.write(Buffer.from(JOINED.subarray(taken, bytes)))
   }
 
   /** How many of those bytes the kernel takes at once; none where others wait for it already. */
   #take(bytes: number): number {
+    if (!this.#socket) return 0
     const { _handle: handle, writableLength } = this.#socket
     if (!handle || writableLength > 0) return 0
     return Math.max(0, handle.write(JOINED, 0, bytes))
@@ -147,7 +167,7 @@ export class Connection {
 
   resume(): void {
     this.#paused = false
-    this.#socket.resume()
+    this.#socket?.resume()
   }
 
   destroy(): void {
@@ -155,14 +175,15 @@ export class Connection {
     this.#reader?.stop()
     this.#carried = undefined
     this.#reader = undefined
-    this.#socket.destroy()
+    this.#tunnel?.destroy()
+    this.#socket?.destroy()
   }
 
   lose(code: string | undefined): void {
     this.#gone = true
     const carried = this.#carried
     if (!carried) {
-      this.#socket.destroy()
+      this.#socket?.destroy()
       return
     }
     if (code === undefined) this.#reader?.close()
@@ -198,6 +219,12 @@ interface Handle {
 function onConnect(this: OwnedSocket): void {
   this.owner.connect()
 }
+/** PLAIN_HTTP_HOSTS is for one's own network: a name that leads out of it gets nothing in clear. */
+function onPlainConnect(this: OwnedSocket): void {
+  const address = (this.remoteAddress ?? '').replace(/^::ffff:/i, '')
+  if (isPublic(address)) this.owner.lose('public address')
+  else this.owner.connect()
+}
 function onDrain(this: OwnedSocket): void {
   this.owner.drain()
 }
@@ -217,26 +244,44 @@ function push(this: OwnedSocket, chunk: Buffer | null): boolean {
 }
 
 /** On its way. */
-export function connect(origin: Origin): Connection {
-  return new Connection(origin.name, open(origin), origin.tls)
+export function connect(origin: Origin, { trust, proxyTo }: Egress): Connection {
+  const { hostname, port, address } = origin
+  const connection = new Connection(origin.name)
+  const proxy = proxyTo(hostname, port)
+  if (!proxy) {
+    connection.own(open(origin, trust), origin.tls ? 'secureConnect' : 'connect')
+    return connection
+  }
+  const to = { host: isIP(hostname) === 0 ? (address ?? hostname) : hostname, port }
+  const tunnel = openTunnel(proxy, to, trust, (outcome) => {
+    if (typeof outcome === 'string') return connection.lose(outcome)
+    if (!origin.tls) return connection.own(outcome, undefined)
+    connection.own(tls.connect({ socket: outcome, ...verified(hostname, trust) }), 'secureConnect')
+  })
+  connection.await(tunnel)
+  return connection
 }
 
-function open({ tls: secure, hostname, port, address }: Origin): Socket {
-  const isAddress = net.isIP(hostname) !== 0
+function open({ tls: secure, hostname, port, address }: Origin, trust: Egress['trust']): Socket {
   const options = {
     // An address needs no resolving, and its certificate is checked for where the connection goes.
-    host: isAddress ? hostname : (address ?? hostname),
+    host: isIP(hostname) === 0 ? (address ?? hostname) : hostname,
     port,
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: PROBE_AFTER_MS,
   }
   if (!secure) return net.connect(options)
-  return tls.connect({
-    ...options,
+  return tls.connect({ ...options, ...verified(hostname, trust) })
+}
+
+/** The name is the upstream's, whoever is in between. */
+function verified(hostname: string, trust: Egress['trust']): tls.ConnectionOptions {
+  return {
     // An address is no server name (RFC 6066 §3).
-    ...(isAddress ? {} : { servername: hostname }),
+    ...(isIP(hostname) === 0 && { servername: hostname }),
+    ...(trust && { secureContext: trust }),
     ALPNProtocols: ['http/1.1'],
     rejectUnauthorized: true,
-  })
+  }
 }

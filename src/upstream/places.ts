@@ -1,12 +1,13 @@
 // Where requests go: a URL taken apart once into what the way out needs of it, and the places under an
 // upstream's own address.
 
+import { userAgent } from '../config/version.ts'
 import { type Decision, granted } from '../refusal.ts'
 import { type Origin, originAt } from './connection.ts'
 
 export interface Destination {
   readonly origin: Origin
-  /** The beginning of a request's head, after its method: the target, and who is asked. */
+  /** The beginning of a request's head, after its method: the target, who is asked and who asks. */
   readonly opening: string
 }
 
@@ -16,7 +17,7 @@ export function destinationOf(url: URL, address?: string): Destination {
   const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port)
   return {
     origin: originAt(tls, url.hostname.replace(/^\[|\]$/g, ''), port, address),
-    opening: `${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`,
+    opening: `${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\nuser-agent: ${userAgent}\r\n`,
   }
 }
 

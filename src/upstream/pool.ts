@@ -2,6 +2,7 @@
 // number and in time.
 
 import { connect, type Connection, type Origin } from './connection.ts'
+import type { Egress } from './egress.ts'
 
 const MAX_IDLE_CONNECTIONS = 256
 const SWEEP_EVERY_MS = 1500
@@ -13,7 +14,7 @@ export interface Connections {
   close(): void
 }
 
-export function connections(): Connections {
+export function connections(egress: Egress): Connections {
   const idle = new Map<string, Connection[]>()
   let count = 0
   let closed = false
@@ -41,7 +42,7 @@ export function connections(): Connections {
         if (last.usable && last.idleUntil > now) return last
         last.destroy()
       }
-      return connect(origin)
+      return connect(origin, egress)
     },
     giveBack(connection) {
       if (!connection.release()) return

@@ -1,11 +1,12 @@
 // The one way out: HTTP/1.1 to an upstream. Bun's `fetch` would drop trailers (streams carry their
 // usage there), queue silently behind 256 requests in flight, and lose most of what it holds when an
 // upstream dies; `node:http` does none of that, and costs more than all the rest of a request. This
-// client follows no redirect, reads no proxy from the environment, and decodes no body.
+// client follows no redirect, goes out as egress.ts says and no other way, and decodes no body.
 
 import { clearDeadline, type Deadline, setDeadline } from '../deadline.ts'
 import { soon, type Waiting } from '../together.ts'
 import { type Carried, type Connection, MAX_JOINED_BYTES } from './connection.ts'
+import { DIRECT, type Egress } from './egress.ts'
 import type { Destination } from './places.ts'
 import { connections, type Connections } from './pool.ts'
 import { chunked, headOf, LAST_CHUNK } from './request.ts'
@@ -91,8 +92,8 @@ export interface Transport {
   close(): void
 }
 
-export function transport(): Transport {
-  const pool = connections()
+export function transport(egress: Egress = DIRECT): Transport {
+  const pool = connections(egress)
   return {
     send: (call, timeouts) => new RoundTrip(pool, call, timeouts),
     close: () => pool.close(),

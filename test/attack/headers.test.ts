@@ -2,6 +2,7 @@
 // sends to be passed back. What crosses is a list; the lists are asserted whole.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { userAgent } from '../../src/config/version.ts'
 import { API_KEY, ENCAPSULATED_KEY, type Scene, scene } from '../support/gate.ts'
 import { startRawUpstream } from '../support/raw-upstream.ts'
 import { forget, reachedUpstream } from '../support/sink.ts'
@@ -114,6 +115,7 @@ const PASSING = [
   'content-type',
   'ehbp-encapsulated-key',
   'host',
+  'user-agent',
   'x-tinfoil-request-usage-metrics',
 ]
 
@@ -126,6 +128,7 @@ describe('attack 12: of sixty headers, these reach the upstream', () => {
     expect(namesOf(seen?.rawHeaders ?? [])).toEqual(PASSING)
     expect(seen?.headers).toEqual({
       host: `127.0.0.1:${at.upstream.port}`,
+      'user-agent': userAgent,
       authorization: `Bearer ${API_KEY}`,
       'content-type': 'application/json',
       'content-encoding': 'gzip',
@@ -149,6 +152,7 @@ describe('attack 12: of sixty headers, these reach the upstream', () => {
       'authorization',
       'content-length',
       'host',
+      'user-agent',
       'x-tinfoil-request-usage-metrics',
     ])
   })

@@ -33,7 +33,7 @@ function mistakes(env: Environment, args: readonly string[] = []) {
 const wrong = (env: Environment, args: readonly string[] = []): string[] =>
   mistakes(env, args).map(({ setting }) => setting)
 const login = async (env: Environment) => {
-  const from = await sources(run({ ...SIGN_IN, ...env }).settings)
+  const from = await sources(run({ ...SIGN_IN, ...env }).settings, [])
   if (!from.login) throw new Error('no login')
   return from.login
 }
@@ -66,7 +66,7 @@ test('nothing of it is on where nothing is set, or only what other programs set 
   }
   const { settings } = run({ ...tinfoil, ...shared })
   expect(settings.host).toBe('0.0.0.0')
-  expect((await sources(settings)).login).toBeUndefined()
+  expect((await sources(settings, [])).login).toBeUndefined()
 })
 
 test('CLIENT_ID without its companions: each of them is told, and no key is asked for', () => {

@@ -10,6 +10,7 @@ import {
   type DeviceScene,
   messages,
 } from '../support/anthropic.ts'
+import { userAgent } from '../../src/config/version.ts'
 import { seeded } from '../support/random.ts'
 import type { Seen } from '../support/upstream.ts'
 import { exchange, head } from '../support/wire.ts'
@@ -91,6 +92,7 @@ describe('to the upstream', () => {
       ...PASSING.map(([name, value]) => [name, Buffer.from(value).toString('latin1')]),
       ['x-api-key', ANTHROPIC_KEY],
       ['host', new URL(on.upstream.url).host],
+      ['user-agent', userAgent],
       ['content-length', String(Buffer.byteLength(body))],
     ]
     expect(pairs.toSorted()).toEqual(expected.toSorted() as string[][])

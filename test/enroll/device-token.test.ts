@@ -5,6 +5,7 @@ import { CompactSign, decodeJwt, decodeProtectedHeader } from 'jose'
 import pino from 'pino'
 import { userAdmission } from '../../src/admit/admit.ts'
 import { jwksSource } from '../../src/admit/jwks.ts'
+import { ask } from '../support/keys.ts'
 import { Secret } from '../../src/config/secret.ts'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
 import { parseCompact } from '../../src/admit/compact.ts'
@@ -154,7 +155,7 @@ test('attack 23: neither kind of token passes for the other', async () => {
 
   const log = pino({ level: 'silent' })
   const url = new URL(issuer.jwksUrl)
-  const keys = jwksSource({ url, refreshMs: 60_000, maxStaleMs: 60_000, log })
+  const keys = jwksSource({ ask, url, refreshMs: 60_000, maxStaleMs: 60_000, log })
   const rules = { issuer: issuer.issuer, audiences: [issuer.audience] }
   const { admit } = userAdmission(keys, rules, identify)
   const asUser = async (text: string): Promise<boolean> =>

@@ -21,6 +21,8 @@ const whole = (min: number, max: number): Choices => ({
   good: [min, max, Math.min(max, min + 1)].map(String),
   bad: [...NUMBERS_NOT, String(max + 1), ...(min > 0 ? [String(min - 1)] : [])],
 })
+/** What a key set's URL may have, and a base may not. */
+const QUERY = 'https://a.example/?q=1'
 const URLS: Choices = {
   good: [
     'https://a.example',
@@ -32,7 +34,7 @@ const URLS: Choices = {
     'a.example',
     'http://a.example',
     'https://u:p@a.example',
-    'https://a.example/?q=1',
+    QUERY,
     '//a',
     'https://a.example/#f',
     'ftp://a.example',
@@ -136,7 +138,10 @@ const SETTINGS: Readonly<Record<string, Choices>> = {
 
 const TINFOIL: Readonly<Record<string, Choices>> = { TINFOIL_API_KEY: KEY, TINFOIL_BASE_URL: URLS }
 const USERS: Readonly<Record<string, Choices>> = {
-  JWKS_URL: URLS,
+  JWKS_URL: {
+    good: [...URLS.good, QUERY],
+    bad: URLS.bad.filter((each) => each !== QUERY),
+  },
   ISSUER: { good: ['https://id.example', 'x', ','], bad: [' ', '\t'] },
   AUDIENCES: LIST,
 }

@@ -4,6 +4,7 @@
 import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { Socket } from 'node:net'
+import { userAgent } from '../../src/config/version.ts'
 import { ANTHROPIC_KEY, anthropicScene, type DeviceScene, VERSION } from '../support/anthropic.ts'
 import { until } from '../support/binary.ts'
 import { ENCAPSULATED_KEY } from '../support/gate.ts'
@@ -215,6 +216,7 @@ function hasRisen({ way, up }: Round, head: string): void {
   }
   const framing = [
     ['host', `127.0.0.1:${upstream.port}`],
+    ['user-agent', userAgent],
     ['content-length', '2'],
   ] as const
   const all = [...Object.entries(expected), ...OURS[way], ...framing]

@@ -26,6 +26,7 @@ import {
   type AuthorizationServer,
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
+import { ask } from '../support/keys.ts'
 import { startCodePage } from './code-page.ts'
 
 export interface LoginGate {
@@ -83,6 +84,7 @@ async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
     settlement({ log, ledger: never(), prices: { date: '', priceOf: () => undefined } }),
   )
   const signingIn = login({
+    ask,
     ...server,
     returnsHere: !paste,
     secrets: [SECRET],

@@ -15,7 +15,7 @@ import {
   type AuthorizationServer,
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
-import { type Collected, collector } from '../support/keys.ts'
+import { ask, type Collected, collector } from '../support/keys.ts'
 import { seeded } from '../support/random.ts'
 
 const secrets = [new Secret('secret-of-the-tests-0123456789abcdefghij')]
@@ -67,7 +67,15 @@ function started(more: { readonly returnsHere?: boolean } = {}): Login {
   if (!opened.ok) throw new Error(opened.reason)
   open.push(opened.database)
   const kept = sessions({ database: opened.database, secrets })
-  return login({ ...server, returnsHere: true, secrets, sessions: kept, log: log.log, ...more })
+  return login({
+    ...server,
+    ask,
+    returnsHere: true,
+    secrets,
+    sessions: kept,
+    log: log.log,
+    ...more,
+  })
 }
 
 function must<T>(decision: Decision<T>): T {

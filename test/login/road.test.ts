@@ -7,6 +7,7 @@ import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { statSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
+import { userAgent } from '../../src/config/version.ts'
 import { refusalOf, VERSION } from '../support/anthropic.ts'
 import { type LogLine, until } from '../support/binary.ts'
 import { eventually } from '../support/sink.ts'
@@ -123,6 +124,7 @@ describe('a request', () => {
     const { host, ...headers } = seen?.headers ?? {}
     expect(host).toBe(`127.0.0.1:${at.api.port}`)
     expect(headers).toEqual({
+      'user-agent': userAgent,
       accept: 'application/json',
       'accept-encoding': 'gzip',
       'anthropic-beta': 'context-1m-2025-08-07,oauth-2025-04-20',

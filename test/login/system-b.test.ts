@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Subprocess } from 'bun'
+import { userAgent } from '../../src/config/version.ts'
 import { freePort } from '../support/anthropic.ts'
 import {
   type AuthorizationServer,
@@ -125,7 +126,7 @@ test('the six steps, as a browser goes them without a script', async () => {
     expect([headers.cookie, headers['x-api-key'], headers['user-agent']]).toEqual([
       undefined,
       undefined,
-      undefined,
+      userAgent,
     ])
   }
 })

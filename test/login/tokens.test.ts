@@ -22,7 +22,7 @@ import {
   type AuthorizationServer,
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
-import { type Collected, collector } from '../support/keys.ts'
+import { ask, type Collected, collector } from '../support/keys.ts'
 
 const secrets = [new Secret('secret-of-the-tests-0123456789abcdefghij')]
 const proof = { state: 's'.repeat(86), verifier: 'v'.repeat(86) }
@@ -39,7 +39,7 @@ let server: AuthorizationServer
 let client: Authorization
 beforeAll(async () => {
   server = await startAuthorizationServer()
-  client = authorization({ ...server, timeoutMs: 2000 })
+  client = authorization({ ask, ...server, timeoutMs: 2000 })
 })
 afterAll(() => server.stop())
 

@@ -52,7 +52,11 @@ describe('GET', () => {
       }
       const seen = seenAt(path)
       expect(seen).toHaveLength(1)
-      expect(Object.keys(seen[0]?.headers ?? {}).toSorted()).toEqual(['accept', 'host'])
+      expect(Object.keys(seen[0]?.headers ?? {}).toSorted()).toEqual([
+        'accept',
+        'host',
+        'user-agent',
+      ])
       expect(JSON.stringify(seen)).not.toContain(API_KEY)
     })
 

@@ -3,6 +3,8 @@
 import pino from 'pino'
 import { type JwksOptions, jwksSource, type KeySource } from '../../src/admit/jwks.ts'
 import type { Logger } from '../../src/log.ts'
+import { asking } from '../../src/upstream/ask.ts'
+import { transport } from '../../src/upstream/transport.ts'
 import { type Respond, startUpstream } from './upstream.ts'
 
 export interface KeyServer {
@@ -54,9 +56,12 @@ export const silent: Logger = pino({ level: 'silent' })
 /** `now`s at which an unknown `kid` may ask again: the source stamps the real monotonic clock. */
 export const afterCooldown = (): number => performance.now() + 30_001
 
+/** As the gate asks where nothing is configured. */
+export const ask = asking(transport(), { connectMs: 5000, headersMs: 5000, bodyMs: 5000 })
+
 export function source(
   { url }: KeyServer,
   more: Partial<Omit<JwksOptions, 'url'>> = {},
 ): KeySource {
-  return jwksSource({ url, refreshMs: 900_000, maxStaleMs: 86_400_000, log: silent, ...more })
+  return jwksSource({ ask, url, refreshMs: 900_000, maxStaleMs: 86_400_000, log: silent, ...more })
 }

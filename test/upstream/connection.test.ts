@@ -33,7 +33,8 @@ async function connected(takes?: (bytes: number) => number) {
   received.length = 0
   const socket = net.connect((server.address() as AddressInfo).port, '127.0.0.1')
   const gone: (string | undefined)[] = []
-  const connection = new Connection('x', socket, false)
+  const connection = new Connection('x')
+  connection.own(socket, 'connect')
   const carried: Carried = {
     onConnected() {},
     onDrain() {},

@@ -2,6 +2,7 @@
 // checked for it.
 
 import { describe, expect, test } from 'bun:test'
+import { userAgent } from '../../src/config/version.ts'
 import { Secret } from '../../src/config/secret.ts'
 import type { Lookup } from '../../src/upstream/enclave.ts'
 import { type Destination, destinationOf, placeUnder } from '../../src/upstream/places.ts'
@@ -46,7 +47,7 @@ test.each([
 ])('the base path goes before the route, the raw query after it: %p %p', async (...row) => {
   const [base, search, port, target, host] = row
   const { origin, opening } = await placeOf(base, '/v1/models', search)
-  expect(opening).toBe(`${target} HTTP/1.1\r\nhost: ${host}\r\n`)
+  expect(opening).toBe(`${target} HTTP/1.1\r\nhost: ${host}\r\nuser-agent: ${userAgent}\r\n`)
   const { protocol, hostname } = new URL(base)
   expect(origin).toMatchObject({ tls: protocol === 'https:', port, address: undefined })
   expect(origin.hostname).toBe(hostname.replace(/[[\]]/g, ''))
@@ -62,7 +63,9 @@ describe('the host that gets our key is the one of the settings', () => {
   ])('%p', async (base) => {
     for (const { origin, opening } of [await placeOf(base), placeUnder(new URL(base), '/a')]) {
       expect(origin.hostname).toBe('h.example')
-      expect(opening).toMatch(/^\/[^\s]+ HTTP\/1\.1\r\nhost: h\.example\r\n$/)
+      expect(opening).toMatch(
+        /^\/[^\s]+ HTTP\/1\.1\r\nhost: h\.example\r\nuser-agent: postern\/[\d.]+\r\n$/,
+      )
     }
   })
   test.each([
@@ -76,7 +79,9 @@ describe('the host that gets our key is the one of the settings', () => {
   ])('with the query %p', async (search) => {
     const { origin, opening } = await placeOf('https://h.example', '/v1/models', search)
     expect(origin.hostname).toBe('h.example')
-    expect(opening).toMatch(/^\/v1\/models\?[^\s]+ HTTP\/1\.1\r\nhost: h\.example\r\n$/)
+    expect(opening).toMatch(
+      /^\/v1\/models\?[^\s]+ HTTP\/1\.1\r\nhost: h\.example\r\nuser-agent: postern\/[\d.]+\r\n$/,
+    )
   })
 })
 

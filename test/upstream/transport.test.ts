@@ -10,6 +10,7 @@ import net, { type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tls from 'node:tls'
+import { userAgent } from '../../src/config/version.ts'
 import { documents } from '../../src/upstream/documents.ts'
 import { type Destination, destinationOf } from '../../src/upstream/places.ts'
 import {
@@ -127,7 +128,7 @@ describe.concurrent('a request', () => {
     const body = new Uint8Array([1, 2, 255])
     await fetched(wire, { method: 'POST', to, headers: { 'x-a': 'b' }, body })
     await fetched(wire, { method: 'POST', to, headers: {}, body: new Uint8Array() })
-    const host = `host: 127.0.0.1:${port}`
+    const host = `host: 127.0.0.1:${port}\r\nuser-agent: ${userAgent}`
     expect(received).toEqual([
       `GET /v1/x?y=z HTTP/1.1\r\n${host}\r\naccept: a/b\r\n\r\n` +
         `POST /v1/x?y=z HTTP/1.1\r\n${host}\r\nx-a: b\r\ncontent-length: 3\r\n\r\n\x01\x02\xff` +

@@ -1,0 +1,140 @@
+// What settings say of the way out: addresses of others, the proxy, and hosts that may be asked in
+// clear. Pure, like kinds.ts.
+
+import { isIP } from 'node:net'
+import type { Kind, Read } from './kinds.ts'
+import { Secret } from './secret.ts'
+
+export interface ProxyAddress {
+  readonly tls: boolean
+  readonly hostname: string
+  readonly port: number
+  /** The value of `Proxy-Authorization`. */
+  readonly authorization: Secret | undefined
+}
+
+const value = <T>(value: T): Read<T> => ({ ok: true, value })
+const wrong = (message: string, hint: string) => ({ ok: false, message, hint }) as const
+
+/**
+ * Where something is asked. Whether http will do depends on PLAIN_HTTP_HOSTS: demands.ts decides.
+ * `query`: RFC 6749 §3.1 lets endpoints have one, and some providers' key sets do.
+ */
+function outbound(query: 'with a query' | 'without'): Kind<URL> {
+  return {
+    placeholder: '<url>',
+    read: (text) => {
+      const url = URL.canParse(text) ? new URL(text) : undefined
+      if (!url) return wrong('is not a URL', 'give a full URL, https://host/path')
+      if (url.username !== '' || url.password !== '') {
+        return wrong('carries a user or password', 'credentials have settings of their own')
+      }
+      if (url.hash !== '') return wrong('carries a fragment', 'leave out # and what follows')
+      if (query === 'without' && url.search !== '') {
+        return wrong('carries a query or fragment', 'give scheme, host and path alone')
+      }
+      return url.protocol === 'https:' || url.protocol === 'http:'
+        ? value(url)
+        : wrong('is not https', 'give a URL that begins with https://')
+    },
+  }
+}
+
+export const outboundUrl = outbound('without')
+export const queryUrl = outbound('with a query')
+
+/** The base of an API; the `/v1` that some write at its end is in every path already. */
+export const apiUrl: Kind<URL> = {
+  placeholder: '<url>',
+  read: (text) => outboundUrl.read(text.replace(/\/v1\/?$/, '')),
+}
+
+const PROXY_HINT = 'give http://host:port, or http://user:password@host:port'
+
+/** As curl takes it: without a scheme it is http. */
+export const proxyUrl: Kind<ProxyAddress> = {
+  placeholder: '<url>',
+  read: (text) => {
+    const full = text.includes('://') ? text : `http://${text}`
+    const url = URL.canParse(full) ? new URL(full) : undefined
+    if (!url) return wrong('is not the URL of a proxy', PROXY_HINT)
+    const { protocol, hostname, port, pathname, search, hash } = url
+    if (protocol !== 'http:' && protocol !== 'https:') {
+      return wrong(
+        'is no HTTP proxy',
+        `only http:// and https:// proxies are supported; ${PROXY_HINT}`,
+      )
+    }
+    if (pathname !== '/' || search !== '' || hash !== '') {
+      return wrong('has a path, a query or a fragment', PROXY_HINT)
+    }
+    const user = decoded(url.username)
+    const password = decoded(url.password)
+    if (user === undefined || password === undefined) {
+      return wrong('has a user or password that is not URL-encoded', 'write % as %25, @ as %40')
+    }
+    const tls = protocol === 'https:'
+    const basic = Buffer.from(`${user}:${password}`).toString('base64')
+    return value({
+      tls,
+      hostname: hostname.replace(/^\[|\]$/g, ''),
+      port: port === '' ? (tls ? 443 : 80) : Number(port),
+      authorization: user === '' && password === '' ? undefined : new Secret(`Basic ${basic}`),
+    })
+  },
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** Names that no public registry gives out (RFC 6761, RFC 8375, ICANN's `.internal`), or that none can. */
+const PRIVATE_SUFFIX =
+  /(?:^|\.)(?:internal|local|localdomain|localhost|lan|home|home\.arpa|corp|intranet|private|test|svc|cluster\.local)$/
+
+/** Whether a name, or a suffix with its dot, can only be of one's own network. */
+export function looksPrivate(host: string): boolean {
+  if (isIP(host) !== 0 || PRIVATE_SUFFIX.test(host)) return true
+  return !host.includes('.')
+}
+
+const PLAIN_HOST =
+  /^\.?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*$/
+
+/** Exact names and addresses, and suffixes with their dot; never all of a public suffix. */
+export const plainHttpHosts: Kind<readonly string[]> = {
+  placeholder: '<host,...>',
+  read: (text) => {
+    const hosts = text
+      .split(',')
+      .map((each) =>
+        each
+          .trim()
+          .toLowerCase()
+          .replace(/^\[(.*)\]$/, '$1'),
+      )
+      .filter((each) => each !== '')
+    if (hosts.length === 0) return wrong('is an empty list', 'give at least one, by commas')
+    for (const host of hosts) {
+      if (isIP(host) === 0 && !PLAIN_HOST.test(host)) {
+        return wrong(
+          'has an entry that is no host',
+          'give names without scheme or port, as in vllm or .svc.cluster.local',
+        )
+      }
+      if (/^\.[^.]+$/.test(host) && !looksPrivate(host)) {
+        return wrong('has a suffix that is open to everybody', 'name the hosts themselves')
+      }
+    }
+    return value(hosts)
+  },
+}
+
+/** Of `.suffix` and exact names. */
+export function isListed(host: string, list: readonly string[]): boolean {
+  return list.some((each) => (each.startsWith('.') ? host.endsWith(each) : host === each))
+}

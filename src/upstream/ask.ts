@@ -1,0 +1,102 @@
+// One question that is ours, and its answer whole: for key sets, tokens and documents. Over the one
+// transport, so that it goes out as everything does. Bounded in time and in size, followed nowhere,
+// never sent twice; a content coding that nobody asked for is undone all the same.
+
+import { decoding } from './decoding.ts'
+import type { AnswerHeaders } from './fields.ts'
+import { destinationOf } from './places.ts'
+import type { Answer, Timeouts, Transport } from './transport.ts'
+
+export interface Question {
+  readonly method: 'GET' | 'POST'
+  readonly url: URL
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: Uint8Array
+  /** For connection, headers and body together. */
+  readonly timeoutMs: number
+  readonly maxBytes: number
+  /** Of which answers the body is read; of others it is empty. */
+  readonly reads: (status: number) => boolean
+}
+
+export type Reply =
+  | {
+      readonly ok: true
+      readonly status: number
+      readonly headers: AnswerHeaders
+      readonly body: Uint8Array
+    }
+  /** `reason`: an errno or the like, for the log. */
+  | { readonly ok: false; readonly kind: 'failed' | 'too large'; readonly reason: string }
+
+export type Ask = (question: Question) => Promise<Reply>
+
+export function asking(transport: Transport, timeouts: Timeouts): Ask {
+  return async ({ method, url, headers, body, timeoutMs, maxBytes, reads }) => {
+    const flight = transport.send({ method, to: destinationOf(url), headers, body }, timeouts)
+    let late = false
+    const timer = setTimeout(() => {
+      late = true
+      flight.cancel()
+    }, timeoutMs)
+    const failed = (reason: string): Reply => ({
+      ok: false,
+      kind: 'failed',
+      reason: late ? 'TimeoutError' : reason,
+    })
+    try {
+      const head = await flight.head
+      if (!head.ok) return failed(head.reason)
+      const { status, headers: answered } = head
+      const read = reads(status)
+        ? await readBounded(head, maxBytes)
+        : { ok: true as const, body: new Uint8Array() }
+      if (read.ok) return { ok: true, status, headers: answered, body: read.body }
+      if (read.why === 'too large') return { ok: false, kind: 'too large', reason: read.why }
+      return failed(read.why)
+    } finally {
+      clearTimeout(timer)
+      flight.cancel()
+    }
+  }
+}
+
+type Bounded =
+  | { readonly ok: true; readonly body: Uint8Array }
+  | { readonly ok: false; readonly why: 'too large' | 'cut off' | 'unknown content coding' }
+
+/** `maxBytes` counts what was decoded too. */
+function readBounded({ headers, body }: Answer, maxBytes: number): Promise<Bounded> {
+  return new Promise((resolve) => {
+    if (Number(headers['content-length'] ?? 0) > maxBytes) {
+      return resolve({ ok: false, why: 'too large' })
+    }
+    const pieces: Buffer[] = []
+    let [bytes, decoded] = [0, 0]
+    const end = (read: Bounded): void => {
+      decoder?.close?.()
+      resolve(read)
+    }
+    const decoder = decoding(headers['content-encoding'], {
+      push(piece) {
+        decoded += piece.byteLength
+        if (decoded > maxBytes) end({ ok: false, why: 'too large' })
+        else pieces.push(Buffer.from(piece))
+      },
+    })
+    if (!decoder) return resolve({ ok: false, why: 'unknown content coding' })
+    body.listen({
+      onData(chunk) {
+        bytes += chunk.byteLength
+        if (bytes > maxBytes) end({ ok: false, why: 'too large' })
+        else decoder.push(chunk)
+      },
+      onEnd: (how) =>
+        end(
+          how === 'complete'
+            ? { ok: true, body: Buffer.concat(pieces) }
+            : { ok: false, why: 'cut off' },
+        ),
+    })
+  })
+}

@@ -1,0 +1,39 @@
+// The one way out, as it is configured: whose certificates are trusted, and which hosts are asked
+// through the proxy. What the environment says of proxies to other programs counts for nothing here.
+
+import tls from 'node:tls'
+import type { ProxyAddress } from '../config/egress-kinds.ts'
+import { isLoopback } from '../config/kinds.ts'
+import type { Settings } from '../config/read.ts'
+import { noProxy } from './no-proxy.ts'
+
+export interface Egress {
+  /** Undefined where only what is built in is trusted. */
+  readonly trust: tls.SecureContext | undefined
+  /** Undefined where a host is asked directly. */
+  proxyTo(hostname: string, port: number): ProxyAddress | undefined
+}
+
+export const DIRECT: Egress = { trust: undefined, proxyTo: () => undefined }
+
+type EgressSettings = Pick<Settings, 'upstreamProxy' | 'noProxy' | 'devMode'>
+
+/** `certificates`: in PEM, trusted beside those that are built in. */
+export function egress(settings: EgressSettings, certificates: readonly string[]): Egress {
+  const { upstreamProxy: proxy, devMode } = settings
+  const past = noProxy(settings.noProxy ?? '')
+  // What development mode embeds is no proxy's business; to a proxy elsewhere, loopback is another
+  // machine than it is to us.
+  const ownLoopback = devMode || !proxy || !isLoopback(proxy.hostname)
+  return {
+    trust: certificates.length === 0 ? undefined : trusting(certificates),
+    proxyTo(hostname, port) {
+      if (!proxy || past(hostname, port)) return undefined
+      return ownLoopback && isLoopback(hostname) ? undefined : proxy
+    },
+  }
+}
+
+/** Made once: it parses all that it trusts. */
+const trusting = (certificates: readonly string[]): tls.SecureContext =>
+  tls.createSecureContext({ ca: [...tls.getCACertificates('default'), ...certificates] })
