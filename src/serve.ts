@@ -4,7 +4,7 @@ import { type AddressKey, addressKey, proxyCheck } from './accept/address.ts'
 import type { AdminParts } from './accept/admin-routes.ts'
 import { type Answers, answers } from './accept/answers.ts'
 import { adminGate, gate } from './accept/app.ts'
-import { addressCounter } from './accept/count-address.ts'
+import { publicCounter } from './accept/count-address.ts'
 import { probes } from './accept/probes.ts'
 import { idleSeconds } from './accept/keep-alive.ts'
 import { cors } from './accept/cors.ts'
@@ -14,7 +14,7 @@ import { deviceAdmission } from './admit/device.ts'
 import { derivedIdentityKey, type Identify, identifier } from './admit/identity.ts'
 import { jwksSource } from './admit/jwks.ts'
 import { type Breaker, breaker } from './budget/breaker.ts'
-import { budget, rateLimiter } from './budget/budget.ts'
+import { budget } from './budget/budget.ts'
 import { charges, deviceKey, orgKey } from './budget/charge.ts'
 import type { Prices } from './budget/prices.ts'
 import { monthOf, type SpendCaps, spendCaps } from './budget/spend.ts'
@@ -127,10 +127,8 @@ export async function serve(
   const ownListener = settings.adminPort !== undefined
   const isAdmin = ({ access }: Route): boolean => access === 'own' || access === 'operator'
   const countedBy: AddressKey = addressKey(settings.trustedProxies ?? [])
-  const countAddress = addressCounter(
-    rateLimiter(settings.publicRateLimitRpm, settings.rateLimitBurst),
-    countedBy,
-  )
+  const { publicRateLimitRpm: publicRpm, rateLimitBurst } = settings
+  const countAddress = publicCounter(publicRpm, rateLimitBurst, countedBy)
   const idle = idleSeconds(
     settings.keepAliveSeconds,
     settings.trustedProxies && proxyCheck(settings.trustedProxies),
@@ -205,10 +203,7 @@ export async function serve(
     login: signIn?.routes({
       answers: said,
       // Of its own: neither a page's assets nor a terminal that waits use up what others may ask.
-      countAddress: addressCounter(
-        rateLimiter(settings.publicRateLimitRpm, Math.max(settings.rateLimitBurst, SIGN_IN_BURST)),
-        countedBy,
-      ),
+      countAddress: publicCounter(publicRpm, Math.max(rateLimitBurst, SIGN_IN_BURST), countedBy),
       bodyTimeoutMs,
     }),
     admin: ownListener ? undefined : admin,
@@ -313,6 +308,8 @@ function identityKey({ identityHashKey }: Settings, { login }: Sources): Secret 
 /** Where development mode runs on one machine, ten enrolments an hour from 127.0.0.1 are few. */
 const DEVELOPMENT_LIMITS = {
   openPerAddressPerHour: 10_000,
+  openPerSitePerHour: 10_000,
+  openPerBlockPerHour: 10_000,
   openPerHour: 10_000,
   maxDevicesPerUser: 1000,
   perUserPerHour: 10_000,

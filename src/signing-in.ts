@@ -4,7 +4,7 @@
 import { ROUTES } from './accept/routes.ts'
 import { type LoginParts, type LoginRoutes, loginRoutes } from './accept/login-routes.ts'
 import { loginCookies } from './accept/login-cookies.ts'
-import { asksFromElsewhere, knownHost } from './accept/login-guard.ts'
+import { asksFromElsewhere, knownHost, saysWhoAsks } from './accept/login-guard.ts'
 import { type AdmitSession, sessionAdmission, sessionIdentity } from './admit/session.ts'
 import type { Identify } from './admit/identity.ts'
 import { isLoopback } from './config/kinds.ts'
@@ -73,8 +73,10 @@ export function signingIn(options: SigningInOptions): SigningIn {
     admitSession: sessionAdmission({
       find: signIn.find,
       cookie: (headers) => cookies.session(headers.get('cookie')),
-      ownPage: (headers) =>
-        knownHost(headers.get('host'), known()).ok && !asksFromElsewhere(headers, known()),
+      ownPage: (headers, method) =>
+        knownHost(headers.get('host'), known()).ok &&
+        (method === 'GET' || saysWhoAsks(headers)) &&
+        !asksFromElsewhere(headers, known()),
       identify,
     }),
     async close() {

@@ -1,6 +1,9 @@
-// Routes that anybody may ask are limited by address.
+// Routes that anybody may ask are limited by address; and by the /48 around it where it is IPv6, so that
+// the owner of one can't fill the table of addresses, which would shut out everybody who is new.
 
-import { type RateLimiter, tooFast } from '../budget/budget.ts'
+import { buckets } from '../budget/bucket.ts'
+import { type RateLimiter, rateLimiter, tooFast } from '../budget/budget.ts'
+import { widerNetworks } from '../config/networks.ts'
 import type { Exchange } from '../exchange.ts'
 import { type Decision, granted } from '../refusal.ts'
 import type { AddressKey } from './address.ts'
@@ -22,12 +25,39 @@ export function addressOf(addressKey: AddressKey, request: Request, server: Peer
   return addressKey(peer, headers.get('x-forwarded-for'), headers.get('forwarded'))
 }
 
+/** How many of its networks one /48 may use at the same time as if each were alone. */
+const NETWORKS_OF_A_SITE = 16
+
 export function addressCounter(
   limiter: RateLimiter | undefined,
   addressKey: AddressKey,
+  sites?: SiteLimiter,
 ): CountAddress {
   return (exchange, request, server) => {
-    const decision = limiter?.take(addressOf(addressKey, request, server), exchange)
-    return decision?.allowed === false ? tooFast(decision) : granted(undefined)
+    if (!limiter) return granted(undefined)
+    const key = addressOf(addressKey, request, server)
+    const { monotonicMs } = exchange.at
+    const site = key.endsWith('::/64') ? widerNetworks(key)?.site : undefined
+    const ofSite = site === undefined ? undefined : sites?.take(site, monotonicMs)
+    if (ofSite?.allowed === false) return tooFast(ofSite)
+    const decision = limiter.take(key, exchange)
+    if (decision.allowed) return granted(undefined)
+    // One network that is too fast takes nothing from its neighbours.
+    if (site !== undefined) sites?.giveBack(site, monotonicMs)
+    return tooFast(decision)
   }
+}
+
+export type SiteLimiter = ReturnType<typeof buckets>
+
+/** For the public routes: what each address may, and what all networks of one site may together. */
+export function publicCounter(
+  perMinute: number,
+  burst: number,
+  addressKey: AddressKey,
+): CountAddress {
+  if (perMinute === 0) return addressCounter(undefined, addressKey)
+  const [ofSite, burstOfSite] = [perMinute * NETWORKS_OF_A_SITE, burst * NETWORKS_OF_A_SITE]
+  const sites = buckets({ perMinute: ofSite, burst: burstOfSite })
+  return addressCounter(rateLimiter(perMinute, burst), addressKey, sites)
 }

@@ -69,7 +69,7 @@ export function inferenceRoutes(parts: InferenceParts) {
       return parts.admitDevice({ authorization, apiKey, query }, exchange.at)
     }
     if (route?.access === 'session' && parts.admitSession) {
-      return parts.admitSession(request.headers, query)
+      return parts.admitSession(request.headers, query, request.method)
     }
     return NOT_ADMITTED
   }

@@ -47,6 +47,15 @@ export function knownHost(host: string | null, known: readonly URL[]): Decision<
   return refused('bad_host', { reason: 'no name of this machine', message })
 }
 
+/**
+ * Whether a browser says at all which page asks. One that says nothing (old, or behind something that
+ * strips headers) cannot be told from one that another page makes act, so that what changes something
+ * is not done on a cookie alone.
+ */
+export function saysWhoAsks(headers: Headers): boolean {
+  return headers.has('sec-fetch-site') || headers.has('origin')
+}
+
 /** Whether a browser says that another page asks. Programs send neither header. */
 export function asksFromElsewhere(headers: Headers, known: readonly URL[]): boolean {
   const site = headers.get('sec-fetch-site')

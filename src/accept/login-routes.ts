@@ -14,7 +14,7 @@ import type { Arrival } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
 import type { CountAddress, Peer } from './count-address.ts'
 import type { LoginCookies } from './login-cookies.ts'
-import { asksFromElsewhere, harden, knownHost } from './login-guard.ts'
+import { asksFromElsewhere, harden, knownHost, saysWhoAsks } from './login-guard.ts'
 import { ASSETS, type Asset } from './login-page-assets.ts'
 import { loginPage, type View } from './login-page.ts'
 import { pastedAnswer } from './login-paste.ts'
@@ -38,6 +38,9 @@ const MAX_LOGIN_BODY_BYTES = 16_384
 const EXCHANGE_IDLE_SECONDS = 60
 /** Of the cookie of a browser that takes up an attempt; the attempt itself may end sooner. */
 const MAX_ATTEMPT_SECONDS = 600
+
+const NO_ORIGIN =
+  'a cookie counts only with an Origin or Sec-Fetch-Site header; send the session key as x-api-key'
 
 interface Asked {
   readonly exchange: Exchange
@@ -131,7 +134,16 @@ export function loginRoutes(parts: LoginParts) {
   const sessionOf = (asked: Asked): Decision<Session> => {
     const sent = sentKey(asked.request.headers, asked.query)
     if (!sent.ok) return sent
+    const { method, headers } = asked.request
     const key = sent.value ?? cookies.session(asked.cookie)
+    if (
+      key !== undefined &&
+      sent.value === undefined &&
+      method !== 'GET' &&
+      !saysWhoAsks(headers)
+    ) {
+      return refused('foreign_origin', { reason: 'cookie without an origin', message: NO_ORIGIN })
+    }
     if (key === undefined) return refused('session_invalid', { reason: 'no key' })
     const session = login.find(key)
     if (!session.ok && sent.value === undefined) keep(asked, cookies.dropSession())
@@ -256,6 +268,7 @@ export function loginRoutes(parts: LoginParts) {
       ROUTES.loginLogout.path,
       guarded((asked) => {
         const session = sessionOf(asked)
+        if (!session.ok && session.code === 'foreign_origin') return refuse(asked, session)
         if (session.ok) login.end(session.value)
         keep(asked, cookies.dropSession(), cookies.dropAttempt())
         if (asked.page) return show(asked, { kind: 'signed_out', mayPaste: false, justNow: true })

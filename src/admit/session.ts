@@ -7,7 +7,8 @@ import { type Admitted, permitted } from './admitted.ts'
 import { bearerToken } from './bearer.ts'
 import type { Identify } from './identity.ts'
 
-export type AdmitSession = (headers: Headers, query: string) => Decision<Admitted>
+/** `method` decides how much of a cookie is believed: reading changes nothing. */
+export type AdmitSession = (headers: Headers, query: string, method?: string) => Decision<Admitted>
 
 export interface SessionAdmissionOptions {
   /** Whose key it is; `session_invalid` where it is nobody's. */
@@ -15,7 +16,7 @@ export interface SessionAdmissionOptions {
   /** The cookie's value, where there is exactly one. */
   readonly cookie: (headers: Headers) => string | undefined
   /** Whether it is a page of ours that asks, or no page at all. */
-  readonly ownPage: (headers: Headers) => boolean
+  readonly ownPage: (headers: Headers, method: string) => boolean
   readonly identify: Identify
 }
 
@@ -24,10 +25,10 @@ const ISSUER = 'session'
 
 export function sessionAdmission(options: SessionAdmissionOptions): AdmitSession {
   const { find, cookie, ownPage, identify } = options
-  return (headers, query) => {
+  return (headers, query, method = 'GET') => {
     const sent = sentKey(headers, query)
     if (!sent.ok) return sent
-    const key = sent.value ?? (ownPage(headers) ? cookie(headers) : undefined)
+    const key = sent.value ?? (ownPage(headers, method) ? cookie(headers) : undefined)
     if (key === undefined) return refused('missing_authorization', { message: HINT })
     const session = find(key)
     return session.ok ? granted(permitted(sessionIdentity(identify, session.value.id))) : session

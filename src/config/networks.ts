@@ -1,5 +1,6 @@
 // Networks as `TRUSTED_PROXIES` names them: addresses, CIDR blocks, and names for those that every
-// machine or site has.
+// machine or site has. And those that an address lies in, for limits that one owner of many addresses
+// must not get around.
 
 import { isIP } from 'node:net'
 
@@ -39,4 +40,23 @@ export function isEverybody(entry: string): boolean {
 function isMapped(address: string): boolean {
   if (isIP(address) !== 6) return false
   return /^\[::ffff:[0-9a-f]+:[0-9a-f]+\]$/.test(new URL(`http://[${address}]/`).hostname)
+}
+
+export interface WiderNetworks {
+  /** What one site or customer is given: a /48, or 256 addresses of IPv4. */
+  readonly site: string
+  /** What one provider is given at the least: a /32, or a /16 of IPv4. */
+  readonly block: string
+}
+
+const IPV4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.\d{1,3}$/
+const IPV6_64 = /^([0-9a-f]{1,4}):([0-9a-f]{1,4}):([0-9a-f]{1,4}):[0-9a-f]{1,4}::\/64$/
+
+/** `key` as accept/address.ts makes it; undefined where it is no network of the public internet. */
+export function widerNetworks(key: string): WiderNetworks | undefined {
+  const [, a, b, c] = IPV6_64.exec(key) ?? []
+  if (a !== undefined) return { site: `${a}:${b}:${c}::/48`, block: `${a}:${b}::/32` }
+  const [, first, second, third] = IPV4.exec(key) ?? []
+  if (first === undefined) return undefined
+  return { site: `${first}.${second}.${third}.0/24`, block: `${first}.${second}.0.0/16` }
 }

@@ -3,12 +3,13 @@
 
 import type { Database } from 'bun:sqlite'
 import { type JsonObject, parseStrictObject } from '../admit/strict-json.ts'
-import { type BucketDecision, buckets } from '../budget/bucket.ts'
+import type { BucketDecision } from '../budget/bucket.ts'
 import type { Instant } from '../instant.ts'
 import { codeNamed, consumeCode, isCode } from './codes.ts'
 import { type DeviceClaims, isDeviceId } from './device-token.ts'
 import { type Entitlements, NO_ENTITLEMENTS, readEntitlements } from './entitlements.ts'
 import { countOtherDevices, unusedEnrolment } from './families.ts'
+import { openEnrolments, type OpenLimits, perHour } from './open-limits.ts'
 import { declined, type EnrollDecision } from './refusals.ts'
 import type { IdentifyAs } from './withdraw.ts'
 
@@ -39,10 +40,7 @@ export interface EnrollingUser {
   readonly claims: JsonObject
 }
 
-export interface BootstrapLimits {
-  readonly openPerAddressPerHour: number
-  /** Of the whole gate: many addresses can use it up, and then nobody enrols until it refills. */
-  readonly openPerHour: number
+export interface BootstrapLimits extends OpenLimits {
   /** Each device has limits of its own, so that a user's devices multiply what he may spend. */
   readonly maxDevicesPerUser: number
   readonly perUserPerHour: number
@@ -50,6 +48,8 @@ export interface BootstrapLimits {
 
 export const BOOTSTRAP_LIMITS: BootstrapLimits = {
   openPerAddressPerHour: 10,
+  openPerSitePerHour: 100,
+  openPerBlockPerHour: 400,
   openPerHour: 1000,
   maxDevicesPerUser: 10,
   perUserPerHour: 30,
@@ -177,16 +177,10 @@ export function bootstrapPolicy(
     },
 
     open: () => {
-      const perAddress = perHour(limits.openPerAddressPerHour)
-      const overall = perHour(limits.openPerHour)
+      const count = openEnrolments(limits)
       return ({ deviceId }, { addressKey }, now) => {
-        const mine = perAddress.take(addressKey, now.monotonicMs)
-        if (!mine.allowed) return tooMany(mine, 'rate of one address')
-        const all = overall.take('', now.monotonicMs)
-        if (!all.allowed) {
-          perAddress.giveBack(addressKey, now.monotonicMs)
-          return tooMany(all, 'rate of all addresses')
-        }
+        const counted = count(addressKey, now.monotonicMs)
+        if (!counted.allowed) return tooMany(counted.decision, counted.by)
         return take(() => granted('open', deviceId, NO_ENTITLEMENTS))
       }
     },
@@ -207,10 +201,6 @@ function wrongCode(reason = 'code is unknown, used or expired'): EnrollDecision<
 
 function take(value: Take): EnrollDecision<Take> {
   return { ok: true, value }
-}
-
-function perHour(count: number) {
-  return buckets({ perMinute: count / 60, burst: count })
 }
 
 function tooMany({ retryAfterSeconds }: BucketDecision, reason: string): EnrollDecision<never> {

@@ -330,6 +330,23 @@ describe('who may', () => {
     expect(await status({ origin: 'http://127.0.0.1:3000' })).toBe(401)
     expect(at.seen()).toEqual([])
   })
+  test('and nothing is done on it where no page says that it asks', async () => {
+    const post = async (headers: Record<string, string>): Promise<number> => {
+      const response = await fetch(`${at.gate.url}/v1/messages`, {
+        method: 'POST',
+        headers: { ...VERSION, 'content-type': 'application/json', ...headers },
+        body: '{"model":"m","max_tokens":1,"messages":[]}',
+      })
+      return response.status
+    }
+    const cookie = `postern_session=${key}`
+    expect(await post({ cookie })).toBe(401)
+    expect(at.seen()).toEqual([])
+    expect(await post({ cookie, origin: at.gate.url })).toBe(200)
+    expect(await post({ cookie, 'sec-fetch-site': 'same-origin' })).toBe(200)
+    expect(await post({ 'x-api-key': key })).toBe(200)
+    at.seen()
+  })
 })
 
 describe('a token that the API refuses', () => {

@@ -523,13 +523,41 @@ describe('attack 40: a session', () => {
   test('ends where it is kept, not only in the browser', async () => {
     const { key } = await signIn(returning)
     const cookie = `postern_session=${key}`
-    const out = await post(returning, '/auth/logout', { headers: { cookie, ...FORM } })
+    const own = { 'sec-fetch-site': 'same-origin' }
+    const out = await post(returning, '/auth/logout', { headers: { cookie, ...FORM, ...own } })
     expect(await out.text()).toContain('Signed out')
     expect(cookieOf(out, 'postern_session')?.line).toBe(
       'postern_session=; Max-Age=0; Path=/; SameSite=Strict; HttpOnly',
     )
     expect(await status(returning, { cookie })).toEqual({ authenticated: false })
     expect(await status(returning, bearer(key))).toEqual({ authenticated: false })
+  })
+
+  test('by its cookie changes nothing where no page says that it asks; by its key it does', async () => {
+    const { key } = await signIn(returning)
+    const cookie = `postern_session=${key}`
+    for (const path of ['/auth/refresh', '/auth/logout']) {
+      for (const kind of [FORM, JSON_BODY, {}]) {
+        const response = await post(returning, path, { headers: { cookie, ...kind } })
+        expect(response.status).toBe(403)
+        expect(await response.text()).toMatch(/Origin|Refused/)
+        expect(cookieOf(response, 'postern_session')).toBeUndefined()
+      }
+    }
+    expect(await status(returning, { cookie })).toMatchObject({ authenticated: true })
+    for (const said of [
+      { origin: returning.url },
+      { 'sec-fetch-site': 'same-origin' },
+      bearer(key),
+    ]) {
+      const response = await post(returning, '/auth/refresh', { headers: { cookie, ...said } })
+      expect(response.status).toBe(200)
+    }
+    const out = await post(returning, '/auth/logout', {
+      headers: { cookie, origin: returning.url },
+    })
+    expect(out.status).toBe(200)
+    expect(await status(returning, { cookie })).toEqual({ authenticated: false })
   })
 
   test('that the gate does not know is taken from the browser again', async () => {

@@ -1,0 +1,56 @@
+// How many devices strangers may enrol in an hour: from one address, from the networks around it, and in
+// all. Whoever owns many addresses must not be able to use up what there is for everybody: a /48 has
+// 65,536 networks that each count as one address.
+
+import { type BucketDecision, type Buckets, buckets } from '../budget/bucket.ts'
+import { widerNetworks } from '../config/networks.ts'
+
+export interface OpenLimits {
+  /** IPv6: of a /64. */
+  readonly openPerAddressPerHour: number
+  /** Of a /48, or of a /24 of IPv4. */
+  readonly openPerSitePerHour: number
+  /** Of a /32, or of a /16 of IPv4. */
+  readonly openPerBlockPerHour: number
+  /** Of the whole gate. It takes several providers' networks to use it up. */
+  readonly openPerHour: number
+}
+
+export type OpenDecision =
+  | { readonly allowed: true }
+  | { readonly allowed: false; readonly by: string; readonly decision: BucketDecision }
+
+/** Takes one of each count, or none. */
+export function openEnrolments(
+  limits: OpenLimits,
+): (addressKey: string, nowMs: number) => OpenDecision {
+  const perBlock = perHour(limits.openPerBlockPerHour)
+  const perSite = perHour(limits.openPerSitePerHour)
+  const perAddress = perHour(limits.openPerAddressPerHour)
+  const overall = perHour(limits.openPerHour)
+  return (addressKey, nowMs) => {
+    const wider = widerNetworks(addressKey)
+    // The widest first: one owner of many addresses then fills no table with them.
+    const counts: readonly (readonly [by: string, table: Buckets, key: string])[] = [
+      ...(wider
+        ? ([
+            ['rate of one provider’s network', perBlock, wider.block],
+            ['rate of one network', perSite, wider.site],
+          ] as const)
+        : []),
+      ['rate of one address', perAddress, addressKey],
+      ['rate of all addresses', overall, ''],
+    ]
+    for (const [at, [by, table, key]] of counts.entries()) {
+      const decision = table.take(key, nowMs)
+      if (decision.allowed) continue
+      for (const [, taken, its] of counts.slice(0, at)) taken.giveBack(its, nowMs)
+      return { allowed: false, by, decision }
+    }
+    return { allowed: true }
+  }
+}
+
+export function perHour(count: number): Buckets {
+  return buckets({ perMinute: count / 60, burst: count })
+}
