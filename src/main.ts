@@ -5,7 +5,9 @@ import { bundledPrices, parsePrices } from './budget/price-table.ts'
 import type { Prices } from './budget/prices.ts'
 import { readCaFile } from './config/ca-file.ts'
 import { readSettings } from './config/read.ts'
+import { isMissing } from './config/demands.ts'
 import type { Mistake } from './config/kinds.ts'
+import { waysToRun } from './config/ways.ts'
 import { describeBug, type Logger, logger } from './log.ts'
 import { type LogOutput, logOutput } from './log-output.ts'
 import { banner } from './operate/banner.ts'
@@ -16,7 +18,8 @@ import { type Sources, sources } from './sources.ts'
 import { ADVICE, isLasting } from './state/advice.ts'
 import { unusableFrom } from './state/store.ts'
 
-/** sysexits.h: EX_CONFIG and EX_IOERR. */
+/** sysexits.h: EX_USAGE, EX_CONFIG and EX_IOERR. */
+const EXIT_USAGE = 64
 const EXIT_CONFIG = 78
 const EXIT_IO = 74
 
@@ -27,10 +30,10 @@ async function main(): Promise<void> {
   const args = Bun.argv.slice(2)
   // A gate that is set up by its environment has no words, and never loads what answers to them.
   const commands = args.length > 0 ? await import('./operate/commands.ts') : undefined
-  const run = commands?.commandNamed(args[0])
-  if (run) exitAfter(await run(args.slice(1), process.env))
+  const asked = commands?.interpret(args)
+  if (asked?.kind === 'command') exitAfter(await asked.run(process.env))
   const invocation = commands
-    ? (await import('./config/command-line.ts')).readInvocation(args, process.env)
+    ? (await import('./config/command-line.ts')).readInvocation(asked?.args ?? args, process.env)
     : readSettings('serve', {}, [], process.env)
   if (invocation.kind === 'text') {
     stdout.write(invocation.text)
@@ -38,7 +41,14 @@ async function main(): Promise<void> {
     exitAfter(0)
   }
   if (invocation.kind === 'mistakes') {
-    stderr.write(describe(invocation.mistakes))
+    const { mistakes, noWayChosen } = invocation
+    const unknown = commands?.unknownCommand(asked?.args[0])
+    // Who mistyped a command did not mean to start a gate, and needs none of its settings.
+    if (unknown !== undefined && mistakes.filter((each) => !isMissing(each)).length === 1) {
+      stderr.write(unknown)
+      process.exit(EXIT_USAGE)
+    }
+    stderr.write(describe(mistakes) + (noWayChosen ? waysToRun() : ''))
     process.exit(EXIT_CONFIG)
   }
   const { settings, command } = invocation
@@ -128,7 +138,9 @@ function announce(
 ): void {
   if (development) output.write(banner(url, development))
   log.info({ address: url.host, admin: adminUrl?.host }, 'listening')
-  if (signInUrl) log.info({ page: signInUrl.href }, 'sign in there, or with: postern login')
+  if (!signInUrl) return
+  const { href, origin } = signInUrl
+  log.info({ page: href }, `sign in there, or with: postern login --gate ${origin}`)
 }
 
 /** A bug in one request must not end the others; it must be loud. */

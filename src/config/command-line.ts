@@ -5,6 +5,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import type { Environment } from './given.ts'
 import type { Mistake } from './kinds.ts'
+import { nearest } from './nearest.ts'
 import { COMMANDS, type Invocation, readSettings } from './read.ts'
 import { flagOf, type Group, KEYS, settingOf } from './table.ts'
 import { version } from './version.ts'
@@ -30,7 +31,7 @@ export function readInvocation(args: readonly string[], env: Environment): Invoc
   for (const word of command.args) {
     if (word.startsWith('-')) {
       const name = /^(?:--[A-Za-z-]*|-[A-Za-z]?)/.exec(word)?.[0] ?? '-'
-      mistakes.push({ setting: name, message: 'is no flag', hint: nearest(command, name) })
+      mistakes.push({ setting: name, message: 'is no flag', hint: nearestFlag(command, name) })
     } else if (!flagBefore) {
       words.push(word)
     }
@@ -43,7 +44,7 @@ export function readInvocation(args: readonly string[], env: Environment): Invoc
     mistakes.push({
       setting: /^[a-z][a-z-]{0,15}$/.test(word) ? word : 'an argument',
       message: 'is no command',
-      hint: `commands are ${COMMANDS.join(' and ')}`,
+      hint: 'postern help lists the commands',
     })
   }
 
@@ -85,12 +86,13 @@ function commandLine(write: (text: string) => void): Command {
 
 const heading = (group: Group): string => `${group}:`
 
-function nearest(command: Command, flag: string): string {
+function nearestFlag(command: Command, flag: string): string {
   const known = command.options.map((option) => option.long ?? '')
   const stem = flag.replaceAll('-', '')
-  const close = known.find((each) => {
+  const begun = known.find((each) => {
     const other = each.replaceAll('-', '')
     return stem !== '' && (other.startsWith(stem) || stem.startsWith(other))
   })
+  const close = begun ?? (stem === '' ? undefined : nearest(flag, known))
   return close ? `did you mean ${close}?` : 'postern --help shows every flag'
 }

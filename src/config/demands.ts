@@ -21,6 +21,10 @@ export function isSignIn(mentioned: ReadonlySet<Key>): boolean {
   return SIGN_IN.some((key) => mentioned.has(key))
 }
 
+const MISSING = 'is missing'
+
+export const isMissing = ({ message }: Mistake): boolean => message.startsWith(MISSING)
+
 /** What the upstreams that are configured, and the way devices enrol, cannot do without. */
 export function missing(
   mentioned: ReadonlySet<Key>,
@@ -38,10 +42,11 @@ export function missing(
     'signing in': signIn,
   }
   return KEYS.flatMap((key) => {
-    const { required, env, about } = settingOf(key)
+    const { required, env, about, kind } = settingOf(key)
     if (required === undefined || !needs[required] || mentioned.has(key)) return []
-    const hint = `${about} Set ${env} or ${flagOf(env)}.`
-    return [{ setting: env, message: `is missing; it is needed for ${required}`, hint }]
+    const make = OWN_SECRETS.has(kind) ? ' Make one with: openssl rand -hex 32.' : ''
+    const hint = `${about} Set ${env} or ${flagOf(env)}.${make}`
+    return [{ setting: env, message: `${MISSING}; it is needed for ${required}`, hint }]
   })
 }
 

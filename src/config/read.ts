@@ -49,7 +49,12 @@ export type Settings = Required<Omit<Values, Maybe | Spelling>> & Pick<Values, M
 
 export type Invocation =
   | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'mistakes'; readonly mistakes: readonly Mistake[] }
+  | {
+      readonly kind: 'mistakes'
+      readonly mistakes: readonly Mistake[]
+      /** Nothing was given of what any use of a gate needs: somebody is new to it. */
+      readonly noWayChosen: boolean
+    }
   | {
       readonly kind: 'run'
       readonly command: CommandName
@@ -70,17 +75,24 @@ export function readSettings(
   const read = readValues(flags, env)
   const mistakes = [...wrong]
   mistakes.push(...read.mistakes, ...unsafeEnvironment(env, read.values.devMode === true))
-  if (mistakes.length > 0 || name === undefined) return { kind: 'mistakes', mistakes }
+  if (mistakes.length > 0 || name === undefined) {
+    const noWayChosen = read.noWayChosen && wrong.length === 0
+    return { kind: 'mistakes', mistakes, noWayChosen }
+  }
   // `readValues` has seen to it that what the mode demands is there.
   const settings = read.values as Settings
   const warnings = [...read.warnings, ...egressWarnings(env, settings)]
   return { kind: 'run', command: name, settings, warnings }
 }
 
+const choosesWay = (mentioned: ReadonlySet<Key>): boolean =>
+  [...mentioned].some((key) => key === 'devMode' || settingOf(key).required !== undefined)
+
 interface ValuesRead {
   readonly values: Values
   readonly mistakes: readonly Mistake[]
   readonly warnings: readonly string[]
+  readonly noWayChosen: boolean
 }
 
 function readValues(flags: Flags, env: Environment): ValuesRead {
@@ -135,7 +147,7 @@ function readValues(flags: Flags, env: Environment): ValuesRead {
     warnings.push('IDENTITY_HASH_KEY is not set: hashed identities change with every start')
   }
   warnings.push(...cautions(values))
-  return { values, mistakes, warnings }
+  return { values, mistakes, warnings, noWayChosen: !choosesWay(mentioned) }
 }
 
 /** One setting alone, from the environment, for commands that need no more. */

@@ -148,7 +148,7 @@ export const SETTINGS = {
     'IDENTITY_HASH_KEY',
     'Users',
     hexKey,
-    'Key of the HMAC that stands for a subject in limits and logs; without it, a random one.',
+    'Key of the HMAC that stands for a subject in limits and logs; unset, a new one at each start.',
     { required: 'Anthropic', secret: true },
   ),
 

@@ -7,6 +7,7 @@ import { type Answer, ask, badStatus, problem, problemOf } from '../client/ask.t
 import { isLoopback, parseBaseUrl } from '../client/base-url.ts'
 import { epochMs } from '../client/gate.ts'
 import { isBearerToken } from '../client/grant.ts'
+import { shellWord } from './shell-word.ts'
 
 export interface Started {
   /** To be opened by a person: the authorization server, or the gate, which redirects there. */
@@ -32,6 +33,8 @@ export interface SignedIn {
 export type Status = SignedIn | { readonly authenticated: false; readonly pending: boolean }
 
 export interface Auth {
+  /** The gate's address. */
+  readonly base: string
   start(): Promise<Result<Started>>
   submit(attempt: Started, codeAndState: string): Promise<Result<Status>>
   /** What became of an attempt. */
@@ -55,33 +58,40 @@ const DEFAULT_EXPIRES_IN_SECONDS = 600
 const MAX_EXPIRES_IN_SECONDS = 3600
 const MAX_SCOPE_CHARS = 1024
 
-const AGAIN = 'sign in with: postern login'
+/** Names the gate, so that it means this one wherever it is run. */
+export function signInWith(base: string): string {
+  return `sign in with: postern login --gate ${shellWord(base)}`
+}
 
 /** Of statuses that mean more here than that the gate is not well. */
-const MEANINGS: Readonly<Record<number, Pick<Problem, 'code' | 'message'>>> = {
-  400: { code: 'enrollment_refused', message: `the sign-in was not accepted; ${AGAIN}` },
-  401: { code: 'enrollment_refused', message: `the sign-in has ended; ${AGAIN}` },
+const meanings = (base: string): Readonly<Record<number, Pick<Problem, 'code' | 'message'>>> => ({
+  400: {
+    code: 'enrollment_refused',
+    message: `the sign-in was not accepted; ${signInWith(base)}`,
+  },
+  401: { code: 'enrollment_refused', message: `the sign-in has ended; ${signInWith(base)}` },
   403: { code: 'enrollment_refused', message: 'the gate refuses to be asked from here' },
   404: {
     code: 'unhealthy',
     message: 'this gate has no sign-in: it was started without CLIENT_ID',
   },
   503: { code: 'unhealthy', message: 'the authorization server cannot be reached now' },
-}
+})
 
 export const NOT_LOCAL = 'the gate must be on this machine: a sign-in belongs to one'
 
 /** For somebody who can start a gate. */
 export function failing({ code, message }: Problem, base: string): string {
-  return code === 'unreachable' ? `${message} at ${base}; is it running?` : message
+  if (code === 'unreachable') return `${message} at ${base}; is it running?`
+  return code === 'timeout' ? `${message} (${base})` : message
 }
 
-export function signInEnded(): Problem {
-  return { ...problem('enrollment_refused'), ...MEANINGS[401] }
+export function signInEnded(base: string): Problem {
+  return { ...problem('enrollment_refused'), ...meanings(base)[401] }
 }
 
-export function notAccepted(): Problem {
-  return { ...problem('enrollment_refused'), ...MEANINGS[400] }
+export function notAccepted(base: string): Problem {
+  return { ...problem('enrollment_refused'), ...meanings(base)[400] }
 }
 
 /** Undefined where `text` is no gate of this machine: a sign-in belongs to one person on one. */
@@ -105,7 +115,7 @@ export function auth(base: string): Auth {
       return { ok: false, problem: problemOf(error) }
     }
     if (answer.status < 200 || answer.status >= 300) {
-      return { ok: false, problem: { ...badStatus(answer), ...MEANINGS[answer.status] } }
+      return { ok: false, problem: { ...badStatus(answer), ...meanings(base)[answer.status] } }
     }
     const value = parse(parseObject(answer.text), answer)
     return value === undefined
@@ -114,6 +124,7 @@ export function auth(base: string): Auth {
   }
 
   return {
+    base,
     start: () =>
       asked('/auth/device/start', { method: 'POST' }, ASK_TIMEOUT_MS, (said, { headers }) =>
         parseStarted(said, headers, base),

@@ -4,6 +4,8 @@
 
 import { audit } from './commands/audit.ts'
 import { devices } from './commands/devices.ts'
+import type { Environment } from '../config/given.ts'
+import { nearest } from '../config/nearest.ts'
 import { enrol } from './commands/enrol.ts'
 import { exec } from './commands/exec.ts'
 import { login } from './commands/login.ts'
@@ -39,10 +41,54 @@ const list = COMMANDS.map(
 )
 
 export const COMMAND_HELP = `
-Other commands; each has its own --help:
+Other commands; postern help COMMAND shows the words of one:
 ${list.join('')}`
 
-/** Undefined where `name` is none of these. */
-export function commandNamed(name: string | undefined): Subcommand['run'] | undefined {
-  return COMMANDS.find((each) => each.name === name)?.run
+/** What people write for them, elsewhere or by another spelling. */
+const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
+  ['enroll', 'enrol'],
+  ['signin', 'login'],
+  ['sign-in', 'login'],
+  ['signout', 'logout'],
+  ['sign-out', 'logout'],
+  ['whoami', 'status'],
+  ['run', 'exec'],
+])
+
+/** What the words after `postern` ask for. */
+export type Asked =
+  | { readonly kind: 'command'; readonly run: (env: Environment) => Promise<number> }
+  /** The gate's own words, as flags: `help` is `--help`. */
+  | { readonly kind: 'gate'; readonly args: readonly string[] }
+
+export function interpret(args: readonly string[]): Asked {
+  const [name, ...rest] = args
+  const command = commandNamed(name)
+  if (command) return { kind: 'command', run: (env) => command.run(rest, env) }
+  if (name === 'help') {
+    const about = commandNamed(rest[0])
+    if (about) return { kind: 'command', run: (env) => about.run(['--help'], env) }
+    const known = rest[0] === undefined || GATE_COMMANDS.includes(rest[0])
+    return { kind: 'gate', args: known ? ['--help'] : rest }
+  }
+  if (name === 'version' || name === '-v') return { kind: 'gate', args: ['--version'] }
+  if (name === 'dev') return { kind: 'gate', args: ['--dev-mode', ...rest] }
+  return { kind: 'gate', args }
+}
+
+/** What to say of a word that is no command; undefined where it is one, or a flag. */
+export function unknownCommand(word: string | undefined): string | undefined {
+  if (word === undefined || !/^[a-z][a-z-]{0,30}$/i.test(word)) return undefined
+  if (GATE_COMMANDS.includes(word)) return undefined
+  const names = [...COMMANDS.map(({ name }) => name), ...GATE_COMMANDS, ...OTHER_NAMES.keys()]
+  const near = nearest(word.toLowerCase(), names)
+  const meant = near && `did you mean: postern ${OTHER_NAMES.get(near) ?? near}?`
+  return `postern: ${word} is no command\n    ${meant ?? 'postern help lists them'}\n`
+}
+
+const GATE_COMMANDS: readonly string[] = ['serve', 'check']
+
+function commandNamed(name: string | undefined): Subcommand | undefined {
+  const meant = OTHER_NAMES.get(name ?? '') ?? name
+  return COMMANDS.find((each) => each.name === meant)
 }

@@ -9,7 +9,7 @@ import { constants } from 'node:os'
 import type { ConnectOptions, Environment, Result } from '../client/api.ts'
 import { session } from '../client/session.ts'
 import { EXIT, exitCodeOf } from './exit.ts'
-import { orSignIn, signedInEnvironment } from './kept-login.ts'
+import { withoutToken, signedInEnvironment } from './kept-login.ts'
 
 export interface ExecOptions {
   readonly command: readonly string[]
@@ -49,7 +49,7 @@ export async function exec(options: ExecOptions, io: Io): Promise<number> {
   const signedIn = await signedInEnvironment(options.connect)
   const environment = signedIn ?? (await enrolledEnvironment(options.connect))
   if (!environment.ok) {
-    io.stderr.write(`postern exec: ${orSignIn(environment.problem)}\n`)
+    io.stderr.write(`postern exec: ${withoutToken(environment.problem, options.connect.baseUrl)}\n`)
     return exitCodeOf(environment.problem)
   }
   const env = { ...options.env }

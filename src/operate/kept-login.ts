@@ -8,7 +8,7 @@ import { parseBaseUrl } from '../client/base-url.ts'
 import { isBearerToken } from '../client/grant.ts'
 import { keptName } from '../client/kept.ts'
 import { fileStorage } from '../client/storage.ts'
-import { auth, signInEnded } from './auth.ts'
+import { auth, failing, signInEnded, signInWith } from './auth.ts'
 
 export interface KeptLogin {
   /** Rejects, as all of these, where the storage fails. */
@@ -66,7 +66,7 @@ export async function signedInEnvironment(
   const base = parseBaseUrl(connect.baseUrl) ?? ''
   const said = await auth(base).status(key.value)
   if (!said.ok) return said.problem.status === 404 ? undefined : said
-  if (!said.value.authenticated) return { ok: false, problem: signInEnded() }
+  if (!said.value.authenticated) return { ok: false, problem: signInEnded(base) }
   return { ok: true, value: { ANTHROPIC_BASE_URL: base, ANTHROPIC_AUTH_TOKEN: key.value } }
 }
 
@@ -74,14 +74,16 @@ export async function signedInEnvironment(
 export async function renewedKey(connect: ConnectOptions): Promise<Result<string> | undefined> {
   const key = await signedInKey(connect)
   if (!key?.ok) return key
-  const said = await auth(parseBaseUrl(connect.baseUrl) ?? '').refresh(key.value)
+  const base = parseBaseUrl(connect.baseUrl) ?? ''
+  const said = await auth(base).refresh(key.value)
   if (!said.ok) return said.problem.status === 404 ? undefined : said
-  return said.value.authenticated ? key : { ok: false, problem: signInEnded() }
+  return said.value.authenticated ? key : { ok: false, problem: signInEnded(base) }
 }
 
-/** A gate with a sign-in has no /bootstrap, and says so to a device that wants to enrol. */
-export function orSignIn(because: Problem): string {
+/** What to say of a gate that gave no token: a gate with a sign-in has no /bootstrap. */
+export function withoutToken(because: Problem, baseUrl: string): string {
+  const base = parseBaseUrl(baseUrl) ?? ''
   return because.status === 404
-    ? 'this gate enrols no devices; sign in with: postern login'
-    : because.message
+    ? `${base} enrols no devices; ${signInWith(base)}`
+    : failing(because, base)
 }

@@ -3,7 +3,7 @@
 
 import type { Storage } from '../client/api.ts'
 import { fileStorage } from '../client/storage.ts'
-import { auth, failing, NOT_LOCAL, parseLocalGate, type SignedIn } from './auth.ts'
+import { auth, failing, NOT_LOCAL, parseLocalGate, type SignedIn, signInWith } from './auth.ts'
 import type { Io } from './exec.ts'
 import { EXIT, exitCodeOf } from './exit.ts'
 import { type KeptLogin, keptLogin } from './kept-login.ts'
@@ -34,7 +34,7 @@ export async function status(options: StatusOptions, io: Io): Promise<number> {
   else if (signedIn) io.stdout.write(`${describeSignIn(signedIn)}\n${describeScope(signedIn)}`)
   else {
     const before = key === undefined ? 'not signed in' : 'the sign-in has ended'
-    io.stdout.write(`${before}; sign in with: postern login\n`)
+    io.stdout.write(`${before}; ${signInWith(base)}\n`)
   }
   return signedIn ? 0 : EXIT_NOT_SIGNED_IN
 }

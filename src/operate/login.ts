@@ -8,7 +8,7 @@ import { auth, failing, NOT_LOCAL, parseLocalGate } from './auth.ts'
 import { EXIT, exitCodeOf } from './exit.ts'
 import { keptLogin } from './kept-login.ts'
 import { describeSignIn } from './login-status.ts'
-import { shellWord } from './setup-claude-code.ts'
+import { shellWord } from './shell-word.ts'
 import { type LoginIo, signIn, UNLIKE } from './sign-in.ts'
 
 export interface LoginOptions {

@@ -24,6 +24,7 @@ import { isCode } from '../client/lock.ts'
 import type { Io } from './exec.ts'
 import { EXIT } from './exit.ts'
 import { setMember } from './json-text.ts'
+import { shellWord } from './shell-word.ts'
 
 export interface SetupOptions {
   readonly baseUrl: string
@@ -173,11 +174,6 @@ function shellCommand(words: readonly string[]): string {
     return words.map((word) => (/^[\w.:\\/=-]+$/.test(word) ? word : `"${word}"`)).join(' ')
   }
   return words.map(shellWord).join(' ')
-}
-
-/** For a POSIX shell. */
-export function shellWord(word: string): string {
-  return /^[\w.:/=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }
 
 /** Of people who keep their settings elsewhere and link to them: the link stays. */

@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream'
 import type { Problem, Result } from '../client/api.ts'
 import { problem } from '../client/ask.ts'
 import { pause } from '../client/tempo.ts'
-import { type Auth, notAccepted, type Started, type Status } from './auth.ts'
+import { type Auth, notAccepted, signInWith, type Started, type Status } from './auth.ts'
 import type { Io } from './exec.ts'
 import { mayOpenBrowser, openBrowser } from './open-browser.ts'
 import { readLine } from './read-line.ts'
@@ -77,13 +77,13 @@ async function pasted(gate: Auth, attempt: Started, { stdin, talk }: Person): Pr
       const line = await Promise.race([readLine(stdin, MAX_PASTE_BYTES), late.promise])
       if (line === 'late') {
         if (atTerminal) talk.write('\n')
-        return { ok: false, problem: tooLate(attempt) }
+        return { ok: false, problem: tooLate(attempt, gate.base) }
       }
       if (line.kind === 'ended' || (line.kind === 'line' && line.text === '' && !atTerminal)) {
         return 'nothing_pasted'
       }
       if (line.kind === 'line' && isOf(attempt, line.text)) {
-        return keyOf(await gate.submit(attempt, line.text))
+        return keyOf(await gate.submit(attempt, line.text), gate.base)
       }
       if (!atTerminal || line.kind === 'too_long' || pastes === MAX_PASTES) return 'unlike'
       talk.write(`That is ${UNLIKE}, or not all of it.\n`)
@@ -115,11 +115,12 @@ async function returned(
   for (;;) {
     await pause(pauseMs)
     const said = await gate.collect(attempt)
-    if (said.ok && said.value.authenticated) return keyOf(said)
+    if (said.ok && said.value.authenticated) return keyOf(said, gate.base)
     const leftMs = deadlineMs - performance.now()
     const over = said.ok ? isOver(said.value) : said.problem.status === 400
-    if (leftMs <= (over ? CLOCKS_APART_MS : 0)) return { ok: false, problem: tooLate(attempt) }
-    if (over) return { ok: false, problem: notAccepted() }
+    if (leftMs <= (over ? CLOCKS_APART_MS : 0))
+      return { ok: false, problem: tooLate(attempt, gate.base) }
+    if (over) return { ok: false, problem: notAccepted(gate.base) }
     pauseMs = pollEveryMs
     if (said.ok) failures = 0
     else {
@@ -139,18 +140,18 @@ function isPassing({ code }: Problem): boolean {
   return code === 'unreachable' || code === 'timeout' || code === 'rate_limited'
 }
 
-function keyOf(said: Result<Status>): Result<string> {
+function keyOf(said: Result<Status>, base: string): Result<string> {
   if (!said.ok) return said
   const { value } = said
-  if (!value.authenticated) return { ok: false, problem: notAccepted() }
+  if (!value.authenticated) return { ok: false, problem: notAccepted(base) }
   // The gate says it once: whoever has this attempt besides us was faster.
   if (value.key === undefined) return { ok: false, problem: problem('invalid_answer') }
   return { ok: true, value: value.key }
 }
 
-function tooLate({ expiresInMs }: Started): Problem {
+function tooLate({ expiresInMs }: Started, base: string): Problem {
   const minutes = Math.max(1, Math.round(expiresInMs / 60_000))
   const within = minutes === 1 ? 'a minute' : `${minutes} minutes`
-  const message = `nobody signed in within ${within}; start again: postern login`
+  const message = `nobody signed in within ${within}; ${signInWith(base)}`
   return { ...problem('enrollment_refused'), message }
 }

@@ -6,7 +6,7 @@ import type { ConnectOptions, Result } from '../client/api.ts'
 import { session } from '../client/session.ts'
 import type { Io } from './exec.ts'
 import { exitCodeOf } from './exit.ts'
-import { orSignIn, renewedKey, signedInKey } from './kept-login.ts'
+import { withoutToken, renewedKey, signedInKey } from './kept-login.ts'
 
 export interface TokenOptions {
   readonly connect: ConnectOptions
@@ -20,7 +20,7 @@ export async function token({ connect, refresh = false }: TokenOptions, io: Io):
     (await (refresh ? renewedKey(connect) : signedInKey(connect))) ??
     (await deviceToken(connect, refresh))
   if (!present.ok) {
-    io.stderr.write(`postern token: ${orSignIn(present.problem)}\n`)
+    io.stderr.write(`postern token: ${withoutToken(present.problem, connect.baseUrl)}\n`)
     return exitCodeOf(present.problem)
   }
   io.stdout.write(`${present.value}\n`)

@@ -22,7 +22,7 @@ import { binary, until } from '../support/binary.ts'
 import { type LoginGate, startLoginGate } from './login-gate.ts'
 
 const UNLIKE = 'that is not the code#state of this sign-in\n'
-const AGAIN = 'sign in with: postern login\n'
+const again = (): string => `sign in with: postern login --gate ${gate.url}\n`
 let postern: string
 let gate: LoginGate
 let home: ReturnType<typeof folder>
@@ -222,7 +222,7 @@ describe('postern login, by paste', () => {
     const { code, err } = await signIn([], {}, (right) => `other-canary${right}\n`)
     expect({ code, err }).toEqual({
       code: 77,
-      err: `postern login: the sign-in was not accepted; ${AGAIN}`,
+      err: `postern login: the sign-in was not accepted; ${again()}`,
     })
     expect(keptFiles()).toEqual([])
   })
@@ -246,7 +246,7 @@ describe('postern login, by paste', () => {
     const { code, err } = await finish(start(['login']))
     expect({ code, err }).toEqual({
       code: 77,
-      err: 'postern login: nobody signed in within a minute; start again: postern login\n',
+      err: `postern login: nobody signed in within a minute; ${again()}`,
     })
   })
 })
@@ -283,7 +283,7 @@ describe('postern login, where the redirect comes back', () => {
     for (const attempt of gate.attempts.values()) attempt.outcome = 'denied'
     expect(await ran).toMatchObject({
       code: 77,
-      err: `postern login: the sign-in was not accepted; ${AGAIN}`,
+      err: `postern login: the sign-in was not accepted; ${again()}`,
     })
   })
 
@@ -306,7 +306,7 @@ describe('postern login, where the redirect comes back', () => {
     gate.expiresIn = 0.2
     expect(await signInHere()).toMatchObject({
       code: 77,
-      err: 'postern login: nobody signed in within a minute; start again: postern login\n',
+      err: `postern login: nobody signed in within a minute; ${again()}`,
     })
   })
 
@@ -584,11 +584,11 @@ describe('postern status', () => {
   })
 
   test('is 1 before, and 1 after it ended', async () => {
-    expect(await here(status)).toEqual({ code: 1, out: `not signed in; ${AGAIN}`, err: '' })
+    expect(await here(status)).toEqual({ code: 1, out: `not signed in; ${again()}`, err: '' })
     await signInHere()
     gate.key = undefined
     const { code, out } = await here(status)
-    expect({ code, out }).toEqual({ code: 1, out: `the sign-in has ended; ${AGAIN}` })
+    expect({ code, out }).toEqual({ code: 1, out: `the sign-in has ended; ${again()}` })
   })
 
   test('a gate without a sign-in is 69', async () => {
@@ -707,7 +707,7 @@ describe('exec and token, where somebody has signed in', () => {
     expect(await run(['exec', '--', 'echo', 'started'])).toEqual({
       code: 77,
       out: '',
-      err: `postern exec: the sign-in has ended; ${AGAIN}`,
+      err: `postern exec: the sign-in has ended; ${again()}`,
     })
     const refreshed = await run(['token', '--refresh'])
     gate.instead.set('/auth/refresh', { status: 200, body: '{"authenticated":false}' })
@@ -715,7 +715,7 @@ describe('exec and token, where somebody has signed in', () => {
       Array.from({ length: 2 }, () => ({
         code: 77,
         out: '',
-        err: `postern token: the sign-in has ended; ${AGAIN}`,
+        err: `postern token: the sign-in has ended; ${again()}`,
       })),
     )
   })
@@ -731,7 +731,7 @@ describe('exec and token, where somebody has signed in', () => {
       expect(await run(args)).toEqual({
         code: 69,
         out: '',
-        err: `postern ${args[0]}: this gate enrols no devices; ${AGAIN}`,
+        err: `postern ${args[0]}: ${gate.url} enrols no devices; ${again()}`,
       })
     }
   })

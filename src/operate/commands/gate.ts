@@ -55,7 +55,10 @@ export async function orMistake(work: () => Promise<number>): Promise<number> {
     return await work()
   } catch (error) {
     if (error instanceof TypeError)
-      return failed('the gate must be https, or http on loopback', EXIT.usage)
+      return failed(
+        'the gate must be https, or http on loopback (--gate, POSTERN_GATE)',
+        EXIT.usage,
+      )
     throw error
   }
 }

@@ -50,7 +50,14 @@ export function subcommand<Flags extends object = object>({
     async run(args, env) {
       const command = new Command(`postern ${name}`).description(description).exitOverride()
       command.helpOption('-h, --help', 'Show this.')
-      command.configureOutput({ writeOut: stdout.write, writeErr: stderr.write })
+      command.configureOutput({
+        writeOut: stdout.write,
+        writeErr: stderr.write,
+        outputError(words, write) {
+          write(`postern ${name}: ${words.replace(/^error: /, '')}`)
+          write(`    postern help ${name} shows its words\n`)
+        },
+      })
       define(command)
       try {
         command.parse([...args], { from: 'user' })

@@ -1,10 +1,10 @@
 // `postern usage`: its place in the table. Its words are read by ../usage.ts, because dates among them
 // mean something by the day on which they are said.
 
-import { stdout } from '../../print.ts'
+import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 import { readUsageArguments, usage as usageOf } from '../usage.ts'
-import { failed, type Subcommand } from './subcommand.ts'
+import type { Subcommand } from './subcommand.ts'
 import { withDatabase } from './with-database.ts'
 
 export const usage: Subcommand = {
@@ -13,7 +13,12 @@ export const usage: Subcommand = {
   summary: 'what was used, by day, model, device or organisation',
   async run(args, env) {
     const read = readUsageArguments(args, Date.now())
-    if (read.kind === 'mistake') return failed(`${read.message}\n    ${read.hint}`, EXIT.usage)
+    if (read.kind === 'mistake') {
+      stderr.write(`postern usage: ${read.message}
+    ${read.hint}
+`)
+      return EXIT.usage
+    }
     if (read.kind === 'text') {
       stdout.write(read.text)
       return 0
