@@ -3,13 +3,50 @@
 // requests that carry it: so it is looked for in a body's two ends, where the SDKs write it.
 
 const END_BYTES = 256
-/** What a name may hold; a text that was said to a model rarely is one. */
-const MEMBER = /"model"\s{0,4}:\s{0,4}"([\w.:/@-]{1,96})"/
+const MEMBER = Buffer.from('"model"')
+const MAX_BLANKS = 4
+const MAX_NAME_BYTES = 96
+const [QUOTE, COLON, BLANK] = [0x22, 0x3a, 0x20]
 
 export function modelHint(body: Uint8Array): string | undefined {
-  const { buffer, byteOffset, byteLength } = body
-  const bytes = Buffer.from(buffer, byteOffset, byteLength)
-  const named = MEMBER.exec(bytes.toString('latin1', 0, END_BYTES))?.[1]
+  const { byteLength } = body
+  const named = findIn(body, 0, Math.min(END_BYTES, byteLength))
   if (named !== undefined || byteLength <= END_BYTES) return named
-  return MEMBER.exec(bytes.toString('latin1', byteLength - END_BYTES))?.[1]
+  return findIn(body, byteLength - END_BYTES, byteLength)
+}
+
+function findIn(body: Uint8Array, from: number, to: number): string | undefined {
+  for (let at = from; at < to - MEMBER.length; at += 1) {
+    if (body[at] !== QUOTE || !isMember(body, at)) continue
+    let next = pastBlanks(body, at + MEMBER.length)
+    if (body[next] !== COLON) continue
+    next = pastBlanks(body, next + 1)
+    if (body[next] === QUOTE) return nameAt(body, next + 1)
+  }
+  return undefined
+}
+
+function isMember(body: Uint8Array, at: number): boolean {
+  for (let each = 1; each < MEMBER.length; each += 1) {
+    if (body[at + each] !== MEMBER[each]) return false
+  }
+  return true
+}
+
+function pastBlanks(body: Uint8Array, from: number): number {
+  let at = from
+  while (body[at] === BLANK && at < from + MAX_BLANKS) at += 1
+  return at
+}
+
+/** What a name may hold: no blank, so that a text rarely is one, and no escape. */
+function nameAt(body: Uint8Array, from: number): string | undefined {
+  let name = ''
+  for (let at = from; at <= from + MAX_NAME_BYTES; at += 1) {
+    const byte = body[at] ?? 0
+    if (byte === QUOTE) return name === '' ? undefined : name
+    if (byte <= BLANK || byte > 0x7e || byte === 0x5c) return undefined
+    name += String.fromCharCode(byte)
+  }
+  return undefined
 }

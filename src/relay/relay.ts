@@ -158,11 +158,23 @@ function unfitStatus(status: number): Refusal | undefined {
 /** An error in which an upstream says that it is well and has too much to do. */
 function isOverload(status: number, headers: AnswerHeaders, held: HeldAnswer | undefined): boolean {
   if (status === 503 && headers['retry-after'] !== undefined) return true
-  return held?.ok === true && OVERLOAD.test(held.text.slice(0, OVERLOAD_CHARS))
+  if (!held?.ok) return false
+  const text = held.text.slice(0, OVERLOAD_CHARS).toLowerCase()
+  return OVERLOAD.some((words) => text.includes(words))
 }
 
 /** As Anthropic, OpenAI, and the clouds that serve their models name it. */
-const OVERLOAD = /overloaded|rate.?limit|throttl|too many requests|resource_exhausted|slow_?down/i
+const OVERLOAD = [
+  'overloaded',
+  'rate limit',
+  'rate_limit',
+  'ratelimit',
+  'throttl',
+  'too many requests',
+  'resource_exhausted',
+  'slow down',
+  'slowdown',
+]
 const OVERLOAD_CHARS = 2000
 
 /** Of an answer that is not passed on. */
