@@ -14,7 +14,7 @@ export function sayStreamed(headers: Headers): void {
   if (type === null || !STREAMED.test(type)) return
   headers.set('x-accel-buffering', 'no')
   const said = headers.get('cache-control')?.trim() ?? ''
-  const names = said.toLowerCase().split(/\s*,\s*/)
-  const missing = DIRECTIVES.filter((directive) => !names.includes(directive))
+  const names = new Set(said.split(',').map((each) => each.trim().toLowerCase()))
+  const missing = DIRECTIVES.filter((directive) => !names.has(directive))
   headers.set('cache-control', [...(said === '' ? [] : [said]), ...missing].join(', '))
 }
