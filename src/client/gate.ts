@@ -27,7 +27,8 @@ const REFUSAL_CODES = [
 
 /** How a token stands at its gate. */
 export type Standing =
-  | { readonly kind: 'good' }
+  /** `replaced`: a refresh has given a newer one, to whoever asked; undefined where it is not said. */
+  | { readonly kind: 'good'; readonly replaced: boolean | undefined }
   /** In the gate's own words: nothing before it can say that. */
   | { readonly kind: 'dead'; readonly code: RefusalCode }
   /** A gate of before this question. */
@@ -95,8 +96,12 @@ export function gate(base: string, now: () => number): Gate {
         const init = { method: 'GET', headers: bearer(token) }
         const answer = await ask(base, '/device', init, timeoutMs)
         const { status } = answer
-        if (status >= 200 && status < 300) return { kind: 'good' }
-        const code = refusalCode(parseObject(answer.text))
+        const said = parseObject(answer.text)
+        if (status >= 200 && status < 300) {
+          const replaced = said?.['replaced']
+          return { kind: 'good', replaced: typeof replaced === 'boolean' ? replaced : undefined }
+        }
+        const code = refusalCode(said)
         if (status === 401 && code !== undefined) return { kind: 'dead', code }
         if (status === 404 || status === 405) return { kind: 'unasked' }
         return { kind: 'failed', problem: badStatus(answer) }

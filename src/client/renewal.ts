@@ -1,7 +1,9 @@
 // How a token is renewed, without ever revoking its own family. A gate retires a token 10 s after
 // it was asked with, and takes a retired one that comes back for stolen. So: under the storage's
-// lock, from what the storage says then; with a mark written before the ask; and an ask whose answer
-// was lost is repeated within the grace or never, save where nothing is left to lose.
+// lock, from what the storage says then; with a mark written before the ask; and where the gate says
+// that somebody has the next one already (a lost answer, a copy of the storage elsewhere), never,
+// since this one serves requests until its end. A gate that does not say leaves a doubt: then an ask
+// whose answer was lost is repeated within the grace or not at all, save where nothing is left to lose.
 
 import type { ConnectOptions, Problem, Result, Storage } from './api.ts'
 import { problem } from './ask.ts'
@@ -63,9 +65,11 @@ async function renew(parts: Parts, newerThan: string | undefined): Promise<Resul
   }
   if (!present) return bootstrap(parts)
 
-  if (refreshable(present, tempo.now(), tempo.resendWithinMs) !== 'doubtful') {
-    return refreshOr(() => bootstrap(parts), present, parts)
-  }
+  const asked = refreshable(present, tempo.now(), tempo.resendWithinMs)
+  const replaced = asked === 'resend' ? undefined : await wasReplaced(present, parts)
+  if (replaced === true) return another(await bootstrap(parts))
+  if (replaced === false) return refreshOr(() => bootstrap(parts), unmarked(present), parts)
+  if (asked !== 'doubtful') return refreshOr(() => bootstrap(parts), present, parts)
   // If the gate heard the ask, it gave the family's next token to nobody: another family, then.
   const other = await bootstrap(parts)
   if (other.ok || other.problem.code !== 'enrollment_refused') return other
@@ -73,6 +77,25 @@ async function renew(parts: Parts, newerThan: string | undefined): Promise<Resul
   const leftMs = present.expiresAtMs - tempo.now()
   const nothingToLose = newerThan !== undefined || leftMs < tempo.lastResortMs
   return nothingToLose ? refreshOr(async () => other, present, parts) : other
+}
+
+/** Undefined where the gate does not say. */
+async function wasReplaced(present: Grant, { gate, tempo }: Parts): Promise<boolean | undefined> {
+  const standing = await gate.standing(present.token, tempo.standingTimeoutMs)
+  return standing.kind === 'good' ? standing.replaced : undefined
+}
+
+function another(outcome: Result<Renewed>): Result<Renewed> {
+  if (outcome.ok || outcome.problem.code !== 'enrollment_refused') return outcome
+  const message = `${REPLACED}; ${outcome.problem.message}`
+  return failed({ ...outcome.problem, message })
+}
+
+const REPLACED = 'the next token of this device was given out already, and is not kept here'
+
+function unmarked(grant: Grant): Grant {
+  const { refreshSentAtMs: _, ...clean } = grant
+  return clean
 }
 
 function suffices(grant: Grant, newerThan: string | undefined, parts: Parts): boolean {

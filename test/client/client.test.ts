@@ -317,8 +317,55 @@ describe('a lost answer never revokes the family', () => {
     expect(gate.reuses).toBe(0)
   })
 
-  test('with a spent code: good to the end, then the last resort', async () => {
+  test('a gate that says it never heard the ask is asked again, long after', async () => {
     const scene = manual()
+    gate.codes = new Set(['code-1'])
+    const client = session(options({ enrollment: 'code-1' }), scene.tempo)
+    const first = await client.token()
+    gate.fate = ({ path }) =>
+      path === '/refresh' ? (response) => response.writeHead(502).end() : 'answer'
+    expect((await client.refreshNow()).ok).toBe(false)
+    gate.fate = () => 'answer'
+    scene.aheadMs = gate.aheadMs = 3_600_000
+    const next = await client.refreshNow()
+    expect(next.ok).toBe(true)
+    expect(next).not.toEqual(first)
+    expect({ families: gate.families, reuses: gate.reuses }).toEqual({ families: 1, reuses: 0 })
+  })
+
+  test('two copies of one storage: the second to renew ends no family, and goes on to its end', async () => {
+    const scene = manual()
+    gate.codes = new Set(['code-1'])
+    const [storage, copy] = [memoryStorage(), memoryStorage()]
+    const client = session(options({ storage, enrollment: 'code-1' }), scene.tempo)
+    const first = await client.token()
+    const { createHash } = await import('node:crypto')
+    const digest = createHash('sha256').update(gate.url).digest('hex').slice(0, 32)
+    for (const name of [`grant-${digest}`, 'device-id']) {
+      await copy.set(name, (await storage.get(name)) ?? '')
+    }
+    const other = session(options({ storage: copy, enrollment: 'code-1' }), scene.tempo)
+    scene.aheadMs = gate.aheadMs = 23.1 * HOUR_MS
+    const next = await client.token()
+    expect(next).not.toEqual(first)
+    scene.aheadMs = gate.aheadMs = 23.2 * HOUR_MS
+    expect(await other.token()).toEqual(first)
+    expect(other.status).toMatchObject({
+      state: 'degraded',
+      problem: { message: expect.stringContaining('was given out already') },
+    })
+    expect((await other.refreshNow()).ok).toBe(false)
+    expect(await client.token()).toEqual(next)
+    expect({ families: gate.families, reuses: gate.reuses }).toEqual({ families: 1, reuses: 0 })
+    // A code of its own makes it a device of its own.
+    gate.codes.add('code-1')
+    expect((await other.refreshNow()).ok).toBe(true)
+    expect({ families: gate.families, reuses: gate.reuses }).toEqual({ families: 2, reuses: 0 })
+  })
+
+  test('a gate that cannot say, and a spent code: good to the end, then the last resort', async () => {
+    const scene = manual()
+    gate.device = 'absent'
     gate.codes = new Set(['code-1'])
     const client = session(options({ enrollment: 'code-1' }), scene.tempo)
     const first = await client.token()

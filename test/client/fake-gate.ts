@@ -116,7 +116,8 @@ export async function startFakeGate(): Promise<FakeGate> {
         response.writeHead(404).end('{"error":{"code":"not_found"}}')
       else if (code)
         response.writeHead(401).end(JSON.stringify({ error: { code, message: token } }))
-      else response.writeHead(200).end('{}')
+      else
+        response.writeHead(200).end(JSON.stringify({ replaced: held?.retiredAtMs !== undefined }))
       return
     }
     const fate = gate.fate(ask)
