@@ -110,7 +110,8 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
   return async (permitted, incoming, inspected, exchange) => {
     const { method, path, search, request, upstream } = incoming
     const { sealed, enclaveHost } = inspected
-    const asked: Asked = { method, path, search, sealed, enclaveHost }
+    const { identity } = permitted.admitted
+    const asked: Asked = { method, path, search, sealed, enclaveHost, identity }
     const found = upstream.destination(asked, exchange.at.monotonicMs)
     const destination = found instanceof Promise ? await found : found
     if (!destination.ok) return destination

@@ -3,7 +3,6 @@
 // name must be on the list, must resolve to public addresses alone, and the connection goes to the
 // very address that was checked, so that a second answer of the DNS changes nothing (rebinding).
 
-import { lookup as systemLookup } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
 
 export interface Enclave {
@@ -29,13 +28,8 @@ export function allowedHost(header: string, allowed: readonly string[]): string 
   return listed ? host : undefined
 }
 
-const all: Lookup = (hostname) => systemLookup(hostname, { all: true, verbatim: true })
-
 /** Undefined where the name has no address, or any that is not public. */
-export async function resolveEnclave(
-  host: string,
-  lookup: Lookup = all,
-): Promise<Enclave | undefined> {
+export async function resolveEnclave(host: string, lookup: Lookup): Promise<Enclave | undefined> {
   try {
     const found = await lookup(host)
     if (!found.every((each) => isPublic(each.address))) return undefined

@@ -2,14 +2,15 @@
 // of usage comes in a header, or in a trailer after a stream.
 
 import type { Secret } from '../config/secret.ts'
-import { type Decision, granted, refused } from '../refusal.ts'
-import { type Enclave, type Lookup, resolveEnclave } from './enclave.ts'
+import { type Decision, granted } from '../refusal.ts'
+import type { Lookup } from './enclave.ts'
 import type { AnswerHeaders } from './fields.ts'
 import type { Meter } from './metering.ts'
 import { openAiUsageMeter } from './openai-usage.ts'
 import { NO_USAGE } from './tally.ts'
 import { parseTinfoilUsage } from './tinfoil-usage.ts'
 import { type Destination, destinationOf, placesUnder } from './places.ts'
+import { resolving } from './resolving.ts'
 import {
   allowedValues,
   copyAllowed,
@@ -50,44 +51,31 @@ const TO_CLIENT = [
 /** EHBP 0.3.1: 32 bytes in hexadecimal. */
 const NONCE = /^[0-9a-f]{64}$/i
 
-/** Every request of a verifying client names its enclave: its address is asked this often. */
-const ADDRESS_TTL_MS = 30_000
-/** A suffix on the list lets strangers choose names: those that resolve are few, and bounded. */
-const MAX_ADDRESSES = 256
-
 const plainMeter = (headers: AnswerHeaders): Meter | undefined =>
   openAiUsageMeter(headers['content-type'], headers['content-encoding'])
 
 export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
   const placeOf = placesUnder(baseUrl)
-  const known = new Map<string, { readonly enclave: Enclave; readonly until: number }>()
-
-  const enclaveOf = async (host: string, now: number): Promise<Enclave | undefined> => {
-    const cached = known.get(host)
-    if (cached && cached.until > now) return cached.enclave
-    const enclave = await resolveEnclave(host, lookup)
-    if (!enclave) return undefined
-    if (known.size >= MAX_ADDRESSES) known.clear()
-    known.set(host, { enclave, until: now + ADDRESS_TTL_MS })
-    return enclave
-  }
+  const enclaves = resolving(lookup)
 
   const chosen = async (
     host: string,
     target: string,
+    identity: string,
     now: number,
   ): Promise<Decision<Destination>> => {
-    const enclave = await enclaveOf(host, now)
-    if (!enclave) return refused('enclave_not_allowed', { reason: 'no public address' })
-    return granted(destinationOf(new URL(target, enclave.url), enclave.address))
+    const found = await enclaves.resolve(host, identity, now)
+    if (!found.ok) return found
+    const { url, address } = found.value
+    return granted(destinationOf(new URL(target, url), address))
   }
 
   return {
     name: 'tinfoil',
-    destination({ path, search, enclaveHost }, now) {
+    destination({ path, search, enclaveHost, identity = '' }, now) {
       return enclaveHost === undefined
         ? placeOf(path, search)
-        : chosen(enclaveHost, path + search, now)
+        : chosen(enclaveHost, path + search, identity, now)
     },
     requestHeaders(client) {
       const headers = copyAllowed(TO_UPSTREAM, client)

@@ -17,6 +17,8 @@ export interface Asked {
   readonly search: string
   /** An enclave that the client chose and the list allows. */
   readonly enclaveHost?: string | undefined
+  /** Who asks: what one may ask for is bounded. */
+  readonly identity?: string
   readonly sealed: boolean
 }
 
