@@ -7,6 +7,12 @@ import { type Decision, granted, refused } from '../refusal.ts'
 /** RFC 6750 §2.1 `b64token`; the scheme's name is case-insensitive (RFC 9110 §11.1). */
 const BEARER = /^bearer +([A-Za-z0-9\-._~+/]+=*)$/i
 
+/** `Authorization` and `x-api-key` that differ: which of the two is meant, nobody can say. */
+export const TWO_CREDENTIALS = refused('ambiguous_credentials', {
+  message:
+    'Authorization and x-api-key carry two different credentials; send one. Claude Code and the SDKs send ANTHROPIC_AUTH_TOKEN as the first and ANTHROPIC_API_KEY as the second; apiKeyHelper is sent as both',
+})
+
 /** `query` is the raw query without its `?`; a token in it is refused, whatever else was sent. */
 export function bearerToken(authorization: string | null, query: string): Decision<string> {
   if (query !== '' && new URLSearchParams(query).has('access_token')) {

@@ -5,9 +5,9 @@ import type { DeviceClaims } from '../enroll/device-token.ts'
 import { bareToken } from '../enroll/device-token.ts'
 import type { EnrollDecision } from '../enroll/refusals.ts'
 import type { Instant } from '../instant.ts'
-import { type Decision, granted, refused } from '../refusal.ts'
+import { type Decision, granted } from '../refusal.ts'
 import { type Admitted, permitted } from './admitted.ts'
-import { bearerToken } from './bearer.ts'
+import { bearerToken, TWO_CREDENTIALS } from './bearer.ts'
 
 export interface DeviceCredentials {
   readonly authorization: string | null
@@ -26,7 +26,7 @@ export function deviceToken(sent: DeviceCredentials): Decision<string> {
   if (!bearer.ok) return bearer
   const bare = bareToken(key.value)
   const same = bare !== undefined && bareToken(bearer.value) === bare
-  return same ? key : refused('ambiguous_credentials')
+  return same ? key : TWO_CREDENTIALS
 }
 
 export type AdmitDevice = (sent: DeviceCredentials, now: Instant) => Promise<Decision<Admitted>>

@@ -4,7 +4,7 @@
 
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type Admitted, permitted } from './admitted.ts'
-import { bearerToken } from './bearer.ts'
+import { bearerToken, TWO_CREDENTIALS } from './bearer.ts'
 import type { Identify } from './identity.ts'
 
 /** `method` decides how much of a cookie is believed: reading changes nothing. */
@@ -51,5 +51,5 @@ export function sentKey(headers: Headers, query: string): Decision<string | unde
   if (!given.ok || apiKey === null || authorization === null) return given
   const bearer = bearerToken(authorization, query)
   if (!bearer.ok) return bearer
-  return bearer.value === given.value ? given : refused('ambiguous_credentials')
+  return bearer.value === given.value ? given : TWO_CREDENTIALS
 }

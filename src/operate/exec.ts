@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { ConnectOptions, Environment, Result } from '../client/api.ts'
 import { session } from '../client/session.ts'
+import { claudeSettings, OTHER_CLOUDS, overriding, withoutCredentials } from './claude-settings.ts'
 import { EXIT, exitCodeOf } from './exit.ts'
 import { withoutToken, signedInEnvironment } from './kept-login.ts'
 
@@ -31,7 +32,7 @@ export interface Io {
  * Both credentials at once are 400 `ambiguous_credentials`, and a gate has no business with the
  * user's own key.
  */
-const FOREIGN_CREDENTIALS = ['ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN']
+const FOREIGN_CREDENTIALS = ['ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN', ...OTHER_CLOUDS]
 
 /**
  * While the command runs the token is renewed as late as can be, not an hour before its end: an older
@@ -54,11 +55,16 @@ export async function exec(options: ExecOptions, io: Io): Promise<number> {
   }
   const env = { ...options.env }
   for (const name of [...FOREIGN_CREDENTIALS, ...(options.withhold ?? [])]) delete env[name]
+  const { ANTHROPIC_CUSTOM_HEADERS: headers } = env
+  if (headers !== undefined) env['ANTHROPIC_CUSTOM_HEADERS'] = withoutCredentials(headers)
   Object.assign(env, environment.value)
+  const words = isClaudeCode(file)
+    ? aimed(args, environment.value.ANTHROPIC_BASE_URL, env, io)
+    : args
 
   // Before the command starts: a signal must not end us and leave it behind.
   const relayed = relaySignals()
-  const child = spawn(file, args, { stdio: 'inherit', env })
+  const child = spawn(file, words, { stdio: 'inherit', env })
   relayed.to(child)
   const refreshWhenLeftMs = options.renewWhenLeftMs ?? RENEW_WHEN_LEFT_MS
   // What somebody has signed in to, the gate renews.
@@ -76,6 +82,29 @@ export async function exec(options: ExecOptions, io: Io): Promise<number> {
     keeper?.stop()
     relayed.end()
   }
+}
+
+const isClaudeCode = (file: string): boolean => /(?:^|[\\/])claude(?:\.exe|\.cmd)?$/.test(file)
+
+/** Its settings files say more than its environment: without a flag they would choose the gate. */
+function aimed(
+  args: readonly string[],
+  baseUrl: string,
+  env: Readonly<Record<string, string | undefined>>,
+  io: Io,
+): readonly string[] {
+  const say = (text: string): unknown => io.stderr.write(`postern exec: ${text}\n`)
+  const { settings, names, unheeded } = overriding(claudeSettings(env, process.cwd()), baseUrl)
+  for (const file of unheeded) {
+    say(`env.ANTHROPIC_AUTH_TOKEN in ${file} takes the place of the gate's token; remove it`)
+  }
+  if (settings === undefined) return args
+  if (args.some((word) => /^--settings(?:=|$)/.test(word))) {
+    say(`Claude Code's settings hold ${names.join(', ')}, which may lead it past ${baseUrl}`)
+    return args
+  }
+  say(`for this run ${baseUrl} goes before ${names.join(', ')} of Claude Code's settings`)
+  return ['--settings', settings, ...args]
 }
 
 async function enrolledEnvironment(connect: ConnectOptions): Promise<Result<Environment>> {

@@ -15,12 +15,13 @@ import {
   stat,
   unlink,
 } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { parseBaseUrl } from '../client/base-url.ts'
 import { isCode } from '../client/lock.ts'
+import type { Environment } from '../config/given.ts'
+import { inTheWay, inTheWayThere, settingsFile } from './claude-settings.ts'
 import type { Io } from './exec.ts'
 import { EXIT } from './exit.ts'
 import { setMember } from './json-text.ts'
@@ -35,6 +36,8 @@ export interface SetupOptions {
   /** How long Claude Code goes on with what the helper said. */
   readonly helperTtlMs?: number | undefined
   readonly yes?: boolean | undefined
+  /** The shell's, in which Claude Code will be started. */
+  readonly env?: Environment | undefined
 }
 
 export interface SetupIo extends Io {
@@ -44,11 +47,6 @@ export interface SetupIo extends Io {
 /** Claude Code's own default; a token is printed from a file, so there is no need for longer. */
 const HELPER_TTL_MS = 300_000
 const MAX_FILE_BYTES = 1_048_576
-
-/** CLAUDE_CONFIG_DIR moves Claude Code's whole folder. */
-export function settingsFile(env: Readonly<Record<string, string | undefined>>): string {
-  return join(env['CLAUDE_CONFIG_DIR'] || join(homedir(), '.claude'), 'settings.json')
-}
 
 /** This executable, or Bun and our source where there is none yet. */
 export function helperCommand(...args: readonly string[]): readonly string[] {
@@ -64,7 +62,7 @@ export async function setupClaudeCode(options: SetupOptions, io: SetupIo): Promi
   }
   const baseUrl = parseBaseUrl(options.baseUrl)
   if (baseUrl === undefined) return no('the gate must be https, or http on loopback', EXIT.usage)
-  const file = await followed(options.file ?? settingsFile(process.env))
+  const file = await followed(options.file ?? settingsFile(options.env ?? process.env))
   const before = await readSettings(file)
   if (before === 'unreadable') return no(`${file} cannot be read; nothing was changed`)
   const wanted: readonly Wanted[] = [
@@ -77,8 +75,8 @@ export async function setupClaudeCode(options: SetupOptions, io: SetupIo): Promi
   ]
   const edited = edit(before ?? '', wanted)
   if (!edited) return no(`${file} is not a JSON object that can be edited; nothing was changed`)
-  for (const name of edited.overriding) {
-    io.stderr.write(`! env.${name} is set there, and Claude Code prefers it to the helper\n`)
+  for (const line of [...edited.inTheWay, ...inTheWay(options.env ?? {})]) {
+    io.stderr.write(`! ${line}\n`)
   }
   if (edited.difference === '') {
     io.stdout.write(`${file}: nothing to change\n`)
@@ -111,7 +109,8 @@ interface Edited {
   readonly text: string
   /** A line for each value that goes, and for each that comes; '' where all is as it should be. */
   readonly difference: string
-  readonly overriding: readonly string[]
+  /** What would get in the way of the helper there. */
+  readonly inTheWay: readonly string[]
 }
 
 /** Pure. Undefined where `before` is something else than an object that can be edited. */
@@ -121,9 +120,6 @@ export function edit(before: string, wanted: readonly Wanted[]): Edited | undefi
   if (!settings) return undefined
   const env = Object.hasOwn(settings, 'env') ? settings['env'] : {}
   if (!isObject(env)) return undefined
-  const overriding = ['ANTHROPIC_AUTH_TOKEN', 'ANTHROPIC_API_KEY'].filter((name) =>
-    Object.hasOwn(env, name),
-  )
   const expected: Record<string, unknown> = { ...settings, env: { ...env } }
   let difference = ''
   for (const { path, value } of wanted) {
@@ -144,7 +140,7 @@ export function edit(before: string, wanted: readonly Wanted[]): Edited | undefi
   const made = parseObject(text)
   if (!made || !Bun.deepEquals(made, difference === '' ? settings : expected, true))
     return undefined
-  return { text, difference, overriding }
+  return { text, difference, inTheWay: inTheWayThere({ file: '', env, apiKeyHelper: undefined }) }
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {

@@ -3,7 +3,7 @@
 // says so and is skipped.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { freePort } from '../support/anthropic.ts'
@@ -72,6 +72,29 @@ describe.skipIf(claude === undefined)('Claude Code', () => {
       const lines = relayed(since)
       expect(lines.length).toBeGreaterThan(0)
       expect(lines.at(-1)).toMatchObject({ status: 200, end: 'complete', usage: 'exact' })
+    },
+    TIMEOUT_MS,
+  )
+
+  test(
+    'exec goes to its own gate, whatever gate, helper, key or cloud the settings name',
+    async () => {
+      mkdirSync(join(home, '.claude'))
+      const settings = {
+        env: {
+          ANTHROPIC_BASE_URL: 'http://127.0.0.1:1',
+          ANTHROPIC_API_KEY: 'sk-another',
+          CLAUDE_CODE_USE_BEDROCK: '1',
+        },
+        apiKeyHelper: 'echo another',
+      }
+      writeFileSync(join(home, '.claude', 'settings.json'), JSON.stringify(settings))
+      const since = gate.lines().length
+      const done = await run([postern, 'exec', '--', claude ?? '', '-p', 'say hi'])
+      expect(done.exitCode).toBe(0)
+      expect(done.stdout).toContain('say hi')
+      expect(done.stderr).toContain(`for this run ${gate.url} goes before`)
+      expect(relayed(since).at(-1)).toMatchObject({ status: 200, end: 'complete', usage: 'exact' })
     },
     TIMEOUT_MS,
   )

@@ -97,6 +97,15 @@ describe('a token comes', () => {
     expect(on.upstream.seen).toEqual([])
   })
 
+  test('two that differ are told by their headers, and by which program sends which', async () => {
+    const response = await messages(on.gate, device, '{}', { 'x-api-key': other })
+    expect(response.status).toBe(400)
+    const { error } = (await response.json()) as { error: { message: string } }
+    for (const name of ['Authorization', 'x-api-key', 'ANTHROPIC_AUTH_TOKEN', 'apiKeyHelper']) {
+      expect(error.message).toContain(name)
+    }
+  })
+
   test('never in a query', async () => {
     for (const name of ['access_token', '%61ccess_token']) {
       const path = `/v1/messages?${name}=${device}`

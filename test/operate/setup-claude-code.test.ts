@@ -12,11 +12,8 @@ import {
 } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import { setMember } from '../../src/operate/json-text.ts'
-import {
-  setupClaudeCode,
-  settingsFile,
-  type SetupOptions,
-} from '../../src/operate/setup-claude-code.ts'
+import { setupClaudeCode, type SetupOptions } from '../../src/operate/setup-claude-code.ts'
+import { settingsFile } from '../../src/operate/claude-settings.ts'
 import { folder } from '../client/scene.ts'
 
 const GATE = 'https://gate.example'

@@ -28,6 +28,6 @@ export const setup = subcommand<SetupFlags>({
     if (words[0] !== 'claude-code') return failed('only claude-code can be set up', EXIT.usage)
     const baseUrl = gateOf(flags, env)
     const helper = helperCommand('--gate', baseUrl)
-    return setupClaudeCode({ baseUrl, helper, file: flags.file, yes: flags.yes }, io)
+    return setupClaudeCode({ baseUrl, helper, file: flags.file, yes: flags.yes, env }, io)
   },
 })
