@@ -14,7 +14,8 @@ export interface Exchange {
   readonly method: string
   /** The route's pattern, never the path that was sent; '-' where none matched. */
   readonly route: string
-  readonly dialect: Dialect
+  /** Of the route, or of the caller where there is none. */
+  dialect: Dialect
   /** Health checks, and what comes as often, are answered without a line in the log. */
   silent: boolean
   /** The headers that every answer of this exchange carries. */

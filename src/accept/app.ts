@@ -99,6 +99,15 @@ function base(
           const counted = countAddress(exchange, request, server)
           return counted.ok ? answers.reply(exchange, preflight) : answers.refuse(exchange, counted)
         }
+        // RFC 9110 §9.3.7. A preflight that is not allowed stays a refusal.
+        if (known && !request.headers.has('access-control-request-method')) {
+          exchange.headers.set('allow', ['OPTIONS', ...known.methods].join(', '))
+          cors.permit(request, exchange)
+          return answers.reply(
+            exchange,
+            new Response(null, { status: 204, headers: exchange.headers }),
+          )
+        }
       }
       cors.permit(request, exchange)
       if (refusal) return answers.refuse(exchange, refusal)

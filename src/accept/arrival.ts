@@ -5,8 +5,10 @@ import type { Admitted } from '../admit/admitted.ts'
 import { type Exchange, exchangeOf } from '../exchange.ts'
 import { instant } from '../instant.ts'
 import { type Dialect, type Refusal, refused } from '../refusal.ts'
+import { dialectOf } from './dialect.ts'
+import { dialectOfPath, noSuchRoute, routeMeant } from './meant.ts'
 import { type FindRoute, type Found, isSilent, type Route } from './routes.ts'
-import { probeTarget, type Target, targetOf } from './target.ts'
+import { malformedTarget, probeTarget, type Target, targetOf } from './target.ts'
 
 export interface Arrival {
   readonly exchange: Exchange
@@ -31,6 +33,12 @@ const NONE: readonly Route[] = []
 const NOWHERE: Target = { path: '-', search: '' }
 /** On every answer. To copy them costs half of what it costs to make them anew. */
 const HEADERS = new Headers({ 'x-request-id': '', 'x-protocol-version': '1' })
+/** Anthropic's clients report `request-id`; an upstream's own takes the place of ours. */
+const ANTHROPIC_HEADERS = new Headers({
+  'x-request-id': '',
+  'x-protocol-version': '1',
+  'request-id': '',
+})
 
 export function arrive(request: Request, find: FindRoute): Arrival {
   const { method, headers: sent } = request
@@ -41,18 +49,21 @@ export function arrive(request: Request, find: FindRoute): Arrival {
   const route = chosen(known?.routes(method) ?? NONE, sent)
   const given = sent.get('x-request-id')
   const requestId = given !== null && REQUEST_ID.test(given) ? given : Bun.randomUUIDv7()
-  const headers = new Headers(HEADERS)
+  const meant = known ? undefined : routeMeant(target.path, find)
+  const dialect = route?.dialect ?? known?.dialect ?? dialectHere(sent, target.path, meant)
+  const headers = new Headers(dialect === 'anthropic' ? ANTHROPIC_HEADERS : HEADERS)
   headers.set('x-request-id', requestId)
+  if (dialect === 'anthropic') headers.set('request-id', requestId)
   const exchange = exchangeOf({
     requestId,
     at: instant(),
     method,
     route: known?.pattern ?? '-',
-    dialect: route?.dialect ?? known?.dialect ?? spoken(sent),
+    dialect,
     silent: isSilent(target.path),
     headers,
   })
-  const refusal = routeRefusal(found, known, method)
+  const refusal = routeRefusal(found, known, method, meant && noSuchRoute(meant, dialectOf(sent)))
   return {
     exchange,
     target,
@@ -67,27 +78,33 @@ export function arrive(request: Request, find: FindRoute): Arrival {
 /** Where two dialects share a path, the request says which it speaks. */
 function chosen(routes: readonly Route[], headers: Headers): Route | undefined {
   if (routes.length < 2) return routes[0]
-  const dialect = spoken(headers)
+  const isAnthropic = headers.has('anthropic-version') || headers.has('x-api-key')
+  const dialect = isAnthropic ? 'anthropic' : 'openai'
   return routes.find((route) => route.dialect === dialect)
 }
 
-const spoken = (headers: Headers): Dialect =>
-  headers.has('anthropic-version') ? 'anthropic' : 'openai'
+/** Of a request that has no route. */
+function dialectHere(headers: Headers, path: string, meant: Found | undefined): Dialect {
+  return dialectOf(headers) ?? meant?.dialect ?? dialectOfPath(path) ?? 'openai'
+}
 
 function routeRefusal(
   target: Target | undefined,
   known: Found | undefined,
   method: string,
+  meant: string | undefined,
 ): Refusal | undefined {
   // What CONNECT names is an authority and no path (RFC 9110 §9.3.6), so that goes first.
   if (method === 'CONNECT') return refused('method_not_allowed', { allow: 'GET, POST' })
   if (!target) return refused('bad_host')
   if (target.path.length + target.search.length > MAX_TARGET_LENGTH) return refused('uri_too_long')
+  const malformed = malformedTarget(target, known !== undefined)
+  if (malformed !== undefined) return refused('bad_request', { message: malformed })
   if (!known) {
     // TRACE means the way and not the path (RFC 9110 §9.3.8).
     return method === 'TRACE'
       ? refused('method_not_allowed', { allow: 'GET, POST' })
-      : refused('not_found')
+      : refused('not_found', meant === undefined ? {} : { message: meant })
   }
   if (known.methods.has(method)) return undefined
   return refused('method_not_allowed', { allow: [...known.methods].join(', ') })

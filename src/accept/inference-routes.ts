@@ -23,6 +23,7 @@ import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
 import { admittedIdleSeconds } from './keep-alive.ts'
+import { otherKind } from './other-kind.ts'
 import { INFERENCE_ROUTES, type Need } from './routes.ts'
 
 export interface Served {
@@ -116,6 +117,11 @@ export function inferenceRoutes(parts: InferenceParts) {
     arrival.admitted = admitted.value
   }
 
+  const answerTo = (arrival: Arrival, admitted: Decision<Admitted>, { headers }: Request) =>
+    admitted.ok || admitted.code !== 'invalid_token'
+      ? enter(arrival, admitted)
+      : otherKind(admitted, arrival, headers, parts).then((instead) => enter(arrival, instead))
+
   const protectedGroup = new Elysia({ name: 'protected' })
     .use(arrivals)
     // The one door: no route of this group is reached but through it. `scoped`, because an Elysia
@@ -123,8 +129,8 @@ export function inferenceRoutes(parts: InferenceParts) {
     .onBeforeHandle({ as: 'scoped' }, ({ arrival, request }) => {
       const asked = admit(arrival, request)
       return asked instanceof Promise
-        ? asked.then((admitted) => enter(arrival, admitted))
-        : enter(arrival, asked)
+        ? asked.then((admitted) => answerTo(arrival, admitted, request))
+        : answerTo(arrival, asked, request)
     })
   // Elysia goes by a hook's text: it has to wait for this one, and to heed what it returns.
   for (const hook of protectedGroup.event.beforeHandle ?? []) {

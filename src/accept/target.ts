@@ -35,8 +35,26 @@ export function targetOf(url: string, host: string | null): Target | undefined {
   if (!url.startsWith('http://')) return undefined
   const start = url.indexOf('/', origin)
   if (start === -1) return undefined
-  // A fragment is no part of a request's target (RFC 9112 §3.2): with one, no path is ours.
   const query = url.indexOf('?', start)
   if (query === -1) return { path: url.slice(start), search: '' }
   return { path: url.slice(start, query), search: url.slice(query) }
+}
+
+/**
+ * A fragment is no part of a request's target (RFC 9112 §3.2), nor is a byte beyond ASCII (RFC 3986
+ * §2). Bun writes such bytes as `%C3%A9`, and what is no UTF-8 as U+FFFD, so that a raw one and an
+ * encoded one look alike here: in a path both are refused, since no path of ours has either.
+ */
+const PATH_FAULT = /#|%(?:7f|[89a-f][0-9a-f])/i
+/** A query may hold what is encoded rightly: not an overlong form, nor a byte of no UTF-8 at all. */
+const QUERY_FAULT = /#|%(?:7f|c[01]|e0%[89]|ed%[ab]|f0%8|f4%9|f[5-9a-f]|ef%bf%bd)/i
+
+/** What is wrong with a target, in words; a path that is a route has nothing of it. */
+export function malformedTarget({ path, search }: Target, isRoute: boolean): string | undefined {
+  const inPath = isRoute ? undefined : PATH_FAULT.exec(path)
+  const fault = inPath ?? (search === '' ? undefined : QUERY_FAULT.exec(search))
+  if (!fault) return undefined
+  return fault[0] === '#'
+    ? 'the URL carries a fragment, which is never sent'
+    : 'the URL holds bytes that are not ASCII or no UTF-8'
 }

@@ -1,0 +1,161 @@
+// What is said of a path that is no route: in whose dialect, and which route was probably meant.
+
+import { describe, expect, test } from 'bun:test'
+import { arrive } from '../../src/accept/arrival.ts'
+import { ALL_ROUTES, isServed, routeFinder } from '../../src/accept/routes.ts'
+
+const find = routeFinder(ALL_ROUTES)
+
+function told(
+  path: string,
+  headers: Readonly<Record<string, string>> = {},
+  method = 'POST',
+): { code?: string; message?: unknown; dialect: string } {
+  const request = new Request(`http://gate.test${path}`, {
+    method,
+    headers: { host: 'gate.test', ...headers },
+  })
+  const { refusal, exchange } = arrive(request, find)
+  return {
+    dialect: exchange.dialect,
+    ...(refusal && { code: refusal.code, message: refusal.message }),
+  }
+}
+
+const BASE = { openai: 'ends in /v1,', anthropic: 'ends before /v1,' }
+
+describe('a wrong base URL is told which route was meant, and is not followed', () => {
+  test.each([
+    ['/chat/completions', '/v1/chat/completions', 'openai'],
+    ['//v1/chat/completions', '/v1/chat/completions', 'openai'],
+    ['/v1//chat/completions', '/v1/chat/completions', 'openai'],
+    ['/v1/v1/chat/completions', '/v1/chat/completions', 'openai'],
+    ['/v1/chat/completions/', '/v1/chat/completions', 'openai'],
+    ['/v1/chat/completions/chat/completions', '/v1/chat/completions', 'openai'],
+    ['/V1/Chat/Completions', '/v1/chat/completions', 'openai'],
+    ['/api/v1/chat/completions', '/v1/chat/completions', 'openai'],
+    ['/openai/v1/chat/completions', '/v1/chat/completions', 'openai'],
+    ['/openai/deployments/gpt/chat/completions', '/v1/chat/completions', 'openai'],
+    ['/v2/embeddings', '/v1/embeddings', 'openai'],
+    ['/responses', '/v1/responses', 'openai'],
+    ['/messages', '/v1/messages', 'anthropic'],
+    ['//v1/messages', '/v1/messages', 'anthropic'],
+    ['/v1/v1/messages', '/v1/messages', 'anthropic'],
+    ['/v1/messages/', '/v1/messages', 'anthropic'],
+    ['/V1/messages', '/v1/messages', 'anthropic'],
+    ['/anthropic/v1/messages/count_tokens', '/v1/messages/count_tokens', 'anthropic'],
+    ['/v1/v1/models/Claude-X', '/v1/models/:id', 'anthropic'],
+  ] as const)('%p means %p', (path, meant, dialect) => {
+    const { code, message, dialect: spoken } = told(path)
+    expect({ code, spoken }).toEqual({ code: 'not_found', spoken: dialect })
+    expect(message).toStartWith(`no such route; ${meant} is probably meant: the base URL of an `)
+    expect(message).toContain(BASE[dialect])
+  })
+  test('where two dialects share it, the caller says which base URL is meant', () => {
+    expect(told('/v1/v1/models', { 'x-api-key': 'x' }).message).toContain(BASE.anthropic)
+    expect(told('/v1/v1/models', { 'user-agent': 'OpenAI/JS 6' }).message).toContain(BASE.openai)
+    expect(told('/models').message).toBe('no such route; /v1/models is probably meant')
+  })
+  test('so is any other route', () => {
+    expect(told('/api/healthz', {}, 'GET').message).toBe(
+      'no such route; /healthz is probably meant',
+    )
+  })
+  test('of nothing near it nothing is said, and nothing that was sent is repeated', () => {
+    for (const path of [
+      '/nowhere',
+      '/',
+      '//',
+      '/v1',
+      '/v1/',
+      '/v1/nothing',
+      '/.env',
+      '/x'.repeat(400),
+    ]) {
+      expect(told(path, {}, 'GET').message).toBeUndefined()
+    }
+    expect(told('/secret-canary/v1/v1/models/secret-canary', {}, 'GET').message).not.toContain(
+      'canary',
+    )
+  })
+  test('a route that this gate does not serve is not named', () => {
+    const served = routeFinder(
+      ALL_ROUTES.filter((route) => isServed(route, (need) => need === 'tinfoil')),
+    )
+    const request = new Request('http://gate.test/v1/v1/messages', {
+      headers: { host: 'gate.test' },
+    })
+    expect(arrive(request, served).refusal?.message).toBeUndefined()
+  })
+})
+
+describe('a refusal without a route speaks its caller’s dialect', () => {
+  test.each([
+    [{ 'anthropic-version': '2023-06-01' }, 'anthropic'],
+    [{ 'anthropic-beta': 'x' }, 'anthropic'],
+    [{ 'x-api-key': 'x' }, 'anthropic'],
+    [{ 'user-agent': 'Anthropic/JS 1.10.0', 'x-stainless-lang': 'js' }, 'anthropic'],
+    [{ 'user-agent': 'AsyncAnthropic/Python 0.80' }, 'anthropic'],
+    [{ 'user-agent': 'claude-cli/2.0.1 (external, cli)' }, 'anthropic'],
+    [{ 'user-agent': 'OpenAI/JS 7.55.0', 'x-stainless-lang': 'js' }, 'openai'],
+    [{ 'user-agent': 'AsyncOpenAI/Python 2.1' }, 'openai'],
+    [{ 'openai-organization': 'x' }, 'openai'],
+    [{}, 'openai'],
+  ] as const)('%p: %s', (headers, dialect) =>
+    expect(told('/nowhere', headers).dialect).toBe(dialect),
+  )
+
+  test('or that of its path', () => {
+    expect(told('/v2/messages').dialect).toBe('anthropic')
+    expect(told('/anthropic/v1/complete').dialect).toBe('anthropic')
+    expect(told('/v2/chat/completions').dialect).toBe('openai')
+  })
+  test('and a route its own, whoever asks', () => {
+    expect(told('/v1/messages', { 'user-agent': 'OpenAI/JS' }, 'PUT')).toMatchObject({
+      code: 'method_not_allowed',
+      dialect: 'anthropic',
+    })
+  })
+})
+
+test('an answer in Anthropic’s dialect has its request-id too', () => {
+  const request = new Request('http://gate.test/v1/messages', {
+    method: 'POST',
+    headers: { host: 'gate.test', 'x-request-id': 'mine-1' },
+  })
+  const { headers } = arrive(request, find).exchange
+  expect([headers.get('x-request-id'), headers.get('request-id')]).toEqual(['mine-1', 'mine-1'])
+  const openai = new Request('http://gate.test/v1/embeddings', { headers: { host: 'gate.test' } })
+  expect(arrive(openai, find).exchange.headers.has('request-id')).toBe(false)
+})
+
+describe('a target that is none', () => {
+  test.each([
+    '/v1/models#x',
+    '/v1/models?a=b#x',
+    '/nowhere#',
+    '/caf%C3%A9',
+    '/%c0%af',
+    '/%EF%BF%BD',
+    '/v1/models?a=%c0%af',
+    '/v1/models?a=%EF%BF%BD',
+    '/v1/models?a=%e0%80%af',
+    '/v1/models?a=%f0%80%80%af',
+    '/v1/models?a=%ed%a0%80',
+    '/v1/models?a=%ff',
+  ])('%p is 400', (path) => {
+    // As Bun gives it: `new Request` would take the fragment for its own.
+    const request = {
+      url: `http://gate.test${path}`,
+      method: 'GET',
+      headers: new Headers({ host: 'gate.test' }),
+    }
+    expect(arrive(request as Request, find).refusal?.code).toBe('bad_request')
+  })
+  test.each([
+    '/v1/models?a=caf%C3%A9',
+    '/v1/models?a=%F0%9F%98%80',
+    '/v1/models?a=%ed%9f%bf',
+    '/v1/models?a=%23',
+  ])('%p is not', (path) => expect(told(path, {}, 'GET').code).toBeUndefined())
+})
