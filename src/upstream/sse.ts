@@ -38,6 +38,7 @@ const E = 0x65
 const D = 0x64
 const LAST_OF_DELTA = 0x61
 const DELTA = 'delta'
+const EMPTY = new Uint8Array()
 /** Where a mark is looked for: behind `data: {"type":"…","index":12,"delta":{"type":"`. */
 const MARK_BYTES = 128
 /** What is marked is long; most events are not, and are not searched. */
@@ -75,8 +76,10 @@ export class EventReader {
   #lost = false
   /** It is told to `onDelta`. */
   #isDelta = false
-  /** The first bytes of its data. */
+  #marked = false
+  /** The first bytes of its data, where they came in pieces. */
   #head: Uint8Array | undefined
+  #splitBytes = 0
   /** The line whose rest is skipped is one of data. */
   #skippingData = false
 
@@ -159,10 +162,15 @@ export class EventReader {
 
   #dispatch(): void {
     if (this.#isDelta) {
-      const head = this.#head
       const bytes = this.#dataBytes
-      this.#onDelta?.(bytes, head !== undefined && this.#isMarked(head, 0, bytes))
+      const isSplit = this.#splitBytes > 0 && this.#head !== undefined
+      this.#onDelta?.(
+        bytes,
+        this.#marked || (isSplit && this.#isMarked(this.#head ?? EMPTY, 0, bytes)),
+      )
       this.#isDelta = false
+      this.#marked = false
+      this.#splitBytes = 0
     }
     const dispatched = this.#unwanted ? undefined : (this.#name ?? this.#unnamed)
     const text = this.#data
@@ -186,12 +194,13 @@ export class EventReader {
   /** Of an unwanted event's data: bytes that are counted and not read. */
   #countData(bytes: Uint8Array, from: number, to: number): void {
     if (!this.#isDelta) return
-    const room = MARK_BYTES - this.#dataBytes
-    if (room > 0 && this.#mark !== undefined) {
-      this.#head ??= new Uint8Array(MARK_BYTES)
-      this.#head.set(bytes.subarray(from, Math.min(to, from + room)), this.#dataBytes)
-    }
     this.#dataBytes += to - from
+    const room = MARK_BYTES - this.#splitBytes
+    if (room <= 0 || this.#mark === undefined) return
+    const piece = bytes.subarray(from, Math.min(to, from + room))
+    this.#head ??= new Uint8Array(MARK_BYTES)
+    this.#head.set(piece, this.#splitBytes)
+    this.#splitBytes += piece.length
   }
 
   #addData(bytes: Uint8Array, from: number, to: number): void {
@@ -213,7 +222,9 @@ export class EventReader {
       // Should an event have two names, and the last be wanted, the data before it is gone.
       if (this.#unwanted) {
         this.#lost = true
-        this.#countData(bytes, from, to)
+        if (!this.#isDelta) return
+        this.#dataBytes += to - from
+        this.#marked ||= this.#isMarked(bytes, from, to)
       } else if (isField(DATA, bytes, from, to)) this.#addData(bytes, from, to)
     } else if (first === E && isField(EVENT, bytes, from, to)) {
       this.#setName(bytes, valueStart(bytes, from + EVENT.length, to), to)
@@ -321,9 +332,11 @@ function valueStart(line: Uint8Array, colon: number, to: number): number {
   return line[colon + 1] === SPACE && colon + 1 < to ? colon + 2 : colon + 1
 }
 
-/** `text` is ASCII. */
+/** `text` is ASCII. From its end, where names of events differ. */
 function isAt(text: string, bytes: Uint8Array, from: number, to: number): boolean {
   if (to - from !== text.length) return false
-  for (let i = 0; i < text.length; i += 1) if (bytes[from + i] !== text.charCodeAt(i)) return false
+  for (let i = text.length - 1; i >= 0; i -= 1) {
+    if (bytes[from + i] !== text.charCodeAt(i)) return false
+  }
   return true
 }
