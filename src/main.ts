@@ -16,7 +16,7 @@ import { type Gate, serve } from './serve.ts'
 import { obeySignals } from './signals.ts'
 import { type Sources, sources } from './sources.ts'
 import { ADVICE, isLasting } from './state/advice.ts'
-import { unusableFrom } from './state/store.ts'
+import { unusableFrom } from './state/database.ts'
 
 /** sysexits.h: EX_USAGE, EX_CONFIG and EX_IOERR. */
 const EXIT_USAGE = 64

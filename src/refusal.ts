@@ -129,6 +129,8 @@ const WIRE = {
   },
   upstream_invalid: failed(502, 'the upstream gave an invalid answer'),
   upstream_timeout: { ...failed(504, 'upstream timeout'), anthropicType: 'timeout_error' },
+  database_unavailable: failed(503, 'the database cannot be used now'),
+  reports_busy: failed(503, 'too many reports are being made; ask again'),
   internal_error: failed(500, 'internal error'),
 } as const satisfies Readonly<Record<string, Wire>>
 

@@ -22,17 +22,25 @@ import type { Settings } from './config/read.ts'
 import type { Secret } from './config/secret.ts'
 import { dispatching } from './dispatch/dispatch.ts'
 import { type Enrollment, enrollment } from './enroll/enroll.ts'
+import { register } from './enroll/register.ts'
+import { ENROLL_PRAGMAS } from './enroll/schema.ts'
+import { instant } from './instant.ts'
 import type { Logger } from './log.ts'
 import { relaying } from './relay/relay.ts'
 import { watchStalls } from './relay/stalls.ts'
+import { atOnce } from './settle/in-pieces.ts'
 import { DAY_MS } from './settle/ledger-schema.ts'
+import type { Reports, Spent } from './settle/reports.ts'
 import { settlement } from './settle/settle.ts'
 import { followCorrections } from './settle/spend-corrections.ts'
 import { sqliteLedger } from './settle/sqlite-ledger.ts'
-import { spentByEach } from './settle/usage-report.ts'
+import { sqliteReports } from './settle/sqlite-reports.ts'
+import { spentInPieces } from './settle/usage-report.ts'
 import type { SigningIn } from './signing-in.ts'
 import type { Sources } from './sources.ts'
-import { type Store, store } from './state/store.ts'
+import type { Connection } from './state/connection.ts'
+import type { Followed } from './state/follow.ts'
+import { store } from './state/store.ts'
 import { anthropic } from './upstream/anthropic.ts'
 import { type Ask, asking } from './upstream/ask.ts'
 import { documents } from './upstream/documents.ts'
@@ -85,8 +93,8 @@ export async function serve(
   const bodyTimeoutMs = timeouts.bodyMs
   const wire = transport(egress(settings, from.certificates))
   const ask = asking(wire, timeouts)
-  const kept = store(settings.databaseUrl)
-  const ledger = sqliteLedger(() => kept.open({ busyTimeoutMs: 0 }), { log, nowMs: Date.now() })
+  const file = store(settings.databaseUrl).follow(log)
+  const ledger = sqliteLedger(file.connect({ busyTimeoutMs: 0 }), { log, nowMs: Date.now() })
   const settle = settlement({ log, ledger, prices })
   const relay = relaying({
     transport: wire,
@@ -98,10 +106,10 @@ export async function serve(
   const identify = identifier(identityKey(settings, from))
   const keys = from.users && keySource(settings, from.users.jwksUrl, ask, log)
   const users = keys && from.users && userAdmission(keys, from.users.rules, identify)
-  const database = kept.openForEnrolment()
+  const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
   let listeningAt = new URL('http://127.0.0.1')
   const devices =
-    from.anthropic && enrolments(settings, from, database, identify, log, () => listeningAt)
+    from.anthropic && enrolments(settings, from, connection, identify, log, () => listeningAt)
   const admitDevice = devices && deviceAdmission(devices.verify)
   const signIn =
     from.login &&
@@ -110,7 +118,7 @@ export async function serve(
       ask,
       settings,
       from: from.login,
-      kept,
+      file,
       identify,
       log,
       listeningAt: () => listeningAt,
@@ -134,8 +142,16 @@ export async function serve(
     settings.trustedProxies && proxyCheck(settings.trustedProxies),
   )
   const said: Answers = answers(settle)
-  const caps = restoredCaps(kept)
-  const corrections = followCorrections({ database, caps, log })
+  const caps = spendCaps()
+  const reports = sqliteReports(file.connect({ busyTimeoutMs: 0 }))
+  const startedMs = Date.now()
+  // Before the first request, and so in one go.
+  restoreCaps(caps, atOnce(spentInPieces(connection.get(), monthStart(startedMs))), startedMs)
+  const corrections = followCorrections({ connection, caps, log })
+  file.onFile(() => {
+    devices?.poll(instant())
+    void restoreAgain(caps, reports, log)
+  })
   const charging = charges({
     caps,
     prices,
@@ -146,7 +162,8 @@ export async function serve(
     adminToken: settings.adminToken,
     admitDevice,
     enrollment: devices,
-    database,
+    reports,
+    register: register(connection),
     breakers: Object.fromEntries(Object.entries(served).map(([name, on]) => [name, on.breaker])),
     bodyTimeoutMs,
   }
@@ -168,6 +185,7 @@ export async function serve(
         keys,
         ledger,
         draining: () => draining,
+        fileTrouble: () => fileTrouble(file, Date.now()),
       }),
       countAddress,
       documents: from.tinfoil && documents({ transport: wire, timeouts, ...from.tinfoil }),
@@ -258,7 +276,7 @@ export async function serve(
       await signIn?.close()
       wire.close()
       ledger.stop(Date.now())
-      database.close()
+      file.stop()
     },
   }
 }
@@ -318,13 +336,13 @@ const DEVELOPMENT_LIMITS = {
 function enrolments(
   settings: Settings,
   from: Sources,
-  db: ReturnType<Store['openForEnrolment']>,
+  connection: Connection,
   identify: Identify,
   log: Logger,
   listeningAt: () => URL,
 ): Enrollment {
   return enrollment({
-    db,
+    connection,
     secrets: from.deviceSecrets,
     identify,
     policy: settings.bootstrap,
@@ -343,23 +361,32 @@ function enrolments(
   })
 }
 
-/** What this month has already cost each, so that a restart revives no cap. */
-function restoredCaps(kept: Store): SpendCaps {
-  const caps = spendCaps()
-  const opened = kept.open({ mode: 'read' })
-  // A ledger that cannot be read is told by its own health, and in the log.
-  if (!opened.ok) return caps
-  const now = Date.now()
+/**
+ * What a month has already cost each, so that neither a restart nor another file revives a cap. It
+ * only ever raises what is known.
+ */
+function restoreCaps(caps: SpendCaps, spent: Spent, now: number): void {
   const month = monthOf(now)
-  const sinceMs = monthStart(now)
-  for (const [device, spent] of spentByEach(opened.database, 'device', { sinceMs })) {
-    caps.restore(deviceKey(device), spent.chargedMicroUsd, month, spent.estimatedMicroUsd)
+  for (const [device, sums] of spent.device) {
+    caps.restore(deviceKey(device), sums.chargedMicroUsd, month, sums.estimatedMicroUsd)
   }
-  for (const [org, spent] of spentByEach(opened.database, 'org', { sinceMs })) {
-    caps.restore(orgKey(org), spent.chargedMicroUsd, month, spent.estimatedMicroUsd)
+  for (const [org, sums] of spent.org) {
+    caps.restore(orgKey(org), sums.chargedMicroUsd, month, sums.estimatedMicroUsd)
   }
-  opened.database.close()
-  return caps
+}
+
+async function restoreAgain(caps: SpendCaps, reports: Reports, log: Logger): Promise<void> {
+  const now = Date.now()
+  const spent = await reports.spent(monthStart(now))
+  if (spent.ok) restoreCaps(caps, spent.value, now)
+  else log.error({ reason: spent.reason }, 'what the database says was spent could not be read')
+}
+
+/** For long enough that whatever polls `/readyz` finds it. */
+const TELL_LEFT_MS = 600_000
+
+function fileTrouble({ away, left }: Followed, now: number): string | undefined {
+  return away ?? (left && now - left.atMs < TELL_LEFT_MS ? left.what : undefined)
 }
 
 function commonRate({ rateLimitRpm: perMinute, rateLimitBurst: burst }: Settings) {

@@ -10,11 +10,12 @@ import type { Identify } from './admit/identity.ts'
 import { isLoopback } from './config/kinds.ts'
 import type { Settings } from './config/read.ts'
 import { login } from './login/login.ts'
+import { LOGIN_PRAGMAS } from './login/schema.ts'
 import { type Sessions, sessions, SessionsUnusable } from './login/sessions.ts'
 import type { Logger } from './log.ts'
 import { type Decision, granted, refused } from './refusal.ts'
 import type { LoginSource } from './sources.ts'
-import { type Store, StoreUnusable } from './state/store.ts'
+import type { Followed } from './state/follow.ts'
 import type { Ask } from './upstream/ask.ts'
 import { anthropicOAuth } from './upstream/anthropic-oauth.ts'
 import type { Upstream } from './upstream/upstream.ts'
@@ -36,22 +37,19 @@ export interface SigningInOptions {
   readonly ask: Ask
   readonly settings: Settings
   readonly from: LoginSource
-  readonly kept: Store
+  readonly file: Followed
   readonly identify: Identify
   readonly log: Logger
   readonly listeningAt: () => URL
 }
 
-/** Throws StoreUnusable where the file cannot be used. */
 export function signingIn(options: SigningInOptions): SigningIn {
-  const { ask, settings, from, kept, identify, log, listeningAt } = options
-  const opened = kept.open()
-  if (!opened.ok) throw new StoreUnusable(opened.reason)
-  const { database } = opened
+  const { ask, settings, from, file, identify, log, listeningAt } = options
   const redirectUri = new URL(from.redirectUri)
   const returnsHere = isOurs(redirectUri, settings)
   const { secrets } = from
-  const session = usable(() => sessions({ database, secrets }))
+  const connection = file.connect({ pragmas: LOGIN_PRAGMAS })
+  const session = sessions({ connection, secrets })
   const signIn = login({ ...from, ask, returnsHere, sessions: session, log })
   const publicUrl = (): URL => settings.proxyBaseUrl ?? listeningAt()
   const known = (): URL[] => (returnsHere ? [publicUrl(), redirectUri] : [publicUrl()])
@@ -79,10 +77,7 @@ export function signingIn(options: SigningInOptions): SigningIn {
         !asksFromElsewhere(headers, known()),
       identify,
     }),
-    async close() {
-      await signIn.idle()
-      database.close()
-    },
+    close: () => signIn.idle(),
   }
 }
 
@@ -100,15 +95,5 @@ function currentOf(session: Sessions): Decision<{ readonly id: string } | undefi
   } catch (error) {
     if (!(error instanceof SessionsUnusable)) throw error
     return refused('login_unavailable', { reason: error.message })
-  }
-}
-
-function usable<T>(make: () => T): T {
-  try {
-    return make()
-  } catch (error) {
-    if (!(error instanceof SessionsUnusable)) throw error
-    const { reason } = error
-    throw new StoreUnusable(reason === 'moved' || reason === 'too_large' ? 'failed' : reason)
   }
 }

@@ -72,6 +72,8 @@ const WIRE: Readonly<
   enrollment_refused: [403, 'permission_error', 'the enrolment was not accepted'],
   enrollment_limit: [429, 'rate_limit_error', 'too many enrolments'],
   enrollment_unavailable: [503, 'api_error', 'enrolment is not available now'],
+  database_unavailable: [503, 'api_error', 'the database cannot be used now'],
+  reports_busy: [503, 'api_error', 'too many reports are being made; ask again'],
   invalid_device_id: [
     400,
     'invalid_request_error',

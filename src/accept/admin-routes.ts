@@ -2,7 +2,6 @@
 // mixed: the operator's own key, compared in constant time, and device tokens, which open nothing
 // here but their own usage. No cookie is looked at, so that no page can ride on one.
 
-import type { Database } from 'bun:sqlite'
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { Elysia } from 'elysia'
 import type { Admitted } from '../admit/admitted.ts'
@@ -11,12 +10,11 @@ import { parseStrictObject } from '../admit/strict-json.ts'
 import type { Breaker } from '../budget/breaker.ts'
 import type { Secret } from '../config/secret.ts'
 import { readBounded } from '../dispatch/body.ts'
-import { audit } from '../enroll/audit.ts'
 import type { Enrollment } from '../enroll/enroll.ts'
-import { listFamilies } from '../enroll/families.ts'
+import type { Register } from '../enroll/register.ts'
 import { type Decision, granted, refused, statusOf } from '../refusal.ts'
-import { lastRequests } from '../settle/last-requests.ts'
-import { type UsageFilter, usageStats } from '../settle/usage-report.ts'
+import type { Reports } from '../settle/reports.ts'
+import type { UsageFilter } from '../settle/usage-report.ts'
 import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
@@ -28,8 +26,8 @@ export interface AdminParts {
   readonly adminToken: Secret | undefined
   readonly admitDevice: AdmitDevice | undefined
   readonly enrollment: Enrollment | undefined
-  /** For reading the ledger, and for the audit. */
-  readonly database: Database
+  readonly reports: Reports
+  readonly register: Register
   readonly breakers: Readonly<Record<string, Breaker>>
   readonly bodyTimeoutMs: number
 }
@@ -40,7 +38,7 @@ const MAX_REVOKE_BODY_BYTES = 1024
 const MAX_DEVICES = 100
 
 export function adminRoutes(parts: AdminParts) {
-  const { answers, adminToken, admitDevice, enrollment, database, breakers } = parts
+  const { answers, adminToken, admitDevice, enrollment, reports, register, breakers } = parts
   const isOperator = operatorCheck(adminToken)
 
   const who = async ({ exchange, target, route }: Arrival, request: Request) => {
@@ -72,28 +70,27 @@ export function adminRoutes(parts: AdminParts) {
         if (!asking.ok) return status(statusOf(asking), answers.refuse(exchange, asking))
         return { who: asking.value }
       })
-      .get(ROUTES.stats.path, ({ arrival: { exchange, target }, who }) => {
+      .get(ROUTES.stats.path, async ({ arrival: { exchange, target }, who }) => {
         const filter = filterOf(target.search, who)
-        return filter.ok
-          ? answers.json(exchange, 200, usageStats(database, filter.value))
-          : answers.refuse(exchange, filter)
+        if (!filter.ok) return answers.refuse(exchange, filter)
+        const stats = await reports.stats(filter.value)
+        return stats.ok ? answers.json(exchange, 200, stats.value) : answers.refuse(exchange, stats)
       })
-      .get(ROUTES.usage.path, ({ arrival: { exchange, target }, who }) => {
+      .get(ROUTES.usage.path, async ({ arrival: { exchange, target }, who }) => {
         const filter = filterOf(target.search, who)
         if (!filter.ok) return answers.refuse(exchange, filter)
         const query = new URLSearchParams(target.search)
         const before = query.get('before')
-        const page = lastRequests(database, filter.value, {
+        // In this order: what is counted is then among the rows, too.
+        const stats = await reports.stats(filter.value)
+        if (!stats.ok) return answers.refuse(exchange, stats)
+        const page = await reports.requests(filter.value, {
           limit: Number(query.get('limit') ?? Number.NaN),
           ...(before === null ? {} : { before }),
         })
-        if (!page) return answers.refuse(exchange, refused('bad_request', { reason: 'cursor' }))
-        const { rows: metrics, next } = page
-        return answers.json(exchange, 200, {
-          stats: usageStats(database, filter.value),
-          metrics,
-          next,
-        })
+        if (!page.ok) return answers.refuse(exchange, page)
+        const { rows: metrics, next } = page.value
+        return answers.json(exchange, 200, { stats: stats.value, metrics, next })
       })
       .get(ROUTES.circuit.path, ({ arrival: { exchange } }) => {
         const states = Object.entries(breakers).map(([name, each]) => [
@@ -107,16 +104,24 @@ export function adminRoutes(parts: AdminParts) {
       })
       .post(ROUTES.circuitReset.path, ({ arrival: { exchange } }) => {
         // First the record: what cannot be written down is not done.
-        note(database, exchange.at.epochSeconds, 'reset circuit breakers', '*')
+        const noted = register.note({
+          at: exchange.at.epochSeconds,
+          actor: 'operator',
+          action: 'reset circuit breakers',
+          subject: '*',
+        })
+        if (!noted.ok) return answers.refuse(exchange, noted)
         for (const each of Object.values(breakers)) each.reset()
         return answers.json(exchange, 200, { message: 'circuit breakers reset' })
       })
       .get(ROUTES.devices.path, ({ arrival: { exchange, target } }) => {
         const before = Number(new URLSearchParams(target.search).get('before') ?? Number.NaN)
-        const devices = listFamilies(database, {
+        const found = register.devices({
           limit: MAX_DEVICES,
           ...(Number.isSafeInteger(before) && { before }),
         })
+        if (!found.ok) return answers.refuse(exchange, found)
+        const devices = found.value
         const next = devices.length === MAX_DEVICES ? devices.at(-1)?.seq : undefined
         return answers.json(exchange, 200, { devices, next })
       })
@@ -138,10 +143,6 @@ export function adminRoutes(parts: AdminParts) {
         { parse: 'none' },
       )
   )
-}
-
-function note(database: Database, at: number, action: string, subject: string): void {
-  audit(database, { at, actor: 'operator', action, subject })
 }
 
 /** Hashes of equal length are compared, so that neither length nor prefix shows in the time. */

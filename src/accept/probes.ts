@@ -15,13 +15,16 @@ export interface ProbeParts {
   readonly keys: KeySource | undefined
   readonly ledger: Ledger
   readonly draining: () => boolean
+  /** Why there is no database, or why another one was gone over to a short while ago. */
+  readonly fileTrouble: () => string | undefined
 }
 
 export type Probe = (exchange: Exchange) => Response
 
 export type Probes = Readonly<Record<'health' | 'healthz' | 'readyz', Probe>>
 
-export function probes({ answers, backend, keys, ledger, draining }: ProbeParts): Probes {
+export function probes(parts: ProbeParts): Probes {
+  const { answers, backend, keys, ledger, draining, fileTrouble } = parts
   const notReady = (exchange: Exchange): string | undefined => {
     if (draining()) return 'draining'
     return keys && !keys.ready(exchange.at.monotonicMs) ? 'keys_unavailable' : undefined
@@ -33,7 +36,8 @@ export function probes({ answers, backend, keys, ledger, draining }: ProbeParts)
       const reason = notReady(exchange)
       const health = ledger.health()
       // A ledger that fails stops no inference, and so takes no gate out of rotation; but it is said.
-      const said = health.ok ? {} : { ledger: health.reason }
+      const database = fileTrouble()
+      const said = health.ok ? database && { database } : { ledger: health.reason }
       return reason === undefined
         ? answers.json(exchange, 200, { status: 'ready', ...said })
         : answers.json(exchange, 503, { status: 'not_ready', reason, ...said })

@@ -12,6 +12,7 @@ import { buckets } from '../budget/bucket.ts'
 import type { Secret } from '../config/secret.ts'
 import type { Instant } from '../instant.ts'
 import { describeBug, type Logger } from '../log.ts'
+import type { Connection } from '../state/connection.ts'
 import {
   type BootstrapContext,
   BOOTSTRAP_LIMITS,
@@ -76,14 +77,16 @@ export interface Enrollment {
   about(token: string, now: Instant): Promise<EnrollDecision<DeviceAbout>>
   /** For /admin/revoke: true of the very next `verify`. Throws where the disk fails. */
   revoke(name: string, actor: string, now: Instant): Withdrawn
+  /** Looks at the disk now, as the timer does: for when another file has come. */
+  poll(now: Instant): void
   start(): void
   stop(): void
   readonly storage: Revocations['storage']
 }
 
 export interface EnrollmentOptions {
-  /** A connection of its own with ENROLL_PRAGMAS, and ENROLL_SCHEMA executed. */
-  readonly db: Database
+  /** Of its own, with ENROLL_PRAGMAS and ENROLL_SCHEMA executed. */
+  readonly connection: Connection
   readonly secrets: readonly Secret[]
   readonly identify: IdentifyAs
   readonly policy: BootstrapPolicy
@@ -111,7 +114,7 @@ const MAX_RETIRED = 1_000_000
 
 /** Throws where a secret is too short or the disk cannot be read: nothing is served then. */
 export function enrollment(options: EnrollmentOptions): Enrollment {
-  const { db, identify, lifetimeSeconds, proxyBaseUrl, defaults, log } = options
+  const { connection, identify, lifetimeSeconds, proxyBaseUrl, defaults, log } = options
   const { graceSeconds = GRACE_SECONDS, allowanceSeconds = 0, pollMs } = options
   if (!(lifetimeSeconds > 0 && lifetimeSeconds <= MAX_LIFETIME_SECONDS)) {
     throw new RangeError('the life of a device token is out of range')
@@ -122,11 +125,11 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
   const limits = options.limits ?? BOOTSTRAP_LIMITS
   const permit = bootstrapPolicy(options.policy, identify, limits, seen.has)
   const withdrawn = revocations({
-    db,
+    connection,
     graceSeconds,
     allowanceSeconds,
     log,
-    flush: () => seen.flush(db),
+    flush: (db) => seen.flush(db),
     ...(pollMs === undefined ? {} : { pollMs }),
   })
   const refreshes = buckets({ perMinute: REFRESHES_PER_MINUTE, burst: REFRESH_BURST })
@@ -137,10 +140,11 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
     lifetimeSeconds,
     graceSeconds,
   })
-  /** A transaction that is on the disk when this returns, or a refusal. */
-  const onDisk = <T>(work: () => T): EnrollDecision<T> => {
+  /** A transaction that is on the disk when this returns, in the file at its path; or a refusal. */
+  const onDisk = <T>(work: (db: Database) => T): EnrollDecision<T> => {
     try {
-      return { ok: true, value: db.transaction(work).immediate() }
+      const value = connection.write((db) => db.transaction(() => work(db)).immediate())
+      return { ok: true, value }
     } catch (error) {
       log.error(describeBug(error), 'enrolment storage fails')
       return unavailable('storage fails')
@@ -176,7 +180,7 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
       const permitted = permit(request, context, now)
       if (!permitted.ok) return permitted
       const { deviceId, deviceName: name, appVersion } = request
-      const enrolled = onDisk((): EnrollDecision<DeviceClaims> => {
+      const enrolled = onDisk((db): EnrollDecision<DeviceClaims> => {
         const granted = permitted.value(db, now)
         if (!granted.ok) return granted
         if (granted.value.repeated) return { ok: true, value: granted.value.repeated }
@@ -202,7 +206,7 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
         const decision = refreshes.take(opened.value.family, now.monotonicMs)
         return decision.allowed ? undefined : decision.retryAfterSeconds
       }
-      const rotated = onDisk(() =>
+      const rotated = onDisk((db) =>
         rotate(db, opened.value, timesAt(now), mayRotate, limits.maxDevicesPerUser),
       )
       if (!rotated.ok) return rotated
@@ -218,7 +222,7 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
       const refreshableUntil = claims.expiresAt + allowanceSeconds
       let family
       try {
-        family = findFamily(db, claims.family)
+        family = findFamily(connection.get(), claims.family)
       } catch {
         return { ok: true, value: { claims, family, replaced: false, refreshableUntil } }
       }
@@ -229,10 +233,12 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
     },
 
     revoke(name, actor, now) {
-      const done = revoke(db, name, { identify, actor, at: now.epochSeconds })
+      const by = { identify, actor, at: now.epochSeconds }
+      const done = connection.write((db) => revoke(db, name, by))
       withdrawn.written(now)
       return done
     },
+    poll: withdrawn.poll,
     start: withdrawn.start,
     stop: withdrawn.stop,
     get storage() {

@@ -6,6 +6,7 @@ import type { Database } from 'bun:sqlite'
 import { CLOCK_SKEW_SECONDS } from '../admit/claims.ts'
 import { type Instant, instant } from '../instant.ts'
 import { describeBug, type Logger } from '../log.ts'
+import type { Connection } from '../state/connection.ts'
 import { type DeviceClaims, MAX_LIFETIME_SECONDS } from './device-token.ts'
 import { pruneEnrolment } from './prune.ts'
 import { withdrawFamily } from './withdraw.ts'
@@ -42,12 +43,12 @@ export interface Revocations {
 }
 
 export interface RevocationOptions {
-  readonly db: Database
+  readonly connection: Connection
   readonly graceSeconds: number
   readonly allowanceSeconds: number
   readonly log: Logger
   /** What else is written off the road, once a second at the most. */
-  readonly flush?: () => void
+  readonly flush?: (db: Database) => void
   readonly pollMs?: number
 }
 
@@ -65,23 +66,26 @@ const POLL_MS = 250
 const READ_ROWS = 5000
 const SWEEP_MS = 60_000
 const FLUSH_MS = 1000
+/** Written in one turn of the timer, after another file was gone over to. */
+const OWED_ROWS = 500
+const BEFORE_ALL = { seq: 0, name: '' }
 
 /** Throws where the disk cannot be read: a gate that doesn't know what was revoked must not start. */
 export function revocations(options: RevocationOptions): Revocations {
-  const { db, graceSeconds, allowanceSeconds, log, flush, pollMs = POLL_MS } = options
+  const { connection, graceSeconds, allowanceSeconds, log, flush, pollMs = POLL_MS } = options
   const families = new Map<string, number>()
   const tokens = new Map<string, number>()
   /** Until when, and the monotonic end of the grace: a clock set back must not prolong it. */
   const retired = new Map<string, { readonly until: number; readonly graceEndsMs: number }>()
   /** Revoked here and not yet on disk, with when. */
   const pending = new Map<string, number>()
-  const version = db.query<{ data_version: number }, []>('PRAGMA data_version')
-  const newer = db.query<Row, [number, number, number]>(
-    `SELECT seq, kind, name, at, until FROM withdrawals
-     WHERE seq > ?1 AND until > ?2 ORDER BY seq LIMIT ?3`,
-  )
-  let seen = 0
+  /** The last row that was read; its file, and that file's version then. */
+  let seen: Pick<Row, 'seq' | 'name'> = BEFORE_ALL
+  let seenFile: number | undefined
   let seenVersion: number | undefined
+  /** What this process knows and the file that it went over to may not. */
+  let owed: Iterator<(db: Database) => void> | undefined
+  let owedNext: ((db: Database) => void)[] = []
   let sweptAtMs = Number.NEGATIVE_INFINITY
   let flushedAtMs = Number.NEGATIVE_INFINITY
   let storage: 'ok' | 'failing' = 'ok'
@@ -95,19 +99,60 @@ export function revocations(options: RevocationOptions): Revocations {
       retired.set(name, { until, graceEndsMs: now.monotonicMs + leftSeconds * 1000 })
     }
   }
-  const readNew = (now: Instant): void => {
+  const readNew = (db: Database, now: Instant): void => {
     seenVersion = undefined
-    const before = version.get()?.data_version
+    const before = versionOf(db)
+    if (connection.file !== seenFile || !isThere(db, seen)) {
+      if (seenFile !== undefined) owed = known(now)
+      seen = BEFORE_ALL
+      seenFile = connection.file
+    }
     const oldest = now.epochSeconds - CLOCK_SKEW_SECONDS
     let rows: Row[]
     do {
-      rows = newer.all(seen, oldest, READ_ROWS)
+      rows = db
+        .query<Row, [number, number, number]>(
+          `SELECT seq, kind, name, at, until FROM withdrawals
+           WHERE seq > ?1 AND until > ?2 ORDER BY seq LIMIT ?3`,
+        )
+        .all(seen.seq, oldest, READ_ROWS)
       for (const row of rows) apply(row, now)
-      seen = rows.at(-1)?.seq ?? seen
+      seen = rows.at(-1) ?? seen
     } while (rows.length === READ_ROWS)
     seenVersion = before
   }
-  const writePending = (): void => {
+  /** A backup that was put back knows nothing of what was withdrawn since; after a restart, it must. */
+  const known = function* (now: Instant): Generator<(db: Database) => void> {
+    const at = now.epochSeconds
+    for (const family of families.keys()) {
+      yield (db) => {
+        if (!isKnown(db, 'family', family)) {
+          withdrawFamily(db, family, { at, actor: 'gate', action: 'revoke' })
+        }
+      }
+    }
+    for (const [name, until] of tokens) {
+      yield (db) => insertUnlessKnown(db, { kind: 'token', name, at, until })
+    }
+    for (const [name, { until, graceEndsMs }] of retired) {
+      const retiredAt = at + (graceEndsMs - now.monotonicMs) / 1000 - graceSeconds
+      yield (db) => insertUnlessKnown(db, { kind: 'retired', name, at: retiredAt, until })
+    }
+  }
+  const writeOwed = (db: Database): void => {
+    if (!owed) return
+    if (owedNext.length === 0) owedNext = [...take(owed, OWED_ROWS)]
+    if (owedNext.length === 0) {
+      owed = undefined
+      return
+    }
+    db.transaction(() => {
+      for (const step of owedNext) step(db)
+    }).immediate()
+    owedNext = []
+    seenVersion = undefined
+  }
+  const writePending = (db: Database): void => {
     for (const [family, at] of pending) {
       db.transaction(() =>
         withdrawFamily(db, family, { at, actor: 'gate', action: 'reuse' }),
@@ -117,7 +162,7 @@ export function revocations(options: RevocationOptions): Revocations {
     }
   }
   /** The skew keeps what is dead dead where the clock is set back by as much. */
-  const sweep = (now: Instant): void => {
+  const sweep = (db: Database, now: Instant): void => {
     if (now.monotonicMs - sweptAtMs < SWEEP_MS) return
     sweptAtMs = now.monotonicMs
     const oldest = now.epochSeconds - CLOCK_SKEW_SECONDS
@@ -129,12 +174,14 @@ export function revocations(options: RevocationOptions): Revocations {
   const poll = (now: Instant): void => {
     try {
       // Reading first: a disk that is full can still tell what others have revoked.
-      if (version.get()?.data_version !== seenVersion) readNew(now)
-      writePending()
-      sweep(now)
+      const db = connection.get()
+      if (connection.file !== seenFile || versionOf(db) !== seenVersion) readNew(db, now)
+      writePending(db)
+      writeOwed(db)
+      sweep(db, now)
       if (now.monotonicMs - flushedAtMs >= FLUSH_MS) {
         flushedAtMs = now.monotonicMs
-        flush?.()
+        flush?.(db)
       }
       if (storage === 'failing') log.info('enrolment storage is back')
       storage = 'ok'
@@ -146,7 +193,7 @@ export function revocations(options: RevocationOptions): Revocations {
     }
   }
 
-  readNew(instant())
+  readNew(connection.get(), instant())
   return {
     standing({ jti, family }, now) {
       if (families.has(family) || tokens.has(jti)) return 'revoked'
@@ -180,5 +227,48 @@ export function revocations(options: RevocationOptions): Revocations {
     get storage() {
       return storage
     },
+  }
+}
+
+function versionOf(db: Database): number | undefined {
+  return db.query<{ data_version: number }, []>('PRAGMA data_version').get()?.data_version
+}
+
+/**
+ * Whether the last row that was read stands where it stood. It does not where a backup was brought
+ * into the file itself (`.restore`): numbers are then given out again, and newer rows have lower ones.
+ */
+function isThere(db: Database, { seq, name }: Pick<Row, 'seq' | 'name'>): boolean {
+  if (seq === 0) return true
+  const found = db
+    .query<{ name: string }, [number]>('SELECT name FROM withdrawals WHERE seq = ?1')
+    .get(seq)
+  return found?.name === name
+}
+
+function isKnown(db: Database, kind: Row['kind'], name: string): boolean {
+  const found = db
+    .query<{ 1: number }, [string, string]>(
+      'SELECT 1 FROM withdrawals WHERE name = ?1 AND kind = ?2 LIMIT 1',
+    )
+    .get(name, kind)
+  return found !== null
+}
+
+function insertUnlessKnown(db: Database, { kind, name, at, until }: Omit<Row, 'seq'>): void {
+  if (isKnown(db, kind, name)) return
+  db.query('INSERT INTO withdrawals (kind, name, at, until) VALUES (?1, ?2, ?3, ?4)').run(
+    kind,
+    name,
+    at,
+    until,
+  )
+}
+
+function* take<T>(from: Iterator<T>, count: number): Generator<T> {
+  for (let taken = 0; taken < count; taken++) {
+    const next = from.next()
+    if (next.done) return
+    yield next.value
   }
 }

@@ -7,9 +7,9 @@ import type { Database } from 'bun:sqlite'
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Secret } from '../config/secret.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
-import { hasMoved, inTransaction } from '../state/database.ts'
+import type { Connection } from '../state/connection.ts'
+import { inTransaction } from '../state/database.ts'
 import { checkSessionKey, hashSessionKey, newSessionKey } from './keys.ts'
-import { LOGIN_PRAGMAS } from './schema.ts'
 import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type Place, seals } from './seal.ts'
 import { packed, type Tokens, unpacked } from './sealed-tokens.ts'
 import { SessionsUnusable, reported, unusableFrom } from './unusable.ts'
@@ -37,8 +37,8 @@ export interface Sessions {
 }
 
 export interface SessionsOptions {
-  /** A connection of its own, with LOGIN_SCHEMA made. Its busy timeout is the caller's choice. */
-  readonly database: Database
+  /** Of its own, with LOGIN_SCHEMA and LOGIN_PRAGMAS. Its busy timeout is the caller's choice. */
+  readonly connection: Connection
   readonly secrets: readonly Secret[]
 }
 
@@ -46,6 +46,8 @@ interface Row {
   readonly version: unknown
   readonly id: unknown
   readonly sealed: unknown
+  readonly beganMs: number
+  readonly writtenMs: number
 }
 
 interface Held {
@@ -63,23 +65,51 @@ const RETRY_SECONDS = 5
 export const NOBODY = 'nobody is signed in'
 
 /** Throws where a secret is short, and SessionsUnusable where the file cannot be used. */
-export function sessions({ database, secrets }: SessionsOptions): Sessions {
+export function sessions({ connection, secrets }: SessionsOptions): Sessions {
   const { seal, open } = seals(secrets)
   /** What this process has seen: a row put back from before it is not taken (attack 41). */
   let newestVersion = 0
   let resealing = true
-  reported(() => database.run(LOGIN_PRAGMAS))
+  /** The newest record that this process has read or written, as it is in the file. */
+  let newest: Row | undefined
+  let file = connection.file
 
-  const row = (): Row | null =>
+  const read = (database: Database): Row | null =>
     database
       .query<Row, [number]>(
-        `SELECT version, id, CASE WHEN length(sealed) <= ?1 THEN sealed END AS sealed
+        `SELECT version, id, CASE WHEN length(sealed) <= ?1 THEN sealed END AS sealed,
+           began_ms AS beganMs, written_ms AS writtenMs
          FROM login_session WHERE only = 1`,
       )
       .get(OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES)
 
-  const held = (): Decision<Held> => {
-    const { version, id, sealed } = row() ?? {}
+  /** Into a file that was put in the place of the one before, and knows no record or an older one. */
+  const carryOver = (database: Database): void => {
+    if (connection.file === file) return
+    const there = read(database)
+    const isOlder = !isVersion(there?.version) || there.version < newestVersion
+    const { version, id, sealed, beganMs, writtenMs } = newest ?? {}
+    if (isOlder && isVersion(version)) {
+      inTransaction(database, () =>
+        database
+          .query<unknown, any[]>(
+            `INSERT OR REPLACE INTO login_session
+               (only, version, id, sealed, began_ms, written_ms) VALUES (1, ?1, ?2, ?3, ?4, ?5)`,
+          )
+          .run(version, id, sealed, beganMs, writtenMs),
+      )
+    }
+    ;({ file } = connection)
+  }
+
+  const row = (): Row | null => {
+    const database = connection.get()
+    carryOver(database)
+    return read(database)
+  }
+
+  const held = (found: Row | null): Decision<Held> => {
+    const { version, id, sealed } = found ?? {}
     if (!isId(id)) return invalid(NOBODY)
     if (!isVersion(version)) return invalid('record has no version')
     if (version < newestVersion) return invalid('record is older than one seen before')
@@ -89,6 +119,7 @@ export function sessions({ database, secrets }: SessionsOptions): Sessions {
     const content = unpacked(opened.plaintext)
     if (!content) return invalid('record holds something else')
     newestVersion = version
+    newest = found ?? undefined
     return granted({ id, version, ...content, stale: opened.stale })
   }
 
@@ -98,20 +129,25 @@ export function sessions({ database, secrets }: SessionsOptions): Sessions {
     return seal(content, placeOf(of.id, of.version))
   }
 
-  const write = <T>(work: () => T): T =>
-    reported(() =>
-      inTransaction(database, () => {
-        if (hasMoved(database)) throw new SessionsUnusable('moved')
-        return work()
-      }),
-    )
+  const write = <T>(work: (database: Database, found: Row | null) => T): T =>
+    reported(() => {
+      const { result, after } = connection.write((database) => {
+        carryOver(database)
+        return inTransaction(database, () => {
+          const result = work(database, read(database))
+          return { result, after: read(database) }
+        })
+      })
+      newest = after ?? undefined
+      return result
+    })
 
   /** Under the first secret, as soon as one can: until then the older one cannot be dropped. */
   const resealed = (found: Held): void => {
     if (!found.stale || !resealing) return
     try {
-      write(() => {
-        const now = held()
+      write((database, there) => {
+        const now = held(there)
         if (!now.ok || now.value.version !== found.version) return
         database.query('UPDATE login_session SET sealed = ?1 WHERE only = 1').run(sealed(now.value))
       })
@@ -124,7 +160,7 @@ export function sessions({ database, secrets }: SessionsOptions): Sessions {
 
   const reading = (): Decision<Held> => {
     try {
-      const found = held()
+      const found = held(row())
       if (found.ok) resealed(found.value)
       return found
     } catch (error) {
@@ -137,8 +173,8 @@ export function sessions({ database, secrets }: SessionsOptions): Sessions {
     begin(tokens, nowMs) {
       const key = newSessionKey(secrets)
       const id = randomBytes(ID_BYTES).toString('hex')
-      newestVersion = write(() => {
-        const before = row()?.version
+      newestVersion = write((database, found) => {
+        const before = found?.version
         const version = next(newestVersion, before)
         const record = sealed({ id, version, tokens, keyHash: hashSessionKey(key) })
         database
@@ -172,9 +208,9 @@ export function sessions({ database, secrets }: SessionsOptions): Sessions {
     },
 
     replace(id, version, tokens, nowMs) {
-      const written = write(() => {
+      const written = write((database, found) => {
         // The record there, and not only its number: its key's hash goes on into the new one.
-        const before = held()
+        const before = held(found)
         if (!before.ok || before.value.id !== id || before.value.version !== version) {
           return undefined
         }
@@ -204,8 +240,7 @@ export function sessions({ database, secrets }: SessionsOptions): Sessions {
     },
 
     end(id) {
-      const ended = write(() => {
-        const found = row()
+      const ended = write((database, found) => {
         if (found?.id !== id) return undefined
         const version = next(newestVersion, found.version)
         database
@@ -215,15 +250,15 @@ export function sessions({ database, secrets }: SessionsOptions): Sessions {
       })
       if (ended === undefined) return
       newestVersion = ended
-      forgetLog(database)
+      forgetLog(connection)
     },
   }
 }
 
 /** What was sealed is still in the write-ahead log; nothing depends on its going. */
-function forgetLog(database: Database): void {
+function forgetLog(connection: Connection): void {
   try {
-    database.run('PRAGMA wal_checkpoint(TRUNCATE)')
+    connection.get().run('PRAGMA wal_checkpoint(TRUNCATE)')
   } catch {
     // Another process reads at this moment: the log goes with a later checkpoint.
   }

@@ -2,11 +2,11 @@
 // failing. It quotes neither path nor content.
 
 import { SQLiteError } from 'bun:sqlite'
-import { codeOf, type Trouble, troubleOf } from '../state/database.ts'
+import { codeOf, DatabaseUnusable, troubleOf, type Unusable } from '../state/database.ts'
 
 export class SessionsUnusable extends Error {
   /** `moved`: the file was deleted or replaced, so that nobody would find what is written. */
-  readonly reason: Trouble | 'moved' | 'too_large'
+  readonly reason: Unusable | 'moved' | 'too_large'
   /** SQLite's own, for the log. */
   readonly code: string
 
@@ -29,6 +29,9 @@ export function reported<T>(work: () => T): T {
 /** Throws what is no failure of the file: bugs stay what they are. */
 export function unusableFrom(error: unknown): SessionsUnusable {
   if (error instanceof SessionsUnusable) return error
+  if (error instanceof DatabaseUnusable) {
+    return new SessionsUnusable(error.code === 'moved' ? 'moved' : error.reason, error.code)
+  }
   if (!(error instanceof SQLiteError)) throw error
   return new SessionsUnusable(troubleOf(error), codeOf(error))
 }

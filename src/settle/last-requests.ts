@@ -3,7 +3,9 @@
 // more rows than a named bound.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
+import { atOnce, type Pieces } from './in-pieces.ts'
 import type { LedgerEnd, UsageState } from './ledger.ts'
+import type { PageWanted } from './reports.ts'
 import { conditions, type UsageFilter } from './usage-report.ts'
 
 export interface RequestRow {
@@ -49,14 +51,23 @@ export const MAX_PAGE_ROWS = 100
 /** A model that nobody uses must not make one request read a million rows. */
 const MAX_ROWS_LOOKED_AT = 5000
 
-/** The last requests first. Undefined where `before` is no cursor of ours. */
+/** In one go. */
 export function lastRequests(
   database: Database,
   filter: UsageFilter,
-  page: { readonly limit?: number; readonly before?: string } = {},
+  page: PageWanted = {},
 ): RequestPage | undefined {
+  return atOnce(requestsInPieces(database, filter, page))
+}
+
+/** The last requests first. Undefined where `before` is no cursor of ours. */
+export function* requestsInPieces(
+  database: Database,
+  filter: UsageFilter,
+  page: PageWanted,
+): Pieces<RequestPage | undefined> {
   const limit = Math.trunc(Math.min(Math.max(1, page.limit || MAX_PAGE_ROWS), MAX_PAGE_ROWS))
-  const before = page.before === undefined ? LATEST : readCursor(page.before)
+  let before = page.before === undefined ? LATEST : readCursor(page.before)
   if (!before) return undefined
   // An index finds the rows of one device, or else of one organisation, in order; the other
   // conditions are tried on a bounded number of those. `<> ''` is the index's own condition.
@@ -66,30 +77,37 @@ export function lastRequests(
       : ["device = ? AND device <> ''", filter.device],
     ['opened_ms >= ?', filter.sinceMs],
     ['opened_ms < ?', filter.untilMs],
-    ['(opened_ms, id) < (?, ?)', before.openedMs, before.id],
   ])
   const rest = conditions([
     ['org = ?', filter.device === undefined ? undefined : filter.org],
     ['model = ?', filter.model],
   ])
-  const most = rest.where === '' ? limit : MAX_ROWS_LOOKED_AT
+  const where = `${near.where === '' ? 'WHERE' : `${near.where} AND`} (opened_ms, id) < (?, ?)`
   const newestFirst = 'ORDER BY opened_ms DESC, id DESC'
-  const found = database
-    .query<Found, SQLQueryBindings[]>(
-      `SELECT id, opened_ms AS openedMs, ${REQUEST_COLUMNS}
-       FROM (SELECT * FROM ledger ${near.where} ${newestFirst} LIMIT ?)
-       ${rest.where} ${newestFirst} LIMIT ?`,
-    )
-    .all(...near.values, most, ...rest.values, limit)
+  const edge = database.query<Cursor, SQLQueryBindings[]>(
+    `SELECT id, opened_ms AS openedMs FROM ledger ${where} ${newestFirst} LIMIT 1 OFFSET ?`,
+  )
+  const found = database.query<Found, SQLQueryBindings[]>(
+    `SELECT id, opened_ms AS openedMs, ${REQUEST_COLUMNS}
+     FROM (SELECT * FROM ledger ${where} ${newestFirst} LIMIT ?)
+     ${rest.where} ${newestFirst} LIMIT ?`,
+  )
+  const rows: Found[] = []
+  for (let left = rest.where === '' ? limit : MAX_ROWS_LOOKED_AT; left > 0;) {
+    const most = Math.min(Math.max(1, yield), left)
+    const from = [...near.values, before.openedMs, before.id]
+    rows.push(...found.all(...from, most, ...rest.values, limit - rows.length))
+    if (rows.length === limit) return pageOf(rows, rows.at(-1))
+    const last = edge.get(...from, most - 1)
+    if (!last) return pageOf(rows, undefined)
+    before = last
+    left -= most
+  }
+  return pageOf(rows, before)
+}
+
+function pageOf(found: readonly Found[], last: Cursor | undefined): RequestPage {
   const rows = found.map(rowOf)
-  const looked = (): Cursor | null =>
-    database
-      .query<Cursor, SQLQueryBindings[]>(
-        `SELECT id, opened_ms AS openedMs FROM ledger ${near.where} ${newestFirst}
-         LIMIT 1 OFFSET ?`,
-      )
-      .get(...near.values, most - 1)
-  const last = found.length === limit ? found.at(-1) : rest.where === '' ? null : looked()
   return last ? { rows, next: `${last.openedMs.toString(36)}-${last.id.toString(36)}` } : { rows }
 }
 

@@ -5,6 +5,7 @@ import type { Database } from 'bun:sqlite'
 import { deviceKey, orgKey } from '../budget/charge.ts'
 import { monthOf, type SpendCaps } from '../budget/spend.ts'
 import { describeBug, type Logger } from '../log.ts'
+import type { Connection } from '../state/connection.ts'
 
 export interface Spender {
   readonly kind: 'device' | 'org'
@@ -42,7 +43,7 @@ const SELECT = `SELECT seq, at_ms AS atMs, month, kind, name, credit_micro_usd A
   reason, actor FROM spend_correction`
 
 export interface CorrectionsOptions {
-  readonly database: Database
+  readonly connection: Connection
   readonly caps: SpendCaps
   readonly log: Logger
   readonly pollMs?: number
@@ -51,30 +52,47 @@ export interface CorrectionsOptions {
 const POLL_MS = 250
 const READ_ROWS = 1000
 
-/** Throws where the first look fails. Stop it before its database is closed. */
+/** Throws where the first look fails. */
 export function followCorrections(options: CorrectionsOptions): { stop(): void } {
-  const { database, caps, log, pollMs = POLL_MS } = options
-  const version = database.query<{ data_version: number }, []>('PRAGMA data_version')
-  const newer = database.query<Correction, [number, string, number]>(
-    `${SELECT} WHERE seq > ?1 AND month >= ?2 ORDER BY seq LIMIT ?3`,
-  )
-  let seen = 0
+  const { connection, caps, log, pollMs = POLL_MS } = options
+  /** What counts already, by all but its number: another file may give that out anew. */
+  const applied = new Map<string, Correction>()
+  let seen: Correction | undefined
+  let seenFile: number | undefined
   let seenVersion: number | undefined
   let isFailing = false
 
-  const read = (nowMs: number): void => {
-    const now = version.get()?.data_version
-    if (now === seenVersion) return
-    seenVersion = undefined
+  const readFrom = (database: Database, nowMs: number): void => {
     let rows: Correction[]
     do {
-      rows = newer.all(seen, monthOf(nowMs), READ_ROWS)
-      for (const { kind, name, creditMicroUsd, month } of rows) {
+      rows = database
+        .query<Correction, [number, string, number]>(
+          `${SELECT} WHERE seq > ?1 AND month >= ?2 ORDER BY seq LIMIT ?3`,
+        )
+        .all(seen?.seq ?? 0, monthOf(nowMs), READ_ROWS)
+      for (const row of rows) {
+        if (applied.has(identityOf(row))) continue
+        const { kind, name, creditMicroUsd, month } = row
         caps.credit(kind === 'org' ? orgKey(name) : deviceKey(name), creditMicroUsd, month)
+        applied.set(identityOf(row), row)
       }
-      seen = rows.at(-1)?.seq ?? seen
+      seen = rows.at(-1) ?? seen
     } while (rows.length === READ_ROWS)
-    seenVersion = now
+  }
+
+  const read = (nowMs: number): void => {
+    const database = connection.get()
+    const version = database.query<{ data_version: number }, []>('PRAGMA data_version').get()
+    const isSame = connection.file === seenFile
+    if (isSame && version?.data_version === seenVersion) return
+    seenVersion = undefined
+    const isAnother = seenFile !== undefined && !(isSame && isThere(database, seen))
+    if (isAnother) seen = undefined
+    readFrom(database, nowMs)
+    // A backup that was put back knows nothing of what was corrected since.
+    if (isAnother) writeBack(database, applied.values(), monthOf(nowMs))
+    seenFile = connection.file
+    seenVersion = version?.data_version
   }
 
   read(Date.now())
@@ -89,4 +107,28 @@ export function followCorrections(options: CorrectionsOptions): { stop(): void }
   }, pollMs)
   timer.unref()
   return { stop: () => clearInterval(timer) }
+}
+
+const identityOf = ({ seq: _, ...rest }: Correction): string => JSON.stringify(rest)
+
+/** Whether the last one that was read stands where it stood. */
+function isThere(database: Database, seen: Correction | undefined): boolean {
+  if (!seen) return true
+  const found = database.query<Correction, [number]>(`${SELECT} WHERE seq = ?1`).get(seen.seq)
+  return found !== null && identityOf(found) === identityOf(seen)
+}
+
+function writeBack(database: Database, known: Iterable<Correction>, month: string): void {
+  const there = new Set(correctionsFrom(database, month).map(identityOf))
+  const missing = [...known].filter((each) => each.month >= month && !there.has(identityOf(each)))
+  if (missing.length === 0) return
+  database
+    .transaction(() => {
+      for (const each of missing) addCorrection(database, each)
+    })
+    .immediate()
+}
+
+function correctionsFrom(database: Database, month: string): readonly Correction[] {
+  return database.query<Correction, [string]>(`${SELECT} WHERE month >= ?1`).all(month)
 }

@@ -3,7 +3,8 @@
 
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../log.ts'
-import { codeOf, hasMoved, type Opened, troubleOf } from '../state/database.ts'
+import type { Connection } from '../state/connection.ts'
+import { codeOf, type Opened, troubleOf } from '../state/database.ts'
 import type { Entry, Ledger, LedgerHealth } from './ledger.ts'
 import { type LedgerFile, ledgerFile } from './ledger-file.ts'
 import { notices, type Slip, slipOf } from './ledger-notices.ts'
@@ -39,11 +40,11 @@ const MAX_DELETE_TRIES = 50
 const LOCKED_GRACE_MS = 3000
 
 /**
- * `open` gives the ledger a connection of its own, LEDGER_SCHEMA's tables in it; it is asked again
- * after a failure. A database that can't be opened is told by `health()`, at once.
+ * `connection` is the ledger's own, LEDGER_SCHEMA's tables in it; it is closed and opened again after
+ * a failure. A database that can't be opened is told by `health()`, at once.
  */
 export function sqliteLedger(
-  open: () => Opened,
+  connection: Connection,
   {
     log,
     nowMs: startedMs,
@@ -68,29 +69,16 @@ export function sqliteLedger(
   const lost = (): number => waiting.lost + unwritable
 
   const disconnect = (): void => {
-    const { database } = file ?? {}
     file = undefined
-    try {
-      database?.close()
-    } catch {
-      // It is being given up because it fails.
-    }
+    connection.close()
   }
 
   const connected = (nowMs: number): LedgerFile => {
-    if (file && hasMoved(file.database)) {
-      log.error('the ledger file was moved or deleted while in use; writing a new one')
-      disconnect()
-    }
-    if (file) return file
-    const opened = open()
+    const opened = connection.open()
     if (!opened.ok) throw new Unopened(opened)
-    try {
-      file = ledgerFile(opened.database, run, nowMs)
-    } catch (error) {
-      opened.database.close()
-      throw error
-    }
+    if (file?.database === opened.database) return file
+    file = undefined
+    file = ledgerFile(opened.database, run, nowMs)
     searching = true
     return file
   }
@@ -184,7 +172,7 @@ export function sqliteLedger(
     const nowMs = Date.now()
     step(nowMs)
     try {
-      file?.beat(nowMs)
+      if (file) connected(nowMs).beat(nowMs)
     } catch (error) {
       failed(error, nowMs)
     }
@@ -233,16 +221,16 @@ export function sqliteLedger(
       let deleted = 0
       let tries = 0
       while (tries < MAX_DELETE_TRIES) {
-        const from = stopped ? undefined : file
-        if (!from) break
+        if (stopped) break
         try {
+          const from = connected(Date.now())
           const { rows, days } = from.deleteBefore(day, sumsDay, MAX_DELETED_AT_ONCE)
           deleted += rows
           tries = 0
           if (rows + days === 0) break
         } catch (error) {
           tries += 1
-          if (troubleOf(error) !== 'locked') {
+          if (error instanceof Unopened || troubleOf(error) !== 'locked') {
             log.warn({ code: codeOf(error) }, 'the ledger could not forget old rows')
             break
           }
@@ -261,7 +249,7 @@ export function sqliteLedger(
       const left = waiting.size
       if (left > 0) log.error({ lost: left }, 'the ledger stopped before it could write all rows')
       try {
-        file?.leave()
+        if (file) connected(nowMs).leave()
       } catch {
         // A later start finds out by itself.
       }

@@ -3,8 +3,10 @@
 // or a pattern. Only the sums of days are read, so every answer is of whole UTC days.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
+import { atOnce, type Pieces } from './in-pieces.ts'
 import type { Tokens, ToolRequests } from './ledger.ts'
 import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
+import type { Spent } from './reports.ts'
 
 export interface UsageFilter {
   /** From the start of this moment's UTC day on, where sums are asked for. */
@@ -82,13 +84,78 @@ export function usageBy(
   return { by, rows, leftOff, total: usageSums(database, filter) }
 }
 
+/** Of all rows at once, for a process that has nothing else to do. */
 export function usageSums(database: Database, filter: UsageFilter): UsageSums {
-  const { where, values } = dayFilter(filter)
-  const query = database.query<SumsRow, SQLQueryBindings[]>(
-    `SELECT ${SUMMED} FROM ledger_day ${where}`,
-  )
-  return sumsOf(query.get(...values) ?? {})
+  return atOnce(usageSumsInPieces(database, filter))
 }
+
+export function* usageSumsInPieces(database: Database, filter: UsageFilter): Pieces<UsageSums> {
+  const total: Record<string, number> = {}
+  const { model, org, device } = filter
+  const rest = conditions([
+    ['+model = ?', model],
+    ['+org = ?', device === undefined ? undefined : org],
+  ])
+  const sums = yield* eachRange(database, filter, (from, values) =>
+    database
+      .query<SumsRow, SQLQueryBindings[]>(
+        `SELECT ${SUMMED} FROM ledger_day ${from} ${rest.where.replace(/^WHERE/, 'AND')}`,
+      )
+      .get(...values, ...rest.values),
+  )
+  for (const row of sums) {
+    for (const name of SUM_COLUMNS) total[name] = (total[name] ?? 0) + Number(row?.[name] ?? 0)
+  }
+  return sumsOf(total)
+}
+
+type Key = readonly (string | number)[]
+
+/**
+ * Walks the sums that a filter of day, device and organisation finds, in the order of the index that
+ * finds them, and asks `of` about so many rows at a time. Whole keys are compared, so that each piece
+ * begins where the one before it ended (sqlite.org/rowvalue.html §2.2).
+ */
+function* eachRange<T>(
+  database: Database,
+  { sinceMs, untilMs, device, org }: UsageFilter,
+  of: (where: string, values: SQLQueryBindings[]) => T,
+): Pieces<T[]> {
+  const [fixed, key] =
+    device !== undefined
+      ? [{ sql: 'device = ? AND', values: [device] }, ['day', 'org', 'model']]
+      : org !== undefined
+        ? [{ sql: 'org = ? AND', values: [org] }, ['day', 'device', 'model']]
+        : [{ sql: '', values: [] }, ['day', 'device', 'org', 'model']]
+  const columns = `(${key.join(', ')})`
+  const marks = `(${key.map(() => '?').join(', ')})`
+  /** Before all keys of that day. */
+  const before = (day: number): Key => [day - 0.5, ...key.slice(1).map(() => '')]
+  const end = before(untilMs === undefined ? LAST_DAY : Math.ceil(untilMs / DAY_MS))
+  const edge = database.query<Readonly<Record<string, string | number>>, SQLQueryBindings[]>(
+    `SELECT ${key.join(', ')} FROM ledger_day WHERE ${fixed.sql} ${columns} > ${marks}
+       AND ${columns} < ${marks} ORDER BY ${key.join(', ')} LIMIT 1 OFFSET ?`,
+  )
+  const found: T[] = []
+  let from = before(sinceMs === undefined ? 0 : Math.floor(sinceMs / DAY_MS))
+  for (;;) {
+    const rows = yield
+    const last = edge.get(...fixed.values, ...from, ...end, Math.max(1, rows) - 1)
+    const to = last ? key.map((name) => last[name] ?? '') : end
+    found.push(
+      of(`WHERE ${fixed.sql} ${columns} > ${marks} AND ${columns} <= ${marks}`, [
+        ...fixed.values,
+        ...from,
+        ...to,
+      ]),
+    )
+    if (!last) return found
+    from = to
+  }
+}
+
+/** Beyond all dates. */
+const LAST_DAY = 1e9
 
 /** System C's `GET /admin/stats`, its names and units, and what it left out. */
 export interface UsageStats {
@@ -104,8 +171,7 @@ export interface UsageStats {
   readonly successRate: number
 }
 
-export function usageStats(database: Database, filter: UsageFilter): UsageStats {
-  const sums = usageSums(database, filter)
+export function usageStats(sums: UsageSums): UsageStats {
   return {
     totalRequests: sums.requests,
     totalInputTokens: sums.tokens.input,
@@ -124,7 +190,7 @@ export interface SpentSums {
   readonly estimatedMicroUsd: number
 }
 
-/** What each was charged. Everybody at once, for a start: no request then waits for this. */
+/** What each was charged. In one go, for a process that has nothing else to do. */
 export function spentByEach(
   database: Database,
   each: 'device' | 'org',
@@ -140,6 +206,31 @@ export function spentByEach(
     )
     .all(...values)
   return new Map(rows.filter(({ key }) => key !== '').map(({ key, ...sums }) => [key, sums]))
+}
+
+/** The same of devices and of organisations, for a gate. */
+export function* spentInPieces(database: Database, sinceMs: number): Pieces<Spent> {
+  const spent = { device: new Map<string, SpentSums>(), org: new Map<string, SpentSums>() }
+  yield* eachRange(database, { sinceMs }, (where, values) => {
+    const rows = database
+      .query<SpentSums & { device: string; org: string }, SQLQueryBindings[]>(
+        `SELECT device, org, sum(cost_micro_usd + estimated_cost_micro_usd) AS chargedMicroUsd,
+           sum(estimated_cost_micro_usd) AS estimatedMicroUsd
+         FROM ledger_day ${where} GROUP BY day, device, org HAVING chargedMicroUsd <> 0`,
+      )
+      .all(...values)
+    for (const row of rows) {
+      for (const each of ['device', 'org'] as const) {
+        if (row[each] === '') continue
+        const before = spent[each].get(row[each])
+        spent[each].set(row[each], {
+          chargedMicroUsd: row.chargedMicroUsd + (before?.chargedMicroUsd ?? 0),
+          estimatedMicroUsd: row.estimatedMicroUsd + (before?.estimatedMicroUsd ?? 0),
+        })
+      }
+    }
+  })
+  return spent
 }
 
 type Condition = readonly [sql: string, ...values: readonly (string | number | undefined)[]]

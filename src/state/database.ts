@@ -6,7 +6,7 @@
 // process has on a file when it closes any descriptor of that file (sqlite.org/howtocorrupt.html
 // §2.2), and the next program that closes the database then deletes the log under the gate.
 
-import { constants, Database, SQLiteError } from 'bun:sqlite'
+import { Database, SQLiteError } from 'bun:sqlite'
 import { accessSync, chmodSync, constants as fs, existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 
@@ -29,6 +29,26 @@ export type Opened =
   /** `code` is SQLite's or the system's own, for the log; it quotes neither path nor content. */
   | { readonly ok: false; readonly reason: Unusable; readonly code: string }
 
+/** There is no database that can be used, at the start or now. */
+export class DatabaseUnusable extends Error {
+  readonly reason: Unusable
+  readonly code: string
+
+  constructor(reason: Unusable, code: string = reason) {
+    super(`the database cannot be used: ${reason}`)
+    this.reason = reason
+    this.code = code
+  }
+}
+
+/** Undefined where the error is not about the database. */
+export function unusableFrom(error: unknown): DatabaseUnusable | undefined {
+  if (error instanceof DatabaseUnusable) return error
+  return error instanceof SQLiteError
+    ? new DatabaseUnusable(troubleOf(error), codeOf(error))
+    : undefined
+}
+
 export type OpenMode = 'write' | 'existing' | 'inspect' | 'read'
 
 export interface OpenOptions {
@@ -42,11 +62,12 @@ export interface OpenOptions {
    * writer here holds the lock for milliseconds.
    */
   readonly busyTimeoutMs?: number
+  /** The same while tables are made: before anything is served, patience costs nothing. */
+  readonly migrationBusyTimeoutMs?: number
 }
 
 const BUSY_TIMEOUT_MS = 1000
 const LOCKED_PAUSE_MS = 10
-/** While tables are made, before anything is served, patience costs nothing. */
 const MIGRATION_BUSY_TIMEOUT_MS = 5000
 /** `pstn`: says whose file it is, to `file` and to us. */
 const APPLICATION_ID = 0x70_73_74_6e
@@ -62,11 +83,16 @@ const CHECKPOINT_PAGES = 200
 export function openDatabase(
   path: string,
   schemas: readonly string[],
-  { mode = 'write', busyTimeoutMs = BUSY_TIMEOUT_MS }: OpenOptions = {},
+  options: OpenOptions = {},
 ): Opened {
+  const {
+    mode = 'write',
+    busyTimeoutMs = BUSY_TIMEOUT_MS,
+    migrationBusyTimeoutMs = MIGRATION_BUSY_TIMEOUT_MS,
+  } = options
   const deadline = performance.now() + busyTimeoutMs
   for (;;) {
-    const opened = openOnce(path, schemas, mode, busyTimeoutMs)
+    const opened = openOnce(path, schemas, { mode, busyTimeoutMs, migrationBusyTimeoutMs })
     // Where two turn a new file to WAL at once, SQLite tells one so without waiting
     // (sqlite.org/c3ref/busy_handler.html).
     if (opened.ok || opened.reason !== 'locked' || performance.now() >= deadline) return opened
@@ -77,8 +103,7 @@ export function openDatabase(
 function openOnce(
   path: string,
   schemas: readonly string[],
-  mode: OpenMode,
-  busyTimeoutMs: number,
+  { mode, busyTimeoutMs, migrationBusyTimeoutMs }: Required<OpenOptions>,
 ): Opened {
   let database: Database | undefined
   try {
@@ -86,7 +111,9 @@ function openOnce(
     database = mode === 'write' ? openOrMake(path) : new Database(path, AS[mode])
     if (isMaking(mode)) keepPrivate(path)
     database.run(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)}`)
-    const reason = isMaking(mode) ? prepare(database, schemas) : compare(database, schemas.length)
+    const reason = isMaking(mode)
+      ? prepare(database, schemas, migrationBusyTimeoutMs)
+      : compare(database, schemas.length)
     if (reason !== undefined) {
       database.close()
       return unusable(reason)
@@ -142,10 +169,14 @@ function keepPrivate(path: string): void {
   }
 }
 
-function prepare(database: Database, schemas: readonly string[]): Unusable | undefined {
+function prepare(
+  database: Database,
+  schemas: readonly string[],
+  migrationBusyTimeoutMs: number,
+): Unusable | undefined {
   const found = compare(database, schemas.length)
   if (found !== undefined && found !== 'older_schema') return found
-  if (found) database.run(`PRAGMA busy_timeout = ${MIGRATION_BUSY_TIMEOUT_MS}`)
+  if (found) database.run(`PRAGMA busy_timeout = ${migrationBusyTimeoutMs}`)
   database.run('PRAGMA journal_mode = WAL')
   // In WAL mode a killed process loses nothing committed; a power cut may lose the last moments,
   // and never the file (sqlite.org/pragma.html#pragma_synchronous).
@@ -203,17 +234,6 @@ export function inTransaction<T>(database: Database, work: () => T): T {
     if (database.inTransaction) database.run('ROLLBACK')
     throw error
   }
-}
-
-/**
- * True where the file was deleted or replaced under an open connection, which then writes, without
- * any error, into a file that nobody will ever read.
- */
-export function hasMoved(database: Database): boolean {
-  if (database.filename === ':memory:' || database.filename === '') return false
-  const answer = new Int32Array(2)
-  const known = database.fileControl(constants.SQLITE_FCNTL_HAS_MOVED, answer) === 0
-  return known && answer[0] !== 0
 }
 
 const TROUBLES: readonly (readonly [prefix: string, trouble: Trouble])[] = [

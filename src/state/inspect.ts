@@ -63,6 +63,20 @@ function absent(path: string): Inspection {
   }
 }
 
+/** SQLite checks some 200 MB a second. */
+const MAX_BYTES_CHECKED = 4 * 1024 * 1024
+
+/** For a start: a large file is checked in `tables` alone, and the rest of it as it is read. */
+export function isDamaged(database: Database, tables: readonly string[]): boolean {
+  const size = database
+    .query<{ bytes: number }, []>(
+      'SELECT page_count * page_size AS bytes FROM pragma_page_count, pragma_page_size',
+    )
+    .get()
+  const isSmall = (size?.bytes ?? 0) <= MAX_BYTES_CHECKED
+  return (isSmall ? [undefined] : tables).some((table) => damageOf(database, table) !== undefined)
+}
+
 /** The first finding of SQLite's own check; it names tables and pages, and no content. */
 export function damageOf(database: Database, table?: string): string | undefined {
   const what = table === undefined ? '1' : `'${table}'`

@@ -8,6 +8,7 @@ import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import { pruneEnrolment } from '../../src/enroll/prune.ts'
 import { revocations } from '../../src/enroll/revocations.ts'
 import { instant } from '../../src/instant.ts'
+import { connectionTo } from '../support/connection.ts'
 import { eventually } from '../support/sink.ts'
 import {
   at,
@@ -148,7 +149,7 @@ test('revocations outlive a restart, and memory forgets what is dead anyway', as
   }
   expect(await used(world.another(), token)).toBe('token_revoked')
   const memory = revocations({
-    db: world.db,
+    connection: connectionTo(world.db),
     graceSeconds: 10,
     allowanceSeconds: 0,
     log: pino({ level: 'silent' }),
@@ -193,7 +194,7 @@ test('a poll without news costs next to nothing, and more news than one read hol
   using world = scene()
   using other = openDatabase(world.path)
   const memory = revocations({
-    db: world.db,
+    connection: connectionTo(world.db),
     graceSeconds: 10,
     allowanceSeconds: 0,
     log: pino({ level: 'silent' }),
@@ -220,7 +221,7 @@ test('a poll without news costs next to nothing, and more news than one read hol
 test('a gate that cannot read what was revoked does not start', () => {
   using empty = new Database(':memory:')
   const options = { graceSeconds: 10, allowanceSeconds: 0, log: pino({ level: 'silent' }) }
-  expect(() => revocations({ db: empty, ...options })).toThrow()
+  expect(() => revocations({ connection: connectionTo(empty), ...options })).toThrow()
 })
 
 test('requests ask no database: verification works with the file closed under it', async () => {

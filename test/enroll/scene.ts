@@ -15,6 +15,7 @@ import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import type { EnrollDecision } from '../../src/enroll/refusals.ts'
 import { ENROLL_NAMES_SCHEMA, ENROLL_PRAGMAS, ENROLL_SCHEMA } from '../../src/enroll/schema.ts'
 import type { Instant } from '../../src/instant.ts'
+import { connectionTo } from '../support/connection.ts'
 
 export const SECRET = new Secret('first-secret-of-the-tests-0123456789abcdef')
 export const HASH_KEY = 'ab'.repeat(32)
@@ -61,7 +62,7 @@ export function scene(options: Partial<EnrollmentOptions> = {}): Scene {
     const db = openDatabase(path)
     open.push(db)
     const gate = enrollment({
-      db,
+      connection: connectionTo(db),
       secrets: [SECRET],
       identify,
       policy: 'code',

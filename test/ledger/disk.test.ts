@@ -142,7 +142,7 @@ describe('under a running gate', () => {
     })
     expect(found['tokens']).toEqual({ ...NOTHING, input: 120, output: 80 })
     expect(scene.gate.output()).toContain('moved or deleted while in use')
-    expect((await ready(scene))[1]).toEqual({ status: 'ready' })
+    expect((await ready(scene))[1]).toEqual({ status: 'ready', database: 'moved' })
   })
 })
 

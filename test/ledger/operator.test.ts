@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { DAY_MS } from '../../src/settle/ledger-schema.ts'
 import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
 import { store } from '../../src/state/store.ts'
+import { connectionBy } from '../support/connection.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import { opened, opening, outcome, recordingLog } from '../settle/ledger-parts.ts'
 import {
@@ -277,7 +278,10 @@ test('LEDGER_RETENTION_DAYS: what is older is gone after a start; a cap of this 
   const now = Date.now()
   const { log } = recordingLog()
   const kept = store(`${scene.folder}/data/postern.db`)
-  const ledger = sqliteLedger(() => kept.open(), { log, nowMs: now })
+  const ledger = sqliteLedger(
+    connectionBy(() => kept.open()),
+    { log, nowMs: now },
+  )
   const add = (daysAgo: number, requestId: string, costMicroUsd = 0): void => {
     const openedAtMs = now - daysAgo * DAY_MS
     const measured = { ...NOTHING, costMicroUsd }

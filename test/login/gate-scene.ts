@@ -22,6 +22,7 @@ import { sessions } from '../../src/login/sessions.ts'
 import type { Ledger } from '../../src/settle/ledger.ts'
 import { settlement } from '../../src/settle/settle.ts'
 import { store } from '../../src/state/store.ts'
+import { connectionTo } from '../support/connection.ts'
 import {
   type AuthorizationServer,
   startAuthorizationServer,
@@ -77,7 +78,9 @@ async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
   const server = await startAuthorizationServer({ ...options, redirectUri })
 
   const folder = mkdtempSync(join(tmpdir(), 'postern-login-'))
-  const database = store(join(folder, 'gate.db')).openForEnrolment()
+  const opened = store(join(folder, 'gate.db')).open()
+  if (!opened.ok) throw new Error(opened.reason)
+  const connection = connectionTo(opened.database)
   let written = ''
   const log = pino({ level: 'debug' }, { write: (line: string) => void (written += line) })
   const said = answers(
@@ -88,7 +91,7 @@ async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
     ...server,
     returnsHere: !paste,
     secrets: [SECRET],
-    sessions: sessions({ database, secrets: [SECRET] }),
+    sessions: sessions({ connection, secrets: [SECRET] }),
     log,
   })
   const parts: LoginParts = {
@@ -130,7 +133,7 @@ async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
     await signingIn.idle()
     await server.stop()
     await codePage?.stop()
-    database.close()
+    connection.close()
     rmSync(folder, { recursive: true })
   }
 }
@@ -158,6 +161,7 @@ function nothingElse(said: Parts['open']['answers']): Omit<Parts, 'log' | 'cors'
         keys: undefined,
         ledger: never<Ledger>(),
         draining: () => false,
+        fileTrouble: () => undefined,
       }),
       countAddress: () => granted(undefined),
       documents: { hpkeKeys: document, attestation: document },

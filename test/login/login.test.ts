@@ -16,6 +16,7 @@ import {
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
 import { ask, type Collected, collector } from '../support/keys.ts'
+import { connectionTo } from '../support/connection.ts'
 import { seeded } from '../support/random.ts'
 
 const secrets = [new Secret('secret-of-the-tests-0123456789abcdefghij')]
@@ -66,7 +67,7 @@ function started(more: { readonly returnsHere?: boolean } = {}): Login {
   const opened = store(`${folder}/postern.db`).open({ busyTimeoutMs: 0 })
   if (!opened.ok) throw new Error(opened.reason)
   open.push(opened.database)
-  const kept = sessions({ database: opened.database, secrets })
+  const kept = sessions({ connection: connectionTo(opened.database), secrets })
   return login({
     ...server,
     ask,

@@ -19,11 +19,14 @@ import { Secret } from '../../src/config/secret.ts'
 import { newSessionKey } from '../../src/login/keys.ts'
 import { ENROLL_SCHEMA } from '../../src/enroll/schema.ts'
 import { LEDGER_SCHEMA } from '../../src/settle/ledger-schema.ts'
-import { LOGIN_SCHEMA } from '../../src/login/schema.ts'
+import { LOGIN_PRAGMAS, LOGIN_SCHEMA } from '../../src/login/schema.ts'
 import { type Sessions, sessions, type Tokens } from '../../src/login/sessions.ts'
 import { SessionsUnusable } from '../../src/login/unusable.ts'
+import type { Connection } from '../../src/state/connection.ts'
 import { openDatabase, type OpenOptions } from '../../src/state/database.ts'
 import { store } from '../../src/state/store.ts'
+import { connectionTo } from '../support/connection.ts'
+import { recordingLog } from '../settle/ledger-parts.ts'
 import { seeded } from '../support/random.ts'
 
 const FIRST = new Secret('first-secret-of-the-tests-0123456789abcdef')
@@ -53,6 +56,12 @@ afterEach(() => {
   rmSync(folder, { recursive: true })
 })
 
+/** Set up as the gate's own is. */
+function connected(database: Database): Connection {
+  database.run(LOGIN_PRAGMAS)
+  return connectionTo(database)
+}
+
 interface Kept extends Sessions {
   readonly database: Database
 }
@@ -62,7 +71,8 @@ function kept(secrets = [FIRST], options: OpenOptions = {}, at = file): Kept {
   const opened = store(at).open({ busyTimeoutMs: 0, ...options })
   if (!opened.ok) throw new Error(opened.reason)
   open.push(opened.database)
-  return { database: opened.database, ...sessions({ database: opened.database, secrets }) }
+  const { database } = opened
+  return { database, ...sessions({ connection: connected(database), secrets }) }
 }
 
 const column = (database: Database, name: 'sealed' | 'version' | 'id'): any =>
@@ -404,7 +414,10 @@ test(
     const path = `${folder}/alone.db`
     const made = openDatabase(path, [LOGIN_SCHEMA])
     if (!made.ok) throw new Error(made.reason)
-    const begun = sessions({ database: made.database, secrets: [FIRST] }).begin(ONE, NOW_MS)
+    const begun = sessions({ connection: connected(made.database), secrets: [FIRST] }).begin(
+      ONE,
+      NOW_MS,
+    )
     made.database.run('PRAGMA wal_checkpoint(TRUNCATE)')
     made.database.close()
     const bytes = readFileSync(path)
@@ -420,7 +433,7 @@ test(
       if (!opened.ok) continue
       const { database } = opened
       try {
-        const gate = sessions({ database, secrets: [FIRST] })
+        const gate = sessions({ connection: connected(database), secrets: [FIRST] })
         const read = gate.read(begun.id)
         const code = read.ok ? 'read' : read.code
         if (read.ok) expect(read.value.tokens).toEqual(ONE)
@@ -496,10 +509,14 @@ const child = (body: string) =>
       import { writeSync } from 'node:fs'
       import { Secret } from ${JSON.stringify(`${import.meta.dir}/../../src/config/secret.ts`)}
       import { sessions } from ${JSON.stringify(`${import.meta.dir}/../../src/login/sessions.ts`)}
+      import { LOGIN_PRAGMAS } from ${JSON.stringify(`${import.meta.dir}/../../src/login/schema.ts`)}
+      import { connectionTo } from ${JSON.stringify(`${import.meta.dir}/../support/connection.ts`)}
       import { store } from ${JSON.stringify(`${import.meta.dir}/../../src/state/store.ts`)}
       const opened = store(${JSON.stringify(file)}).open()
       const secrets = [new Secret(${JSON.stringify(FIRST.reveal())})]
-      const gate = sessions({ database: opened.database, secrets })
+      const { database } = opened
+      database.run(LOGIN_PRAGMAS)
+      const gate = sessions({ connection: connectionTo(database), secrets })
       const tokens = (n) => ({ accessToken: 'at-' + n, refreshToken: 'rt-' + n })
       ${body}`,
     ],
@@ -595,15 +612,30 @@ test('a file that may only be read: the write is refused, the session stays', ()
   expect(thrownBy(() => gate.end(begun.id))).toBe('read_only')
 })
 
-test('a file deleted or replaced under the gate: nothing is said to be kept', () => {
-  const gate = kept()
-  const begun = gate.begin(ONE, NOW_MS)
-  cpSync(file, `${folder}/copy.db`)
-  renameSync(file, `${folder}/moved.db`)
-  expectUntouched(gate, begun, 'moved')
-  renameSync(`${folder}/copy.db`, file)
-  expectUntouched(gate, begun, 'moved')
-  expect(thrownBy(() => gate.end(begun.id))).toBe('moved')
+test('a file deleted or replaced under the gate: the session goes over to what stands there', () => {
+  const { log } = recordingLog()
+  const followed = store(file).follow(log)
+  try {
+    const connection = followed.connect({ pragmas: LOGIN_PRAGMAS })
+    const gate = sessions({ connection, secrets: [FIRST] })
+    const first = gate.begin(ONE, NOW_MS)
+    connection.get().run('PRAGMA wal_checkpoint(TRUNCATE)')
+    cpSync(file, `${folder}/copy.db`)
+    renameSync(file, `${folder}/moved.db`)
+    expect(gate.replace(first.id, 1, TWO, NOW_MS)).toBe(true)
+    expect(outcome(gate.find(first.key))).toEqual({ id: first.id })
+    // A copy from before is older than what this process knows: it brings that along.
+    renameSync(`${folder}/copy.db`, file)
+    followed.look()
+    expect(outcome(gate.read(first.id))).toMatchObject({ tokens: TWO, version: 2 })
+    expect(outcome(kept().read(first.id))).toMatchObject({ tokens: TWO, version: 2 })
+    gate.end(first.id)
+    rmSync(file)
+    followed.look()
+    expectNobody(gate, first)
+  } finally {
+    followed.stop()
+  }
 })
 
 test('tokens too long to be sealed are refused, and the session stays', () => {
@@ -674,6 +706,8 @@ test('a file of an earlier version gets the table, and keeps what it has', () =>
 
 test('without a secret there are no sessions', () => {
   const { database } = kept()
-  expect(() => sessions({ database, secrets: [] })).toThrow(RangeError)
-  expect(() => sessions({ database, secrets: [new Secret('x'.repeat(31))] })).toThrow(RangeError)
+  expect(() => sessions({ connection: connected(database), secrets: [] })).toThrow(RangeError)
+  expect(() =>
+    sessions({ connection: connected(database), secrets: [new Secret('x'.repeat(31))] }),
+  ).toThrow(RangeError)
 })

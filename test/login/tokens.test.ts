@@ -23,6 +23,7 @@ import {
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
 import { ask, type Collected, collector } from '../support/keys.ts'
+import { connectionTo } from '../support/connection.ts'
 
 const secrets = [new Secret('secret-of-the-tests-0123456789abcdefghij')]
 const proof = { state: 's'.repeat(86), verifier: 'v'.repeat(86) }
@@ -78,7 +79,7 @@ function started(patienceMs?: number): Process {
   if (!opened.ok) throw new Error(opened.reason)
   const { database } = opened
   open.push(database)
-  const kept = sessions({ database, secrets })
+  const kept = sessions({ connection: connectionTo(database), secrets })
   const patience = patienceMs === undefined ? {} : { patienceMs }
   const options = { authorization: client, sessions: kept, scope: server.scope, log: log.log }
   return { database, sessions: kept, tokens: heldTokens({ ...options, ...patience }) }

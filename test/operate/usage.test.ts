@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Database } from 'bun:sqlite'
 import { readUsageArguments, usage } from '../../src/operate/usage.ts'
 import { csvCell, dollars, grouped, visible } from '../../src/operate/usage-text.ts'
+import { connectionTo } from '../support/connection.ts'
 import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
 import {
   measure,
@@ -23,7 +24,7 @@ let database: Database
 beforeAll(() => {
   database = opened(openLedgerFile(':memory:'))
   const { log } = recordingLog()
-  const ledger = sqliteLedger(() => ({ ok: true, database }), { log, nowMs: NOON })
+  const ledger = sqliteLedger(connectionTo(database), { log, nowMs: NOON })
   const big = measure({ input: 1_234_567, output: 45_678, costMicroUsd: 1_234_567_890 })
   const guess = measure({ input: 100, output: 200, cacheRead: 0, cacheCreation: 0 })
   const add = (...[begin, end]: [Parameters<typeof opening>[0], Parameters<typeof outcome>[0]]) =>

@@ -1,6 +1,5 @@
 // Every route there is, walked: what is public, what is guarded, and what every answer carries.
 
-import type { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import type { AdminParts } from '../../src/accept/admin-routes.ts'
 import { adminGate, gate, type Parts } from '../../src/accept/app.ts'
@@ -173,7 +172,8 @@ function admin(): AdminParts {
     adminToken: new Secret('a'.repeat(32)),
     admitDevice: async () => refused('invalid_token'),
     enrollment: undefined,
-    database: new Proxy({} as Database, { get: never }),
+    reports: { stats: never, requests: never, spent: never },
+    register: { devices: never, note: never },
     breakers: {},
     bodyTimeoutMs: 1,
   }
@@ -196,6 +196,7 @@ function nothingBehindTheDoor(): Parts {
     verify: never,
     about: never,
     revoke: never,
+    poll: never,
     start: never,
     stop: never,
     storage: 'ok',
@@ -215,6 +216,7 @@ function nothingBehindTheDoor(): Parts {
         keys: { ready: () => true, current: never, lookup: never, start: never, stop: never },
         ledger,
         draining: () => false,
+        fileTrouble: () => undefined,
       }),
       countAddress: () => granted(undefined),
       documents: { hpkeKeys: document, attestation: document },

@@ -62,8 +62,10 @@ export function folder(): { path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
 }
 
+export const LEDGER_SCHEMAS = [LEDGER_SCHEMA, LEDGER_INDEXES, LEDGER_TOOLS]
+
 export const openLedgerFile = (path: string, options: OpenOptions = {}): Opened =>
-  openDatabase(path, [LEDGER_SCHEMA, LEDGER_INDEXES, LEDGER_TOOLS], options)
+  openDatabase(path, LEDGER_SCHEMAS, options)
 
 export function opened(result: Opened): Database {
   if (!result.ok) throw new Error(`cannot open: ${result.reason} ${result.code}`)

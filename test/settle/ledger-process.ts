@@ -2,11 +2,15 @@
 // `bun ledger-process.ts FILE MODE COUNT`.
 
 import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
+import { connectionBy } from '../support/connection.ts'
 import { openLedgerFile, opening, outcome, recordingLog } from './ledger-parts.ts'
 
 const [path = '', mode = '', count = '0'] = process.argv.slice(2)
 const { log } = recordingLog()
-const ledger = sqliteLedger(() => openLedgerFile(path), { log, nowMs: Date.now() })
+const ledger = sqliteLedger(
+  connectionBy(() => openLedgerFile(path)),
+  { log, nowMs: Date.now() },
+)
 
 if (mode === 'write') {
   for (let row = 0; row < Number(count); row++) {

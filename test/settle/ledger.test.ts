@@ -1,3 +1,4 @@
+import { connectionBy, connectionTo } from '../support/connection.ts'
 import { NOON, folder, openLedgerFile, opened } from './ledger-parts.ts'
 import { ledgerContract } from './ledger-contract.ts'
 import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
@@ -6,7 +7,7 @@ ledgerContract('memory', () => {
   const database = opened(openLedgerFile(':memory:'))
   return {
     database,
-    ledger: (options) => sqliteLedger(() => ({ ok: true, database }), { nowMs: NOON, ...options }),
+    ledger: (options) => sqliteLedger(connectionTo(database), { nowMs: NOON, ...options }),
     remove: () => database.close(),
   }
 })
@@ -17,7 +18,11 @@ ledgerContract('a file', () => {
   const database = opened(openLedgerFile(file))
   return {
     database,
-    ledger: (options) => sqliteLedger(() => openLedgerFile(file), { nowMs: NOON, ...options }),
+    ledger: (options) =>
+      sqliteLedger(
+        connectionBy(() => openLedgerFile(file)),
+        { nowMs: NOON, ...options },
+      ),
     remove: () => {
       database.close()
       remove()

@@ -10,6 +10,7 @@ import type { End, Exchange } from '../../src/exchange.ts'
 import type { Ledger } from '../../src/settle/ledger.ts'
 import type { Bill } from '../../src/settle/bill.ts'
 import { type Settle, settlement } from '../../src/settle/settle.ts'
+import { connectionTo } from '../support/connection.ts'
 import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
 import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../../src/upstream/passed.ts'
 import type { MeteredUsage, Since } from '../../src/upstream/tally.ts'
@@ -41,7 +42,7 @@ let lines: Record<string, unknown>[]
 beforeEach(() => {
   database = opened(openLedgerFile(':memory:'))
   const { log } = recordingLog()
-  ledger = sqliteLedger(() => ({ ok: true, database }), { log, nowMs: NOON })
+  ledger = sqliteLedger(connectionTo(database), { log, nowMs: NOON })
   caps = spendCaps()
   lines = []
   const requests = pino({ base: null }, { write: (line) => lines.push(JSON.parse(line)) })

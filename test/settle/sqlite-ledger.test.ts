@@ -9,9 +9,12 @@ import { ledgerFile } from '../../src/settle/ledger-file.ts'
 import { slipOf } from '../../src/settle/ledger-notices.ts'
 import { sqliteLedger, type SqliteLedgerOptions } from '../../src/settle/sqlite-ledger.ts'
 import type { Opened } from '../../src/state/database.ts'
+import { follow, type Followed } from '../../src/state/follow.ts'
+import { connectionBy } from '../support/connection.ts'
 import {
   bothSums,
   folder,
+  LEDGER_SCHEMAS,
   type Line,
   NOON,
   openLedgerFile,
@@ -27,6 +30,7 @@ let file: string
 let remove: () => void
 let lines: Line[]
 let ledgers: Ledger[]
+let followed: Followed[]
 
 beforeEach(() => {
   const made = folder()
@@ -34,19 +38,19 @@ beforeEach(() => {
   remove = made.remove
   file = `${path}/data/postern.db`
   ledgers = []
+  followed = []
 })
 afterEach(() => {
   for (const ledger of ledgers) ledger.stop(NOON)
+  for (const each of followed) each.stop()
   remove()
 })
 
-function start(
-  open: () => Opened = () => openLedgerFile(file),
-  options: Partial<SqliteLedgerOptions> = {},
-): Ledger {
+/** On a connection that follows the path, as the gate's does, unless the test opens one of its own. */
+function start(open?: () => Opened, options: Partial<SqliteLedgerOptions> = {}): Ledger {
   const recording = recordingLog()
   lines = recording.lines
-  const ledger = sqliteLedger(open, {
+  const ledger = sqliteLedger(open ? connectionBy(open) : following(recording.log).connect(), {
     log: recording.log,
     nowMs: NOON,
     flushEveryMs: 60_000,
@@ -55,6 +59,12 @@ function start(
   })
   ledgers.push(ledger)
   return ledger
+}
+
+function following(log: SqliteLedgerOptions['log']): Followed {
+  const found = follow(file, { schemas: LEDGER_SCHEMAS, checked: [] }, log)
+  followed.push(found)
+  return found
 }
 
 const write = (ledger: Ledger, count: number, prefix = 'r'): void => {
@@ -330,7 +340,7 @@ test('garbage in the place of the file turns health red until it is gone', () =>
 
 test('a database that cannot be opened is told at once, and nothing throws', async () => {
   writeFileSync(`${path}/data`, 'a file where the folder should be')
-  const ledger = start(undefined, { retryEveryMs: 20 })
+  const ledger = start(() => openLedgerFile(file), { retryEveryMs: 20 })
   expect(ledger.health()).toMatchObject({ ok: false, sinceMs: NOON, waiting: 0 })
   write(ledger, 5)
   expect(existsSync(file)).toBe(false)
@@ -401,7 +411,7 @@ test('rows of very many devices take more batches than others, and none is missi
 
 test('what is lost while nothing can be written is logged once, and counted to the end', () => {
   mkdirSync(file, { recursive: true })
-  const ledger = start(undefined, { maxWaiting: 100 })
+  const ledger = start(() => openLedgerFile(file), { maxWaiting: 100 })
   write(ledger, 150)
   ledger.flush(NOON)
   write(ledger, 150)

@@ -1,14 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Database } from 'bun:sqlite'
-import { lastRequests, MAX_PAGE_ROWS } from '../../src/settle/last-requests.ts'
+import { atOnce, type Pieces } from '../../src/settle/in-pieces.ts'
+import { lastRequests, MAX_PAGE_ROWS, requestsInPieces } from '../../src/settle/last-requests.ts'
 import type { Metered, Opening, Outcome } from '../../src/settle/ledger.ts'
+import { connectionTo } from '../support/connection.ts'
 import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
 import {
-  spentByEach,
+  spentInPieces,
   USAGE_GROUPS,
   usageBy,
   usageStats,
+  type UsageFilter,
   usageSums,
+  usageSumsInPieces,
 } from '../../src/settle/usage-report.ts'
 import {
   measure,
@@ -25,7 +29,7 @@ const DAY = 86_400_000
 function ledgerOf(rows: readonly (readonly [Partial<Opening>, Partial<Outcome>?])[]): Database {
   const database = opened(openLedgerFile(':memory:'))
   const { log } = recordingLog()
-  const ledger = sqliteLedger(() => ({ ok: true, database }), { log, nowMs: NOON })
+  const ledger = sqliteLedger(connectionTo(database), { log, nowMs: NOON })
   for (const [begin, end] of rows) {
     const entry = ledger.open(opening(begin))
     if (end) ledger.close(entry, outcome(end))
@@ -101,7 +105,7 @@ describe('sums', () => {
   })
 
   test("stats are system C's, and what is under way is not among them yet", () => {
-    expect(usageStats(database, {})).toEqual({
+    expect(usageStats(usageSums(database, {}))).toEqual({
       totalRequests: 5,
       totalInputTokens: 40,
       totalOutputTokens: 80,
@@ -111,18 +115,50 @@ describe('sums', () => {
       averageLatency: 900,
       successRate: 80,
     })
-    expect(usageStats(database, { device: 'nobody' })).toMatchObject({ successRate: 0 })
+    expect(usageStats(usageSums(database, { device: 'nobody' }))).toMatchObject({ successRate: 0 })
   })
 
   test('what each has spent has the estimates too', () => {
-    expect(spentByEach(database, 'device', { sinceMs: NOON - DAY })).toEqual(
+    expect(atOnce(spentInPieces(database, NOON - DAY)).device).toEqual(
       new Map([
         ['a', { chargedMicroUsd: 200, estimatedMicroUsd: 0 }],
         ['b', { chargedMicroUsd: 300, estimatedMicroUsd: 0 }],
         ['c', { chargedMicroUsd: 9_000_400, estimatedMicroUsd: 9_000_000 }],
       ]),
     )
-    expect(spentByEach(database, 'org', {}).get('y')?.chargedMicroUsd).toBe(9_000_400)
+    expect(atOnce(spentInPieces(database, 0)).org.get('y')?.chargedMicroUsd).toBe(9_000_400)
+  })
+
+  test('pieces of whatever size add up to the whole, whichever index they go by', () => {
+    const inPieces = <T>(pieces: Pieces<T>, rows: number): T => {
+      pieces.next(0)
+      for (let count = 0; count < 100; count++) {
+        const step = pieces.next(rows)
+        if (step.done) return step.value
+      }
+      throw new Error('no end')
+    }
+    const at = [NOON - 2 * DAY, NOON - DAY, NOON, NOON + DAY]
+    for (const device of [undefined, 'a', 'b', 'nobody', '']) {
+      for (const org of [undefined, 'x', 'y', '']) {
+        for (const model of [undefined, 'm1', '']) {
+          for (const [sinceMs, untilMs] of [[], [at[1]], [at[0], at[2]], [at[2], at[1]]]) {
+            const given = { sinceMs, untilMs, device, org, model }
+            const filter: UsageFilter = JSON.parse(JSON.stringify(given))
+            const { total } = usageBy(database, 'day', filter)
+            const rows = usageBy(database, 'day', filter).rows
+            expect(total.requests).toBe(rows.reduce((sum, row) => sum + row.requests, 0))
+            for (const size of [1, 2, 3, 1000]) {
+              expect(inPieces(usageSumsInPieces(database, filter), size)).toEqual(total)
+              expect(inPieces(requestsInPieces(database, filter, {}), size)?.rows).toEqual(
+                lastRequests(database, filter)?.rows ?? [],
+              )
+            }
+          }
+        }
+      }
+    }
+    expect(inPieces(spentInPieces(database, 0), 1)).toEqual(atOnce(spentInPieces(database, 0)))
   })
 
   test('a filter is a value, never SQL and never a pattern', () => {

@@ -1,0 +1,37 @@
+// What the operator reads of devices and writes into the audit, over HTTP.
+
+import type { Connection } from '../state/connection.ts'
+import { unusableFrom } from '../state/database.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
+import { type AuditEntry, audit } from './audit.ts'
+import { type FamilyListed, listFamilies } from './families.ts'
+
+export interface Register {
+  /** The newest first; `before` is the `seq` of the last one seen. */
+  devices(page: {
+    readonly limit: number
+    readonly before?: number
+  }): Decision<readonly FamilyListed[]>
+  note(entry: AuditEntry): Decision<undefined>
+}
+
+export function register(connection: Connection): Register {
+  return {
+    devices: (page) => decided(() => listFamilies(connection.get(), page)),
+    note: (entry) =>
+      decided(() => {
+        connection.write((database) => audit(database, entry))
+        return undefined
+      }),
+  }
+}
+
+function decided<T>(work: () => T): Decision<T> {
+  try {
+    return granted(work())
+  } catch (error) {
+    const unusable = unusableFrom(error)
+    if (!unusable) throw error
+    return refused('database_unavailable', { reason: unusable.reason, retryAfterSeconds: 5 })
+  }
+}

@@ -1,0 +1,53 @@
+// Long questions to the database on the event loop's own thread, a few rows at a time: SQLite answers
+// synchronously, and every request of the gate waits for as long as a statement runs. A piece is made
+// to take about two milliseconds, on a slow disk by taking fewer rows, and the loop has its turn after
+// each. All questions share the same pace, so that twenty of them take no more of it than one.
+
+/** Yields between statements, and is given how many rows the next one may touch. */
+export type Pieces<T> = Generator<undefined, T, number>
+
+const PIECE_MS = 2
+const PAUSE_MS = 4
+const FIRST_ROWS = 50
+const MAX_ROWS = 4000
+
+/** In one go, where nothing waits: at a start, and in commands. */
+export function atOnce<T>(pieces: Pieces<T>): T {
+  pieces.next(0)
+  for (;;) {
+    const step = pieces.next(MAX_ROWS)
+    if (step.done) return step.value
+  }
+}
+
+export type Pace = <T>(pieces: Pieces<T>) => Promise<T>
+
+/** One turn after the other, over all that is asked of it. */
+export function pace(): Pace {
+  let last: Promise<unknown> = Promise.resolve()
+  const turn = async <T>(work: () => T): Promise<T> => {
+    const mine = last.then(work)
+    last = mine.then(
+      () => Bun.sleep(PAUSE_MS),
+      () => Bun.sleep(PAUSE_MS),
+    )
+    return mine
+  }
+  return async (pieces) => {
+    let rows = FIRST_ROWS
+    let begun = false
+    for (;;) {
+      const step = await turn(() => {
+        if (!begun) pieces.next(0)
+        begun = true
+        const began = performance.now()
+        const next = pieces.next(rows)
+        const tookMs = Math.max(performance.now() - began, 0.01)
+        const fitting = Math.min(rows * 2, (rows * PIECE_MS) / tookMs)
+        rows = Math.trunc(Math.min(MAX_ROWS, Math.max(FIRST_ROWS, fitting)))
+        return next
+      })
+      if (step.done) return step.value
+    }
+  }
+}

@@ -1,0 +1,84 @@
+// Reports from the SQLite file, in pieces between which the gate serves requests. The same question that
+// is asked twice at once is worked on once, and each asker has a few questions at a time: neither a
+// page that reloads nor a device that floods keeps the others from their answers.
+
+import type { Database } from 'bun:sqlite'
+import { type Decision, granted, refused } from '../refusal.ts'
+import type { Connection } from '../state/connection.ts'
+import { unusableFrom } from '../state/database.ts'
+import { pace, type Pieces } from './in-pieces.ts'
+import { requestsInPieces } from './last-requests.ts'
+import type { Reports } from './reports.ts'
+import { spentInPieces, usageStats, usageSumsInPieces } from './usage-report.ts'
+
+const MAX_RUNNING = 32
+const MAX_RUNNING_OF_ONE = 4
+const RETRY_SECONDS = 5
+
+/** `connection` is of the reports' own: what it reads does not change what others have prepared. */
+export function sqliteReports(connection: Connection): Reports {
+  const running = new Map<string, Promise<Decision<unknown>>>()
+  const askers = new Map<string, number>()
+  const inTurn = pace()
+
+  const answer = async <T>(make: (database: Database) => Pieces<T>): Promise<Decision<T>> => {
+    let database: Database | undefined
+    try {
+      database = connection.get()
+      return granted(await inTurn(make(database)))
+    } catch (error) {
+      const unusable = unusableFrom(error)
+      // A file that was left in the midst of it: what was read so far is of no use.
+      if (!unusable && isOpen(database)) throw error
+      const reason = unusable?.reason ?? 'moved'
+      return refused('database_unavailable', { reason, retryAfterSeconds: RETRY_SECONDS })
+    }
+  }
+
+  const isOpen = (database: Database | undefined): boolean => {
+    const now = connection.open()
+    return now.ok && now.database === database
+  }
+
+  const ask = <T>(
+    asker: string,
+    question: string,
+    make: (database: Database) => Pieces<T>,
+  ): Promise<Decision<T>> => {
+    const same = running.get(question)
+    if (same) return same as Promise<Decision<T>>
+    const mine = askers.get(asker) ?? 0
+    if (running.size >= MAX_RUNNING || mine >= MAX_RUNNING_OF_ONE) {
+      return Promise.resolve(refused('reports_busy', { retryAfterSeconds: RETRY_SECONDS }))
+    }
+    askers.set(asker, mine + 1)
+    const asked = answer(make).finally(() => {
+      running.delete(question)
+      const left = (askers.get(asker) ?? 1) - 1
+      if (left > 0) askers.set(asker, left)
+      else askers.delete(asker)
+    })
+    running.set(question, asked)
+    return asked
+  }
+
+  return {
+    async stats(filter) {
+      const question = `stats ${JSON.stringify(filter)}`
+      const sums = await ask(filter.device ?? '', question, (database) =>
+        usageSumsInPieces(database, filter),
+      )
+      return sums.ok ? granted(usageStats(sums.value)) : sums
+    },
+    async requests(filter, page) {
+      const question = `requests ${JSON.stringify([filter, page])}`
+      const found = await ask(filter.device ?? '', question, (database) =>
+        requestsInPieces(database, filter, page),
+      )
+      if (!found.ok) return found
+      return found.value ? granted(found.value) : refused('bad_request', { reason: 'cursor' })
+    },
+    spent: (sinceMs) =>
+      ask('the gate', `spent ${sinceMs}`, (database) => spentInPieces(database, sinceMs)),
+  }
+}

@@ -1,0 +1,36 @@
+// Which files stand at a database's path: the database, its log and the log's index, by their inodes.
+// Only looked at from outside, never opened.
+
+import { statSync } from 'node:fs'
+
+/** Undefined where there is no such file. */
+export interface Marks {
+  readonly main: string | undefined
+  readonly log: string | undefined
+  readonly index: string | undefined
+}
+
+export const LOG = '-wal'
+export const INDEX = '-shm'
+
+/** `real`: where `path` leads; the log and its index stand there. */
+export function marksOf(path: string, real: string): Marks {
+  return { main: markOf(path), log: markOf(real + LOG), index: markOf(real + INDEX) }
+}
+
+export const sameMarks = (a: Marks, b: Marks): boolean =>
+  a.main === b.main && a.log === b.log && a.index === b.index
+
+export function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0
+}
+
+function markOf(path: string): string | undefined {
+  try {
+    const found = statSync(path, { throwIfNoEntry: false })
+    return found && `${found.dev}:${found.ino}`
+  } catch {
+    // A file where a folder should be, or a folder that is closed to us.
+    return undefined
+  }
+}

@@ -1,0 +1,34 @@
+// A connection of a test's own choosing, where nothing at its path is looked at.
+
+import type { Database } from 'bun:sqlite'
+import type { Connection } from '../../src/state/connection.ts'
+import { DatabaseUnusable, type Opened } from '../../src/state/database.ts'
+
+/** Opened when it is first used, and again after it was closed. */
+export function connectionBy(make: () => Opened): Connection {
+  let database: Database | undefined
+  const open = (): Opened => {
+    if (database) return { ok: true, database }
+    const opened = make()
+    if (opened.ok) ({ database } = opened)
+    return opened
+  }
+  const get = (): Database => {
+    const opened = open()
+    if (opened.ok) return opened.database
+    throw new DatabaseUnusable(opened.reason, opened.code)
+  }
+  return {
+    open,
+    get,
+    write: (work) => work(get()),
+    file: 1,
+    close() {
+      database?.close()
+      database = undefined
+    },
+  }
+}
+
+export const connectionTo = (database: Database): Connection =>
+  connectionBy(() => ({ ok: true, database }))
