@@ -109,7 +109,7 @@ export function followCorrections(options: CorrectionsOptions): { stop(): void }
   return { stop: () => clearInterval(timer) }
 }
 
-const identityOf = ({ seq: _, ...rest }: Correction): string => JSON.stringify(rest)
+const identityOf = (correction: Correction): string => JSON.stringify({ ...correction, seq: 0 })
 
 /** Whether the last one that was read stands where it stood. */
 function isThere(database: Database, seen: Correction | undefined): boolean {
