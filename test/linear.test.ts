@@ -69,13 +69,6 @@ const UNPROVEN: Readonly<Record<string, readonly Unproven[]>> = {
       units: [',', ', ', ' ', ', bearer', 'bearer ', 'a'],
     },
   ],
-  'dispatch/model-hint.ts': [
-    {
-      why: 'the ends of a body, 256 bytes each',
-      length: 256,
-      units: ['"model"', '"model" : "', '"model":"a', 'a', ' ', '"'],
-    },
-  ],
   'upstream/enclave.ts': [
     { why: 'a host that is at most 253 long', length: 253, units: ['.', '.1', '1'] },
   ],
@@ -135,7 +128,6 @@ describe('every regular expression', () => {
         else if (!units.every((unit) => isLinear((text) => text.replace(regex, ''), unit, length)))
           unnamed.push(`${file}:${line}: ${regex} is not linear`)
       }
-      if (unproven.length < named.length) unnamed.push(`${file}: more is named than there is`)
     }
     // Mend it (two runs that can take the same letters are beside each other, or nothing anchors it),
     // or name it above, with the bound of its text.
@@ -422,7 +414,9 @@ function isLinear(read: (text: string) => unknown, unit: string, length: number)
   const short = unit.repeat(Math.max(1, Math.floor(length / unit.length / FACTOR)))
   let times = 1
   while (times < 4096 && took(read, short, times) < MIN_MS) times *= 2
-  let [least, most] = [Infinity, Infinity]
+  // A short one that was interrupted would excuse any long one.
+  let least = Math.min(...Array.from({ length: 5 }, () => took(read, short, times)))
+  let most = Infinity
   for (let tries = 0; tries < TRIES; tries += 1) {
     least = Math.min(least, took(read, short, times))
     most = Math.min(most, took(read, long, times))
