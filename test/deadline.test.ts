@@ -1,5 +1,6 @@
 // Time limits that share one timer: each is kept, none is early, and none outlives its being cleared.
 
+import { PATIENCE_MS } from './support/patience.ts'
 import { afterEach, beforeEach, expect, jest, test } from 'bun:test'
 import { clearDeadline, type Deadline, deadline, setDeadline } from '../src/deadline.ts'
 
@@ -128,7 +129,7 @@ test('one that throws takes no other with it, and a process ends when none is le
   const child = Bun.spawn([process.execPath, '-e', code], {
     stdout: 'pipe',
     stderr: 'inherit',
-    timeout: 3000,
+    timeout: PATIENCE_MS,
   })
   const said = await new Response(child.stdout).text()
   expect(said.trim().split('\n').toSorted()).toEqual(['first', 'second'])

@@ -2,6 +2,7 @@
 // where there are none, and else ends with 78 and names each of them, by name and by no value. No
 // stack, no crash, and never a start with a wrong one.
 
+import { PATIENCE_MS } from '../support/patience.ts'
 import { HASH_KEY } from '../support/settings.ts'
 import { expect, test } from 'bun:test'
 import { readInvocation } from '../../src/config/command-line.ts'
@@ -269,7 +270,7 @@ async function run(env: Env): Promise<Ran> {
     stdout: 'pipe',
     stderr: 'pipe',
   })
-  const late = setTimeout(() => child.kill('SIGKILL'), 15_000)
+  const late = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS)
   try {
     let out = ''
     let listening = false

@@ -1,14 +1,13 @@
 // The sign-in page in a real browser: with its script and without, with a code to paste and with a
 // redirect that comes back, and against pages of others that would use it.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { until } from '../support/binary.ts'
 import { hasBrowser, startBrowser } from '../support/browser.ts'
 import { type LoginGate, loginGate } from './gate-scene.ts'
 
 // All visits go on at once, each in a context of its own, and other tests may run beside them.
-setDefaultTimeout(60_000)
 
 const STEP_MS = 30_000
 

@@ -1,3 +1,4 @@
+import { PATIENCE_MS } from '../support/patience.ts'
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import type { Subprocess } from 'bun'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -161,7 +162,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 `
     const run = Bun.spawn(
       [python, '-c', terminal, process.execPath, runner, JSON.stringify(argument)],
-      { stdout: 'pipe', stderr: 'pipe', timeout: 5000 },
+      { stdout: 'pipe', stderr: 'pipe', timeout: PATIENCE_MS },
     )
     expect(await new Response(run.stdout).text()).toContain('got 1')
     expect(await run.exited).toBe(9)

@@ -12,7 +12,7 @@ async function shell(script: string) {
     stdout: 'pipe',
     stderr: 'pipe',
   })
-  return endOf(child, 20_000)
+  return endOf(child)
 }
 
 const COMMANDS = ['--help', '--version', 'usage --help', 'enrol --help', 'exec --help']

@@ -1,6 +1,7 @@
 // 43: an upstream that dies in the middle of a stream. Every event that it sent arrives, and then
 // the connection breaks, visibly: no last chunk, whatever way it died and however slowly one reads.
 
+import { readByPeer } from '../support/read-by-peer.ts'
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { type Scene, scene } from '../support/gate.ts'
 import {
@@ -48,8 +49,7 @@ function die({ query, socket }: RawRequest): void {
   } else {
     socket.write(SSE_HEAD)
     socket.write(Buffer.concat(events.map((each) => chunk(each))), () => {
-      // A reset takes with it what its own side had not sent: let it leave first.
-      if (how === 'reset') setTimeout(() => socket.resetAndDestroy(), 500)
+      if (how === 'reset') void readByPeer(socket).then(() => socket.resetAndDestroy())
     })
     if (how === 'fin') socket.end()
     else if (how === 'mid-chunk') socket.end('400\r\ndata: half an ev')

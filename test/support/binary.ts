@@ -177,7 +177,7 @@ export async function runToEnd(
     stdout: 'pipe',
     stderr: 'pipe',
   })
-  return endOf(child, 20_000)
+  return endOf(child)
 }
 
 export interface CommandEnd {
@@ -189,7 +189,7 @@ export interface CommandEnd {
 /** With all that it has said; killed where that takes longer than `withinMs`. */
 export async function endOf(
   child: Subprocess<'ignore', 'pipe', 'pipe'>,
-  withinMs: number,
+  withinMs = PATIENCE_MS,
 ): Promise<CommandEnd> {
   const timer = setTimeout(() => child.kill('SIGKILL'), withinMs)
   const [stdout, stderr, exitCode] = await Promise.all([

@@ -1,6 +1,7 @@
 // A real browser, where this machine has one: Debian's chromium, or what CHROMIUM names. Where
 // everything has to be shown (CI=true), none is an error; elsewhere it is said once.
 
+import { PATIENCE_MS } from './patience.ts'
 import { type Browser, chromium } from 'playwright-core'
 
 const path = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
@@ -17,5 +18,5 @@ export async function hasBrowser(): Promise<boolean> {
 export function startBrowser(): Promise<Browser> {
   // Chromium's sandbox is not for root, which containers run as.
   const args = ['--disable-gpu', ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])]
-  return chromium.launch({ executablePath: path, args, timeout: 10_000 })
+  return chromium.launch({ executablePath: path, args, timeout: PATIENCE_MS })
 }

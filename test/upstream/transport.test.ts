@@ -2,6 +2,7 @@
 // what, and what an upstream that lies, dawdles or dies makes of the next request. No answer is ever
 // another request's, and no request is ever sent twice.
 
+import { PATIENCE_MS } from '../support/patience.ts'
 import { until } from '../support/binary.ts'
 import { afterAll, describe, expect, jest, test } from 'bun:test'
 import { type KeyObject, generateKeyPairSync, sign } from 'node:crypto'
@@ -880,7 +881,7 @@ async function inOwnProcess(
         method: 'GET', to: destinationOf(new URL(url), address), body: undefined,
         headers: { authorization: 'Bearer secret', 'x-id': String(id) },
       }
-      const head = await wire.send(call, { connectMs: 2000, headersMs: 2000, bodyMs: 2000 }).head
+      const head = await wire.send(call, { connectMs: 20_000, headersMs: 20_000, bodyMs: 20_000 }).head
       if (!head.ok) { outcomes.push(head.reason); continue }
       let body = ''
       const how = await new Promise((resolve) => head.body.listen({
@@ -899,7 +900,7 @@ async function inOwnProcess(
     },
     stdout: 'pipe',
     stderr: 'pipe',
-    timeout: 3500,
+    timeout: PATIENCE_MS,
   })
   const said = await new Response(child.stdout).text()
   try {
@@ -973,7 +974,7 @@ describe.concurrent('what a listener throws', () => {
       const wire = transport()
       const call = { method: 'GET', to: ${JSON.stringify(to)}, headers: {}, body: undefined }
       const ask = async (onData) => {
-        const head = await wire.send(call, { connectMs: 2000, headersMs: 2000, bodyMs: 2000 }).head
+        const head = await wire.send(call, { connectMs: 20_000, headersMs: 20_000, bodyMs: 20_000 }).head
         console.log(await new Promise((resolve) => head.body.listen({ onData, onEnd: resolve })))
       }
       await ask(() => {})
@@ -983,7 +984,7 @@ describe.concurrent('what a listener throws', () => {
     const child = Bun.spawn([process.execPath, '-e', code], {
       stdout: 'pipe',
       stderr: 'inherit',
-      timeout: 3000,
+      timeout: PATIENCE_MS,
     })
     const said = (await new Response(child.stdout).text()).trim().split('\n')
     expect(said.toSorted()).toEqual(['a bug', 'broken', 'complete', 'complete'])
