@@ -45,8 +45,11 @@ const IDLE_MARGIN_MS = 1000
 export const MAX_JOINED_BYTES = 16_384
 /** Where requests are put together; each has left, or is copied, when the next one comes. */
 const JOINED = Buffer.allocUnsafeSlow(MAX_JOINED_BYTES)
-/** Dead peers are found by the kernel: a stream may be silent for a long time. */
-const PROBE_AFTER_MS = 60_000
+/**
+ * Dead peers are found by the kernel, since an answer may be silent for ten minutes: after so much
+ * silence it probes, and Bun has it give up after ten probes, a second apart.
+ */
+const PROBE_AFTER_MS = 30_000
 
 export class Connection {
   readonly origin: string
