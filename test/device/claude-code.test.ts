@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { freePort } from '../support/anthropic.ts'
+import { anthropicScene, freePort } from '../support/anthropic.ts'
 import {
   binary,
   type CommandEnd,
@@ -39,7 +39,11 @@ describe.skipIf(claude === undefined)('Claude Code', () => {
   })
   afterEach(() => rmSync(home, { recursive: true, force: true }))
 
-  async function run(command: readonly string[], on = gate): Promise<CommandEnd> {
+  async function run(
+    command: readonly string[],
+    on = gate,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<CommandEnd> {
     const child = Bun.spawn([...command], {
       cwd: join(home, 'work'),
       env: {
@@ -48,6 +52,7 @@ describe.skipIf(claude === undefined)('Claude Code', () => {
         POSTERN_GATE: on.url,
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
         DISABLE_AUTOUPDATER: '1',
+        ...env,
       },
       stdin: 'ignore',
       stdout: 'pipe',
@@ -129,6 +134,32 @@ describe.skipIf(claude === undefined)('Claude Code', () => {
         expect(done.stdout).not.toContain('authenticate')
       } finally {
         await listed.stop()
+      }
+    },
+    TIMEOUT_MS,
+  )
+
+  test(
+    'while a circuit is open it asks once, says so and ends, where it would retry in silence',
+    async () => {
+      const on = await anthropicScene({ env: { ANTHROPIC_BASE_URL: 'http://127.0.0.1:1' } })
+      try {
+        const token = await on.device()
+        const ask = (): Promise<Response> =>
+          fetch(`${on.gate.url}/v1/messages`, {
+            method: 'POST',
+            headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+            body: '{"model":"claude-haiku-4-5","max_tokens":1,"messages":[]}',
+          })
+        for (let each = 0; each < 5; each += 1) expect((await ask()).status).toBe(502)
+        const credentials = { ANTHROPIC_BASE_URL: on.gate.url, ANTHROPIC_AUTH_TOKEN: token }
+        const done = await run([claude ?? '', '-p', 'say hi'], on.gate, credentials)
+        expect(done.exitCode).toBe(1)
+        expect(done.stdout).toContain('API Error: 503 the upstream is failing; try again later')
+        const asked = (await on.gate.relayed('/v1/messages')).slice(5)
+        expect(asked.map(({ code }) => code)).toEqual(['circuit_open'])
+      } finally {
+        await on.close()
       }
     },
     TIMEOUT_MS,

@@ -2,9 +2,11 @@
 // nothing that a client does shuts anybody out.
 
 import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
+import Anthropic from '@anthropic-ai/sdk'
 import { Database } from 'bun:sqlite'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import OpenAI from 'openai'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
 import { usersOf } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
@@ -224,6 +226,48 @@ test('4xx, 429, 529 and clients that leave never trip it', async () => {
   await Promise.all(asked)
   await Bun.sleep(150)
   expect(await circuit()).toMatchObject({ state: 'CLOSED', failureCount: 0 })
+})
+
+test("Anthropic's SDK tells at once of a circuit that is open; OpenAI's waits and asks again", async () => {
+  const codes = async (route: string): Promise<unknown[]> =>
+    (await scene.gate.relayed(route)).map((line) => line['code'])
+  const token = await issuer.token()
+  scene.upstream.respond(fails(500))
+  await times(5)
+  const before = (await codes('/v1/messages')).length
+  const anthropic = new Anthropic({
+    baseURL: scene.gate.url,
+    apiKey: null,
+    authToken: device.token,
+    maxRetries: 2,
+    logLevel: 'off',
+  })
+  const question = { ...BODY, messages: [{ role: 'user' as const, content: 'x' }] }
+  const error = await anthropic.messages.create(question).catch((each: unknown) => each)
+  expect(error).toBeInstanceOf(Anthropic.InternalServerError)
+  expect(error).toMatchObject({ status: 503 })
+  expect(String(error)).toContain('the upstream is failing; try again later')
+  expect((await codes('/v1/messages')).slice(before)).toEqual(['circuit_open'])
+
+  const openai = new OpenAI({
+    baseURL: `${scene.gate.url}/v1`,
+    apiKey: token,
+    maxRetries: 1,
+    logLevel: 'off',
+  })
+  const ask = (): Promise<unknown> =>
+    openai.chat.completions
+      .create({ model: 'x', messages: [] }, { maxRetries: 0 })
+      .catch((each: unknown) => each)
+  for (let count = 0; count < 5; count++) expect(await ask()).toMatchObject({ status: 502 })
+  const said = await openai.chat.completions
+    .create({ model: 'x', messages: [] })
+    .catch((each: unknown) => each)
+  // The second goes out, as the probe.
+  const asked = await codes('/v1/chat/completions')
+  expect(asked.slice(-2)).toEqual(['circuit_open', 'upstream_unavailable'])
+  expect(asked).toHaveLength(7)
+  expect(said).toMatchObject({ status: 502 })
 })
 
 test('each upstream has its own', async () => {

@@ -97,6 +97,8 @@ export interface Running {
   lines(): LogLine[]
   /** The log's line of a request, waited for. */
   logged(requestId: string): Promise<LogLine>
+  /** The log's lines of all requests of a route that have ended by now. */
+  relayed(route: string): Promise<LogLine[]>
   rssBytes(): number
   /** SIGKILL where nothing else was asked for; resolves with the exit code. */
   stop(signal?: NodeJS.Signals): Promise<number>
@@ -156,6 +158,13 @@ export async function start(
     errors: () => err,
     lines,
     logged: (requestId) => until(() => lines().find((line) => line['request_id'] === requestId)),
+    async relayed(route) {
+      // Answered by nobody, and logged after all that ended before it.
+      const marker = await fetch(`http://127.0.0.1:${port}/no-such-route`)
+      const id = marker.headers.get('x-request-id')
+      await until(() => lines().some((line) => line['request_id'] === id))
+      return lines().filter((line) => line['route'] === route)
+    },
     rssBytes: () => rss(child.pid),
     async stop(signal = 'SIGKILL') {
       child.kill(signal)
