@@ -188,7 +188,7 @@ export async function serve(
         fileTrouble: () => fileTrouble(file, Date.now()),
       }),
       countAddress,
-      documents: from.tinfoil && documents({ transport: wire, timeouts, ...from.tinfoil }),
+      documents: from.tinfoil && documents({ ask, ...from.tinfoil }),
       bodyTimeoutMs,
     },
     inference: {

@@ -92,6 +92,12 @@ function decoded(text: string): string | undefined {
   }
 }
 
+/** Other programs read it too, and take anything. */
+export const noProxyList: Kind<string> = {
+  placeholder: '<host,...>',
+  read: (text) => value(text),
+}
+
 /** Names that no public registry gives out (RFC 6761, RFC 8375, ICANN's `.internal`), or that none can. */
 const PRIVATE_SUFFIX =
   /(?:^|\.)(?:internal|local|localdomain|localhost|lan|home|home\.arpa|corp|intranet|private|test|svc|cluster\.local)$/

@@ -2,7 +2,14 @@
 // stop a start all come from here; nothing else in the tree reads the environment.
 
 import { isModelPattern } from '../admit/models.ts'
-import { apiUrl, outboundUrl, plainHttpHosts, proxyUrl, queryUrl } from './egress-kinds.ts'
+import {
+  apiUrl,
+  noProxyList,
+  outboundUrl,
+  plainHttpHosts,
+  proxyUrl,
+  queryUrl,
+} from './egress-kinds.ts'
 import type { Kind } from './kinds.ts'
 import { networkMistake } from './networks.ts'
 import { originMistake } from './origin.ts'
@@ -474,7 +481,7 @@ export const SETTINGS = {
   noProxy: setting(
     'NO_PROXY',
     'Upstream',
-    text('<host,...>'),
+    noProxyList,
     'Hosts that are asked past it: names with all under them, addresses, networks, `*`.',
   ),
   plainHttpHosts: setting(

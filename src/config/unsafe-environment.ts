@@ -36,7 +36,11 @@ const PROXY_VARIABLES = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY']
 /** What others obey and this program does not, and what may carry a key in clear. */
 export function egressWarnings(
   env: Environment,
-  { upstreamProxy, plainHttpHosts = [] }: Pick<Values, 'upstreamProxy' | 'plainHttpHosts'>,
+  {
+    upstreamProxy,
+    noProxy,
+    plainHttpHosts = [],
+  }: Pick<Values, 'upstreamProxy' | 'noProxy' | 'plainHttpHosts'>,
 ): string[] {
   const warnings: string[] = []
   const unused = PROXY_VARIABLES.flatMap((name) => [name, name.toLowerCase()]).filter(
@@ -45,6 +49,9 @@ export function egressWarnings(
   if (!upstreamProxy && unused.length > 0) {
     const what = unused.length === 1 ? 'is set and not used' : 'are set and not used'
     warnings.push(`${unused.join(', ')} ${what}: UPSTREAM_PROXY is the proxy of this gate`)
+  }
+  if (upstreamProxy && noProxy === undefined && (env['no_proxy'] ?? '') !== '') {
+    warnings.push('no_proxy is set and not used: NO_PROXY is what this gate reads')
   }
   for (const host of plainHttpHosts) {
     if (looksPrivate(host)) continue

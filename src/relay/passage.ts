@@ -30,6 +30,8 @@ export interface Passage {
   readonly trailers: AnswerHeaders
   /** Everything, where it has all arrived already and none of it has been handed on. */
   whole(): Uint8Array | undefined
+  /** Of what has arrived and has not been handed on. */
+  someHeld(test: (chunk: Uint8Array) => boolean): boolean
   /** Handed over so far. */
   readonly bytes: number
   /** When the first of them moved, at most a turn before it was handed over; monotonic milliseconds. */
@@ -161,6 +163,10 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
 
   get stalled(): boolean {
     return this.#full || this.#heldBytes > 0
+  }
+
+  someHeld(test: (chunk: Uint8Array) => boolean): boolean {
+    return this.#held.some(test)
   }
 
   whole(): Uint8Array | undefined {

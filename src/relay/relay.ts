@@ -112,6 +112,8 @@ export function relaying(options: RelayOptions): Relay {
       // Most short answers have all come a turn later.
       await nextTurn()
     }
+    // A short answer is here before any of it passes.
+    if (passing.complete && passing.someHeld(echo.inBytes)) return giveUp(run, QUOTED)
     exchange.status = status
     upstream.answerHeaders(headers, exchange.headers)
     sayStreamed(exchange.headers)

@@ -5,7 +5,7 @@
 import { decoding } from './decoding.ts'
 import type { AnswerHeaders } from './fields.ts'
 import { destinationOf } from './places.ts'
-import type { Answer, Timeouts, Transport } from './transport.ts'
+import type { Answer, FailureKind, Timeouts, Transport } from './transport.ts'
 
 export interface Question {
   readonly method: 'GET' | 'POST'
@@ -27,7 +27,9 @@ export type Reply =
       readonly body: Uint8Array
     }
   /** `reason`: an errno or the like, for the log. */
-  | { readonly ok: false; readonly kind: 'failed' | 'too large'; readonly reason: string }
+  | { readonly ok: false; readonly kind: ReplyFailure; readonly reason: string }
+
+export type ReplyFailure = 'unreachable' | 'late' | 'too large' | 'unreadable'
 
 export type Ask = (question: Question) => Promise<Reply>
 
@@ -39,27 +41,25 @@ export function asking(transport: Transport, timeouts: Timeouts): Ask {
       late = true
       flight.cancel()
     }, timeoutMs)
-    const failed = (reason: string): Reply => ({
-      ok: false,
-      kind: 'failed',
-      reason: late ? 'TimeoutError' : reason,
-    })
+    const failed = (kind: ReplyFailure, reason: string): Reply =>
+      late ? { ok: false, kind: 'late', reason: 'TimeoutError' } : { ok: false, kind, reason }
     try {
       const head = await flight.head
-      if (!head.ok) return failed(head.reason)
+      if (!head.ok) return failed(LATE.has(head.kind) ? 'late' : 'unreachable', head.reason)
       const { status, headers: answered } = head
       const read = reads(status)
         ? await readBounded(head, maxBytes)
         : { ok: true as const, body: new Uint8Array() }
       if (read.ok) return { ok: true, status, headers: answered, body: read.body }
-      if (read.why === 'too large') return { ok: false, kind: 'too large', reason: read.why }
-      return failed(read.why)
+      return failed(read.why === 'too large' ? 'too large' : 'unreadable', read.why)
     } finally {
       clearTimeout(timer)
       flight.cancel()
     }
   }
 }
+
+const LATE: ReadonlySet<FailureKind> = new Set(['connect_timeout', 'headers_timeout'])
 
 type Bounded =
   | { readonly ok: true; readonly body: Uint8Array }

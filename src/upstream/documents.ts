@@ -3,8 +3,8 @@
 
 import { hash } from 'node:crypto'
 import { type Decision, granted, refused } from '../refusal.ts'
-import { placeUnder } from './places.ts'
-import type { Call, Incoming, Timeouts, Transport } from './transport.ts'
+import type { Ask, Question } from './ask.ts'
+import { urlUnder } from './places.ts'
 
 export interface Document {
   readonly status: number
@@ -19,8 +19,7 @@ export interface Documents {
 }
 
 export interface DocumentsOptions {
-  readonly transport: Transport
-  readonly timeouts: Timeouts
+  readonly ask: Ask
   readonly baseUrl: URL
   readonly attestationUrl: URL
 }
@@ -33,40 +32,33 @@ const MAX_DOCUMENT_BYTES = 1_048_576
 /** For headers and body together. */
 const TIMEOUT_MS = 15_000
 
+type Asked = Pick<Question, 'method' | 'url' | 'headers' | 'body'>
+
 export function documents(options: DocumentsOptions): Documents {
-  const { transport, timeouts, baseUrl, attestationUrl } = options
+  const { ask, baseUrl, attestationUrl } = options
   const kept = new Map<string, { readonly document: Decision<Document>; readonly until: number }>()
   const flights = new Map<string, Promise<Decision<Document>>>()
 
-  const ask = async (call: Call): Promise<Decision<Document>> => {
-    const flight = transport.send(call, timeouts)
-    const timer = setTimeout(() => flight.cancel(), TIMEOUT_MS)
-    try {
-      const head = await flight.head
-      if (!head.ok) {
-        const timedOut = head.kind !== 'unreachable' && head.kind !== 'unanswered'
-        return refused(timedOut ? 'upstream_timeout' : 'upstream_unavailable', {
-          reason: head.reason,
-        })
-      }
-      const { status, headers, body: incoming } = head
-      if (status < 200 || (status >= 300 && status < 400) || status > 599) {
-        return refused('upstream_invalid', { reason: `upstream status ${status}` })
-      }
-      const body = await readBounded(incoming)
-      if (!body) return refused('upstream_invalid', { reason: 'document too large or cut off' })
-      return granted({ status, contentType: headers['content-type'], body })
-    } finally {
-      clearTimeout(timer)
-      flight.cancel()
+  const read = async (question: Asked): Promise<Decision<Document>> => {
+    const reply = await ask({
+      ...question,
+      timeoutMs: TIMEOUT_MS,
+      maxBytes: MAX_DOCUMENT_BYTES,
+      reads: isDocument,
+    })
+    if (!reply.ok) return refused(CODES[reply.kind], { reason: reply.reason })
+    const { status, headers, body } = reply
+    if (!isDocument(status)) {
+      return refused('upstream_invalid', { reason: `upstream status ${status}` })
     }
+    return granted({ status, contentType: headers['content-type'], body })
   }
-  const fetchOnce = (name: string, now: number, call: Call): Promise<Decision<Document>> => {
+  const fetchOnce = (name: string, now: number, question: Asked): Promise<Decision<Document>> => {
     const known = kept.get(name)
     if (known && known.until > now) return Promise.resolve(known.document)
     const under = flights.get(name)
     if (under) return under
-    const flight = ask(call).then((document) => {
+    const flight = read(question).then((document) => {
       flights.delete(name)
       if (document.ok && document.value.status === 200) {
         const now = performance.now()
@@ -83,36 +75,30 @@ export function documents(options: DocumentsOptions): Documents {
     hpkeKeys: (now) =>
       fetchOnce('hpke-keys', now, {
         method: 'GET',
-        to: placeUnder(baseUrl, '/.well-known/hpke-keys'),
+        url: urlUnder(baseUrl, '/.well-known/hpke-keys'),
         headers: { accept: 'application/ohttp-keys' },
-        body: undefined,
       }),
     attestation(body, now) {
       const name = body ? `attestation ${hash('sha256', body, 'base64')}` : 'attestation'
       return fetchOnce(name, now, {
         method: body ? 'POST' : 'GET',
-        to: placeUnder(attestationUrl, '/attestation'),
+        url: urlUnder(attestationUrl, '/attestation'),
         headers: {
           accept: 'application/json',
           ...(body ? { 'content-type': 'application/json' } : {}),
         },
-        body,
+        ...(body && { body }),
       })
     },
   }
 }
 
-function readBounded(incoming: Incoming): Promise<Uint8Array | undefined> {
-  return new Promise((resolve) => {
-    const chunks: Uint8Array[] = []
-    let bytes = 0
-    incoming.listen({
-      onData(chunk) {
-        bytes += chunk.byteLength
-        if (bytes > MAX_DOCUMENT_BYTES) resolve(undefined)
-        else chunks.push(chunk)
-      },
-      onEnd: (how) => resolve(how === 'complete' ? Buffer.concat(chunks) : undefined),
-    })
-  })
-}
+const isDocument = (status: number): boolean =>
+  status >= 200 && status <= 599 && !(status >= 300 && status < 400)
+
+const CODES = {
+  unreachable: 'upstream_unavailable',
+  late: 'upstream_timeout',
+  'too large': 'upstream_invalid',
+  unreadable: 'upstream_invalid',
+} as const

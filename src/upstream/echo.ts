@@ -6,6 +6,8 @@
 export interface Echo {
   /** Of one line, as a header's value is. */
   inValue(value: string): boolean
+  /** Of a body that succeeds, as it came: the plain spelling alone, for every answer pays for this. */
+  inBytes(bytes: Uint8Array): boolean
   /** Of a body, decoded, as latin1: escapes, line breaks and several layers of spelling are undone. */
   inBody(text: string): boolean
 }
@@ -25,7 +27,7 @@ const PIECE = 8
 /** An escape within a text within a text. */
 const MAX_LAYERS = 3
 
-const NO_ECHO: Echo = { inValue: () => false, inBody: () => false }
+const NO_ECHO: Echo = { inValue: () => false, inBytes: () => false, inBody: () => false }
 
 /** Of `Authorization` or `x-api-key`, as they went out. */
 export function echoOf(sent: Readonly<Record<string, string>>): Echo {
@@ -68,7 +70,10 @@ export function echoOfSecret(secret: string): Echo {
     }
     return false
   }
+  const end = Buffer.from(secret.slice(-PART_LENGTH), 'latin1')
   return {
+    inBytes: (bytes) =>
+      bytes.byteLength >= end.length && Buffer.prototype.includes.call(bytes, end),
     inValue: (value) =>
       value.length >= least && (holds(value) || (ESCAPED.test(value) && holds(undone(value)))),
     inBody(text) {

@@ -25,12 +25,15 @@ export function destinationOf(url: URL, address?: string): Destination {
  * `path` below the path of `base`. Set, not resolved: with a base of `https://host//`, resolving
  * `//v1/models` would make `v1` the host that gets our key.
  */
-export function placeUnder(base: URL, path: string, search = ''): Destination {
+export function urlUnder(base: URL, path: string, search = ''): URL {
   const url = new URL(base)
   url.pathname = base.pathname.replace(/\/+$/, '') + path
   url.search = search
-  return destinationOf(url)
+  return url
 }
+
+export const placeUnder = (base: URL, path: string, search = ''): Destination =>
+  destinationOf(urlUnder(base, path, search))
 
 /** More than there are routes; the names of models and files that some end in may be any number. */
 const MAX_PLACES = 64

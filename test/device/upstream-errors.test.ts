@@ -130,6 +130,9 @@ for (const [name, road] of Object.entries(ROADS)) {
         response.write(`x ${key.slice(0, 9)}`)
         setTimeout(() => response.end(key.slice(9)), 20)
       },
+      'in a 200 that is short': send(200, JSON.stringify({ data: [], debug: key }), {
+        'content-type': 'application/json',
+      }),
       'in a header of a 200': send(200, '{}', { 'content-type': `text/plain; key=${key}` }),
       'in a header of a 400': send(400, '{}', { 'retry-after': key }),
       'in a header of a 529, for a URL': send(529, '{}', {

@@ -1,6 +1,8 @@
 // The public documents, over a real socket: asked once, kept for a moment, and never with our key.
 
 import { afterEach, beforeEach, expect, test } from 'bun:test'
+import { gzipSync } from 'node:zlib'
+import { asking } from '../../src/upstream/ask.ts'
 import { type Documents, documents } from '../../src/upstream/documents.ts'
 import { type Transport, transport } from '../../src/upstream/transport.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
@@ -12,8 +14,7 @@ beforeEach(async () => {
   upstream = await startUpstream()
   wire = transport()
   at = documents({
-    transport: wire,
-    timeouts: { connectMs: 2000, headersMs: 300, bodyMs: 300 },
+    ask: asking(wire, { connectMs: 2000, headersMs: 300, bodyMs: 300 }),
     baseUrl: new URL(`${upstream.url}/base//`),
     attestationUrl: new URL(upstream.url),
   })
@@ -87,4 +88,12 @@ test('a redirect, a hang, a body cut off, one of 5 MiB and a closed door are ref
   expect(await code(at.hpkeKeys(now()))).toBe('upstream_invalid')
   await upstream.close()
   expect(await code(at.hpkeKeys(now()))).toBe('upstream_unavailable')
+})
+
+test('a document that comes compressed, though nobody asked for that, is told as it is', async () => {
+  upstream.respond((_request, response) => {
+    response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('{"format":"x"}'))
+  })
+  const document = await at.attestation(undefined, now())
+  expect(document.ok && Buffer.from(document.value.body).toString()).toBe('{"format":"x"}')
 })

@@ -81,6 +81,14 @@ describe('is found', () => {
   })
 })
 
+test('in what succeeds, the plain key alone is found, wherever it stands', () => {
+  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+  expect(echo.inBytes(bytes(`{"authorization":"Bearer ${KEY}"}`))).toBe(true)
+  expect(echo.inBytes(bytes(KEY))).toBe(true)
+  for (const text of ['', 'x', `{"a":"${base64(KEY)}"}`])
+    expect(echo.inBytes(bytes(text))).toBe(false)
+})
+
 describe('is not found', () => {
   test('what begins every key of an API, or is masked, or another key', () => {
     for (const text of [

@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tls from 'node:tls'
 import { userAgent } from '../../src/config/version.ts'
+import { asking } from '../../src/upstream/ask.ts'
 import { documents } from '../../src/upstream/documents.ts'
 import { type Destination, destinationOf } from '../../src/upstream/places.ts'
 import {
@@ -1024,8 +1025,7 @@ describe('by a clock that is moved', () => {
     jest.useFakeTimers()
     try {
       const asked = documents({
-        transport: client(),
-        timeouts: slow,
+        ask: asking(client(), slow),
         baseUrl: url,
         attestationUrl: url,
       }).hpkeKeys(0)
