@@ -118,6 +118,16 @@ describe('messages', () => {
     }
   })
 
+  test('fast mode and a region are answered as they were asked for', async () => {
+    for (const stream of [false, true]) {
+      const more = { stream, speed: 'fast', inference_geo: 'us' }
+      const response = await ask('/v1/messages', asked(more))
+      const meter = anthropicUsageMeter(response.headers.get('content-type') ?? '', undefined)
+      for await (const chunk of response.body ?? []) meter.push(chunk, 0)
+      expect(meter.end().priceClasses).toEqual(['speed:fast', 'inference_geo:us'])
+    }
+  })
+
   test('tools, thinking, system blocks and fields of tomorrow are tolerated, and counted', async () => {
     const plain: any = await (await ask('/v1/messages', asked())).json()
     const tools = [{ name: 'get_weather', input_schema: { type: 'object' } }]

@@ -282,3 +282,47 @@ describe('in bounded memory', () => {
     expect(took).toBeLessThan(3000)
   })
 })
+
+describe('events that are only counted', () => {
+  const MARK = 'signature_delta'
+  const delta = (json: string, end = '\n'): string =>
+    `event: content_block_delta${end}data: ${json}${end}${end}`
+  const long = `{"delta":{"type":"${MARK}","signature":"${'x'.repeat(300)}"}}`
+  const unmarked = `{"delta":{"type":"text_delta","text":"${'y'.repeat(300)} ${MARK}"}}`
+  const events = [
+    delta('{"text":"a"}'),
+    'event: ping\ndata: {}\n\n',
+    delta(long),
+    delta(unmarked, '\r\n'),
+    'event: content_block_stop\ndata: {"type":"content_block_stop"}\n\n',
+    delta(''),
+  ]
+  const expected = [
+    ['data: {"text":"a"}'.length, false],
+    [`data: ${long}`.length, true],
+    [`data: ${unmarked}`.length, false],
+    ['data: '.length, false],
+  ]
+
+  test(
+    'are told with their bytes, and whether they are marked, in any chunks',
+    seeded((random) => {
+      const bytes = new TextEncoder().encode(events.join(''))
+      const alone = events.map((each) => new TextEncoder().encode(each))
+      const single = Array.from(bytes, (byte) => Uint8Array.of(byte))
+      const chunkings = Array.from({ length: 300 }, () => piecesOf(bytes, random))
+      for (const pieces of [[bytes], alone, single, ...chunkings]) {
+        const told: unknown[] = []
+        const reader = new EventReader({
+          wanted: ['message_stop'],
+          mark: MARK,
+          onDelta: (dataBytes, marked) => told.push([dataBytes, marked]),
+          onEvent: () => {},
+          onLost: () => {},
+        })
+        for (const piece of pieces) reader.push(piece)
+        expect(told).toEqual(expected)
+      }
+    }),
+  )
+})

@@ -44,14 +44,15 @@ export function messages(body: Buffer, refuse: Refuse): Answer {
     content: [] as object[],
     stop_reason: null as string | null,
     stop_sequence: null,
-    usage: onWire(usage.promptTokens, 1),
+    usage: { ...onWire(usage.promptTokens, 1), ...askedOf(fields) },
   }
   const end = { stop_reason: generated.truncated ? 'max_tokens' : 'end_turn', stop_sequence: null }
   const finalUsage = onWire(usage.promptTokens, usage.completionTokens)
 
   if (fields['stream'] !== true) {
     const content = [{ type: 'text', text: generated.text }]
-    return json({ ...message, ...end, content, usage: finalUsage }, usage)
+    const all = { ...finalUsage, ...askedOf(fields) }
+    return json({ ...message, ...end, content, usage: all }, usage)
   }
   const block = { type: 'text', text: '' }
   return {
@@ -68,6 +69,14 @@ export function messages(body: Buffer, refuse: Refuse): Answer {
       event('message_delta', { delta: end, usage: finalUsage }) +
       event('message_stop', {}),
     usage,
+  }
+}
+
+/** What changes the price of a token is answered as it was asked for. */
+function askedOf({ speed, inference_geo: geo }: Fields): object {
+  return {
+    ...(speed === 'fast' ? { speed } : {}),
+    ...(typeof geo === 'string' ? { inference_geo: geo } : {}),
   }
 }
 
