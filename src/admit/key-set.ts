@@ -27,6 +27,8 @@ export interface KeySet {
 
 export class KeySetError extends Error {}
 
+export const NOT_A_KEY_SET = 'not a JWK set'
+
 /** A set of 1 MiB has about as many; what comes after them is dropped. */
 const MAX_ENTRIES = 4000
 /** A signature is tried against each of them. */
@@ -37,7 +39,7 @@ const MAX_SHOWN_KID = 64
 export async function parseKeySet(text: string): Promise<KeySet> {
   // RFC 8259 §8.1 lets a parser ignore a byte order mark.
   const entries = elementTexts(text.replace(/^\uFEFF/, ''), 'keys')
-  if (!entries) throw new KeySetError('not a JWK set')
+  if (!entries) throw new KeySetError(NOT_A_KEY_SET)
   const found = new Map<string, Map<string, CryptoKey>>()
   const dropped: DroppedEntry[] = []
   for (const [at, entry] of entries.slice(0, MAX_ENTRIES).entries()) {

@@ -21,10 +21,26 @@ export function readSecretFile(path: string, devMode: boolean): Read<string> {
         `${closing(path, about)}; in Kubernetes set defaultMode: 0440`,
       )
     }
-    return { ok: true, value: readFileSync(path, 'utf8').trim() }
-  } catch {
-    return wrong('names a file that cannot be read', 'check path and permissions')
+    const value = readFileSync(path, 'utf8').trim()
+    return value === ''
+      ? wrong('names a file that is empty', 'write the secret into it')
+      : { ok: true, value }
+  } catch (error) {
+    return unreadable((error as { code?: unknown }).code)
   }
+}
+
+function unreadable(code: unknown): NotRead {
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return wrong('names a file that is not there', 'check the path, and that it is mounted')
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
+    return wrong(
+      'names a file that the user of this process may not read',
+      `chown it to uid ${process.getuid?.()}, or chgrp it to a group of that user and chmod 640 it`,
+    )
+  }
+  return wrong('names a file that cannot be read', 'check path and permissions')
 }
 
 /** What a shell does with it. Who owns it alone may close it to all others; a group may be ours. */

@@ -2,7 +2,7 @@
 // on nothing and sends no inference.
 
 import { byReason, fetchKeySet } from '../admit/jwks.ts'
-import { type DroppedEntry, parseKeySet } from '../admit/key-set.ts'
+import { type DroppedEntry, NOT_A_KEY_SET, parseKeySet } from '../admit/key-set.ts'
 import type { Settings } from '../config/read.ts'
 import { stdout } from '../print.ts'
 import type { LoginSource, Sources } from '../sources.ts'
@@ -15,6 +15,13 @@ import { type Destination, destinationOf, placeUnder } from '../upstream/places.
 import { tinfoil } from '../upstream/tinfoil.ts'
 import { type Timeouts, type Transport, transport } from '../upstream/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import {
+  discovered,
+  issuerAdvice,
+  keySetAdvice,
+  notKeySetAdvice,
+  statusAdvice,
+} from './check-advice.ts'
 import { advised } from './egress-advice.ts'
 
 /** True where all is well. */
@@ -85,13 +92,47 @@ const megabytes = (bytes: number): string =>
 
 async function checkKeys({ users }: Sources, ask: Ask): Promise<Outcome[]> {
   if (!users) return []
+  let text: string | undefined
+  const failed = (error: unknown): string => (error instanceof Error ? error.message : 'unreadable')
   try {
-    const { keys, dropped } = await parseKeySet(await fetchKeySet(ask, users.jwksUrl))
-    const usable = keys.length === 1 ? '1 usable key' : `${keys.length} usable keys`
-    return [{ ok: true, what: `key set: ${usable}` }, ...droppedKeys(dropped)]
+    text = await fetchKeySet(ask, users.jwksUrl)
   } catch (error) {
-    const reason = error instanceof Error ? error.message : 'unreadable'
-    return [{ ok: false, what: `key set: ${advised(reason)}` }]
+    const reason = failed(error)
+    const todo = keySetAdvice(reason)
+    const what = todo === undefined ? advised(reason) : `${reason}; ${todo}`
+    return [{ ok: false, what: `key set: ${what}` }]
+  }
+  try {
+    const { keys, dropped } = await parseKeySet(text)
+    const usable = keys.length === 1 ? '1 usable key' : `${keys.length} usable keys`
+    const others = [...droppedKeys(dropped), ...(await checkIssuer(users, ask))]
+    return [{ ok: true, what: `key set: ${usable}` }, ...others]
+  } catch (error) {
+    const reason = failed(error)
+    const what = reason === NOT_A_KEY_SET ? `${reason}; ${notKeySetAdvice(text)}` : reason
+    return [{ ok: false, what: `key set: ${what}` }]
+  }
+}
+
+/**
+ * Whether the provider calls itself what ISSUER says, where it says so beside its keys: nobody is
+ * asked whom the settings have not named for that.
+ */
+async function checkIssuer(
+  { jwksUrl, rules }: NonNullable<Sources['users']>,
+  ask: Ask,
+): Promise<Outcome[]> {
+  const { issuer } = rules
+  const base = URL.parse(issuer)
+  if (base?.origin !== jwksUrl.origin) return []
+  const url = new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`)
+  try {
+    const found = discovered(await fetchKeySet(ask, url))
+    const lines = found ? issuerAdvice(found, { issuer, jwksUrl: jwksUrl.href }) : []
+    return lines.map((what) => ({ ok: true, warning: true, what }))
+  } catch {
+    // Not every provider has one.
+    return []
   }
 }
 
@@ -120,9 +161,11 @@ async function checkUpstreams(
     const flight = wire.send({ method: 'GET', to: to.value, headers, body: undefined }, timeouts)
     const head = await flight.head
     flight.cancel()
-    const said = head.ok ? `status ${head.status}` : head.reason
-    const ok = head.ok && head.status === 200
-    return { ok, what: `${upstream.name} ${path}: ${ok ? said : advised(said)}` }
+    const what = (said: string): string => `${upstream.name} ${path}: ${said}`
+    if (!head.ok) return { ok: false, what: what(advised(head.reason)) }
+    const said = `status ${head.status}`
+    if (head.status === 200) return { ok: true, what: what(said) }
+    return { ok: false, what: what(`${said}; ${statusAdvice(head.status, upstream.name, own)}`) }
   }
   const outcomes: Outcome[] = []
   if (from.tinfoil) {

@@ -44,10 +44,6 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     'no connection: check the firewall; behind a proxy, set UPSTREAM_PROXY',
   ],
   [/^ECONNREFUSED$/, 'nothing listens there: check host and port'],
-  [
-    /^status 401/,
-    'it refuses the key: check the setting that holds it, and that it is of this upstream',
-  ],
 ]
 
 /** `reason` and what to do about it, where that is known. */

@@ -63,6 +63,8 @@ export class Connection {
   #gone = false
   /** Monotonic milliseconds. */
   idleUntil = 0
+  /** Its last request asked for its end. */
+  saidClose = false
 
   constructor(origin: string) {
     this.origin = origin
@@ -127,7 +129,7 @@ export class Connection {
   release(): boolean {
     const reader = this.#reader
     // With a rest of its request still to be sent, the next would wait behind that.
-    const reusable = reader?.reusable === true && this.usable && this.flushed
+    const reusable = reader?.reusable === true && this.usable && this.flushed && !this.saidClose
     const keptMs = (reader?.idleSeconds ?? Number.POSITIVE_INFINITY) * 1000 - IDLE_MARGIN_MS
     this.#carried = undefined
     this.#reader = undefined

@@ -174,7 +174,9 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
     const connection = this.#connection
     if (!call || !connection) return
     this.#call = undefined
-    const { body } = call
+    const { body, headers } = call
+    // RFC 9112 §9.6: no other request after that one, whatever the answer says.
+    if (headers['connection'] === 'close') connection.saidClose = true
     const head = headOf(call)
     if (head === undefined) return this.#fail('unanswered', 'unsendable header')
     if (body === undefined || body instanceof Uint8Array) {

@@ -61,6 +61,14 @@ describe('secrets in files', () => {
       expect(JSON.stringify(mistakes([], fromFile(path)))).not.toContain('canary')
     }
   })
+  test('why it cannot be read is told, with what to do', () => {
+    const said = (path: string) => mistakes([], fromFile(path))[0]
+    expect(said(join(folder, 'missing'))?.message).toBe('names a file that is not there')
+    expect(said(file('blank', '\n', 0o600))?.message).toBe('names a file that is empty')
+    expect(said(file('it is open', 'tk', 0o604))?.hint).toContain(
+      `chmod 600 '${folder}/it is open'`,
+    )
+  })
   test('given twice, in whichever way, is a mistake', () => {
     const path = file('twice', 'tk', 0o600)
     expect(wrong([], { ...PRODUCTION, TINFOIL_API_KEY_FILE: path })).toEqual([

@@ -86,3 +86,76 @@ test.concurrent('wrong settings: exit 78, and nothing is asked', async () => {
   expect([exitCode, stdout]).toEqual([78, ''])
   expect(stderr).toContain('2 mistakes')
 })
+
+test.concurrent('each status of an upstream says what to do, and names the setting', async () => {
+  const other = await startUpstream()
+  let status = 200
+  other.respond((request, response) => {
+    response.writeHead(request.url === '/v1/models' ? status : 200).end('not shown canary')
+  })
+  for (const [answered, advice] of [
+    [401, 'the key is not accepted: check TINFOIL_API_KEY, or its file'],
+    [403, 'the key may not do this'],
+    [404, 'check TINFOIL_BASE_URL, which goes without /v1'],
+    [301, 'redirects are not followed: give the final address in TINFOIL_BASE_URL'],
+    [429, 'try again later'],
+    [503, 'the service itself fails'],
+    [204, 'no answer of the API'],
+  ] as const) {
+    status = answered
+    const { exitCode, stdout } = await check({ TINFOIL_BASE_URL: other.url })
+    const line = stdout.split('\n').find((each) => each.includes(`/v1/models: status ${answered}`))
+    expect([exitCode, line?.startsWith('no  ')]).toEqual([1, true])
+    expect(line).toContain(advice)
+    expect(stdout).not.toContain('canary')
+  }
+  await other.close()
+})
+
+test.concurrent('what is no key set says what it is, and where one is found', async () => {
+  const other = await startForge()
+  const jwks = 'https://id.example/keys.json'
+  for (const [status, body, advice] of [
+    [200, '<!doctype html><title>canary</title>', 'that is a web page: check JWKS_URL'],
+    [200, JSON.stringify({ issuer: 'https://id.example', jwks_uri: jwks }), `JWKS_URL=${jwks}`],
+    [200, '{"issuer":"https://id.example","jwks_uri":"https://x/\u001b[2J"}', 'check JWKS_URL'],
+    [200, 'canary', 'check JWKS_URL'],
+    [404, 'canary', 'nothing is there: check JWKS_URL'],
+    [401, 'canary', 'a key set is public'],
+    [503, 'canary', 'the provider itself fails'],
+    [301, 'canary', 'give the final URL'],
+  ] as const) {
+    other.respond((response) => void response.writeHead(status).end(body))
+    const { exitCode, stdout } = await check({ JWKS_URL: other.jwksUrl })
+    const line = stdout.split('\n').find((each) => each.startsWith('no  key set'))
+    expect([exitCode, body, line]).toEqual([1, body, expect.stringContaining(advice)])
+    // oxlint-disable-next-line no-control-regex
+    expect(stdout).not.toMatch(/canary|\u001b/)
+  }
+  await other.close()
+})
+
+test.concurrent('an ISSUER that is not what the provider calls itself is told', async () => {
+  const keys = await (await fetch(forge.jwksUrl)).text()
+  let document = '{}'
+  const provider = Bun.serve({
+    port: 0,
+    hostname: '127.0.0.1',
+    fetch: ({ url }) => new Response(url.endsWith('/openid-configuration') ? document : keys),
+  })
+  const { origin } = provider.url
+  document = JSON.stringify({ issuer: `${origin}/`, jwks_uri: `${origin}/other.json` })
+  const JWKS_URL = `${origin}/jwks.json`
+  const { exitCode, stdout } = await check({ JWKS_URL, ISSUER: origin })
+  expect(exitCode).toBe(0)
+  expect(stdout).toContain(
+    `!!  ISSUER is not what the provider calls itself (the slash at the end counts): its tokens are refused until ISSUER=${origin}/\n`,
+  )
+  expect(stdout).toContain(`!!  JWKS_URL is not the provider's jwks_uri, ${origin}/other.json`)
+  const right = await check({ JWKS_URL: `${origin}/other.json`, ISSUER: `${origin}/` })
+  expect(right.stdout).not.toContain('!!')
+  // Nobody else is asked for it.
+  const foreign = await check({ JWKS_URL, ISSUER: 'https://issuer.test' })
+  expect(foreign.stdout).not.toContain('!!')
+  await provider.stop(true)
+})

@@ -516,6 +516,15 @@ describe.concurrent('a kept connection', () => {
     expect(await fetched(wire, get(destinationOf(named)))).toMatchObject({ ok: false })
   })
 
+  test('is not used after a request that asked for its end, whatever the answer says', async () => {
+    const one = await upstream((socket) => socket.write(answer('one')))
+    const wire = client()
+    const last = { ...get(one.to), headers: { connection: 'close' } }
+    expect(await fetched(wire, last)).toMatchObject({ body: 'one' })
+    expect(await fetched(wire, get(one.to))).toMatchObject({ body: 'one' })
+    expect(one.received).toHaveLength(2)
+  })
+
   test('that the other side closes is not used', async () => {
     const { to, received, sockets } = await upstream((socket) => {
       socket.write(answer('ok'))
