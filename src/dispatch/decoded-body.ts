@@ -56,7 +56,7 @@ function undo(
     stream.on('data', (chunk: Uint8Array) => {
       bytes += chunk.byteLength
       try {
-        if (bytes > most) throw new BodyRefused(tooLarge(most, 'decoded request body'))
+        if (bytes > most) throw new BodyRefused(tooLarge(most, 'the decoded body'))
         take(chunk.byteLength)
       } catch (error) {
         return fail(error)

@@ -164,4 +164,22 @@ describe.skipIf(claude === undefined)('Claude Code', () => {
     },
     TIMEOUT_MS,
   )
+
+  test(
+    'under a list of models and a cap it is answered',
+    async () => {
+      const limited = await start(
+        { PORT: String(await freePort()), DEVICE_MODELS: 'claude-*', DEVICE_SPEND_CAP: '20' },
+        { args: ['--dev-mode'] },
+      )
+      try {
+        const done = await run([postern, 'exec', '--', claude ?? '', '-p', 'say hi'], limited)
+        expect(done.exitCode).toBe(0)
+        expect(done.stdout).toContain('say hi')
+      } finally {
+        await limited.stop()
+      }
+    },
+    TIMEOUT_MS,
+  )
 })

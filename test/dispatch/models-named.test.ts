@@ -212,3 +212,86 @@ describe('what nobody knows is told', () => {
     expect(fieldsOf(`"tools":[{"name":"a"},{"type":null},${tools}]`).unknown).toEqual([])
   })
 })
+
+describe('a model that is hidden in any object of a whole request', () => {
+  const schema = { type: 'object', properties: { a: { type: 'string' } } }
+  const image = { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'QUJD' } }
+  const definition = { name: 'b', input_schema: schema, cache_control: { type: 'ephemeral' } }
+  const request = {
+    model: 'claude-haiku-4-5',
+    max_tokens: 10,
+    metadata: { user_id: 'u', more: {} },
+    system: [{ type: 'text', text: 'a', cache_control: { type: 'ephemeral', ttl: '1h' } }],
+    thinking: { type: 'adaptive' },
+    tool_choice: { type: 'auto' },
+    container: { id: 'c', skills: [{ type: 'anthropic', skill_id: 's' }] },
+    context_management: { edits: [{ type: 'clear_tool_uses_20250919', keep: { value: 3 } }] },
+    output_config: { effort: 'high', format: { type: 'json_schema', schema } },
+    mcp_servers: [{ type: 'url', url: 'https://a', tool_configuration: { enabled: true } }],
+    thread: { type: 'create' },
+    tools: [
+      { name: 'a', input_schema: schema, input_examples: [{ a: 'b' }] },
+      { type: 'web_search_20260318', name: 'web_search', user_location: { type: 'approximate' } },
+      { type: 'mcp_toolset', mcp_server_name: 'a', default_config: {}, configs: { a: {} } },
+    ],
+    messages: [
+      { role: 'user', content: [{ type: 'text', text: 'a', citations: [{ type: 'x' }] }, image] },
+      {
+        role: 'assistant',
+        content: [
+          {
+            type: 'tool_use',
+            id: 'a',
+            name: 'a',
+            input: { a: { b: {} } },
+            caller: { type: 'direct' },
+          },
+          { type: 'server_tool_use', id: 'b', name: 'web_search', input: { query: 'q' } },
+          { type: 'web_search_tool_result', content: [{ type: 'web_search_result', url: 'u' }] },
+          { type: 'fallback', from: { model: 'x' }, to: { model: 'y' }, trigger: { type: 'z' } },
+          { type: 'compaction', tool_changes: [{ tool: { type: 'tool_definition', definition } }] },
+        ],
+      },
+      {
+        role: 'user',
+        content: [
+          { type: 'tool_result', tool_use_id: 'a', content: [{ type: 'text', text: 'a' }, image] },
+          { type: 'document', source: { type: 'content', content: [image] }, citations: {} },
+        ],
+      },
+      { role: 'system', content: [{ type: 'tool_addition', tool: { definition } }] },
+    ],
+    unheard_of: { of: [{ deep: { deeper: {} } }] },
+  }
+  /** The caller's own, by where it stands. */
+  const OWN =
+    /^metadata|\.format\b|\.input_schema\b|\.input_examples\b|\.configs\b|\.input\b|\.(?:from|to|trigger)$/
+
+  /** Every object in it, with where it stands. */
+  function* objectsIn(value: unknown, path: string): Generator<[path: string, object: object]> {
+    if (typeof value !== 'object' || value === null) return
+    if (!Array.isArray(value)) yield [path, value]
+    for (const [name, each] of Object.entries(value)) {
+      yield* objectsIn(
+        each,
+        Array.isArray(value) ? `${path}[]` : `${path}.${name}`.replace(/^\./, ''),
+      )
+    }
+  }
+  const paths = [...objectsIn(request, '')].map(([path]) => path)
+
+  test.each(['model', 'models', 'fallback_model', 'advisorModel', 'MODEL'])('as %s', (name) => {
+    expect(paths.length).toBeGreaterThan(60)
+    expect(named(JSON.stringify(request))).toEqual([])
+    for (const [at, path] of paths.entries()) {
+      if (path === '' && name.toLowerCase() === 'model') continue
+      const changed = structuredClone(request)
+      const [, object] = [...objectsIn(changed, '')][at] ?? []
+      Object.assign(object ?? {}, { [name]: 'hidden' })
+      const found = named(JSON.stringify(changed))
+      // Found by its name, or refused for the name is there twice.
+      const seen = typeof found === 'string' || found.includes('hidden')
+      expect([path, seen]).toEqual([path, !OWN.test(path)])
+    }
+  })
+})

@@ -206,6 +206,16 @@ describe('a request', () => {
   })
 })
 
+test('a body under a Content-Encoding passes as it came, with its header', async () => {
+  at.seen()
+  const coded = new Uint8Array(Bun.gzipSync(Buffer.from(body)))
+  const response = await messages({ body: coded, headers: { 'content-encoding': 'gzip' } })
+  expect(response.status).toBe(200)
+  const [seen] = at.seen()
+  expect(seen?.headers['content-encoding']).toBe('gzip')
+  expect(seen?.body.equals(coded)).toBeTrue()
+})
+
 describe("the API's table", () => {
   const batch = { id: 'msgbatch_01', type: 'message_batch', processing_status: 'ended' }
   test('batches', async () => {
