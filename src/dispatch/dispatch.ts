@@ -17,6 +17,7 @@ import { type Coding, codingsOf } from './content-coding.ts'
 import { decodeWhole } from './decoded-body.ts'
 import { heldBytes } from './held-bytes.ts'
 import { isPlainJson } from './plain-json.ts'
+import type { Unparsed } from './outline.ts'
 import { type MaxTokensMember, readRequestFields, type Unreadable } from './request-fields.ts'
 
 declare const proof: unique symbol
@@ -211,6 +212,18 @@ function unreadable(reason: Unreadable): Refusal {
     case 'too_many_models':
       return refused('too_many_models', { reason })
     default:
-      return refused('ambiguous_body', { reason })
+      return refused('ambiguous_body', { reason, message: UNPARSED[reason] })
   }
+}
+
+const AMBIGUOUS = 'a token with limits may send no body that two parsers could read differently'
+const UNPARSED: Readonly<Record<Unparsed, string>> = {
+  empty: 'the body is empty',
+  byte_order_mark: `the body begins with a byte order mark; ${AMBIGUOUS}`,
+  not_utf8: 'the body is not UTF-8',
+  not_json: 'the body is not JSON',
+  not_object: 'the body is no JSON object',
+  too_deep: 'the body is nested more than 512 deep',
+  too_many_members: 'the body has too many members for a token with limits',
+  ambiguous_member: `a member of the body is there twice, or its name is spelled oddly; ${AMBIGUOUS}`,
 }
