@@ -16,6 +16,7 @@ import type { Inspected } from './inspect.ts'
 import { type Coding, codingsOf } from './content-coding.ts'
 import { decodeWhole } from './decoded-body.ts'
 import { heldBytes } from './held-bytes.ts'
+import { hiddenModel, type ListedModels, listedModels, type Rewrite } from './model-list.ts'
 import { isPlainJson } from './plain-json.ts'
 import type { Unparsed } from './outline.ts'
 import { type MaxTokensMember, readRequestFields, type Unreadable } from './request-fields.ts'
@@ -34,6 +35,8 @@ export interface Outgoing {
   readonly renew?: () => Promise<Decision<Call>>
   /** What the body says of its cost, where a limit depends on it. */
   readonly costly: Costly | undefined
+  /** Where an answer does not pass as it is. */
+  readonly rewrite?: Rewrite | undefined
 }
 
 export interface Incoming {
@@ -60,6 +63,7 @@ export type Dispatch = (
   exchange: Exchange,
 ) => Promise<Decision<Outgoing>>
 
+const ALL_MODELS = granted<ListedModels | undefined>(undefined)
 const NOT_COSTLY = granted<Costly | undefined>(undefined)
 const UNREAD = granted<readonly Coding[]>([])
 
@@ -111,8 +115,18 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
   return async (permitted, incoming, inspected, exchange) => {
     const { method, path, search, request, upstream } = incoming
     const { sealed, enclaveHost } = inspected
-    const { identity } = permitted.admitted
-    const asked: Asked = { method, path, search, sealed, enclaveHost, identity }
+    const { identity, device } = permitted.admitted
+    const listed = method === 'GET' && device ? modelsFor(path, search, device.models) : ALL_MODELS
+    if (!listed.ok) return listed
+    const { rewrite } = listed.value ?? {}
+    const asked: Asked = {
+      method,
+      path,
+      search: listed.value?.search ?? search,
+      sealed,
+      enclaveHost,
+      identity,
+    }
     const found = upstream.destination(asked, exchange.at.monotonicMs)
     const destination = found instanceof Promise ? await found : found
     if (!destination.ok) return destination
@@ -128,8 +142,9 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     if (!costly.ok) return costly
     if (costly.value) exchange.model = costly.value.model
     if (!upstream.credential) {
-      const call = callOf(incoming, destination.value, body.value)
-      return granted({ upstream, asked, costly: costly.value, call } as Outgoing)
+      const plain = callOf(incoming, destination.value, body.value)
+      const call = rewrite ? unencoded(plain) : plain
+      return granted({ upstream, asked, costly: costly.value, call, rewrite } as Outgoing)
     }
 
     const { admitted } = permitted
@@ -142,6 +157,19 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
       costly.value,
     )
   }
+}
+
+/** For what is to be read when it comes back. */
+function unencoded(call: Call): Call {
+  return { ...call, headers: { ...call.headers, 'accept-encoding': 'identity' } }
+}
+
+function modelsFor(
+  path: string,
+  search: string,
+  patterns: readonly string[],
+): Decision<ListedModels | undefined> {
+  return hiddenModel(path, patterns) ?? listedModels(path, search, patterns)
 }
 
 /** Apart, for what a closure needs is kept in a place of its own from where its function begins. */

@@ -7,7 +7,7 @@ import type { End, Exchange } from '../exchange.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
 import { echoOf } from '../upstream/echo.ts'
-import { type HeldAnswer, holdAnswer } from '../upstream/held-answer.ts'
+import { type HeldAnswer, holdAnswer, ofBytes } from '../upstream/held-answer.ts'
 import type { AnswerHeaders } from '../upstream/fields.ts'
 import type { KeyRefused } from '../upstream/key-refused.ts'
 import type { Call, Failure, Timeouts, Transport } from '../upstream/transport.ts'
@@ -71,7 +71,8 @@ export function relaying(options: RelayOptions): Relay {
       head = await run.flight.head
     }
     if (!head.ok) return run.refuse(failed(head, run.cause))
-    const { status, headers } = head
+    const { status } = head
+    let { headers } = head
     const now = performance.now()
     const { pass } = taken.charge
     if (status < 500) pass.answered(status, now)
@@ -102,6 +103,17 @@ export function relaying(options: RelayOptions): Relay {
       if (held && !held.ok) return giveUp(run, unreadable(held.why))
     }
     if (quotes) return giveUp(run, QUOTED)
+    if (outgoing.rewrite && status < 300) {
+      const held = await holdAnswer(head)
+      if (run.cause !== undefined) return giveUp(run, stillborn(run.cause))
+      if (!held.ok) return giveUp(run, unreadable(held.why))
+      const rewritten = outgoing.rewrite(Buffer.from(held.text, 'latin1'))
+      if (!rewritten.ok) {
+        return giveUp(run, { refusal: rewritten, end: 'refused', verdict: 'neutral' })
+      }
+      body = ofBytes(rewritten.value)
+      headers = { ...headers, 'content-encoding': undefined }
+    }
 
     exchange.headersMs = now - exchange.at.monotonicMs
     const passing = run.pass(body, upstream.meter(asked, status, headers), now)

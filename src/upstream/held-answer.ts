@@ -67,6 +67,9 @@ function decoded(
   return bytes > MAX_DECODED_BYTES ? { why: 'too large' } : Buffer.concat(pieces).toString('latin1')
 }
 
+/** A body of our own in an upstream's place. */
+export const ofBytes = (bytes: Uint8Array): Incoming => again([bytes], {})
+
 /** The same bytes once more. */
 function again(chunks: readonly Uint8Array[], trailers: AnswerHeaders): Incoming {
   return {

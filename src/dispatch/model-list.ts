@@ -1,0 +1,141 @@
+// `GET /v1/models` for a token with a list of models: it names what the token may use and nothing else.
+// This is the one answer whose body is read and changed. What is not on the token's list would leave
+// holes in the upstream's pages, and clients stop at an empty one, so the whole list is asked for and
+// cut into pages here.
+
+import { allowedModel } from '../admit/models.ts'
+import { modelNotAllowed } from '../budget/refusals.ts'
+import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
+
+/** Makes another body of one that has come whole and decoded, or says why it cannot. */
+export type Rewrite = (body: Uint8Array) => Decision<Uint8Array>
+
+export interface ListedModels {
+  /** The query that the upstream is asked with. */
+  readonly search: string
+  readonly rewrite: Rewrite
+}
+
+const LIST = '/v1/models'
+/** As the API has it: 20 unless the caller says more, a thousand at most. */
+const DEFAULT_LIMIT = 20
+const MAX_LIMIT = 1000
+
+/** Whether this list lets some models through and others not. */
+const isLimited = (patterns: readonly string[]): boolean =>
+  patterns.length > 0 && !patterns.includes('*')
+
+/** Of `/v1/models/:id`: a model that is not on the list does not exist for this token. */
+export function hiddenModel(path: string, patterns: readonly string[]): Refusal | undefined {
+  if (!path.startsWith(`${LIST}/`) || !isLimited(patterns)) return undefined
+  const model = path.slice(LIST.length + 1)
+  return allowedModel(model, patterns) ? undefined : modelNotAllowed(model, patterns)
+}
+
+/** Of `/v1/models`; undefined where its answer passes as it is. */
+export function listedModels(
+  path: string,
+  search: string,
+  patterns: readonly string[],
+): Decision<ListedModels | undefined> {
+  if (path !== LIST || !isLimited(patterns)) return granted(undefined)
+  const query = new URLSearchParams(search)
+  const page = pageOf(query)
+  if (!page.ok) return page
+  for (const name of ['limit', 'before_id', 'after_id']) query.delete(name)
+  query.set('limit', String(MAX_LIMIT))
+  return granted({
+    search: `?${query}`,
+    rewrite: (body) => visible(body, patterns, page.value),
+  })
+}
+
+interface Page {
+  readonly limit: number
+  readonly beforeId: string | null
+  readonly afterId: string | null
+}
+
+function pageOf(query: URLSearchParams): Decision<Page> {
+  const given = query.get('limit')
+  const limit = given === null ? DEFAULT_LIMIT : /^\d{1,4}$/.test(given) ? Number(given) : 0
+  if (limit < 1 || limit > MAX_LIMIT) {
+    const message = `limit must be a whole number from 1 to ${MAX_LIMIT}`
+    return refused('bad_request', { message, reason: 'limit' })
+  }
+  const [beforeId, afterId] = [query.get('before_id'), query.get('after_id')]
+  if (beforeId !== null && afterId !== null) {
+    const message = 'before_id and after_id cannot be given together'
+    return refused('bad_request', { message, reason: 'two cursors' })
+  }
+  return granted({ limit, beforeId, afterId })
+}
+
+interface Model {
+  readonly id: string
+}
+
+function visible(body: Uint8Array, patterns: readonly string[], page: Page): Decision<Uint8Array> {
+  const list = parsed(body)
+  if (!list) return unreadable('list of models cannot be read')
+  const { data, has_more: hasMore } = list
+  // Of what did not fit nobody knows whether this token may use it.
+  if (hasMore === true) return unreadable('list of models is too long')
+  const allowed = data.filter(
+    (each): each is Model => isModel(each) && allowedModel(each.id, patterns),
+  )
+  // Another API's list, which has no pages.
+  if (hasMore === undefined) return granted(encoded({ ...list, data: allowed }))
+  const cut = cutOut(allowed, page)
+  if (!cut) {
+    const message = 'before_id or after_id names no model of this list'
+    return refused('bad_request', { message, reason: 'cursor' })
+  }
+  return granted(
+    encoded({
+      ...list,
+      data: cut.models,
+      has_more: cut.hasMore,
+      first_id: cut.models[0]?.id ?? null,
+      last_id: cut.models.at(-1)?.id ?? null,
+    }),
+  )
+}
+
+function cutOut(
+  models: readonly Model[],
+  { limit, beforeId, afterId }: Page,
+): { readonly models: readonly Model[]; readonly hasMore: boolean } | undefined {
+  const cursor = beforeId ?? afterId
+  const at = models.findIndex(({ id }) => id === cursor)
+  if (cursor !== null && at === -1) return undefined
+  if (beforeId !== null) {
+    return { models: models.slice(Math.max(0, at - limit), at), hasMore: at > limit }
+  }
+  const rest = models.slice(at + 1)
+  return { models: rest.slice(0, limit), hasMore: rest.length > limit }
+}
+
+type ModelList = Readonly<Record<string, unknown>> & { readonly data: readonly unknown[] }
+
+function parsed(body: Uint8Array): ModelList | undefined {
+  try {
+    const list: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+    return typeof list === 'object' && list !== null && 'data' in list && Array.isArray(list.data)
+      ? (list as ModelList)
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const isModel = (each: unknown): each is Model =>
+  typeof each === 'object' && each !== null && 'id' in each && typeof each.id === 'string'
+
+const encoded = (list: object): Uint8Array => new TextEncoder().encode(JSON.stringify(list))
+
+const unreadable = (reason: string): Refusal =>
+  refused('upstream_invalid', {
+    reason,
+    message: `the upstream's ${reason}, so this gate cannot tell what this token may use of it`,
+  })
