@@ -209,6 +209,7 @@ export async function serve(
       admitDevice && {
         answers: said,
         admitDevice,
+        admitUser: users?.admit,
         charges: charging,
         commonRate: commonRate(settings),
         enrollment: devices,

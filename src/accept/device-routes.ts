@@ -33,6 +33,8 @@ export interface DeviceParts {
   readonly countAddress: CountAddress
   readonly bodyTimeoutMs: number
   readonly admitDevice: AdmitDevice
+  /** Where there are users: only to tell one of them what the matter is. */
+  readonly admitUser?: UserAdmission['admit'] | undefined
   readonly charges: Pick<Charges, 'standing'>
   /** Of devices without one of their own; undefined where there is none. */
   readonly commonRate: CommonRate | undefined
@@ -40,6 +42,8 @@ export interface DeviceParts {
 
 /** Of `GET /device`, for each device: apart from what its requests may cost, and from its address. */
 const ASKS = { perMinute: 60, burst: 60 }
+
+const A_USER = "this is a user's token, and GET /device answers to the token of a device"
 
 export function deviceRoutes(parts: DeviceParts) {
   const { answers, enrollment, policy, enrollingUser, addressKey, countAddress } = parts
@@ -115,7 +119,14 @@ export function deviceRoutes(parts: DeviceParts) {
       const token = deviceToken(sent)
       if (!token.ok) return answers.refuse(exchange, token)
       const admitted = await parts.admitDevice(sent, exchange.at)
-      if (!admitted.ok) return answers.refuse(exchange, admitted)
+      if (!admitted.ok) {
+        const user =
+          admitted.code === 'invalid_token' && (await parts.admitUser?.(sent, exchange.at))
+        return answers.refuse(
+          exchange,
+          user && user.ok ? { ...admitted, message: A_USER } : admitted,
+        )
+      }
       exchange.identity = admitted.value.identity
       const counted = asks.take(admitted.value.identity, exchange.at.monotonicMs)
       if (!counted.allowed) {

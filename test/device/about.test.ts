@@ -136,6 +136,11 @@ test('revoked, unknown, malformed and absent tokens are told apart', async () =>
   )
 })
 
+test('a user is told that the token is a user’s', async () => {
+  const token = (await on.issuer?.token()) ?? ''
+  expect(await (await ask(token)).text()).toContain("this is a user's token")
+})
+
 test('a device whose family the database has lost is told, though its token still verifies', async () => {
   const token = await on.device()
   const { family } = await told(token)
