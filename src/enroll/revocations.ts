@@ -47,7 +47,7 @@ export interface RevocationOptions {
   readonly graceSeconds: number
   readonly allowanceSeconds: number
   readonly log: Logger
-  /** What else is written off the road, once a second at the most. */
+  /** What else is written off the road, four times a second at the most. */
   readonly flush?: (db: Database) => void
   readonly pollMs?: number
 }
@@ -65,7 +65,7 @@ const POLL_MS = 250
 /** Rows for one read: the loop must not be held for longer than some milliseconds. */
 const READ_ROWS = 5000
 const SWEEP_MS = 60_000
-const FLUSH_MS = 1000
+const FLUSH_MS = 250
 /** Written in one turn of the timer, after another file was gone over to. */
 const OWED_ROWS = 500
 const BEFORE_ALL = { seq: 0, name: '' }

@@ -19,7 +19,7 @@ const MINUTE_SECONDS = 60
 /** More than that in one minute, and some are written a minute later. */
 const MAX_PENDING = 250_000
 /** A transaction of some milliseconds. */
-const FLUSH_ROWS = 1000
+const FLUSH_ROWS = 300
 
 export function seenDevices(): Seen {
   const pending = new Map<string, number>()

@@ -176,7 +176,7 @@ export class Browser {
   }
 
   post(path: string, body = '', headers: Readonly<Record<string, string>> = {}): Promise<Response> {
-    const type = { 'content-type': 'application/json' }
+    const type = { 'content-type': 'application/json', origin: this.#url }
     return this.#ask(path, { method: 'POST', headers: { ...type, ...headers }, body })
   }
 

@@ -117,7 +117,10 @@ test('the six steps, as a browser goes them without a script', async () => {
       body: '{"model":"claude-haiku-4-5","max_tokens":1,"messages":[]}',
     })
   expect((await ask({ 'x-api-key': key })).status).toBe(200)
-  expect((await ask({ cookie: `postern_session=${key}` })).status).toBe(200)
+  const cookie = `postern_session=${key}`
+  expect((await ask({ cookie, origin: at })).status).toBe(200)
+  // Without a word of a page that asks, anybody's page may have made the browser do it.
+  expect((await ask({ cookie })).status).toBe(401)
   expect(api.seen.map(({ url }) => url)).toEqual(['/v1/messages', '/v1/messages'])
   for (const { headers } of api.seen) {
     expect(await server.accountOf(headers.authorization?.slice(7) ?? '')).toBe('alice')
@@ -161,7 +164,7 @@ describe('attack 55', () => {
     const { exitCode, stderr } = await runToEnd([], {}, folder)
     expect(exitCode).toBe(78)
     expect(stderr).toContain('JWKS_URL')
-    expect(stderr).not.toContain('CLIENT_ID')
+    expect(stderr).not.toContain('CLIENT_ID is')
   })
   test('and its file as it was, with the placeholder for a secret, does not start either', async () => {
     const env: Record<string, string> = Object.fromEntries(
