@@ -55,6 +55,7 @@ export class Connection {
   readonly origin: string
   /** Undefined until a proxy has let it through. */
   #socket: OwnedSocket | undefined
+  /** What it goes through, and ends with it. */
   #tunnel: Tunnel | undefined
   #reader: ResponseReader | undefined
   #carried: Carried | undefined
@@ -72,7 +73,6 @@ export class Connection {
 
   /** `ready`: the event that says so; undefined where it is connected already. */
   own(socket: Socket, ready: 'connect' | 'secureConnect' | undefined): void {
-    this.#tunnel = undefined
     if (this.#gone) {
       socket.destroy()
       return
@@ -258,7 +258,7 @@ export function connect(origin: Origin, { trust, proxyTo }: Egress): Connection 
     return connection
   }
   const to = { host: isIP(hostname) === 0 ? (address ?? hostname) : hostname, port }
-  const tunnel = openTunnel(proxy, to, trust, (outcome) => {
+  const tunnel = openTunnel(proxy, to, trust, PROBE_AFTER_MS, (outcome) => {
     if (typeof outcome === 'string') return connection.lose(outcome)
     if (!origin.tls) return connection.own(outcome, undefined)
     connection.own(tls.connect({ socket: outcome, ...verified(hostname, trust) }), 'secureConnect')

@@ -79,9 +79,10 @@ export function echoOfSecret(secret: string): Echo {
     inBody(text) {
       let layer = text
       for (let layers = 0; layers <= MAX_LAYERS; layers++) {
-        // Base64 is broken into lines, UTF-16 has NULs between, a dump of bytes has all sorts.
+        // Base64 is broken into lines, UTF-16 has NULs between, a dump of bytes has all sorts; and
+        // between two pieces of the plain key may stand quotes, commas and pluses.
         if (holds(layer) || holds(layer.replace(/[\s\0]+/g, ''))) return true
-        if (holds(layer.replace(/[^0-9A-Fa-f]+/g, ''))) return true
+        if (holds(layer.replace(/[^0-9A-Fa-f]+/g, '')) || holds(lettersOf(layer))) return true
         if (!ESCAPED.test(layer)) return false
         layer = undone(layer)
       }
@@ -93,6 +94,11 @@ export function echoOfSecret(secret: string): Echo {
 function spellingsOf(secret: string): Spelling[] {
   const length = Math.min(PART_LENGTH, Math.max(MIN_LENGTH, Math.ceil(secret.length * 0.75)))
   const spellings: Spelling[] = [{ text: secret, least: length }]
+  const letters = lettersOf(secret)
+  if (letters.length > MIN_LENGTH) {
+    const least = Math.min(PART_LENGTH, Math.max(MIN_LENGTH, Math.ceil(letters.length * 0.75)))
+    spellings.push({ text: letters, least })
+  }
   const bytes = Buffer.from(secret, 'latin1')
   // Behind `Bearer ` or a user's name it begins within a group of three bytes.
   for (const before of [0, 1, 2]) {
@@ -110,6 +116,9 @@ function spellingsOf(secret: string): Spelling[] {
   spellings.push({ text: hex, least: length * 2 }, { text: hex.toUpperCase(), least: length * 2 })
   return spellings
 }
+
+/** What is left of a text where case and punctuation mean nothing. */
+const lettersOf = (text: string): string => text.replace(/[^A-Za-z0-9]+/g, '').toLowerCase()
 
 function commonLength(a: string, aAt: number, b: string, bAt: number): number {
   let before = 0

@@ -17,9 +17,10 @@ export function openTunnel(
   proxy: ProxyAddress,
   to: { readonly host: string; readonly port: number },
   trust: tls.SecureContext | undefined,
+  probeAfterMs: number,
   done: (outcome: Socket | string) => void,
 ): Tunnel {
-  const socket = dial(proxy, trust)
+  const socket = dial(proxy, trust, probeAfterMs)
   let head = ''
   const settle = (outcome: Socket | string): void => {
     socket.off('data', onData).off('end', onGone).off('close', onGone).off('error', onError)
@@ -50,8 +51,18 @@ export function openTunnel(
   return { destroy: () => socket.destroy() }
 }
 
-function dial({ tls: secure, hostname, port }: ProxyAddress, trust: tls.SecureContext | undefined) {
-  const options = { host: hostname, port, noDelay: true, keepAlive: true }
+function dial(
+  { tls: secure, hostname, port }: ProxyAddress,
+  trust: tls.SecureContext | undefined,
+  probeAfterMs: number,
+) {
+  const options = {
+    host: hostname,
+    port,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: probeAfterMs,
+  }
   if (!secure) return net.connect(options)
   return tls.connect({
     ...options,

@@ -47,6 +47,10 @@ beforeAll(async () => {
     const open = request.url === '/.well-known/hpke-keys' || request.url === '/attestation'
     if (!open && authorization !== `Bearer ${API_KEY}`) return void response.writeHead(401).end()
     if (request.method !== 'POST') return void response.end('{"data":[]}')
+    if (request.url === '/v1/embeddings') {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
+      return
+    }
     // What came, once more: streamed in both directions.
     response.writeHead(200, { 'content-type': 'application/octet-stream' })
     request.pipe(response)
@@ -165,6 +169,31 @@ describe.each([
     for (let round = 0; round < 20; round++) await (await speech(running, body)).arrayBuffer()
     expect(through.asked.length - before).toBeLessThan(40)
   })
+
+  test('a proxy that dies in the middle of a stream breaks it, and its connection is not used again', async () => {
+    const dying = await proxy({ ...(secure && { tls: ca.issue('127.0.0.1') }) })
+    const cut = await gate({
+      UPSTREAM_PROXY: dying.url,
+      JWKS_URL: forge.jwksUrl,
+      NO_PROXY: new URL(forge.jwksUrl).host,
+    })
+    await ready(cut)
+    const answer = await fetch(`${cut.url}/v1/embeddings`, {
+      method: 'POST',
+      headers: { ...bearer(forge.token()), 'content-type': 'application/json' },
+      body: '{}',
+    })
+    const reader = answer.body?.getReader()
+    expect(new TextDecoder().decode((await reader?.read())?.value)).toBe('data: 1\n\n')
+    await dying.close()
+    const ended = await reader?.read().then(
+      ({ done }) => (done ? 'in order' : 'more'),
+      () => 'broken',
+    )
+    expect(ended).toBe('broken')
+    const id = answer.headers.get('x-request-id') ?? ''
+    expect(await cut.logged(id)).toMatchObject({ end: 'upstream_error' })
+  }, 20_000)
 
   test('the credentials are nowhere but in its own header', async () => {
     const secret = Buffer.from(CREDENTIALS).toString('base64')

@@ -44,6 +44,8 @@ const SPELLINGS: Readonly<Record<string, string>> = {
   'hexadecimal, by colons': hex.replace(/../g, '$&:'),
   'hexadecimal, by spaces': hex.replace(/../g, '$& '),
   'UTF-16': Buffer.from(KEY, 'utf16le').toString('latin1'),
+  'cut in small pieces': JSON.stringify(KEY.match(/.{1,6}/g)),
+  'in capitals': `AUTHORIZATION: BEARER ${KEY.toUpperCase()}`,
   'a letter in a line': [...KEY].join('\n'),
 }
 
