@@ -77,7 +77,7 @@ const MAX_NAME_BYTES = 256
 const MAX_TEXT_BYTES = 256 * 6 + 2
 
 /** In all objects that are looked into; each costs up to 0.2 µs. A day's conversation has 20,000. */
-const MAX_SEEN = 400_000
+const MAX_SEEN = 200_000
 
 const BROKEN = -1
 const BACKSLASH = 0x5c
@@ -138,7 +138,9 @@ export class Outline<To> {
       return end
     }
     if (bytes[at] === ARRAY) {
-      return this.#array(at, depth, (item) => this.#shaped(item, shape, depth + 1, name, found))
+      return this.#array(at, depth, shape.scalar !== undefined, (item) =>
+        this.#shaped(item, shape, depth + 1, name, found),
+      )
     }
     const end = this.#skip(at)
     if (end >= 0) shape.scalar?.(this.#text(at, end), this.#to)
@@ -147,7 +149,9 @@ export class Outline<To> {
 
   #models(at: number, depth: number): number {
     const byte = this.#bytes[at]
-    if (byte === ARRAY) return this.#array(at, depth, (item) => this.#models(item, depth + 1))
+    if (byte === ARRAY) {
+      return this.#array(at, depth, true, (item) => this.#models(item, depth + 1))
+    }
     const end = this.#skip(at)
     // A number, true, false and null name nothing; what an object names, nobody here can tell.
     if (end >= 0 && (byte === QUOTE || byte === OBJECT)) {
@@ -156,14 +160,17 @@ export class Outline<To> {
     return end
   }
 
-  #array(at: number, depth: number, item: (at: number) => number): number {
+  /** `item`: told of each, or of each that is no scalar. */
+  #array(at: number, depth: number, scalarsToo: boolean, item: (at: number) => number): number {
     const bytes = this.#bytes
     if (depth >= MAX_DEPTH) return this.#fail('too_deep')
     at = afterSpace(bytes, at + 1)
     if (bytes[at] === ARRAY_END) return at + 1
     for (;;) {
-      at = item(at)
-      if (at < 0) return at
+      const byte = bytes[at]
+      if (scalarsToo || byte === OBJECT || byte === ARRAY) at = item(at)
+      else at = afterScalar(bytes, at)
+      if (at < 0) return BROKEN
       at = afterSpace(bytes, at)
       if (bytes[at] === ARRAY_END) return at + 1
       if (bytes[at] !== COMMA) return this.#fail('not_json')

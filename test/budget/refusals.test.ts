@@ -1,6 +1,8 @@
 // A model's name comes from a stranger, and what is told of money is told exactly.
 
+import Anthropic from '@anthropic-ai/sdk'
 import { describe, expect, test } from 'bun:test'
+import OpenAI from 'openai'
 import {
   modelNotAllowed,
   modelNotPriced,
@@ -30,6 +32,32 @@ describe('a model that is not allowed', () => {
       code: 'model_not_found',
       param: null,
     } as never)
+  })
+
+  test("is the OpenAI client's and the Anthropic client's own error for an unknown model", async () => {
+    const answering = (dialect: Dialect) => ({
+      apiKey: 'k',
+      baseURL: 'http://127.0.0.1:1',
+      maxRetries: 0,
+      fetch: async () =>
+        refusalResponse(modelNotAllowed('m-1', ['n-*']), {
+          headers: new Headers(),
+          dialect,
+          requestId: 'r',
+        }),
+    })
+    const messages = [{ role: 'user', content: 'a' }] as const
+    const asked = { model: 'm-1', max_tokens: 1, messages: [...messages] }
+    const thrown = (error: unknown): unknown => error
+    const openai = await new OpenAI(answering('openai')).chat.completions
+      .create(asked)
+      .catch(thrown)
+    expect(openai).toBeInstanceOf(OpenAI.NotFoundError)
+    expect(openai).toMatchObject({ status: 404, code: 'model_not_found' })
+    const anthropic = await new Anthropic(answering('anthropic')).messages
+      .create(asked)
+      .catch(thrown)
+    expect(anthropic).toBeInstanceOf(Anthropic.NotFoundError)
   })
 
   test('has its name cut and made printable, and a long list counted', async () => {
