@@ -307,7 +307,9 @@ function upstreams(
       probeMs: (settings.connectTimeoutSeconds + PROBE_ANSWER_SECONDS) * 1000,
       stallMs: stallMs(settings),
       onChange: (state, of) => {
-        log.warn({ upstream: upstream.name, state, of }, 'circuit breaker')
+        const change = { upstream: upstream.name, state, of }
+        if (of === 'caller') log.info(change, 'circuit breaker')
+        else log.warn(change, 'circuit breaker')
       },
     }),
   })

@@ -120,6 +120,8 @@ const CHECK_EVERY_MS = 5000
 const FIRST_OWN_OPEN_MS = 1000
 const MAX_ORIGINS = 64
 const MAX_LANES = 128
+/** A longer name is a stranger's joke, and no lane's. */
+const MAX_MODEL_LENGTH = 128
 
 export function breaker(options: BreakerOptions = {}): Breaker {
   const { failureThreshold = 5, successThreshold = 2, openMs = 30_000 } = options
@@ -149,7 +151,8 @@ export function breaker(options: BreakerOptions = {}): Breaker {
       const origin = origins.get(host, newOrigin)
       const elsewhere = origin.circuit.waitMs(now)
       if (elsewhere > 0) return wait(elsewhere, false)
-      const named = model === undefined ? route : `${route} ${model}`
+      const isNamed = model !== undefined && model.length <= MAX_MODEL_LENGTH
+      const named = isNamed ? `${route} ${model}` : route
       const lane = lanes.get(host === '' ? named : `${named} ${host}`, newLane)
       const row = lane.row(caller)
       const paused = lane.waitMs(caller, row, now)

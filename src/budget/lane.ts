@@ -139,7 +139,10 @@ export class Lane {
   /** A body has ended well. Streams that were begun later may break all the same. */
   completed(sentAt: number): void {
     if (this.#broke.length === 0) return
-    if (this.#opened) return this.#probed(sentAt)
+    if (this.#opened) {
+      if (sentAt >= this.#openedAt) this.#probed(sentAt)
+      return
+    }
     this.#broke = this.#forget('broke', sentAt, (row) => row.sentAt <= sentAt)
   }
 

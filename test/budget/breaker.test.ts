@@ -188,6 +188,23 @@ describe('a lane that is open', () => {
     expect(goes(circuit, 249, 'a')).toBeTrue()
   })
 
+  test('that streams opened by breaking is not closed by those that were begun before', () => {
+    const circuit = breaker()
+    const early = ['x', 'y', 'z'].map((caller) => {
+      const pass = enter(circuit, 0, caller)
+      pass.answered(200, 0)
+      return pass
+    })
+    for (const caller of ['x', 'y', 'z', 'v', 'w']) {
+      const pass = enter(circuit, 1000, caller)
+      pass.answered(200, 1000)
+      pass.report('failure', 1000)
+    }
+    expect(reportAt(circuit, 1000).state).toBe('OPEN')
+    for (const pass of early) pass.report('success', 2000)
+    expect(reportAt(circuit, 2000).state).toBe('OPEN')
+  })
+
   test('is not tried by those that opened it, nor by strangers, before its time', () => {
     const circuit = breaker()
     for (const caller of ['a', 'b', 'c', 'd', 'e']) answered(circuit, 200, -1000, caller)

@@ -1,6 +1,6 @@
 // Whole answers take minutes, and are waited for with the defaults; a host that has gone is not.
 
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { anthropicScene, type DeviceScene } from '../support/anthropic.ts'
@@ -10,7 +10,7 @@ const LONG = (process.env['POSTERN_LONG'] ?? '') !== ''
 const SECOND_MS = 1000
 
 let on: DeviceScene
-beforeAll(async () => {
+beforeEach(async () => {
   on = await anthropicScene()
   on.upstream.respond((_request, response, body) => {
     const seconds = Number(/"seconds (\d+)"/.exec(body.toString())?.[1] ?? 0)
@@ -19,7 +19,7 @@ beforeAll(async () => {
     }, seconds * SECOND_MS)
   })
 })
-afterAll(() => on.close())
+afterEach(() => on.close())
 
 /** With node:http, which waits for as long as it takes. */
 function post(token: string, seconds: number): Promise<number> {
