@@ -289,6 +289,17 @@ export function listFamilies(db: Database, filter: FamilyFilter): FamilyListed[]
     .map(listed)
 }
 
+/** Whose each device is, by its hash; the newest enrolment says. */
+export function usersOfDevices(db: Database): ReadonlyMap<string, string> {
+  const rows = db
+    .query<{ device_hash: string; user_id: string }, []>(
+      `SELECT device_hash, user_id FROM device_families JOIN device_names USING (seq)
+       WHERE user_id IS NOT NULL ORDER BY seq`,
+    )
+    .all()
+  return new Map(rows.map(({ device_hash: device, user_id: user }) => [device, user]))
+}
+
 export function findFamily(
   db: Database,
   family: string,

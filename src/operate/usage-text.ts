@@ -96,7 +96,13 @@ const COLUMNS: readonly (readonly [title: string, of: (sums: UsageSums) => strin
   ['Latency', ({ averageLatencyMs }) => seconds(averageLatencyMs)],
 ]
 
-const TITLES = { day: 'Day', model: 'Model', device: 'Device', org: 'Organisation' } as const
+const TITLES = {
+  day: 'Day',
+  model: 'Model',
+  device: 'Device',
+  org: 'Organisation',
+  user: 'User',
+} as const
 
 function forEyes(table: UsageTable, filter: UsageFilter, { shorten, color }: Terminal): string {
   const { by, rows, leftOff, total } = table

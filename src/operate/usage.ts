@@ -2,6 +2,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { Command, CommanderError, Option } from 'commander'
+import { usersOfDevices } from '../enroll/families.ts'
 import { DAY_MS } from '../settle/ledger-schema.ts'
 import {
   USAGE_GROUPS,
@@ -10,10 +11,11 @@ import {
   usageBy,
   utcDate,
 } from '../settle/usage-report.ts'
+import { usageByUser } from '../settle/usage-by-user.ts'
 import { type Terminal, usageText, visible } from './usage-text.ts'
 
 export interface UsageQuestion {
-  readonly by: UsageGroup
+  readonly by: UsageGroup | 'user'
   readonly filter: UsageFilter
   readonly format: 'table' | 'json' | 'csv'
 }
@@ -25,7 +27,12 @@ export type UsageArguments =
 
 /** The whole answer, for stdout. */
 export function usage(database: Database, question: UsageQuestion, terminal: Terminal): string {
-  return usageText(usageBy(database, question.by, question.filter), question, terminal)
+  const { by, filter } = question
+  const table =
+    by === 'user'
+      ? usageByUser(database, filter, usersOfDevices(database))
+      : usageBy(database, by, filter)
+  return usageText(table, question, terminal)
 }
 
 const DEFAULT_SINCE = '30d'
@@ -34,9 +41,11 @@ const DEFAULT_SINCE = '30d'
 export function readUsageArguments(args: readonly string[], nowMs: number): UsageArguments {
   let shown = ''
   const command = new Command('postern usage')
-    .description('What was used, by UTC day, model, device or organisation.')
+    .description('What was used, by UTC day, model, device, organisation or user.')
     .addOption(
-      new Option('--by <group>', 'What each line is.').choices(USAGE_GROUPS).default('day'),
+      new Option('--by <group>', 'What each line is.')
+        .choices([...USAGE_GROUPS, 'user'])
+        .default('day'),
     )
     .option('--since <date>', 'First day: 2026-11-01, today, 7d (seven days), all.', DEFAULT_SINCE)
     .option('--until <date>', 'Last day, itself included: 2026-11-30, today.', 'today')
@@ -75,7 +84,7 @@ export function readUsageArguments(args: readonly string[], nowMs: number): Usag
 }
 
 interface Given {
-  readonly by: UsageGroup
+  readonly by: UsageGroup | 'user'
   readonly since: string
   readonly until: string
   readonly device?: string

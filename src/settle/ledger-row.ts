@@ -127,7 +127,10 @@ export function addShares(sums: Shares, row: Row, times: 1 | -1): void {
   sums.requests += times
   sums.succeeded += times * (row.succeeded ?? 0)
   if (row.end_reason === 'lost') sums.lost += times
-  if (row.usage !== 'exact') sums[row.usage] += times
+  // Our own refusal asked nothing of an upstream: it used nothing, and its speed is only ours.
+  const reached = row.end_reason !== 'refused'
+  if (row.usage === 'partial' || row.usage === 'estimated') sums[row.usage] += times
+  if (row.usage === 'unknown' && reached) sums.unknown += times
   if (row.input_tokens !== null && row.cost_micro_usd === null) sums.unpriced += times
   sums.input_tokens += times * (row.input_tokens ?? 0)
   sums.output_tokens += times * (row.output_tokens ?? 0)
@@ -139,10 +142,14 @@ export function addShares(sums: Shares, row: Row, times: 1 | -1): void {
   sums.estimated_cache_read_tokens += times * (row.estimated_cache_read_tokens ?? 0)
   sums.estimated_cache_creation_tokens += times * (row.estimated_cache_creation_tokens ?? 0)
   sums.estimated_cost_micro_usd += times * (row.estimated_cost_micro_usd ?? 0)
-  if (row.duration_ms !== null) sums.timed += times
-  sums.duration_ms += times * (row.duration_ms ?? 0)
-  if (row.first_byte_ms !== null) sums.first_bytes += times
-  sums.first_byte_ms += times * (row.first_byte_ms ?? 0)
+  if (reached && row.duration_ms !== null) {
+    sums.timed += times
+    sums.duration_ms += times * row.duration_ms
+  }
+  if (reached && row.first_byte_ms !== null) {
+    sums.first_bytes += times
+    sums.first_byte_ms += times * row.first_byte_ms
+  }
   for (const name of TOOL_COLUMNS) sums[name] += times * (row[name] ?? 0)
 }
 

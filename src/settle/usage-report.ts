@@ -48,7 +48,7 @@ export interface UsageRow extends UsageSums {
 }
 
 export interface UsageTable {
-  readonly by: UsageGroup
+  readonly by: UsageGroup | 'user'
   /** Days in order; everything else by cost, the dearest first. */
   readonly rows: readonly UsageRow[]
   /** Groups over the limit; the total has them all. */
@@ -57,7 +57,7 @@ export interface UsageTable {
 }
 
 /** Whoever may choose model names may choose many. */
-const MAX_GROUPS = 10_000
+export const MAX_GROUPS = 10_000
 
 export function usageBy(
   database: Database,
@@ -247,7 +247,7 @@ export function conditions(all: readonly Condition[]): {
   }
 }
 
-function dayFilter({ sinceMs, untilMs, device, org, model }: UsageFilter) {
+export function dayFilter({ sinceMs, untilMs, device, org, model }: UsageFilter) {
   return conditions([
     ['day >= ?', sinceMs === undefined ? undefined : Math.floor(sinceMs / DAY_MS)],
     ['day < ?', untilMs === undefined ? undefined : Math.ceil(untilMs / DAY_MS)],
@@ -259,9 +259,9 @@ function dayFilter({ sinceMs, untilMs, device, org, model }: UsageFilter) {
 
 type SumsRow = Readonly<Record<string, number | string | null>>
 
-const SUMMED = SUM_COLUMNS.map((name) => `sum(${name}) AS ${name}`).join(', ')
+export const SUMMED = SUM_COLUMNS.map((name) => `sum(${name}) AS ${name}`).join(', ')
 
-function sumsOf(row: SumsRow): UsageSums {
+export function sumsOf(row: SumsRow): UsageSums {
   const of = (column: string): number => Number(row[column] ?? 0)
   const tokens = (prefix: '' | 'estimated_'): Tokens => ({
     input: of(`${prefix}input_tokens`),

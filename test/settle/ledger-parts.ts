@@ -92,7 +92,7 @@ export function bothSums(database: Database): { kept: unknown; counted: unknown 
     .query(
       `SELECT day, device, org, model, count(*) AS requests, sum(succeeded) AS succeeded,
          sum(end_reason = 'lost') AS lost, sum(usage = 'partial') AS partial,
-         sum(usage = 'estimated') AS estimated, sum(usage = 'unknown') AS unknown,
+         sum(usage = 'estimated') AS estimated, sum(usage = 'unknown' AND end_reason <> 'refused') AS unknown,
          sum(input_tokens IS NOT NULL AND cost_micro_usd IS NULL) AS unpriced,
          total(input_tokens) AS input_tokens, total(output_tokens) AS output_tokens,
          total(cache_read_tokens) AS cache_read_tokens,
@@ -100,8 +100,10 @@ export function bothSums(database: Database): { kept: unknown; counted: unknown 
          total(cost_micro_usd) AS cost_micro_usd,
          total(estimated_output_tokens) AS estimated_output_tokens,
          total(estimated_cost_micro_usd) AS estimated_cost_micro_usd,
-         count(duration_ms) AS timed, total(duration_ms) AS duration_ms,
-         count(first_byte_ms) AS first_bytes, total(first_byte_ms) AS first_byte_ms
+         count(duration_ms) FILTER (WHERE end_reason <> 'refused') AS timed,
+         total(duration_ms) FILTER (WHERE end_reason <> 'refused') AS duration_ms,
+         count(first_byte_ms) FILTER (WHERE end_reason <> 'refused') AS first_bytes,
+         total(first_byte_ms) FILTER (WHERE end_reason <> 'refused') AS first_byte_ms
        FROM ledger WHERE end_reason IS NOT NULL
        GROUP BY day, device, org, model ORDER BY day, device, org, model`,
     )

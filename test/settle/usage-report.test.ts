@@ -4,6 +4,7 @@ import { atOnce, type Pieces } from '../../src/settle/in-pieces.ts'
 import { lastRequests, MAX_PAGE_ROWS, requestsInPieces } from '../../src/settle/last-requests.ts'
 import type { Metered, Opening, Outcome } from '../../src/settle/ledger.ts'
 import { connectionTo } from '../support/connection.ts'
+import { usageByUser } from '../../src/settle/usage-by-user.ts'
 import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
 import {
   spentInPieces,
@@ -314,6 +315,85 @@ describe('the last requests', () => {
       expect(plan(where)).toContain(index)
       expect(plan(where)).not.toContain('TEMP B-TREE')
     }
+    database.close()
+  })
+})
+
+describe('what counts', () => {
+  test('our own refusals are requests, and neither unknown usage nor slow', () => {
+    const refused: Partial<Outcome> = {
+      end: 'refused',
+      status: 429,
+      usage: { state: 'unknown' },
+      durationMs: 1,
+    }
+    const failed: Partial<Outcome> = {
+      end: 'upstream_error',
+      status: 502,
+      usage: { state: 'unknown' },
+      durationMs: 500,
+    }
+    const database = ledgerOf([
+      [{}, { ...cost(1), durationMs: 1500, firstByteMs: 100 }],
+      [{}, refused],
+      [{}, refused],
+      [{}, failed],
+    ])
+    expect(usageSums(database, {})).toMatchObject({
+      requests: 4,
+      succeeded: 1,
+      unknown: 1,
+      averageLatencyMs: 1000,
+    })
+    database.close()
+  })
+})
+
+describe('by user', () => {
+  const HASH = 'ab12'.repeat(16)
+  test('devices by whose they are, users without one by their hash, and the rest as nobody', () => {
+    const none = { device: '', org: '', identity: HASH }
+    const database = ledgerOf([
+      [{ openedAtMs: NOON, device: 'laptop', org: 'x', model: 'm1' }, cost(100)],
+      [{ openedAtMs: NOON - DAY, device: 'phone', org: 'x', model: 'm2' }, cost(200)],
+      [{ openedAtMs: NOON, device: 'stray', org: 'x', model: 'm1' }, cost(50)],
+      [{ openedAtMs: NOON, ...none, model: 'm1' }, cost(400)],
+      [
+        { openedAtMs: NOON - DAY, ...none, model: 'm1' },
+        { ...cost(30), end: 'client_gone' },
+      ],
+      [{ openedAtMs: NOON, ...none, model: 'm1' }],
+    ])
+    const users = new Map([
+      ['laptop', 'ann'],
+      ['phone', 'ann'],
+    ])
+    const rows = (filter: UsageFilter) =>
+      usageByUser(database, filter, users).rows.map(({ key, requests, costMicroUsd }) => [
+        key,
+        requests,
+        costMicroUsd,
+      ])
+    expect(rows({})).toEqual([
+      [HASH, 2, 430],
+      ['ann', 2, 300],
+      ['', 1, 50],
+    ])
+    expect(rows({ sinceMs: NOON })).toEqual([
+      [HASH, 1, 400],
+      ['ann', 1, 100],
+      ['', 1, 50],
+    ])
+    expect(rows({ model: 'm2' })).toEqual([['ann', 1, 200]])
+    expect(rows({ device: 'laptop' })).toEqual([['ann', 1, 100]])
+    expect(usageByUser(database, {}, users).total).toEqual(usageSums(database, {}))
+
+    // Rows are forgotten before their sums: what they were of is nobody's then.
+    database.run("DELETE FROM ledger WHERE device = ''")
+    expect(rows({})).toEqual([
+      ['', 3, 480],
+      ['ann', 2, 300],
+    ])
     database.close()
   })
 })

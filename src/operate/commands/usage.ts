@@ -10,7 +10,7 @@ import { withDatabase } from './with-database.ts'
 export const usage: Subcommand = {
   name: 'usage',
   synopsis: 'usage',
-  summary: 'what was used, by day, model, device or organisation',
+  summary: 'what was used, by day, model, device, organisation or user',
   async run(args, env) {
     const read = readUsageArguments(args, Date.now())
     if (read.kind === 'mistake') {

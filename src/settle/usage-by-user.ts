@@ -1,0 +1,82 @@
+// Usage by user, for a process that has nothing else to do. The sums of days know devices, and whose
+// they are is known where they enrolled; a user with a token of their own has no device, and is in
+// the requests alone. What is older than these, or of nobody, counts as nobody's.
+
+import type { Database, SQLQueryBindings } from 'bun:sqlite'
+import { addShares, type Row, type Shares } from './ledger-row.ts'
+import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
+import {
+  conditions,
+  dayFilter,
+  MAX_GROUPS,
+  SUMMED,
+  sumsOf,
+  type UsageFilter,
+  usageSums,
+  type UsageTable,
+} from './usage-report.ts'
+
+const NOBODY = ''
+
+export function usageByUser(
+  database: Database,
+  filter: UsageFilter,
+  userOf: ReadonlyMap<string, string>,
+): UsageTable {
+  const users = new Map<string, Shares>()
+  const sharesOf = (user: string): Shares => {
+    const found = users.get(user) ?? nothing()
+    users.set(user, found)
+    return found
+  }
+  const { where, values } = dayFilter(filter)
+  const devices = database
+    .query<Shares & { readonly device: string }, SQLQueryBindings[]>(
+      `SELECT device, ${SUMMED} FROM ledger_day ${where} GROUP BY device`,
+    )
+    .all(...values)
+  for (const { device, ...shares } of devices)
+    add(sharesOf(userOf.get(device) ?? NOBODY), shares, 1)
+  for (const [user, shares] of usersWithoutDevice(database, filter)) {
+    add(sharesOf(user), shares, 1)
+    add(sharesOf(NOBODY), shares, -1)
+  }
+  const rows = [...users]
+    .filter(([, { requests }]) => requests > 0)
+    .map(([key, shares]) => Object.assign({ key }, sumsOf(shares)))
+    .toSorted((a, b) => b.costMicroUsd - a.costMicroUsd || b.requests - a.requests)
+  const shown = rows.slice(0, MAX_GROUPS)
+  const leftOff = rows.length - shown.length
+  return { by: 'user', rows: shown, leftOff, total: usageSums(database, filter) }
+}
+
+function usersWithoutDevice(
+  database: Database,
+  { sinceMs, untilMs, device, org, model }: UsageFilter,
+): ReadonlyMap<string, Shares> {
+  const found = new Map<string, Shares>()
+  if (device !== undefined || org !== undefined) return found
+  const { where, values } = conditions([
+    ["device = '' AND org = '' AND end_reason IS NOT NULL AND identity <> ?", ''],
+    ['opened_ms >= ?', sinceMs === undefined ? undefined : startOfDay(sinceMs)],
+    ['opened_ms < ?', untilMs === undefined ? undefined : startOfDay(untilMs + DAY_MS - 1)],
+    ['model = ?', model],
+  ])
+  const rows = database
+    .query<Row, SQLQueryBindings[]>(`SELECT * FROM ledger ${where}`)
+    .iterate(...values)
+  for (const row of rows) {
+    const shares = found.get(row.identity) ?? nothing()
+    found.set(row.identity, shares)
+    addShares(shares, row, 1)
+  }
+  return found
+}
+
+const startOfDay = (epochMs: number): number => Math.floor(epochMs / DAY_MS) * DAY_MS
+
+const nothing = (): Shares => Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
+
+function add(to: Shares, shares: Readonly<Shares>, times: 1 | -1): void {
+  for (const name of SUM_COLUMNS) to[name] += times * Number(shares[name])
+}
