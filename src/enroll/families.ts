@@ -174,9 +174,8 @@ export function unusedEnrolment(
     )
     .get(deviceHash, nowSeconds - REPEAT_SECONDS, nowSeconds)
   if (!row || isUsed(row.family)) return undefined
-  const retired = db.query('SELECT 1 FROM withdrawals WHERE family = ?1 LIMIT 1').get(row.family)
   const revoked = db.query('SELECT 1 FROM withdrawals WHERE name = ?1 LIMIT 1').get(row.head_jti)
-  if (retired !== null || revoked !== null) return undefined
+  if (revoked !== null) return undefined
   const head = { jti: row.head_jti, issuedAt: row.head_iat, expiresAt: row.head_exp }
   return { deviceId, deviceHash, family: row.family, ...head, ...stored(row.entitlements) }
 }
@@ -235,6 +234,7 @@ export function rotate(
      SET head_jti = ?2, head_iat = ?3, head_exp = ?4, dead_at = max(dead_at, ?4)
      WHERE family = ?1`,
   ).run(row.family, head.jti, head.issuedAt, head.expiresAt)
+  markSeen(db, [[row.family, Math.floor(times.now / 60) * 60]])
   return { kind: 'rotated', claims: { ...own, ...head } }
 }
 

@@ -1,6 +1,7 @@
 // The life of a device's token after its enrolment: refreshed, by many at once (attack 36); rotated,
 // reused; and revoked from another process, at once, on a gate that is running (attack 37).
 
+import { createHmac } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import {
   ADMIN_TOKEN,
@@ -94,6 +95,58 @@ describe('refresh', () => {
 })
 
 // How soon is asked in test/timing.
+describe('a laptop that was closed', () => {
+  /** The same token, as if it had been given out so much earlier. */
+  const aged = (token: string, seconds: number): string => {
+    const [head = '', payload = ''] = token.split('.')
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as {
+      iat: number
+      exp: number
+    }
+    const before = { ...claims, iat: claims.iat - seconds, exp: claims.exp - seconds }
+    const body = `${head}.${Buffer.from(JSON.stringify(before)).toString('base64url')}`
+    return `${body}.${createHmac('sha256', SECRET).update(body).digest('base64url')}`
+  }
+  const DAY = 86_400
+
+  test('over a weekend is back at once, and within 30 days; not after, not where it was revoked', async () => {
+    const weekend = aged(await on.device(), 4 * DAY)
+    expect(await alive(weekend)).toBe(false)
+    const next = await on.refresh(weekend)
+    expect(next.status).toBe(200)
+    expect(await alive(await mintedBy(next))).toBe(true)
+    expect((await on.refresh(aged(await on.device(), 30.9 * DAY))).status).toBe(200)
+    const late = await on.refresh(aged(await on.device(), 31 * DAY + 60))
+    expect(await late.json()).toMatchObject({ error: { code: 'token_expired' } })
+    const revoked = await on.device()
+    await on.command(['revoke', claimsOf(revoked)['family'] ?? ''])
+    await eventually(async () => !(await alive(revoked)), 1000)
+    const back = await on.refresh(aged(revoked, 4 * DAY))
+    expect(await back.json()).toMatchObject({ error: { code: 'token_revoked' } })
+  })
+
+  test('with DEVICE_IDLE_DAYS=0 needs a new enrolment', async () => {
+    const strict = await anthropicScene({ env: { DEVICE_IDLE_DAYS: '0' } })
+    try {
+      const token = await strict.device()
+      expect((await strict.refresh(aged(token, DAY - 60))).status).toBe(200)
+      expect((await strict.refresh(aged(await strict.device(), DAY + 1))).status).toBe(401)
+    } finally {
+      await strict.close()
+    }
+  })
+})
+
+test('the answer to an enrolment that was lost is given again, until its token is used', async () => {
+  const code = await on.code()
+  const [first, second] = [await on.bootstrap('lost', code), await on.bootstrap('lost', code)]
+  const token = await mintedBy(first)
+  expect(await mintedBy(second)).toBe(token)
+  expect((await on.bootstrap('another', code)).status).toBe(403)
+  expect(await alive(token)).toBe(true)
+  expect((await on.bootstrap('lost', code)).status).toBe(403)
+})
+
 describe('revoked by another process, a token is refused', () => {
   /** What names it, from the token and its code. */
   const NAMES: readonly [string, (token: string, deviceId: string, code: string) => string][] = [
