@@ -44,7 +44,7 @@ import { store } from './state/store.ts'
 import { anthropic } from './upstream/anthropic.ts'
 import { type Ask, asking } from './upstream/ask.ts'
 import { documents } from './upstream/documents.ts'
-import { egress } from './upstream/egress.ts'
+import { type Egress, egress } from './upstream/egress.ts'
 import { keyRefusals } from './upstream/key-refused.ts'
 import { tinfoil } from './upstream/tinfoil.ts'
 import { transport } from './upstream/transport.ts'
@@ -91,7 +91,8 @@ export async function serve(
     bodyMs: settings.bodyTimeoutSeconds * 1000,
   }
   const bodyTimeoutMs = timeouts.bodyMs
-  const wire = transport(egress(settings, from.certificates))
+  const way = egress(settings, from.certificates)
+  const wire = transport(way)
   const ask = asking(wire, timeouts)
   const file = store(settings.databaseUrl).follow(log)
   const ledger = sqliteLedger(file.connect({ busyTimeoutMs: 0 }), { log, nowMs: Date.now() })
@@ -123,7 +124,7 @@ export async function serve(
       log,
       listeningAt: () => listeningAt,
     })
-  const served = upstreams(settings, from, signIn, log)
+  const served = upstreams(settings, from, way, signIn, log)
   const stalls = watchStalls({
     transport: wire,
     watched: Object.values(served),
@@ -295,9 +296,12 @@ function keySource(settings: Settings, url: URL, ask: Ask, log: Logger) {
 function upstreams(
   settings: Settings,
   from: Sources,
+  way: Egress,
   signIn: SigningIn | undefined,
   log: Logger,
 ): Partial<Record<Need, { readonly upstream: Upstream; readonly breaker: Breaker }>> {
+  const isProxied = (hostname: string, port: number): boolean =>
+    way.proxyTo(hostname, port) !== undefined
   const served = (upstream: Upstream) => ({
     upstream,
     breaker: breaker({
@@ -314,7 +318,7 @@ function upstreams(
     }),
   })
   return {
-    ...(from.tinfoil && { tinfoil: served(tinfoil(from.tinfoil)) }),
+    ...(from.tinfoil && { tinfoil: served(tinfoil({ ...from.tinfoil, isProxied })) }),
     ...(from.anthropic && { anthropic: served(anthropic(from.anthropic)) }),
     ...(signIn && { 'anthropic-oauth': served(signIn.upstream) }),
   }

@@ -41,7 +41,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^(?:connect_timeout|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/,
-    'no connection: check the firewall; behind a proxy, set UPSTREAM_PROXY',
+    'no connection in time: check the firewall, and UPSTREAM_PROXY where one is set or needed',
   ],
   [/^ECONNREFUSED$/, 'nothing listens there: check host and port'],
 ]

@@ -28,6 +28,7 @@ const RULES: readonly {
       'invalid_api_key',
       'missing_scope',
       'account_deactivated',
+      'access_terminated',
       'billing_error',
       'billing_not_active',
       'insufficient_quota',
@@ -79,7 +80,7 @@ const RULES: readonly {
   {
     about: 'key',
     message:
-      /\b(?:invalid|incorrect|expired|revoked|disabled|deactivated|leaked|missing|unknown|malformed|no)\b.{0,40}\b(?:api[ -]?key|key|credentials?|(?:access|bearer|security|oauth|auth\w*) token|token|subscription|signature|scopes?)\b|\b(?:api[ -]?key|credentials?|token|subscription key|signature|account|organi[sz]ation|workspace|project)\b.{0,60}\b(?:invalid|incorrect|expired|revoked|disabled|deactivated|suspended|banned|leaked|restricted|missing|exceeded|blocked|not valid|not active|not found|not recogni[sz]ed)\b|\bkey limit\b|\bkey based authentication\b|\bmissing scopes?\b|\bprincipal\b|\barn:|\bnot authorized to perform\b|\b(?:virtual network|firewall|private endpoint|public access|ip address|ip allow-?list|your ip)\b|\bnetwork settings\b|\bunregistered callers\b|\bauthenticat(?:e|ed|ion)\b|\b(?:billing|credits?|payment|balance)\b/i,
+      /\b(?:invalid|incorrect|expired|revoked|disabled|deactivated|leaked|missing|unknown|malformed|no)\b.{0,40}\b(?:api[ _-]?key|key|credentials?|(?:access|bearer|security|oauth|auth\w*) token|token|subscription|signature|scopes?)\b|\b(?:api[ _-]?key|credentials?|token|subscription key|signature|account|organi[sz]ation|workspace|project)\b.{0,60}\b(?:invalid|incorrect|expired|revoked|disabled|deactivated|suspended|banned|leaked|restricted|missing|exceeded|blocked|not valid|not active|not found|not recogni[sz]ed)\b|\bkey limit\b|\bkey based authentication\b|\bmissing scopes?\b|\bprincipal\b|\barn:|\bnot authorized to perform\b|\b(?:virtual network|firewall|private endpoint|public access|ip address|ip allow-?list|your ip)\b|\bnetwork settings\b|\bunregistered callers\b|\breferr?ers?\b|\brequests to this api\b|\bpermission '[^']{0,99}' denied\b|\baccess (?:was|has been) terminated\b|\bauthenticat(?:e|ed|ion)\b|\b(?:billing|credits?|payment|balance)\b/i,
   },
   {
     about: 'request',
@@ -89,13 +90,13 @@ const RULES: readonly {
   {
     about: 'key',
     message:
-      /\b(?:api[ -]?key|credentials?|(?:access|bearer|oauth|auth) tokens?|subscription|signature|unauthori[sz]ed|scopes?)\b/i,
+      /\b(?:api[ _-]?key|credentials?|(?:access|bearer|oauth|auth) tokens?|subscription|signature|unauthori[sz]ed|scopes?|accounts?|organi[sz]ations?|workspaces?|service is disabled)\b/i,
   },
 ]
 
 /** Words that say no more than the status does. */
 const BARE =
-  /^(?:403 ?|error:? ?|http ?)*(?:status ?)?(?:forbidden|access (?:is )?(?:denied|forbidden)|permission[ _]?denied|not (?:allowed|permitted|authori[sz]ed)|you (?:are not allowed|don't have permission).{0,30})?[.! ]*$/i
+  /^(?:403 ?|error:? ?|http ?)*(?:status ?)?(?:forbidden|access (?:is )?(?:denied|forbidden)|permission[ _]?denied|not (?:allowed|permitted|authori[sz]ed)|(?:you|the caller) (?:are not|aren't|is not|do(?:es)? not have|do(?:es)?n't have) (?:allowed|permitted|authori[sz]ed|permissions?|access).{0,60})?[.! ]*$/i
 const MAX_SHOWN = 2000
 /** Longer words than these tell nobody anything. */
 const MAX_WORDS = 4000

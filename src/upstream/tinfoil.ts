@@ -24,6 +24,8 @@ export interface TinfoilOptions {
   readonly baseUrl: URL
   readonly apiKey: Secret
   readonly lookup?: Lookup
+  /** Whether a proxy leads to a host: then that resolves its name, and here there may be no DNS. */
+  readonly isProxied?: (hostname: string, port: number) => boolean
 }
 
 export const ENCAPSULATED_KEY = 'ehbp-encapsulated-key'
@@ -51,10 +53,12 @@ const TO_CLIENT = [
 /** EHBP 0.3.1: 32 bytes in hexadecimal. */
 const NONCE = /^[0-9a-f]{64}$/i
 
+const HTTPS_PORT = 443
+
 const plainMeter = (headers: AnswerHeaders): Meter | undefined =>
   openAiUsageMeter(headers['content-type'], headers['content-encoding'])
 
-export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
+export function tinfoil({ baseUrl, apiKey, lookup, isProxied }: TinfoilOptions): Upstream {
   const placeOf = placesUnder(baseUrl)
   const enclaves = resolving(lookup)
 
@@ -64,6 +68,9 @@ export function tinfoil({ baseUrl, apiKey, lookup }: TinfoilOptions): Upstream {
     identity: string,
     now: number,
   ): Promise<Decision<Destination>> => {
+    // The certificate is the name's all the same, and the list is what it was.
+    if (isProxied?.(host, HTTPS_PORT))
+      return granted(destinationOf(new URL(target, `https://${host}`)))
     const found = await enclaves.resolve(host, identity, now)
     if (!found.ok) return found
     const { url, address } = found.value

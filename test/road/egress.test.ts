@@ -38,7 +38,9 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'postern-egress-'))
   ca = authority()
   forge = await startForge()
-  server = https.createServer(ca.issue('keys.up.test', 'api.up.test', 'atc.up.test', '127.0.0.1'))
+  server = https.createServer(
+    ca.issue('keys.up.test', 'api.up.test', 'atc.up.test', 'chosen.up.test', '127.0.0.1'),
+  )
   server.on('request', (request, response) => {
     const { host, 'user-agent': agent, authorization } = request.headers
     asked.push({ host, url: request.url, agent })
@@ -129,6 +131,7 @@ describe.each([
     })
     running = await gate({
       UPSTREAM_PROXY: through.url.replace('://', `://${IN_URL}@`),
+      TINFOIL_ENCLAVE_HOSTS: '.up.test',
       // Of no interest to anybody.
       HTTPS_PROXY: 'http://127.0.0.1:1',
       ALL_PROXY: 'http://127.0.0.1:1',
@@ -148,6 +151,21 @@ describe.each([
       new Set([expect.stringMatching(/^postern\/\d/)]),
     )
     expect(running.output()).not.toContain('HTTPS_PROXY')
+  })
+
+  test('an enclave that a client chooses is resolved by the proxy, and has to be who it says', async () => {
+    const choose = (host: string): Promise<Response> =>
+      fetch(`${running.url}/v1/models`, {
+        headers: { ...bearer(forge.token()), 'x-tinfoil-enclave-url': `https://${host}` },
+      })
+    expect((await choose('chosen.up.test')).status).toBe(200)
+    expect(asked.at(-1)?.host).toBe('chosen.up.test')
+    const before = asked.length
+    expect((await choose('other.up.test')).status).toBe(502)
+    expect((await choose('chosen.down.test')).status).toBe(400)
+    expect(asked).toHaveLength(before)
+    expect(through.asked).toContain('other.up.test:443')
+    expect(through.asked).not.toContain('chosen.down.test:443')
   })
 
   test('large bodies come through whole, and connections are used again', async () => {

@@ -52,6 +52,10 @@ const TABLE: Readonly<Record<Forbidden, Readonly<Record<string, string>>>> = {
       message: "You don't have access to the model with the specified model ID.",
     }),
     'LiteLLM: a model': openai('key not allowed to access model', '403', 'key_model_access_denied'),
+    'a model of an account': anthropic(
+      'permission_error',
+      'Your account does not have access to this model.',
+    ),
     'a model in between': openai(
       'User tester is not authorized to access model x or model does not exist',
       null,
@@ -109,6 +113,23 @@ const TABLE: Readonly<Record<Forbidden, Readonly<Record<string, string>>>> = {
       message: 'User: arn:aws:iam::123456789012:user/gate is not authorized to perform: x',
     }),
     'Groq: a network': coded(403, 'Access denied. Please check your network settings.'),
+    'OpenAI: all access': openai(
+      'Your access was terminated due to violation of our policies, please check your email.',
+      'access_terminated',
+    ),
+    'Anthropic: an account': anthropic(
+      'permission_error',
+      'Your account does not have access to Claude.',
+    ),
+    'Google: a consumer': coded(
+      403,
+      "Permission denied: Consumer 'api_key:AIzaXXXX' has been suspended.",
+    ),
+    'Google: a referrer': coded(403, 'Requests from referer <empty> are blocked.'),
+    'Google: a permission': coded(
+      403,
+      "Permission 'aiplatform.endpoints.predict' denied on resource '//x' (or it may not exist).",
+    ),
     'vLLM behind a proxy': JSON.stringify({ error: 'Invalid token' }),
   },
   unclear: {
@@ -119,6 +140,9 @@ const TABLE: Readonly<Record<Forbidden, Readonly<Record<string, string>>>> = {
     'a bare word of Anthropic': anthropic('permission_error', 'Permission denied'),
     'a bare word of AWS': '{"message":"Forbidden"}',
     'a bare word in text': '{"error":"Access denied."}',
+    'a whole bare sentence': '{"message":"You are not authorized to access this resource"}',
+    'of Google': coded(403, 'The caller does not have permission'),
+    'of Apache': coded(403, "You don't have permission to access this resource."),
     'no words': '{"error":{"code":403}}',
     'a list': '[]',
     null: 'null',
