@@ -36,8 +36,7 @@ async function main(): Promise<void> {
     ? (await import('./config/command-line.ts')).readInvocation(asked?.args ?? args, process.env)
     : readSettings('serve', {}, [], process.env)
   if (invocation.kind === 'text') {
-    stdout.write(invocation.text)
-    if (invocation.text.startsWith('Usage')) stdout.write(commands?.COMMAND_HELP ?? '')
+    stdout.write(commands?.withCommands(invocation.text) ?? invocation.text)
     exitAfter(0)
   }
   if (invocation.kind === 'mistakes') {

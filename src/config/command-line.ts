@@ -51,6 +51,8 @@ export function readInvocation(args: readonly string[], env: Environment): Invoc
   return readSettings(name, command.opts(), mistakes, env)
 }
 
+const MIN_HELP_COLUMNS = 24
+
 function commandLine(write: (text: string) => void): Command {
   const command = new Command('postern')
     .description('A private gate for LLM inference: authenticates, admits, streams, records.')
@@ -61,6 +63,8 @@ function commandLine(write: (text: string) => void): Command {
     .allowUnknownOption()
     .allowExcessArguments()
     .exitOverride()
+    // The longest flag leaves 36 columns of 80.
+    .configureHelp({ minWidthToWrap: MIN_HELP_COLUMNS })
     .configureOutput({ writeOut: write, writeErr: () => {} })
   for (const key of KEYS) {
     const { env, group, kind, about, fallback, devFallback, secret } = settingOf(key)

@@ -18,7 +18,7 @@ import { token } from './commands/token.ts'
 import { spend } from './commands/spend.ts'
 import { usage } from './commands/usage.ts'
 
-/** In the order of the list that `postern --help` ends with. */
+/** In the order of the list in `postern --help`. */
 const COMMANDS: readonly Subcommand[] = [
   enrol,
   devices,
@@ -40,9 +40,13 @@ const list = COMMANDS.map(
   ({ synopsis, summary }) => `  ${synopsis.padEnd(SYNOPSIS_WIDTH)}${summary}\n`,
 )
 
-export const COMMAND_HELP = `
-Other commands; postern help COMMAND shows the words of one:
-${list.join('')}`
+/** The help of the gate, with these before its hundred flags; any other text as it is. */
+export function withCommands(text: string): string {
+  return text.replace(
+    /\n(?=Options:\n)/,
+    `\nOther commands; postern help COMMAND shows the words of one:\n${list.join('')}\n`,
+  )
+}
 
 /** What people write for them, elsewhere or by another spelling. */
 const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
@@ -61,7 +65,8 @@ export type Asked =
   /** The gate's own words, as flags: `help` is `--help`. */
   | { readonly kind: 'gate'; readonly args: readonly string[] }
 
-export function interpret(args: readonly string[]): Asked {
+export function interpret(given: readonly string[]): Asked {
+  const args = gateLast(given)
   const [name, ...rest] = args
   const command = commandNamed(name)
   if (command) return { kind: 'command', run: (env) => command.run(rest, env) }
@@ -74,6 +79,14 @@ export function interpret(args: readonly string[]): Asked {
   if (name === 'version' || name === '-v') return { kind: 'gate', args: ['--version'] }
   if (name === 'dev') return { kind: 'gate', args: ['--dev-mode', ...rest] }
   return { kind: 'gate', args }
+}
+
+/** `--gate URL exec …` is `exec --gate URL …`: no flag of the gate's own has that name. */
+function gateLast(args: readonly string[]): readonly string[] {
+  const flags = args[0] === '--gate' ? 2 : args[0]?.startsWith('--gate=') ? 1 : 0
+  const name = args[flags]
+  if (flags === 0 || name === undefined || !commandNamed(name)) return args
+  return [name, ...args.slice(0, flags), ...args.slice(flags + 1)]
 }
 
 /** What to say of a word that is no command; undefined where it is one, or a flag. */

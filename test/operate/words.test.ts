@@ -44,6 +44,25 @@ describe('what is meant is done', () => {
     expect(stdout).toMatch(expected)
   })
 
+  test('a gate before its command is the one of the command', async () => {
+    const gate = 'http://127.0.0.1:1'
+    for (const flag of [['--gate', gate], [`--gate=${gate}`]]) {
+      const { exitCode, stderr } = await runToEnd([...flag, 'exec', '--', 'true'])
+      expect([exitCode, stderr]).toEqual([
+        69,
+        `postern exec: the gate cannot be reached at ${gate}; is it running?\n`,
+      ])
+    }
+  })
+
+  test('the commands stand before the flags of the gate', async () => {
+    const { stdout } = await runToEnd(['--help'])
+    expect(stdout.indexOf('setup claude-code')).toBeLessThan(stdout.indexOf('--dev-mode'))
+    for (const line of stdout.slice(0, stdout.indexOf('--dev-mode')).split('\n')) {
+      expect(line.length).toBeLessThanOrEqual(81)
+    }
+  })
+
   test('`dev` is development mode', async () => {
     const { exitCode, stderr } = await runToEnd(['dev', '--jwks-url', 'https://id.example'])
     expect(exitCode).toBe(78)

@@ -20,7 +20,7 @@ const MAX_LINES_ON_TERMINAL = 200
 
 export const devices = subcommand<DevicesFlags>({
   name: 'devices',
-  summary: 'who has enrolled: names, users, last seen, and what they may do',
+  summary: 'who has enrolled: name, user, last seen, and policy',
   description: 'Lists the devices that have enrolled, the newest first.',
   define(command) {
     command

@@ -8,7 +8,7 @@ import { subcommand } from './subcommand.ts'
 export const exec = subcommand<GateFlags>({
   name: 'exec',
   synopsis: 'exec -- COMMAND…',
-  summary: 'runs a program with the token of a device, or of who signed in',
+  summary: 'runs a program with the token of a device or a sign-in',
   description: "Runs a command with a device's token in its environment.",
   define(command) {
     gateOption(command)

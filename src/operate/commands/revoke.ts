@@ -11,7 +11,7 @@ import { withDatabase } from './with-database.ts'
 export const revoke = subcommand({
   name: 'revoke',
   synopsis: 'revoke NAME',
-  summary: 'ends a device, a family, a token or a code, on a running gate too',
+  summary: 'ends a device, family, token or code, on a running gate too',
   description:
     'Ends a device (its label, its hash or its own id), a family (fam_…), a token (tok_…), ' +
     'a code (code:N), or all devices of a user (user:ID) or an organisation (org:ID).',

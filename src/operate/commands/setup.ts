@@ -14,7 +14,7 @@ interface SetupFlags extends GateFlags {
 export const setup = subcommand<SetupFlags>({
   name: 'setup',
   synopsis: 'setup claude-code',
-  summary: 'points Claude Code at a gate, after showing what it would change',
+  summary: 'points Claude Code at a gate, after showing the change',
   description: "Writes this gate into Claude Code's settings, after showing the change.",
   define(command) {
     gateOption(command)
