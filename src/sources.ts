@@ -77,7 +77,7 @@ function loginAt(settings: Settings): Pick<Sources, 'login'> {
   const { clientId, redirectUri, oauthBaseUrl, oauthTokenUrl, apiBaseUrl, sessionSecret } = settings
   if (clientId === undefined || redirectUri === undefined) return {}
   if (!oauthBaseUrl || !oauthTokenUrl || !apiBaseUrl || !sessionSecret) return {}
-  const bare = oauthBaseUrl.pathname === '/'
+  const bare = oauthBaseUrl.pathname === '/' && oauthBaseUrl.search === ''
   return {
     login: {
       clientId,

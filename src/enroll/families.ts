@@ -308,6 +308,17 @@ export function findFamily(
   return row ? { ...listed(row), headJti: row.head_jti } : undefined
 }
 
+/** Those that are not revoked and call themselves so. */
+export function familiesCalled(db: Database, name: string, limit: number): FamilyListed[] {
+  return db
+    .query<ListedRow, [string, number]>(
+      `${LISTED} WHERE device_names.name = ?1 AND revoked_at IS NULL
+       ORDER BY device_families.seq DESC LIMIT ?2`,
+    )
+    .all(name, limit)
+    .map(listed)
+}
+
 function listed(row: ListedRow): FamilyListed {
   return {
     seq: row.seq,

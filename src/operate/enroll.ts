@@ -12,6 +12,7 @@ import {
   NO_ENTITLEMENTS,
   readEntitlements,
 } from '../enroll/entitlements.ts'
+import { familiesCalled, listFamilies } from '../enroll/families.ts'
 import { type IdentifyAs, revoke, type Withdrawn } from '../enroll/withdraw.ts'
 
 /** As a command line gives them: text, or absent. */
@@ -150,9 +151,32 @@ export function revokeByName(
 ): 0 | 1 {
   const done = revoke(db, name, { identify, actor: 'cli', at: nowSeconds })
   out.stdout(`${account(done)}\n`)
+  if (!done.known && done.kind === 'device') out.stderr(meantPerhaps(db, name))
   for (const family of done.families) out.stdout(`  ${family}\n`)
   return done.known ? 0 : 1
 }
+
+/** What is shown beside a device's name is no name of it: a user has several, and any may call itself so. */
+function meantPerhaps(db: Database, name: string): string {
+  const [theirs, ofOrg] = [
+    listFamilies(db, { limit: 1, user: name }),
+    listFamilies(db, { limit: 1, org: name }),
+  ]
+  const all = (kind: 'user' | 'org'): string =>
+    `    all devices of that ${kind === 'user' ? 'user' : 'organisation'}: postern revoke ${kind}:ID\n`
+  const called = familiesCalled(db, name, MAX_CALLED)
+  const own = called.map(
+    ({ label, deviceHash }) =>
+      `    a device calls itself so: postern revoke ${label === undefined ? deviceHash : JSON.stringify(label)}\n`,
+  )
+  return [
+    ...(theirs.length > 0 ? [all('user')] : []),
+    ...(ofOrg.length > 0 ? [all('org')] : []),
+    ...new Set(own),
+  ].join('')
+}
+
+const MAX_CALLED = 20
 
 function account({ kind, known, families }: Withdrawn): string {
   const count = families.length === 1 ? '1 family' : `${families.length} families`

@@ -231,3 +231,11 @@ test('a client secret, and how it is shown, come together or not at all', async 
     expect(JSON.stringify(told)).not.toContain(secret)
   }
 })
+
+test('endpoints may have a query of their own, as some providers name a policy by it', async () => {
+  const { authorizeUrl, tokenUrl } = await login({
+    OAUTH_BASE_URL: 'https://provider.example/authorize?p=b2c_1',
+    OAUTH_TOKEN_URL: 'https://provider.example/token?p=b2c_1',
+  })
+  expect([authorizeUrl.search, tokenUrl.search]).toEqual(['?p=b2c_1', '?p=b2c_1'])
+})

@@ -112,6 +112,19 @@ test('every name in the list is one that revoke takes, within a second', async (
   expect((await on.command(['revoke', 'user:nobody'])).exitCode).toBe(1)
 })
 
+test('what is shown beside a name ends nothing, and leads to what does', async () => {
+  const token = await enrolled('hinted', 'Kiosk', '--label=the kiosk', '--user=ken', '--org=kenco')
+  for (const [word, hint] of [
+    ['Kiosk', 'postern revoke "the kiosk"'],
+    ['ken', 'postern revoke user:ID'],
+    ['kenco', 'postern revoke org:ID'],
+  ] as const) {
+    const done = await on.command(['revoke', word])
+    expect([done.exitCode, done.stderr]).toEqual([1, expect.stringContaining(hint)])
+  }
+  expect(await alive(token)).toBe(true)
+})
+
 test('only those of one user, or of one organisation', async () => {
   await enrolled('f', undefined, '--user=uma', '--org=umbrella')
   await enrolled('g', undefined, '--user=una', '--org=umbrella')

@@ -67,6 +67,26 @@ describe('with a real authorization server that demands a secret', () => {
   }
 })
 
+test('an endpoint keeps the query that it was given', async () => {
+  const sink = await startUpstream()
+  try {
+    sink.respond((_request, response) => void response.end('{"access_token":"at"}'))
+    const client = authorization({
+      clientId: 'c',
+      redirectUri: 'https://as.test/back',
+      authorizeUrl: new URL('https://as.test/authorize?p=b2c_1'),
+      tokenUrl: new URL(`${sink.url}/token?p=b2c_1`),
+      issuer: 'https://as.test',
+      scope: '',
+    })
+    expect(client.authUrl(proof).searchParams.get('p')).toBe('b2c_1')
+    expect(shown(await client.refresh('rt'))).toBe('ok')
+    expect(sink.seen.map(({ url }) => url)).toEqual(['/token?p=b2c_1'])
+  } finally {
+    await sink.close()
+  }
+})
+
 test('a server that takes the secret in one way alone is asked in the other once, and no more', async () => {
   const sink = await startUpstream()
   try {
