@@ -12,7 +12,8 @@
 //   meanwhile. A caller that fails while others are answered is no such witness for ten minutes, and
 //   where anybody was answered lately, nor is a stranger, who was not. So a few callers open nothing
 //   for others, however often and however fast they fail, and minted identities do not either. Those
-//   that are answered first can, for about half a second and five of them at a time.
+//   that are answered first can, for about half a second and five of them at a time. Where nobody was
+//   answered lately all are alike, and one hand keeps a lane shut for a second with each identity.
 // - An open lane is tried by callers that were answered lately and have not failed: 0 s, 0.25 s, 0.5 s
 //   and so on up to CIRCUIT_OPEN_SECONDS apart, each further caller that fails doubling the pace. The
 //   others wait for CIRCUIT_OPEN_SECONDS, and each probe in vain puts its caller behind all who have

@@ -29,6 +29,8 @@ const DISTRUST_MS = 600_000
 const CONTRADICTS_MS = 10_000
 /** Between the first probes of an opening; each new caller that fails doubles it. */
 const FIRST_PACE_MS = 250
+/** The slowest where nobody was answered lately: those who fail may all be one, under many names. */
+const STRANGERS_PACE_MS = 1000
 /** For so long a probe is kept for a caller that has a better claim to it. */
 const FAIR_MS = 5000
 /** In each of two tables, of which the older is dropped when the newer is full, or is this old. */
@@ -74,6 +76,8 @@ export class Lane {
   #witnesses = 0
   #opened = false
   #openedAt = 0
+  /** When it opened, nobody had been answered lately. */
+  #knewNobody = false
   #successes = 0
   /** Callers that failed wait so long. */
   #openUntil = 0
@@ -161,7 +165,8 @@ export class Lane {
     row.witness = true
     this.#witnesses += 1
     const pace = this.#regularPace
-    if (this.#opened) pace.ms = Math.min(2 * pace.ms, this.#rules.openMs)
+    const slowest = this.#knowsNobody ? STRANGERS_PACE_MS : this.#rules.openMs
+    if (this.#opened) pace.ms = Math.min(2 * pace.ms, slowest)
     else if (this.#witnesses >= this.#rules.witnesses) this.#open(now)
     return row
   }
@@ -184,6 +189,7 @@ export class Lane {
   }
 
   #open(now: number): void {
+    this.#knewNobody = this.#knowsNobody
     this.#opened = true
     this.#openedAt = now
     this.#openUntil = now + this.#rules.openMs
@@ -242,10 +248,15 @@ export class Lane {
     return left
   }
 
+  get #knowsNobody(): boolean {
+    if (this.#opened) return this.#knewNobody
+    return this.#regulars.size === 0 && this.#formerRegulars.size === 0
+  }
+
   /** Lately, and a little more than none for all where nobody was answered. */
   #answersOf(caller: string): number {
-    if (this.#regulars.size === 0 && this.#formerRegulars.size === 0) return 1
-    return (this.#regulars.get(caller) ?? 0) + (this.#formerRegulars.get(caller) ?? 0)
+    const least = this.#knowsNobody ? 1 : 0
+    return least + (this.#regulars.get(caller) ?? 0) + (this.#formerRegulars.get(caller) ?? 0)
   }
 
   #remember(caller: string, now: number): void {
