@@ -59,7 +59,7 @@ export function logOutput(fd = 1): LogOutput {
         waiting = ''
       }
       try {
-        const sent = send(piece, at)
+        const sent = send.now(piece, at)
         if (typeof sent === 'number') took(sent)
         else {
           state = 'in flight'
@@ -100,7 +100,9 @@ export function logOutput(fd = 1): LogOutput {
   }
 
   process.on('exit', () => {
-    if (state !== 'in flight') flush()
+    // A reader that did not keep up has been waited for by `finish`.
+    if (state === 'idle' || state === 'due') sendLast(send.last, Buffer.from(waiting))
+    else if (state === 'waiting') flush()
   })
   return {
     write(lines, urgent = false) {
@@ -130,21 +132,32 @@ export function logOutput(fd = 1): LogOutput {
   }
 }
 
-/** Sends `bytes` from `at` on, and returns how many were taken. Never waits for the reader. */
-type Send = (bytes: Uint8Array, at: number) => number | Promise<number>
+/** At the exit, when nothing can be sent later any more. */
+function sendLast(last: Sender['last'], bytes: Uint8Array): void {
+  try {
+    for (let at = 0; at < bytes.byteLength;) at += last(bytes, at)
+  } catch {
+    // Nobody is there to be told.
+  }
+}
+
+/** Both send `bytes` from `at` on, and return how many were taken. */
+interface Sender {
+  /** Never waits for the reader. */
+  readonly now: (bytes: Uint8Array, at: number) => number | Promise<number>
+  /** Before the process ends. */
+  readonly last: (bytes: Uint8Array, at: number) => number
+}
 
 /**
  * A file takes a write or refuses it. A pipe or a terminal may let a write wait for ever. To set
  * O_NONBLOCK on it would change it for every process that has it: Linux opens it a second time for
  * us alone. Where that cannot be (a socket, another system), a thread of the pool may wait.
  */
-function sender(fd: number): Send {
-  if (mayWait(fd)) {
-    const own = openedAgain(fd)
-    if (own === undefined) return (bytes, at) => sendLater(fd, bytes, at)
-    return (bytes, at) => writeSync(own, bytes, at)
-  }
-  return (bytes, at) => writeSync(fd, bytes, at)
+function sender(fd: number): Sender {
+  const own = mayWait(fd) ? openedAgain(fd) : fd
+  const last: Sender['last'] = (bytes, at) => writeSync(own ?? fd, bytes, at)
+  return { now: own === undefined ? (bytes, at) => sendLater(fd, bytes, at) : last, last }
 }
 
 function mayWait(fd: number): boolean {

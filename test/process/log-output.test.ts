@@ -16,7 +16,7 @@ import {
 import net, { type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { logOutput } from '../../src/log-output.ts'
-import { until } from '../support/binary.ts'
+import { binary, passing, until } from '../support/binary.ts'
 import { type Redirected, redirected } from './scene.ts'
 
 const LIMIT_MS = 60_000
@@ -185,6 +185,44 @@ onLinux('a log that can be written again', () => {
       const lines = parsed(before + readFileSync(file, 'latin1'))
       expect(told(lines)).toBeGreaterThan(100)
       expect(answered(lines) + told(lines)).toBe(13_000)
+    },
+    LIMIT_MS,
+  )
+})
+
+onLinux('what was logged in the turn in which a gate ends is there', () => {
+  test.each([
+    ['a socket', (port: number) => `exec 3<>/dev/tcp/127.0.0.1/${port}; exec "$0" >&3`],
+    ['a pipe', (port: number) => `"$0" | cat >/dev/tcp/127.0.0.1/${port}`],
+  ])(
+    'in %s',
+    async (_what, script) => {
+      let text = ''
+      const listener = net.createServer((socket) => {
+        socket.on('data', (piece) => (text += String(piece)))
+      })
+      listener.listen(0, '127.0.0.1')
+      await until(() => listener.address())
+      const { port } = listener.address() as AddressInfo
+      const child = Bun.spawn(['bash', '-c', script(port), await binary()], {
+        env: {
+          PATH: process.env['PATH'] ?? '',
+          ...passing(),
+          LOG_FORMAT: 'json',
+          TINFOIL_API_KEY: 'k',
+          JWKS_URL: 'http://127.0.0.1:1/jwks.json',
+          ISSUER: 'i',
+          AUDIENCES: 'a',
+          // Of a block that is nobody's (RFC 5737).
+          HOST: '203.0.113.1',
+        },
+        stdin: 'ignore',
+        stdout: 'ignore',
+        stderr: 'pipe',
+      })
+      expect(await new Response(child.stderr).text()).toContain('cannot listen')
+      await until(() => text.includes('IDENTITY_HASH_KEY is not set'))
+      listener.close()
     },
     LIMIT_MS,
   )
