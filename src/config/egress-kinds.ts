@@ -43,6 +43,15 @@ function outbound(query: 'with a query' | 'without'): Kind<URL> {
 export const outboundUrl = outbound('without')
 export const queryUrl = outbound('with a query')
 
+/** An issuer is compared letter by letter, and never asked: http says no more of it than a name. */
+export const issuerUrl: Kind<string> = {
+  placeholder: '<url>',
+  read: (text) => {
+    const url = outboundUrl.read(text)
+    return url.ok ? value(text.trim()) : url
+  },
+}
+
 /** The base of an API; the `/v1` that some write at its end is in every path already. */
 export const apiUrl: Kind<URL> = {
   placeholder: '<url>',

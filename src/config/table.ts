@@ -4,6 +4,7 @@
 import { isModelPattern } from '../admit/models.ts'
 import {
   apiUrl,
+  issuerUrl,
   noProxyList,
   outboundUrl,
   plainHttpHosts,
@@ -261,7 +262,7 @@ export const SETTINGS = {
   oauthIssuer: setting(
     'OAUTH_ISSUER',
     'Sign-in',
-    exactUrl,
+    issuerUrl,
     'What `iss` must be where the provider sends it; without it, the origin of OAUTH_BASE_URL.',
     { notInDev: true },
   ),

@@ -254,6 +254,42 @@ test.skipIf(tinyproxy === null && process.env['CI'] !== 'true')(
   20_000,
 )
 
+test('the token endpoint is asked through the proxy too, by its own CA', async () => {
+  const through = await proxy({ credentials: CREDENTIALS })
+  const running = await start({
+    CLIENT_ID: 'client',
+    REDIRECT_URI: 'https://page.example/shows-the-code',
+    OAUTH_BASE_URL: 'https://keys.up.test/authorize?p=b2c_1',
+    OAUTH_TOKEN_URL: 'https://keys.up.test/token?p=b2c_1',
+    API_BASE_URL: 'https://api.up.test',
+    SESSION_SECRET: '4f1d0c9b8a7e6d5c4b3a29181706f5e4d3c2b1a0f9e8d7c6',
+    UPSTREAM_CA_FILE: ca.file,
+    UPSTREAM_PROXY: through.url.replace('://', `://${IN_URL}@`),
+  })
+  open.push({ close: () => running.stop() })
+  const begun = await fetch(`${running.url}/auth/device/start`, { method: 'POST' })
+  const { state, auth_url } = (await begun.json()) as { state: string; auth_url: string }
+  expect(new URL(auth_url).searchParams.get('p')).toBe('b2c_1')
+  const cookie = begun.headers
+    .getSetCookie()
+    .map((each) => each.split(';')[0])
+    .join('; ')
+  const submitted = await fetch(`${running.url}/auth/device/submit`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', cookie },
+    body: JSON.stringify({ code: `code#${state}` }),
+  })
+  expect(submitted.ok).toBe(false)
+  expect(through.asked).toEqual(['keys.up.test:443'])
+  expect(asked).toEqual([
+    {
+      host: 'keys.up.test',
+      url: '/token?p=b2c_1',
+      agent: expect.stringMatching(/^postern\/\d/) as never,
+    },
+  ])
+})
+
 test('a proxy whose answer never comes is a connection that does not stand', async () => {
   const silent = await startUpstream({ eager: true })
   open.push(silent)
