@@ -161,9 +161,13 @@ export function loginRoutes(parts: LoginParts) {
     .use(arrivals)
     .get(
       ROUTES.loginPage.path,
-      guarded((asked) => {
+      guarded(async (asked) => {
         const session = sessionOf(asked)
-        if (session.ok) return showSignedIn(asked, session.value.status)
+        const standing = session.ok
+          ? await login.standing(session.value, asked.exchange.at)
+          : undefined
+        if (standing?.ok) return showSignedIn(asked, standing.value)
+        if (standing?.code === 'session_ended') return refuse({ ...asked, page: true }, standing)
         return show(asked, { kind: 'signed_out', mayPaste: mayPaste(asked), justNow: false })
       }),
     )

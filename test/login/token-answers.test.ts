@@ -42,6 +42,10 @@ test('a definitive 403 with an expired token: sign in again, and /auth/status an
     message: 'the sign-in has ended; sign in again at /auth/device or with postern login',
   })
   expect((await asks(key)).status).toBe(401)
+  const page = await fetch(`${on.gate.url}/auth/device`, {
+    headers: { accept: 'text/html', cookie: `postern_session=${key}` },
+  })
+  expect(await page.text()).toContain('Your sign-in has ended')
   on.server.setFailing(undefined)
   await eventually(async () => (await statusOf(key))['authenticated'] === true, 40_000)
   expect((await asks(key)).status).toBe(200)
