@@ -65,7 +65,7 @@ export function jwksSource(options: JwksOptions): KeySource {
     const nameOf = ({ name, why }: DroppedEntry): string => `${name} ${why}`
     for (const [why, entries] of byReason(dropped.filter((each) => !told.has(nameOf(each))))) {
       const names = entries.slice(0, MAX_NAMED).map(({ name }) => name)
-      const fields = { kids: names, entries: entries.length, why }
+      const fields = { kids: names.join(', '), entries: entries.length, why }
       if (entries[0]?.foreign) log.info(fields, 'key set: entries that are for others')
       else log.warn(fields, 'key set: entries that cannot be used')
     }

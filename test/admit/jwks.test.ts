@@ -256,9 +256,12 @@ describe('over the network', () => {
       expect.objectContaining({
         level: 30,
         entries: 120,
-        kids: others.slice(0, 20).map((o) => o.kid),
+        kids: others
+          .slice(0, 20)
+          .map((o) => o.kid)
+          .join(', '),
       }),
-      expect.objectContaining({ level: 40, kids: ['b'], why: expect.stringContaining('x or y') }),
+      expect.objectContaining({ level: 40, kids: 'b', why: expect.stringContaining('x or y') }),
     ])
   })
 
