@@ -24,6 +24,8 @@ const PART_LENGTH = 16
 const MIN_LENGTH = 8
 /** What is looked up: one such piece of each part that is long enough. */
 const PIECE = 8
+/** All pieces of a JWT would be megabytes: of one so long, few are kept, and texts cost more. */
+const LONG = 512
 /** An escape within a text within a text. */
 const MAX_LAYERS = 3
 
@@ -42,27 +44,29 @@ export function echoOf(sent: Readonly<Record<string, string>>): Echo {
 }
 
 /** A gate has a key for each upstream, and perhaps one access token after another. */
-const MAX_ECHOES = 8
+const MAX_ECHOES = 4
 const lastEchoes = new Map<string, Echo>()
 
 export function echoOfSecret(secret: string): Echo {
   if (secret.length < MIN_LENGTH) return NO_ECHO
   const spellings = spellingsOf(secret)
+  const least = Math.min(...spellings.map((each) => each.least))
+  // Every part of `least` characters has a whole piece that begins at a multiple of this.
+  const step = least - PIECE + 1
+  const isLong = secret.length > LONG
+  const [secretStep, textStep] = isLong ? [step, 1] : [1, step]
   const pieces = new Map<string, { readonly spelling: Spelling; readonly at: number }[]>()
   for (const spelling of spellings) {
-    for (let at = 0; at + PIECE <= spelling.text.length; at++) {
+    for (let at = 0; at + PIECE <= spelling.text.length; at += secretStep) {
       const piece = spelling.text.slice(at, at + PIECE)
       const places = pieces.get(piece)
       if (places) places.push({ spelling, at })
       else pieces.set(piece, [{ spelling, at }])
     }
   }
-  const least = Math.min(...spellings.map((each) => each.least))
-  const step = least - PIECE + 1
 
-  /** Every part of `least` characters has a whole piece that begins at a multiple of `step`. */
   const holds = (text: string): boolean => {
-    for (let at = 0; at + PIECE <= text.length; at += step) {
+    for (let at = 0; at + PIECE <= text.length; at += textStep) {
       for (const place of pieces.get(text.slice(at, at + PIECE)) ?? []) {
         if (commonLength(text, at, place.spelling.text, place.at) >= place.spelling.least)
           return true

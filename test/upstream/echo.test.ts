@@ -76,6 +76,22 @@ describe('is found', () => {
       expect([name, echo.inValue(SPELLINGS[name] ?? '')]).toEqual([name, true])
     }
   })
+  test('of a token of thousands of characters, every part as well', () => {
+    const { int } = random(5)
+    const digits = Array.from({ length: 6000 }, () => String.fromCharCode(65 + int(26))).join('')
+    const long = echoOfSecret(digits)
+    for (let at = 0; at + 16 <= digits.length; at += 7) {
+      const part = digits.slice(at, at + 16)
+      expect([at, long.inValue(`x${part}`), long.inBody(`${'.'.repeat(at % 50)}${part}`)]).toEqual([
+        at,
+        true,
+        true,
+      ])
+      const inBase64 = base64(`${'z'.repeat(at % 3)}${digits.slice(at, at + 20)}zz`)
+      expect([at, long.inValue(inBase64)]).toEqual([at, true])
+    }
+    expect(long.inBody('keys begin with eyJhbGciOiJFUzI1NiJ9')).toBe(false)
+  })
   test('of a short key, three quarters', () => {
     expect(echoOfSecret('token-abc123').inBody('key token-abc')).toBe(true)
     expect(echoOfSecret('token-abc123').inBody('key token-ab')).toBe(false)
