@@ -27,7 +27,8 @@ export function aboutDevice(
     org_id: orgId ?? null,
     issued_at: utc(claims.issuedAt),
     expires_at: utc(claims.expiresAt),
-    refreshable_until: utc(refreshableUntil),
+    // A token that was replaced counts as stolen where it is refreshed.
+    refreshable_until: replaced ? null : utc(refreshableUntil),
     replaced,
     policy: {
       // Exact names or with a trailing `*`; null: every model.

@@ -116,7 +116,7 @@ test('by either header, and without a line in the log or a request of its rate',
 test('what was replaced is said to be', async () => {
   const first = await on.device()
   const { wrapper_token: second } = (await (await on.refresh(first)).json()) as Minted
-  expect((await told(first))['replaced']).toBe(true)
+  expect(await told(first)).toMatchObject({ replaced: true, refreshable_until: null })
   expect((await told(second))['replaced']).toBe(false)
 })
 
