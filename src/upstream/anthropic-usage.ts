@@ -51,7 +51,7 @@ const TOOL_REQUESTS: ReadonlyMap<string, string> = new Map([
 ])
 
 /** Of a content_block_delta's line, without what it carries: its JSON and `data: `. */
-const DELTA_FRAME_BYTES = 85
+const DELTA_FRAME_BYTES = 86
 
 class Streamed implements Reading {
   readonly sink: EventReader

@@ -124,6 +124,13 @@ function noteBody(tally: Tally, body: JsonObject): void {
   counts.tell()
 }
 
+/** Some servers give the status as the code, and a type of their own. */
+function typeOfStatus(status: number, type: unknown): unknown {
+  if (status === 429 || status === 529) return 'rate_limit_error'
+  if (status >= 400 && status < 500) return 'invalid_request_error'
+  return type
+}
+
 /** Prompt tokens hold those that came from a cache; in a tally these are a class of their own. */
 class Counts {
   readonly #tally: Tally
@@ -163,7 +170,7 @@ class Counts {
     const error = event['error'] ?? response?.['error']
     if (error !== undefined && error !== null) {
       const { type, code } = objectIn(error) ?? {}
-      this.#tally.error(type ?? code)
+      this.#tally.error(typeof code === 'number' ? typeOfStatus(code, type) : (type ?? code))
     } else if (event['type'] === 'error') {
       this.#tally.error(event['code'])
     } else if (response?.['status'] === 'failed') {

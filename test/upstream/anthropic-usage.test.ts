@@ -463,3 +463,97 @@ describe('what no honest upstream sends', () => {
     expect(first).toMatchObject(NOTHING)
   })
 })
+
+describe('what has passed since the last count', () => {
+  const event = (type: string, more: object = {}): string =>
+    `event: ${type}\ndata: ${JSON.stringify({ type, ...more })}\n\n`
+  const usage = { input_tokens: 1000, cache_read_input_tokens: 2000, output_tokens: 1 }
+  const start = event('message_start', { message: { model: 'claude-opus-5-5', usage } })
+  const block = (content_block: object): string =>
+    event('content_block_start', { index: 0, content_block })
+  const delta = (json: object): string => event('content_block_delta', { index: 0, delta: json })
+  const text = (words: string): string => delta({ type: 'text_delta', text: words })
+  const stop = event('content_block_stop', { index: 0 })
+  const PING = event('ping')
+
+  /** Each at its second. */
+  function since(...parts: (readonly [atSeconds: number, text: string])[]) {
+    const metering = anthropicUsageMeter(SSE, undefined)
+    for (const [at, part] of parts) metering.push(bytesOf(part), at * 1000)
+    return metering.end().since
+  }
+
+  test('is a token for three bytes of text, and nothing for what frames it', () => {
+    expect(since([0, start])).toMatchObject({ outputTokens: 0, isUnfinished: true })
+    const many = text('abc').repeat(100)
+    expect(since([0, start + block({ type: 'text' }) + many])?.outputTokens).toBe(100)
+    expect(since([0, start + text('é日🐤')])?.outputTokens).toBe(3)
+  })
+
+  test('is 80 tokens a second of thinking that is not shown, as long as anything comes', () => {
+    const thinking = block({ type: 'thinking', thinking: '', signature: '' })
+    const begun = [2, start + thinking] as const
+    expect(since(begun, [7, PING], [12, PING])?.outputTokens).toBe(800)
+    // Once the block is over, or no thinking, time is nothing.
+    expect(since(begun, [12, PING + stop], [60, PING])?.outputTokens).toBe(800)
+    expect(since([2, start + block({ type: 'text' })], [60, PING])?.outputTokens).toBe(0)
+    // A count holds what was thought before it.
+    const counted = event('message_delta', { usage: { output_tokens: 900 } })
+    expect(since(begun, [12, counted], [13, PING])?.outputTokens).toBe(80)
+  })
+
+  test('is no less than the thinking that a signature holds, nor than what was shown of it', () => {
+    const thinking = start + block({ type: 'thinking', thinking: '', signature: '' })
+    const signature = delta({ type: 'signature_delta', signature: 'x'.repeat(4000) })
+    const shown = delta({ type: 'thinking_delta', thinking: 'y'.repeat(1500) })
+    const tokens = since([0, thinking + shown + signature + stop])?.outputTokens
+    // Base64 of what was thought: 3,000 bytes.
+    expect(tokens).toBeGreaterThanOrEqual(1000)
+    expect(tokens).toBeLessThan(1010)
+    const seen = since([0, thinking + shown + stop])?.outputTokens
+    expect(seen).toBeGreaterThanOrEqual(500)
+    expect(seen).toBeLessThan(510)
+    const redacted = block({ type: 'redacted_thinking', data: 'x'.repeat(4000) })
+    expect(since([0, start + redacted + stop])?.outputTokens).toBe(1000)
+  })
+
+  test('is the prompt again for each result of a server tool, and the result itself', () => {
+    const asked = block({ type: 'server_tool_use', name: 'web_search' })
+    const result = block({ type: 'web_search_tool_result', content: 'z'.repeat(3000) })
+    const one = since([0, start + asked + stop + result + stop])
+    expect(one?.serverTools).toEqual({ web_search_requests: 1 })
+    expect(one?.inputTokens).toBeGreaterThanOrEqual(3000 + 1000)
+    expect(one?.inputTokens).toBeLessThan(3000 + 1100)
+    // One that is too large to be read is a result.
+    const large = block({ type: 'web_search_tool_result', content: 'z'.repeat(70_000) })
+    expect(since([0, start + asked + stop + large + stop])?.inputTokens).toBe(3000)
+  })
+
+  test('an advisor and a compaction are in no bound: their cost is told at the end alone', () => {
+    const advisor = block({ type: 'server_tool_use', name: 'advisor' })
+    expect(since([0, start + advisor])).toBeUndefined()
+    expect(since([0, start + block({ type: 'compaction', content: null })])).toBeUndefined()
+    const counted = event('message_delta', { usage: { output_tokens: 9 } })
+    expect(since([0, start + advisor + counted])).toMatchObject({ outputTokens: 0 })
+  })
+
+  test('nothing more is being made once a stop reason was said', () => {
+    const counted = event('message_delta', {
+      delta: { stop_reason: 'end_turn' },
+      usage: { output_tokens: 9 },
+    })
+    expect(since([0, start + text('abc') + counted])).toEqual({
+      outputTokens: 0,
+      inputTokens: 0,
+      isUnfinished: false,
+    })
+  })
+
+  test('of a coding that breaks nothing is estimated', () => {
+    const metering = anthropicUsageMeter(SSE, 'gzip')
+    const encoded = zlib.gzipSync(bytesOf(start + text('abc').repeat(2000)))
+    metering.push(encoded.subarray(0, 60), 0)
+    metering.push(new Uint8Array(100).fill(0xff), 0)
+    expect(metering.end().since).toBeUndefined()
+  })
+})

@@ -175,6 +175,12 @@ describe('streams', () => {
     const failed = response('failed', { error: { code: 'server_error', message: 'secret' } })
     expect(seen(named('response.failed', failed))).toBe('server_error')
     expect(seen(data({ error: 'out of memory: secret' }))).toBe('unknown_error')
+    const bad = { message: 'secret', type: 'BadRequestError', code: 400 }
+    expect(seen(data({ error: bad }))).toBe('invalid_request_error')
+    expect(seen(data({ error: { ...bad, code: 429 } }))).toBe('rate_limit_error')
+    expect(seen(data({ error: { ...bad, type: 'EngineDeadError', code: 500 } }))).toBe(
+      'unknown_error',
+    )
     expect(seen(decoy + DONE)).toBeUndefined()
   })
 
