@@ -92,6 +92,12 @@ function base(
       arrival.idleSeconds = idleSeconds(request, server)
       server?.timeout(request, arrival.idleSeconds)
       if (isLast(request, server)) exchange.headers.set('connection', 'close')
+      // Chunks that nobody reads cost as much as those that somebody does: a stranger's would be parsed
+      // for as long as they come.
+      else if (request.headers.has('transfer-encoding')) {
+        arrival.closing = true
+        exchange.headers.set('connection', 'close')
+      }
       if (exchange.method === 'OPTIONS') {
         const known = find(target.path)
         const preflight = known && cors.preflight(request, exchange, known.methods)

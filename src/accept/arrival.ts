@@ -21,6 +21,8 @@ export interface Arrival {
   readonly refusal: Refusal | undefined
   /** How long its connection may stand idle after the answer; 0 is for ever. */
   idleSeconds: number
+  /** Its connection ends with the answer, unless somebody is admitted: its body comes in chunks. */
+  closing: boolean
   /** Once the door of the protected group was passed. */
   admitted: Admitted | undefined
 }
@@ -71,6 +73,7 @@ export function arrive(request: Request, find: FindRoute): Arrival {
     route,
     refusal,
     idleSeconds: 0,
+    closing: false,
     admitted: undefined,
   }
 }

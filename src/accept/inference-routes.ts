@@ -113,6 +113,7 @@ export function inferenceRoutes(parts: InferenceParts) {
     if (device?.org !== undefined) exchange.org = device.org
     const spent = budget.spend(admitted.value, exchange)
     if (!spent.ok) return answers.refuse(exchange, spent)
+    if (arrival.closing) exchange.headers.delete('connection')
     begin(exchange, admitted.value, route)
     arrival.admitted = admitted.value
   }

@@ -86,6 +86,18 @@ describe('through the compiled binary', () => {
     expect(answers.some((each) => each.header('connection') === 'close')).toBe(false)
   })
 
+  test.each(['/v1/messages', '/nowhere', '/bootstrap', '/refresh', '/admin/revoke'])(
+    'a refused body in chunks ends its connection: %s',
+    async (path) => {
+      const wire = await dial(gate.port)
+      wire.write(head(`POST ${path} HTTP/1.1`, 'Host: gate.test', 'Transfer-Encoding: chunked'))
+      wire.write('1\r\nx\r\n'.repeat(20_000))
+      await wire.ended()
+      expect(wire.received()).toMatch(/^HTTP\/1\.1 4\d\d /)
+      expect(wire.received()).toMatch(/^connection: close\r$/im)
+    },
+  )
+
   test('others are answered beside ten connections that pipeline at 1 MB/s', async () => {
     const alone = await percentile95(gate.port)
     const flood = Bun.spawn(
