@@ -4,6 +4,7 @@
 import net, { isIP, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import tls from 'node:tls'
+import { looksPrivate } from '../config/egress-kinds.ts'
 import type { Egress } from './egress.ts'
 import { isPublic } from './enclave.ts'
 import { type ResponseEvents, ResponseReader } from './response.ts'
@@ -72,7 +73,11 @@ export class Connection {
   }
 
   /** `ready`: the event that says so; undefined where it is connected already. */
-  own(socket: Socket, ready: 'connect' | 'secureConnect' | undefined): void {
+  own(
+    socket: Socket,
+    ready: 'connect' | 'secureConnect' | undefined,
+    onReady: typeof onConnect = onConnect,
+  ): void {
     if (this.#gone) {
       socket.destroy()
       return
@@ -81,7 +86,7 @@ export class Connection {
     this.#socket = owned
     owned.push = push
     owned.on('drain', onDrain).on('end', onEnd).on('error', onError).on('close', onClose)
-    if (ready) owned.once(ready, ready === 'connect' ? onPlainConnect : onConnect)
+    if (ready) owned.once(ready, onReady)
     else this.connect()
     owned.resume()
   }
@@ -224,7 +229,7 @@ interface Handle {
 function onConnect(this: OwnedSocket): void {
   this.owner.connect()
 }
-/** PLAIN_HTTP_HOSTS is for one's own network: a name that leads out of it gets nothing in clear. */
+/** PLAIN_HTTP_HOSTS is for one's own network: what leads out of it gets nothing in clear. */
 function onPlainConnect(this: OwnedSocket): void {
   const address = (this.remoteAddress ?? '').replace(/^::ffff:/i, '')
   if (isPublic(address)) this.owner.lose('public address')
@@ -254,7 +259,10 @@ export function connect(origin: Origin, { trust, proxyTo }: Egress): Connection 
   const connection = new Connection(origin.name)
   const proxy = proxyTo(hostname, port)
   if (!proxy) {
-    connection.own(open(origin, trust), origin.tls ? 'secureConnect' : 'connect')
+    const socket = open(origin, trust)
+    if (origin.tls) connection.own(socket, 'secureConnect')
+    // Clusters give public addresses of IPv6 to names that nobody outside can resolve.
+    else connection.own(socket, 'connect', mayBePublic(hostname) ? onPlainConnect : onConnect)
     return connection
   }
   const to = { host: isIP(hostname) === 0 ? (address ?? hostname) : hostname, port }
@@ -266,6 +274,8 @@ export function connect(origin: Origin, { trust, proxyTo }: Egress): Connection 
   connection.await(tunnel)
   return connection
 }
+
+const mayBePublic = (hostname: string): boolean => isIP(hostname) !== 0 || !looksPrivate(hostname)
 
 function open({ tls: secure, hostname, port, address }: Origin, trust: Egress['trust']): Socket {
   const options = {
