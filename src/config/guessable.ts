@@ -13,7 +13,7 @@ const PLACEHOLDERS: readonly RegExp[] = [
   /<.*>|\.{3}/,
 ]
 
-/** An address to run, and not what it prints: `$(openssl rand -hex 32)` in an .env file stays as it is. */
+/** To be run: `$(openssl rand -hex 32)` in an .env file stays as it is. */
 const COMMAND = /\bopenssl\b|\brand\b.*-(?:hex|base64)|\$[({]|`|\/dev\/u?random|\buuidgen\b/i
 
 const RANDOM_RUN =

@@ -141,11 +141,15 @@ export const exactUrl: Kind<string> = {
   },
 }
 
+/** What documentation writes in the place of what a provider gives; no provider gives it. */
+const PLACEHOLDER =
+  /^<.*>$|\.{3}|^(?:your|insert|paste)[-_ ]|change[-_ ]?me\b|replace[-_ ]?(?:me|this|with)/i
+
 /** RFC 6749 appendix A.1, but for the space. */
 export const clientId: Kind<string> = {
   placeholder: '<id>',
   read: (text) =>
-    /^[\x21-\x7e]{1,256}$/.test(text)
+    /^[\x21-\x7e]{1,256}$/.test(text) && !PLACEHOLDER.test(text)
       ? value(text)
       : wrong('is no client id', "give it as the provider's registration shows it"),
 }
@@ -163,7 +167,7 @@ export const scopes: Kind<string> = {
 export const headerSecret: Kind<Secret> = {
   placeholder: '<secret>',
   read: (text) => {
-    if (/^<.*>$|\.{3}|^your[-_ ].*key|change[-_ ]?me\b|replace[-_ ]?(?:me|this|with)/i.test(text)) {
+    if (PLACEHOLDER.test(text)) {
       return wrong('is a placeholder, and no key', 'give the key as its provider shows it')
     }
     return /^[\x21-\x7e]+$/.test(text)

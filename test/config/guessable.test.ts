@@ -81,7 +81,13 @@ test('one secret for two purposes is a mistake, however it is spelt and wherever
 })
 
 test('a key of a provider that is a placeholder is told', () => {
-  for (const TINFOIL_API_KEY of ['<your key>', 'sk-ant-...', 'your-api-key', 'changeme']) {
+  for (const TINFOIL_API_KEY of [
+    '<your key>',
+    'sk-ant-...',
+    'your-api-key',
+    'YOUR_TOKEN',
+    'changeme',
+  ]) {
     const found = mistakes([], { ...PRODUCTION, TINFOIL_API_KEY })
     expect(found.map(({ message }) => message)).toEqual(['is a placeholder, and no key'])
   }
