@@ -14,6 +14,8 @@ export interface Terminal {
   /** For eyes: long names are shortened. A pipe gets them whole. */
   readonly shorten: boolean
   readonly color: boolean
+  /** How wide it is; a table that is wider leaves columns out, and says which. */
+  readonly columns?: number | undefined
 }
 
 export interface TextOptions {
@@ -96,6 +98,9 @@ const COLUMNS: readonly (readonly [title: string, of: (sums: UsageSums) => strin
   ['Latency', ({ averageLatencyMs }) => seconds(averageLatencyMs)],
 ]
 
+/** What a terminal that is too narrow goes without, the first before the others. */
+const LEFT_OUT = ['Cache write', 'Cache read', 'Latency', 'Failed', 'Output', 'Input']
+
 const TITLES = {
   day: 'Day',
   model: 'Model',
@@ -104,7 +109,8 @@ const TITLES = {
   user: 'User',
 } as const
 
-function forEyes(table: UsageTable, filter: UsageFilter, { shorten, color }: Terminal): string {
+function forEyes(table: UsageTable, filter: UsageFilter, terminal: Terminal): string {
+  const { shorten, color, columns: room = Number.POSITIVE_INFINITY } = terminal
   const { by, rows, leftOff, total } = table
   const name = (text: string): string => {
     const shown = text === '' ? NONE : visible(text)
@@ -121,12 +127,14 @@ function forEyes(table: UsageTable, filter: UsageFilter, { shorten, color }: Ter
   if (total.requests === 0) return `${heading}\n\nNo requests.\n`
 
   const shown = rows.slice(0, MAX_TABLE_ROWS)
-  const head = [TITLES[by], ...COLUMNS.map(([column]) => column)]
-  const body = shown.map(({ key, ...sums }) => [name(key), ...COLUMNS.map(([, of]) => of(sums))])
-  const foot = ['Total', ...COLUMNS.map(([, of]) => of(total))]
-  const widths = head.map((_, column) =>
-    Math.max(...[head, ...body, foot].map((line) => Bun.stringWidth(line[column] ?? ''))),
-  )
+  const all = [
+    [TITLES[by], ...COLUMNS.map(([column]) => column)],
+    ...shown.map(({ key, ...sums }) => [name(key), ...COLUMNS.map(([, of]) => of(sums))]),
+    ['Total', ...COLUMNS.map(([, of]) => of(total))],
+  ]
+  const { lines: fitting, widths, without } = fitted(all, room)
+  const [head = [], ...body] = fitting
+  const foot = body.pop() ?? []
   const line = (cells: readonly string[]): string =>
     cells.map((cell, column) => pad(cell, widths[column] ?? 0, column > 0)).join('  ')
   const rule = paint(2, widths.map((width) => '─'.repeat(width)).join('──'))
@@ -134,8 +142,28 @@ function forEyes(table: UsageTable, filter: UsageFilter, { shorten, color }: Ter
   const more = hidden === 0 ? [] : [`… and ${grouped(hidden)} more, in the total too`]
   const lines = [paint(2, line(head)), ...body.map(line), ...more, rule, paint(1, line(foot))]
   const notes = notesOn(total)
+  if (without.length > 0) {
+    notes.push(`Left out, for want of width: ${without.join(', ')}; --csv has all.`)
+  }
   const below = notes.length === 0 ? '' : `\n${notes.join('\n')}\n`
   return `${heading}\n\n${lines.join('\n')}\n${below}`
+}
+
+/** The first line has the titles. */
+function fitted(all: readonly (readonly string[])[], room: number) {
+  let lines = all
+  const without: string[] = []
+  for (;;) {
+    const widths = (lines[0] ?? []).map((_, column) =>
+      Math.max(...lines.map((line) => Bun.stringWidth(line[column] ?? ''))),
+    )
+    const width = widths.reduce((sum, each) => sum + each + 2, -2)
+    const next = LEFT_OUT.find((title) => lines[0]?.includes(title))
+    if (width <= room || next === undefined) return { lines, widths, without }
+    const out = lines[0]?.indexOf(next) ?? -1
+    lines = lines.map((line) => line.filter((_, column) => column !== out))
+    without.push(next.toLowerCase())
+  }
 }
 
 /** What the table's sums don't say. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Database } from 'bun:sqlite'
 import { readUsageArguments, usage } from '../../src/operate/usage.ts'
-import { csvCell, dollars, grouped, visible } from '../../src/operate/usage-text.ts'
+import { csvCell, dollars, grouped, type Terminal, visible } from '../../src/operate/usage-text.ts'
 import { connectionTo } from '../support/connection.ts'
 import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
 import {
@@ -16,7 +16,7 @@ import {
 
 const DAY = 86_400_000
 const HOSTILE = '=HYPERLINK("http://evil")\u001b[2J\u202e\u009b31m'
-const eyes = { shorten: true, color: false }
+const eyes: Terminal = { shorten: true, color: false }
 const pipe = { shorten: false, color: false }
 
 let database: Database
@@ -48,6 +48,19 @@ function ask(words: string, terminal = eyes): string {
 }
 
 describe('the table', () => {
+  test('fits the terminal it is on, and says what that left out', () => {
+    for (const columns of [40, 60, 80, 94]) {
+      const text = ask('', { ...eyes, columns })
+      const [, table = ''] = text.split('\n\n')
+      for (const line of table.split('\n')) {
+        expect(Bun.stringWidth(line)).toBeLessThanOrEqual(columns)
+      }
+      expect(text).toMatch(/Requests.*Cost/)
+      expect(text.includes('Left out, for want of width: cache write')).toBe(columns < 94)
+    }
+    expect(ask('', { ...eyes, columns: 10 })).toMatch(/Day +Requests +Cost/)
+  })
+
   test('is for eyes: aligned, grouped, dollars to four digits, and a total', () => {
     expect(ask('')).toBe(`Usage by day, 2026-10-22 to 2026-11-20 (UTC)
 

@@ -25,8 +25,9 @@ export const usage: Subcommand = {
     }
     const onTerminal = stdout.isTTY
     const color = onTerminal && (env['NO_COLOR'] ?? '') === ''
+    const columns = onTerminal ? process.stdout.columns : undefined
     return withDatabase(env, 'read', (database) => {
-      stdout.write(usageOf(database, read.question, { shorten: onTerminal, color }))
+      stdout.write(usageOf(database, read.question, { shorten: onTerminal, color, columns }))
       return 0
     })
   },
