@@ -43,11 +43,15 @@ const TABLE_MEMBERS = ['date', 'source', 'note', 'server_tools', 'models']
 
 type JsonObject = Readonly<Record<string, unknown>>
 
-/** The table that comes with the program. */
+/** The table that comes with the program: read when the first price is asked for, not at the start. */
 export function bundledPrices(): Prices {
-  const parsed = parsePrices(JSON.stringify(bundled))
-  if (!parsed.ok) throw new Error('the bundled price table is wrong')
-  return parsed.prices
+  let prices: Prices | undefined
+  const table = (): Prices => {
+    const parsed = readTable(bundled)
+    if (!parsed.ok) throw new Error('the bundled price table is wrong')
+    return parsed.prices
+  }
+  return { date: bundled.date, priceOf: (model) => (prices ??= table()).priceOf(model) }
 }
 
 export function parsePrices(text: string): ParsedPrices {
@@ -61,6 +65,10 @@ export function parsePrices(text: string): ParsedPrices {
       'start from src/budget/prices.json',
     )
   }
+  return readTable(table)
+}
+
+function readTable(table: JsonObject): ParsedPrices {
   const mistakes: PriceMistake[] = []
   unknownMembers(table, TABLE_MEMBERS, 'the table', mistakes)
   for (const name of ['source', 'note']) {
