@@ -33,6 +33,8 @@ export type Standing =
   | { readonly kind: 'dead'; readonly code: RefusalCode }
   /** A gate of before this question. */
   | { readonly kind: 'unasked' }
+  /** Something before the gate does not let the question through: nothing follows from that. */
+  | { readonly kind: 'untold' }
   | { readonly kind: 'failed'; readonly problem: Problem }
 
 export interface Gate {
@@ -104,6 +106,9 @@ export function gate(base: string, now: () => number): Gate {
         const code = refusalCode(said)
         if (status === 401 && code !== undefined) return { kind: 'dead', code }
         if (status === 404 || status === 405) return { kind: 'unasked' }
+        if (status >= 400 && status < 500 && status !== 408 && status !== 429) {
+          return { kind: 'untold' }
+        }
         return { kind: 'failed', problem: badStatus(answer) }
       } catch (error) {
         return { kind: 'failed', problem: problemOf(error) }

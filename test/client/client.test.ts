@@ -511,18 +511,18 @@ describe('in the background', () => {
     const client = session(options({ background: true }), scene.tempo)
     await client.start()
     const first = await client.token()
-    for (const device of [
-      'lost',
-      (response: ServerResponse) =>
-        response.writeHead(401).end('<html>the network wants a login</html>'),
-      (response: ServerResponse) =>
-        response.writeHead(403).end('{"error":{"code":"token_revoked"}}'),
-      (response: ServerResponse) => response.writeHead(503).end(),
+    const answers = (status: number, body: string) => (response: ServerResponse) =>
+      response.writeHead(status).end(body)
+    for (const [state, device] of [
+      ['degraded', 'lost'],
+      ['ready', answers(401, '<html>the network wants a login</html>')],
+      ['ready', answers(403, '{"error":{"code":"token_revoked"}}')],
+      ['degraded', answers(503, '')],
     ] as const) {
       gate.device = device
       scene.runNext()
       await until(() => scene.pending() === 1)
-      expect(client.status.state).toBe('degraded')
+      expect(client.status.state).toBe(state)
       expect(await client.token()).toEqual(first)
     }
     gate.device = 'answer'

@@ -165,11 +165,16 @@ describe('how a token stands', () => {
   test('is not told by an outage, a redirect, a page, or a gate that does not know the question', async () => {
     expect(await answered(200, '<html>')).toBe('good')
     for (const status of [404, 405]) expect(await answered(status, '{}')).toBe('unasked')
-    for (const status of [302, 401, 403, 429, 500, 502, 503]) {
-      expect(await answered(status, '{"error":{"type":"authentication_error"}}')).toBe('failed')
-      expect(await answered(status, '<html>')).toBe('failed')
+    for (const [kind, statuses] of [
+      ['untold', [400, 401, 403, 451]],
+      ['failed', [302, 408, 429, 500, 502, 503]],
+    ] as const) {
+      for (const status of statuses) {
+        expect(await answered(status, '{"error":{"type":"authentication_error"}}')).toBe(kind)
+        expect(await answered(status, '<html>')).toBe(kind)
+      }
     }
-    expect(await answered(403, '{"error":{"code":"token_revoked"}}')).toBe('failed')
+    expect(await answered(403, '{"error":{"code":"token_revoked"}}')).toBe('untold')
     fake.device = 'lost'
     expect(await standing()).toMatchObject({ kind: 'failed' })
     await fake.close()
