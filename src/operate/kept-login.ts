@@ -9,6 +9,7 @@ import { isBearerToken } from '../client/grant.ts'
 import { keptName } from '../client/kept.ts'
 import { fileStorage } from '../client/storage.ts'
 import { auth, failing, signInEnded, signInWith } from './auth.ts'
+import { CODE_VARIABLE } from './commands/gate.ts'
 
 export interface KeptLogin {
   /** Rejects, as all of these, where the storage fails. */
@@ -83,6 +84,9 @@ export async function renewedKey(connect: ConnectOptions): Promise<Result<string
 /** What to say of a gate that gave no token: a gate with a sign-in has no /bootstrap. */
 export function withoutToken(because: Problem, baseUrl: string): string {
   const base = parseBaseUrl(baseUrl) ?? ''
+  if (because.code === 'enrollment_refused' && because.status === 403) {
+    return `${because.message}\n    ask its operator for a code, and give it as ${CODE_VARIABLE}=…`
+  }
   return because.status === 404
     ? `${base} enrols no devices; ${signInWith(base)}`
     : failing(because, base)

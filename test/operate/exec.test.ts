@@ -227,10 +227,10 @@ describe('postern token', () => {
     const { code, out, err } = await run({ command: 'token', enrollment: 'canary' })
     expect({ code, out }).toEqual({ code: 77, out: '' })
     expect(err).toBe(
-      'postern token: the gate did not accept the enrolment: its code is unknown, used or expired\n',
+      'postern token: the gate did not accept the enrolment: its code is unknown, used or expired\n    ask its operator for a code, and give it as POSTERN_CODE=…\n',
     )
     expect((await run({ command: 'token' })).err).toBe(
-      'postern token: the gate asks for an enrolment code, or the token of a user, and none was given\n',
+      'postern token: the gate asks for an enrolment code, or the token of a user, and none was given\n    ask its operator for a code, and give it as POSTERN_CODE=…\n',
     )
   })
 })
