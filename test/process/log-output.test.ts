@@ -46,8 +46,10 @@ async function isUntroubled(gate: Redirected): Promise<void> {
   expect((await fetch(`${gate.url}/healthz`)).status).toBe(200)
   expect(gate.rssBytes() - before).toBeLessThan(32 * 1_048_576)
   const from = gate.cpuMs()
+  const began = performance.now()
   await Bun.sleep(300)
-  expect(gate.cpuMs() - from).toBeLessThan(100)
+  // What burns takes all of it.
+  expect(gate.cpuMs() - from).toBeLessThan((performance.now() - began) / 2)
 }
 
 const onLinux = describe.skipIf(process.platform !== 'linux')
