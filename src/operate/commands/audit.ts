@@ -25,7 +25,11 @@ export const audit = subcommand<AuditFlags>({
   run({ flags: { since, json = false } }, env) {
     const sinceMs = since === 'all' ? 0 : readDay(since, Date.now())
     if (sinceMs === undefined) {
-      return failed('--since is no date\n    give 2026-11-01, today, 7d or all', EXIT.usage)
+      return failed(
+        '--since is no date\n    give 2026-11-01, today, 7d or all',
+        EXIT.usage,
+        'audit',
+      )
     }
     return withDatabase(env, 'read', (database) => {
       audited(database, { sinceSeconds: sinceMs / 1000, json }, output)

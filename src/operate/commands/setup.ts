@@ -25,7 +25,12 @@ export const setup = subcommand<SetupFlags>({
       .allowExcessArguments(false)
   },
   run({ flags, words }, env) {
-    if (words[0] !== 'claude-code') return failed('only claude-code can be set up', EXIT.usage)
+    if (words[0] !== 'claude-code')
+      return failed(
+        'only one program can be set up\n    postern setup claude-code',
+        EXIT.usage,
+        'setup',
+      )
     const baseUrl = gateOf(flags, env)
     const helper = helperCommand('--gate', baseUrl)
     return setupClaudeCode({ baseUrl, helper, file: flags.file, yes: flags.yes, env }, io)

@@ -36,7 +36,7 @@ export const spend = subcommand<SpendFlags>({
   run({ flags, words }, env) {
     const nowMs = Date.now()
     const read = readSpend(words, flags, nowMs)
-    if (!read.ok) return failed(`spend: ${read.message}\n    ${read.hint}`, EXIT.usage)
+    if (!read.ok) return failed(`${read.message}\n    ${read.hint}`, EXIT.usage, 'spend')
     const key = readSetting('identityHashKey', env)
     if (!key.ok) return failed(`IDENTITY_HASH_KEY ${key.message}: ${key.hint}`, EXIT.config)
     const orgCap = readSetting('orgSpendCap', env)
@@ -50,9 +50,9 @@ export const spend = subcommand<SpendFlags>({
         return 0
       }
       const found = findSpender(database, name, options.identify)
-      if (!found.ok) return failed(`spend: ${found.message}\n    ${found.hint}`, EXIT.failed)
+      if (!found.ok) return failed(`${found.message}\n    ${found.hint}`, EXIT.failed, 'spend')
       const done = correct(database, found.spender, read.value, options, nowMs)
-      if (!done.ok) return failed(`spend: ${done.message}\n    ${done.hint}`, EXIT.failed)
+      if (!done.ok) return failed(`${done.message}\n    ${done.hint}`, EXIT.failed, 'spend')
       const one = spendingOf(database, month, options, found.spender)
       stdout.write(
         json ? spendingJson(one, month) : one.map((each) => spendingAccount(each, month)).join(''),

@@ -70,8 +70,8 @@ export function subcommand<Flags extends object = object>({
   }
 }
 
-/** The exit code, after saying why. */
-export function failed(message: string, code: number): number {
-  stderr.write(`postern: ${message}\n`)
+/** The exit code, after saying why; `name` is the command's, where that is what was wrong. */
+export function failed(message: string, code: number, name?: string): number {
+  stderr.write(`postern${name === undefined ? '' : ` ${name}`}: ${message}\n`)
   return code
 }
