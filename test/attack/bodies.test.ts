@@ -123,7 +123,9 @@ describe('attack 9: 200 MB of somebody who may not send any', () => {
       const [answer] = await wire.settled()
       wire.destroy()
       clearInterval(watch)
-      expect(answer?.status).toBe(status)
+      // A stranger who still sends chunks is cut off; the reset may overtake the answer.
+      const mayBeCut = status === 401 && framing.startsWith('Transfer')
+      expect(answer?.status).toBeOneOf(mayBeCut ? [status, undefined] : [status])
       expect(peak - before).toBeLessThan(48 * MEGABYTE)
       expect((await fetch(`${at.gate.url}/health`)).status).toBe(200)
       expect(await reachedUpstream(at)).toEqual([])
