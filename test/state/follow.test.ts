@@ -1,0 +1,199 @@
+// Going over to another file in one process: what of a deleted log is saved, and that nothing of
+// another writer is ever torn.
+
+import { Database } from 'bun:sqlite'
+import { afterEach, beforeEach, expect, test } from 'bun:test'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import type { Connection } from '../../src/state/connection.ts'
+import { openDatabase } from '../../src/state/database.ts'
+import { follow, type Followed } from '../../src/state/follow.ts'
+import { folder, recordingLog } from '../settle/ledger-parts.ts'
+
+const KIND = { schemas: ['CREATE TABLE t (x INTEGER PRIMARY KEY) STRICT'], checked: ['t'] }
+
+let path: string
+let file: string
+let remove: () => void
+let followed: Followed
+let lines: ReturnType<typeof recordingLog>['lines']
+let connection: Connection
+
+beforeEach(() => {
+  const made = folder()
+  ;({ path, remove } = made)
+  file = `${path}/postern.db`
+  start()
+})
+afterEach(() => {
+  followed.stop()
+  remove()
+})
+
+function start(at = file): void {
+  const recording = recordingLog()
+  ;({ lines } = recording)
+  followed = follow(at, KIND, recording.log)
+  connection = followed.connect({ busyTimeoutMs: 0 })
+  // What is there from now on is in the log alone.
+  connection.get().run('PRAGMA wal_checkpoint(TRUNCATE)')
+}
+
+const write = (x: number): void =>
+  connection.write((database) => void database.query('INSERT INTO t VALUES (?)').run(x))
+
+const rows = (): number[] =>
+  connection
+    .get()
+    .query<{ x: number }, []>('SELECT x FROM t ORDER BY x')
+    .all()
+    .map(({ x }) => x)
+
+/** Another program, whose locks are its own. */
+async function elsewhere(script: string): Promise<{ end(): Promise<void> }> {
+  const child = Bun.spawn(
+    [
+      process.execPath,
+      '-e',
+      `import { Database } from 'bun:sqlite'
+       const db = new Database(${JSON.stringify(file)}, { readwrite: true })
+       ${script}
+       process.stdout.write('ready')
+       for await (const _ of Bun.stdin.stream());`,
+    ],
+    { stdin: 'pipe', stdout: 'pipe', stderr: 'inherit' },
+  )
+  await child.stdout.getReader().read()
+  return {
+    async end() {
+      await child.stdin.end()
+      await child.exited
+    },
+  }
+}
+
+function isWhole(): void {
+  const [found] = connection.get().query('PRAGMA integrity_check').all()
+  expect(found).toEqual({ integrity_check: 'ok' })
+}
+
+const forgetLog = (): void => {
+  for (const suffix of ['-wal', '-shm']) rmSync(file + suffix)
+}
+
+test('a log that was deleted is saved into the file while nobody else has it open', () => {
+  write(1)
+  forgetLog()
+  followed.look()
+  expect(followed.left).toMatchObject({ what: 'log_gone', saved: true })
+  write(2)
+  expect(rows()).toEqual([1, 2])
+  isWhole()
+  expect(lines.map(({ level }) => level)).toEqual(['error'])
+})
+
+test('a reader that has come meanwhile and gone again changes nothing of that', async () => {
+  write(1)
+  forgetLog()
+  await (await elsewhere("db.query('SELECT * FROM t').all()")).end()
+  followed.look()
+  expect(followed.left).toMatchObject({ saved: true })
+  expect(rows()).toEqual([1])
+})
+
+test('what another program has written since stands, and the deleted log is given up', async () => {
+  write(1)
+  forgetLog()
+  const other = await elsewhere("db.run('INSERT INTO t VALUES (7)')")
+  followed.look()
+  expect(followed.left).toMatchObject({ what: 'log_gone', saved: false })
+  write(2)
+  expect(rows()).toEqual([2, 7])
+  await other.end()
+  write(3)
+  expect(rows()).toEqual([2, 3, 7])
+  isWhole()
+})
+
+test('so it does where that program has ended by then', async () => {
+  write(1)
+  forgetLog()
+  await (await elsewhere("db.run('INSERT INTO t VALUES (7)'); db.close()")).end()
+  followed.look()
+  expect(rows()).toEqual([7])
+  isWhole()
+})
+
+test('of many rows over many pages none is brought into what another has written', async () => {
+  connection.write((database) =>
+    database.run(
+      'WITH RECURSIVE n(x) AS (SELECT 1000 UNION ALL SELECT x + 1 FROM n LIMIT 20000) INSERT INTO t SELECT x FROM n',
+    ),
+  )
+  forgetLog()
+  await (await elsewhere("db.run('INSERT INTO t VALUES (7)'); db.close()")).end()
+  followed.look()
+  expect(rows()).toEqual([7])
+  isWhole()
+})
+
+test('the log of a file that was replaced is never read as the log of the new one', () => {
+  write(1)
+  const backup = openDatabase(`${path}/backup.db`, KIND.schemas)
+  if (!backup.ok) throw new Error(backup.reason)
+  backup.database.run('INSERT INTO t VALUES (42)')
+  backup.database.close()
+  write(2)
+  renameSync(file, `${path}/old.db`)
+  renameSync(`${path}/backup.db`, file)
+  write(3)
+  expect(followed.left?.what).toBe('moved')
+  expect(rows()).toEqual([3, 42])
+  isWhole()
+  // The old file has all of its own, wherever it went.
+  const old = new Database(`${path}/old.db`)
+  expect(old.query('SELECT x FROM t ORDER BY x').values()).toEqual([[1], [2]])
+  old.close()
+})
+
+test('several connections go over together, and none keeps the old index of the log', () => {
+  const others = [followed.connect(), followed.connect()]
+  for (const other of others) other.get().query('SELECT count(*) FROM t').get()
+  write(1)
+  forgetLog()
+  followed.look()
+  for (const [at, other] of others.entries()) {
+    other.write((database) => void database.query('INSERT INTO t VALUES (?)').run(10 + at))
+  }
+  expect(rows()).toEqual([1, 10, 11])
+  expect(others.map((other) => other.file)).toEqual([2, 2])
+})
+
+test('what is written into a file that is left meanwhile is no success', () => {
+  expect(() =>
+    connection.write((database) => {
+      database.run('INSERT INTO t VALUES (1)')
+      renameSync(file, `${path}/old.db`)
+    }),
+  ).toThrow('cannot be used')
+  write(2)
+  expect(rows()).toEqual([2])
+})
+
+test('a file behind a link: its log stands beside what the link leads to', () => {
+  followed.stop()
+  mkdirSync(`${path}/real`)
+  symlinkSync(`${path}/real/data.db`, `${path}/link.db`)
+  start(`${path}/link.db`)
+  write(1)
+  expect(existsSync(`${path}/real/data.db-wal`)).toBe(true)
+  rmSync(`${path}/real/data.db-wal`)
+  followed.look()
+  expect(followed.left).toMatchObject({ what: 'log_gone', saved: true })
+  expect(rows()).toEqual([1])
+})
+
+test('a stop leaves one file, with everything in it', () => {
+  write(1)
+  followed.stop()
+  expect(readdirSync(path)).toEqual(['postern.db'])
+})
