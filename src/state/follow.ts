@@ -274,10 +274,9 @@ function refusalOf(error: unknown): Opened & { ok: false } {
  * files that are missing, and who writes makes the log longer than nothing.
  */
 function isUntouched({ marks, real }: Standing, found: Marks): boolean {
-  const isNewLogEmpty = sizeOf(real + LOG) === 0
   if (found.log === undefined) return found.index === marks.index || found.index === undefined
   if (found.log === marks.log) return found.index === undefined
-  return isNewLogEmpty
+  return sizeOf(real + LOG) === 0
 }
 
 /** The log goes into the file that it belongs to, wherever that is now. True where it did. */
@@ -298,11 +297,17 @@ function leaveMoved({ base, keeper, marks, real }: Standing, found: Marks): bool
 }
 
 /** True where what the deleted log held is in the file now. */
-function leaveLog({ base, keeper }: Standing, isUntouched: boolean): boolean {
+function leaveLog({ base, keeper, real }: Standing, isUntouched: boolean): boolean {
   if (!isUntouched) {
     base.close()
     keeper.close()
     return false
+  }
+  // Who has the file open now, with no log there, opened it before: with the old log and its locks.
+  if (sizeOf(real + LOG) === undefined && checkpointed(base)) {
+    base.close()
+    keeper.close()
+    return true
   }
   keeper.close()
   try {

@@ -21,8 +21,9 @@ export function marksOf(path: string, real: string): Marks {
 export const sameMarks = (a: Marks, b: Marks): boolean =>
   a.main === b.main && a.log === b.log && a.index === b.index
 
-export function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0
+/** Undefined where there is no such file. */
+export function sizeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.size
 }
 
 function markOf(path: string): string | undefined {

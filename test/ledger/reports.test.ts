@@ -2,7 +2,7 @@
 // requests: what they are told is right, and no request waits for them.
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { DAY_MS } from '../../src/settle/ledger-schema.ts'
+import { DAY_MS, SUM_COLUMNS } from '../../src/settle/ledger-schema.ts'
 import { store } from '../../src/state/store.ts'
 import { bearer } from '../support/sink.ts'
 import {
@@ -40,23 +40,15 @@ function fill(): void {
   const today = Math.floor(Date.now() / DAY_MS)
   database.run(`
     INSERT INTO ledger_day (day, device, org, model,
-      ${SUMS.join(', ')})
+      ${SUM_COLUMNS.join(', ')})
     WITH RECURSIVE
       days(day) AS (SELECT ${today} UNION ALL SELECT day - 1 FROM days LIMIT ${DAYS}),
       devices(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM devices LIMIT ${DEVICES})
     SELECT day, printf('%064x', n), 'org-' || (n % 20), '${HAIKU}',
-      ${SUMS.map((name) => (name === 'requests' || name === 'succeeded' ? '1' : '0')).join(', ')}
+      ${SUM_COLUMNS.map((name) => (name === 'requests' || name === 'succeeded' ? '1' : '0')).join(', ')}
     FROM days, devices`)
   database.close()
 }
-
-const SUMS = [
-  ...['requests', 'succeeded', 'lost', 'partial', 'estimated', 'unknown', 'unpriced'],
-  ...['input_tokens', 'output_tokens', 'cache_read_tokens', 'cache_creation_tokens'],
-  ...['cost_micro_usd', 'estimated_input_tokens', 'estimated_output_tokens'],
-  ...['estimated_cache_read_tokens', 'estimated_cache_creation_tokens'],
-  ...['estimated_cost_micro_usd', 'timed', 'duration_ms', 'first_bytes', 'first_byte_ms'],
-]
 
 const asked = async (path: string): Promise<Response> =>
   fetch(scene.gate.url + path, { headers: bearer(ADMIN_TOKEN) })
@@ -64,18 +56,16 @@ const asked = async (path: string): Promise<Response> =>
 /** How long each of the requests took that were answered while `work` went on, one after the other. */
 async function takenDuring(work: Promise<unknown>): Promise<number[]> {
   const taken: number[] = []
-  let isOver = false
-  const over = work.finally(() => {
-    isOver = true
-  })
-  while (!isOver) {
+  const over = new AbortController()
+  const ended = work.finally(() => over.abort())
+  while (!over.signal.aborted) {
     const began = performance.now()
     const response = await device.post({ model: HAIKU, max_tokens: 1 })
     await response.bytes()
     expect(response.status).toBe(200)
     taken.push(performance.now() - began)
   }
-  await over
+  await ended
   return taken
 }
 
@@ -123,7 +113,7 @@ test('many who ask the same are told the same at once, and too many questions ar
   expect(new Set(statuses)).toEqual(new Set([200, 503]))
   const busy = others.find(({ status }) => status === 503)
   expect(busy?.headers.get('retry-after')).toBe('5')
-  expect(((await busy?.json()) as Json)['error'].message).toContain('too many reports')
+  expect(await busy?.text()).toContain('too many reports')
 
   // Neither keeps a device from its own.
   expect((await device.own())['stats'].totalRequests).toBeGreaterThan(0)
