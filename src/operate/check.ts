@@ -22,6 +22,7 @@ import {
   notKeySetAdvice,
   statusAdvice,
 } from './check-advice.ts'
+import { checkRunning } from './check-running.ts'
 import { advised } from './egress-advice.ts'
 
 /** True where all is well. */
@@ -41,12 +42,16 @@ export async function check(
     headersMs: Math.min(settings.headersTimeoutSeconds * 1000, ANSWER_MS),
     bodyMs: ANSWER_MS,
   }
+  // On this machine, past any proxy.
+  const near = transport()
   const outcomes = [
     ...checkDatabase(settings),
+    ...(await checkRunning(settings, asking(near, timeouts))),
     ...(await checkKeys(from, asking(wire, timeouts))),
     ...(await checkUpstreams(from, wire, timeouts)),
   ]
   wire.close()
+  near.close()
   for (const { ok, warning, what } of outcomes) say(warning ? '!!' : ok ? 'ok' : 'no', what)
   return outcomes.every(({ ok }) => ok)
 }

@@ -1,0 +1,63 @@
+// For `postern check`: what a gate says of itself that already runs at the address of these settings.
+// Only such a gate knows that its database was moved, or that its log was deleted, and when.
+
+import { parseStrictObject } from '../admit/strict-json.ts'
+import type { Settings } from '../config/read.ts'
+import type { Ask } from '../upstream/ask.ts'
+
+export interface Running {
+  readonly ok: boolean
+  readonly warning?: true
+  readonly what: string
+}
+
+const TIMEOUT_MS = 2000
+const MAX_BYTES = 4096
+
+const SAID: ReadonlyMap<unknown, string> = new Map([
+  ['moved', 'its database was moved or deleted under it; it has gone over to the file at the path'],
+  ['log_gone', "its database's log (-wal) was deleted under it; its own log says what was saved"],
+])
+
+/** Nothing where no gate answers: a check is mostly made before one runs. */
+export async function checkRunning(
+  { host, port }: Pick<Settings, 'host' | 'port'>,
+  ask: Ask,
+): Promise<Running[]> {
+  if (port === 0) return []
+  const name = ANY.has(host) ? '127.0.0.1' : host
+  const url = new URL(`http://${name.includes(':') ? `[${name}]` : name}:${port}/readyz`)
+  const reply = await ask({
+    method: 'GET',
+    url,
+    headers: {},
+    timeoutMs: TIMEOUT_MS,
+    maxBytes: MAX_BYTES,
+    reads: () => true,
+  })
+  const said = reply.ok ? parseStrictObject(Buffer.from(reply.body).toString('utf8')) : undefined
+  const status = said?.['status']
+  if (!said || (status !== 'ready' && status !== 'not_ready')) return []
+  const { ledger, database, reason } = said
+  const gate = `the gate that runs at ${url.host}`
+  if (ledger !== undefined) {
+    return [{ ok: false, what: `${gate}: it cannot write its database (${visible(ledger)})` }]
+  }
+  if (database !== undefined) {
+    const words = SAID.get(database)
+    return [
+      words === undefined
+        ? { ok: false, what: `${gate}: it cannot use its database (${visible(database)})` }
+        : { ok: true, warning: true, what: `${gate}: ${words}` },
+    ]
+  }
+  return status === 'ready'
+    ? [{ ok: true, what: `${gate}: ready` }]
+    : [{ ok: true, warning: true, what: `${gate}: not ready (${visible(reason)})` }]
+}
+
+const ANY: ReadonlySet<string> = new Set(['0.0.0.0', '::', '[::]'])
+
+/** Whatever answers there must not move a terminal's cursor. */
+const visible = (value: unknown): string =>
+  typeof value === 'string' && /^[\w -]{1,40}$/.test(value) ? value : 'in words of its own'
