@@ -63,3 +63,4 @@ export async function credentials(folder: string): Promise<Credentials> {
 
 /** What a gate's key for the upstream, or a secret of its own, may be. */
 export const SECRET = base64url('a secret of forty-eight bytes, for nobody but us')
+export const DEVICE_SECRET = base64url('another secret of that length, for devices alone')

@@ -7,7 +7,7 @@ import { copyFileSync, existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { binary } from '../support/binary.ts'
 import { freePort, startChild } from './children.ts'
-import { AUDIENCE, SECRET } from './credentials.ts'
+import { AUDIENCE, DEVICE_SECRET, SECRET } from './credentials.ts'
 import type { Options } from './options.ts'
 import {
   firstToken,
@@ -52,7 +52,7 @@ export async function postern(
     REQUIRE_EHBP: 'false',
     ANTHROPIC_API_KEY: SECRET,
     ANTHROPIC_BASE_URL: `http://127.0.0.1:${upstreamPort}`,
-    JWT_SECRET: SECRET,
+    JWT_SECRET: DEVICE_SECRET,
     BOOTSTRAP: 'code',
     PROXY_BASE_URL: 'https://gate.test',
     ...LIMITS,
