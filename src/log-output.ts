@@ -4,7 +4,7 @@
 // reported once there is room again.
 
 import { constants, fstatSync, openSync, writeSync, write as writeLater } from 'node:fs'
-import { isatty } from 'node:tty'
+import { isTerminal } from './terminal.ts'
 
 export interface LogOutput {
   /** Whole lines. `urgent` ones have room of their own when everything else is dropped. */
@@ -163,7 +163,7 @@ function sender(fd: number): Sender {
 function mayWait(fd: number): boolean {
   try {
     const about = fstatSync(fd)
-    return !about.isFile() && (!about.isCharacterDevice() || isatty(fd))
+    return !about.isFile() && (!about.isCharacterDevice() || isTerminal(fd))
   } catch {
     return false
   }

@@ -2,7 +2,7 @@
 // and left (`| head`) ends the writing and nothing else; a disk that is full is a failure.
 
 import { writeSync } from 'node:fs'
-import { isatty } from 'node:tty'
+import { isTerminal } from './terminal.ts'
 
 export interface Printer {
   write(text: string): void
@@ -40,7 +40,7 @@ export function printer(fd: 1 | 2): Printer {
       }
     },
     get isTTY() {
-      return isatty(fd)
+      return isTerminal(fd)
     },
     failure: () => failure,
   }

@@ -10,8 +10,7 @@ import { idleSeconds } from './accept/keep-alive.ts'
 import { cors } from './accept/cors.ts'
 import { ALL_ROUTES, isServed, type Need, type Route, ROUTES } from './accept/routes.ts'
 import { userAdmission } from './admit/admit.ts'
-import { deviceAdmission } from './admit/device.ts'
-import { derivedIdentityKey, type Identify, identifier } from './admit/identity.ts'
+import { derivedIdentityKey, identifier } from './admit/identity.ts'
 import { jwksSource } from './admit/jwks.ts'
 import { type Breaker, breaker } from './budget/breaker.ts'
 import { budget } from './budget/budget.ts'
@@ -21,7 +20,6 @@ import { monthOf, type SpendCaps, spendCaps } from './budget/spend.ts'
 import type { Settings } from './config/read.ts'
 import type { Secret } from './config/secret.ts'
 import { dispatching } from './dispatch/dispatch.ts'
-import { type Enrollment, enrollment } from './enroll/enroll.ts'
 import { register } from './enroll/register.ts'
 import { ENROLL_PRAGMAS } from './enroll/schema.ts'
 import { instant } from './instant.ts'
@@ -38,7 +36,6 @@ import { sqliteReports } from './settle/sqlite-reports.ts'
 import { spentInPieces } from './settle/usage-report.ts'
 import type { SigningIn } from './signing-in.ts'
 import type { Sources } from './sources.ts'
-import type { Connection } from './state/connection.ts'
 import type { Followed } from './state/follow.ts'
 import { store } from './state/store.ts'
 import { anthropic } from './upstream/anthropic.ts'
@@ -109,9 +106,19 @@ export async function serve(
   const users = keys && from.users && userAdmission(keys, from.users.rules, identify)
   const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
   let listeningAt = new URL('http://127.0.0.1')
-  const devices =
-    from.anthropic && enrolments(settings, from, connection, identify, log, () => listeningAt)
-  const admitDevice = devices && deviceAdmission(devices.verify)
+  const enrolled =
+    from.anthropic &&
+    // Loaded only there.
+    (await import('./enrolling.ts')).enrolling({
+      settings,
+      from,
+      connection,
+      identify,
+      log,
+      listeningAt: () => listeningAt,
+    })
+  const devices = enrolled?.enrollment
+  const admitDevice = enrolled?.admitDevice
   const signIn =
     from.login &&
     // Loaded only there.
@@ -206,20 +213,15 @@ export async function serve(
       setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),
       served,
     },
-    devices: devices &&
-      admitDevice && {
-        answers: said,
-        admitDevice,
-        admitUser: users?.admit,
-        charges: charging,
-        commonRate: commonRate(settings),
-        enrollment: devices,
-        policy: settings.bootstrap,
-        enrollingUser: users?.enrolling,
-        addressKey: countedBy,
-        countAddress,
-        bodyTimeoutMs,
-      },
+    devices: enrolled?.routes({
+      answers: said,
+      admitUser: users?.admit,
+      charges: charging,
+      enrollingUser: users?.enrolling,
+      addressKey: countedBy,
+      countAddress,
+      bodyTimeoutMs,
+    }),
     login: signIn?.routes({
       answers: said,
       // Of its own: neither a page's assets nor a terminal that waits use up what others may ask.
@@ -330,44 +332,6 @@ function identityKey({ identityHashKey }: Settings, { login }: Sources): Secret 
   return identityHashKey ?? (first && derivedIdentityKey(first))
 }
 
-/** Where development mode runs on one machine, ten enrolments an hour from 127.0.0.1 are few. */
-const DEVELOPMENT_LIMITS = {
-  openPerAddressPerHour: 10_000,
-  openPerSitePerHour: 10_000,
-  openPerBlockPerHour: 10_000,
-  openPerHour: 10_000,
-  maxDevicesPerUser: 1000,
-  perUserPerHour: 10_000,
-}
-
-function enrolments(
-  settings: Settings,
-  from: Sources,
-  connection: Connection,
-  identify: Identify,
-  log: Logger,
-  listeningAt: () => URL,
-): Enrollment {
-  return enrollment({
-    connection,
-    secrets: from.deviceSecrets,
-    identify,
-    policy: settings.bootstrap,
-    lifetimeSeconds: settings.jwtExpirationHours * 3600,
-    allowanceSeconds: settings.deviceIdleDays * 86_400,
-    proxyBaseUrl: () => (settings.proxyBaseUrl ?? listeningAt()).href.replace(/\/$/, ''),
-    defaults: {
-      models: settings.deviceModels,
-      rateLimit: settings.deviceRateLimit,
-      spendCap: settings.deviceSpendCap,
-      orgId: undefined,
-      userId: undefined,
-    },
-    log,
-    ...(settings.devMode && { limits: DEVELOPMENT_LIMITS }),
-  })
-}
-
 /**
  * What a month has already cost each, so that neither a restart nor another file revives a cap. It
  * only ever raises what is known.
@@ -394,10 +358,6 @@ const TELL_LEFT_MS = 600_000
 
 function fileTrouble({ away, left }: Followed, now: number): string | undefined {
   return away ?? (left && now - left.atMs < TELL_LEFT_MS ? left.what : undefined)
-}
-
-function commonRate({ rateLimitRpm: perMinute, rateLimitBurst: burst }: Settings) {
-  return perMinute === 0 ? undefined : { perMinute, burst }
 }
 
 const monthStart = (epochMs: number): number => Date.parse(`${monthOf(epochMs)}-01T00:00:00Z`)

@@ -2,8 +2,8 @@
 
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import { isatty } from 'node:tty'
 import type { Logger } from './log.ts'
+import { isTerminal } from './terminal.ts'
 
 /** Ends when the last request has ended. SIGQUIT is what images made for nginx are stopped with. */
 const STOPS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGQUIT']
@@ -42,10 +42,10 @@ export function obeySignals(log: Logger, end: (exitCode: number) => void): Stop 
   }
   // `nohup` has the process ignore it, and it stays so.
   if (!isIgnored('SIGHUP')) {
-    const onTerminal = isatty(1)
+    const onTerminal = isTerminal(1)
     process.on('SIGHUP', () => {
       // The terminal in which it was started was closed: nobody is there to stop it any more.
-      if (onTerminal && !isatty(1)) return stop('SIGHUP')
+      if (onTerminal && !isTerminal(1)) return stop('SIGHUP')
       log.info(
         { signal: 'SIGHUP' },
         'nothing to reload: settings are read at start, and the log is stdout',

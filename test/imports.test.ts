@@ -62,6 +62,7 @@ const COMMON = new Set([
   'log.ts',
   'log-output.ts',
   'print.ts',
+  'terminal.ts',
 ])
 
 /** Which parts each part may import from, beside COMMON. */
@@ -74,6 +75,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   'exchange.ts': [],
   'log.ts': ['config'],
   'log-output.ts': [],
+  'terminal.ts': [],
   'print.ts': [],
   'signals.ts': [],
   config: [],
@@ -88,12 +90,14 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   login: ['config', 'state'],
   accept: ['config', 'upstream', 'enroll', ...STAGES],
   'signing-in.ts': ['accept', 'admit', 'config', 'login', 'state', 'upstream', 'sources.ts'],
+  'enrolling.ts': ['accept', 'admit', 'config', 'enroll', 'state', 'sources.ts'],
   'serve.ts': [
     'accept',
     'config',
     'upstream',
     'enroll',
     'state',
+    'enrolling.ts',
     'signing-in.ts',
     'sources.ts',
     ...STAGES,
@@ -207,12 +211,13 @@ test('development mode is loaded by sources.ts alone, and only when it is asked 
   expect(found.every(({ dynamic }) => dynamic)).toBe(true)
 })
 
-test('what else is loaded on demand: the commands, and what one sign-in needs', () => {
+test('what else is loaded on demand: the commands, and what devices or one sign-in need', () => {
   const found = imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)
   expect(found.toSorted()).toEqual([
     'main.ts -> config/command-line.ts',
     'main.ts -> operate/check.ts',
     'main.ts -> operate/commands.ts',
+    'serve.ts -> enrolling.ts',
     'serve.ts -> signing-in.ts',
   ])
 })

@@ -10,7 +10,7 @@ import { arrive } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
 import type { Cors } from './cors.ts'
 import type { CountAddress } from './count-address.ts'
-import { type DeviceParts, deviceRoutes } from './device-routes.ts'
+import type { DeviceRoutes } from './device-routes.ts'
 import { type InferenceParts, inferenceRoutes } from './inference-routes.ts'
 import { type IdleSeconds, SILENT_IDLE_SECONDS } from './keep-alive.ts'
 import type { LoginRoutes } from './login-routes.ts'
@@ -33,7 +33,7 @@ export interface Parts extends Common {
   readonly open: PublicParts
   readonly inference: InferenceParts
   /** Absent where no device can be. */
-  readonly devices: DeviceParts | undefined
+  readonly devices: DeviceRoutes | undefined
   /** Absent where nobody can sign in. */
   readonly login: LoginRoutes | undefined
   /** Absent where the operator has a listener of its own. */
@@ -42,7 +42,7 @@ export interface Parts extends Common {
 
 export function gate({ open, inference, devices, login, admin, ...common }: Parts) {
   const app = base(common, probeAt(open.probes)).use(publicRoutes(open))
-  if (devices) app.use(deviceRoutes(devices))
+  if (devices) app.use(devices)
   if (login) app.use(login)
   if (admin) app.use(adminRoutes(admin))
   // Last: what guards this group would guard everything that came after it.

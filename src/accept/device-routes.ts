@@ -141,3 +141,5 @@ export function deviceRoutes(parts: DeviceParts) {
       return answers.json(exchange, 200, aboutDevice(about.value, caps, parts.commonRate))
     })
 }
+
+export type DeviceRoutes = ReturnType<typeof deviceRoutes>

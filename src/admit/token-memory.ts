@@ -4,14 +4,15 @@
 import { DIGEST_BYTES, Digests, NO_ROW } from './digests.ts'
 
 export class TokenMemory<T> {
-  readonly #digests: Digests
-  readonly #known: (T | undefined)[]
+  readonly #tokens: number
+  /** Made with the first token: it takes 200 KB for 20,000 of them, which an idle gate has no use for. */
+  #digests: Digests | undefined
+  readonly #known: (T | undefined)[] = []
   /** Of the token that is being looked at. */
   readonly #digest = Buffer.alloc(DIGEST_BYTES)
 
   constructor(tokens: number) {
-    this.#digests = new Digests(tokens)
-    this.#known = Array.from<T | undefined>({ length: tokens })
+    this.#tokens = tokens
   }
 
   get(token: string): T | undefined {
@@ -19,8 +20,9 @@ export class TokenMemory<T> {
   }
 
   set(token: string, known: T): void {
+    const digests = (this.#digests ??= new Digests(this.#tokens))
     const row = this.#rowOf(token)
-    this.#known[row === NO_ROW ? this.#digests.add(this.#digest) : row] = known
+    this.#known[row === NO_ROW ? digests.add(this.#digest) : row] = known
   }
 
   delete(token: string): void {
@@ -29,6 +31,7 @@ export class TokenMemory<T> {
   }
 
   #rowOf(token: string): number {
+    if (!this.#digests) return NO_ROW
     Bun.SHA256.hash(token, this.#digest)
     return this.#digests.find(this.#digest)
   }

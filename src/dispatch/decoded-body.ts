@@ -4,7 +4,7 @@
 // An upstream must not read another body than we do: deflate is the zlib format alone, and nothing
 // but blanks can follow the JSON in what some decoder reads beyond the end of the coded data.
 
-import zlib from 'node:zlib'
+import type { BrotliDecompress, Gunzip, Inflate, ZstdDecompress } from 'node:zlib'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { BodyRefused, tooLarge } from './body.ts'
 import type { Coding } from './content-coding.ts'
@@ -70,20 +70,21 @@ function undo(
 
 const concat = (chunks: readonly Uint8Array[]): Uint8Array => Buffer.concat(chunks)
 
-const { constants } = zlib
+/** Loaded with the first body that is coded. */
+const zlib = () => process.getBuiltinModule('node:zlib')
 const PIECE = { chunkSize: 262_144 }
 /** RFC 9659 §3: no content coding needs a larger window than 8 MiB. */
 const ZSTD_WINDOW_LOG = 23
 
 const DECODERS: Readonly<
-  Record<Coding, () => zlib.Gunzip | zlib.Inflate | zlib.BrotliDecompress | zlib.ZstdDecompress>
+  Record<Coding, () => Gunzip | Inflate | BrotliDecompress | ZstdDecompress>
 > = {
-  gzip: () => zlib.createGunzip(PIECE),
-  deflate: () => zlib.createInflate(PIECE),
-  br: () => zlib.createBrotliDecompress(PIECE),
+  gzip: () => zlib().createGunzip(PIECE),
+  deflate: () => zlib().createInflate(PIECE),
+  br: () => zlib().createBrotliDecompress(PIECE),
   zstd: () =>
-    zlib.createZstdDecompress({
+    zlib().createZstdDecompress({
       ...PIECE,
-      params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG },
+      params: { [zlib().constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG },
     }),
 }

@@ -3,16 +3,6 @@
 
 import type { Database } from 'bun:sqlite'
 
-export const AUDIT_SCHEMA = `
-CREATE TABLE IF NOT EXISTS audit (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  at REAL NOT NULL,
-  actor TEXT NOT NULL,
-  action TEXT NOT NULL,
-  subject TEXT NOT NULL
-) STRICT;
-`
-
 export interface AuditEntry {
   /** Seconds since the epoch. */
   readonly at: number

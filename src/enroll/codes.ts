@@ -5,19 +5,6 @@ import type { Database } from 'bun:sqlite'
 import { hash, randomBytes } from 'node:crypto'
 import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
 
-export const CODES_SCHEMA = `
-CREATE TABLE IF NOT EXISTS enrolment_codes (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  code_sha256 TEXT NOT NULL UNIQUE,
-  label TEXT NOT NULL,
-  entitlements TEXT NOT NULL,
-  uses INTEGER NOT NULL,
-  uses_left INTEGER NOT NULL CHECK (uses_left >= 0),
-  created_at REAL NOT NULL,
-  expires_at REAL NOT NULL
-) STRICT;
-`
-
 export interface CodeTerms {
   readonly entitlements: Entitlements
   readonly uses: number

@@ -7,57 +7,6 @@ import { randomBytes } from 'node:crypto'
 import type { DeviceClaims } from './device-token.ts'
 import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
 
-export const FAMILIES_SCHEMA = `
-CREATE TABLE IF NOT EXISTS device_families (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  family TEXT NOT NULL UNIQUE,
-  device_hash TEXT NOT NULL,
-  device_key TEXT NOT NULL,
-  owner TEXT NOT NULL,
-  entitlements TEXT NOT NULL,
-  app_version TEXT,
-  created_at REAL NOT NULL,
-  head_jti TEXT NOT NULL,
-  head_iat INTEGER NOT NULL,
-  head_exp INTEGER NOT NULL,
-  dead_at INTEGER NOT NULL,
-  revoked_at REAL
-) STRICT;
-CREATE INDEX IF NOT EXISTS device_families_device_hash ON device_families (device_hash);
-CREATE INDEX IF NOT EXISTS device_families_device_key ON device_families (device_key);
-CREATE INDEX IF NOT EXISTS device_families_owner ON device_families (owner);
-CREATE INDEX IF NOT EXISTS device_families_head_jti ON device_families (head_jti);
-CREATE INDEX IF NOT EXISTS device_families_dead_at ON device_families (dead_at);
-`
-
-/**
- * What an operator tells devices apart by, and finds them by; and when they were last seen, apart
- * from it, because that is written often and is small. `seq` is that of the family.
- */
-export const FAMILY_NAMES_SCHEMA = `
-CREATE TABLE IF NOT EXISTS device_names (
-  seq INTEGER PRIMARY KEY,
-  label TEXT,
-  name TEXT,
-  user_id TEXT,
-  org_id TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS device_names_label ON device_names (label);
-CREATE INDEX IF NOT EXISTS device_names_user_id ON device_names (user_id);
-CREATE INDEX IF NOT EXISTS device_names_org_id ON device_names (org_id);
-INSERT OR IGNORE INTO device_names (seq, label, user_id, org_id)
-  SELECT seq,
-    (SELECT nullif(label, '') FROM enrolment_codes
-     WHERE owner LIKE 'code:%' AND id = CAST(substr(owner, 6) AS INTEGER)),
-    json_extract(entitlements, '$.user_id'),
-    json_extract(entitlements, '$.org_id')
-  FROM device_families;
-CREATE TABLE IF NOT EXISTS device_seen (
-  seq INTEGER PRIMARY KEY,
-  at INTEGER NOT NULL
-) STRICT;
-`
-
 export interface NewFamily {
   readonly deviceId: string
   readonly deviceHash: string

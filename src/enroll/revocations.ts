@@ -11,19 +11,6 @@ import { type DeviceClaims, MAX_LIFETIME_SECONDS } from './device-token.ts'
 import { pruneEnrolment } from './prune.ts'
 import { withdrawFamily } from './withdraw.ts'
 
-export const REVOCATIONS_SCHEMA = `
-CREATE TABLE IF NOT EXISTS withdrawals (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  kind TEXT NOT NULL CHECK (kind IN ('retired', 'token', 'family')),
-  name TEXT NOT NULL,
-  family TEXT,
-  at REAL NOT NULL,
-  until REAL NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS withdrawals_name ON withdrawals (name);
-CREATE INDEX IF NOT EXISTS withdrawals_until ON withdrawals (until);
-`
-
 /** `retired`: a refresh was asked for with it, and the grace in which it may ask again is over. */
 export type Standing = 'live' | 'revoked' | 'retired'
 

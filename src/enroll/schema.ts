@@ -1,20 +1,96 @@
-// Everything that enrolment keeps on disk, and how its connection wants to be set up.
+// Everything that enrolment keeps on disk, and how its connection wants to be set up. Apart from what
+// works on it, which a gate without devices never loads.
 
-import { AUDIT_SCHEMA } from './audit.ts'
-import { CODES_SCHEMA } from './codes.ts'
-import { FAMILIES_SCHEMA, FAMILY_NAMES_SCHEMA } from './families.ts'
-import { REVOCATIONS_SCHEMA } from './revocations.ts'
+const CODES = `
+CREATE TABLE IF NOT EXISTS enrolment_codes (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  code_sha256 TEXT NOT NULL UNIQUE,
+  label TEXT NOT NULL,
+  entitlements TEXT NOT NULL,
+  uses INTEGER NOT NULL,
+  uses_left INTEGER NOT NULL CHECK (uses_left >= 0),
+  created_at REAL NOT NULL,
+  expires_at REAL NOT NULL
+) STRICT;
+`
+
+const FAMILIES = `
+CREATE TABLE IF NOT EXISTS device_families (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  family TEXT NOT NULL UNIQUE,
+  device_hash TEXT NOT NULL,
+  device_key TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  entitlements TEXT NOT NULL,
+  app_version TEXT,
+  created_at REAL NOT NULL,
+  head_jti TEXT NOT NULL,
+  head_iat INTEGER NOT NULL,
+  head_exp INTEGER NOT NULL,
+  dead_at INTEGER NOT NULL,
+  revoked_at REAL
+) STRICT;
+CREATE INDEX IF NOT EXISTS device_families_device_hash ON device_families (device_hash);
+CREATE INDEX IF NOT EXISTS device_families_device_key ON device_families (device_key);
+CREATE INDEX IF NOT EXISTS device_families_owner ON device_families (owner);
+CREATE INDEX IF NOT EXISTS device_families_head_jti ON device_families (head_jti);
+CREATE INDEX IF NOT EXISTS device_families_dead_at ON device_families (dead_at);
+`
+
+const REVOCATIONS = `
+CREATE TABLE IF NOT EXISTS withdrawals (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL CHECK (kind IN ('retired', 'token', 'family')),
+  name TEXT NOT NULL,
+  family TEXT,
+  at REAL NOT NULL,
+  until REAL NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS withdrawals_name ON withdrawals (name);
+CREATE INDEX IF NOT EXISTS withdrawals_until ON withdrawals (until);
+`
+
+const AUDIT = `
+CREATE TABLE IF NOT EXISTS audit (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  at REAL NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL,
+  subject TEXT NOT NULL
+) STRICT;
+`
 
 /** Idempotent. */
-export const ENROLL_SCHEMA: string = [
-  CODES_SCHEMA,
-  FAMILIES_SCHEMA,
-  REVOCATIONS_SCHEMA,
-  AUDIT_SCHEMA,
-].join('')
+export const ENROLL_SCHEMA: string = [CODES, FAMILIES, REVOCATIONS, AUDIT].join('')
 
-/** What came later; idempotent too. */
-export const ENROLL_NAMES_SCHEMA: string = FAMILY_NAMES_SCHEMA
+/**
+ * What an operator tells devices apart by, and finds them by; and when they were last seen, apart
+ * from it, because that is written often and is small. `seq` is that of the family.
+ * It came later, and is idempotent too.
+ */
+export const ENROLL_NAMES_SCHEMA = `
+CREATE TABLE IF NOT EXISTS device_names (
+  seq INTEGER PRIMARY KEY,
+  label TEXT,
+  name TEXT,
+  user_id TEXT,
+  org_id TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS device_names_label ON device_names (label);
+CREATE INDEX IF NOT EXISTS device_names_user_id ON device_names (user_id);
+CREATE INDEX IF NOT EXISTS device_names_org_id ON device_names (org_id);
+INSERT OR IGNORE INTO device_names (seq, label, user_id, org_id)
+  SELECT seq,
+    (SELECT nullif(label, '') FROM enrolment_codes
+     WHERE owner LIKE 'code:%' AND id = CAST(substr(owner, 6) AS INTEGER)),
+    json_extract(entitlements, '$.user_id'),
+    json_extract(entitlements, '$.org_id')
+  FROM device_families;
+CREATE TABLE IF NOT EXISTS device_seen (
+  seq INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL
+) STRICT;
+`
 
 /**
  * For a connection of enrolment's own. bun:sqlite is synchronous: as long as another process holds

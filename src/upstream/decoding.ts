@@ -5,8 +5,6 @@
 // end that has to be waited for. Their handles decode in place in 1.6 µs; that call is private to
 // node:zlib, so it is used through this file alone, and one that is gone is `undefined` here.
 
-import zlib from 'node:zlib'
-
 /** Reads bytes as they come; no piece is its own for longer than the call. */
 export interface Sink {
   push(bytes: Uint8Array): void
@@ -42,7 +40,8 @@ interface Coding {
 /** 50 times the longest answer; a bomb (1 KiB that becomes 1 MiB, RFC 1951 §3.2.5) stops here. */
 export const MAX_DECODED_BYTES = 128 * 1024 * 1024
 
-const { constants } = zlib
+/** Loaded with the first answer that is coded: many gates never see one, and it takes 2 MB. */
+const zlib = () => process.getBuiltinModule('node:zlib')
 /** RFC 9659 §3: no content coding needs a larger window than 8 MiB. */
 const ZSTD_WINDOW_LOG = 23
 /** Node's own buffer, which stays unused here; this is the least it takes. */
@@ -52,24 +51,27 @@ const SMALLEST = { chunkSize: 64 }
 const output = new Uint8Array(65_536)
 
 const CODINGS: ReadonlyMap<string, (first: number) => Coding | undefined> = new Map([
-  ['gzip', () => coding(zlib.createGunzip(SMALLEST), constants.Z_SYNC_FLUSH)],
-  ['x-gzip', () => coding(zlib.createGunzip(SMALLEST), constants.Z_SYNC_FLUSH)],
+  ['gzip', () => coding(zlib().createGunzip(SMALLEST), zlib().constants.Z_SYNC_FLUSH)],
+  ['x-gzip', () => coding(zlib().createGunzip(SMALLEST), zlib().constants.Z_SYNC_FLUSH)],
   [
     'deflate',
     // RFC 9110 §8.4.1.2: the zlib format; some send the bare one. CM is 8 in the former's first byte.
     (first: number) => {
       const isZlib = (first & 0x0f) === 8
-      const stream = isZlib ? zlib.createInflate(SMALLEST) : zlib.createInflateRaw(SMALLEST)
-      return coding(stream, constants.Z_SYNC_FLUSH)
+      const stream = isZlib ? zlib().createInflate(SMALLEST) : zlib().createInflateRaw(SMALLEST)
+      return coding(stream, zlib().constants.Z_SYNC_FLUSH)
     },
   ],
-  ['br', () => coding(zlib.createBrotliDecompress(SMALLEST), constants.BROTLI_OPERATION_FLUSH)],
+  [
+    'br',
+    () => coding(zlib().createBrotliDecompress(SMALLEST), zlib().constants.BROTLI_OPERATION_FLUSH),
+  ],
   [
     'zstd',
     () => {
-      const params = { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG }
-      const stream = zlib.createZstdDecompress({ ...SMALLEST, params })
-      return coding(stream, constants.ZSTD_e_flush)
+      const params = { [zlib().constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG }
+      const stream = zlib().createZstdDecompress({ ...SMALLEST, params })
+      return coding(stream, zlib().constants.ZSTD_e_flush)
     },
   ],
 ])

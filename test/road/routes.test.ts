@@ -7,6 +7,7 @@ import { answers } from '../../src/accept/answers.ts'
 import { probes } from '../../src/accept/probes.ts'
 import { cors } from '../../src/accept/cors.ts'
 import { loginCookies } from '../../src/accept/login-cookies.ts'
+import { deviceRoutes } from '../../src/accept/device-routes.ts'
 import { loginRoutes } from '../../src/accept/login-routes.ts'
 import { ALL_ROUTES, INFERENCE_ROUTES, isServed, type Route } from '../../src/accept/routes.ts'
 import type { UserAdmission } from '../../src/admit/admit.ts'
@@ -236,7 +237,7 @@ function nothingBehindTheDoor(): Parts {
       setIdleTimeout: () => {},
       served: {},
     },
-    devices: {
+    devices: deviceRoutes({
       answers: said,
       enrollment,
       policy: 'off',
@@ -247,7 +248,7 @@ function nothingBehindTheDoor(): Parts {
       addressKey: () => '',
       countAddress: () => granted(undefined),
       bodyTimeoutMs: 1,
-    },
+    }),
     login: loginRoutes({
       answers: said,
       login: {

@@ -1,0 +1,78 @@
+// Devices, put together from their parts: how they enrol, who of them is admitted, and their routes.
+// Loaded where devices can come, and nowhere else.
+
+import { type DeviceParts, type DeviceRoutes, deviceRoutes } from './accept/device-routes.ts'
+import { type AdmitDevice, deviceAdmission } from './admit/device.ts'
+import type { Identify } from './admit/identity.ts'
+import type { Settings } from './config/read.ts'
+import { type Enrollment, enrollment } from './enroll/enroll.ts'
+import type { Logger } from './log.ts'
+import type { Sources } from './sources.ts'
+import type { Connection } from './state/connection.ts'
+
+type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy' | 'commonRate'>
+
+export interface Enrolling {
+  readonly enrollment: Enrollment
+  readonly admitDevice: AdmitDevice
+  routes(common: Common): DeviceRoutes
+}
+
+export interface EnrollingOptions {
+  readonly settings: Settings
+  readonly from: Sources
+  readonly connection: Connection
+  readonly identify: Identify
+  readonly log: Logger
+  readonly listeningAt: () => URL
+}
+
+/** Where development mode runs on one machine, ten enrolments an hour from 127.0.0.1 are few. */
+const DEVELOPMENT_LIMITS = {
+  openPerAddressPerHour: 10_000,
+  openPerSitePerHour: 10_000,
+  openPerBlockPerHour: 10_000,
+  openPerHour: 10_000,
+  maxDevicesPerUser: 1000,
+  perUserPerHour: 10_000,
+}
+
+/** Throws where the file of enrolments cannot be used. */
+export function enrolling(options: EnrollingOptions): Enrolling {
+  const { settings, from, connection, identify, log, listeningAt } = options
+  const devices = enrollment({
+    connection,
+    secrets: from.deviceSecrets,
+    identify,
+    policy: settings.bootstrap,
+    lifetimeSeconds: settings.jwtExpirationHours * 3600,
+    allowanceSeconds: settings.deviceIdleDays * 86_400,
+    proxyBaseUrl: () => (settings.proxyBaseUrl ?? listeningAt()).href.replace(/\/$/, ''),
+    defaults: {
+      models: settings.deviceModels,
+      rateLimit: settings.deviceRateLimit,
+      spendCap: settings.deviceSpendCap,
+      orgId: undefined,
+      userId: undefined,
+    },
+    log,
+    ...(settings.devMode && { limits: DEVELOPMENT_LIMITS }),
+  })
+  const admitDevice = deviceAdmission(devices.verify)
+  return {
+    enrollment: devices,
+    admitDevice,
+    routes: (common) =>
+      deviceRoutes({
+        ...common,
+        admitDevice,
+        enrollment: devices,
+        policy: settings.bootstrap,
+        commonRate: commonRate(settings),
+      }),
+  }
+}
+
+function commonRate({ rateLimitRpm: perMinute, rateLimitBurst: burst }: Settings) {
+  return perMinute === 0 ? undefined : { perMinute, burst }
+}
