@@ -150,6 +150,8 @@ export function addShares(sums: Shares, row: Row, times: 1 | -1): void {
     sums.first_bytes += times
     sums.first_byte_ms += times * row.first_byte_ms
   }
+  // All four are null, or none is.
+  if (row.web_search_requests === null) return
   for (const name of TOOL_COLUMNS) sums[name] += times * (row[name] ?? 0)
 }
 

@@ -4,7 +4,7 @@
 import type { MeteredUsage } from './tally.ts'
 
 const MAX_HEADER_LENGTH = 1024
-const COUNT = /^([a-z_]{1,40})=(\d{1,15})$/
+const COUNT = /^\d{1,15}$/
 
 /**
  * `X-Tinfoil-Usage-Metrics`: `prompt=67,completion=42,total=109[,cached_prompt_tokens=…,…]`.
@@ -13,11 +13,11 @@ const COUNT = /^([a-z_]{1,40})=(\d{1,15})$/
  */
 export function parseTinfoilUsage(text: string | string[] | undefined): MeteredUsage | undefined {
   if (typeof text !== 'string' || text.length > MAX_HEADER_LENGTH) return undefined
-  const counts = countsIn(text)
-  const prompt = counts.get('prompt')
-  const outputTokens = counts.get('completion')
+  const parts = text.split(',')
+  const prompt = lastOf('prompt=', parts)
+  const outputTokens = lastOf('completion=', parts)
   if (prompt === undefined || outputTokens === undefined) return undefined
-  const cacheReadTokens = Math.min(counts.get('cached_prompt_tokens') ?? 0, prompt)
+  const cacheReadTokens = Math.min(lastOf('cached_prompt_tokens=', parts) ?? 0, prompt)
   return {
     state: 'exact',
     inputTokens: prompt - cacheReadTokens,
@@ -28,12 +28,13 @@ export function parseTinfoilUsage(text: string | string[] | undefined): MeteredU
   }
 }
 
-/** The last of each, where one comes twice. */
-function countsIn(text: string): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>()
-  for (const part of text.split(',')) {
-    const [, name, digits] = COUNT.exec(part.trim()) ?? []
-    if (name !== undefined) counts.set(name, Number(digits))
+/** The last good one, where one comes twice. */
+function lastOf(name: string, parts: readonly string[]): number | undefined {
+  for (let at = parts.length - 1; at >= 0; at -= 1) {
+    const part = (parts[at] ?? '').trim()
+    if (!part.startsWith(name)) continue
+    const digits = part.slice(name.length)
+    if (COUNT.test(digits)) return Number(digits)
   }
-  return counts
+  return undefined
 }
