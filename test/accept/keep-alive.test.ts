@@ -77,7 +77,7 @@ describe('through the compiled binary', () => {
     const last = wires.at(-1)
     await last?.ended()
     for (const wire of wires) wire.destroy()
-  }, 30_000)
+  })
 })
 
 test('a time that the runtime cannot count is taken, and told where no proxy is named', async () => {

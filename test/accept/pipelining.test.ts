@@ -112,7 +112,7 @@ describe('through the compiled binary', () => {
       flood.kill('SIGKILL')
       await flood.exited
     }
-  }, 30_000)
+  })
 })
 
 async function answeredFew(port: number, route: string): Promise<void> {

@@ -235,5 +235,5 @@ describe('an upstream that accepts and answers nobody', () => {
     for (const response of held) answer(response)
     expect(await Promise.all([...waiting, third])).toEqual([200, 200, 200])
     expect(await state()).toBe('CLOSED')
-  }, 40_000)
+  })
 })

@@ -12,7 +12,6 @@ const LONG = (process.env['POSTERN_LONG'] ?? '') !== ''
 /** Of each shape. */
 const COUNT = LONG ? 12 : 2
 const PLACES = SHAPES.length * COUNT
-const TEST_MS = LONG ? 120_000 : 60_000
 const GROWTH_BYTES = 48 * 1024 * 1024
 
 interface Case {
@@ -136,6 +135,5 @@ describe.each([...SCENES])('%s before the upstream', (_name, cases) => {
         await at.close()
       }
     },
-    TEST_MS,
   )
 })

@@ -28,7 +28,7 @@ export function fuzz(name: string, usual: number, body: Round, share = 1): () =>
 }
 
 /** As long as somebody asks for that many rounds. */
-export const FUZZ_MS = rounds === undefined ? 20_000 : 24 * 3600 * 1000
+export const FUZZ_MS = rounds === undefined ? 120_000 : 24 * 3600 * 1000
 
 export const chance = ({ next }: Random, of: number): boolean => next() < of
 

@@ -178,7 +178,7 @@ describe('other programs that open the file', () => {
     isWhole()
     await scene.restart()
     await isRefused(revoked)
-  }, 30_000)
+  })
 })
 
 describe('the log deleted under the gate', () => {
@@ -201,7 +201,7 @@ describe('the log deleted under the gate', () => {
       await scene.gate.stop('SIGKILL')
       expect((await told(scene))['requests']).toBeGreaterThanOrEqual(80)
       isWhole()
-    }, 15_000)
+    })
   }
 
   test('and a revocation written at once beside it: the device is refused, the file is whole', async () => {
@@ -218,7 +218,7 @@ describe('the log deleted under the gate', () => {
     isWhole()
     await scene.restart()
     await isRefused(device)
-  }, 15_000)
+  })
 })
 
 describe('the file itself', () => {
@@ -241,7 +241,7 @@ describe('the file itself', () => {
     await isRefused(revoked)
     await load(device, 1, 1)
     expect(answered).toHaveLength(22)
-  }, 15_000)
+  })
 
   test('replaced by a backup of before: what was revoked since stays so, after a restart too', async () => {
     const [device, revoked] = [await scene.device(), await scene.device()]
@@ -269,7 +269,7 @@ describe('the file itself', () => {
     await isRefused(device)
     await load(other, 1, 1)
     expect(answered).toHaveLength(42)
-  }, 15_000)
+  })
 
   test.if(SQLITE3)(
     'a backup brought into it by .restore: revocations that follow are seen',
@@ -290,7 +290,6 @@ describe('the file itself', () => {
       await isRefused(second)
       await isRefused(first)
     },
-    15_000,
   )
 
   test('a damaged one in its place: enrolment is refused, rows wait, and all goes on when it is back', async () => {
@@ -314,5 +313,5 @@ describe('the file itself', () => {
     renameSync(`${scene.folder}/data/kept.db`, file)
     await hasRows(40)
     await scene.device()
-  }, 15_000)
+  })
 })

@@ -29,7 +29,7 @@ beforeAll(async () => {
   fill()
   await scene.restart()
   device = await scene.device()
-}, 60_000)
+})
 afterAll(() => scene.close())
 
 /** 270,000 rows: 3,000 devices over three months. */
@@ -80,7 +80,7 @@ test('the whole, one organisation and one model, to the row', async () => {
   const one = await scene.admin(`/admin/stats?device=${(7).toString(16).padStart(64, '0')}`)
   expect(one['totalRequests']).toBe(DAYS)
   expect((await scene.admin('/admin/stats?model=none'))['totalRequests']).toBe(0)
-}, 30_000)
+})
 
 test('requests are answered all the while, and about as soon as without', async () => {
   const alone = await takenDuring(Bun.sleep(500))
@@ -97,7 +97,7 @@ test('requests are answered all the while, and about as soon as without', async 
   process.stderr.write(
     `  alone ${ms(alone)}; beside ${ms(beside)} (four reports in ${reportsMs.toFixed(0)} ms)\n`,
   )
-}, 30_000)
+})
 
 test('many who ask the same are told the same at once, and too many questions are 503', async () => {
   const same = await Promise.all(Array.from({ length: 50 }, () => asked('/admin/stats?org=org-2')))
@@ -117,4 +117,4 @@ test('many who ask the same are told the same at once, and too many questions ar
 
   // Neither keeps a device from its own.
   expect((await device.own())['stats'].totalRequests).toBeGreaterThan(0)
-}, 30_000)
+})

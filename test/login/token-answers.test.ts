@@ -49,7 +49,7 @@ test('a definitive 403 with an expired token: sign in again, and /auth/status an
   on.server.setFailing(undefined)
   await eventually(async () => (await statusOf(key))['authenticated'] === true, 40_000)
   expect((await asks(key)).status).toBe(200)
-}, 60_000)
+})
 
 test('an invalid_grant ends it, and /auth/status says so from then on', async () => {
   on = await loginScene()

@@ -82,7 +82,7 @@ onLinux('answers go on, nothing burns, and SIGTERM ends it, where stdout is', ()
       await isUntroubled(gate)
       let text = ''
       socket.on('data', (piece) => (text += String(piece))).resume()
-      await until(() => text.split('"status":401').length > 1001, 20_000)
+      await until(() => text.split('"status":401').length > 1001)
       expect(await gate.end()).toBe(0)
       expect(text).toContain('"msg":"stopped"')
       listener.close()
@@ -154,7 +154,7 @@ onLinux('a log that can be written again', () => {
       await until(() => {
         read()
         return text.includes(LOST)
-      }, 20_000)
+      })
       await gate.ask()
       expect(await gate.end()).toBe(0)
       read()
@@ -182,7 +182,7 @@ onLinux('a log that can be written again', () => {
           truncateSync(file)
         }
         return readFileSync(file, 'latin1').includes(LOST)
-      }, 20_000)
+      })
       expect(await gate.end()).toBe(0)
       const lines = parsed(before + readFileSync(file, 'latin1'))
       expect(told(lines)).toBeGreaterThan(100)

@@ -60,7 +60,7 @@ export async function redirected(
       await Bun.sleep(10)
     }
   })()
-  await until(() => up, 20_000)
+  await until(() => up)
   return {
     url,
     child,

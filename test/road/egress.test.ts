@@ -215,7 +215,7 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
       expect(ended).toBe('broken')
       const id = answer.headers.get('x-request-id') ?? ''
       expect(await cut.logged(id)).toMatchObject({ end: 'upstream_error' })
-    }, 20_000)
+    })
 
     test('the credentials are nowhere but in its own header', async () => {
       const secret = Buffer.from(CREDENTIALS).toString('base64')
@@ -258,7 +258,6 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
         await child.exited
       }
     },
-    20_000,
   )
 
   test('the token endpoint is asked through the proxy too, by its own CA', async () => {
@@ -307,7 +306,7 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
     })
     expect(exitCode).toBe(1)
     expect(stdout).toMatch(/no {2}key set: (?:connect_timeout|proxy)/)
-  }, 20_000)
+  })
 
   describe('postern check says what is in the way', () => {
     const cases: readonly (readonly [string, () => Promise<Record<string, string>>, RegExp])[] = [
@@ -367,16 +366,12 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
         /tinfoil \/v1\/models: \w+; .*PLAIN_HTTP_HOSTS/,
       ],
     ]
-    test.concurrent.each(cases)(
-      '%s',
-      async (_what, prepare, said) => {
-        const { exitCode, stdout, stderr } = await check(await prepare())
-        expect(stdout).toMatch(said)
-        expect([exitCode, stderr]).toEqual([1, ''])
-        expect(stdout).not.toContain('canary')
-      },
-      20_000,
-    )
+    test.concurrent.each(cases)('%s', async (_what, prepare, said) => {
+      const { exitCode, stdout, stderr } = await check(await prepare())
+      expect(stdout).toMatch(said)
+      expect([exitCode, stderr]).toEqual([1, ''])
+      expect(stdout).not.toContain('canary')
+    })
     test('nothing, where all is well', async () => {
       const { exitCode, stdout } = await check({
         UPSTREAM_PROXY: (await proxy({ credentials: CREDENTIALS })).url.replace(
