@@ -135,7 +135,8 @@ export function adminRoutes(parts: AdminParts) {
             return answers.refuse(exchange, refused('bad_request', { reason: 'name is missing' }))
           }
           try {
-            return answers.json(exchange, 200, enrollment.revoke(name, 'operator', exchange.at))
+            const done = await enrollment.revoke(name, 'operator', exchange.at)
+            return answers.json(exchange, done.unfinished ? 202 : 200, done)
           } catch {
             return answers.refuse(exchange, refused('enrollment_unavailable'))
           }

@@ -7,7 +7,7 @@ import type { Settle } from '../settle/settle.ts'
 export interface Answers {
   refuse(exchange: Exchange, refusal: Refusal): Response
   reply(exchange: Exchange, response: Response): Response
-  json(exchange: Exchange, status: 200 | 503, body: unknown): Response
+  json(exchange: Exchange, status: 200 | 202 | 503, body: unknown): Response
   /** To nobody: the client left while we were still at it. */
   left(exchange: Exchange, refusal: Refusal): Response
 }

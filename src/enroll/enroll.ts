@@ -10,9 +10,10 @@
 import type { Database } from 'bun:sqlite'
 import { buckets } from '../budget/bucket.ts'
 import type { Secret } from '../config/secret.ts'
-import type { Instant } from '../instant.ts'
+import { type Instant, instant } from '../instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import type { Connection } from '../state/connection.ts'
+import { DatabaseUnusable } from '../state/database.ts'
 import {
   type BootstrapContext,
   BOOTSTRAP_LIMITS,
@@ -38,12 +39,13 @@ import {
   type Rotated,
   type TokenTimes,
 } from './families.ts'
+import { finishRevoking } from './finish.ts'
 import { deviceKeys } from './keys.ts'
 import { declined, type EnrollDecision, type EnrollRefusal } from './refusals.ts'
 import { type Known, rememberedTokens } from './remembered.ts'
 import { type Revocations, revocations } from './revocations.ts'
 import { seenDevices } from './seen.ts'
-import { type IdentifyAs, revoke, type Withdrawn } from './withdraw.ts'
+import { beginRevoking, type IdentifyAs, type Withdrawn } from './withdraw.ts'
 
 /** The body of an answer, as system C gives it. */
 export interface Minted {
@@ -75,8 +77,11 @@ export interface Enrollment {
   verify(token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>>
   /** For `GET /device`: also asks the disk, so that a family that is lost there is told at once. */
   about(token: string, now: Instant): Promise<EnrollDecision<DeviceAbout>>
-  /** For /admin/revoke: true of the very next `verify`. Throws where the disk fails. */
-  revoke(name: string, actor: string, now: Instant): Withdrawn
+  /**
+   * For /admin/revoke: true of the first `verify` after it resolves. Rejects where the disk fails
+   * before anything is done, or where the file with what was done has gone.
+   */
+  revoke(name: string, actor: string, now: Instant): Promise<Withdrawn>
   /** Looks at the disk now, as the timer does: for when another file has come. */
   poll(now: Instant): void
   start(): void
@@ -232,11 +237,22 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
       return { ok: true, value: { claims, family, replaced, refreshableUntil } }
     },
 
-    revoke(name, actor, now) {
+    async revoke(name, actor, now) {
       const by = { identify, actor, at: now.epochSeconds }
-      const done = connection.write((db) => revoke(db, name, by))
+      const { left, ...begun } = connection.write((db) => beginRevoking(db, name, by))
+      const { file } = connection
       withdrawn.written(now)
-      return done
+      if (left.length === 0) return begun
+      const { families, error } = await finishRevoking(left, (work) => {
+        if (connection.file !== file) throw new DatabaseUnusable('cannot_open', 'moved')
+        const at = instant()
+        const done = connection.write((db) => work(db, at.epochSeconds))
+        withdrawn.written(at)
+        return done
+      })
+      if (connection.file !== file) throw error ?? new DatabaseUnusable('cannot_open', 'moved')
+      const unfinished = error === undefined ? {} : { unfinished: true as const }
+      return { ...begun, families: [...begun.families, ...families], ...unfinished }
     },
     poll: withdrawn.poll,
     start: withdrawn.start,

@@ -8,7 +8,9 @@ import { type Instant, instant } from '../instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import type { Connection } from '../state/connection.ts'
 import { type DeviceClaims, MAX_LIFETIME_SECONDS } from './device-token.ts'
+import { partSize, revokePart } from './finish.ts'
 import { pruneEnrolment } from './prune.ts'
+import { findLeftAlone } from './unfinished.ts'
 import { withdrawFamily } from './withdraw.ts'
 
 /** `retired`: a refresh was asked for with it, and the grace in which it may ask again is over. */
@@ -20,7 +22,10 @@ export interface Revocations {
   reused(family: string, now: Instant): void
   /** This process has just written; its own writes leave `data_version` as it was. */
   written(now: Instant): void
-  /** One turn of the timer. Neither this nor `written` throws: what fails is tried again. */
+  /**
+   * One turn of the timer, of some milliseconds; what is left waits for the next. Neither this nor
+   * `written` throws: what fails is tried again.
+   */
   poll(now: Instant): void
   start(): void
   stop(): void
@@ -49,12 +54,14 @@ interface Row {
 
 /** `PRAGMA data_version` costs 2 µs, and nothing is read as long as it stands still. */
 const POLL_MS = 250
+/** Where a turn of the timer has left something to do. */
+const GO_ON_MS = 5
 /** Rows for one read: the loop must not be held for longer than some milliseconds. */
-const READ_ROWS = 5000
+const READ_ROWS = 2000
 const SWEEP_MS = 60_000
 const FLUSH_MS = 250
 /** Written in one turn of the timer, after another file was gone over to. */
-const OWED_ROWS = 500
+const OWED_ROWS = 50
 const BEFORE_ALL = { seq: 0, name: '' }
 
 /** Throws where the disk cannot be read: a gate that doesn't know what was revoked must not start. */
@@ -77,6 +84,13 @@ export function revocations(options: RevocationOptions): Revocations {
   let flushedAtMs = Number.NEGATIVE_INFINITY
   let storage: 'ok' | 'failing' = 'ok'
   let timer: NodeJS.Timeout | undefined
+  /** Some of each is left for the next turn. */
+  let isBehind = false
+  let isPruning = false
+  /** Whether some revocation may have been begun by somebody and left alone. */
+  let mayBeUnfinished = true
+  let finishing: number | undefined
+  const size = partSize()
 
   const apply = ({ kind, name, at, until }: Row, now: Instant): void => {
     if (kind === 'family') families.set(name, until)
@@ -86,8 +100,10 @@ export function revocations(options: RevocationOptions): Revocations {
       retired.set(name, { until, graceEndsMs: now.monotonicMs + leftSeconds * 1000 })
     }
   }
-  const readNew = (db: Database, now: Instant): void => {
+  /** `all`: whatever that takes, at the start and after writes of our own. */
+  const readNew = (db: Database, now: Instant, all: boolean): void => {
     seenVersion = undefined
+    mayBeUnfinished = true
     const before = versionOf(db)
     if (connection.file !== seenFile || !isThere(db, seen)) {
       if (seenFile !== undefined) owed = known(now)
@@ -95,9 +111,8 @@ export function revocations(options: RevocationOptions): Revocations {
       seenFile = connection.file
     }
     const oldest = now.epochSeconds - CLOCK_SKEW_SECONDS
-    let rows: Row[]
-    do {
-      rows = db
+    for (;;) {
+      const rows = db
         .query<Row, [number, number, number]>(
           `SELECT seq, kind, name, at, until FROM withdrawals
            WHERE seq > ?1 AND until > ?2 ORDER BY seq LIMIT ?3`,
@@ -105,7 +120,11 @@ export function revocations(options: RevocationOptions): Revocations {
         .all(seen.seq, oldest, READ_ROWS)
       for (const row of rows) apply(row, now)
       seen = rows.at(-1) ?? seen
-    } while (rows.length === READ_ROWS)
+      if (rows.length < READ_ROWS) break
+      if (all) continue
+      isBehind = true
+      return
+    }
     seenVersion = before
   }
   /** A backup that was put back knows nothing of what was withdrawn since; after a restart, it must. */
@@ -138,6 +157,22 @@ export function revocations(options: RevocationOptions): Revocations {
     }).immediate()
     owedNext = []
     seenVersion = undefined
+    isBehind = true
+  }
+  const finishOthers = (db: Database, now: Instant): void => {
+    if (!mayBeUnfinished) return
+    if (finishing === undefined) {
+      const found = findLeftAlone(db, now.epochSeconds)
+      if (found === 'waits') return
+      mayBeUnfinished = found !== undefined
+      if (!found) return
+      finishing = found.id
+      log.warn('a revocation was begun and not finished; finishing it')
+    }
+    const part = revokePart(db, finishing, size, now.epochSeconds)
+    if (part.isFinished) finishing = undefined
+    seenVersion = undefined
+    isBehind = true
   }
   const writePending = (db: Database): void => {
     for (const [family, at] of pending) {
@@ -150,21 +185,29 @@ export function revocations(options: RevocationOptions): Revocations {
   }
   /** The skew keeps what is dead dead where the clock is set back by as much. */
   const sweep = (db: Database, now: Instant): void => {
+    if (isPruning) {
+      isPruning = pruneEnrolment(db, now.epochSeconds - allowanceSeconds)
+      isBehind ||= isPruning
+      return
+    }
     if (now.monotonicMs - sweptAtMs < SWEEP_MS) return
     sweptAtMs = now.monotonicMs
     const oldest = now.epochSeconds - CLOCK_SKEW_SECONDS
     for (const [name, until] of families) if (until < oldest) families.delete(name)
     for (const [name, until] of tokens) if (until < oldest) tokens.delete(name)
     for (const [name, { until }] of retired) if (until < oldest) retired.delete(name)
-    pruneEnrolment(db, now.epochSeconds - allowanceSeconds)
+    isPruning = pruneEnrolment(db, now.epochSeconds - allowanceSeconds)
+    isBehind ||= isPruning
   }
-  const poll = (now: Instant): void => {
+  const poll = (now: Instant, all = false): void => {
+    isBehind = false
     try {
       // Reading first: a disk that is full can still tell what others have revoked.
       const db = connection.get()
-      if (connection.file !== seenFile || versionOf(db) !== seenVersion) readNew(db, now)
+      if (connection.file !== seenFile || versionOf(db) !== seenVersion) readNew(db, now, all)
       writePending(db)
       writeOwed(db)
+      finishOthers(db, now)
       sweep(db, now)
       if (now.monotonicMs - flushedAtMs >= FLUSH_MS) {
         flushedAtMs = now.monotonicMs
@@ -177,10 +220,16 @@ export function revocations(options: RevocationOptions): Revocations {
         log.error(describeBug(error), 'enrolment storage fails; what is known of tokens holds')
       }
       storage = 'failing'
+      // Not in a hurry, then.
+      isBehind = false
     }
   }
+  const tick = (): void => {
+    poll(instant())
+    timer = setTimeout(tick, isBehind ? Math.min(GO_ON_MS, pollMs) : pollMs).unref()
+  }
 
-  readNew(connection.get(), instant())
+  readNew(connection.get(), instant(), true)
   return {
     standing({ jti, family }, now) {
       if (families.has(family) || tokens.has(jti)) return 'revoked'
@@ -196,14 +245,14 @@ export function revocations(options: RevocationOptions): Revocations {
     },
     written(now) {
       seenVersion = undefined
-      poll(now)
+      poll(now, true)
     },
-    poll,
+    poll: (now) => poll(now),
     start() {
-      timer ??= setInterval(() => poll(instant()), pollMs).unref()
+      timer ??= setTimeout(tick, pollMs).unref()
     },
     stop() {
-      clearInterval(timer)
+      clearTimeout(timer)
       timer = undefined
       flushedAtMs = Number.NEGATIVE_INFINITY
       poll(instant())

@@ -93,6 +93,26 @@ CREATE TABLE IF NOT EXISTS device_seen (
 `
 
 /**
+ * Revocations of more families than one short transaction can end. A row says what is left, so that
+ * another process can finish what one has begun. It came later, and is idempotent too.
+ */
+export const ENROLL_UNFINISHED_SCHEMA = `
+CREATE TABLE IF NOT EXISTS unfinished_revocations (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  -- The column of device_families or device_names in which all of them have this value.
+  named_by TEXT NOT NULL,
+  value TEXT NOT NULL,
+  -- Families that are later than this one, up to that one, are left.
+  after INTEGER NOT NULL,
+  up_to INTEGER NOT NULL,
+  at REAL NOT NULL,
+  actor TEXT NOT NULL,
+  -- When somebody was last at it, in seconds since the epoch.
+  worked_at REAL NOT NULL
+) STRICT;
+`
+
+/**
  * For a connection of enrolment's own. bun:sqlite is synchronous: as long as another process holds
  * the lock, the whole gate waits, so that the wait is short and ends in a 503 of /bootstrap or
  * /refresh. What is answered is on the disk before (`FULL`), or a power cut would forget which

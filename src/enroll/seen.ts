@@ -5,6 +5,7 @@ import type { Database } from 'bun:sqlite'
 import type { DeviceClaims } from './device-token.ts'
 import { markSeen } from './families.ts'
 import type { Known } from './remembered.ts'
+import { unsynced } from './unsynced.ts'
 
 export interface Seen {
   /** Costs a comparison, but for the first time in each minute. */
@@ -34,7 +35,7 @@ export function seenDevices(): Seen {
     flush(db) {
       if (pending.size === 0) return
       const rows = [...pending.entries().take(FLUSH_ROWS)]
-      db.transaction(() => markSeen(db, rows)).immediate()
+      unsynced(db, () => db.transaction(() => markSeen(db, rows)).immediate())
       for (const [family, at] of rows) if (pending.get(family) === at) pending.delete(family)
     },
   }

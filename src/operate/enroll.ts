@@ -13,7 +13,8 @@ import {
   readEntitlements,
 } from '../enroll/entitlements.ts'
 import { familiesCalled, listFamilies } from '../enroll/families.ts'
-import { type IdentifyAs, revoke, type Withdrawn } from '../enroll/withdraw.ts'
+import { finishRevoking } from '../enroll/finish.ts'
+import { beginRevoking, type IdentifyAs, type Withdrawn } from '../enroll/withdraw.ts'
 
 /** As a command line gives them: text, or absent. */
 export interface EnrolFlags {
@@ -141,18 +142,27 @@ export function listEnrolments(db: Database, out: Output, nowSeconds: number): v
   }
 }
 
-/** The exit code: 1 where nothing goes by that name. */
-export function revokeByName(
+/** The exit code: 1 where nothing goes by that name, or where some of it is still to be done. */
+export async function revokeByName(
   db: Database,
   name: string,
   identify: IdentifyAs,
   out: Output,
   nowSeconds: number,
-): 0 | 1 {
-  const done = revoke(db, name, { identify, actor: 'cli', at: nowSeconds })
+): Promise<0 | 1> {
+  const { left, ...begun } = beginRevoking(db, name, { identify, actor: 'cli', at: nowSeconds })
+  const rest = await finishRevoking(left, (work) => work(db, Date.now() / 1000))
+  const done = { ...begun, families: [...begun.families, ...rest.families] }
   out.stdout(`${account(done)}\n`)
   if (!done.known && done.kind === 'device') out.stderr(meantPerhaps(db, name))
-  for (const family of done.families) out.stdout(`  ${family}\n`)
+  out.stdout(done.families.map((family) => `  ${family}\n`).join(''))
+  if (rest.error !== undefined) {
+    out.stderr(
+      'not all of it is done: the database could not be written for some seconds\n' +
+        '    a gate that runs on it goes on by itself; or give the same command again\n',
+    )
+    return 1
+  }
   return done.known ? 0 : 1
 }
 

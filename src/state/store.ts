@@ -5,7 +5,7 @@
 import { rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ENROLL_NAMES_SCHEMA, ENROLL_SCHEMA } from '../enroll/schema.ts'
+import { ENROLL_NAMES_SCHEMA, ENROLL_SCHEMA, ENROLL_UNFINISHED_SCHEMA } from '../enroll/schema.ts'
 import { LOGIN_SCHEMA } from '../login/schema.ts'
 import {
   LEDGER_INDEXES,
@@ -27,6 +27,7 @@ const SCHEMAS = [
   ENROLL_NAMES_SCHEMA,
   LEDGER_TOOLS,
   SPEND_CORRECTIONS,
+  ENROLL_UNFINISHED_SCHEMA,
 ]
 
 /** What decides who is let in is checked at each start. */

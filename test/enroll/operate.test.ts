@@ -105,17 +105,19 @@ test('revoke says what it did, and its exit code whether there was anything', as
   using world = scene()
   const token = await world.enrolled('laptop')
   const { family, jti, deviceHash } = await claimsOf(world.gate, token)
-  const said = (name: string): [number, string] => {
+  const said = async (name: string): Promise<[number, string]> => {
     const { shown, output } = terminal()
-    return [revokeByName(world.db, name, identify, output, at(0).epochSeconds), shown.out]
+    return [await revokeByName(world.db, name, identify, output, at(0).epochSeconds), shown.out]
   }
-  expect(said(jti)[1]).toBe('token revoked; what it was refreshed to belongs to its family\n')
-  expect(said('laptop')).toEqual([0, `device revoked: 1 family\n  ${family}\n`])
-  expect(said(deviceHash)).toEqual([0, 'device revoked: 0 families\n'])
-  expect(said(family)).toEqual([0, 'family was revoked before\n'])
-  expect(said('code:1')[1]).toBe('code withdrawn; 0 families enrolled with it revoked\n')
-  expect(said('unheard-of')[0]).toBe(1)
-  expect(said('code:77')).toEqual([1, 'no such code\n'])
+  expect((await said(jti))[1]).toBe(
+    'token revoked; what it was refreshed to belongs to its family\n',
+  )
+  expect(await said('laptop')).toEqual([0, `device revoked: 1 family\n  ${family}\n`])
+  expect(await said(deviceHash)).toEqual([0, 'device revoked: 0 families\n'])
+  expect(await said(family)).toEqual([0, 'family was revoked before\n'])
+  expect((await said('code:1'))[1]).toBe('code withdrawn; 0 families enrolled with it revoked\n')
+  expect((await said('unheard-of'))[0]).toBe(1)
+  expect(await said('code:77')).toEqual([1, 'no such code\n'])
 })
 
 test('the list shows what can be used, and says of the rest why not', async () => {

@@ -76,7 +76,7 @@ test('an operator’s revocation ends what was replaced with the rest', async ()
   const first = await world.enrolled('laptop')
   const second = await refreshed(world.gate, first, 100)
   expect(await used(world.gate, first, 150)).toBe('granted')
-  world.gate.revoke('laptop', 'operator', at(160))
+  await world.gate.revoke('laptop', 'operator', at(160))
   for (const token of [first, second])
     expect(await used(world.gate, token, 160)).toBe('token_revoked')
 })
@@ -117,7 +117,7 @@ test('a gate that has not polled yet asks the disk before it refreshes', async (
   expect(await used(behind, second, 11)).toBe('token_revoked')
   for (const name of ['jti', 'family'] as const) {
     const token = await world.enrolled(name)
-    world.gate.revoke((await claimsOf(world.gate, token))[name], 'operator', at(0))
+    await world.gate.revoke((await claimsOf(world.gate, token))[name], 'operator', at(0))
     expect(await asked(behind, token, 0)).toBe('token_revoked')
   }
 })
@@ -177,7 +177,7 @@ test('a revocation ends at once what would else be let back in, and stays so ove
   const idle = { allowanceSeconds: 30 * DAY_SECONDS }
   using world = scene(idle)
   const token = await world.enrolled('laptop')
-  world.gate.revoke('laptop', 'operator', at(3 * DAY_SECONDS))
+  await world.gate.revoke('laptop', 'operator', at(3 * DAY_SECONDS))
   expect(await asked(world.gate, token, 3 * DAY_SECONDS)).toBe('token_revoked')
   pruneEnrolment(world.db, at(30 * DAY_SECONDS).epochSeconds - idle.allowanceSeconds)
   expect(await asked(world.another(), token, 30 * DAY_SECONDS)).toBe('token_revoked')

@@ -69,7 +69,7 @@ test('attack: nor once it was refreshed, or revoked by any of its names', async 
     // Looked at by a gate that writes nothing down.
     const claims = await claimsOf(world.gate, token)
     if (member === '') tokenOf(await elsewhere.gate.refresh(token, at(1)))
-    else elsewhere.gate.revoke(claims[member], 'operator', at(1))
+    else await elsewhere.gate.revoke(claims[member], 'operator', at(1))
     expect([how, outcome(await elsewhere.bootstrap('laptop', { credential }, 2))]).toEqual([
       how,
       'enrollment_refused',

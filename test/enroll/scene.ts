@@ -13,7 +13,12 @@ import type { DeviceClaims } from '../../src/enroll/device-token.ts'
 import { type Enrollment, enrollment, type EnrollmentOptions } from '../../src/enroll/enroll.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import type { EnrollDecision } from '../../src/enroll/refusals.ts'
-import { ENROLL_NAMES_SCHEMA, ENROLL_PRAGMAS, ENROLL_SCHEMA } from '../../src/enroll/schema.ts'
+import {
+  ENROLL_NAMES_SCHEMA,
+  ENROLL_PRAGMAS,
+  ENROLL_SCHEMA,
+  ENROLL_UNFINISHED_SCHEMA,
+} from '../../src/enroll/schema.ts'
 import type { Instant } from '../../src/instant.ts'
 import { connectionTo } from '../support/connection.ts'
 
@@ -35,6 +40,7 @@ export function openDatabase(path: string): Database {
   db.exec(ENROLL_PRAGMAS)
   db.exec(ENROLL_SCHEMA)
   db.exec(ENROLL_NAMES_SCHEMA)
+  db.exec(ENROLL_UNFINISHED_SCHEMA)
   return db
 }
 

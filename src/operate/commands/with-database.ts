@@ -13,11 +13,11 @@ import { EXIT } from '../exit.ts'
 import { failed } from './subcommand.ts'
 
 /** The exit code of `work`, or of why there is no database. */
-export function withDatabase(
+export async function withDatabase(
   env: Environment,
   mode: 'read' | 'existing',
-  work: (database: Database) => number,
-): number {
+  work: (database: Database) => number | Promise<number>,
+): Promise<number> {
   const path = readSetting('databaseUrl', env)
   if (!path.ok) return failed(`DATABASE_URL ${path.message}: ${path.hint}`, EXIT.config)
   const file = path.value ?? ''
@@ -31,7 +31,7 @@ export function withDatabase(
   const opened = store(file).open({ mode })
   if (!opened.ok) return unusable(file, opened.reason)
   try {
-    return work(opened.database)
+    return await work(opened.database)
   } catch (error) {
     if (!(error instanceof SQLiteError)) throw error
     return unusable(file, troubleOf(error))

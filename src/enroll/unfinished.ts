@@ -1,0 +1,88 @@
+// Which revocations have been begun and not finished, on disk. Whoever begins one works on it to its
+// end; where that process dies or the disk fails in between, a gate that runs on the same file, or the
+// next that starts, finds it and goes on.
+
+import type { Database } from 'bun:sqlite'
+import { isNamedBy, type Named } from './named-families.ts'
+import type { Act } from './withdraw.ts'
+
+export interface Unfinished {
+  readonly id: number
+  readonly group: Named
+  readonly after: number
+  readonly upTo: number
+  readonly act: Act
+}
+
+interface Row {
+  readonly id: number
+  readonly named_by: string
+  readonly value: string
+  readonly after: number
+  readonly up_to: number
+  readonly at: number
+  readonly actor: string
+}
+
+/** Nobody pauses for so long between two parts; a clock that was set back may say so. */
+const LEFT_ALONE_SECONDS = 2
+
+/** Its number. */
+export function noteUnfinished(
+  db: Database,
+  { by, value }: Named,
+  after: number,
+  upTo: number,
+  { at, actor }: Act,
+): number {
+  const { lastInsertRowid } = db
+    .query(
+      `INSERT INTO unfinished_revocations (named_by, value, after, up_to, at, actor, worked_at)
+       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5)`,
+    )
+    .run(by, value, after, upTo, at, actor)
+  return Number(lastInsertRowid)
+}
+
+/** Undefined where somebody has finished it. */
+export function findUnfinished(db: Database, id: number): Unfinished | undefined {
+  const row = db.query<Row, [number]>('SELECT * FROM unfinished_revocations WHERE id = ?1').get(id)
+  return row ? unfinished(row) : undefined
+}
+
+/** `waits`: there is one, and somebody may be at it. */
+export function findLeftAlone(db: Database, nowSeconds: number): Unfinished | 'waits' | undefined {
+  const row = db
+    .query<Row, [number, number]>(
+      `SELECT * FROM unfinished_revocations
+       ORDER BY abs(worked_at - ?1) < ?2, id LIMIT 1`,
+    )
+    .get(nowSeconds, LEFT_ALONE_SECONDS)
+  if (!row) return undefined
+  const { worked_at: workedAt } = row as Row & { readonly worked_at: number }
+  return Math.abs(workedAt - nowSeconds) < LEFT_ALONE_SECONDS ? 'waits' : unfinished(row)
+}
+
+export function noteFurther(db: Database, id: number, after: number, nowSeconds: number): void {
+  db.query('UPDATE unfinished_revocations SET after = ?2, worked_at = ?3 WHERE id = ?1').run(
+    id,
+    after,
+    nowSeconds,
+  )
+}
+
+export function noteFinished(db: Database, id: number): void {
+  db.query('DELETE FROM unfinished_revocations WHERE id = ?1').run(id)
+}
+
+function unfinished(row: Row): Unfinished {
+  // A later version may know more columns; what is not understood must not be passed over.
+  if (!isNamedBy(row.named_by)) throw new Error('an unfinished revocation cannot be read')
+  return {
+    id: row.id,
+    group: { by: row.named_by, value: row.value },
+    after: row.after,
+    upTo: row.up_to,
+    act: { at: row.at, actor: row.actor, action: 'revoke' },
+  }
+}
