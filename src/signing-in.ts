@@ -48,7 +48,7 @@ export function signingIn(options: SigningInOptions): SigningIn {
   const redirectUri = new URL(from.redirectUri)
   const returnsHere = isOurs(redirectUri, settings)
   const { secrets } = from
-  const connection = file.connect({ pragmas: LOGIN_PRAGMAS })
+  const connection = file.connect({ busyTimeoutMs: 20, pragmas: LOGIN_PRAGMAS })
   const session = sessions({ connection, secrets })
   const signIn = login({ ...from, ask, returnsHere, sessions: session, log })
   const publicUrl = (): URL => settings.proxyBaseUrl ?? listeningAt()

@@ -270,10 +270,10 @@ export function loginRoutes(parts: LoginParts) {
     )
     .post(
       ROUTES.loginLogout.path,
-      guarded((asked) => {
+      guarded(async (asked) => {
         const session = sessionOf(asked)
         if (!session.ok && session.code === 'foreign_origin') return refuse(asked, session)
-        if (session.ok) login.end(session.value)
+        if (session.ok) await login.end(session.value)
         keep(asked, cookies.dropSession(), cookies.dropAttempt())
         if (asked.page) return show(asked, { kind: 'signed_out', mayPaste: false, justNow: true })
         return answers.json(asked.exchange, 200, { authenticated: false })

@@ -70,8 +70,8 @@ export interface Login {
    * `rejected`: the one that the API has just refused; a newer one comes back, or a refusal.
    */
   accessToken(now: Instant, rejected?: string): Promise<Decision<string>>
-  /** Throws where the disk cannot be written: then the session goes on. */
-  end(session: Session): void
+  /** Rejects where the disk cannot be written: then the session goes on. */
+  end(session: Session): Promise<void>
   /** When no refresh is under way: a stop in between would lose the session. */
   idle(): Promise<void>
 }
@@ -109,7 +109,7 @@ export function login(options: LoginOptions): Login {
       return refused(code, { reason: issued.reason })
     }
     try {
-      return granted(tokens.begin(issued.value, now))
+      return granted(await tokens.begin(issued.value, now))
     } catch (error) {
       if (!(error instanceof SessionsUnusable)) throw error
       return refused('login_unavailable', { reason: error.message })

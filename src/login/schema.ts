@@ -21,9 +21,11 @@ CREATE TABLE login_session (
 /**
  * For a connection of its own. A rotated refresh token that a power cut forgets is a session lost,
  * and so it is on the disk (`FULL`) before anybody hears of it; what was sealed before is
- * overwritten in the file, and not only unlinked.
+ * overwritten in the file, and not only unlinked. Where another process holds the lock, all of the gate
+ * waits with the connection: only for a moment, and what is worth a longer wait is tried again.
  */
 export const LOGIN_PRAGMAS = `
 PRAGMA synchronous = FULL;
 PRAGMA secure_delete = ON;
+PRAGMA busy_timeout = 20;
 `

@@ -12,17 +12,18 @@ import type { Authorization, Issued } from './authorization.ts'
 import { epochMs, freshness, type Held, heldFrom, later, statusOf } from './held.ts'
 import type { Status } from './login.ts'
 import { type Sessions, SessionsUnusable } from './sessions.ts'
+import { whenFree } from './unusable.ts'
 
 export interface HeldTokens {
-  /** Throws SessionsUnusable where it cannot be written. */
-  begin(issued: Issued, now: Instant): { readonly key: string; readonly status: Status }
+  /** Rejects with SessionsUnusable where it cannot be written. */
+  begin(issued: Issued, now: Instant): Promise<{ readonly key: string; readonly status: Status }>
   status(id: string): Decision<Status>
   /** The same, after a try to renew a token that is over: only then is it known what is left of it. */
   standing(id: string, now: Instant): Promise<Decision<Status>>
   renew(id: string, now: Instant): Promise<Decision<Status>>
   accessToken(now: Instant, rejected?: string): Promise<Decision<string>>
-  /** Throws SessionsUnusable where it cannot be written. */
-  end(id: string): void
+  /** Rejects with SessionsUnusable where it cannot be written. */
+  end(id: string): Promise<void>
   /** Whether it was the authorization server that ended the last session. */
   readonly endedByServer: boolean
   /** When no refresh is under way. */
@@ -94,20 +95,24 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     !outcome.ok && outcome.code === 'login_unavailable' && refusal !== undefined
       ? refused('session_ended', { reason: refusal })
       : outcome
-  const ended = (shown: Held): Decision<Held> => {
-    // Another process may have shown it first, and have the next.
-    const now = read(shown.id)
-    if (now.ok && now.value.version !== shown.version) return now
-    sessions.end(shown.id)
-    held = undefined
+  const ended = async (shown: Held): Promise<Decision<Held>> => {
+    const newer = await whenFree(() => {
+      // Another process may have shown it first, and have the next.
+      const now = read(shown.id)
+      if (now.ok && now.value.version !== shown.version) return now
+      sessions.end(shown.id)
+      return undefined
+    })
+    if (newer) return newer
+    if (held?.id === shown.id) held = undefined
     endedByServer = true
     log.warn({ reason: 'invalid_grant' }, 'the sign-in has ended')
     return refused('session_ended', { reason: 'invalid_grant' })
   }
-  const save = (fresh: Held, nowMs: number): Decision<Held> => {
+  const save = async (fresh: Held, nowMs: number): Promise<Decision<Held>> => {
     const { id, version, tokens, lifetimeMs } = fresh
-    const written = sessions.replace(id, version, tokens, nowMs)
-    unsaved = undefined
+    const written = await whenFree(() => sessions.replace(id, version, tokens, nowMs))
+    if (unsaved === fresh) unsaved = undefined
     const now = read(id)
     // Signed out, or signed in anew, or another process was first: what is there counts.
     if (!written || !now.ok) return now
@@ -117,9 +122,9 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
   }
 
   /** The access token that came with it is of no use; the one before it goes on as it was. */
-  const keepRotated = (base: Held, refreshToken: string, nowMs: number): void => {
+  const keepRotated = async (base: Held, refreshToken: string, nowMs: number): Promise<void> => {
     const { id, version, tokens } = base
-    sessions.replace(id, version, { ...tokens, refreshToken }, nowMs)
+    await whenFree(() => sessions.replace(id, version, { ...tokens, refreshToken }, nowMs))
     const now = read(id)
     if (now.ok) held = { ...now.value, lifetimeMs: base.lifetimeMs }
   }
@@ -138,13 +143,15 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
         const answer = await authorization.refresh(refreshToken)
         if (!answer.ok) {
           const at = later(now, startedMs)
-          if (answer.kind === 'ended') return ended(base)
-          if (answer.refreshToken !== undefined) keepRotated(base, answer.refreshToken, epochMs(at))
+          if (answer.kind === 'ended') return await ended(base)
+          if (answer.refreshToken !== undefined) {
+            await keepRotated(base, answer.refreshToken, epochMs(at))
+          }
           return failed(answer.reason, at, answer.kind === 'refused')
         }
         unsaved = { ...base, ...heldFrom(answer.value, base.tokens, now) }
       }
-      return save(unsaved, epochMs(later(now, startedMs)))
+      return await save(unsaved, epochMs(later(now, startedMs)))
     } catch (error) {
       if (!(error instanceof SessionsUnusable)) log.error(describeBug(error), 'refresh failed')
       const reason = error instanceof SessionsUnusable ? error.message : 'internal'
@@ -180,9 +187,9 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
   }
 
   return {
-    begin(issued, now) {
+    async begin(issued, now) {
       const fresh = heldFrom(issued, { refreshToken: undefined, scope: scope || undefined }, now)
-      const { key, id } = sessions.begin(fresh.tokens, epochMs(now))
+      const { key, id } = await whenFree(() => sessions.begin(fresh.tokens, epochMs(now)))
       held = undefined
       unsaved = undefined
       endedByServer = false
@@ -237,10 +244,11 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
       const outcome = orEnded(await done)
       return outcome.ok ? granted(outcome.value.tokens.accessToken) : outcome
     },
-    end(id) {
-      sessions.end(id)
-      held = undefined
-      unsaved = undefined
+    async end(id) {
+      await whenFree(() => sessions.end(id))
+      // Somebody may have signed in while the lock was waited for.
+      if (held?.id === id) held = undefined
+      if (unsaved?.id === id) unsaved = undefined
       endedByServer = false
     },
     get endedByServer() {

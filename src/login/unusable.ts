@@ -26,6 +26,26 @@ export function reported<T>(work: () => T): T {
   }
 }
 
+const LOCKED_FOR_MS = 2000
+const TRY_AGAIN_MS = 25
+
+/**
+ * Tries again for two seconds where another process holds the lock. The connection itself waits a
+ * moment only (LOGIN_PRAGMAS), since all of the gate waits with it. The first try is made at once.
+ */
+export async function whenFree<T>(write: () => T): Promise<T> {
+  const until = performance.now() + LOCKED_FOR_MS
+  for (;;) {
+    try {
+      return write()
+    } catch (error) {
+      const isLocked = error instanceof SessionsUnusable && error.reason === 'locked'
+      if (!isLocked || performance.now() >= until) throw error
+    }
+    await Bun.sleep(TRY_AGAIN_MS)
+  }
+}
+
 /** Throws what is no failure of the file: bugs stay what they are. */
 export function unusableFrom(error: unknown): SessionsUnusable {
   if (error instanceof SessionsUnusable) return error

@@ -95,7 +95,7 @@ async function issue(): Promise<Issued> {
 /** Signs alice in, and begins to count what the server is asked. */
 async function signedIn(more: Partial<Issued> = {}): Promise<{ access: string; id: string }> {
   const issued = { ...(await issue()), ...more }
-  first.tokens.begin(issued, at(0))
+  await first.tokens.begin(issued, at(0))
   asked = server.asked
   return { access: issued.accessToken, id: idNow() }
 }
@@ -513,7 +513,7 @@ describe('a session that changes while its refresh is under way', () => {
     server.setDelay(60)
     const waiting = many(20, at(EXPIRED))
     await Bun.sleep(20)
-    first.tokens.end(id)
+    await first.tokens.end(id)
     expect(await token(at(EXPIRED))).toBe('session_ended: nobody is signed in')
     for (const each of await waiting) expect(each).toStartWith('session_invalid: ')
     expect(first.sessions.current()).toBeUndefined()
@@ -524,7 +524,7 @@ describe('a session that changes while its refresh is under way', () => {
     server.setDelay(60)
     const waiting = many(20, at(EXPIRED))
     await Bun.sleep(20)
-    first.tokens.begin(other, at(EXPIRED))
+    await first.tokens.begin(other, at(EXPIRED))
     expect(await token(at(EXPIRED))).toBe(other.accessToken)
     // Its own refresh does not wait for the other's, which comes to nothing.
     const next = token(at(EXPIRED * 2))
@@ -568,13 +568,41 @@ describe('another process on the same file', () => {
     const { access } = await signedIn()
     expect(await token(at(0))).toBe(access)
     const issued = await issue()
-    started().tokens.begin(issued, at(0))
+    await started().tokens.begin(issued, at(0))
     expect(await token(at(0))).toBe(issued.accessToken)
   })
   test('that ended the session: nothing of it is given out', async () => {
     const { id } = await signedIn()
-    started().tokens.end(id)
+    await started().tokens.end(id)
     expect(await token(at(1))).toBe('session_ended: nobody is signed in')
+  })
+})
+
+describe('a lock that another process holds for a moment', () => {
+  const whileLocked = async <T>(work: () => Promise<T>): Promise<T> => {
+    const { database } = started()
+    database.run('BEGIN IMMEDIATE')
+    const done = work()
+    // The loop goes on meanwhile, or this would never release it.
+    await Bun.sleep(150)
+    database.run('COMMIT')
+    return done
+  }
+  test('delays a refresh, which is not asked for twice', async () => {
+    const { access } = await signedIn()
+    const [next, ...others] = await whileLocked(() => many(20, at(EXPIRED)))
+    expect(next).not.toBe(access)
+    expect(new Set(others)).toEqual(new Set([next ?? '']))
+    await good(next ?? '')
+    expect(requests()).toBe(1)
+  })
+  test('delays a sign-in and a sign-out, and neither is lost', async () => {
+    await signedIn()
+    const other = await issue()
+    await whileLocked(() => first.tokens.begin(other, at(0)))
+    expect(await token(at(0))).toBe(other.accessToken)
+    await whileLocked(() => first.tokens.end(idNow()))
+    expect(first.sessions.current()).toBeUndefined()
   })
 })
 
