@@ -138,6 +138,7 @@ export class Run implements PassageEvents, Placed {
       maxTokens,
       usage,
       owed: this.owed ?? this.flight.sent,
+      isUnsent: this.owed === undefined && !this.flight.begun,
     })
   }
 

@@ -22,6 +22,8 @@ export interface Bill {
   readonly usage: MeteredUsage | undefined
   /** Whether the upstream may bill it; an error of its own, and what never reached it, it does not. */
   readonly owed: boolean
+  /** Nothing of it left the gate, since no connection was made. */
+  readonly isUnsent?: boolean
 }
 
 /** What the amounts depend on beside the bill. */
@@ -35,6 +37,7 @@ export interface Ended {
 
 const UNKNOWN: Metered = { state: 'unknown' }
 const NO_TOKENS = { input: 0, output: 0, cacheRead: 0, cacheCreation: 0 }
+const NOTHING: Metered = { state: 'exact', measured: { ...NO_TOKENS, costMicroUsd: 0 } }
 
 /** Settles or releases the reservation, and says what the ledger writes. */
 export function charge(bill: Bill, ended: Ended): Metered {
@@ -50,7 +53,8 @@ export function charge(bill: Bill, ended: Ended): Metered {
 }
 
 function meteredOf(bill: Bill, ended: Ended): Metered {
-  const { reservation, usage, owed } = bill
+  const { reservation, usage, owed, isUnsent } = bill
+  if (isUnsent) return NOTHING
   if (!usage || usage.state === 'unknown') {
     const isFree = !owed || (usage !== undefined && failedAtOnce(usage))
     if (!reservation || isFree) return free(bill)

@@ -127,8 +127,8 @@ export function addShares(sums: Shares, row: Row, times: 1 | -1): void {
   sums.requests += times
   sums.succeeded += times * (row.succeeded ?? 0)
   if (row.end_reason === 'lost') sums.lost += times
-  // Our own refusal asked nothing of an upstream: it used nothing, and its speed is only ours.
-  const reached = row.end_reason !== 'refused'
+  // What asked nothing of an upstream used nothing, and its speed is not the upstream's.
+  const reached = row.end_reason !== 'refused' && !isUnsent(row)
   if (row.usage === 'partial' || row.usage === 'estimated') sums[row.usage] += times
   if (row.usage === 'unknown' && reached) sums.unknown += times
   if (row.input_tokens !== null && row.cost_micro_usd === null) sums.unpriced += times
@@ -153,6 +153,12 @@ export function addShares(sums: Shares, row: Row, times: 1 | -1): void {
   // All four are null, or none is.
   if (row.web_search_requests === null) return
   for (const name of TOOL_COLUMNS) sums[name] += times * (row[name] ?? 0)
+}
+
+/** Exactly nothing was used, and no byte came. */
+function isUnsent(row: Row): boolean {
+  const { usage, first_byte_ms: firstByteMs, input_tokens: input, output_tokens: output } = row
+  return usage === 'exact' && firstByteMs === null && input === 0 && output === 0
 }
 
 function columnsOf(measure: Measure | undefined): Counts {

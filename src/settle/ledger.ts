@@ -9,8 +9,9 @@ import type { Trouble, Unusable } from '../state/database.ts'
 export type LedgerEnd = End | 'lost'
 
 /**
- * `exact`: the upstream's own final account. `partial`: what was seen before client or upstream
- * left. `estimated`: nothing was seen, and somebody guessed. `unknown`: nothing was seen.
+ * `exact`: the upstream's own final account; or nothing, where nothing left the gate. `partial`: what
+ * was seen before client or upstream left. `estimated`: nothing was seen, and somebody guessed.
+ * `unknown`: nothing was seen.
  */
 export type UsageState = 'exact' | 'partial' | 'estimated' | 'unknown'
 

@@ -83,6 +83,8 @@ export interface Flight {
   readonly head: Promise<Answer | Failure>
   /** All of the request was handed to a connection that stood: the upstream may have acted on it. */
   readonly sent: boolean
+  /** Whether any of it has left. */
+  readonly begun: boolean
   /** Closes the connection, whatever state it is in. */
   cancel(): void
 }
@@ -121,6 +123,7 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
   /** From its departure on. */
   #connection: Connection | undefined
   #sent = false
+  #begun = false
   /** What nobody needs any more, once the kernel has it. */
   #spent: Uint8Array | undefined
   #drained: (() => void) | undefined
@@ -157,6 +160,10 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
     return this.#sent
   }
 
+  get begun(): boolean {
+    return this.#begun
+  }
+
   fail(): void {
     this.#fail('unanswered', 'failed')
   }
@@ -179,6 +186,7 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
     if (headers['connection'] === 'close') connection.saidClose = true
     const head = headOf(call)
     if (head === undefined) return this.#fail('unanswered', 'unsendable header')
+    this.#begun = true
     if (body === undefined || body instanceof Uint8Array) {
       if (head.length + (body?.byteLength ?? 0) <= MAX_JOINED_BYTES) {
         connection.send(head, body)

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
 import { REMAINDER_TOKENS } from '../../src/upstream/passed.ts'
+import { freePort } from '../support/anthropic.ts'
 import { usersOf } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import {
@@ -135,6 +136,24 @@ test('an upstream that closes at once: unknown, 502', async () => {
   expect((await device.post(BODY)).status).toBe(502)
   const [row] = await device.rows(1)
   expect(row).toMatchObject({ end: 'upstream_error', usage: 'unknown', status: 502, ...nothing })
+})
+
+test('an upstream that nobody can connect to: 502, and for certain nothing was used', async () => {
+  await scene.gate.stop()
+  await restart({ ANTHROPIC_BASE_URL: `http://127.0.0.1:${await freePort()}` })
+  const before = await told(scene)
+  expect((await device.post(BODY)).status).toBe(502)
+  const [row] = await device.rows(1)
+  expect(row).toMatchObject({ end: 'upstream_error', usage: 'exact', status: 502 })
+  expect(row).toMatchObject({ inputTokens: 0, outputTokens: 0, costMicroUsd: 0 })
+  await scene.gate.stop()
+  await restart()
+  const { requests, unknown, unpriced } = await told(scene)
+  expect({ requests: requests - before['requests'], unknown, unpriced }).toEqual({
+    requests: 1,
+    unknown: before['unknown'],
+    unpriced: before['unpriced'],
+  })
 })
 
 test("the upstream's own errors pass as they came, and have no usage", async () => {

@@ -199,7 +199,8 @@ describe('spend_cap', () => {
     await scene.restart({ ANTHROPIC_BASE_URL: nowhere.url })
     for (let times = 0; times < 3; times++) expect((await device.post(BODY)).status).toBe(502)
     const rows = await device.rows(3)
-    for (const row of rows) expect(row).toMatchObject({ usage: 'unknown', status: 502 })
+    const nothing = { usage: 'exact', inputTokens: 0, outputTokens: 0, costMicroUsd: 0 }
+    for (const row of rows) expect(row).toMatchObject({ status: 502, ...nothing })
     await scene.gate.stop()
     await scene.restart()
     expect((await device.post(BODY)).status).toBe(200)

@@ -152,6 +152,16 @@ describe('usage that is exact', () => {
     expect(spent).toBe(COST - 40 + 40_000)
     expect(row).toMatchObject({ cost_micro_usd: spent, ...NO_ESTIMATE })
   })
+  test('is nothing where no connection was made, and counts in no speed', () => {
+    const bill = { reservation: reserve(), usage: undefined, owed: false, isUnsent: true }
+    const { row, line, spent, reserved } = settled(bill, { status: 502 }, 'upstream_error')
+    const none = { input_tokens: 0, output_tokens: 0, cost_micro_usd: 0, ...NO_ESTIMATE }
+    expect(row).toMatchObject({ usage: 'exact', end_reason: 'upstream_error', ...none })
+    expect(line).not.toHaveProperty('usage')
+    expect([spent, reserved]).toEqual([0, 0])
+    const sums = database.query('SELECT requests, unknown, unpriced, timed FROM ledger_day').all()
+    expect(sums).toEqual([{ requests: 1, unknown: 0, unpriced: 0, timed: 0 }])
+  })
   test('without a reservation it is told all the same', () => {
     const { row, spent } = settled({ reservation: undefined, usage: usage(), owed: true })
     expect(row).toMatchObject({ usage: 'exact', ...MEASURED })
