@@ -98,7 +98,8 @@ function usageProblems(
     const seen = status === 200 && asking.shape === 'message' && body.includes('\n\n')
     return seen ? problem('the client could read usage that the row has not') : []
   }
-  if (!counted) return problem('usage that no upstream had')
+  const isNothing = usage === 'exact' && said.every((each) => each === 0)
+  if (!counted) return isNothing ? [] : problem('usage that no upstream had')
   const { used } = counted
   const bills =
     input === used.input &&
