@@ -84,7 +84,7 @@ export function revocations(options: RevocationOptions): Revocations {
   let flushedAtMs = Number.NEGATIVE_INFINITY
   let storage: 'ok' | 'failing' = 'ok'
   let timer: NodeJS.Timeout | undefined
-  /** Some of each is left for the next turn. */
+  /** Whether the next turn comes soon, since this one has left something. */
   let isBehind = false
   let isPruning = false
   /** Whether some revocation may have been begun by somebody and left alone. */

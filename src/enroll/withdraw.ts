@@ -26,7 +26,7 @@ export interface Withdrawn {
   readonly known: boolean
   /** Those that were alive until now. */
   readonly families: readonly string[]
-  /** There where some are still alive: the disk knows which, and a running gate ends them too. */
+  /** Some are still alive: the disk knows which, and a running gate ends them by itself. */
   readonly unfinished?: true
 }
 
