@@ -3,7 +3,7 @@
 // of a whole body. Most chunks say none and are not parsed; their text is only measured, for a stream
 // that is cut.
 
-import { decoding } from './decoding.ts'
+import { decoding, type Sink } from './decoding.ts'
 import { objectIn, parseObject } from './json-object.ts'
 import { mediaTypeOf, type Meter, Metering, type Reading } from './metering.ts'
 import { Passed } from './passed.ts'
@@ -53,15 +53,31 @@ const MAX_CHUNK_BYTES = 4096
 /** Of an event of the Responses API, without what it carries: its ids, and padding. */
 const RESPONSE_FRAME_BYTES = 250
 
+/**
+ * Whole nameless events with neither usage nor an error in them, which is most chunks of a stream: to
+ * take each apart would cost as much as to pass it on.
+ */
+function saysNothing(bytes: Uint8Array): boolean {
+  const last = bytes.length - 1
+  if (last > MAX_CHUNK_BYTES || bytes[0] !== LOWER_D) return false
+  if (bytes[last] !== LF || bytes[last - 1] !== LF) return false
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+  return !SAYS_SOMETHING.test(text)
+}
+
+const LF = 0x0a
+const LOWER_D = 0x64
+const SAYS_SOMETHING = /"usage":[^n]|"error"|\[DONE\]|event:|\r/
+
 class Streamed implements Reading {
-  readonly sink: EventReader
+  readonly sink: Sink
   readonly #counts = new Counts()
   readonly #passed = new Passed()
   #ended = false
 
   constructor() {
     const passed = this.#passed
-    this.sink = new EventReader({
+    const reader = new EventReader({
       wanted: EVENTS,
       maxEventBytes: MAX_LAST_EVENT_BYTES,
       onDelta: (dataBytes) => passed.text(Math.max(1, dataBytes - RESPONSE_FRAME_BYTES)),
@@ -69,6 +85,12 @@ class Streamed implements Reading {
       onEvent: (_name, data) => this.#onEvent(data),
       onLost: () => this.#counts.doubt(),
     })
+    this.sink = {
+      push(bytes) {
+        if (reader.isBetweenEvents && saysNothing(bytes)) passed.events(bytes.length)
+        else reader.push(bytes)
+      },
+    }
   }
 
   moved(now: number): void {

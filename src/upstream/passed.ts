@@ -28,12 +28,23 @@ export class Passed {
   #closedTokens = 0
   #textBytes = 0
   #signatureBytes = 0
+  /** Of events that were not looked into: their frames are as long as the shortest of them. */
+  #events = 0
+  #eventBytes = 0
+  #leastEventBytes = Number.POSITIVE_INFINITY
   /** Monotonic milliseconds; undefined outside of a thinking block. */
   #thinkingSince: number | undefined
   #movedAt = 0
 
   text(bytes: number): void {
     this.#textBytes += Math.max(0, bytes)
+  }
+
+  /** A chunk of one event, or of several. */
+  events(bytes: number): void {
+    if (bytes < this.#leastEventBytes) this.#leastEventBytes = bytes
+    this.#events += Math.max(1, Math.floor(bytes / this.#leastEventBytes))
+    this.#eventBytes += bytes
   }
 
   signature(bytes: number): void {
@@ -62,11 +73,20 @@ export class Passed {
     this.#closedTokens = 0
     this.#textBytes = 0
     this.#signatureBytes = 0
+    this.#events = 0
+    this.#eventBytes = 0
     if (this.#thinkingSince !== undefined) this.#thinkingSince = this.#movedAt
   }
 
   get tokens(): number {
-    return this.#closedTokens + this.#openTokens
+    return this.#closedTokens + this.#openTokens + this.#eventTokens
+  }
+
+  /** A token for each event at the least. */
+  get #eventTokens(): number {
+    if (this.#events === 0) return 0
+    const text = this.#eventBytes - this.#events * this.#leastEventBytes
+    return this.#events + tokensOf(Math.max(0, text))
   }
 
   get #openTokens(): number {

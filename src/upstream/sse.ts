@@ -95,6 +95,11 @@ export class EventReader {
     this.#isOfInterest = options.isOfInterest
   }
 
+  /** Nothing of an event or a line is held; false before the first one. */
+  get isBetweenEvents(): boolean {
+    return this.#between
+  }
+
   push(chunk: Uint8Array): void {
     // Most chunks are such an event, and what is below is cold where many streams take turns.
     if (this.#between && this.#passes(chunk)) return

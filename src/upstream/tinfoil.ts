@@ -58,6 +58,13 @@ const HTTPS_PORT = 443
 const plainMeter = (headers: AnswerHeaders): Meter | undefined =>
   openAiUsageMeter(headers['content-type'], headers['content-encoding'])
 
+/** As bytes: a text would be encoded anew for each chunk. */
+const ERROR = Buffer.from('"error"')
+const USAGE = Buffer.from('"usage":{')
+
+const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
 export function tinfoil({ baseUrl, apiKey, lookup, isProxied }: TinfoilOptions): Upstream {
   const placeOf = placesUnder(baseUrl)
   const enclaves = resolving(lookup)
@@ -106,7 +113,20 @@ export function tinfoil({ baseUrl, apiKey, lookup, isProxied }: TinfoilOptions):
           ? { ...trailer, sawError: read.sawError }
           : (trailer ?? read)
       }
-      return plain ? { push: (chunk, now) => plain.push(chunk, now), end } : { end }
+      if (!plain) return { end }
+      // The usage comes after the stream: to take each event apart would cost as much as to pass it on.
+      // An error, or usage all the same, is read where a chunk holds it.
+      const isCoded = headers['content-encoding'] !== undefined
+      if (!isCoded && headers['trailer']?.toLowerCase().includes(USAGE_HEADER)) {
+        return {
+          push: (chunk, now) => {
+            const bytes = asBuffer(chunk)
+            if (bytes.includes(ERROR) || bytes.includes(USAGE)) plain.push(chunk, now)
+          },
+          end,
+        }
+      }
+      return { push: (chunk, now) => plain.push(chunk, now), end }
     },
     // EHBP: a 2xx to a sealed request without the nonce was not made by the enclave.
     invalid: ({ sealed }, status, headers) =>

@@ -158,6 +158,26 @@ describe('streams', () => {
     })
   })
 
+  test('what came in chunks of their own is estimated by their lengths, a token each at the least', () => {
+    const words = ['a', 'b', ' long', ' longer words', 'c']
+    const since = meter(words.map((word) => bytesOf(chunk(word)))).since?.outputTokens ?? 0
+    expect(since).toBeWithin(words.length, 2 * words.length + words.join('').length / 3)
+  })
+
+  test('whole chunks are looked into only where they may say something', () => {
+    const nothing = [chunk('a'), chunk('b', { usage: null }), chunk('"usage" and error')]
+    const told = chunk('c', { usage: usage(10, 5) })
+    for (const pieces of [
+      [...nothing, told],
+      [...nothing, chunk('x') + told],
+      [chunk('"usage":{'), told],
+    ])
+      expect(meter(pieces.map((each) => bytesOf(each)))).toMatchObject({ outputTokens: 5 })
+    const failed = data({ error: { message: 'm', type: 'server_error' } })
+    const pieces = [...nothing, chunk('x') + failed].map((each) => bytesOf(each))
+    expect(meter(pieces, { isComplete: true }).sawError).toBe('server_error')
+  })
+
   test('padding and ids of the Responses API are no text', () => {
     const more = { item_id: 'msg_0123456789', sequence_number: 7, obfuscation: 'x'.repeat(20) }
     const text = named('response.output_text.delta', { ...more, delta: 'Hello' }).repeat(10)

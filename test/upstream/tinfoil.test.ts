@@ -149,3 +149,29 @@ test('10,000 names are remembered by the few', async () => {
     await upstream.destination(asking('', `n${n}.tinfoil.sh`, '/'), 0)
   expect(asked.length).toBeGreaterThanOrEqual(10_000 - 256)
 })
+
+describe('a stream that announces its usage in a trailer', () => {
+  const asked = { ...asking('', undefined, '/v1/chat/completions'), method: 'POST' as const }
+  const head = { 'content-type': 'text/event-stream', trailer: 'X-Tinfoil-Usage-Metrics' }
+  const chunks = (...data: readonly unknown[]) =>
+    data.map((each) => Buffer.from(`data: ${JSON.stringify(each)}\n\n`))
+  const word = { choices: [{ delta: { content: 'word' } }] }
+  const read = (pieces: readonly Uint8Array[], trailers = {}) => {
+    const meter = at('https://h.example').meter(asked, 200, head)
+    for (const piece of pieces) meter.push?.(piece, 1)
+    return meter.end(trailers, true)
+  }
+  const USED = { 'x-tinfoil-usage-metrics': 'prompt=7,completion=3,total=10' }
+
+  test('is metered by the trailer', () => {
+    expect(read(chunks(word, word), USED)).toMatchObject({ state: 'exact', outputTokens: 3 })
+  })
+  test('and where that does not come, by what its last event says', () => {
+    const usage = { usage: { prompt_tokens: 7, completion_tokens: 4 }, choices: [] }
+    expect(read(chunks(word, word, usage))).toMatchObject({ state: 'exact', outputTokens: 4 })
+  })
+  test('and an error in it is seen', () => {
+    const error = { error: { type: 'server_error', message: 'm' } }
+    expect(read(chunks(word, error), USED)).toMatchObject({ sawError: 'server_error' })
+  })
+})
