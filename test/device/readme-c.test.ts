@@ -9,7 +9,7 @@ import {
   type Minted,
   refusalOf,
 } from '../support/anthropic.ts'
-import { type Running, start } from '../support/binary.ts'
+import { type Running, start, until } from '../support/binary.ts'
 
 async function shell(script: string): Promise<string> {
   const child = Bun.spawn(['bash', '-euo', 'pipefail', '-c', script], {
@@ -161,7 +161,7 @@ describe('in production', () => {
     expect(out).toEndWith('\n403')
     expect(out).toContain('this gate enrols no devices')
     expect(await refusalOf(await off.bootstrap('test-device-123'))).toBe('403 permission_error')
-    const line = off.gate.lines().find(({ route }) => route === '/bootstrap')
+    const line = await until(() => off.gate.lines().find(({ route }) => route === '/bootstrap'))
     expect(line).toMatchObject({ status: 403, end: 'refused' })
   })
 

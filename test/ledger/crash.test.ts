@@ -1,6 +1,7 @@
 // What survives `kill -9`: all but the last second of ended requests, the knowledge that others were
 // under way, and what has been spent. And two gates that share one file.
 
+import { until } from '../support/binary.ts'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import { start } from '../support/binary.ts'
 import { bearer, eventually } from '../support/sink.ts'
@@ -66,13 +67,14 @@ test('kill -9 under load loses at most a second of rows, and nothing is counted 
   })
   await Bun.sleep(LOSS_MS)
   const loading = load(device, 100_000)
-  await Bun.sleep(1700)
+  await until(() => answered.length > 500)
+  // Those are safe by then, and the others may be lost.
+  await Bun.sleep(LOSS_MS + 200)
   const killedAt = performance.now()
   await scene.gate.stop('SIGKILL')
   await loading
   await Promise.all(held)
   const given = scene.upstream.seen.length - 7
-  expect(answered.length).toBeGreaterThan(500)
 
   await scene.restart()
   const { device: hash } = (await device.own())['metrics'][0]
@@ -82,7 +84,7 @@ test('kill -9 under load loses at most a second of rows, and nothing is counted 
   })
   const closed = stats['requests'] - stats['lost']
   const safe = answered.filter((at) => at < killedAt - LOSS_MS).length
-  expect(safe).toBeGreaterThan(100)
+  expect(safe).toBeGreaterThan(500)
   expect(closed).toBeGreaterThanOrEqual(safe)
   expect(closed).toBeLessThanOrEqual(given)
   expect(stats['tokens']).toEqual(sum(Array.from({ length: closed }, () => USED)))

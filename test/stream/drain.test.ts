@@ -43,7 +43,10 @@ async function running(of: Scene, id: string, headers: readonly string[] = []): 
 const refusesConnections = (port: number): Promise<boolean> =>
   new Promise((resolve) => {
     const socket = connect({ port, host: '127.0.0.1' })
-    socket.once('connect', () => resolve(false))
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(false)
+    })
     socket.once('error', () => resolve(true))
     socket.once('close', () => socket.destroy())
   })
