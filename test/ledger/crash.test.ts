@@ -1,9 +1,8 @@
 // What survives `kill -9`: all but the last second of ended requests, the knowledge that others were
 // under way, and what has been spent. And two gates that share one file.
 
-import { until } from '../support/binary.ts'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
-import { start } from '../support/binary.ts'
+import { start, until } from '../support/binary.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import {
   answerUnary,
