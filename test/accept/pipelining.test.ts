@@ -89,14 +89,16 @@ describe('through the compiled binary', () => {
   test.each(['/v1/messages', '/nowhere', '/bootstrap', '/refresh', '/admin/revoke'])(
     'a refused body in chunks ends its connection: %s',
     async (path) => {
-      const wire = await dial(gate.port)
-      wire.write(head(`POST ${path} HTTP/1.1`, 'Host: gate.test', 'Transfer-Encoding: chunked'))
-      wire.write('1\r\nx\r\n'.repeat(20_000))
-      await wire.ended()
-      // The reset may overtake the answer here too.
-      if (wire.received() === '') return
-      expect(wire.received()).toMatch(/^HTTP\/1\.1 4\d\d /)
-      expect(wire.received()).toMatch(/^connection: close\r$/im)
+      let received = ''
+      for (let tries = 0; tries < TRIES && received === ''; tries += 1) {
+        const wire = await dial(gate.port)
+        wire.write(head(`POST ${path} HTTP/1.1`, 'Host: gate.test', 'Transfer-Encoding: chunked'))
+        wire.write('1\r\nx\r\n'.repeat(20_000))
+        await wire.ended()
+        received = wire.received()
+      }
+      expect(received).toMatch(/^HTTP\/1\.1 4\d\d /)
+      expect(received).toMatch(/^connection: close\r$/im)
     },
   )
 
@@ -117,15 +119,20 @@ describe('through the compiled binary', () => {
   })
 })
 
+/** What stays unread ends a connection by a reset, which may overtake the last answer: then again. */
+const TRIES = 20
+
 async function answeredFew(port: number, route: string): Promise<void> {
-  const wire = await dial(port)
-  wire.write(head(`${route} HTTP/1.1`, 'Host: gate.test').repeat(2000))
-  await wire.ended()
-  const statuses = wire.received().match(/^HTTP\/1\.1 .*/gm) ?? []
-  const closings = wire.received().match(/^connection: close\r$/gim) ?? []
-  // It ends with requests unread, and so by a reset, which may overtake the last answers.
-  expect(statuses.length).toBeLessThanOrEqual(16)
-  expect(closings.length).toBeLessThanOrEqual(1)
+  let closings: readonly string[] = []
+  for (let tries = 0; tries < TRIES && closings.length === 0; tries += 1) {
+    const wire = await dial(port)
+    wire.write(head(`${route} HTTP/1.1`, 'Host: gate.test').repeat(2000))
+    await wire.ended()
+    const statuses = wire.received().match(/^HTTP\/1\.1 .*/gm) ?? []
+    expect(statuses.length).toBeLessThan(17)
+    closings = wire.received().match(/^connection: close\r$/gim) ?? []
+  }
+  expect(closings).toHaveLength(1)
 }
 
 /** Milliseconds that a probe takes on a connection of its own, as a load balancer's does. */
