@@ -1,5 +1,5 @@
 // How long a connection may stand idle after an answer, whatever the answer was. It has to be longer
-// than the idle time of the balancer in front: whoever closes first must be the one who sends, or a
+// than the idle time of the balancer in front: the side that sends must be the one that closes, or a
 // request meets a connection that is being closed and is lost.
 
 import { LONGEST_IDLE_SECONDS } from '../config/demands.ts'

@@ -300,7 +300,7 @@ function openUrlOf(redirectUri: URL, ticket: string): URL {
   return url
 }
 
-/** Whoever was signed in, and is no longer by no doing of theirs, is told what to do. */
+/** Tells a person whose sign-in has ended without their doing what to do. */
 function wireSignedOut(ended: boolean): object {
   if (!ended) return { authenticated: false }
   const message = 'the sign-in has ended; sign in again at /auth/device or with postern login'

@@ -49,8 +49,8 @@ export interface LaneRules {
 }
 
 /**
- * When the next probe of some callers may go. Of those that wait for it, one that has probed in vain
- * less often has the better claim, and then one with more answers behind it: neither a name that was
+ * When the next probe of some callers may go. A waiting caller with fewer vain probes has the better
+ * claim, then one with more answers behind it: neither a name that was
  * minted for this nor the fastest asker takes it from the others.
  */
 interface Pace {
@@ -150,7 +150,7 @@ export class Lane {
     this.#broke = this.#forget('broke', sentAt, (row) => row.sentAt <= sentAt)
   }
 
-  /** The row of whoever has failed. */
+  /** Returns the caller's row. */
   failed(caller: string, wasAnswered: boolean, sentAt: number, now: number): CallerRow {
     const row = this.#rowFor(caller, now)
     row.sentAt = sentAt

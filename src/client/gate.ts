@@ -27,7 +27,7 @@ const REFUSAL_CODES = [
 
 /** How a token stands at its gate. */
 export type Standing =
-  /** `replaced`: a refresh has given a newer one, to whoever asked; undefined where it is not said. */
+  /** `replaced`: a refresh has already given a newer one; undefined where the gate does not say. */
   | { readonly kind: 'good'; readonly replaced: boolean | undefined }
   /** In the gate's own words: nothing before it can say that. */
   | { readonly kind: 'dead'; readonly code: RefusalCode }
