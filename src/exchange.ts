@@ -1,7 +1,7 @@
 // What is known of one request while it lives, gathered step by step and written down once, when
 // it ends. It holds nothing that a log must not: no subject, no token, no body, no upstream URL.
 
-import type { Instant } from './instant.ts'
+import type { Instant } from './turn/instant.ts'
 import type { Dialect, RefusalCode } from './refusal.ts'
 import type { Entry } from './settle/ledger.ts'
 

@@ -2,7 +2,7 @@
 
 import { PATIENCE_MS } from './support/patience.ts'
 import { afterEach, beforeEach, expect, jest, test } from 'bun:test'
-import { clearDeadline, type Deadline, deadline, setDeadline } from '../src/deadline.ts'
+import { clearDeadline, type Deadline, deadline, setDeadline } from '../src/turn/deadline.ts'
 
 beforeEach(() => {
   jest.useFakeTimers()
@@ -119,7 +119,7 @@ test('of many, each on its own time', () => {
 })
 
 test('one that throws takes no other with it, and a process ends when none is left', async () => {
-  const file = new URL('../src/deadline.ts', import.meta.url).pathname
+  const file = new URL('../src/turn/deadline.ts', import.meta.url).pathname
   const code = `
     import { clearDeadline, deadline } from ${JSON.stringify(file)}
     process.on('uncaughtException', (error) => console.log(error.message))

@@ -53,10 +53,7 @@ const STAGES = ['admit', 'budget', 'dispatch', 'relay', 'settle']
 
 /** What anybody may know: values, and words for them. */
 const COMMON = new Set([
-  'instant.ts',
-  'deadline.ts',
-  'unordered.ts',
-  'together.ts',
+  'turn',
   'refusal.ts',
   'exchange.ts',
   'log.ts',
@@ -67,10 +64,7 @@ const COMMON = new Set([
 
 /** Which parts each part may import from, beside COMMON. */
 const MAY: Readonly<Record<string, readonly string[]>> = {
-  'instant.ts': [],
-  'deadline.ts': [],
-  'unordered.ts': [],
-  'together.ts': [],
+  turn: [],
   'refusal.ts': [],
   'exchange.ts': [],
   'log.ts': ['config'],

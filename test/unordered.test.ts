@@ -2,7 +2,7 @@
 
 import { expect, test } from 'bun:test'
 import { edenGC, fullGC, heapSize } from 'bun:jsc'
-import { type Placed, Unordered } from '../src/unordered.ts'
+import { type Placed, Unordered } from '../src/turn/unordered.ts'
 
 interface Named extends Placed {
   readonly name: string

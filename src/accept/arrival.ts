@@ -3,7 +3,7 @@
 
 import type { Admitted } from '../admit/admitted.ts'
 import { type Exchange, exchangeOf } from '../exchange.ts'
-import { instant } from '../instant.ts'
+import { instant } from '../turn/instant.ts'
 import { type Dialect, type Refusal, refused } from '../refusal.ts'
 import { dialectOf } from './dialect.ts'
 import { dialectOfPath, noSuchRoute, routeMeant } from './meant.ts'

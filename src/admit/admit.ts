@@ -3,7 +3,7 @@
 
 import { compactVerify } from 'jose'
 import type { EnrollingUser } from '../enroll/bootstrap.ts'
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type Admitted, permitted } from './admitted.ts'
 import { bearerToken } from './bearer.ts'

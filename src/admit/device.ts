@@ -4,7 +4,7 @@
 import type { DeviceClaims } from '../enroll/device-token.ts'
 import { bareToken } from '../enroll/device-token.ts'
 import type { EnrollDecision } from '../enroll/refusals.ts'
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted } from '../refusal.ts'
 import { type Admitted, permitted } from './admitted.ts'
 import { bearerToken, TWO_CREDENTIALS } from './bearer.ts'

@@ -2,7 +2,7 @@
 // extended by anything that a token says. Asked for by `kid` on the road of a request; the network
 // is touched by a timer, and by an unknown `kid` at most once per cooldown.
 
-import { clearDeadline, deadline } from '../deadline.ts'
+import { clearDeadline, deadline } from '../turn/deadline.ts'
 import type { Logger } from '../log.ts'
 import type { Ask } from '../upstream/ask.ts'
 import { type DroppedEntry, KeySetError, parseKeySet, type VerifyKey } from './key-set.ts'

@@ -1,7 +1,7 @@
 // Tokens that have been verified, so that a client pays for its signature once: each bound to the key
 // object that verified it, so that where that key has left the set, so has the memory.
 
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import { TokenMemory } from './token-memory.ts'
 import type { KeySource, VerifyKey } from './jwks.ts'
 

@@ -28,8 +28,8 @@
 // were answered. Beyond them the longest unused is forgotten and counts anew: a flood of names makes
 // the breaker forgetful, and shuts nobody out. Pure: `now` is monotonic milliseconds, an argument.
 
-import type { Instant } from '../instant.ts'
-import { type Placed, Unordered } from '../unordered.ts'
+import type { Instant } from '../turn/instant.ts'
+import { type Placed, Unordered } from '../turn/unordered.ts'
 import { Circuit, type CircuitRules, type CircuitState } from './circuit.ts'
 import { Lane, type LaneRules } from './lane.ts'
 import { Recent } from './recent.ts'

@@ -4,7 +4,7 @@
 
 import type { Admitted } from '../admit/admitted.ts'
 import { allowedModel } from '../admit/models.ts'
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Asking, Breaker, Pass } from './breaker.ts'
 import type { Costly } from './costly.ts'

@@ -1,7 +1,7 @@
 // One decision of a bucket in the dialects that clients read: the IETF draft's structured fields
 // (draft-ietf-httpapi-ratelimit-headers) for all, and OpenAI's or Anthropic's own.
 
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import type { Dialect } from '../refusal.ts'
 import type { BucketDecision } from './bucket.ts'
 

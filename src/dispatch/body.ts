@@ -2,7 +2,7 @@
 // which halves the cost of a request; a large or an endless one is passed on as it comes, and
 // counted on the way.
 
-import { clearDeadline, type Deadline, setDeadline } from '../deadline.ts'
+import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { BodyStream } from '../upstream/transport.ts'
 import { uncoded } from './content-coding.ts'

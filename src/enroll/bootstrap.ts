@@ -4,7 +4,7 @@
 import type { Database } from 'bun:sqlite'
 import { type JsonObject, parseStrictObject } from '../admit/strict-json.ts'
 import type { BucketDecision } from '../budget/bucket.ts'
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import { codeNamed, consumeCode, isCode } from './codes.ts'
 import { type DeviceClaims, isDeviceId } from './device-token.ts'
 import { type Entitlements, NO_ENTITLEMENTS, readEntitlements } from './entitlements.ts'

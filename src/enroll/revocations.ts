@@ -4,7 +4,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { CLOCK_SKEW_SECONDS } from '../admit/claims.ts'
-import { type Instant, instant } from '../instant.ts'
+import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import type { Connection } from '../state/connection.ts'
 import { type DeviceClaims, MAX_LIFETIME_SECONDS } from './device-token.ts'

@@ -4,7 +4,7 @@
 
 import { hash, randomBytes } from 'node:crypto'
 import type { Secret } from '../config/secret.ts'
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Proof } from './authorization.ts'
 import { checkAttempt, newAttempt } from './keys.ts'

@@ -1,7 +1,7 @@
 // The tokens of a session as they are held in memory, and what may be decided from them: pure, `now`
 // is an argument. Their ends are by the wall clock, since they outlive this run of the program.
 
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import type { Issued } from './authorization.ts'
 import type { Status } from './login.ts'
 import type { Tokens } from './sessions.ts'

@@ -3,7 +3,7 @@
 // its parts make it: attempts that are pending, the authorization server, the tokens of the session.
 
 import type { Secret } from '../config/secret.ts'
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import type { Logger } from '../log.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { ATTEMPT_SECONDS, attempts } from './attempts.ts'

@@ -5,7 +5,7 @@
 // one (attack 42). Two processes on one file can cost it as well, where both refresh at once: nothing
 // locks one out, and a server that detects reuse ends the sign-in.
 
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { Authorization, Issued } from './authorization.ts'

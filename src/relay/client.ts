@@ -1,6 +1,6 @@
 // The client's side of a relayed request, as far as Bun.serve lets one reach it.
 
-import { clearDeadline, type Deadline, setDeadline } from '../deadline.ts'
+import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
 
 /** `server.timeout`, which is per connection and in seconds, 0 for never. */
 export type SetIdleTimeout = (request: Request, seconds: number) => void

@@ -6,7 +6,7 @@
 // event, and a write says when that connection takes no more. What it was given leaves without
 // a flush when the callback is over, in one send.
 
-import { soon } from '../together.ts'
+import { soon } from '../turn/end-of-turn.ts'
 import type { AnswerHeaders } from '../upstream/fields.ts'
 import type { Incoming, Listener } from '../upstream/transport.ts'
 

@@ -11,7 +11,7 @@ import { type HeldAnswer, holdAnswer, ofBytes } from '../upstream/held-answer.ts
 import type { AnswerHeaders } from '../upstream/fields.ts'
 import type { KeyRefused } from '../upstream/key-refused.ts'
 import type { Call, Failure, Timeouts, Transport } from '../upstream/transport.ts'
-import { Unordered } from '../unordered.ts'
+import { Unordered } from '../turn/unordered.ts'
 import type { Client } from './client.ts'
 import { sayStreamed } from './streamed.ts'
 import { Run, type Taken, type Unanswered } from './run.ts'

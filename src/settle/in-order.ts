@@ -1,5 +1,5 @@
 // What waits for its turn: in the order in which it came, and out again from anywhere. A Set would
-// say the same, and keep what left it alive for longer (src/unordered.ts). It is a chain, and what
+// say the same, and keep what left it alive for longer (src/turn/unordered.ts). It is a chain, and what
 // leaves it lets go of its neighbours: an old one must not hold the young.
 
 /** Its neighbours are the chain's to write. */

@@ -1,7 +1,7 @@
 // An answer that is held back until all of it has come, so that it can be looked at before any of it
 // passes: what upstreams say in errors is short. Its bytes pass as they came.
 
-import { clearDeadline, deadline } from '../deadline.ts'
+import { clearDeadline, deadline } from '../turn/deadline.ts'
 import { decoding } from './decoding.ts'
 import type { AnswerHeaders } from './fields.ts'
 import type { Answer, Incoming } from './transport.ts'

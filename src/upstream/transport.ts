@@ -3,8 +3,8 @@
 // upstream dies; `node:http` does none of that, and costs more than all the rest of a request. This
 // client follows no redirect, goes out as egress.ts says and no other way, and decodes no body.
 
-import { clearDeadline, type Deadline, setDeadline } from '../deadline.ts'
-import { soon, type Waiting } from '../together.ts'
+import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
+import { soon, type Waiting } from '../turn/end-of-turn.ts'
 import { type Carried, type Connection, MAX_JOINED_BYTES } from './connection.ts'
 import { DIRECT, type Egress } from './egress.ts'
 import type { Destination } from './places.ts'

@@ -2,7 +2,7 @@
 // pass, and how its usage is read. Three of them answer: tinfoil.ts, anthropic.ts and
 // anthropic-oauth.ts.
 
-import type { Instant } from '../instant.ts'
+import type { Instant } from '../turn/instant.ts'
 import { type Decision, type Refusal, refused } from '../refusal.ts'
 import type { Destination } from './places.ts'
 import type { AnswerHeaders } from './fields.ts'

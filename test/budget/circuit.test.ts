@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { Circuit, type CircuitState } from '../../src/budget/circuit.ts'
-import type { Instant } from '../../src/instant.ts'
+import type { Instant } from '../../src/turn/instant.ts'
 import { seeded } from '../support/random.ts'
 
 const OPEN_MS = 30_000

@@ -7,7 +7,7 @@ import type { Enrollment } from '../../src/enroll/enroll.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import { pruneEnrolment } from '../../src/enroll/prune.ts'
 import { revocations } from '../../src/enroll/revocations.ts'
-import { instant } from '../../src/instant.ts'
+import { instant } from '../../src/turn/instant.ts'
 import { connectionTo } from '../support/connection.ts'
 import { eventually } from '../support/sink.ts'
 import {

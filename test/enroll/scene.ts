@@ -19,7 +19,7 @@ import {
   ENROLL_SCHEMA,
   ENROLL_UNFINISHED_SCHEMA,
 } from '../../src/enroll/schema.ts'
-import type { Instant } from '../../src/instant.ts'
+import type { Instant } from '../../src/turn/instant.ts'
 import { connectionTo } from '../support/connection.ts'
 
 export const SECRET = new Secret('first-secret-of-the-tests-0123456789abcdef')

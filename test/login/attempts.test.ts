@@ -3,7 +3,7 @@
 
 import { beforeEach, describe, expect, test } from 'bun:test'
 import { Secret } from '../../src/config/secret.ts'
-import type { Instant } from '../../src/instant.ts'
+import type { Instant } from '../../src/turn/instant.ts'
 import { type Attempts, attempts, MAX_ATTEMPTS } from '../../src/login/attempts.ts'
 import { newAttempt, newSessionKey } from '../../src/login/keys.ts'
 import type { SignedIn } from '../../src/login/login.ts'

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { Secret } from '../../src/config/secret.ts'
-import type { Instant } from '../../src/instant.ts'
+import type { Instant } from '../../src/turn/instant.ts'
 import { type Begun, login, type Login, type SignedIn } from '../../src/login/login.ts'
 import { sessions } from '../../src/login/sessions.ts'
 import type { Decision } from '../../src/refusal.ts'

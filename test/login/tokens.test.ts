@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { Secret } from '../../src/config/secret.ts'
-import type { Instant } from '../../src/instant.ts'
+import type { Instant } from '../../src/turn/instant.ts'
 import { authorization, type Authorization, type Issued } from '../../src/login/authorization.ts'
 import { type Sessions, sessions } from '../../src/login/sessions.ts'
 import {
