@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ClaimRules } from './admit/claims.ts'
 import type { Settings } from './config/read.ts'
-import { Secret } from './config/secret.ts'
+import { Secret } from './secret.ts'
 
 export interface Sources {
   /** Whose users are taken; absent where only devices come. */

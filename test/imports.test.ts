@@ -55,6 +55,7 @@ const STAGES = ['admit', 'budget', 'dispatch', 'relay', 'settle']
 const COMMON = new Set([
   'turn',
   'refusal.ts',
+  'secret.ts',
   'exchange.ts',
   'log.ts',
   'log-output.ts',
@@ -66,6 +67,7 @@ const COMMON = new Set([
 const MAY: Readonly<Record<string, readonly string[]>> = {
   turn: [],
   'refusal.ts': [],
+  'secret.ts': [],
   'exchange.ts': [],
   'log.ts': ['config'],
   'log-output.ts': [],

@@ -2,7 +2,7 @@
 // no key configured a random one serves for the life of the process.
 
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
-import { Secret } from '../config/secret.ts'
+import { Secret } from '../secret.ts'
 
 /** 64 hexadecimal digits. */
 export type Identify = (issuer: string, subject: string) => string

@@ -3,7 +3,7 @@
 
 import { isIP } from 'node:net'
 import type { Kind, Read } from './kinds.ts'
-import { Secret } from './secret.ts'
+import { Secret } from '../secret.ts'
 
 export interface ProxyAddress {
   readonly tls: boolean

@@ -2,7 +2,7 @@
 // environment. A text that does not fit is a mistake with a hint, never a silent default.
 
 import { type Guessable, guessable } from './guessable.ts'
-import { Secret } from './secret.ts'
+import { Secret } from '../secret.ts'
 
 export interface Mistake {
   /** The setting's name as it was given, `PORT` or `--port`. */

@@ -33,7 +33,7 @@ import {
   sqliteUrl,
   text,
 } from './kinds.ts'
-import type { Secret } from './secret.ts'
+import type { Secret } from '../secret.ts'
 
 export type Group =
   'Server' | 'Upstream' | 'Users' | 'Devices' | 'Sign-in' | 'Limits' | 'Ledger' | 'Log'

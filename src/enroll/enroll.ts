@@ -9,7 +9,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { buckets } from '../budget/bucket.ts'
-import type { Secret } from '../config/secret.ts'
+import type { Secret } from '../secret.ts'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import type { Connection } from '../state/connection.ts'

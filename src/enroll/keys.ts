@@ -3,7 +3,7 @@
 // a `kid`, so that a stranger's token costs one HMAC and not one for each secret.
 
 import { createHmac } from 'node:crypto'
-import type { Secret } from '../config/secret.ts'
+import type { Secret } from '../secret.ts'
 
 export interface DeviceKey {
   readonly kid: string

@@ -3,7 +3,7 @@
 // ten minutes. Nothing here is ever pushed out by a newer one.
 
 import { hash, randomBytes } from 'node:crypto'
-import type { Secret } from '../config/secret.ts'
+import type { Secret } from '../secret.ts'
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Proof } from './authorization.ts'

@@ -4,7 +4,7 @@
 // ends before the disk is asked. Whether one is still good is not said here: see sessions.ts.
 
 import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
-import type { Secret } from '../config/secret.ts'
+import type { Secret } from '../secret.ts'
 
 export interface Attempt {
   /** Names the attempt to whoever keeps it. */

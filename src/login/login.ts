@@ -2,7 +2,7 @@
 // (accept/login-routes.ts), the upstream (upstream/anthropic-oauth.ts) and the command line. And how
 // its parts make it: attempts that are pending, the authorization server, the tokens of the session.
 
-import type { Secret } from '../config/secret.ts'
+import type { Secret } from '../secret.ts'
 import type { Instant } from '../turn/instant.ts'
 import type { Logger } from '../log.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'

@@ -5,7 +5,7 @@
 // help against a thief of both.
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
-import type { Secret } from '../config/secret.ts'
+import type { Secret } from '../secret.ts'
 import { secretBytes } from './keys.ts'
 
 /** What a record is sealed for, and opens for alone: the additional authenticated data. */

@@ -5,7 +5,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { randomBytes, timingSafeEqual } from 'node:crypto'
-import type { Secret } from '../config/secret.ts'
+import type { Secret } from '../secret.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { Connection } from '../state/connection.ts'
 import { inTransaction } from '../state/database.ts'

@@ -2,7 +2,7 @@
 // sends as a pair must arrive as a pair, so `anthropic-*` and `x-claude-code-*` pass as they came.
 // What describes the operator's account does not come back.
 
-import type { Secret } from '../config/secret.ts'
+import type { Secret } from '../secret.ts'
 import { anthropicUsageMeter } from './anthropic-usage.ts'
 import { NO_USAGE } from './tally.ts'
 import { placesUnder } from './places.ts'

@@ -1,7 +1,7 @@
 // Tinfoil: where a request goes and with whose key. Its enclaves read what we cannot; what they say
 // of usage comes in a header, or in a trailer after a stream.
 
-import type { Secret } from '../config/secret.ts'
+import type { Secret } from '../secret.ts'
 import { type Decision, granted } from '../refusal.ts'
 import type { Lookup } from './enclave.ts'
 import type { AnswerHeaders } from './fields.ts'

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type UserAdmission, userAdmission } from '../../src/admit/admit.ts'
 import { identifier } from '../../src/admit/identity.ts'
 import type { KeySource } from '../../src/admit/jwks.ts'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/secret.ts'
 import { afterCooldown, type KeyServer, keyServer, source } from '../support/keys.ts'
 import { attacks, base64url, ISSUER, mint, NOW, RULES, wrongClaims } from '../support/mint.ts'
 import { type Random, seeded } from '../support/random.ts'

@@ -6,7 +6,7 @@ import { asksFromElsewhere, knownHost } from '../../src/accept/login-guard.ts'
 import { loginCookies } from '../../src/accept/login-cookies.ts'
 import { identifier } from '../../src/admit/identity.ts'
 import { sessionAdmission } from '../../src/admit/session.ts'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/secret.ts'
 import { granted, refused } from '../../src/refusal.ts'
 
 const KEY = 'pst_good.signature'

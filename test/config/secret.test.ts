@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import { inspect } from 'node:util'
 import pino from 'pino'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/secret.ts'
 
 const secret = new Secret('canary-secret')
 

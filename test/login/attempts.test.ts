@@ -2,7 +2,7 @@
 // what a stranger who begins many gets.
 
 import { beforeEach, describe, expect, test } from 'bun:test'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/secret.ts'
 import type { Instant } from '../../src/turn/instant.ts'
 import { type Attempts, attempts, MAX_ATTEMPTS } from '../../src/login/attempts.ts'
 import { newAttempt, newSessionKey } from '../../src/login/keys.ts'

@@ -16,7 +16,7 @@ import {
   type AuthorizationServer,
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/secret.ts'
 import { userAgent } from '../../src/config/version.ts'
 import { until } from '../support/binary.ts'
 import { ask } from '../support/keys.ts'

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'bun:test'
 import { createHmac, hkdfSync } from 'node:crypto'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/secret.ts'
 import {
   checkAttempt,
   checkSessionKey,

@@ -3,7 +3,7 @@
 
 import { expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/secret.ts'
 import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type Place, seals } from '../../src/login/seal.ts'
 import { seeded } from '../support/random.ts'
 

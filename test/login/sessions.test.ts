@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/secret.ts'
 import { newSessionKey } from '../../src/login/keys.ts'
 import { ENROLL_SCHEMA } from '../../src/enroll/schema.ts'
 import { LEDGER_SCHEMA } from '../../src/settle/ledger-schema.ts'

@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from 'bun:test'
 import { userAgent } from '../../src/config/version.ts'
-import { Secret } from '../../src/config/secret.ts'
+import { Secret } from '../../src/secret.ts'
 import type { Lookup } from '../../src/upstream/enclave.ts'
 import { type Destination, destinationOf, placeUnder } from '../../src/upstream/places.ts'
 import { tinfoil } from '../../src/upstream/tinfoil.ts'
