@@ -3,7 +3,7 @@
 
 import { type DeviceParts, type DeviceRoutes, deviceRoutes } from './accept/device-routes.ts'
 import { type AdmitDevice, deviceAdmission } from './admit/device.ts'
-import type { Identify } from './admit/identity.ts'
+import type { Identify } from './token/identity.ts'
 import type { Settings } from './config/read.ts'
 import { type Enrollment, enrollment } from './enroll/enroll.ts'
 import type { Logger } from './log.ts'

@@ -6,7 +6,7 @@ import { type LoginParts, type LoginRoutes, loginRoutes } from './accept/login-r
 import { loginCookies } from './accept/login-cookies.ts'
 import { asksFromElsewhere, knownHost, saysWhoAsks } from './accept/login-guard.ts'
 import { type AdmitSession, sessionAdmission, sessionIdentity } from './admit/session.ts'
-import type { Identify } from './admit/identity.ts'
+import type { Identify } from './token/identity.ts'
 import { isLoopback } from './config/kinds.ts'
 import type { Settings } from './config/read.ts'
 import { login } from './login/login.ts'

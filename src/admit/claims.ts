@@ -1,7 +1,7 @@
 // What a token whose signature is right must say (RFC 7519 §4.1, RFC 9068 §4). Pure: `now` is an
 // argument, nothing is fetched, no signature is looked at.
 
-import type { JsonObject } from './strict-json.ts'
+import type { JsonObject } from '../token/strict-json.ts'
 
 export interface ClaimRules {
   readonly issuer: string

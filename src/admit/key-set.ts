@@ -2,7 +2,7 @@
 // why it is not used. Each entry is judged alone: providers publish sets that are older, longer and
 // odder than the RFC, and one bad entry must not cost the good ones their use.
 
-import { elementTexts, parseStrictObject } from './strict-json.ts'
+import { elementTexts, parseStrictObject } from '../token/strict-json.ts'
 
 export interface VerifyKey {
   readonly kid: string

@@ -5,7 +5,7 @@
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type Admitted, permitted } from './admitted.ts'
 import { bearerToken, TWO_CREDENTIALS } from './bearer.ts'
-import type { Identify } from './identity.ts'
+import type { Identify } from '../token/identity.ts'
 
 /** `method` decides how much of a cookie is believed: reading changes nothing. */
 export type AdmitSession = (headers: Headers, query: string, method?: string) => Decision<Admitted>

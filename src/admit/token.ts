@@ -1,8 +1,8 @@
 // A user's token before any library sees it: the form of a compact JWS, and a header that says no
 // more than which key and which kind of token. Pure; checks no signature and no claim.
 
-import { type Malformed, malformed, parseCompact } from './compact.ts'
-import type { JsonObject } from './strict-json.ts'
+import { type Malformed, malformed, parseCompact } from '../token/compact.ts'
+import type { JsonObject } from '../token/strict-json.ts'
 
 export interface ParsedToken {
   readonly kid: string

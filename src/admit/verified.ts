@@ -2,7 +2,7 @@
 // object that verified it, so that where that key has left the set, so has the memory.
 
 import type { Instant } from '../turn/instant.ts'
-import { TokenMemory } from './token-memory.ts'
+import { TokenMemory } from '../token/memory.ts'
 import type { KeySource, VerifyKey } from './jwks.ts'
 
 export interface Verified {

@@ -3,7 +3,7 @@
 // when the request has ended, whichever way.
 
 import type { Admitted } from '../admit/admitted.ts'
-import { allowedModel } from '../admit/models.ts'
+import { allowedModel } from '../token/model-pattern.ts'
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Asking, Breaker, Pass } from './breaker.ts'

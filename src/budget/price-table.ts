@@ -3,7 +3,7 @@
 //
 // A model that is not in the table has no price, and none is guessed from its name.
 
-import { parseStrictObject } from '../admit/strict-json.ts'
+import { parseStrictObject } from '../token/strict-json.ts'
 import { isPriceClass } from '../upstream/price-classes.ts'
 import bundled from './prices.json'
 import type { Price, Prices, Rates, ToolPrices } from './prices.ts'

@@ -1,7 +1,7 @@
 // Every setting there is. The command line, `--help`, the README's table and the mistakes that
 // stop a start all come from here; nothing else in the tree reads the environment.
 
-import { isModelPattern } from '../admit/models.ts'
+import { isModelPattern } from '../token/model-pattern.ts'
 import {
   apiUrl,
   issuerUrl,

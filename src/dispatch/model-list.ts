@@ -3,7 +3,7 @@
 // holes in the upstream's pages, and clients stop at an empty one, so the whole list is asked for and
 // cut into pages here.
 
-import { allowedModel } from '../admit/models.ts'
+import { allowedModel } from '../token/model-pattern.ts'
 import { modelNotAllowed } from '../budget/refusals.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 

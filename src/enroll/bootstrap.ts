@@ -2,7 +2,7 @@
 // device calls itself and may carry a code; what it says of models or limits is not looked at.
 
 import type { Database } from 'bun:sqlite'
-import { type JsonObject, parseStrictObject } from '../admit/strict-json.ts'
+import { type JsonObject, parseStrictObject } from '../token/strict-json.ts'
 import type { BucketDecision } from '../budget/bucket.ts'
 import type { Instant } from '../turn/instant.ts'
 import { codeNamed, consumeCode, isCode } from './codes.ts'

@@ -4,8 +4,8 @@
 
 import { CompactSign, compactVerify } from 'jose'
 import { CLOCK_SKEW_SECONDS } from '../admit/claims.ts'
-import { MAX_TOKEN_BYTES, parseCompact } from '../admit/compact.ts'
-import type { JsonObject } from '../admit/strict-json.ts'
+import { MAX_TOKEN_BYTES, parseCompact } from '../token/compact.ts'
+import type { JsonObject } from '../token/strict-json.ts'
 import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
 import type { DeviceKeys } from './keys.ts'
 

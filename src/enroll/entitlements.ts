@@ -2,8 +2,8 @@
 // from the settings, never from the body of a bootstrap. A value that cannot be applied as it is
 // written is refused: one that were dropped would become no limit at all.
 
-import { isModelPattern } from '../admit/models.ts'
-import type { JsonObject } from '../admit/strict-json.ts'
+import { isModelPattern } from '../token/model-pattern.ts'
+import type { JsonObject } from '../token/strict-json.ts'
 
 export interface Entitlements {
   /** Exact names, or with a trailing `*`; undefined: every model. */

@@ -2,7 +2,7 @@
 // their `exp`. Nothing is said here of withdrawal: whoever recalls a token asks for its standing each
 // time, so that a revocation beats this memory at once.
 
-import { TokenMemory } from '../admit/token-memory.ts'
+import { TokenMemory } from '../token/memory.ts'
 import type { DeviceClaims } from './device-token.ts'
 
 export interface Known {

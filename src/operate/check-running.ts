@@ -1,7 +1,7 @@
 // For `postern check`: what a gate says of itself that already runs at the address of these settings.
 // Only such a gate knows that its database was moved, or that its log was deleted, and when.
 
-import { parseStrictObject } from '../admit/strict-json.ts'
+import { parseStrictObject } from '../token/strict-json.ts'
 import type { Settings } from '../config/read.ts'
 import type { Ask } from '../upstream/ask.ts'
 

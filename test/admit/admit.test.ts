@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { type UserAdmission, userAdmission } from '../../src/admit/admit.ts'
-import { identifier } from '../../src/admit/identity.ts'
+import { identifier } from '../../src/token/identity.ts'
 import type { KeySource } from '../../src/admit/jwks.ts'
 import { Secret } from '../../src/secret.ts'
 import { afterCooldown, type KeyServer, keyServer, source } from '../support/keys.ts'

@@ -1,7 +1,7 @@
 // Rows of digests beside a plain list that says the same, and the chains that could mix them up.
 
 import { expect, test } from 'bun:test'
-import { Digests, NO_ROW } from '../../src/admit/digests.ts'
+import { Digests, NO_ROW } from '../../src/token/digests.ts'
 import { seeded } from '../support/random.ts'
 
 /** `start` alone chooses the chain. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
-import { identifier } from '../../src/admit/identity.ts'
+import { identifier } from '../../src/token/identity.ts'
 import { Secret } from '../../src/secret.ts'
 
 const KEY = '000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'

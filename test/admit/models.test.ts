@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { allowedModel, isModelPattern } from '../../src/admit/models.ts'
+import { allowedModel, isModelPattern } from '../../src/token/model-pattern.ts'
 import { readRequestFields } from '../../src/dispatch/request-fields.ts'
 
 const HAIKU = ['claude-haiku-4-5', 'claude-3-haiku*']

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { parseStrictObject } from '../../src/admit/strict-json.ts'
+import { parseStrictObject } from '../../src/token/strict-json.ts'
 import { type Random, seeded } from '../support/random.ts'
 
 test('an object is what JSON.parse makes of it', () => {

@@ -2,7 +2,7 @@
 // attacker: what is refused is refused unread.
 
 import { describe, expect, test } from 'bun:test'
-import { MAX_TOKEN_BYTES } from '../../src/admit/compact.ts'
+import { MAX_TOKEN_BYTES } from '../../src/token/compact.ts'
 import { parseToken } from '../../src/admit/token.ts'
 import { attacks, base64url, goodClaims, mint } from '../support/mint.ts'
 import { seeded } from '../support/random.ts'

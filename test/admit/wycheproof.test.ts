@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { compactVerify, importJWK, type JWK } from 'jose'
 import { type UserAdmission, userAdmission } from '../../src/admit/admit.ts'
-import { identifier } from '../../src/admit/identity.ts'
+import { identifier } from '../../src/token/identity.ts'
 import { type KeyServer, keyServer, source } from '../support/keys.ts'
 import { NOW, RULES } from '../support/mint.ts'
 import vectors from '../vectors/jws/wycheproof-es256.json'

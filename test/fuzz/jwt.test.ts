@@ -5,7 +5,7 @@
 import { beforeAll, expect, test } from 'bun:test'
 import { type CryptoKey, importJWK, jwtVerify } from 'jose'
 import { userAdmission } from '../../src/admit/admit.ts'
-import { identifier } from '../../src/admit/identity.ts'
+import { identifier } from '../../src/token/identity.ts'
 import type { KeySource, VerifyKey } from '../../src/admit/jwks.ts'
 import {
   AUDIENCE,

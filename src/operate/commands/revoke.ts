@@ -1,6 +1,6 @@
 // `postern revoke`: its words. What it does is in ../enroll.ts.
 
-import { identifier } from '../../admit/identity.ts'
+import { identifier } from '../../token/identity.ts'
 import { readSetting } from '../../config/read.ts'
 import { revokeByName } from '../enroll.ts'
 import { EXIT } from '../exit.ts'

@@ -1,6 +1,6 @@
 // `postern spend`: its words. What it does is in ../spend.ts.
 
-import { identifier } from '../../admit/identity.ts'
+import { identifier } from '../../token/identity.ts'
 import { readSetting } from '../../config/read.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
