@@ -8,7 +8,7 @@ import type { Settings } from './config/read.ts'
 import { type Enrollment, enrollment } from './enroll/enroll.ts'
 import type { Logger } from './log.ts'
 import type { Sources } from './sources.ts'
-import type { Connection } from './state/connection.ts'
+import type { Connection } from './database/connection.ts'
 
 type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy' | 'commonRate'>
 

@@ -15,8 +15,8 @@ import { stderr, stdout } from './print.ts'
 import { type Gate, serve } from './serve.ts'
 import { obeySignals } from './signals.ts'
 import { type Sources, sources } from './sources.ts'
-import { ADVICE, isLasting } from './state/advice.ts'
-import { unusableFrom } from './state/database.ts'
+import { ADVICE, isLasting } from './database/advice.ts'
+import { unusableFrom } from './database/database.ts'
 
 /** sysexits.h: EX_USAGE, EX_CONFIG and EX_IOERR. */
 const EXIT_USAGE = 64

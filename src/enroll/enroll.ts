@@ -12,8 +12,8 @@ import { buckets } from '../budget/bucket.ts'
 import type { Secret } from '../secret.ts'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
-import type { Connection } from '../state/connection.ts'
-import { DatabaseUnusable } from '../state/database.ts'
+import type { Connection } from '../database/connection.ts'
+import { DatabaseUnusable } from '../database/database.ts'
 import {
   type BootstrapContext,
   BOOTSTRAP_LIMITS,

@@ -2,7 +2,7 @@
 // what SQLite throws. It decides nothing about when, and never waits for another process.
 
 import type { Database } from 'bun:sqlite'
-import { codeOf, inTransaction } from '../state/database.ts'
+import { codeOf, inTransaction } from '../database/database.ts'
 import { addShares, COLUMNS, LOST, type Row, rowOf, type Shares } from './ledger-row.ts'
 import type { Slip } from './ledger-notices.ts'
 import { ledgerRuns, type Run } from './ledger-runs.ts'

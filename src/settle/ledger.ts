@@ -3,7 +3,7 @@
 // judge: nothing on a request's road waits for it, and nothing is refused because of it.
 
 import type { End } from '../exchange.ts'
-import type { Trouble, Unusable } from '../state/database.ts'
+import type { Trouble, Unusable } from '../database/database.ts'
 
 /** `lost`: the process died with the request under way; found and written at a later start. */
 export type LedgerEnd = End | 'lost'

@@ -5,7 +5,7 @@ import type { Database } from 'bun:sqlite'
 import { deviceKey, orgKey } from '../budget/charge.ts'
 import { monthOf, type SpendCaps } from '../budget/spend.ts'
 import { describeBug, type Logger } from '../log.ts'
-import type { Connection } from '../state/connection.ts'
+import type { Connection } from '../database/connection.ts'
 
 export interface Spender {
   readonly kind: 'device' | 'org'

@@ -3,8 +3,8 @@
 
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../log.ts'
-import type { Connection } from '../state/connection.ts'
-import { codeOf, type Opened, troubleOf } from '../state/database.ts'
+import type { Connection } from '../database/connection.ts'
+import { codeOf, type Opened, troubleOf } from '../database/database.ts'
 import type { Entry, Ledger, LedgerHealth } from './ledger.ts'
 import { type LedgerFile, ledgerFile } from './ledger-file.ts'
 import { notices, type Slip, slipOf } from './ledger-notices.ts'

@@ -4,8 +4,8 @@
 
 import type { Database } from 'bun:sqlite'
 import { type Decision, granted, refused } from '../refusal.ts'
-import type { Connection } from '../state/connection.ts'
-import { unusableFrom } from '../state/database.ts'
+import type { Connection } from '../database/connection.ts'
+import { unusableFrom } from '../database/database.ts'
 import { pace, type Pieces } from './in-pieces.ts'
 import { requestsInPieces } from './last-requests.ts'
 import type { Reports } from './reports.ts'

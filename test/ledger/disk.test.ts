@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { store } from '../../src/state/store.ts'
+import { store } from '../../src/database/store.ts'
 import { runToEnd } from '../support/binary.ts'
 import { eventually } from '../support/sink.ts'
 import {

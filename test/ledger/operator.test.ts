@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { DAY_MS } from '../../src/settle/ledger-schema.ts'
 import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
-import { store } from '../../src/state/store.ts'
+import { store } from '../../src/database/store.ts'
 import { connectionBy } from '../support/connection.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import { opened, opening, outcome, recordingLog } from '../settle/ledger-parts.ts'

@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { DAY_MS, SUM_COLUMNS } from '../../src/settle/ledger-schema.ts'
-import { store } from '../../src/state/store.ts'
+import { store } from '../../src/database/store.ts'
 import { bearer } from '../support/sink.ts'
 import {
   ADMIN_TOKEN,

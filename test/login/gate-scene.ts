@@ -21,7 +21,7 @@ import { login } from '../../src/login/login.ts'
 import { sessions } from '../../src/login/sessions.ts'
 import type { Ledger } from '../../src/settle/ledger.ts'
 import { settlement } from '../../src/settle/settle.ts'
-import { store } from '../../src/state/store.ts'
+import { store } from '../../src/database/store.ts'
 import { connectionTo } from '../support/connection.ts'
 import {
   type AuthorizationServer,

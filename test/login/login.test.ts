@@ -10,7 +10,7 @@ import type { Instant } from '../../src/turn/instant.ts'
 import { type Begun, login, type Login, type SignedIn } from '../../src/login/login.ts'
 import { sessions } from '../../src/login/sessions.ts'
 import type { Decision } from '../../src/refusal.ts'
-import { store } from '../../src/state/store.ts'
+import { store } from '../../src/database/store.ts'
 import {
   type AuthorizationServer,
   startAuthorizationServer,

@@ -17,7 +17,7 @@ import {
   REJECTION_COOLDOWN_MS,
 } from '../../src/login/tokens.ts'
 import type { Decision } from '../../src/refusal.ts'
-import { store } from '../../src/state/store.ts'
+import { store } from '../../src/database/store.ts'
 import {
   type AuthorizationServer,
   startAuthorizationServer,

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
 import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs'
 import { LEDGER_SCHEMA } from '../../src/settle/ledger-schema.ts'
-import { inTransaction, openDatabase } from '../../src/state/database.ts'
+import { inTransaction, openDatabase } from '../../src/database/database.ts'
 import { folder, opened } from './ledger-parts.ts'
 
 const FIRST = 'CREATE TABLE one (x INTEGER) STRICT; INSERT INTO one VALUES (1)'

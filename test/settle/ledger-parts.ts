@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import type { Measure, Opening, Outcome } from '../../src/settle/ledger.ts'
 import { LEDGER_INDEXES, LEDGER_SCHEMA, LEDGER_TOOLS } from '../../src/settle/ledger-schema.ts'
 import type { SqliteLedgerOptions } from '../../src/settle/sqlite-ledger.ts'
-import { type Opened, openDatabase, type OpenOptions } from '../../src/state/database.ts'
+import { type Opened, openDatabase, type OpenOptions } from '../../src/database/database.ts'
 
 /** 2026-11-20T12:00:00Z. */
 export const NOON = Date.UTC(2026, 10, 20, 12)

@@ -8,8 +8,8 @@ import type { Ledger } from '../../src/settle/ledger.ts'
 import { ledgerFile } from '../../src/settle/ledger-file.ts'
 import { slipOf } from '../../src/settle/ledger-notices.ts'
 import { sqliteLedger, type SqliteLedgerOptions } from '../../src/settle/sqlite-ledger.ts'
-import type { Opened } from '../../src/state/database.ts'
-import { follow, type Followed } from '../../src/state/follow.ts'
+import type { Opened } from '../../src/database/database.ts'
+import { follow, type Followed } from '../../src/database/follow.ts'
 import { connectionBy } from '../support/connection.ts'
 import {
   bothSums,

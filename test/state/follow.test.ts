@@ -4,9 +4,9 @@
 import { Database } from 'bun:sqlite'
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
-import type { Connection } from '../../src/state/connection.ts'
-import { openDatabase } from '../../src/state/database.ts'
-import { follow, type Followed } from '../../src/state/follow.ts'
+import type { Connection } from '../../src/database/connection.ts'
+import { openDatabase } from '../../src/database/database.ts'
+import { follow, type Followed } from '../../src/database/follow.ts'
 import { folder, recordingLog } from '../settle/ledger-parts.ts'
 
 const KIND = { schemas: ['CREATE TABLE t (x INTEGER PRIMARY KEY) STRICT'], checked: ['t'] }

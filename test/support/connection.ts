@@ -1,8 +1,8 @@
 // A connection of a test's own choosing, where nothing at its path is looked at.
 
 import type { Database } from 'bun:sqlite'
-import type { Connection } from '../../src/state/connection.ts'
-import { DatabaseUnusable, type Opened } from '../../src/state/database.ts'
+import type { Connection } from '../../src/database/connection.ts'
+import { DatabaseUnusable, type Opened } from '../../src/database/database.ts'
 
 /** Opened when it is first used, and again after it was closed. */
 export function connectionBy(make: () => Opened): Connection {
