@@ -2,6 +2,7 @@
 // argument, nothing is fetched, no signature is looked at.
 
 import type { JsonObject } from '../token/strict-json.ts'
+import { CLOCK_SKEW_SECONDS } from '../token/compact.ts'
 
 export interface ClaimRules {
   readonly issuer: string
@@ -20,8 +21,6 @@ export type Checked =
   | { readonly ok: true; readonly value: Claims }
   | { readonly ok: false; readonly expired: boolean; readonly reason: string }
 
-/** How far two honest clocks may be apart. */
-export const CLOCK_SKEW_SECONDS = 60
 /** A token that claims a longer life is a mistake of its issuer, or nobody's access token. */
 const MAX_LIFETIME_SECONDS = 366 * 86_400
 const MAX_SUBJECT_BYTES = 1024

@@ -3,8 +3,7 @@
 // it for a user's (attack 23). Pure: whether it was withdrawn is revocations.ts's to say.
 
 import { CompactSign, compactVerify } from 'jose'
-import { CLOCK_SKEW_SECONDS } from '../admit/claims.ts'
-import { MAX_TOKEN_BYTES, parseCompact } from '../token/compact.ts'
+import { CLOCK_SKEW_SECONDS, MAX_TOKEN_BYTES, parseCompact } from '../token/compact.ts'
 import type { JsonObject } from '../token/strict-json.ts'
 import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
 import type { DeviceKeys } from './keys.ts'

@@ -3,10 +3,10 @@
 // at start and follows what other processes write (`postern revoke`) within a poll.
 
 import type { Database } from 'bun:sqlite'
-import { CLOCK_SKEW_SECONDS } from '../admit/claims.ts'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import type { Connection } from '../database/connection.ts'
+import { CLOCK_SKEW_SECONDS } from '../token/compact.ts'
 import { type DeviceClaims, MAX_LIFETIME_SECONDS } from './device-token.ts'
 import { partSize, revokePart } from './finish.ts'
 import { pruneEnrolment } from './prune.ts'

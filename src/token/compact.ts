@@ -9,6 +9,9 @@ import { type JsonObject, parseStrictObject } from './strict-json.ts'
 /** A token longer than this is refused unread; identity providers stay well under 4 KiB. */
 export const MAX_TOKEN_BYTES = 8192
 
+/** How far two honest clocks may be apart. */
+export const CLOCK_SKEW_SECONDS = 60
+
 export interface Compact {
   readonly header: JsonObject
   readonly claims: JsonObject
