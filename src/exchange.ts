@@ -3,7 +3,7 @@
 
 import type { Instant } from './turn/instant.ts'
 import type { Dialect, RefusalCode } from './refusal.ts'
-import type { Entry } from './settle/ledger.ts'
+import type { Entry } from './ledger/ledger.ts'
 
 /** How a request ended. `refused` is our own answer; the others are those of a relayed one. */
 export type End = 'complete' | 'refused' | 'client_gone' | 'upstream_error' | 'timeout' | 'drained'

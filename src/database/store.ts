@@ -12,7 +12,7 @@ import {
   LEDGER_SCHEMA,
   LEDGER_TOOLS,
   SPEND_CORRECTIONS,
-} from '../settle/ledger-schema.ts'
+} from '../ledger/sqlite/schema.ts'
 import type { Logger } from '../log.ts'
 import { type Opened, openDatabase, type OpenOptions } from './database.ts'
 import { follow, type Followed } from './follow.ts'

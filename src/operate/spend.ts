@@ -11,8 +11,8 @@ import {
   type Correction,
   correctionsIn,
   type Spender,
-} from '../settle/spend-corrections.ts'
-import { spentByEach } from '../settle/usage-report.ts'
+} from '../ledger/sqlite/spend-corrections.ts'
+import { spentByEach } from '../ledger/sqlite/usage-report.ts'
 
 /** As a command line gives them: text, or absent. */
 export interface SpendFlags {

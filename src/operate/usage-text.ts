@@ -1,13 +1,13 @@
 // A usage report as a table for eyes, as JSON or as CSV. Names in the ledger were chosen by
 // callers: none of them reaches a terminal as an escape sequence, or a spreadsheet as a formula.
 
-import { DAY_MS } from '../settle/ledger-schema.ts'
+import { DAY_MS } from '../ledger/sqlite/schema.ts'
 import {
   type UsageFilter,
   type UsageSums,
   type UsageTable,
   utcDate,
-} from '../settle/usage-report.ts'
+} from '../ledger/sqlite/usage-report.ts'
 import { inertJson } from './inert-json.ts'
 
 export interface Terminal {

@@ -3,15 +3,15 @@
 import type { Database } from 'bun:sqlite'
 import { Command, CommanderError, Option } from 'commander'
 import { usersOfDevices } from '../enroll/families.ts'
-import { DAY_MS } from '../settle/ledger-schema.ts'
+import { DAY_MS } from '../ledger/sqlite/schema.ts'
 import {
   USAGE_GROUPS,
   type UsageFilter,
   type UsageGroup,
   usageBy,
   utcDate,
-} from '../settle/usage-report.ts'
-import { usageByUser } from '../settle/usage-by-user.ts'
+} from '../ledger/sqlite/usage-report.ts'
+import { usageByUser } from '../ledger/sqlite/usage-by-user.ts'
 import { type Terminal, usageText, visible } from './usage-text.ts'
 
 export interface UsageQuestion {

@@ -9,7 +9,7 @@ import type { Reservation } from '../budget/spend.ts'
 import type { End } from '../exchange.ts'
 import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../upstream/passed.ts'
 import type { MeteredUsage, Since } from '../upstream/tally.ts'
-import type { Measure, Metered, ToolRequests } from './ledger.ts'
+import type { Measure, Metered, ToolRequests } from '../ledger/ledger.ts'
 
 /** Of a request that went out. */
 export interface Bill {

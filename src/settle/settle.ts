@@ -4,7 +4,7 @@ import type { Price, Prices } from '../budget/prices.ts'
 import type { End, Exchange } from '../exchange.ts'
 import { type Logger, logRequest } from '../log.ts'
 import { type Bill, charge } from './bill.ts'
-import type { Ledger, Measure, Metered } from './ledger.ts'
+import type { Ledger, Measure, Metered } from '../ledger/ledger.ts'
 
 export type Settle = (exchange: Exchange, end: End, bill?: Bill) => void
 

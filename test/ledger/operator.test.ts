@@ -2,8 +2,8 @@
 // itself and no more, and what is forgotten in time.
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { DAY_MS } from '../../src/settle/ledger-schema.ts'
-import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
+import { DAY_MS } from '../../src/ledger/sqlite/schema.ts'
+import { sqliteLedger } from '../../src/ledger/writer.ts'
 import { store } from '../../src/database/store.ts'
 import { connectionBy } from '../support/connection.ts'
 import { bearer, eventually } from '../support/sink.ts'

@@ -2,7 +2,7 @@
 // requests: what they are told is right, and no request waits for them.
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { DAY_MS, SUM_COLUMNS } from '../../src/settle/ledger-schema.ts'
+import { DAY_MS, SUM_COLUMNS } from '../../src/ledger/sqlite/schema.ts'
 import { store } from '../../src/database/store.ts'
 import { bearer } from '../support/sink.ts'
 import {

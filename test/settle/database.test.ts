@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
 import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs'
-import { LEDGER_SCHEMA } from '../../src/settle/ledger-schema.ts'
+import { LEDGER_SCHEMA } from '../../src/ledger/sqlite/schema.ts'
 import { inTransaction, openDatabase } from '../../src/database/database.ts'
 import { folder, opened } from './ledger-parts.ts'
 

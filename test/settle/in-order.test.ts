@@ -1,7 +1,7 @@
 // What waits for its turn: whatever comes and goes, in the order in which it came.
 
 import { expect, test } from 'bun:test'
-import { InOrder, type Linked } from '../../src/settle/in-order.ts'
+import { InOrder, type Linked } from '../../src/ledger/in-order.ts'
 import { seeded } from '../support/random.ts'
 
 interface Item extends Linked<Item> {

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import type { Database } from 'bun:sqlite'
 import type { End } from '../../src/exchange.ts'
-import type { Entry, Ledger, Metered } from '../../src/settle/ledger.ts'
+import type { Entry, Ledger, Metered } from '../../src/ledger/ledger.ts'
 import { bothSums, measure, NOON, opening, outcome, recordingLog, rowsOf } from './ledger-parts.ts'
 import { seeded } from '../support/random.ts'
 

@@ -1,11 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Database } from 'bun:sqlite'
-import { atOnce, type Pieces } from '../../src/settle/in-pieces.ts'
-import { lastRequests, MAX_PAGE_ROWS, requestsInPieces } from '../../src/settle/last-requests.ts'
-import type { Metered, Opening, Outcome } from '../../src/settle/ledger.ts'
+import { atOnce, type Pieces } from '../../src/ledger/in-pieces.ts'
+import {
+  lastRequests,
+  MAX_PAGE_ROWS,
+  requestsInPieces,
+} from '../../src/ledger/sqlite/last-requests.ts'
+import type { Metered, Opening, Outcome } from '../../src/ledger/ledger.ts'
 import { connectionTo } from '../support/connection.ts'
-import { usageByUser } from '../../src/settle/usage-by-user.ts'
-import { sqliteLedger } from '../../src/settle/sqlite-ledger.ts'
+import { usageByUser } from '../../src/ledger/sqlite/usage-by-user.ts'
+import { sqliteLedger } from '../../src/ledger/writer.ts'
 import {
   spentInPieces,
   USAGE_GROUPS,
@@ -14,7 +18,7 @@ import {
   type UsageFilter,
   usageSums,
   usageSumsInPieces,
-} from '../../src/settle/usage-report.ts'
+} from '../../src/ledger/sqlite/usage-report.ts'
 import {
   measure,
   NOON,

@@ -2,10 +2,10 @@
 // each gate on the same file, which knows of it within a poll.
 
 import type { Database } from 'bun:sqlite'
-import { deviceKey, orgKey } from '../budget/charge.ts'
-import { monthOf, type SpendCaps } from '../budget/spend.ts'
-import { describeBug, type Logger } from '../log.ts'
-import type { Connection } from '../database/connection.ts'
+import { deviceKey, orgKey } from '../../budget/charge.ts'
+import { monthOf, type SpendCaps } from '../../budget/spend.ts'
+import { describeBug, type Logger } from '../../log.ts'
+import type { Connection } from '../../database/connection.ts'
 
 export interface Spender {
   readonly kind: 'device' | 'org'

@@ -3,9 +3,9 @@
 // more rows than a named bound.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
-import { atOnce, type Pieces } from './in-pieces.ts'
-import type { LedgerEnd, UsageState } from './ledger.ts'
-import type { PageWanted } from './reports.ts'
+import { atOnce, type Pieces } from '../in-pieces.ts'
+import type { LedgerEnd, UsageState } from '../ledger.ts'
+import type { PageWanted } from '../reports.ts'
 import { conditions, type UsageFilter } from './usage-report.ts'
 
 export interface RequestRow {

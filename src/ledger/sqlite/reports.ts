@@ -3,12 +3,12 @@
 // page that reloads nor a device that floods keeps the others from their answers.
 
 import type { Database } from 'bun:sqlite'
-import { type Decision, granted, refused } from '../refusal.ts'
-import type { Connection } from '../database/connection.ts'
-import { unusableFrom } from '../database/database.ts'
-import { pace, type Pieces } from './in-pieces.ts'
+import { type Decision, granted, refused } from '../../refusal.ts'
+import type { Connection } from '../../database/connection.ts'
+import { unusableFrom } from '../../database/database.ts'
+import { pace, type Pieces } from '../in-pieces.ts'
 import { requestsInPieces } from './last-requests.ts'
-import type { Reports } from './reports.ts'
+import type { Reports } from '../reports.ts'
 import { spentInPieces, usageStats, usageSumsInPieces } from './usage-report.ts'
 
 const MAX_RUNNING = 32

@@ -3,8 +3,8 @@
 // a refusal. Every implementation bounds how many questions it works on at once.
 
 import type { Decision } from '../refusal.ts'
-import type { RequestPage } from './last-requests.ts'
-import type { SpentSums, UsageFilter, UsageStats } from './usage-report.ts'
+import type { RequestPage } from './sqlite/last-requests.ts'
+import type { SpentSums, UsageFilter, UsageStats } from './sqlite/usage-report.ts'
 
 export interface PageWanted {
   readonly limit?: number

@@ -3,8 +3,8 @@
 // the requests alone. What is older than these, or of nobody, counts as nobody's.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
-import { addShares, type Row, type Shares } from './ledger-row.ts'
-import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
+import { addShares, type Row, type Shares } from '../row.ts'
+import { DAY_MS, SUM_COLUMNS } from './schema.ts'
 import {
   conditions,
   dayFilter,

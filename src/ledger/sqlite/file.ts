@@ -2,11 +2,11 @@
 // what SQLite throws. It decides nothing about when, and never waits for another process.
 
 import type { Database } from 'bun:sqlite'
-import { codeOf, inTransaction } from '../database/database.ts'
-import { addShares, COLUMNS, LOST, type Row, rowOf, type Shares } from './ledger-row.ts'
-import type { Slip } from './ledger-notices.ts'
-import { ledgerRuns, type Run } from './ledger-runs.ts'
-import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
+import { codeOf, inTransaction } from '../../database/database.ts'
+import { addShares, COLUMNS, LOST, type Row, rowOf, type Shares } from '../row.ts'
+import type { Slip } from '../notices.ts'
+import { ledgerRuns, type Run } from './runs.ts'
+import { DAY_MS, SUM_COLUMNS } from './schema.ts'
 
 export interface LedgerFile {
   readonly database: Database

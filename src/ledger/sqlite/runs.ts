@@ -3,7 +3,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { hostname } from 'node:os'
-import { isRunning } from '../database/running.ts'
+import { isRunning } from '../../database/running.ts'
 
 export interface Run {
   /** Unique to this process. */

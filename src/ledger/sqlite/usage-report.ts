@@ -3,10 +3,10 @@
 // or a pattern. Only the sums of days are read, so every answer is of whole UTC days.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
-import { atOnce, type Pieces } from './in-pieces.ts'
-import type { Tokens, ToolRequests } from './ledger.ts'
-import { DAY_MS, SUM_COLUMNS } from './ledger-schema.ts'
-import type { Spent } from './reports.ts'
+import { atOnce, type Pieces } from '../in-pieces.ts'
+import type { Tokens, ToolRequests } from '../ledger.ts'
+import { DAY_MS, SUM_COLUMNS } from './schema.ts'
+import type { Spent } from '../reports.ts'
 
 export interface UsageFilter {
   /** From the start of this moment's UTC day on, where sums are asked for. */

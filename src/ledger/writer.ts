@@ -6,10 +6,10 @@ import type { Logger } from '../log.ts'
 import type { Connection } from '../database/connection.ts'
 import { codeOf, type Opened, troubleOf } from '../database/database.ts'
 import type { Entry, Ledger, LedgerHealth } from './ledger.ts'
-import { type LedgerFile, ledgerFile } from './ledger-file.ts'
-import { notices, type Slip, slipOf } from './ledger-notices.ts'
-import type { Run } from './ledger-runs.ts'
-import { DAY_MS } from './ledger-schema.ts'
+import { type LedgerFile, ledgerFile } from './sqlite/file.ts'
+import { notices, type Slip, slipOf } from './notices.ts'
+import type { Run } from './sqlite/runs.ts'
+import { DAY_MS } from './sqlite/schema.ts'
 
 export interface SqliteLedgerOptions {
   readonly log: Pick<Logger, 'error' | 'warn' | 'info'>
