@@ -1,7 +1,7 @@
 // Routes that anybody may ask are limited by address; and by the /48 around it where it is IPv6, so that
 // the owner of one can't fill the table of addresses, which would shut out everybody who is new.
 
-import { buckets } from '../budget/bucket.ts'
+import { buckets } from '../state/memory/bucket.ts'
 import { type RateLimiter, rateLimiter, tooFast } from '../budget/budget.ts'
 import { widerNetworks } from '../config/networks.ts'
 import type { Exchange } from '../exchange.ts'

@@ -4,7 +4,7 @@ import { Elysia } from 'elysia'
 import type { UserAdmission } from '../admit/admit.ts'
 import { bearerToken } from '../admit/bearer.ts'
 import { type AdmitDevice, deviceToken } from '../admit/device.ts'
-import { buckets } from '../budget/bucket.ts'
+import { buckets } from '../state/memory/bucket.ts'
 import type { Charges } from '../budget/charge.ts'
 import { readBounded } from '../dispatch/body.ts'
 import {

@@ -3,8 +3,8 @@
 
 import type { Admitted } from '../admit/admitted.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import { type BucketDecision, type Buckets, buckets } from './bucket.ts'
-import { type Concurrency, concurrency, type Lease } from './concurrency.ts'
+import { type BucketDecision, type Buckets, buckets } from '../state/memory/bucket.ts'
+import { type Concurrency, concurrency, type Lease } from '../state/memory/concurrency.ts'
 import { limitsOf, rateHeaders, type Told } from './rate-headers.ts'
 
 declare const proof: unique symbol

@@ -2,7 +2,7 @@
 // cost and what is left. A model's name is a stranger's text, and is cut and made printable here.
 
 import { type Refusal, refused } from '../refusal.ts'
-import type { SpendRefusalReason } from './spend.ts'
+import type { SpendRefusalReason } from '../state/memory/spend.ts'
 
 const MAX_NAME = 100
 /** So many of a list are named; the rest is counted. */

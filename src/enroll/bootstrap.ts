@@ -3,7 +3,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { type JsonObject, parseStrictObject } from '../token/strict-json.ts'
-import type { BucketDecision } from '../budget/bucket.ts'
+import type { BucketDecision } from '../state/memory/bucket.ts'
 import type { Instant } from '../turn/instant.ts'
 import { codeNamed, consumeCode, isCode } from './codes.ts'
 import { type DeviceClaims, isDeviceId } from './device-token.ts'

@@ -8,7 +8,7 @@
 // would else die whenever another one renews it. Revoking the family ends it with all others.
 
 import type { Database } from 'bun:sqlite'
-import { buckets } from '../budget/bucket.ts'
+import { buckets } from '../state/memory/bucket.ts'
 import type { Secret } from '../secret.ts'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'

@@ -2,7 +2,7 @@
 // all. Whoever owns many addresses must not be able to use up what there is for everybody: a /48 has
 // 65,536 networks that each count as one address.
 
-import { type BucketDecision, type Buckets, buckets } from '../budget/bucket.ts'
+import { type BucketDecision, type Buckets, buckets } from '../state/memory/bucket.ts'
 import { widerNetworks } from '../config/networks.ts'
 
 export interface OpenLimits {

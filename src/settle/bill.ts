@@ -5,7 +5,7 @@
 // than was reserved. What was measured and what was estimated are kept apart.
 
 import { costOf, type Price } from '../budget/prices.ts'
-import type { Reservation } from '../budget/spend.ts'
+import type { Reservation } from '../state/memory/spend.ts'
 import type { End } from '../exchange.ts'
 import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../upstream/passed.ts'
 import type { MeteredUsage, Since } from '../upstream/tally.ts'

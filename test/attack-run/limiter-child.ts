@@ -1,7 +1,7 @@
 // The gate's own table of buckets, in a process of its own: `bun limiter-child.ts COUNT`. A spent
 // bucket first, then COUNT strangers, and whether the spent one is still spent. One line of JSON.
 
-import { buckets } from '../../src/budget/bucket.ts'
+import { buckets } from '../../src/state/memory/bucket.ts'
 
 const count = Number(Bun.argv[2])
 const table = buckets({ perMinute: 60, burst: 10 })

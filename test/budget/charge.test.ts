@@ -8,7 +8,7 @@ import { type Charges, charges, deviceKey, orgKey } from '../../src/budget/charg
 import type { Costly } from '../../src/budget/costly.ts'
 import { parsePrices } from '../../src/budget/price-table.ts'
 import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
-import { type SpendCaps, spendCaps } from '../../src/budget/spend.ts'
+import { type SpendCaps, spendCaps } from '../../src/state/memory/spend.ts'
 
 const NOW = { epochSeconds: Date.UTC(2026, 10, 20, 12) / 1000, monotonicMs: 0 }
 const MS = NOW.epochSeconds * 1000

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { concurrency, type Lease } from '../../src/budget/concurrency.ts'
+import { concurrency, type Lease } from '../../src/state/memory/concurrency.ts'
 import { seeded } from '../support/random.ts'
 
 const lease = (places: ReturnType<typeof concurrency>, identity: string): Lease => {

@@ -9,7 +9,7 @@ import {
   type SpendCaps,
   type SpendScope,
   spendCaps,
-} from '../../src/budget/spend.ts'
+} from '../../src/state/memory/spend.ts'
 import { seeded } from '../support/random.ts'
 
 const NOVEMBER = Date.UTC(2026, 10, 20, 9, 30)

@@ -3,7 +3,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { deviceKey, orgKey } from '../../budget/charge.ts'
-import { monthOf, type SpendCaps } from '../../budget/spend.ts'
+import { monthOf, type SpendCaps } from '../../state/memory/spend.ts'
 import { describeBug, type Logger } from '../../log.ts'
 import type { Connection } from '../../database/connection.ts'
 

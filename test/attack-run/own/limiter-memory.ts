@@ -8,7 +8,7 @@ import { judged, mib, MIB, type Own } from '../own.ts'
 
 const MOST_BYTES = 150 * MIB
 const ORIGIN = 'https://app.example'
-/** What the table holds at the most: MAX_KEYS of src/budget/bucket.ts. */
+/** What the table holds at the most: MAX_KEYS of src/state/memory/bucket.ts. */
 const TABLE = 250_000
 
 export const LIMITER_MEMORY: Own = {

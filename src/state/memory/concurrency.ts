@@ -1,7 +1,7 @@
 // How much may be under way at once: to the upstream in all, and for one identity. A lease is held
 // until the stream has ended, whichever way, and giving it back twice does nothing.
 
-import { type Decision, granted, refused } from '../refusal.ts'
+import { type Decision, granted, refused } from '../../refusal.ts'
 
 export interface Lease {
   release(): void
