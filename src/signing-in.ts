@@ -16,8 +16,8 @@ import type { Logger } from './log.ts'
 import { type Decision, granted, refused } from './refusal.ts'
 import type { LoginSource } from './sources.ts'
 import type { Followed } from './database/follow.ts'
-import type { Ask } from './upstream/ask.ts'
-import { anthropicOAuth } from './upstream/anthropic-oauth.ts'
+import type { Ask } from './http1/ask.ts'
+import { anthropicOAuth } from './upstream/anthropic/oauth.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
 type Credential = NonNullable<Upstream['credential']>

@@ -4,7 +4,7 @@
 
 import { clearDeadline, deadline } from '../turn/deadline.ts'
 import type { Logger } from '../log.ts'
-import type { Ask } from '../upstream/ask.ts'
+import type { Ask } from '../http1/ask.ts'
 import { type DroppedEntry, KeySetError, parseKeySet, type VerifyKey } from './key-set.ts'
 
 export type { VerifyKey }

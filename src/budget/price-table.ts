@@ -4,7 +4,7 @@
 // A model that is not in the table has no price, and none is guessed from its name.
 
 import { parseStrictObject } from '../token/strict-json.ts'
-import { isPriceClass } from '../upstream/price-classes.ts'
+import { isPriceClass } from '../upstream/reading/price-classes.ts'
 import bundled from './prices.json'
 import type { Price, Prices, Rates, ToolPrices } from './prices.ts'
 

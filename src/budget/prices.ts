@@ -4,7 +4,7 @@
 // A price class or a tool that the table does not name has no price here. It is never charged at
 // the list price: before a request it is refused under a cap, and after it the cost is unknown.
 
-import type { TokenCounts } from '../upstream/tally.ts'
+import type { TokenCounts } from '../upstream/reading/tally.ts'
 
 /** Micro-dollars for a million tokens: an integer, where dollars would be fractions. */
 export interface Rates {

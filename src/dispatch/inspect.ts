@@ -2,8 +2,8 @@
 // to which enclave does it go, and how large does it say it is? Pure.
 
 import { type Decision, granted, refused } from '../refusal.ts'
-import { allowedHost } from '../upstream/enclave.ts'
-import { ENCAPSULATED_KEY } from '../upstream/tinfoil.ts'
+import { allowedHost } from '../upstream/tinfoil/enclave.ts'
+import { ENCAPSULATED_KEY } from '../upstream/tinfoil/tinfoil.ts'
 import { declaredLength } from './body.ts'
 
 export interface InspectRules {

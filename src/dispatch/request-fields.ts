@@ -4,7 +4,7 @@
 // models or a cap; nothing is kept of the rest, and the bytes that go out are these.
 
 import type { Costly } from '../budget/costly.ts'
-import { priceClassesIn } from '../upstream/price-classes.ts'
+import { priceClassesIn } from '../upstream/reading/price-classes.ts'
 import { Outline, type Unparsed } from './outline.ts'
 import {
   countIn,

@@ -4,7 +4,7 @@
 
 import { printable } from '../budget/refusals.ts'
 import type { Advisor, Fallback } from '../budget/costly.ts'
-import { priceClassesIn } from '../upstream/price-classes.ts'
+import { priceClassesIn } from '../upstream/reading/price-classes.ts'
 import { type Found, hashOf, type Member, type Names, type Shape } from './outline.ts'
 
 export type Trouble = 'wrong_model' | 'wrong_count' | 'too_many_models'

@@ -6,7 +6,7 @@
 import { hash } from 'node:crypto'
 import * as oauth from 'oauth4webapi'
 import type { Secret } from '../secret.ts'
-import type { Ask } from '../upstream/ask.ts'
+import type { Ask } from '../http1/ask.ts'
 import { type Answer, failed } from './token-answer.ts'
 import { answerOf, boundedFetch, failureOf } from './token-endpoint.ts'
 

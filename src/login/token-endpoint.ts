@@ -3,7 +3,7 @@
 // the server said, nor an address, a token or a code.
 
 import * as oauth from 'oauth4webapi'
-import type { Ask } from '../upstream/ask.ts'
+import type { Ask } from '../http1/ask.ts'
 import { type Answer, type Failure, failed, isPassing, readAnswer } from './token-answer.ts'
 
 const MAX_BYTES = 131_072

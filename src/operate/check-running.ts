@@ -3,7 +3,7 @@
 
 import { parseStrictObject } from '../token/strict-json.ts'
 import type { Settings } from '../config/read.ts'
-import type { Ask } from '../upstream/ask.ts'
+import type { Ask } from '../http1/ask.ts'
 
 export interface Running {
   readonly ok: boolean

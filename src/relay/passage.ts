@@ -7,8 +7,8 @@
 // a flush when the callback is over, in one send.
 
 import { soon } from '../turn/end-of-turn.ts'
-import type { AnswerHeaders } from '../upstream/fields.ts'
-import type { Incoming, Listener } from '../upstream/transport.ts'
+import type { AnswerHeaders } from '../http1/fields.ts'
+import type { Incoming, Listener } from '../http1/transport.ts'
 
 /** What is held for a reader that is slower than its upstream, beyond the kernel's own buffers. */
 const HIGH_WATER_BYTES = 65_536

@@ -3,7 +3,7 @@
 // there, and what takes so long is the model. One that says nothing either is taken for dead.
 
 import type { Breaker } from '../budget/breaker.ts'
-import type { Transport } from '../upstream/transport.ts'
+import type { Transport } from '../http1/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
 export interface Watched {

@@ -2,9 +2,9 @@
 // passes: what upstreams say in errors is short. Its bytes pass as they came.
 
 import { clearDeadline, deadline } from '../turn/deadline.ts'
-import { decoding } from './decoding.ts'
-import type { AnswerHeaders } from './fields.ts'
-import type { Answer, Incoming } from './transport.ts'
+import { decoding } from '../http1/decoding.ts'
+import type { AnswerHeaders } from '../http1/fields.ts'
+import type { Answer, Incoming } from '../http1/transport.ts'
 
 export type HeldAnswer =
   | {

@@ -4,10 +4,10 @@
 
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, type Refusal, refused } from '../refusal.ts'
-import type { Destination } from './places.ts'
-import type { AnswerHeaders } from './fields.ts'
+import type { Destination } from '../http1/destination.ts'
+import type { AnswerHeaders } from '../http1/fields.ts'
 import { forbiddenBy } from './forbidden.ts'
-import type { MeteredUsage } from './tally.ts'
+import type { MeteredUsage } from './reading/tally.ts'
 
 export interface Asked {
   readonly method: string

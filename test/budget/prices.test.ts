@@ -12,7 +12,7 @@ import {
   type RequestFacts,
   worstCase,
 } from '../../src/budget/prices.ts'
-import { priceClassesIn } from '../../src/upstream/price-classes.ts'
+import { priceClassesIn } from '../../src/upstream/reading/price-classes.ts'
 
 const ROW = { input: 3, output: 15, cache_read: 0.3, cache_write_5m: 3.75, cache_write_1h: 6 }
 const table = (models: object, more: object = {}) =>

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import net from 'node:net'
 
 import { startAnthropic, type Anthropic } from '../../src/dev/anthropic.ts'
-import { anthropicUsageMeter } from '../../src/upstream/anthropic-usage.ts'
+import { anthropicUsageMeter } from '../../src/upstream/anthropic/usage.ts'
 
 const API_KEY = 'key-of-the-embedded-one'
 const MODEL = 'claude-opus-5-5'

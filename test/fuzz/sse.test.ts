@@ -4,8 +4,8 @@
 // that came under an unwanted name.
 
 import { expect, test } from 'bun:test'
-import { anthropicUsageMeter } from '../../src/upstream/anthropic-usage.ts'
-import { EventReader } from '../../src/upstream/sse.ts'
+import { anthropicUsageMeter } from '../../src/upstream/anthropic/usage.ts'
+import { EventReader } from '../../src/upstream/reading/sse.ts'
 import type { Random } from '../support/random.ts'
 import { piecesOf } from '../upstream/pieces.ts'
 import { chance, fuzz, FUZZ_MS } from './fuzz.ts'

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
-import { REMAINDER_TOKENS } from '../../src/upstream/passed.ts'
+import { REMAINDER_TOKENS } from '../../src/upstream/reading/passed.ts'
 import { freePort } from '../support/anthropic.ts'
 import { usersOf } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'

@@ -3,7 +3,7 @@
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
-import { REMAINDER_TOKENS } from '../../src/upstream/passed.ts'
+import { REMAINDER_TOKENS } from '../../src/upstream/reading/passed.ts'
 import { usersOf } from '../support/settings.ts'
 import { bearer } from '../support/sink.ts'
 import type { Respond } from '../support/upstream.ts'

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
-import { REMAINDER_TOKENS } from '../../src/upstream/passed.ts'
+import { REMAINDER_TOKENS } from '../../src/upstream/reading/passed.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import {
   answerUnary,

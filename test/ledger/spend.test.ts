@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { REMAINDER_TOKENS } from '../../src/upstream/passed.ts'
+import { REMAINDER_TOKENS } from '../../src/upstream/reading/passed.ts'
 import { runToEnd } from '../support/binary.ts'
 import { startUpstream } from '../support/upstream.ts'
 import {

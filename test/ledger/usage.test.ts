@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import zlib from 'node:zlib'
-import { REMAINDER_TOKENS, tokensOf } from '../../src/upstream/passed.ts'
+import { REMAINDER_TOKENS, tokensOf } from '../../src/upstream/reading/passed.ts'
 import { random, type Random, seeded } from '../support/random.ts'
 import {
   type Device,

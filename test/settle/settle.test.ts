@@ -12,8 +12,8 @@ import type { Bill } from '../../src/settle/bill.ts'
 import { type Settle, settlement } from '../../src/settle/settle.ts'
 import { connectionTo } from '../support/connection.ts'
 import { sqliteLedger } from '../../src/ledger/writer.ts'
-import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../../src/upstream/passed.ts'
-import type { MeteredUsage, Since } from '../../src/upstream/tally.ts'
+import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../../src/upstream/reading/passed.ts'
+import type { MeteredUsage, Since } from '../../src/upstream/reading/tally.ts'
 import { NOON, opened, opening, openLedgerFile, recordingLog, rowsOf } from './ledger-parts.ts'
 
 /**

@@ -4,7 +4,7 @@
 import net from 'node:net'
 import { expect, test } from 'bun:test'
 import { type PassageEvents, passage } from '../../src/relay/passage.ts'
-import type { Listener } from '../../src/upstream/transport.ts'
+import type { Listener } from '../../src/http1/transport.ts'
 import { soon } from '../support/patience.ts'
 import { type Random, seeded } from '../support/random.ts'
 

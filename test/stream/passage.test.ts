@@ -3,7 +3,7 @@
 
 import { expect, test } from 'bun:test'
 import { type PassageEvents, passage } from '../../src/relay/passage.ts'
-import type { Listener } from '../../src/upstream/transport.ts'
+import type { Listener } from '../../src/http1/transport.ts'
 import { seeded } from '../support/random.ts'
 
 /** More than may wait for each other. */

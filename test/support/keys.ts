@@ -3,8 +3,8 @@
 import pino from 'pino'
 import { type JwksOptions, jwksSource, type KeySource } from '../../src/admit/jwks.ts'
 import type { Logger } from '../../src/log.ts'
-import { asking } from '../../src/upstream/ask.ts'
-import { transport } from '../../src/upstream/transport.ts'
+import { asking } from '../../src/http1/ask.ts'
+import { transport } from '../../src/http1/transport.ts'
 import { type Respond, startUpstream } from './upstream.ts'
 
 export interface KeyServer {

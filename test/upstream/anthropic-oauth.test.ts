@@ -3,8 +3,8 @@
 
 import { describe, expect, test } from 'bun:test'
 import { granted } from '../../src/refusal.ts'
-import { destinationOf } from '../../src/upstream/places.ts'
-import { anthropicOAuth } from '../../src/upstream/anthropic-oauth.ts'
+import { destinationOf } from '../../src/http1/destination.ts'
+import { anthropicOAuth } from '../../src/upstream/anthropic/oauth.ts'
 
 const TOKEN = 'at-canary-Zm9vYmFyYmF6cXV4Y29ycmVjdGhvcnNl'
 const oauth = (base = 'https://api.example') =>

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import net, { type AddressInfo, type Server, type Socket } from 'node:net'
 import { until } from '../support/binary.ts'
-import { type Carried, Connection } from '../../src/upstream/connection.ts'
+import { type Carried, Connection } from '../../src/http1/connection.ts'
 
 /** Of Bun's own socket below that of node:net. */
 interface Below {

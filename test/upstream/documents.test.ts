@@ -2,9 +2,9 @@
 
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { gzipSync } from 'node:zlib'
-import { asking } from '../../src/upstream/ask.ts'
-import { type Documents, documents } from '../../src/upstream/documents.ts'
-import { type Transport, transport } from '../../src/upstream/transport.ts'
+import { asking } from '../../src/http1/ask.ts'
+import { type Documents, documents } from '../../src/upstream/tinfoil/documents.ts'
+import { type Transport, transport } from '../../src/http1/transport.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 
 let upstream: Upstream

@@ -1,7 +1,7 @@
 // NO_PROXY by curl's own examples, and by what others have read into it.
 
 import { expect, test } from 'bun:test'
-import { noProxy } from '../../src/upstream/no-proxy.ts'
+import { noProxy } from '../../src/http1/no-proxy.ts'
 
 test.each([
   ['', 'example.com', 443, false],

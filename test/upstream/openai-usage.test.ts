@@ -3,8 +3,8 @@
 
 import { describe, expect, test } from 'bun:test'
 import zlib from 'node:zlib'
-import { openAiUsageMeter } from '../../src/upstream/openai-usage.ts'
-import type { MeteredUsage } from '../../src/upstream/tally.ts'
+import { openAiUsageMeter } from '../../src/upstream/reading/openai-usage.ts'
+import type { MeteredUsage } from '../../src/upstream/reading/tally.ts'
 import { seeded } from '../support/random.ts'
 import { piecesOf } from './pieces.ts'
 

@@ -1,8 +1,8 @@
 // Names that callers choose, with a resolver that answers some and is silent about others.
 
 import { describe, expect, test } from 'bun:test'
-import type { Lookup } from '../../src/upstream/enclave.ts'
-import { resolving } from '../../src/upstream/resolving.ts'
+import type { Lookup } from '../../src/upstream/tinfoil/enclave.ts'
+import { resolving } from '../../src/upstream/tinfoil/resolving.ts'
 
 /** Silent about what begins with `silent`. */
 function resolver() {

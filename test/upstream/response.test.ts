@@ -3,8 +3,8 @@
 
 import { cpuMs } from '../support/cost.ts'
 import { describe, expect, test } from 'bun:test'
-import type { AnswerHeaders } from '../../src/upstream/fields.ts'
-import { ResponseReader } from '../../src/upstream/response.ts'
+import type { AnswerHeaders } from '../../src/http1/fields.ts'
+import { ResponseReader } from '../../src/http1/response.ts'
 import { type Random, random, seeded } from '../support/random.ts'
 import { piecesOf } from './pieces.ts'
 

@@ -4,7 +4,7 @@
 import { cpuMs } from '../support/cost.ts'
 import { describe, expect, test } from 'bun:test'
 
-import { EventReader, MAX_EVENT_BYTES } from '../../src/upstream/sse.ts'
+import { EventReader, MAX_EVENT_BYTES } from '../../src/upstream/reading/sse.ts'
 import { seeded } from '../support/random.ts'
 import { piecesOf } from './pieces.ts'
 

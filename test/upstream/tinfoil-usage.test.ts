@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
-import type { MeteredUsage } from '../../src/upstream/tally.ts'
-import { parseTinfoilUsage } from '../../src/upstream/tinfoil-usage.ts'
+import type { MeteredUsage } from '../../src/upstream/reading/tally.ts'
+import { parseTinfoilUsage } from '../../src/upstream/tinfoil/usage.ts'
 import { seeded } from '../support/random.ts'
 
 const used = (

@@ -4,9 +4,9 @@
 import { describe, expect, test } from 'bun:test'
 import { userAgent } from '../../src/config/version.ts'
 import { Secret } from '../../src/secret.ts'
-import type { Lookup } from '../../src/upstream/enclave.ts'
-import { type Destination, destinationOf, placeUnder } from '../../src/upstream/places.ts'
-import { tinfoil } from '../../src/upstream/tinfoil.ts'
+import type { Lookup } from '../../src/upstream/tinfoil/enclave.ts'
+import { type Destination, destinationOf, placeUnder } from '../../src/http1/destination.ts'
+import { tinfoil } from '../../src/upstream/tinfoil/tinfoil.ts'
 import type { Asked } from '../../src/upstream/upstream.ts'
 
 const apiKey = new Secret('tk-1')

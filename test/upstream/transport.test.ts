@@ -12,16 +12,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tls from 'node:tls'
 import { userAgent } from '../../src/config/version.ts'
-import { asking } from '../../src/upstream/ask.ts'
-import { documents } from '../../src/upstream/documents.ts'
-import { type Destination, destinationOf } from '../../src/upstream/places.ts'
+import { asking } from '../../src/http1/ask.ts'
+import { documents } from '../../src/upstream/tinfoil/documents.ts'
+import { type Destination, destinationOf } from '../../src/http1/destination.ts'
 import {
   type Answer,
   type Call,
   type Failure,
   type Listener,
   transport,
-} from '../../src/upstream/transport.ts'
+} from '../../src/http1/transport.ts'
 
 const TIMEOUTS = { connectMs: 10_000, headersMs: 10_000, bodyMs: 10_000 }
 

@@ -2,9 +2,9 @@
 // each is asked of the upstream once at a time and kept for a moment, and no key of ours goes along.
 
 import { hash } from 'node:crypto'
-import { type Decision, granted, refused } from '../refusal.ts'
-import type { Ask, Question } from './ask.ts'
-import { urlUnder } from './places.ts'
+import { type Decision, granted, refused } from '../../refusal.ts'
+import type { Ask, Question } from '../../http1/ask.ts'
+import { urlUnder } from '../../http1/destination.ts'
 
 export interface Document {
   readonly status: number

@@ -5,13 +5,13 @@
 // The classes of tokens are never added up into one, and whatever the bytes are, nothing is thrown:
 // an answer that can't be read has its usage unknown.
 
-import { decoding } from './decoding.ts'
-import { objectIn, parseObject } from './json-object.ts'
-import { mediaTypeOf, type Meter, Metering, type Reading } from './metering.ts'
-import { Passed, tokensOf } from './passed.ts'
-import { EventReader } from './sse.ts'
-import { type MeteredUsage, type Tally, tally } from './tally.ts'
-import { wholeBody } from './whole-body.ts'
+import { decoding } from '../../http1/decoding.ts'
+import { objectIn, parseObject } from '../reading/json-object.ts'
+import { mediaTypeOf, type Meter, Metering, type Reading } from '../reading/metering.ts'
+import { Passed, tokensOf } from '../reading/passed.ts'
+import { EventReader } from '../reading/sse.ts'
+import { type MeteredUsage, type Tally, tally } from '../reading/tally.ts'
+import { wholeBody } from '../reading/whole-body.ts'
 
 /** Both are the answer's headers, as they came. */
 export function anthropicUsageMeter(

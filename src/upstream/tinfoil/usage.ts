@@ -1,7 +1,7 @@
 // What Tinfoil says that a request used: a header, or a trailer after a stream. Nothing here counts
 // or estimates.
 
-import type { MeteredUsage } from './tally.ts'
+import type { MeteredUsage } from '../reading/tally.ts'
 
 const MAX_HEADER_LENGTH = 1024
 const COUNT = /^\d{1,15}$/

@@ -6,8 +6,8 @@
 // while connections to every upstream wait for one.
 
 import { Resolver } from 'node:dns/promises'
-import { clearDeadline, deadline } from '../turn/deadline.ts'
-import { type Decision, granted, refused } from '../refusal.ts'
+import { clearDeadline, deadline } from '../../turn/deadline.ts'
+import { type Decision, granted, refused } from '../../refusal.ts'
 import { type Enclave, type Lookup, resolveEnclave } from './enclave.ts'
 
 export interface Resolving {

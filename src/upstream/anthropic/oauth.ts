@@ -3,12 +3,12 @@
 // `anthropic-beta` by which the API takes tokens at all. No other client's name is borrowed, nothing
 // is put into a prompt, and no account but that of the session is ever used.
 
-import { type Refusal, refused } from '../refusal.ts'
+import { type Refusal, refused } from '../../refusal.ts'
 import { anthropicMeter, clientHeaders, TO_CLIENT } from './anthropic.ts'
-import type { AnswerHeaders } from './fields.ts'
-import { errorMessage } from './forbidden.ts'
-import { placesUnder } from './places.ts'
-import { allowedValues, setAllowed, type Upstream } from './upstream.ts'
+import type { AnswerHeaders } from '../../http1/fields.ts'
+import { errorMessage } from '../forbidden.ts'
+import { placesUnder } from '../../http1/destination.ts'
+import { allowedValues, setAllowed, type Upstream } from '../upstream.ts'
 
 export interface AnthropicOAuthOptions {
   /** Without `/v1`. */

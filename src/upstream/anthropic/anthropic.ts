@@ -2,17 +2,17 @@
 // sends as a pair must arrive as a pair, so `anthropic-*` and `x-claude-code-*` pass as they came.
 // What describes the operator's account does not come back.
 
-import type { Secret } from '../secret.ts'
-import { anthropicUsageMeter } from './anthropic-usage.ts'
-import { NO_USAGE } from './tally.ts'
-import { placesUnder } from './places.ts'
+import type { Secret } from '../../secret.ts'
+import { anthropicUsageMeter } from './usage.ts'
+import { NO_USAGE } from '../reading/tally.ts'
+import { placesUnder } from '../../http1/destination.ts'
 import {
   allowedValues,
   copyAllowed,
   operatorsKeyRefused,
   setAllowed,
   type Upstream,
-} from './upstream.ts'
+} from '../upstream.ts'
 
 export interface AnthropicOptions {
   readonly baseUrl: URL

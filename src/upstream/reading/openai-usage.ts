@@ -3,7 +3,7 @@
 // of a whole body. Most chunks say none and are not parsed; their text is only measured, for a stream
 // that is cut.
 
-import { decoding, type Sink } from './decoding.ts'
+import { decoding, type Sink } from '../../http1/decoding.ts'
 import { objectIn, parseObject } from './json-object.ts'
 import { mediaTypeOf, type Meter, Metering, type Reading } from './metering.ts'
 import { Passed } from './passed.ts'

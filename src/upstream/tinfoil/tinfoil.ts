@@ -1,15 +1,15 @@
 // Tinfoil: where a request goes and with whose key. Its enclaves read what we cannot; what they say
 // of usage comes in a header, or in a trailer after a stream.
 
-import type { Secret } from '../secret.ts'
-import { type Decision, granted } from '../refusal.ts'
+import type { Secret } from '../../secret.ts'
+import { type Decision, granted } from '../../refusal.ts'
 import type { Lookup } from './enclave.ts'
-import type { AnswerHeaders } from './fields.ts'
-import type { Meter } from './metering.ts'
-import { openAiUsageMeter } from './openai-usage.ts'
-import { NO_USAGE } from './tally.ts'
-import { parseTinfoilUsage } from './tinfoil-usage.ts'
-import { type Destination, destinationOf, placesUnder } from './places.ts'
+import type { AnswerHeaders } from '../../http1/fields.ts'
+import type { Meter } from '../reading/metering.ts'
+import { openAiUsageMeter } from '../reading/openai-usage.ts'
+import { NO_USAGE } from '../reading/tally.ts'
+import { parseTinfoilUsage } from './usage.ts'
+import { type Destination, destinationOf, placesUnder } from '../../http1/destination.ts'
 import { resolving } from './resolving.ts'
 import {
   allowedValues,
@@ -18,7 +18,7 @@ import {
   setAllowed,
   type Upstream,
   type UsageMeter,
-} from './upstream.ts'
+} from '../upstream.ts'
 
 export interface TinfoilOptions {
   readonly baseUrl: URL

@@ -1,8 +1,8 @@
 // Reads along while an answer passes: its bytes are decoded where they have a content coding, and
 // handed to a reader that gathers its usage. Nothing here keeps a chunk, and nothing throws.
 
-import type { Decoding, Sink } from './decoding.ts'
-import type { AnswerHeaders } from './fields.ts'
+import type { Decoding, Sink } from '../../http1/decoding.ts'
+import type { AnswerHeaders } from '../../http1/fields.ts'
 import type { MeteredUsage } from './tally.ts'
 
 export interface Meter {

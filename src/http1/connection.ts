@@ -6,7 +6,7 @@ import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { looksPrivate } from '../config/egress-kinds.ts'
 import type { Egress } from './egress.ts'
-import { isPublic } from './enclave.ts'
+import { isPublic } from '../upstream/tinfoil/enclave.ts'
 import { type ResponseEvents, ResponseReader } from './response.ts'
 import { openTunnel, type Tunnel } from './tunnel.ts'
 

@@ -4,7 +4,7 @@
 
 import { decoding } from './decoding.ts'
 import type { AnswerHeaders } from './fields.ts'
-import { destinationOf } from './places.ts'
+import { destinationOf } from './destination.ts'
 import type { Answer, FailureKind, Timeouts, Transport } from './transport.ts'
 
 export interface Question {
