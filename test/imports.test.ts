@@ -56,6 +56,8 @@ const COMMON = new Set([
   'turn',
   'refusal.ts',
   'secret.ts',
+  'hosts.ts',
+  'version.ts',
   'exchange.ts',
   'log.ts',
   'log-output.ts',
@@ -63,11 +65,21 @@ const COMMON = new Set([
   'terminal.ts',
 ])
 
-/** Which parts each part may import from, beside COMMON. */
+/** What anybody may know but these two, which are whole without the rest. */
+const WHOLE_ALONE = new Set(['client', 'dev'])
+
+/** What any part may import but those of COMMON and those beside them: they know no stage. */
+const LEAVES = new Set(['token', 'http1'])
+
+const VALUES = new Set(['turn', 'secret.ts', 'hosts.ts', 'version.ts'])
+
+/** Which parts each part may import from, beside COMMON and LEAVES. */
 const MAY: Readonly<Record<string, readonly string[]>> = {
   turn: [],
   'refusal.ts': [],
   'secret.ts': [],
+  'hosts.ts': [],
+  'version.ts': [],
   'exchange.ts': [],
   'log.ts': ['config'],
   'log-output.ts': [],
@@ -75,35 +87,25 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   'print.ts': [],
   'signals.ts': [],
   token: [],
-  state: [],
-  config: ['token'],
   http1: [],
+  state: [],
   database: ['config'],
-  upstream: ['config', 'http1'],
-  admit: ['config', 'token'],
-  budget: ['config', 'token', 'state', 'upstream', 'admit'],
-  dispatch: ['config', 'token', 'upstream', 'admit', 'budget'],
-  relay: ['config', 'upstream', 'admit', 'budget', 'dispatch'],
   ledger: ['database'],
+  config: [],
+  upstream: ['config'],
+  admit: ['config'],
+  budget: ['config', 'state', 'upstream', 'admit'],
+  dispatch: ['config', 'upstream', 'admit', 'budget'],
+  relay: ['config', 'upstream', 'admit', 'budget', 'dispatch'],
   settle: ['config', 'upstream', 'admit', 'state', 'budget', 'ledger'],
-  enroll: ['config', 'token', 'state', 'database'],
+  enroll: ['config', 'state', 'database'],
   login: ['config', 'database'],
-  accept: ['config', 'token', 'state', 'upstream', 'enroll', 'ledger', ...STAGES],
-  'signing-in.ts': [
-    'accept',
-    'admit',
-    'token',
-    'config',
-    'login',
-    'database',
-    'upstream',
-    'sources.ts',
-  ],
-  'enrolling.ts': ['accept', 'admit', 'token', 'config', 'enroll', 'database', 'sources.ts'],
+  accept: ['config', 'state', 'upstream', 'enroll', 'ledger', ...STAGES],
+  'signing-in.ts': ['accept', 'admit', 'config', 'login', 'database', 'upstream', 'sources.ts'],
+  'enrolling.ts': ['accept', 'admit', 'config', 'enroll', 'database', 'sources.ts'],
   'serve.ts': [
     'accept',
     'config',
-    'token',
     'upstream',
     'enroll',
     'ledger',
@@ -126,7 +128,6 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
     'settle',
     'state',
     'database',
-    'token',
     'upstream',
     'sources.ts',
   ],
@@ -158,7 +159,10 @@ const excepted = (each: Import): boolean => exceptionOf(each) in EXCEPTIONS
 
 const allowed = ({ from, to, typeOnly }: Import): boolean => {
   const [part, other] = [partOf(from), partOf(to)]
-  if (COMMON.has(other) && !(part === 'client' || part === 'dev')) return true
+  if (COMMON.has(other) && !WHOLE_ALONE.has(part)) return true
+  if (LEAVES.has(other) && !(LEAVES.has(part) || COMMON.has(part) || WHOLE_ALONE.has(part))) {
+    return true
+  }
   if (MAY[part]?.includes(other)) return true
   return typeOnly && (MAY_TYPE[part]?.includes(other) ?? false)
 }
@@ -206,6 +210,14 @@ test('no stage knows what comes after it', () => {
 test('the upstreams know no stage', () => {
   const wrong = across.filter(
     ({ from, to }) => partOf(from) === 'upstream' && STAGES.includes(partOf(to)),
+  )
+  expect(wrong.map(shown)).toEqual([])
+})
+
+test('the leaves know values alone: no refusal, no log, no exchange', () => {
+  const wrong = across.filter(
+    ({ from, to }) =>
+      (LEAVES.has(partOf(from)) || partOf(from) === 'turn') && !VALUES.has(partOf(to)),
   )
   expect(wrong.map(shown)).toEqual([])
 })

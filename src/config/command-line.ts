@@ -8,7 +8,7 @@ import type { Mistake } from './kinds.ts'
 import { nearest } from './nearest.ts'
 import { COMMANDS, type Invocation, readSettings } from './read.ts'
 import { flagOf, type Group, KEYS, settingOf } from './table.ts'
-import { version } from './version.ts'
+import { version } from '../version.ts'
 
 export function readInvocation(args: readonly string[], env: Environment): Invocation {
   let shown = ''

@@ -4,7 +4,8 @@
 
 import { isListed } from './egress-kinds.ts'
 import type { Given } from './given.ts'
-import { isLoopback, type Mistake, OWN_SECRETS } from './kinds.ts'
+import { isLoopback } from '../hosts.ts'
+import { type Mistake, OWN_SECRETS } from './kinds.ts'
 import { isEverybody } from './networks.ts'
 import { flagOf, type Key, KEYS, type Need, settingOf, type Values } from './table.ts'
 

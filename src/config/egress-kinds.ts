@@ -2,16 +2,10 @@
 // clear. Pure, like kinds.ts.
 
 import { isIP } from 'node:net'
+import { looksPrivate } from '../hosts.ts'
+import type { ProxyAddress } from '../http1/tunnel.ts'
 import type { Kind, Read } from './kinds.ts'
 import { Secret } from '../secret.ts'
-
-export interface ProxyAddress {
-  readonly tls: boolean
-  readonly hostname: string
-  readonly port: number
-  /** The value of `Proxy-Authorization`. */
-  readonly authorization: Secret | undefined
-}
 
 const value = <T>(value: T): Read<T> => ({ ok: true, value })
 const wrong = (message: string, hint: string) => ({ ok: false, message, hint }) as const
@@ -105,16 +99,6 @@ function decoded(text: string): string | undefined {
 export const noProxyList: Kind<string> = {
   placeholder: '<host,...>',
   read: (text) => value(text),
-}
-
-/** Names that no public registry gives out (RFC 6761, RFC 8375, ICANN's `.internal`), or that none can. */
-const PRIVATE_SUFFIX =
-  /(?:^|\.)(?:internal|local|localdomain|localhost|lan|home|home\.arpa|corp|intranet|private|test|svc|cluster\.local)$/
-
-/** Whether a name, or a suffix with its dot, can only be of one's own network. */
-export function looksPrivate(host: string): boolean {
-  if (isIP(host) !== 0 || PRIVATE_SUFFIX.test(host)) return true
-  return !host.includes('.')
 }
 
 const PLAIN_HOST =

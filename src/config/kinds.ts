@@ -2,6 +2,7 @@
 // environment. A text that does not fit is a mistake with a hint, never a silent default.
 
 import { type Guessable, guessable } from './guessable.ts'
+import { isLoopback } from '../hosts.ts'
 import { Secret } from '../secret.ts'
 
 export interface Mistake {
@@ -105,12 +106,6 @@ export function listOf(
 
 /** Of a list with many mistakes. */
 const MAX_SHOWN = 5
-
-const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|::1)$/
-
-export function isLoopback(host: string): boolean {
-  return LOOPBACK_HOST.test(host)
-}
 
 /** https anywhere, http on loopback alone: everything else would carry secrets or trust in clear. */
 export const secureUrl: Kind<URL> = {

@@ -2,7 +2,7 @@
 // ours, and nothing starts beside them; what they would say is used for nothing else.
 
 import type { Environment } from './given.ts'
-import { looksPrivate } from './egress-kinds.ts'
+import { looksPrivate } from '../hosts.ts'
 import type { Mistake } from './kinds.ts'
 import type { Values } from './table.ts'
 

@@ -4,9 +4,8 @@
 import net, { isIP, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import tls from 'node:tls'
-import { looksPrivate } from '../config/egress-kinds.ts'
+import { isPublic, looksPrivate } from '../hosts.ts'
 import type { Egress } from './egress.ts'
-import { isPublic } from '../upstream/tinfoil/enclave.ts'
 import { type ResponseEvents, ResponseReader } from './response.ts'
 import { openTunnel, type Tunnel } from './tunnel.ts'
 

@@ -1,8 +1,6 @@
-// Where requests go: a URL taken apart once into what the way out needs of it, and the places under an
-// upstream's own address.
+// Where requests go: a URL taken apart once into what the way out needs of it.
 
-import { userAgent } from '../config/version.ts'
-import { type Decision, granted } from '../refusal.ts'
+import { userAgent } from '../version.ts'
 import { type Origin, originAt } from './connection.ts'
 
 export interface Destination {
@@ -34,20 +32,3 @@ export function urlUnder(base: URL, path: string, search = ''): URL {
 
 export const placeUnder = (base: URL, path: string, search = ''): Destination =>
   destinationOf(urlUnder(base, path, search))
-
-/** More than there are routes; the names of models and files that some end in may be any number. */
-const MAX_PLACES = 64
-
-/** The same, made once for each path: a URL is dear to make, and what has no query is one of a few. */
-export function placesUnder(base: URL): (path: string, search: string) => Decision<Destination> {
-  const places = new Map<string, Decision<Destination>>()
-  return (path, search) => {
-    if (search !== '') return granted(placeUnder(base, path, search))
-    const known = places.get(path)
-    if (known) return known
-    const place = granted(placeUnder(base, path))
-    if (places.size >= MAX_PLACES) places.clear()
-    places.set(path, place)
-    return place
-  }
-}

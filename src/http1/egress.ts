@@ -2,10 +2,9 @@
 // through the proxy. What the environment says of proxies to other programs counts for nothing here.
 
 import tls from 'node:tls'
-import type { ProxyAddress } from '../config/egress-kinds.ts'
-import { isLoopback } from '../config/kinds.ts'
-import type { Settings } from '../config/read.ts'
+import { isLoopback } from '../hosts.ts'
 import { noProxy } from './no-proxy.ts'
+import type { ProxyAddress } from './tunnel.ts'
 
 export interface Egress {
   /** Undefined where only what is built in is trusted. */
@@ -16,7 +15,12 @@ export interface Egress {
 
 export const DIRECT: Egress = { trust: undefined, proxyTo: () => undefined }
 
-type EgressSettings = Pick<Settings, 'upstreamProxy' | 'noProxy' | 'devMode'>
+export interface EgressSettings {
+  readonly upstreamProxy?: ProxyAddress | undefined
+  /** Hosts that are asked directly, as NO_PROXY lists them. */
+  readonly noProxy?: string | undefined
+  readonly devMode: boolean
+}
 
 /** `certificates`: in PEM, trusted beside those that are built in. */
 export function egress(settings: EgressSettings, certificates: readonly string[]): Egress {

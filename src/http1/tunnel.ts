@@ -3,7 +3,15 @@
 
 import net, { type Socket } from 'node:net'
 import tls from 'node:tls'
-import type { ProxyAddress } from '../config/egress-kinds.ts'
+import type { Secret } from '../secret.ts'
+
+export interface ProxyAddress {
+  readonly tls: boolean
+  readonly hostname: string
+  readonly port: number
+  /** The value of `Proxy-Authorization`. */
+  readonly authorization: Secret | undefined
+}
 
 export interface Tunnel {
   destroy(): void

@@ -2,7 +2,7 @@
 // sends to be passed back. What crosses is a list; the lists are asserted whole.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { userAgent } from '../../src/config/version.ts'
+import { userAgent } from '../../src/version.ts'
 import { API_KEY, ENCAPSULATED_KEY, type Scene, scene } from '../support/gate.ts'
 import { startRawUpstream } from '../support/raw-upstream.ts'
 import { forget, reachedUpstream } from '../support/sink.ts'

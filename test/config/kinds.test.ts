@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'bun:test'
 import { HASH_KEY } from '../support/settings.ts'
 import * as kinds from '../../src/config/kinds.ts'
+import { isLoopback } from '../../src/hosts.ts'
 import { SETTINGS } from '../../src/config/table.ts'
 
 const ok = (kind: kinds.Kind<unknown>, text: string): boolean => kind.read(text).ok
@@ -127,7 +128,7 @@ test('a key is 32 bytes in hexadecimal, and nothing near it', () => {
 
 test('only loopback is loopback', () => {
   for (const host of ['localhost', '127.0.0.1', '127.1.2.3', '::1', '[::1]']) {
-    expect(kinds.isLoopback(host)).toBe(true)
+    expect(isLoopback(host)).toBe(true)
   }
   for (const host of [
     '',
@@ -141,7 +142,7 @@ test('only loopback is loopback', () => {
     '::2',
     '::ffff:10.0.0.1',
   ]) {
-    expect(kinds.isLoopback(host)).toBe(false)
+    expect(isLoopback(host)).toBe(false)
   }
 })
 

@@ -10,7 +10,7 @@ import {
   type DeviceScene,
   messages,
 } from '../support/anthropic.ts'
-import { userAgent } from '../../src/config/version.ts'
+import { userAgent } from '../../src/version.ts'
 import { seeded } from '../support/random.ts'
 import type { Seen } from '../support/upstream.ts'
 import { exchange, head } from '../support/wire.ts'

@@ -4,7 +4,7 @@
 import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { Socket } from 'node:net'
-import { userAgent } from '../../src/config/version.ts'
+import { userAgent } from '../../src/version.ts'
 import { ANTHROPIC_KEY, anthropicScene, type DeviceScene, VERSION } from '../support/anthropic.ts'
 import { until } from '../support/binary.ts'
 import { ENCAPSULATED_KEY } from '../support/gate.ts'

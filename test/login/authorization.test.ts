@@ -17,7 +17,7 @@ import {
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
 import { Secret } from '../../src/secret.ts'
-import { userAgent } from '../../src/config/version.ts'
+import { userAgent } from '../../src/version.ts'
 import { until } from '../support/binary.ts'
 import { ask } from '../support/keys.ts'
 import { seeded } from '../support/random.ts'

@@ -1,7 +1,8 @@
 // Which enclave a client may choose, and where the connection to it goes (attack 19).
 
 import { describe, expect, test } from 'bun:test'
-import { allowedHost, isPublic, type Lookup, resolveEnclave } from '../../src/upstream/tinfoil/enclave.ts'
+import { isPublic } from '../../src/hosts.ts'
+import { allowedHost, type Lookup, resolveEnclave } from '../../src/upstream/tinfoil/enclave.ts'
 import { seeded } from '../support/random.ts'
 
 const LIST = ['.tinfoil.sh', 'exact.example.com']

@@ -2,7 +2,7 @@
 // checked for it.
 
 import { describe, expect, test } from 'bun:test'
-import { userAgent } from '../../src/config/version.ts'
+import { userAgent } from '../../src/version.ts'
 import { Secret } from '../../src/secret.ts'
 import type { Lookup } from '../../src/upstream/tinfoil/enclave.ts'
 import { type Destination, destinationOf, placeUnder } from '../../src/http1/destination.ts'

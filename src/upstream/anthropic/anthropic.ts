@@ -5,7 +5,7 @@
 import type { Secret } from '../../secret.ts'
 import { anthropicUsageMeter } from './usage.ts'
 import { NO_USAGE } from '../reading/tally.ts'
-import { placesUnder } from '../../http1/destination.ts'
+import { placesUnder } from '../places.ts'
 import {
   allowedValues,
   copyAllowed,

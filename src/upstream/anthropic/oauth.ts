@@ -7,7 +7,7 @@ import { type Refusal, refused } from '../../refusal.ts'
 import { anthropicMeter, clientHeaders, TO_CLIENT } from './anthropic.ts'
 import type { AnswerHeaders } from '../../http1/fields.ts'
 import { errorMessage } from '../forbidden.ts'
-import { placesUnder } from '../../http1/destination.ts'
+import { placesUnder } from '../places.ts'
 import { allowedValues, setAllowed, type Upstream } from '../upstream.ts'
 
 export interface AnthropicOAuthOptions {

@@ -3,7 +3,8 @@
 // name must be on the list, must resolve to public addresses alone, and the connection goes to the
 // very address that was checked, so that a second answer of the DNS changes nothing (rebinding).
 
-import { BlockList, isIP } from 'node:net'
+import { isIP } from 'node:net'
+import { isPublic } from '../../hosts.ts'
 
 export interface Enclave {
   readonly url: URL
@@ -38,49 +39,5 @@ export async function resolveEnclave(host: string, lookup: Lookup): Promise<Encl
     return best && { url: new URL(`https://${host}`), address: best.address }
   } catch {
     return undefined
-  }
-}
-
-/** Everything that IANA's special-purpose registries (RFC 6890) keep from being reachable for all. */
-const NOT_PUBLIC = new BlockList()
-for (const [network, prefix] of [
-  ['0.0.0.0', 8],
-  ['10.0.0.0', 8],
-  ['100.64.0.0', 10],
-  ['127.0.0.0', 8],
-  ['169.254.0.0', 16],
-  ['172.16.0.0', 12],
-  ['192.0.0.0', 24],
-  ['192.0.2.0', 24],
-  ['192.88.99.0', 24],
-  ['192.168.0.0', 16],
-  ['198.18.0.0', 15],
-  ['198.51.100.0', 24],
-  ['203.0.113.0', 24],
-  ['224.0.0.0', 4],
-  ['240.0.0.0', 4],
-] as const) {
-  NOT_PUBLIC.addSubnet(network, prefix, 'ipv4')
-}
-for (const [network, prefix] of [
-  ['2001::', 23],
-  ['2001:db8::', 32],
-  ['2002::', 16],
-  ['3fff::', 20],
-] as const) {
-  NOT_PUBLIC.addSubnet(network, prefix, 'ipv6')
-}
-/** Global unicast; all the rest of IPv6 (loopback, mapped, unique local, link local) is not. */
-const PUBLIC_IPV6 = new BlockList()
-PUBLIC_IPV6.addSubnet('2000::', 3, 'ipv6')
-
-export function isPublic(address: string): boolean {
-  switch (isIP(address)) {
-    case 4:
-      return !NOT_PUBLIC.check(address, 'ipv4')
-    case 6:
-      return PUBLIC_IPV6.check(address, 'ipv6') && !NOT_PUBLIC.check(address, 'ipv6')
-    default:
-      return false
   }
 }

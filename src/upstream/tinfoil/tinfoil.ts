@@ -9,7 +9,8 @@ import type { Meter } from '../reading/metering.ts'
 import { openAiUsageMeter } from '../reading/openai-usage.ts'
 import { NO_USAGE } from '../reading/tally.ts'
 import { parseTinfoilUsage } from './usage.ts'
-import { type Destination, destinationOf, placesUnder } from '../../http1/destination.ts'
+import { type Destination, destinationOf } from '../../http1/destination.ts'
+import { placesUnder } from '../places.ts'
 import { resolving } from './resolving.ts'
 import {
   allowedValues,

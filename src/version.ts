@@ -1,6 +1,6 @@
 // What `--version` says. The build defines the commit; from source it is unknown.
 
-import packageJson from '../../package.json' with { type: 'json' }
+import packageJson from '../package.json' with { type: 'json' }
 
 declare const POSTERN_COMMIT: string | undefined
 

@@ -1,0 +1,63 @@
+// What the name or the address of a host says of where it is.
+
+import { BlockList, isIP } from 'node:net'
+
+const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|::1)$/
+
+export function isLoopback(host: string): boolean {
+  return LOOPBACK_HOST.test(host)
+}
+
+/** Names that no public registry gives out (RFC 6761, RFC 8375, ICANN's `.internal`), or that none can. */
+const PRIVATE_SUFFIX =
+  /(?:^|\.)(?:internal|local|localdomain|localhost|lan|home|home\.arpa|corp|intranet|private|test|svc|cluster\.local)$/
+
+/** Whether a name, or a suffix with its dot, can only be of one's own network. */
+export function looksPrivate(host: string): boolean {
+  if (isIP(host) !== 0 || PRIVATE_SUFFIX.test(host)) return true
+  return !host.includes('.')
+}
+
+/** Everything that IANA's special-purpose registries (RFC 6890) keep from being reachable for all. */
+const NOT_PUBLIC = new BlockList()
+for (const [network, prefix] of [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.0.2.0', 24],
+  ['192.88.99.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['198.51.100.0', 24],
+  ['203.0.113.0', 24],
+  ['224.0.0.0', 4],
+  ['240.0.0.0', 4],
+] as const) {
+  NOT_PUBLIC.addSubnet(network, prefix, 'ipv4')
+}
+for (const [network, prefix] of [
+  ['2001::', 23],
+  ['2001:db8::', 32],
+  ['2002::', 16],
+  ['3fff::', 20],
+] as const) {
+  NOT_PUBLIC.addSubnet(network, prefix, 'ipv6')
+}
+/** Global unicast; all the rest of IPv6 (loopback, mapped, unique local, link local) is not. */
+const PUBLIC_IPV6 = new BlockList()
+PUBLIC_IPV6.addSubnet('2000::', 3, 'ipv6')
+
+export function isPublic(address: string): boolean {
+  switch (isIP(address)) {
+    case 4:
+      return !NOT_PUBLIC.check(address, 'ipv4')
+    case 6:
+      return PUBLIC_IPV6.check(address, 'ipv6') && !NOT_PUBLIC.check(address, 'ipv6')
+    default:
+      return false
+  }
+}
