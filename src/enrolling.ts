@@ -1,7 +1,7 @@
 // Devices, put together from their parts: how they enrol, who of them is admitted, and their routes.
 // Loaded where devices can come, and nowhere else.
 
-import { type DeviceParts, type DeviceRoutes, deviceRoutes } from './accept/device-routes.ts'
+import { type DeviceParts, type DeviceRoutes, deviceRoutes } from './accept/devices.ts'
 import { type AdmitDevice, deviceAdmission } from './admit/device.ts'
 import type { Identify } from './token/identity.ts'
 import type { Settings } from './config/read.ts'

@@ -1,7 +1,7 @@
 // The running gate: its parts put together, its listeners, and how it stops.
 
 import { type AddressKey, addressKey, proxyCheck } from './accept/address.ts'
-import type { AdminParts } from './accept/admin-routes.ts'
+import type { AdminParts } from './accept/admin/routes.ts'
 import { type Answers, answers } from './accept/answers.ts'
 import { adminGate, gate } from './accept/app.ts'
 import { publicCounter } from './accept/count-address.ts'

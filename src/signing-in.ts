@@ -2,9 +2,9 @@
 // browsers hold, the upstream that its token is for, and who is admitted to that.
 
 import { ROUTES } from './accept/routes.ts'
-import { type LoginParts, type LoginRoutes, loginRoutes } from './accept/login-routes.ts'
-import { loginCookies } from './accept/login-cookies.ts'
-import { asksFromElsewhere, knownHost, saysWhoAsks } from './accept/login-guard.ts'
+import { type LoginParts, type LoginRoutes, loginRoutes } from './accept/login/routes.ts'
+import { loginCookies } from './accept/login/cookies.ts'
+import { asksFromElsewhere, knownHost, saysWhoAsks } from './accept/login/guard.ts'
 import { type AdmitSession, sessionAdmission, sessionIdentity } from './admit/session.ts'
 import type { Identify } from './token/identity.ts'
 import { isLoopback } from './hosts.ts'

@@ -6,9 +6,9 @@ import { describe, expect, test } from 'bun:test'
 import { Glob } from 'bun'
 import { isSafe } from 'redos-detector'
 import { hopsOfForwarded, hopsOfForwardedFor } from '../src/accept/forwarded.ts'
-import { loginCookies } from '../src/accept/login-cookies.ts'
-import { knownHost } from '../src/accept/login-guard.ts'
-import { pastedAnswer } from '../src/accept/login-paste.ts'
+import { loginCookies } from '../src/accept/login/cookies.ts'
+import { knownHost } from '../src/accept/login/guard.ts'
+import { pastedAnswer } from '../src/accept/login/paste.ts'
 import { ALL_ROUTES, routeFinder } from '../src/accept/routes.ts'
 import { targetOf } from '../src/accept/target.ts'
 import { bearerToken } from '../src/admit/bearer.ts'
@@ -60,8 +60,8 @@ const ERROR_WORDS: Unproven = {
 }
 /** By `file`, in the order of the file. */
 const UNPROVEN: Readonly<Record<string, readonly Unproven[]>> = {
-  'accept/login-guard.ts': [HOST_WITHOUT_PORT],
-  'accept/login-routes.ts': [HOST_WITHOUT_PORT],
+  'accept/login/guard.ts': [HOST_WITHOUT_PORT],
+  'accept/login/routes.ts': [HOST_WITHOUT_PORT],
   'admit/bearer.ts': [
     {
       why: 'Authorization; each comma is looked behind once',
@@ -69,14 +69,14 @@ const UNPROVEN: Readonly<Record<string, readonly Unproven[]>> = {
       units: [',', ', ', ' ', ', bearer', 'bearer ', 'a'],
     },
   ],
-  'upstream/enclave.ts': [
+  'upstream/tinfoil/enclave.ts': [
     { why: 'a host that is at most 253 long', length: 253, units: ['.', '.1', '1'] },
   ],
   'upstream/forbidden.ts': [ERROR_WORDS, ERROR_WORDS],
-  'upstream/no-proxy.ts': [
+  'http1/no-proxy.ts': [
     { why: "the operator's NO_PROXY", length: 4096, units: [':', ':1', '[', 'a', '1'] },
   ],
-  'upstream/openai-usage.ts': [
+  'upstream/reading/openai-usage.ts': [
     {
       why: 'an event of an upstream; each name is looked behind once',
       length: 1_048_576,
@@ -93,8 +93,8 @@ const UNPROVEN: Readonly<Record<string, readonly Unproven[]>> = {
       units: ['"text":', '"text":"', '"text":"a"', '\\', '"text":"\\"'],
     },
   ],
-  'upstream/places.ts': [{ why: "the operator's base URL", length: 2048, units: ['/'] }],
-  'upstream/response.ts': [
+  'http1/destination.ts': [{ why: "the operator's base URL", length: 2048, units: ['/'] }],
+  'http1/response.ts': [
     {
       why: "an upstream's Keep-Alive; each comma is looked behind once",
       length: 65_536,

@@ -56,7 +56,7 @@ export type Metered =
 export interface Opening {
   readonly openedAtMs: number
   readonly requestId: string
-  /** Hashes, as in the log (admit/identity.ts); absent where there is none. */
+  /** Hashes, as in the log (token/identity.ts); absent where there is none. */
   readonly identity?: string
   readonly device?: string
   readonly org?: string

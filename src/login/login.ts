@@ -1,5 +1,5 @@
 // The contract of signing in, which everything around it is written against: the pages and routes
-// (accept/login-routes.ts), the upstream (upstream/anthropic-oauth.ts) and the command line. And how
+// (accept/login/routes.ts), the upstream (upstream/anthropic/oauth.ts) and the command line. And how
 // its parts make it: attempts that are pending, the authorization server, the tokens of the session.
 
 import type { Secret } from '../secret.ts'

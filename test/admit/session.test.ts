@@ -2,8 +2,8 @@
 // that asks.
 
 import { describe, expect, test } from 'bun:test'
-import { asksFromElsewhere, knownHost } from '../../src/accept/login-guard.ts'
-import { loginCookies } from '../../src/accept/login-cookies.ts'
+import { asksFromElsewhere, knownHost } from '../../src/accept/login/guard.ts'
+import { loginCookies } from '../../src/accept/login/cookies.ts'
 import { identifier } from '../../src/token/identity.ts'
 import { sessionAdmission } from '../../src/admit/session.ts'
 import { Secret } from '../../src/secret.ts'

@@ -33,7 +33,7 @@ test('attack 37: revoked by another process, dead on a running gate', async () =
   expect(outcome(await world.gate.verify(token, instant()))).toBe('granted')
   const program = `
     import { Database } from 'bun:sqlite'
-    import { identifier } from ${JSON.stringify(`${import.meta.dir}/../../src/admit/identity.ts`)}
+    import { identifier } from ${JSON.stringify(`${import.meta.dir}/../../src/token/identity.ts`)}
     import { Secret } from ${JSON.stringify(`${import.meta.dir}/../../src/config/secret.ts`)}
     import { revokeByName } from ${JSON.stringify(`${import.meta.dir}/../../src/operate/enroll.ts`)}
     const db = new Database(process.argv[1])

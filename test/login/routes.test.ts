@@ -1,8 +1,8 @@
 // Signing in over the wire: what each route says, to whom, and what nobody can make it do.
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { html } from '../../src/accept/login-page-markup.ts'
-import { loginPage } from '../../src/accept/login-page.ts'
+import { html } from '../../src/accept/login/markup.ts'
+import { loginPage } from '../../src/accept/login/page.ts'
 import { ROUTES } from '../../src/accept/routes.ts'
 import { type Random, seeded } from '../support/random.ts'
 import { type LoginGate, loginGate } from './gate-scene.ts'

@@ -511,7 +511,7 @@ const child = (body: string) =>
       import { sessions } from ${JSON.stringify(`${import.meta.dir}/../../src/login/sessions.ts`)}
       import { LOGIN_PRAGMAS } from ${JSON.stringify(`${import.meta.dir}/../../src/login/schema.ts`)}
       import { connectionTo } from ${JSON.stringify(`${import.meta.dir}/../support/connection.ts`)}
-      import { store } from ${JSON.stringify(`${import.meta.dir}/../../src/state/store.ts`)}
+      import { store } from ${JSON.stringify(`${import.meta.dir}/../../src/database/store.ts`)}
       const opened = store(${JSON.stringify(file)}).open()
       const secrets = [new Secret(${JSON.stringify(FIRST.reveal())})]
       const { database } = opened

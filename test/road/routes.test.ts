@@ -1,14 +1,14 @@
 // Every route there is, walked: what is public, what is guarded, and what every answer carries.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import type { AdminParts } from '../../src/accept/admin-routes.ts'
+import type { AdminParts } from '../../src/accept/admin/routes.ts'
 import { adminGate, gate, type Parts } from '../../src/accept/app.ts'
 import { answers } from '../../src/accept/answers.ts'
 import { probes } from '../../src/accept/probes.ts'
 import { cors } from '../../src/accept/cors.ts'
-import { loginCookies } from '../../src/accept/login-cookies.ts'
-import { deviceRoutes } from '../../src/accept/device-routes.ts'
-import { loginRoutes } from '../../src/accept/login-routes.ts'
+import { loginCookies } from '../../src/accept/login/cookies.ts'
+import { deviceRoutes } from '../../src/accept/devices.ts'
+import { loginRoutes } from '../../src/accept/login/routes.ts'
 import { ALL_ROUTES, INFERENCE_ROUTES, isServed, type Route } from '../../src/accept/routes.ts'
 import type { UserAdmission } from '../../src/admit/admit.ts'
 import type { Admitted } from '../../src/admit/admitted.ts'

@@ -102,8 +102,8 @@ test('what is said of a failure quotes no path', () => {
 
 test('several processes that open a new file at once all find it made', async () => {
   const script = `
-    import { inTransaction, openDatabase } from ${JSON.stringify(`${import.meta.dir}/../../src/state/database.ts`)}
-    import { LEDGER_SCHEMA } from ${JSON.stringify(`${import.meta.dir}/../../src/settle/ledger-schema.ts`)}
+    import { inTransaction, openDatabase } from ${JSON.stringify(`${import.meta.dir}/../../src/database/database.ts`)}
+    import { LEDGER_SCHEMA } from ${JSON.stringify(`${import.meta.dir}/../../src/ledger/sqlite/schema.ts`)}
     const result = openDatabase(${JSON.stringify(file)}, [LEDGER_SCHEMA])
     process.stdout.write(result.ok ? 'ok' : result.reason + result.code)`
   const processes = Array.from({ length: 4 }, () =>

@@ -2,7 +2,7 @@
 // at all. Another page must neither reach us under a name of its own (DNS rebinding), nor make a
 // browser act for it (attack 40), nor show or read what stands on ours.
 
-import { type Decision, granted, refused } from '../refusal.ts'
+import { type Decision, granted, refused } from '../../refusal.ts'
 
 /** What this gate is called beside the names of this machine. */
 export type KnownUrls = () => readonly URL[]

@@ -2,11 +2,11 @@
 // nothing from elsewhere, and show a session key once, to whom it was made for. What a stranger may
 // have sent, the parameters of a callback among it, is never part of one.
 
-import type { Status } from '../login/login.ts'
-import type { RefusalCode } from '../refusal.ts'
-import { ASSETS } from './login-page-assets.ts'
-import { html, type Markup } from './login-page-markup.ts'
-import { ROUTES } from './routes.ts'
+import type { Status } from '../../login/login.ts'
+import type { RefusalCode } from '../../refusal.ts'
+import { ASSETS } from './assets.ts'
+import { html, type Markup } from './markup.ts'
+import { ROUTES } from '../routes.ts'
 
 export type View =
   | { readonly kind: 'signed_out'; readonly mayPaste: boolean; readonly justNow: boolean }

@@ -10,7 +10,7 @@ declare module '*.svg' {
   export default text
 }
 
-declare module '*/login-page-script.js' {
+declare module '*/page-script.js' {
   const text: string
   export default text
 }

@@ -1,7 +1,7 @@
 // What somebody brought back from the authorization server's page: `code#state`, the two apart, or
 // the address that the browser was left at. It is taken apart here, and believed nowhere.
 
-import { parseStrictObject } from '../token/strict-json.ts'
+import { parseStrictObject } from '../../token/strict-json.ts'
 
 /** Codes are some hundred characters long; nobody's is this long. */
 const MAX_PASTE_LENGTH = 4096

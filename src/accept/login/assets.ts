@@ -1,8 +1,8 @@
 // What the sign-in page loads, and all that it loads: part of the binary, from this origin alone.
 
-import script from './login-page-script.js' with { type: 'text' }
-import style from './login-page.css' with { type: 'text' }
-import icon from './login-page.svg' with { type: 'text' }
+import script from './page-script.js' with { type: 'text' }
+import style from './page.css' with { type: 'text' }
+import icon from './page.svg' with { type: 'text' }
 
 export interface Asset {
   readonly text: string
