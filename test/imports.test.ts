@@ -101,22 +101,18 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   enroll: ['config', 'state', 'database'],
   login: ['config', 'database'],
   accept: ['config', 'state', 'upstream', 'enroll', 'ledger', ...STAGES],
-  'signing-in.ts': ['accept', 'admit', 'config', 'login', 'database', 'upstream', 'sources.ts'],
-  'enrolling.ts': ['accept', 'admit', 'config', 'enroll', 'database', 'sources.ts'],
-  'serve.ts': [
+  gate: [
     'accept',
     'config',
+    'dev',
     'upstream',
     'enroll',
+    'login',
     'ledger',
     'database',
     'state',
-    'enrolling.ts',
-    'signing-in.ts',
-    'sources.ts',
     ...STAGES,
   ],
-  'sources.ts': ['admit', 'config', 'dev'],
   operate: [
     'accept',
     'admit',
@@ -129,9 +125,9 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
     'state',
     'database',
     'upstream',
-    'sources.ts',
+    'gate',
   ],
-  'main.ts': ['budget', 'config', 'operate', 'serve.ts', 'signals.ts', 'sources.ts', 'database'],
+  'main.ts': ['budget', 'config', 'operate', 'gate', 'signals.ts', 'database'],
   dev: [],
   client: [],
 }
@@ -227,20 +223,20 @@ test('the client is whole without the rest', () => {
   expect(wrong.map(shown)).toEqual([])
 })
 
-test('development mode is loaded by sources.ts alone, and only when it is asked for', () => {
+test('development mode is loaded by gate/sources.ts alone, and only when it is asked for', () => {
   const found = across.filter(({ to }) => partOf(to) === 'dev')
-  expect(new Set(found.map(({ from }) => from))).toEqual(new Set(['sources.ts']))
+  expect(new Set(found.map(({ from }) => from))).toEqual(new Set(['gate/sources.ts']))
   expect(found.every(({ dynamic }) => dynamic)).toBe(true)
 })
 
 test('what else is loaded on demand: the commands, and what devices or one sign-in need', () => {
   const found = imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)
   expect(found.toSorted()).toEqual([
+    'gate/serve.ts -> gate/enrolling.ts',
+    'gate/serve.ts -> gate/signing-in.ts',
     'main.ts -> config/command-line.ts',
     'main.ts -> operate/check.ts',
     'main.ts -> operate/commands.ts',
-    'serve.ts -> enrolling.ts',
-    'serve.ts -> signing-in.ts',
   ])
 })
 

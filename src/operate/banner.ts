@@ -1,6 +1,6 @@
 // What development mode prints: commands that work when pasted.
 
-import type { Development } from '../sources.ts'
+import type { Development } from '../gate/sources.ts'
 
 export function banner(url: URL, { token, embedded }: Development): string {
   const at = url.origin

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { readInvocation } from '../../src/config/command-line.ts'
 import type { Environment } from '../../src/config/given.ts'
-import { sources } from '../../src/sources.ts'
+import { sources } from '../../src/gate/sources.ts'
 
 const SECRET = 'ab12cd34ef56'.repeat(4)
 const SIGN_IN = {

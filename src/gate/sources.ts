@@ -2,9 +2,9 @@
 // issuer and, for each upstream without a key, one of our own on loopback.
 
 import { randomBytes } from 'node:crypto'
-import type { ClaimRules } from './admit/claims.ts'
-import type { Settings } from './config/read.ts'
-import { Secret } from './secret.ts'
+import type { ClaimRules } from '../admit/claims.ts'
+import type { Settings } from '../config/read.ts'
+import { Secret } from '../secret.ts'
 
 export interface Sources {
   /** Whose users are taken; absent where only devices come. */
@@ -101,20 +101,20 @@ function tinfoilAt(settings: Settings, apiKey: Secret): NonNullable<Sources['tin
 
 /** Its code is loaded here, so that a gate in production never even reads it. */
 async function developmentSources(settings: Settings): Promise<Configured> {
-  const { startIssuer } = await import('./dev/issuer.ts')
+  const { startIssuer } = await import('../dev/issuer.ts')
   const issuer = await startIssuer()
   const { tinfoilApiKey, anthropicApiKey } = settings
   const apiKey = randomBytes(16).toString('hex')
   const embedded: Development['embedded'][number][] = []
 
   const startedEnclave = async (): Promise<NonNullable<Sources['tinfoil']>> => {
-    const { startEnclave } = await import('./dev/enclave.ts')
+    const { startEnclave } = await import('../dev/enclave.ts')
     const baseUrl = new URL((await startEnclave({ apiKey })).url)
     embedded.push('tinfoil')
     return { apiKey: new Secret(apiKey), baseUrl, attestationUrl: baseUrl }
   }
   const startedAnthropic = async (): Promise<NonNullable<Sources['anthropic']>> => {
-    const { startAnthropic } = await import('./dev/anthropic.ts')
+    const { startAnthropic } = await import('../dev/anthropic.ts')
     const baseUrl = new URL((await startAnthropic({ apiKey })).url)
     embedded.push('anthropic')
     return { apiKey: new Secret(apiKey), baseUrl }

@@ -1,14 +1,14 @@
 // Devices, put together from their parts: how they enrol, who of them is admitted, and their routes.
 // Loaded where devices can come, and nowhere else.
 
-import { type DeviceParts, type DeviceRoutes, deviceRoutes } from './accept/devices.ts'
-import { type AdmitDevice, deviceAdmission } from './admit/device.ts'
-import type { Identify } from './token/identity.ts'
-import type { Settings } from './config/read.ts'
-import { type Enrollment, enrollment } from './enroll/enroll.ts'
-import type { Logger } from './log.ts'
+import { type DeviceParts, type DeviceRoutes, deviceRoutes } from '../accept/devices.ts'
+import { type AdmitDevice, deviceAdmission } from '../admit/device.ts'
+import type { Identify } from '../token/identity.ts'
+import type { Settings } from '../config/read.ts'
+import { type Enrollment, enrollment } from '../enroll/enroll.ts'
+import type { Logger } from '../log.ts'
 import type { Sources } from './sources.ts'
-import type { Connection } from './database/connection.ts'
+import type { Connection } from '../database/connection.ts'
 
 type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy' | 'commonRate'>
 
