@@ -34,7 +34,7 @@ test('attack 37: revoked by another process, dead on a running gate', async () =
   const program = `
     import { Database } from 'bun:sqlite'
     import { identifier } from ${JSON.stringify(`${import.meta.dir}/../../src/token/identity.ts`)}
-    import { Secret } from ${JSON.stringify(`${import.meta.dir}/../../src/config/secret.ts`)}
+    import { Secret } from ${JSON.stringify(`${import.meta.dir}/../../src/secret.ts`)}
     import { revokeByName } from ${JSON.stringify(`${import.meta.dir}/../../src/operate/enroll.ts`)}
     const db = new Database(process.argv[1])
     const say = (text) => process.stdout.write(text)

@@ -507,7 +507,7 @@ const child = (body: string) =>
       '-e',
       `
       import { writeSync } from 'node:fs'
-      import { Secret } from ${JSON.stringify(`${import.meta.dir}/../../src/config/secret.ts`)}
+      import { Secret } from ${JSON.stringify(`${import.meta.dir}/../../src/secret.ts`)}
       import { sessions } from ${JSON.stringify(`${import.meta.dir}/../../src/login/sessions.ts`)}
       import { LOGIN_PRAGMAS } from ${JSON.stringify(`${import.meta.dir}/../../src/login/schema.ts`)}
       import { connectionTo } from ${JSON.stringify(`${import.meta.dir}/../support/connection.ts`)}

@@ -868,7 +868,7 @@ async function tlsUpstream({ key, cert }: Identity) {
 
 /** To be imported by a program that is a text. */
 const source = (file: string): string =>
-  JSON.stringify(new URL(`../../src/upstream/${file}`, import.meta.url).pathname)
+  JSON.stringify(new URL(`../../src/http1/${file}`, import.meta.url).pathname)
 
 /** What each request comes to, in a process that trusts TRUSTED; `x-id` is its place. */
 async function inOwnProcess(
@@ -882,7 +882,7 @@ async function inOwnProcess(
       .join(''),
   )
   const code = `
-    import { destinationOf } from ${source('places.ts')}
+    import { destinationOf } from ${source('destination.ts')}
     import { transport } from ${source('transport.ts')}
     const wire = transport()
     const outcomes = []
