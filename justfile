@@ -43,14 +43,14 @@ check: setup lint
 # Outside the lockfile, which would record its binary for one platform alone.
 lint:
     bun x {{oxlint}} --deny-warnings -D correctness -D suspicious -D perf \
-        -A no-shadow -A no-await-in-loop -A consistent-function-scoping src test
+        -A no-shadow -A no-await-in-loop -A consistent-function-scoping src test tools
 
 fmt:
     bun fmt --no-script
 
 # Bring the README's tables up to date with the code.
 docs: setup
-    bun src/operate/docs.ts
+    bun tools/docs.ts
 
 # dist/postern, one executable for this machine, and dist/client.js.
 build:
@@ -58,7 +58,7 @@ build:
 
 # Every platform, with SHA256SUMS, under dist/release.
 release: setup
-    bun src/operate/build.ts --release
+    bun tools/build.ts --release
 
 # The binary under mixed load for so many minutes, with a fault every 30 s.
 soak minutes="10": setup

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'bun:test'
 import packageJson from '../package.json'
-import { withTables } from '../src/operate/docs.ts'
+import { withTables } from '../tools/docs.ts'
 
 const readme = await Bun.file(new URL('../README.md', import.meta.url)).text()
 

@@ -1,5 +1,5 @@
 // What an app sees of `postern/client`: types alone, and no import, because this very file is what
-// is shipped as the types of the export (src/operate/build-client.ts).
+// is shipped as the types of the export (tools/build-client.ts).
 
 /** What went wrong, in words of our own. It never holds a token, a code, or what a server said. */
 export interface Problem {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { buildClient } from '../../src/operate/build-client.ts'
+import { buildClient } from '../../tools/build-client.ts'
 import { type FakeGate, startFakeGate } from './fake-gate.ts'
 
 const node = Bun.which('node')

@@ -24,7 +24,7 @@ const lock = `${root}dist/.building`
 /** Pages, styles and the like are in it as well as code; folders tell of what was deleted. */
 function isNew(): boolean {
   const inside = [...new Glob('src/**/*').scanSync({ cwd: root, onlyFiles: false })]
-  const sources = ['src', ...inside, 'package.json', 'bun.lock']
+  const sources = ['src', ...inside, 'tools/build.ts', 'package.json', 'bun.lock']
   return modified(path) > Math.max(...sources.map((source) => modified(root + source)))
 }
 
@@ -65,7 +65,7 @@ function locked(): boolean {
 }
 
 async function compile(): Promise<void> {
-  const child = Bun.spawn([process.execPath, 'src/operate/build.ts'], {
+  const child = Bun.spawn([process.execPath, 'tools/build.ts'], {
     cwd: root,
     stdout: 'ignore',
     stderr: 'pipe',

@@ -1,10 +1,10 @@
 // Builds `postern/client` for those who have no Bun: one file of plain JavaScript that Node 20 and
-// Electron run, and its types. `bun src/operate/build-client.ts [folder]`. Not part of the binary.
+// Electron run, and its types. `bun tools/build-client.ts [folder]`. Not part of the binary.
 
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-const root = new URL('../..', import.meta.url).pathname
+const root = new URL('..', import.meta.url).pathname
 
 /** The types are api.ts itself, which imports nothing, and the functions beside them. */
 const TYPES = `// The types of postern/client.

@@ -1,8 +1,8 @@
-// The README's tables, made from the tables that the program runs on: `bun src/operate/docs.ts`
+// The README's tables, made from the tables that the program runs on: `bun tools/docs.ts`
 // writes them, and a test fails where they have drifted. Not part of the binary.
 
-import { ALL_ROUTES } from '../accept/routes.ts'
-import { flagOf, type Group, SETTINGS, type Setting } from '../config/table.ts'
+import { ALL_ROUTES } from '../src/accept/routes.ts'
+import { flagOf, type Group, SETTINGS, type Setting } from '../src/config/table.ts'
 
 /** `<!-- name -->…<!-- /name -->` in the README holds the table of that name. */
 export function withTables(readme: string): string {

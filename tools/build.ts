@@ -1,4 +1,4 @@
-// Builds the executable: `bun src/operate/build.ts` for this machine, `--release` for every target
+// Builds the executable: `bun tools/build.ts` for this machine, `--release` for every target
 // with SHA256SUMS. Not part of the binary. The same commit gives the same bytes anywhere: nothing of
 // the clock, the folder or the environment goes in.
 
