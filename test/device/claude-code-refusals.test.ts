@@ -1,5 +1,5 @@
 // What a person sees in Claude Code itself where the upstream refuses: words, after one request, and
-// not a minute of silence. Skipped where there is no Claude Code; see claude-code.test.ts.
+// not a minute of silence.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { anthropicScene, type DeviceScene } from '../support/anthropic.ts'
 import { type CommandEnd, endOf } from '../support/binary.ts'
+import { claude, isWithoutClaude } from '../support/claude-code.ts'
 
-const claude = process.env['CLAUDE_COMMAND'] ?? Bun.which('claude') ?? undefined
-const TIMEOUT_MS = 30_000
+const TIMEOUT_MS = 90_000
 
-describe.skipIf(claude === undefined)('Claude Code shows at once', () => {
+describe.skipIf(isWithoutClaude)('Claude Code shows at once', () => {
   let on: DeviceScene
   let token: string
   let home: string

@@ -1,6 +1,4 @@
 // Claude Code itself through the compiled binary in development mode, offline and with a clean home.
-// It is a program run beside ours: CLAUDE_COMMAND names it, or PATH has it; where neither does, this
-// says so and is skipped.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -15,15 +13,11 @@ import {
   type Running,
   start,
 } from '../support/binary.ts'
+import { claude, isWithoutClaude } from '../support/claude-code.ts'
 
-const claude = process.env['CLAUDE_COMMAND'] ?? Bun.which('claude') ?? undefined
-if (claude === undefined) {
-  console.warn('Claude Code is not tried: no CLAUDE_COMMAND, and no `claude` on PATH')
-}
+const TIMEOUT_MS = 90_000
 
-const TIMEOUT_MS = 30_000
-
-describe.skipIf(claude === undefined)('Claude Code', () => {
+describe.skipIf(isWithoutClaude)('Claude Code', () => {
   let gate: Running
   let postern: string
   let home: string
