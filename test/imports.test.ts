@@ -146,9 +146,6 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'admit -> enroll/device-token.ts': "what of a device's token is prefix, its makers alone know",
   'ledger -> budget/charge.ts': 'a correction of spending is told to the caps',
   'ledger -> state/memory/spend.ts': 'the same',
-  'database -> enroll/schema.ts': "one file holds everybody's tables",
-  'database -> ledger/sqlite/schema.ts': 'the same',
-  'database -> login/schema.ts': 'the same',
 }
 const exceptionOf = ({ from, to }: Import): string => `${partOf(from)} -> ${to}`
 const excepted = (each: Import): boolean => exceptionOf(each) in EXCEPTIONS

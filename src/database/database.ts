@@ -77,12 +77,12 @@ const MAX_IDLE_WAL_BYTES = 16 * 1024 * 1024
 const CHECKPOINT_PAGES = 200
 
 /**
- * `schemas` in the order in which they came to be: entry n brings version n to n + 1, as
+ * `migrations` in the order in which they came to be: entry n brings version n to n + 1, as
  * `PRAGMA user_version` counts. Append, never change or reorder. Two processes may open at once.
  */
 export function openDatabase(
   path: string,
-  schemas: readonly string[],
+  migrations: readonly string[],
   options: OpenOptions = {},
 ): Opened {
   const {
@@ -92,7 +92,7 @@ export function openDatabase(
   } = options
   const deadline = performance.now() + busyTimeoutMs
   for (;;) {
-    const opened = openOnce(path, schemas, { mode, busyTimeoutMs, migrationBusyTimeoutMs })
+    const opened = openOnce(path, migrations, { mode, busyTimeoutMs, migrationBusyTimeoutMs })
     // Where two turn a new file to WAL at once, SQLite tells one so without waiting
     // (sqlite.org/c3ref/busy_handler.html).
     if (opened.ok || opened.reason !== 'locked' || performance.now() >= deadline) return opened
@@ -102,7 +102,7 @@ export function openDatabase(
 
 function openOnce(
   path: string,
-  schemas: readonly string[],
+  migrations: readonly string[],
   { mode, busyTimeoutMs, migrationBusyTimeoutMs }: Required<OpenOptions>,
 ): Opened {
   let database: Database | undefined
@@ -112,8 +112,8 @@ function openOnce(
     if (isMaking(mode)) keepPrivate(path)
     database.run(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)}`)
     const reason = isMaking(mode)
-      ? prepare(database, schemas, migrationBusyTimeoutMs)
-      : compare(database, schemas.length)
+      ? prepare(database, migrations, migrationBusyTimeoutMs)
+      : compare(database, migrations.length)
     if (reason !== undefined) {
       database.close()
       return unusable(reason)
@@ -171,10 +171,10 @@ function keepPrivate(path: string): void {
 
 function prepare(
   database: Database,
-  schemas: readonly string[],
+  migrations: readonly string[],
   migrationBusyTimeoutMs: number,
 ): Unusable | undefined {
-  const found = compare(database, schemas.length)
+  const found = compare(database, migrations.length)
   if (found !== undefined && found !== 'older_schema') return found
   if (found) database.run(`PRAGMA busy_timeout = ${migrationBusyTimeoutMs}`)
   database.run('PRAGMA journal_mode = WAL')
@@ -187,11 +187,11 @@ function prepare(
   if (found === undefined) return undefined
   return inTransaction(database, () => {
     // Again, under the lock: another process may have been first.
-    const again = compare(database, schemas.length)
+    const again = compare(database, migrations.length)
     if (again !== 'older_schema') return again
-    for (const schema of schemas.slice(identityOf(database).version)) database.run(schema)
+    for (const schema of migrations.slice(identityOf(database).version)) database.run(schema)
     database.run(`PRAGMA application_id = ${APPLICATION_ID}`)
-    database.run(`PRAGMA user_version = ${schemas.length}`)
+    database.run(`PRAGMA user_version = ${migrations.length}`)
     return undefined
   })
 }

@@ -74,9 +74,10 @@ interface Holder {
   release(): void
 }
 
-/** What a file has to be. */
-export interface Kind {
-  readonly schemas: readonly string[]
+/** What the file holds; the owners of the tables say it. */
+export interface Tables {
+  /** In order: entry n brings version n to n + 1. */
+  readonly migrations: readonly string[]
   /** Tables that are checked for damage however large the file is. */
   readonly checked: readonly string[]
 }
@@ -84,7 +85,7 @@ export interface Kind {
 /** Throws DatabaseUnusable where the file cannot be used from the start. */
 export function follow(
   path: string,
-  { schemas, checked }: Kind,
+  { migrations, checked }: Tables,
   log: Pick<Logger, 'error' | 'info'>,
 ): Followed {
   const holders = new Set<Holder>()
@@ -100,7 +101,7 @@ export function follow(
 
   /** Undefined where all is well. */
   const begin = (patient: boolean): (Opened & { ok: false }) | undefined => {
-    const opened = openDatabase(path, schemas, patient ? {} : IMPATIENT)
+    const opened = openDatabase(path, migrations, patient ? {} : IMPATIENT)
     if (!opened.ok) return opened
     const base = opened.database
     let keeper: Database | undefined
@@ -190,7 +191,7 @@ export function follow(
       const { marks, real = path } = standing ?? {}
       if (!marks)
         throw new DatabaseUnusable(trouble?.reason ?? 'missing', trouble?.code ?? 'missing')
-      const opened = openDatabase(path, schemas, {
+      const opened = openDatabase(path, migrations, {
         mode: 'existing',
         ...(busyTimeoutMs === undefined ? {} : { busyTimeoutMs }),
       })

@@ -24,11 +24,11 @@ export type Inspection =
 const ALIVE_MS = 20_000
 const BUSY_TIMEOUT_MS = 2000
 
-export function inspect(path: string, schemas: readonly string[], nowMs: number): Inspection {
+export function inspect(path: string, migrations: readonly string[], nowMs: number): Inspection {
   if (!existsSync(path)) return absent(path)
   // Before it is opened, which makes both files anew.
   const hasLog = existsSync(`${path}-wal`)
-  const opened = openDatabase(path, schemas, { mode: 'inspect', busyTimeoutMs: BUSY_TIMEOUT_MS })
+  const opened = openDatabase(path, migrations, { mode: 'inspect', busyTimeoutMs: BUSY_TIMEOUT_MS })
   if (!opened.ok && opened.reason !== 'older_schema') {
     return { kind: 'unusable', reason: opened.reason, detail: opened.code }
   }

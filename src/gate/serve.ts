@@ -38,6 +38,7 @@ import type { SigningIn } from './signing-in.ts'
 import type { Sources } from './sources.ts'
 import type { Followed } from '../database/follow.ts'
 import { store } from '../database/store.ts'
+import { TABLES } from './migrations.ts'
 import { anthropic } from '../upstream/anthropic/anthropic.ts'
 import { type Ask, asking } from '../http1/ask.ts'
 import { documents } from '../upstream/tinfoil/documents.ts'
@@ -91,7 +92,7 @@ export async function serve(
   const way = egress(settings, from.certificates)
   const wire = transport(way)
   const ask = asking(wire, timeouts)
-  const file = store(settings.databaseUrl).follow(log)
+  const file = store(settings.databaseUrl, TABLES).follow(log)
   const ledger = sqliteLedger(file.connect({ busyTimeoutMs: 0 }), { log, nowMs: Date.now() })
   const settle = settlement({ log, ledger, prices })
   const relay = relaying({

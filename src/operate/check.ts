@@ -8,6 +8,7 @@ import { stdout } from '../print.ts'
 import type { LoginSource, Sources } from '../gate/sources.ts'
 import { ADVICE } from '../database/advice.ts'
 import { store } from '../database/store.ts'
+import { TABLES } from '../gate/migrations.ts'
 import { anthropic } from '../upstream/anthropic/anthropic.ts'
 import { type Ask, asking } from '../http1/ask.ts'
 import { egress } from '../http1/egress.ts'
@@ -67,7 +68,7 @@ interface Outcome {
 }
 
 function checkDatabase({ databaseUrl }: Settings): Outcome[] {
-  const found = store(databaseUrl).inspect(Date.now())
+  const found = store(databaseUrl, TABLES).inspect(Date.now())
   switch (found?.kind) {
     case undefined:
       return []

@@ -15,6 +15,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { store } from '../../src/database/store.ts'
+import { TABLES } from '../../src/gate/migrations.ts'
 import { runToEnd } from '../support/binary.ts'
 import { eventually } from '../support/sink.ts'
 import {
@@ -226,7 +227,7 @@ describe('at a start', () => {
 
   test('a database with one damaged page, in whichever table', async () => {
     const file = `${folder}/whole.db`
-    const made = store(file).open()
+    const made = store(file, TABLES).open()
     if (!made.ok) throw new Error(made.reason)
     const roots = made.database
       .query<{ table: string; page: number }, []>(

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { DAY_MS } from '../../src/ledger/sqlite/schema.ts'
 import { sqliteLedger } from '../../src/ledger/writer.ts'
 import { store } from '../../src/database/store.ts'
+import { TABLES } from '../../src/gate/migrations.ts'
 import { connectionBy } from '../support/connection.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import { opened, opening, outcome, recordingLog } from '../settle/ledger-parts.ts'
@@ -277,7 +278,7 @@ test('LEDGER_RETENTION_DAYS: what is older is gone after a start; a cap of this 
 
   const now = Date.now()
   const { log } = recordingLog()
-  const kept = store(`${scene.folder}/data/postern.db`)
+  const kept = store(`${scene.folder}/data/postern.db`, TABLES)
   const ledger = sqliteLedger(
     connectionBy(() => kept.open()),
     { log, nowMs: now },

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { DAY_MS, SUM_COLUMNS } from '../../src/ledger/sqlite/schema.ts'
 import { store } from '../../src/database/store.ts'
+import { TABLES } from '../../src/gate/migrations.ts'
 import { bearer } from '../support/sink.ts'
 import {
   ADMIN_TOKEN,
@@ -34,7 +35,7 @@ afterAll(() => scene.close())
 
 /** 270,000 rows: 3,000 devices over three months. */
 function fill(): void {
-  const opened = store(`${scene.folder}/data/postern.db`).open()
+  const opened = store(`${scene.folder}/data/postern.db`, TABLES).open()
   if (!opened.ok) throw new Error(opened.reason)
   const { database } = opened
   const today = Math.floor(Date.now() / DAY_MS)

@@ -22,6 +22,7 @@ import { sessions } from '../../src/login/sessions.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
 import { settlement } from '../../src/settle/settle.ts'
 import { store } from '../../src/database/store.ts'
+import { TABLES } from '../../src/gate/migrations.ts'
 import { connectionTo } from '../support/connection.ts'
 import {
   type AuthorizationServer,
@@ -78,7 +79,7 @@ async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
   const server = await startAuthorizationServer({ ...options, redirectUri })
 
   const folder = mkdtempSync(join(tmpdir(), 'postern-login-'))
-  const opened = store(join(folder, 'gate.db')).open()
+  const opened = store(join(folder, 'gate.db'), TABLES).open()
   if (!opened.ok) throw new Error(opened.reason)
   const connection = connectionTo(opened.database)
   let written = ''

@@ -11,6 +11,7 @@ import { type Begun, login, type Login, type SignedIn } from '../../src/login/lo
 import { sessions } from '../../src/login/sessions.ts'
 import type { Decision } from '../../src/refusal.ts'
 import { store } from '../../src/database/store.ts'
+import { TABLES } from '../../src/gate/migrations.ts'
 import {
   type AuthorizationServer,
   startAuthorizationServer,
@@ -64,7 +65,7 @@ afterEach(async () => {
 })
 
 function started(more: { readonly returnsHere?: boolean } = {}): Login {
-  const opened = store(`${folder}/postern.db`).open({ busyTimeoutMs: 0 })
+  const opened = store(`${folder}/postern.db`, TABLES).open({ busyTimeoutMs: 0 })
   if (!opened.ok) throw new Error(opened.reason)
   open.push(opened.database)
   const kept = sessions({ connection: connectionTo(opened.database), secrets })

@@ -25,6 +25,7 @@ import { SessionsUnusable } from '../../src/login/unusable.ts'
 import type { Connection } from '../../src/database/connection.ts'
 import { openDatabase, type OpenOptions } from '../../src/database/database.ts'
 import { store } from '../../src/database/store.ts'
+import { TABLES } from '../../src/gate/migrations.ts'
 import { connectionTo } from '../support/connection.ts'
 import { recordingLog } from '../settle/ledger-parts.ts'
 import { seeded } from '../support/random.ts'
@@ -68,7 +69,7 @@ interface Kept extends Sessions {
 
 /** A gate's own, on a file that is there or made; another one is as after a restart. */
 function kept(secrets = [FIRST], options: OpenOptions = {}, at = file): Kept {
-  const opened = store(at).open({ busyTimeoutMs: 0, ...options })
+  const opened = store(at, TABLES).open({ busyTimeoutMs: 0, ...options })
   if (!opened.ok) throw new Error(opened.reason)
   open.push(opened.database)
   const { database } = opened
@@ -512,7 +513,8 @@ const child = (body: string) =>
       import { LOGIN_PRAGMAS } from ${JSON.stringify(`${import.meta.dir}/../../src/login/schema.ts`)}
       import { connectionTo } from ${JSON.stringify(`${import.meta.dir}/../support/connection.ts`)}
       import { store } from ${JSON.stringify(`${import.meta.dir}/../../src/database/store.ts`)}
-      const opened = store(${JSON.stringify(file)}).open()
+      import { TABLES } from ${JSON.stringify(`${import.meta.dir}/../../src/gate/migrations.ts`)}
+      const opened = store(${JSON.stringify(file)}, TABLES).open()
       const secrets = [new Secret(${JSON.stringify(FIRST.reveal())})]
       const { database } = opened
       database.run(LOGIN_PRAGMAS)
@@ -614,7 +616,7 @@ test('a file that may only be read: the write is refused, the session stays', ()
 
 test('a file deleted or replaced under the gate: the session goes over to what stands there', () => {
   const { log } = recordingLog()
-  const followed = store(file).follow(log)
+  const followed = store(file, TABLES).follow(log)
   try {
     const connection = followed.connect({ pragmas: LOGIN_PRAGMAS })
     const gate = sessions({ connection, secrets: [FIRST] })

@@ -18,6 +18,7 @@ import {
 } from '../../src/login/tokens.ts'
 import type { Decision } from '../../src/refusal.ts'
 import { store } from '../../src/database/store.ts'
+import { TABLES } from '../../src/gate/migrations.ts'
 import {
   type AuthorizationServer,
   startAuthorizationServer,
@@ -75,7 +76,7 @@ afterEach(async () => {
 
 /** A process on the file: another one is as after a restart, or beside the first. */
 function started(patienceMs?: number): Process {
-  const opened = store(`${folder}/postern.db`).open({ busyTimeoutMs: 0 })
+  const opened = store(`${folder}/postern.db`, TABLES).open({ busyTimeoutMs: 0 })
   if (!opened.ok) throw new Error(opened.reason)
   const { database } = opened
   open.push(database)

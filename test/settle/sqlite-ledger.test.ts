@@ -62,7 +62,7 @@ function start(open?: () => Opened, options: Partial<SqliteLedgerOptions> = {}):
 }
 
 function following(log: SqliteLedgerOptions['log']): Followed {
-  const found = follow(file, { schemas: LEDGER_SCHEMAS, checked: [] }, log)
+  const found = follow(file, { migrations: LEDGER_SCHEMAS, checked: [] }, log)
   followed.push(found)
   return found
 }

@@ -9,7 +9,7 @@ import { openDatabase } from '../../src/database/database.ts'
 import { follow, type Followed } from '../../src/database/follow.ts'
 import { folder, recordingLog } from '../settle/ledger-parts.ts'
 
-const KIND = { schemas: ['CREATE TABLE t (x INTEGER PRIMARY KEY) STRICT'], checked: ['t'] }
+const KIND = { migrations: ['CREATE TABLE t (x INTEGER PRIMARY KEY) STRICT'], checked: ['t'] }
 
 let path: string
 let file: string
@@ -182,7 +182,7 @@ test('of many rows over many pages none is brought into what another has written
 
 test('the log of a file that was replaced is never read as the log of the new one', () => {
   write(1)
-  const backup = openDatabase(`${path}/backup.db`, KIND.schemas)
+  const backup = openDatabase(`${path}/backup.db`, KIND.migrations)
   if (!backup.ok) throw new Error(backup.reason)
   backup.database.run('INSERT INTO t VALUES (42)')
   backup.database.close()

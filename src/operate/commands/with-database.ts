@@ -9,6 +9,7 @@ import { readSetting } from '../../config/read.ts'
 import { ADVICE } from '../../database/advice.ts'
 import { troubleOf, type Unusable } from '../../database/database.ts'
 import { store } from '../../database/store.ts'
+import { TABLES } from '../../gate/migrations.ts'
 import { EXIT } from '../exit.ts'
 import { failed } from './subcommand.ts'
 
@@ -28,7 +29,7 @@ export async function withDatabase(
       EXIT.failed,
     )
   }
-  const opened = store(file).open({ mode })
+  const opened = store(file, TABLES).open({ mode })
   if (!opened.ok) return unusable(file, opened.reason)
   try {
     return await work(opened.database)

@@ -1,0 +1,29 @@
+// Every table of the gate's one SQLite file, as migrations in the order in which they came to be. The
+// gate and the commands hand them to the store, which knows no table.
+
+import type { Tables } from '../database/follow.ts'
+import { ENROLL_NAMES_SCHEMA, ENROLL_SCHEMA, ENROLL_UNFINISHED_SCHEMA } from '../enroll/schema.ts'
+import {
+  LEDGER_INDEXES,
+  LEDGER_SCHEMA,
+  LEDGER_TOOLS,
+  SPEND_CORRECTIONS,
+} from '../ledger/sqlite/schema.ts'
+import { LOGIN_SCHEMA } from '../login/schema.ts'
+
+/** Append only: a file's `user_version` counts how many of them it has. */
+const MIGRATIONS = [
+  LEDGER_SCHEMA,
+  ENROLL_SCHEMA,
+  LOGIN_SCHEMA,
+  LEDGER_INDEXES,
+  ENROLL_NAMES_SCHEMA,
+  LEDGER_TOOLS,
+  SPEND_CORRECTIONS,
+  ENROLL_UNFINISHED_SCHEMA,
+]
+
+/** What decides who is let in is checked at each start. */
+const CHECKED = ['withdrawals', 'device_families', 'enrolment_codes', 'login_session']
+
+export const TABLES: Tables = { migrations: MIGRATIONS, checked: CHECKED }
