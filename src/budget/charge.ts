@@ -7,7 +7,7 @@ import { allowedModel } from '../token/model-pattern.ts'
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Asking, Breaker, Pass } from './breaker.ts'
-import type { Costly } from './costly.ts'
+import type { Costly } from '../upstream/costly.ts'
 import { BATCH, type Prices } from './prices.ts'
 import { circuitOpen, modelNotAllowed, modelNotPriced, overspent, unknownCost } from './refusals.ts'
 import {

@@ -2,9 +2,9 @@
 // cost and what is left. A model's name is a stranger's text, and is cut and made printable here.
 
 import { type Refusal, refused } from '../refusal.ts'
+import { printable } from '../token/model-pattern.ts'
 import type { SpendRefusalReason } from '../state/memory/spend.ts'
 
-const MAX_NAME = 100
 /** So many of a list are named; the rest is counted. */
 const MAX_NAMES = 12
 /** Rows come free as the months turn; a client that asks often costs little. */
@@ -96,11 +96,6 @@ function usd(microUsd: number, round: (value: number) => number): string {
 }
 
 const dayOf = (epochMs: number): string => new Date(epochMs).toISOString().slice(0, 10)
-
-export function printable(text: string): string {
-  const cut = text.length > MAX_NAME ? `${text.slice(0, MAX_NAME)}…` : text
-  return cut.replace(/[^\x20-\x7e…]/g, '?')
-}
 
 function listed(patterns: readonly string[]): string {
   const names = patterns.slice(0, MAX_NAMES).map(printable).join(', ')

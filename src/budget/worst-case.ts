@@ -6,7 +6,7 @@
 // normalization makes longer. A token of text stands for at least a byte, and JSON never writes it in
 // fewer.
 
-import type { Advisor, Costly, Fallback } from './costly.ts'
+import type { Advisor, Costly, Fallback } from '../upstream/costly.ts'
 import { type Price, type Prices, type RequestFacts, worstCase } from './prices.ts'
 
 /** An image is cut into patches of 28 pixels; the API scales it down to 4,784 of them at the most. */

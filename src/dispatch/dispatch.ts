@@ -4,7 +4,7 @@
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Reserved } from '../budget/budget.ts'
-import type { Costly } from '../budget/costly.ts'
+import type { Costly } from '../upstream/costly.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
@@ -18,8 +18,12 @@ import { decodeWhole } from './decoded-body.ts'
 import { heldBytes } from './held-bytes.ts'
 import { hiddenModel, type ListedModels, listedModels, type Rewrite } from './model-list.ts'
 import { isPlainJson } from './plain-json.ts'
-import type { Unparsed } from './outline.ts'
-import { type MaxTokensMember, readRequestFields, type Unreadable } from './request-fields.ts'
+import type { Unparsed } from '../upstream/reading/outline.ts'
+import {
+  type MaxTokensMember,
+  readRequestFields,
+  type Unreadable,
+} from '../upstream/anthropic/request-fields.ts'
 
 declare const proof: unique symbol
 

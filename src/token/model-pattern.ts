@@ -19,3 +19,11 @@ const PATTERN = /^(?=.{1,256}$)[!-)+-~]*\*?$/
 function matches(model: string, pattern: string): boolean {
   return pattern.endsWith('*') ? model.startsWith(pattern.slice(0, -1)) : model === pattern
 }
+
+const MAX_SHOWN = 100
+
+/** A name that a stranger wrote, as errors may repeat it. */
+export function printable(text: string): string {
+  const cut = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
+  return cut.replace(/[^\x20-\x7e…]/g, '?')
+}

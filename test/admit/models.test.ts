@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { allowedModel, isModelPattern } from '../../src/token/model-pattern.ts'
-import { readRequestFields } from '../../src/dispatch/request-fields.ts'
+import { readRequestFields } from '../../src/upstream/anthropic/request-fields.ts'
 
 const HAIKU = ['claude-haiku-4-5', 'claude-3-haiku*']
 

@@ -1,7 +1,7 @@
 // What is reserved: as much as a request could cost, and not more than its models can read and write.
 
 import { describe, expect, test } from 'bun:test'
-import type { Costly } from '../../src/budget/costly.ts'
+import type { Costly } from '../../src/upstream/costly.ts'
 import { bundledPrices, parsePrices } from '../../src/budget/price-table.ts'
 import { HIDDEN_PROMPT_TOKENS, type Prices } from '../../src/budget/prices.ts'
 import { MAX_IMAGE_TOKENS, mostOf } from '../../src/budget/worst-case.ts'

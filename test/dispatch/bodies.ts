@@ -6,7 +6,7 @@ import {
   readRequestFields,
   type RequestFields,
   type Unreadable,
-} from '../../src/dispatch/request-fields.ts'
+} from '../../src/upstream/anthropic/request-fields.ts'
 import type { Random } from '../support/random.ts'
 
 export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)

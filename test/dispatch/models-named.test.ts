@@ -2,7 +2,7 @@
 // and that what is the caller's own (texts, schemas, arguments, metadata) is never taken for one.
 
 import { describe, expect, test } from 'bun:test'
-import type { RequestFields, Unreadable } from '../../src/dispatch/request-fields.ts'
+import type { RequestFields, Unreadable } from '../../src/upstream/anthropic/request-fields.ts'
 import { MODEL, readAll } from './bodies.ts'
 
 /** All but the request's own. */

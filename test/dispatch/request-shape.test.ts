@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from 'bun:test'
 import { MODEL, readAll } from './bodies.ts'
-import type { RequestFields } from '../../src/dispatch/request-fields.ts'
+import type { RequestFields } from '../../src/upstream/anthropic/request-fields.ts'
 
 function fieldsOf(members: string): RequestFields {
   const read = readAll(`{${MODEL},"max_tokens":10,${members}}`)

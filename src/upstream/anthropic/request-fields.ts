@@ -3,9 +3,9 @@
 // let through must not be another model two hops further on. Only called where a token has a list of
 // models or a cap; nothing is kept of the rest, and the bytes that go out are these.
 
-import type { Costly } from '../budget/costly.ts'
-import { priceClassesIn } from '../upstream/reading/price-classes.ts'
-import { Outline, type Unparsed } from './outline.ts'
+import type { Costly } from '../costly.ts'
+import { priceClassesIn } from '../reading/price-classes.ts'
+import { Outline, type Unparsed } from '../reading/outline.ts'
 import {
   countIn,
   LEGACY_REQUEST,

@@ -2,10 +2,10 @@
 // what is no text: the API's reference as a table, by the SDK's types of November 2026. A member that
 // is not here may still name a model: by its name it is judged like `model` itself.
 
-import { printable } from '../budget/refusals.ts'
-import type { Advisor, Fallback } from '../budget/costly.ts'
-import { priceClassesIn } from '../upstream/reading/price-classes.ts'
-import { type Found, hashOf, type Member, type Names, type Shape } from './outline.ts'
+import { printable } from '../../token/model-pattern.ts'
+import type { Advisor, Fallback } from '../costly.ts'
+import { priceClassesIn } from '../reading/price-classes.ts'
+import { type Found, hashOf, type Member, type Names, type Shape } from '../reading/outline.ts'
 
 export type Trouble = 'wrong_model' | 'wrong_count' | 'too_many_models'
 
