@@ -87,7 +87,7 @@ export function userAdmission(
     found.ok && !found.value.scoped ? refused('insufficient_scope') : found
   const admitted = (verified: Decision<Verified>): Decision<Admitted> => {
     const found = scoped(verified)
-    return found.ok ? granted(permitted(found.value.identity)) : found
+    return found.ok ? granted(permitted('user', found.value.identity)) : found
   }
 
   return {

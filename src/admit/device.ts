@@ -41,11 +41,13 @@ export function deviceAdmission(
     if (!claims.ok) return claims
     const { deviceHash, orgId, models = [], rateLimit, spendCap } = claims.value
     return granted(
-      permitted(deviceHash, {
-        org: orgId,
-        models,
-        rateLimit,
-        spendCapMicroUsd: spendCap === undefined ? undefined : Math.round(spendCap * 1_000_000),
+      permitted('device', deviceHash, {
+        device: {
+          org: orgId,
+          models,
+          rateLimit,
+          spendCapMicroUsd: spendCap === undefined ? undefined : Math.round(spendCap * 1_000_000),
+        },
       }),
     )
   }

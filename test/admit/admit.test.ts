@@ -28,7 +28,10 @@ describe('with the keys at hand', () => {
 
   test('a good token is admitted, under its identity and without its subject', async () => {
     const admitted = await admit(bearer(by.token()), at())
-    expect(admitted).toEqual({ ok: true, value: { identity: identify(ISSUER, 'user-1') } as never })
+    expect(admitted).toEqual({
+      ok: true,
+      value: { identity: identify(ISSUER, 'user-1'), kind: 'user', groups: [] } as never,
+    })
     expect(JSON.stringify(admitted)).not.toContain('user-1')
   })
 

@@ -94,6 +94,8 @@ describe('admission', () => {
     expect(admitted).toEqual({
       ok: true,
       value: {
+        kind: 'device',
+        groups: [],
         identity: 'ab'.repeat(32),
         device: { org: 'acme', models: ['claude-*'], rateLimit: 7, spendCapMicroUsd: 1_500_000 },
       } as never,
