@@ -12,7 +12,6 @@ import { ALL_ROUTES, isServed, type Need, type Route, ROUTES } from '../accept/r
 import { userAdmission } from '../admit/admit.ts'
 import { derivedIdentityKey, identifier } from '../token/identity.ts'
 import { jwksSource } from '../admit/jwks.ts'
-import { type Breaker, breaker } from '../budget/breaker.ts'
 import { budget } from '../budget/budget.ts'
 import { charges, deviceKey, orgKey } from '../budget/charge.ts'
 import type { Prices } from '../budget/prices.ts'
@@ -34,19 +33,16 @@ import { followCorrections } from '../ledger/sqlite/spend-corrections.ts'
 import { sqliteLedger } from '../ledger/writer.ts'
 import { sqliteReports } from '../ledger/sqlite/reports.ts'
 import { spentInPieces } from '../ledger/sqlite/usage-report.ts'
-import type { SigningIn } from './signing-in.ts'
 import type { Sources } from './sources.ts'
+import { guarded, upstreams } from './upstreams.ts'
 import type { Followed } from '../database/follow.ts'
 import { store } from '../database/store.ts'
 import { TABLES } from './migrations.ts'
-import { anthropic } from '../upstream/anthropic/anthropic.ts'
 import { type Ask, asking } from '../http1/ask.ts'
 import { documents } from '../upstream/tinfoil/documents.ts'
-import { type Egress, egress } from '../http1/egress.ts'
+import { egress } from '../http1/egress.ts'
 import { keyRefusals } from '../upstream/key-refused.ts'
-import { tinfoil } from '../upstream/tinfoil/tinfoil.ts'
 import { transport } from '../http1/transport.ts'
-import type { Upstream } from '../upstream/upstream.ts'
 
 export interface Gate {
   readonly url: URL
@@ -60,18 +56,8 @@ export interface Gate {
 /** For what broken streams still hold to reach the kernel; the exit then closes them in order. */
 const BREAK_MS = 250
 
-/** How long a probe that has a connection keeps others from trying. */
-const PROBE_ANSWER_SECONDS = 5
-
-/** How long an upstream may answer nobody before it is asked whether it is there. */
-const MAX_STALL_MS = 40_000
-const MIN_STALL_MS = 2000
-/** And how long it then has. */
+/** How long an upstream has that is asked whether it is there. */
 const MAX_ANSWER_MS = 10_000
-
-/** Well within the time that requests have for their answers. */
-const stallMs = ({ headersTimeoutSeconds }: Settings): number =>
-  Math.min(MAX_STALL_MS, Math.max(MIN_STALL_MS, (headersTimeoutSeconds * 1000) / 3))
 
 /** One visit of the page is four requests, and a sign-in a few more. */
 const SIGN_IN_BURST = 30
@@ -132,7 +118,12 @@ export async function serve(
       log,
       listeningAt: () => listeningAt,
     })
-  const served = upstreams(settings, from, way, signIn, log)
+  const served = Object.fromEntries(
+    upstreams({ settings, from, way, signIn }).map((each) => [
+      each.name,
+      guarded(each, settings, log),
+    ]),
+  )
   const stalls = watchStalls({
     transport: wire,
     watched: Object.values(served),
@@ -207,7 +198,6 @@ export async function serve(
       admitSession: signIn?.admitSession,
       budget: budget(settings),
       charges: charging,
-      rules: { ...settings, enclaveHosts: settings.tinfoilEnclaveHosts },
       dispatch: dispatching(bodyTimeoutMs),
       relay,
       ledger,
@@ -294,37 +284,6 @@ function keySource(settings: Settings, url: URL, ask: Ask, log: Logger) {
     maxStaleMs: settings.jwksMaxStaleSeconds * 1000,
     log,
   })
-}
-
-function upstreams(
-  settings: Settings,
-  from: Sources,
-  way: Egress,
-  signIn: SigningIn | undefined,
-  log: Logger,
-): Partial<Record<Need, { readonly upstream: Upstream; readonly breaker: Breaker }>> {
-  const isProxied = (hostname: string, port: number): boolean =>
-    way.proxyTo(hostname, port) !== undefined
-  const served = (upstream: Upstream) => ({
-    upstream,
-    breaker: breaker({
-      failureThreshold: settings.circuitFailures,
-      successThreshold: settings.circuitSuccesses,
-      openMs: settings.circuitOpenSeconds * 1000,
-      probeMs: (settings.connectTimeoutSeconds + PROBE_ANSWER_SECONDS) * 1000,
-      stallMs: stallMs(settings),
-      onChange: (state, of) => {
-        const change = { upstream: upstream.name, state, of }
-        if (of === 'caller') log.info(change, 'circuit breaker')
-        else log.warn(change, 'circuit breaker')
-      },
-    }),
-  })
-  return {
-    ...(from.tinfoil && { tinfoil: served(tinfoil({ ...from.tinfoil, isProxied })) }),
-    ...(from.anthropic && { anthropic: served(anthropic(from.anthropic)) }),
-    ...(signIn && { 'anthropic-oauth': served(signIn.upstream) }),
-  }
 }
 
 /** Who signs in sets one secret, and no second one for the names in their own log. */

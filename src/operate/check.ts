@@ -6,14 +6,13 @@ import { type DroppedEntry, NOT_A_KEY_SET, parseKeySet } from '../admit/key-set.
 import type { Settings } from '../config/read.ts'
 import { stdout } from '../print.ts'
 import type { LoginSource, Sources } from '../gate/sources.ts'
+import { type UpstreamParts, upstreams } from '../gate/upstreams.ts'
 import { ADVICE } from '../database/advice.ts'
 import { store } from '../database/store.ts'
 import { TABLES } from '../gate/migrations.ts'
-import { anthropic } from '../upstream/anthropic/anthropic.ts'
 import { type Ask, asking } from '../http1/ask.ts'
 import { egress } from '../http1/egress.ts'
 import { type Destination, destinationOf, placeUnder } from '../http1/destination.ts'
-import { tinfoil } from '../upstream/tinfoil/tinfoil.ts'
 import { type Timeouts, type Transport, transport } from '../http1/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import {
@@ -37,7 +36,8 @@ export async function check(
   }
   say('ok', 'settings')
   for (const warning of warnings) say('!!', warning)
-  const wire = transport(egress(settings, from.certificates))
+  const way = egress(settings, from.certificates)
+  const wire = transport(way)
   const timeouts = {
     connectMs: settings.connectTimeoutSeconds * 1000,
     headersMs: Math.min(settings.headersTimeoutSeconds * 1000, ANSWER_MS),
@@ -49,7 +49,7 @@ export async function check(
     ...checkDatabase(settings),
     ...(await checkRunning(settings, asking(near, timeouts))),
     ...(await checkKeys(from, asking(wire, timeouts))),
-    ...(await checkUpstreams(from, wire, timeouts)),
+    ...(await checkUpstreams({ settings, from, way }, wire, timeouts)),
   ]
   wire.close()
   near.close()
@@ -155,7 +155,7 @@ function droppedKeys(dropped: readonly DroppedEntry[]): Outcome[] {
 const visible = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?')
 
 async function checkUpstreams(
-  from: Sources,
+  parts: Pick<UpstreamParts, 'settings' | 'way'> & { readonly from: Sources },
   wire: Transport,
   timeouts: Timeouts,
 ): Promise<Outcome[]> {
@@ -171,16 +171,16 @@ async function checkUpstreams(
     if (!head.ok) return { ok: false, what: what(advised(head.reason)) }
     const said = `status ${head.status}`
     if (head.status === 200) return { ok: true, what: what(said) }
-    return { ok: false, what: what(`${said}; ${statusAdvice(head.status, upstream.name, own)}`) }
+    return { ok: false, what: what(`${said}; ${statusAdvice(head.status, upstream.kind, own)}`) }
   }
   const outcomes: Outcome[] = []
-  if (from.tinfoil) {
-    const upstream = tinfoil(from.tinfoil)
-    outcomes.push(await get(upstream, '/.well-known/hpke-keys', false))
-    outcomes.push(await get(upstream, '/v1/models', true))
+  for (const upstream of upstreams(parts)) {
+    for (const { path, withKey } of upstream.checks) {
+      outcomes.push(await get(upstream, path, withKey))
+    }
   }
-  if (from.anthropic) outcomes.push(await get(anthropic(from.anthropic), '/v1/models', true))
-  if (from.login) outcomes.push(...(await checkLogin(from.login, wire, timeouts)))
+  const { login } = parts.from
+  if (login) outcomes.push(...(await checkLogin(login, wire, timeouts)))
   return outcomes
 }
 

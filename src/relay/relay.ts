@@ -97,7 +97,7 @@ export function relaying(options: RelayOptions): Relay {
       if (run.cause !== undefined) return giveUp(run, stillborn(run.cause))
       const refusal = upstream.credentialRefused(status, held?.ok && !quotes ? held.text : '')
       if (refusal) {
-        if (refusal.code === 'upstream_auth') keyRefused(upstream.name, status, now)
+        if (refusal.code === 'upstream_auth') keyRefused(upstream, status, now)
         return giveUp(run, denied(refusal))
       }
       if (held && !held.ok) return giveUp(run, unreadable(held.why))

@@ -230,7 +230,6 @@ function nothingBehindTheDoor(): Parts {
       admitSession: () => refused('missing_authorization'),
       budget: { spend: never, reserve: never, underWay: 0 },
       charges: { concern: never, take: never, standing: never },
-      rules: { requireEhbp: true, enclaveHosts: [], maxRequestBodyBytes: 1, maxPayloadSize: 1 },
       dispatch: never,
       relay: { send: never, breakAll: never, running: 0 },
       ledger,
