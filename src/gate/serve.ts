@@ -15,7 +15,7 @@ import { jwksSource } from '../admit/jwks.ts'
 import { budget } from '../budget/budget.ts'
 import { charges, deviceKey, orgKey } from '../budget/charge.ts'
 import type { Prices } from '../budget/prices.ts'
-import { monthOf, type SpendCaps, spendCaps } from '../state/memory/spend.ts'
+import { type SpendCaps, spendCaps } from '../state/memory/spend.ts'
 import type { Settings } from '../config/read.ts'
 import type { Secret } from '../secret.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
@@ -26,7 +26,7 @@ import type { Logger } from '../log.ts'
 import { relaying } from '../relay/relay.ts'
 import { watchStalls } from '../relay/stalls.ts'
 import { atOnce } from '../ledger/in-pieces.ts'
-import { DAY_MS } from '../ledger/sqlite/schema.ts'
+import { DAY_MS, monthOf, monthStartMs } from '../turn/calendar.ts'
 import type { Reports, Spent } from '../ledger/reports.ts'
 import { settlement } from '../settle/settle.ts'
 import { followCorrections } from '../ledger/sqlite/spend-corrections.ts'
@@ -146,8 +146,13 @@ export async function serve(
   const reports = sqliteReports(file.connect({ busyTimeoutMs: 0 }))
   const startedMs = Date.now()
   // Before the first request, and so in one go.
-  restoreCaps(caps, atOnce(spentInPieces(connection.get(), monthStart(startedMs))), startedMs)
-  const corrections = followCorrections({ connection, caps, log })
+  restoreCaps(caps, atOnce(spentInPieces(connection.get(), monthStartMs(startedMs))), startedMs)
+  const corrections = followCorrections({
+    connection,
+    log,
+    onCorrection: ({ kind, name, creditMicroUsd, month }) =>
+      caps.credit(kind === 'org' ? orgKey(name) : deviceKey(name), creditMicroUsd, month),
+  })
   file.onFile(() => {
     devices?.poll(instant())
     void restoreAgain(caps, reports, log)
@@ -243,7 +248,7 @@ export async function serve(
   const forget = (): void => {
     const now = Date.now()
     // A cap is restored from this month's sums, so that these outlive a shorter retention.
-    void ledger.deleteBefore(now - settings.ledgerRetentionDays * DAY_MS, monthStart(now))
+    void ledger.deleteBefore(now - settings.ledgerRetentionDays * DAY_MS, monthStartMs(now))
   }
   forget()
   const daily = setInterval(forget, DAY_MS)
@@ -308,7 +313,7 @@ function restoreCaps(caps: SpendCaps, spent: Spent, now: number): void {
 
 async function restoreAgain(caps: SpendCaps, reports: Reports, log: Logger): Promise<void> {
   const now = Date.now()
-  const spent = await reports.spent(monthStart(now))
+  const spent = await reports.spent(monthStartMs(now))
   if (spent.ok) restoreCaps(caps, spent.value, now)
   else log.error({ reason: spent.reason }, 'what the database says was spent could not be read')
 }
@@ -319,8 +324,6 @@ const TELL_LEFT_MS = 600_000
 function fileTrouble({ away, left }: Followed, now: number): string | undefined {
   return away ?? (left && now - left.atMs < TELL_LEFT_MS ? left.what : undefined)
 }
-
-const monthStart = (epochMs: number): number => Date.parse(`${monthOf(epochMs)}-01T00:00:00Z`)
 
 const microUsd = (usd: number | undefined): number | undefined =>
   usd === undefined ? undefined : Math.round(usd * 1_000_000)

@@ -9,7 +9,7 @@ import type { Entry, Ledger, LedgerHealth } from './ledger.ts'
 import { type LedgerFile, ledgerFile } from './sqlite/file.ts'
 import { notices, type Slip, slipOf } from './notices.ts'
 import type { Run } from './sqlite/runs.ts'
-import { DAY_MS } from './sqlite/schema.ts'
+import { DAY_MS } from '../turn/calendar.ts'
 
 export interface SqliteLedgerOptions {
   readonly log: Pick<Logger, 'error' | 'warn' | 'info'>

@@ -2,7 +2,7 @@
 // operator's corrections of that. A running gate knows of a correction within a second.
 
 import type { Database } from 'bun:sqlite'
-import { monthEndMs, monthOf } from '../state/memory/spend.ts'
+import { monthEndMs, monthOf } from '../turn/calendar.ts'
 import { audit } from '../enroll/audit.ts'
 import { deviceOfHash, devicesNamed, isOrgNamed } from '../enroll/device-names.ts'
 import type { IdentifyAs } from '../enroll/withdraw.ts'

@@ -3,13 +3,12 @@
 import type { Database } from 'bun:sqlite'
 import { Command, CommanderError, Option } from 'commander'
 import { usersOfDevices } from '../enroll/families.ts'
-import { DAY_MS } from '../ledger/sqlite/schema.ts'
+import { DAY_MS, dayOf } from '../turn/calendar.ts'
 import {
   USAGE_GROUPS,
   type UsageFilter,
   type UsageGroup,
   usageBy,
-  utcDate,
 } from '../ledger/sqlite/usage-report.ts'
 import { usageByUser } from '../ledger/sqlite/usage-by-user.ts'
 import { type Terminal, usageText, visible } from './usage-text.ts'
@@ -109,5 +108,5 @@ export function readDay(text: string, nowMs: number): number | undefined {
   if (!/^\d{4}-\d{2}-\d{2}$/.test(text)) return undefined
   const epochMs = Date.parse(`${text}T00:00:00Z`)
   // 2026-02-31 would be taken for a day in March.
-  return epochMs > 0 && utcDate(epochMs) === text ? epochMs : undefined
+  return epochMs > 0 && dayOf(epochMs) === text ? epochMs : undefined
 }

@@ -1,8 +1,6 @@
 // The ledger's tables. Every ended row is also in the sums of its day, written in one transaction,
 // so that no report reads a million rows and none can disagree with them.
 
-export const DAY_MS = 86_400_000
-
 /** Those that `ledger_day` began with. New ones take a schema of their own. */
 const FIRST_SUM_COLUMNS = [
   'requests',

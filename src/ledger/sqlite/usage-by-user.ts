@@ -4,7 +4,8 @@
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { addShares, type Row, type Shares } from '../row.ts'
-import { DAY_MS, SUM_COLUMNS } from './schema.ts'
+import { DAY_MS } from '../../turn/calendar.ts'
+import { SUM_COLUMNS } from './schema.ts'
 import {
   conditions,
   dayFilter,

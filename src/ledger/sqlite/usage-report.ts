@@ -5,7 +5,8 @@
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { atOnce, type Pieces } from '../in-pieces.ts'
 import type { Tokens, ToolRequests } from '../ledger.ts'
-import { DAY_MS, SUM_COLUMNS } from './schema.ts'
+import { DAY_MS, dayOf } from '../../turn/calendar.ts'
+import { SUM_COLUMNS } from './schema.ts'
 import type { Spent } from '../reports.ts'
 
 export interface UsageFilter {
@@ -78,7 +79,7 @@ export function usageBy(
     )
     .get(...values)
   const keyOf = (row: SumsRow): string =>
-    by === 'day' ? utcDate(Number(row['day']) * DAY_MS) : String(row[by])
+    by === 'day' ? dayOf(Number(row['day']) * DAY_MS) : String(row[by])
   const rows = groups.map((row) => Object.assign({ key: keyOf(row) }, sumsOf(row)))
   const leftOff = (counted?.count ?? 0) - rows.length
   return { by, rows, leftOff, total: usageSums(database, filter) }
@@ -292,5 +293,3 @@ export function sumsOf(row: SumsRow): UsageSums {
 }
 
 const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole)
-
-export const utcDate = (epochMs: number): string => new Date(epochMs).toISOString().slice(0, 10)
