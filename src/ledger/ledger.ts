@@ -2,7 +2,8 @@
 // every path. It takes plain values, holds no subject, token or prompt, and is a diary, not a
 // judge: nothing on a request's road waits for it, and nothing is refused because of it.
 
-import type { End } from '../exchange.ts'
+import type { End } from '../end.ts'
+import type { LedgerEntry } from '../exchange.ts'
 import type { Trouble, Unusable } from '../database/database.ts'
 
 /** `lost`: the process died with the request under way; found and written at a later start. */
@@ -78,13 +79,6 @@ export interface Outcome {
   readonly usage: Metered
 }
 
-declare const entry: unique symbol
-
-/** The row's ticket, held by its request. It holds the opening, so the ledger need not. */
-export interface Entry {
-  readonly [entry]: true
-}
-
 export type LedgerHealth = {
   /** Notices not written yet. */
   readonly waiting: number
@@ -108,9 +102,10 @@ export type LedgerHealth = {
  * until it can. What it still holds is written then.
  */
 export interface Ledger {
-  open(opening: Opening): Entry
+  /** The entry holds the opening, so that the ledger need not. */
+  open(opening: Opening): LedgerEntry
   /** The first outcome counts; later ones of the same entry are ignored. */
-  close(entry: Entry, outcome: Outcome): void
+  close(entry: LedgerEntry, outcome: Outcome): void
   /** Writes all that waits, now, as far as the database takes it. True where nothing is left. */
   flush(nowMs: number): boolean
   health(): LedgerHealth

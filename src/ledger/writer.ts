@@ -5,7 +5,8 @@ import { randomUUID } from 'node:crypto'
 import type { Logger } from '../log.ts'
 import type { Connection } from '../database/connection.ts'
 import { codeOf, type Opened, troubleOf } from '../database/database.ts'
-import type { Entry, Ledger, LedgerHealth } from './ledger.ts'
+import type { LedgerEntry } from '../exchange.ts'
+import type { Ledger, LedgerHealth } from './ledger.ts'
 import { type LedgerFile, ledgerFile } from './sqlite/file.ts'
 import { notices, type Slip, slipOf } from './notices.ts'
 import type { Run } from './sqlite/runs.ts'
@@ -197,7 +198,7 @@ export function sqliteLedger(
       }
       return slip
     },
-    close(entry: Entry, outcome) {
+    close(entry: LedgerEntry, outcome) {
       const slip = entry as Slip
       if (slip.outcome) return
       slip.outcome = outcome

@@ -3,7 +3,8 @@
 
 import { BodyRefused } from '../dispatch/body.ts'
 import type { Outgoing } from '../dispatch/dispatch.ts'
-import type { End, Exchange } from '../exchange.ts'
+import type { End } from '../end.ts'
+import type { Exchange } from '../exchange.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
 import { echoOf } from '../upstream/echo.ts'

@@ -2,8 +2,9 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import type { Database } from 'bun:sqlite'
-import type { End } from '../../src/exchange.ts'
-import type { Entry, Ledger, Metered } from '../../src/ledger/ledger.ts'
+import type { End } from '../../src/end.ts'
+import type { LedgerEntry } from '../../src/exchange.ts'
+import type { Ledger, Metered } from '../../src/ledger/ledger.ts'
 import { bothSums, measure, NOON, opening, outcome, recordingLog, rowsOf } from './ledger-parts.ts'
 import { seeded } from '../support/random.ts'
 
@@ -190,7 +191,7 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       kept.remove()
       kept = keep()
       start(10)
-      const entries: Entry[] = []
+      const entries: LedgerEntry[] = []
       for (let count = 0; count < 30; count++) {
         entries.push(ledger.open(opening({ requestId: `r${count}` })))
       }
@@ -258,7 +259,7 @@ export function ledgerContract(name: string, keep: () => Kept): void {
     test(
       'the sums of days are those of the rows, whatever the order of things',
       seeded(async ({ int: draw }) => {
-        const running: Entry[] = []
+        const running: LedgerEntry[] = []
         for (let step = 0; step < 1500; step++) {
           const kind = draw(10)
           if (kind < 4) {
