@@ -147,7 +147,6 @@ const MAY_TYPE: Readonly<Record<string, readonly string[]>> = {
 
 /** Single files that the table above would not allow to a part, each with its reason. */
 const EXCEPTIONS: Readonly<Record<string, string>> = {
-  'admit -> enroll/device-token.ts': "what of a device's token is prefix, its makers alone know",
 }
 const exceptionOf = ({ from, to }: Import): string => `${partOf(from)} -> ${to}`
 const excepted = (each: Import): boolean => exceptionOf(each) in EXCEPTIONS

@@ -2,7 +2,7 @@
 // an API key, with or without the prefix that some of them insist on.
 
 import type { DeviceClaims } from '../enroll/device-token.ts'
-import { bareToken } from '../enroll/device-token.ts'
+import { bareToken } from '../token/bare.ts'
 import type { EnrollDecision } from '../enroll/refusals.ts'
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted } from '../refusal.ts'

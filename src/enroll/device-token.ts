@@ -3,7 +3,7 @@
 // it for a user's (attack 23). Pure: whether it was withdrawn is revocations.ts's to say.
 
 import { CompactSign, compactVerify } from 'jose'
-import { CLOCK_SKEW_SECONDS, MAX_TOKEN_BYTES, parseCompact } from '../token/compact.ts'
+import { CLOCK_SKEW_SECONDS, parseCompact } from '../token/compact.ts'
 import type { JsonObject } from '../token/strict-json.ts'
 import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
 import type { DeviceKeys } from './keys.ts'
@@ -28,8 +28,6 @@ export type Opened =
 export const DEVICE_TOKEN_TYPE = 'postern-device+jwt'
 export const DEVICE_ISSUER = 'postern'
 export const DEVICE_AUDIENCE = 'postern-device'
-/** Clients that insist on the form of an API key put this before the token; it says nothing. */
-export const TOKEN_PREFIX = 'sk-ant-proxy-'
 /** JWT_EXPIRATION_HOURS can be no more. */
 export const MAX_LIFETIME_SECONDS = 366 * 86_400
 
@@ -48,12 +46,6 @@ export function isFamily(value: unknown): value is string {
 
 export function isJti(value: unknown): value is string {
   return typeof value === 'string' && JTI.test(value)
-}
-
-/** The token without its prefix, or undefined where it is too long to be looked at (attack 24). */
-export function bareToken(token: string): string | undefined {
-  const bare = token.startsWith(TOKEN_PREFIX) ? token.slice(TOKEN_PREFIX.length) : token
-  return bare.length > MAX_TOKEN_BYTES ? undefined : bare
 }
 
 /** Equal claims under one key give one text, so that a refresh asked for twice answers alike. */

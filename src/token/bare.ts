@@ -1,0 +1,12 @@
+// A token as clients send it, and without what some of them put before it.
+
+import { MAX_TOKEN_BYTES } from './compact.ts'
+
+/** Clients that insist on the form of an API key put this before the token; it says nothing. */
+export const TOKEN_PREFIX = 'sk-ant-proxy-'
+
+/** The token without its prefix, or undefined where it is too long to be looked at (attack 24). */
+export function bareToken(token: string): string | undefined {
+  const bare = token.startsWith(TOKEN_PREFIX) ? token.slice(TOKEN_PREFIX.length) : token
+  return bare.length > MAX_TOKEN_BYTES ? undefined : bare
+}
