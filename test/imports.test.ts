@@ -145,12 +145,6 @@ const MAY_TYPE: Readonly<Record<string, readonly string[]>> = {
   accept: ['login'],
 }
 
-/** Single files that the table above would not allow to a part, each with its reason. */
-const EXCEPTIONS: Readonly<Record<string, string>> = {
-}
-const exceptionOf = ({ from, to }: Import): string => `${partOf(from)} -> ${to}`
-const excepted = (each: Import): boolean => exceptionOf(each) in EXCEPTIONS
-
 const allowed = ({ from, to, typeOnly }: Import): boolean => {
   const [part, other] = [partOf(from), partOf(to)]
   if (COMMON.has(other) && !WHOLE_ALONE.has(part)) return true
@@ -183,12 +177,7 @@ test('every part has its line in the table, and no line is of a part that is gon
 
 test('no part imports from one that it may not know', () => {
   const inside = across.filter(({ to }) => partOf(to) in MAY)
-  expect(inside.filter((each) => !allowed(each) && !excepted(each)).map(shown)).toEqual([])
-})
-
-test('no exception has outlived its import', () => {
-  const all = new Set(across.filter((each) => !allowed(each)).map(exceptionOf))
-  expect(Object.keys(EXCEPTIONS).filter((each) => !all.has(each))).toEqual([])
+  expect(inside.filter((each) => !allowed(each)).map(shown)).toEqual([])
 })
 
 test('no stage knows what comes after it', () => {
@@ -243,13 +232,12 @@ test('operate is imported by main.ts alone', () => {
   expect(new Set(found.map(({ from }) => from))).toEqual(new Set(['main.ts']))
 })
 
-/** What is imported for more than its types, once the program runs. */
+/** Types count as well: they say where a reader has to look. */
 function cycles(edges: readonly Import[], nameOf: (file: string) => string): string[] {
   const graph = new Map<string, Set<string>>()
-  for (const { from, to, typeOnly } of edges) {
+  for (const { from, to } of edges) {
     const [a, b] = [nameOf(from), nameOf(to)]
-    if (typeOnly || a === b) continue
-    graph.set(a, (graph.get(a) ?? new Set<string>()).add(b))
+    if (a !== b) graph.set(a, (graph.get(a) ?? new Set<string>()).add(b))
   }
   const reaches = (start: string, goal: string): boolean => {
     const seen = new Set([start])
@@ -259,11 +247,10 @@ function cycles(edges: readonly Import[], nameOf: (file: string) => string): str
   return [...graph.keys()].filter((name) => reaches(name, name)).toSorted()
 }
 
-test('no file imports itself by a detour', () => {
+test('no file imports itself by a detour, types included', () => {
   expect(cycles(imports, (file) => file)).toEqual([])
 })
 
-test('no two folders import from one another, but for the exceptions', () => {
-  const usual = imports.filter((each) => !excepted(each))
-  expect(cycles(usual, partOf)).toEqual([])
+test('no two folders import from one another, types included', () => {
+  expect(cycles(imports, partOf)).toEqual([])
 })

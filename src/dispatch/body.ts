@@ -4,7 +4,7 @@
 
 import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
-import type { BodyStream } from '../http1/transport.ts'
+import type { BodyStream } from '../http1/request.ts'
 import { declaredLength, tooLarge } from '../upstream/inspected.ts'
 import { uncoded } from './content-coding.ts'
 

@@ -2,7 +2,7 @@
 // callers: none of them reaches a terminal as an escape sequence, or a spreadsheet as a formula.
 
 import { DAY_MS, dayOf } from '../turn/calendar.ts'
-import { type UsageFilter, type UsageSums, type UsageTable } from '../ledger/sqlite/usage-report.ts'
+import type { UsageFilter, UsageSums, UsageTable } from '../ledger/reports.ts'
 import { inertJson } from './inert-json.ts'
 
 export interface Terminal {

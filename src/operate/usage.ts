@@ -4,12 +4,8 @@ import type { Database } from 'bun:sqlite'
 import { Command, CommanderError, Option } from 'commander'
 import { usersOfDevices } from '../enroll/families.ts'
 import { DAY_MS, dayOf } from '../turn/calendar.ts'
-import {
-  USAGE_GROUPS,
-  type UsageFilter,
-  type UsageGroup,
-  usageBy,
-} from '../ledger/sqlite/usage-report.ts'
+import { USAGE_GROUPS, type UsageFilter, type UsageGroup } from '../ledger/reports.ts'
+import { usageBy } from '../ledger/sqlite/usage-report.ts'
 import { usageByUser } from '../ledger/sqlite/usage-by-user.ts'
 import { type Terminal, usageText, visible } from './usage-text.ts'
 

@@ -12,13 +12,12 @@ import { usageByUser } from '../../src/ledger/sqlite/usage-by-user.ts'
 import { sqliteLedger } from '../../src/ledger/writer.ts'
 import {
   spentInPieces,
-  USAGE_GROUPS,
   usageBy,
   usageStats,
-  type UsageFilter,
   usageSums,
   usageSumsInPieces,
 } from '../../src/ledger/sqlite/usage-report.ts'
+import { USAGE_GROUPS, type UsageFilter } from '../../src/ledger/reports.ts'
 import {
   measure,
   NOON,

@@ -6,16 +6,8 @@ import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { addShares, type Row, type Shares } from '../row.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
 import { SUM_COLUMNS } from './schema.ts'
-import {
-  conditions,
-  dayFilter,
-  MAX_GROUPS,
-  SUMMED,
-  sumsOf,
-  type UsageFilter,
-  usageSums,
-  type UsageTable,
-} from './usage-report.ts'
+import type { UsageFilter, UsageTable } from '../reports.ts'
+import { conditions, dayFilter, MAX_GROUPS, SUMMED, sumsOf, usageSums } from './usage-report.ts'
 
 const NOBODY = ''
 
