@@ -3,7 +3,7 @@
 
 import type { KeySource } from '../admit/jwks.ts'
 import type { Exchange } from '../exchange.ts'
-import type { Ledger } from '../ledger/ledger.ts'
+import type { Ledger } from '../ledger/port.ts'
 import type { Answers } from './answers.ts'
 import { ROUTES } from './routes.ts'
 

@@ -3,7 +3,7 @@
 
 import { InOrder, type Linked } from './in-order.ts'
 import type { LedgerEntry } from '../exchange.ts'
-import type { Opening, Outcome } from './ledger.ts'
+import type { Opening, Outcome } from './port.ts'
 
 /** An entry as the ledger sees it. It lives as long as its request or its notice. */
 export interface Slip extends Linked<Slip>, LedgerEntry {

@@ -3,7 +3,7 @@
 // a refusal. Every implementation bounds how many questions it works on at once.
 
 import type { Decision } from '../refusal.ts'
-import type { LedgerEnd, Tokens, ToolRequests, UsageState } from './ledger.ts'
+import type { LedgerEnd, Tokens, ToolRequests, UsageState } from './port.ts'
 
 export interface Reports {
   stats(filter: UsageFilter): Promise<Decision<UsageStats>>

@@ -2,7 +2,7 @@
 // caller or an upstream sends can make a row that the database refuses, or a sum that overflows.
 // Pure.
 
-import type { LedgerEnd, Measure, Opening, Outcome, UsageState } from './ledger.ts'
+import type { LedgerEnd, Measure, Opening, Outcome, UsageState } from './port.ts'
 import { DAY_MS } from '../turn/calendar.ts'
 import { type SUM_COLUMNS, TOOL_COLUMNS } from './sqlite/schema.ts'
 

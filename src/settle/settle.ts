@@ -5,7 +5,7 @@ import type { End } from '../end.ts'
 import type { Exchange } from '../exchange.ts'
 import { type Logger, logRequest } from '../log.ts'
 import { type Bill, charge } from './bill.ts'
-import type { Ledger, Measure, Metered } from '../ledger/ledger.ts'
+import type { Ledger, Measure, Metered } from '../ledger/port.ts'
 
 export type Settle = (exchange: Exchange, end: End, bill?: Bill) => void
 

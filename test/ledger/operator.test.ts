@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { DAY_MS } from '../../src/turn/calendar.ts'
-import { sqliteLedger } from '../../src/ledger/writer.ts'
+import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
 import { store } from '../../src/database/store.ts'
 import { TABLES } from '../../src/gate/migrations.ts'
 import { connectionBy } from '../support/connection.ts'

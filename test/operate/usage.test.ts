@@ -3,7 +3,7 @@ import type { Database } from 'bun:sqlite'
 import { readUsageArguments, usage } from '../../src/operate/usage.ts'
 import { csvCell, dollars, grouped, type Terminal, visible } from '../../src/operate/usage-text.ts'
 import { connectionTo } from '../support/connection.ts'
-import { sqliteLedger } from '../../src/ledger/writer.ts'
+import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
 import {
   measure,
   NOON,

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import type { Database } from 'bun:sqlite'
 import type { End } from '../../src/end.ts'
 import type { LedgerEntry } from '../../src/exchange.ts'
-import type { Ledger, Metered } from '../../src/ledger/ledger.ts'
+import type { Ledger, Metered } from '../../src/ledger/port.ts'
 import { bothSums, measure, NOON, opening, outcome, recordingLog, rowsOf } from './ledger-parts.ts'
 import { seeded } from '../support/random.ts'
 

@@ -1,7 +1,7 @@
 import { connectionBy, connectionTo } from '../support/connection.ts'
 import { NOON, folder, openLedgerFile, opened } from './ledger-parts.ts'
 import { ledgerContract } from './ledger-contract.ts'
-import { sqliteLedger } from '../../src/ledger/writer.ts'
+import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
 
 ledgerContract('memory', () => {
   const database = opened(openLedgerFile(':memory:'))

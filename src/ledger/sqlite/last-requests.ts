@@ -3,7 +3,7 @@
 // more rows than a named bound.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
-import { atOnce, type Pieces } from '../in-pieces.ts'
+import { atOnce, type Pieces } from './in-pieces.ts'
 import type { PageWanted, RequestPage, RequestRow, UsageFilter } from '../reports.ts'
 import { conditions } from './usage-report.ts'
 

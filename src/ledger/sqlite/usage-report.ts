@@ -3,8 +3,8 @@
 // or a pattern. Only the sums of days are read, so every answer is of whole UTC days.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
-import { atOnce, type Pieces } from '../in-pieces.ts'
-import type { Tokens } from '../ledger.ts'
+import { atOnce, type Pieces } from './in-pieces.ts'
+import type { Tokens } from '../port.ts'
 import { DAY_MS, dayOf } from '../../turn/calendar.ts'
 import { SUM_COLUMNS } from './schema.ts'
 import type {

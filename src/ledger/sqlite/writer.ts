@@ -2,15 +2,15 @@
 // only clock it reads is that of its own timer; it never throws, and never gives up on a database.
 
 import { randomUUID } from 'node:crypto'
-import type { Logger } from '../log.ts'
-import type { Connection } from '../database/connection.ts'
-import { codeOf, type Opened, troubleOf } from '../database/database.ts'
-import type { LedgerEntry } from '../exchange.ts'
-import type { Ledger, LedgerHealth } from './ledger.ts'
-import { type LedgerFile, ledgerFile } from './sqlite/file.ts'
-import { notices, type Slip, slipOf } from './notices.ts'
-import type { Run } from './sqlite/runs.ts'
-import { DAY_MS } from '../turn/calendar.ts'
+import type { Logger } from '../../log.ts'
+import type { Connection } from '../../database/connection.ts'
+import { codeOf, type Opened, troubleOf } from '../../database/database.ts'
+import type { LedgerEntry } from '../../exchange.ts'
+import type { Ledger, LedgerHealth } from '../port.ts'
+import { type LedgerFile, ledgerFile } from './file.ts'
+import { notices, type Slip, slipOf } from '../notices.ts'
+import type { Run } from './runs.ts'
+import { DAY_MS } from '../../turn/calendar.ts'
 
 export interface SqliteLedgerOptions {
   readonly log: Pick<Logger, 'error' | 'warn' | 'info'>
