@@ -48,6 +48,8 @@ const WIRE = {
     challenge: 'insufficient_scope',
   },
   token_revoked: coded(unauthorized('token was revoked')),
+  key_expired: coded(unauthorized('the API key has expired; ask for a new one')),
+  key_revoked: coded(unauthorized('the API key was revoked')),
   admin_required: forbidden("the operator's key is required"),
 
   session_invalid: unauthorized(

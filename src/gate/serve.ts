@@ -12,6 +12,7 @@ import { ALL_ROUTES, isServed, type Need, type Route, ROUTES } from '../accept/r
 import { userAdmission } from '../admit/admit.ts'
 import { derivedIdentityKey, identifier } from '../token/identity.ts'
 import { jwksSource } from '../admit/jwks.ts'
+import { keyAdmission } from '../admit/key.ts'
 import { budget } from '../budget/budget.ts'
 import { charges, deviceKey, orgKey } from '../budget/charge.ts'
 import type { Prices } from '../budget/prices.ts'
@@ -21,6 +22,7 @@ import type { Secret } from '../secret.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { register } from '../enroll/register.ts'
 import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
+import { keyring } from '../keys/keyring.ts'
 import { instant } from '../turn/instant.ts'
 import type { Logger } from '../log.ts'
 import { relaying } from '../relay/relay.ts'
@@ -92,6 +94,7 @@ export async function serve(
   const keys = from.users && keySource(settings, from.users.jwksUrl, ask, log)
   const users = keys && from.users && userAdmission(keys, from.users.rules, identify)
   const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
+  const apiKeys = keyring({ connection, log })
   let listeningAt = new URL('http://127.0.0.1')
   const enrolled =
     from.anthropic &&
@@ -103,6 +106,7 @@ export async function serve(
       identify,
       log,
       listeningAt: () => listeningAt,
+      admitKey: keyAdmission(apiKeys),
     })
   const devices = enrolled?.enrollment
   const admitDevice = enrolled?.admitDevice
@@ -155,6 +159,7 @@ export async function serve(
   })
   file.onFile(() => {
     devices?.poll(instant())
+    apiKeys.poll(instant())
     void restoreAgain(caps, reports, log)
   })
   const charging = charges({
@@ -245,6 +250,7 @@ export async function serve(
   listeningAt = new URL(server.url)
   keys?.start()
   devices?.start()
+  apiKeys.start()
   const forget = (): void => {
     const now = Date.now()
     // A cap is restored from this month's sums, so that these outlive a shorter retention.
@@ -273,6 +279,7 @@ export async function serve(
       keys?.stop()
       corrections.stop()
       devices?.stop()
+      apiKeys.stop()
       await signIn?.close()
       wire.close()
       ledger.stop(Date.now())
