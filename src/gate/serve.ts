@@ -14,9 +14,9 @@ import { derivedIdentityKey, identifier } from '../token/identity.ts'
 import { jwksSource } from '../admit/jwks.ts'
 import { keyAdmission } from '../admit/key.ts'
 import { budget } from '../budget/budget.ts'
-import { charges, deviceKey, orgKey } from '../budget/charge.ts'
+import { charges } from '../budget/charge.ts'
 import type { Prices } from '../budget/prices.ts'
-import { type SpendCaps, spendCaps } from '../state/memory/spend.ts'
+import { spendCaps } from '../state/memory/spend.ts'
 import type { Settings } from '../config/read.ts'
 import type { Secret } from '../secret.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
@@ -27,19 +27,15 @@ import { instant } from '../turn/instant.ts'
 import type { Logger } from '../log.ts'
 import { relaying } from '../relay/relay.ts'
 import { watchStalls } from '../relay/stalls.ts'
-import { atOnce } from '../ledger/sqlite/in-pieces.ts'
-import { DAY_MS, monthOf, monthStartMs } from '../turn/calendar.ts'
-import type { Reports, Spent } from '../ledger/reports.ts'
+import { DAY_MS, monthStartMs } from '../turn/calendar.ts'
 import { settlement } from '../settle/settle.ts'
-import { followCorrections } from '../ledger/sqlite/spend-corrections.ts'
-import { sqliteLedger } from '../ledger/sqlite/writer.ts'
-import { sqliteReports } from '../ledger/sqlite/reports.ts'
-import { spentInPieces } from '../ledger/sqlite/usage-report.ts'
 import type { Sources } from './sources.ts'
 import { guarded, upstreams } from './upstreams.ts'
 import type { Followed } from '../database/follow.ts'
 import { store } from '../database/store.ts'
+import { gateLedger } from './ledger.ts'
 import { TABLES } from './migrations.ts'
+import { restoreCaps } from './restore.ts'
 import { type Ask, asking } from '../http1/ask.ts'
 import { documents } from '../upstream/tinfoil/documents.ts'
 import { egress } from '../http1/egress.ts'
@@ -81,7 +77,7 @@ export async function serve(
   const wire = transport(way)
   const ask = asking(wire, timeouts)
   const file = store(settings.databaseUrl, TABLES).follow(log)
-  const ledger = sqliteLedger(file.connect({ busyTimeoutMs: 0 }), { log, nowMs: Date.now() })
+  const { ledger, reports } = gateLedger(file, log, Date.now())
   const settle = settlement({ log, ledger, prices })
   const relay = relaying({
     transport: wire,
@@ -147,20 +143,11 @@ export async function serve(
   )
   const said: Answers = answers(settle)
   const caps = spendCaps()
-  const reports = sqliteReports(file.connect({ busyTimeoutMs: 0 }))
-  const startedMs = Date.now()
-  // Before the first request, and so in one go.
-  restoreCaps(caps, atOnce(spentInPieces(connection.get(), monthStartMs(startedMs))), startedMs)
-  const corrections = followCorrections({
-    connection,
-    log,
-    onCorrection: ({ kind, name, creditMicroUsd, month }) =>
-      caps.credit(kind === 'org' ? orgKey(name) : deviceKey(name), creditMicroUsd, month),
-  })
+  const restored = await restoreCaps({ caps, connection, reports, log })
   file.onFile(() => {
     devices?.poll(instant())
     apiKeys.poll(instant())
-    void restoreAgain(caps, reports, log)
+    void restored.again()
   })
   const charging = charges({
     caps,
@@ -277,12 +264,12 @@ export async function serve(
       }
       stalls.stop()
       keys?.stop()
-      corrections.stop()
+      restored.stop()
       devices?.stop()
       apiKeys.stop()
       await signIn?.close()
       wire.close()
-      ledger.stop(Date.now())
+      await ledger.stop(Date.now())
       file.stop()
     },
   }
@@ -302,27 +289,6 @@ function keySource(settings: Settings, url: URL, ask: Ask, log: Logger) {
 function identityKey({ identityHashKey }: Settings, { login }: Sources): Secret | undefined {
   const [first] = login?.secrets ?? []
   return identityHashKey ?? (first && derivedIdentityKey(first))
-}
-
-/**
- * What a month has already cost each, so that neither a restart nor another file revives a cap. It
- * only ever raises what is known.
- */
-function restoreCaps(caps: SpendCaps, spent: Spent, now: number): void {
-  const month = monthOf(now)
-  for (const [device, sums] of spent.device) {
-    caps.restore(deviceKey(device), sums.chargedMicroUsd, month, sums.estimatedMicroUsd)
-  }
-  for (const [org, sums] of spent.org) {
-    caps.restore(orgKey(org), sums.chargedMicroUsd, month, sums.estimatedMicroUsd)
-  }
-}
-
-async function restoreAgain(caps: SpendCaps, reports: Reports, log: Logger): Promise<void> {
-  const now = Date.now()
-  const spent = await reports.spent(monthStartMs(now))
-  if (spent.ok) restoreCaps(caps, spent.value, now)
-  else log.error({ reason: spent.reason }, 'what the database says was spent could not be read')
 }
 
 /** For long enough that whatever polls `/readyz` finds it. */

@@ -4,7 +4,6 @@
 
 import type { End } from '../end.ts'
 import type { LedgerEntry } from '../exchange.ts'
-import type { Trouble, Unusable } from '../database/database.ts'
 
 /** `lost`: the process died with the request under way; found and written at a later start. */
 export type LedgerEnd = End | 'lost'
@@ -86,7 +85,8 @@ export type LedgerHealth = {
   readonly lost: number
 } & (
   | { readonly ok: true }
-  | { readonly ok: false; readonly sinceMs: number; readonly reason: Trouble | Unusable }
+  /** `reason` is a short name, for the log and `/readyz`: it quotes neither path nor content. */
+  | { readonly ok: false; readonly sinceMs: number; readonly reason: string }
 )
 
 /**
@@ -107,7 +107,7 @@ export interface Ledger {
   /** The first outcome counts; later ones of the same entry are ignored. */
   close(entry: LedgerEntry, outcome: Outcome): void
   /** Writes all that waits, now, as far as the database takes it. True where nothing is left. */
-  flush(nowMs: number): boolean
+  flush(nowMs: number): Promise<boolean>
   health(): LedgerHealth
   /**
    * Forgets ended requests of before `epochMs`, rounded down to a UTC day, in short steps with
@@ -116,5 +116,5 @@ export interface Ledger {
    */
   deleteBefore(epochMs: number, sumsSinceMs?: number): Promise<number>
   /** The last flush; what is noted afterwards is lost. */
-  stop(nowMs: number): void
+  stop(nowMs: number): Promise<void>
 }

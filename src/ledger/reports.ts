@@ -3,6 +3,7 @@
 // a refusal. Every implementation bounds how many questions it works on at once.
 
 import type { Decision } from '../refusal.ts'
+import type { Spender } from './corrections.ts'
 import type { LedgerEnd, Tokens, ToolRequests, UsageState } from './port.ts'
 
 export interface Reports {
@@ -11,6 +12,20 @@ export interface Reports {
   requests(filter: UsageFilter, page: PageWanted): Promise<Decision<RequestPage>>
   /** What each device and organisation was charged since, estimates included. */
   spent(sinceMs: number): Promise<Decision<Spent>>
+}
+
+/**
+ * The same past, told whole to one who waits for it alone: a command, or a gate before its first
+ * request. Everything here rejects where the ledger cannot be read.
+ */
+export interface ReportsAtOnce {
+  usage(by: UsageGroup, filter: UsageFilter): Promise<UsageTable>
+  /** `userOf` says whose a device is; the ledger knows hashes of devices alone. */
+  usageByUser(filter: UsageFilter, userOf: ReadonlyMap<string, string>): Promise<UsageTable>
+  spent(sinceMs: number): Promise<Spent>
+  spentBy(kind: Spender['kind'], filter: UsageFilter): Promise<ReadonlyMap<string, SpentSums>>
+  /** Whether anything was ever counted as theirs. */
+  knows(spender: Spender): Promise<boolean>
 }
 
 export interface UsageFilter {

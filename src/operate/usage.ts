@@ -1,12 +1,13 @@
 // `postern usage`: its words, and its answer. It reads the ledger and changes nothing there.
 
-import type { Database } from 'bun:sqlite'
 import { Command, CommanderError, Option } from 'commander'
-import { usersOfDevices } from '../enroll/families.ts'
 import { DAY_MS, dayOf } from '../turn/calendar.ts'
-import { USAGE_GROUPS, type UsageFilter, type UsageGroup } from '../ledger/reports.ts'
-import { usageBy } from '../ledger/sqlite/usage-report.ts'
-import { usageByUser } from '../ledger/sqlite/usage-by-user.ts'
+import {
+  type ReportsAtOnce,
+  USAGE_GROUPS,
+  type UsageFilter,
+  type UsageGroup,
+} from '../ledger/reports.ts'
 import { type Terminal, usageText, visible } from './usage-text.ts'
 
 export interface UsageQuestion {
@@ -20,13 +21,18 @@ export type UsageArguments =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'mistake'; readonly message: string; readonly hint: string }
 
-/** The whole answer, for stdout. */
-export function usage(database: Database, question: UsageQuestion, terminal: Terminal): string {
+/** The whole answer, for stdout. `usersOfDevices` is asked where users are. */
+export async function usage(
+  reports: ReportsAtOnce,
+  usersOfDevices: () => ReadonlyMap<string, string>,
+  question: UsageQuestion,
+  terminal: Terminal,
+): Promise<string> {
   const { by, filter } = question
   const table =
     by === 'user'
-      ? usageByUser(database, filter, usersOfDevices(database))
-      : usageBy(database, by, filter)
+      ? await reports.usageByUser(filter, usersOfDevices())
+      : await reports.usage(by, filter)
   return usageText(table, question, terminal)
 }
 

@@ -44,14 +44,14 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       kept = keep()
       start()
     })
-    afterEach(() => {
-      ledger.stop(NOON)
+    afterEach(async () => {
+      await ledger.stop(NOON)
       kept.remove()
     })
 
-    test('a row says who, where, how it ended and what it took', () => {
+    test('a row says who, where, how it ended and what it took', async () => {
       ledger.close(ledger.open(opening()), outcome())
-      expect(ledger.flush(NOON)).toBe(true)
+      expect(await ledger.flush(NOON)).toBe(true)
       expect(rows()).toMatchObject([
         {
           opened_ms: NOON,
@@ -78,22 +78,22 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       ])
     })
 
-    test('a row is there while its request is under way, and is the same row afterwards', () => {
+    test('a row is there while its request is under way, and is the same row afterwards', async () => {
       const entry = ledger.open(opening({ model: 'first' }))
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(rows()).toMatchObject([{ end_reason: null, succeeded: null, usage: 'unknown' }])
       expect(bothSums(kept.database).kept).toEqual([])
       ledger.close(entry, outcome({ model: 'second' }))
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(rows()).toMatchObject([{ end_reason: 'complete', model: 'second' }])
     })
 
-    test('every end closes the row, and only some are a success', () => {
+    test('every end closes the row, and only some are a success', async () => {
       for (const end of ENDS) ledger.close(ledger.open(opening()), outcome({ end }))
       const { status: _, ...unanswered } = outcome({ end: 'client_gone' })
       ledger.close(ledger.open(opening()), unanswered)
       ledger.close(ledger.open(opening()), outcome({ status: 429, end: 'complete' }))
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(rows().map((row) => [row['end_reason'], row['status'], row['succeeded']])).toEqual([
         ['complete', 200, 1],
         ['refused', 200, 0],
@@ -106,17 +106,17 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       ])
     })
 
-    test('the first outcome counts, before and after it is written', () => {
+    test('the first outcome counts, before and after it is written', async () => {
       const entry = ledger.open(opening())
       ledger.close(entry, outcome({ durationMs: 1 }))
       ledger.close(entry, outcome({ durationMs: 2 }))
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       ledger.close(entry, outcome({ durationMs: 3 }))
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(rows()).toMatchObject([{ duration_ms: 1 }])
     })
 
-    test('an estimate lies in columns of its own, whatever else is known', () => {
+    test('an estimate lies in columns of its own, whatever else is known', async () => {
       const guess = measure({ input: 7, output: 777, costMicroUsd: 77 })
       const states: Metered[] = [
         { state: 'partial', measured: measure({ output: 1 }), estimated: guess },
@@ -124,7 +124,7 @@ export function ledgerContract(name: string, keep: () => Kept): void {
         { state: 'unknown' },
       ]
       for (const usage of states) ledger.close(ledger.open(opening()), outcome({ usage }))
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(
         rows().map((row) => [
           row['usage'],
@@ -143,17 +143,17 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       ])
     })
 
-    test('a model without a price has no cost, which is not a cost of 0', () => {
+    test('a model without a price has no cost, which is not a cost of 0', async () => {
       const { costMicroUsd: _, ...unpriced } = measure()
       const usage: Metered = { state: 'exact', measured: unpriced }
       ledger.close(ledger.open(opening()), outcome({ usage }))
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(rows()).toMatchObject([{ input_tokens: 10, cost_micro_usd: null }])
       expect(bothSums(kept.database).kept).toMatchObject([{ unpriced: 1, cost_micro_usd: 0 }])
     })
 
     test('it is written by itself, within a second', async () => {
-      ledger.stop(NOON)
+      await ledger.stop(NOON)
       kept.remove()
       kept = keep()
       start(50_000, 20)
@@ -165,7 +165,7 @@ export function ledgerContract(name: string, keep: () => Kept): void {
     })
 
     test('many rows that wait are written before their time, and never by whoever closes them', async () => {
-      ledger.stop(NOON)
+      await ledger.stop(NOON)
       kept.remove()
       kept = keep()
       start(50_000, 60_000)
@@ -182,12 +182,12 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       // What is still open is not in a hurry: its request may be a short one.
       expect(rows().map((row) => row['end_reason'])).not.toContain(null)
       ledger.close(under, outcome())
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(rows()).toHaveLength(351)
     })
 
-    test('at the bound, openings give way at no loss, and then the oldest closed rows, counted', () => {
-      ledger.stop(NOON)
+    test('at the bound, openings give way at no loss, and then the oldest closed rows, counted', async () => {
+      await ledger.stop(NOON)
       kept.remove()
       kept = keep()
       start(10)
@@ -200,17 +200,17 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       expect(ledger.health()).toEqual({ ok: true, waiting: 10, lost: 4 })
       ledger.open(opening({ requestId: 'late' }))
       expect(ledger.health().lost).toBe(4)
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(rows().map((row) => row['request_id'])).toEqual(
         [4, 5, 6, 7, 8, 9, 10, 11, 12, 13].map((count) => `r${count}`),
       )
       expect(lines.filter(({ text }) => text.includes('lost rows'))).toHaveLength(1)
       for (const entry of entries.slice(14, 20)) ledger.close(entry, outcome())
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(rows()).toHaveLength(16)
     })
 
-    test('numbers and texts of strangers make no row that is refused and no sum that overflows', () => {
+    test('numbers and texts of strangers make no row that is refused and no sum that overflows', async () => {
       const numbers = [Number.NaN, -1, 0.5, 1e308, Infinity, -Infinity, 2 ** 63, 1e15]
       const texts = [
         'x'.repeat(1_000_000),
@@ -244,7 +244,7 @@ export function ledgerContract(name: string, keep: () => Kept): void {
         }
       }
       ledger.close(ledger.open(opening({ openedAtMs: Number.NaN })), outcome())
-      expect(ledger.flush(NOON)).toBe(true)
+      expect(await ledger.flush(NOON)).toBe(true)
       expect(ledger.health()).toEqual({ ok: true, waiting: 0, lost: 0 })
       const all = rows()
       expect(all).toHaveLength(numbers.length * texts.length + 1)
@@ -277,10 +277,10 @@ export function ledgerContract(name: string, keep: () => Kept): void {
             const usage = usages[draw(4)] ?? { state: 'unknown' }
             const end = ENDS[draw(ENDS.length)] ?? 'complete'
             if (entry) ledger.close(entry, outcome({ usage, end, model: `m${draw(3)}` }))
-          } else if (kind === 8) ledger.flush(NOON)
+          } else if (kind === 8) await ledger.flush(NOON)
           else if (draw(40) === 0) await ledger.deleteBefore(NOON - draw(6) * 86_400_000)
         }
-        ledger.flush(NOON)
+        await ledger.flush(NOON)
         const { kept: sums, counted } = bothSums(kept.database)
         expect(sums).toEqual(counted)
       }),
@@ -289,12 +289,12 @@ export function ledgerContract(name: string, keep: () => Kept): void {
     test('what is forgotten is gone from rows and sums, whole days at a time', async () => {
       const at = (text: string) => opening({ openedAtMs: Date.parse(text), requestId: text })
       const under = ledger.open(at('2026-11-17T08:00:00Z'))
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       for (let count = 0; count < 230; count++) {
         ledger.close(ledger.open(at('2026-11-18T23:59:59.999Z')), outcome())
       }
       ledger.close(ledger.open(at('2026-11-19T00:00:00Z')), outcome())
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(await ledger.deleteBefore(Date.parse('2026-11-19T13:00:00Z'))).toBe(230)
       // A request of long ago that is still under way keeps its row.
       expect(rows().map((row) => row['request_id'])).toEqual([
@@ -303,20 +303,20 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       ])
       expect(bothSums(kept.database).kept).toMatchObject([{ requests: 1 }])
       ledger.close(under, outcome())
-      ledger.flush(NOON)
+      await ledger.flush(NOON)
       expect(rows()[0]).toMatchObject({ end_reason: 'complete' })
     })
 
-    test('stopping writes what waits, and what comes after it is counted as lost', () => {
+    test('stopping writes what waits, and what comes after it is counted as lost', async () => {
       const [early, late] = [ledger.open(opening()), ledger.open(opening())]
       ledger.close(early, outcome())
       const peek = kept.database.filename === ':memory:' ? undefined : rows
-      ledger.stop(NOON)
+      await ledger.stop(NOON)
       if (peek) expect(peek().map((row) => row['end_reason'])).toContain('complete')
       ledger.close(late, outcome())
       ledger.open(opening())
       expect(ledger.health()).toMatchObject({ waiting: 0, lost: 1 })
-      expect(ledger.flush(NOON)).toBe(true)
+      expect(await ledger.flush(NOON)).toBe(true)
     })
   })
 }

@@ -7,7 +7,7 @@ import { addShares, COLUMNS, LOST, type Row, rowOf, type Shares } from '../row.t
 import type { Slip } from '../notices.ts'
 import { ledgerRuns, type Run } from './runs.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
-import { SUM_COLUMNS } from './schema.ts'
+import { SUM_COLUMNS } from '../columns.ts'
 
 export interface LedgerFile {
   readonly database: Database

@@ -5,25 +5,10 @@ import type { Database } from 'bun:sqlite'
 import { monthOf } from '../../turn/calendar.ts'
 import { describeBug, type Logger } from '../../log.ts'
 import type { Connection } from '../../database/connection.ts'
-
-export interface Spender {
-  readonly kind: 'device' | 'org'
-  /** A device's hash, or an organisation's id. */
-  readonly name: string
-}
-
-export interface Correction extends Spender {
-  readonly seq: number
-  readonly atMs: number
-  readonly month: string
-  /** A debit is below 0. */
-  readonly creditMicroUsd: number
-  readonly reason: string
-  readonly actor: string
-}
+import type { Correction, NewCorrection } from '../corrections.ts'
 
 /** To be called in a transaction, beside its entry in the audit table. */
-export function addCorrection(database: Database, added: Omit<Correction, 'seq'>): void {
+export function addCorrection(database: Database, added: NewCorrection): void {
   const { atMs, month, kind, name, creditMicroUsd, reason, actor } = added
   database
     .query(

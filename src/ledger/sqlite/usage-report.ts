@@ -6,7 +6,7 @@ import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { atOnce, type Pieces } from './in-pieces.ts'
 import type { Tokens } from '../port.ts'
 import { DAY_MS, dayOf } from '../../turn/calendar.ts'
-import { SUM_COLUMNS } from './schema.ts'
+import { SUM_COLUMNS } from '../columns.ts'
 import type {
   Spent,
   SpentSums,

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../../log.ts'
 import type { Connection } from '../../database/connection.ts'
-import { codeOf, type Opened, troubleOf } from '../../database/database.ts'
+import { codeOf, type Opened, troubleOf, type Unusable } from '../../database/database.ts'
 import type { LedgerEntry } from '../../exchange.ts'
 import type { Ledger, LedgerHealth } from '../port.ts'
 import { type LedgerFile, ledgerFile } from './file.ts'
@@ -210,7 +210,7 @@ export function sqliteLedger(
       schedule(flushEveryMs)
       if (waiting.closedSize % maxBatchRows === 0) hasten()
     },
-    flush,
+    flush: async (nowMs) => flush(nowMs),
     health(): LedgerHealth {
       const counts = { waiting: waiting.size, lost: lost() }
       if (!trouble?.told) return { ok: true, ...counts }
@@ -240,7 +240,7 @@ export function sqliteLedger(
       }
       return deleted
     },
-    stop(nowMs) {
+    async stop(nowMs) {
       if (stopped) return
       flush(nowMs)
       stopped = true
@@ -261,7 +261,7 @@ export function sqliteLedger(
 
 interface Failing {
   readonly sinceMs: number
-  reason: Extract<LedgerHealth, { ok: false }>['reason']
+  reason: Unusable
   told: boolean
   lossTold?: boolean
 }
