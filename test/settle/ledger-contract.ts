@@ -1,11 +1,12 @@
-// What every ledger owes, whatever it is kept in.
+// What every ledger owes, whatever it is kept in: told through its ports, and asked through them.
 
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
-import type { Database } from 'bun:sqlite'
 import type { End } from '../../src/end.ts'
 import type { LedgerEntry } from '../../src/exchange.ts'
 import type { Ledger, Metered } from '../../src/ledger/port.ts'
-import { bothSums, measure, NOON, opening, outcome, recordingLog, rowsOf } from './ledger-parts.ts'
+import type { Reports, ReportsAtOnce } from '../../src/ledger/reports.ts'
+import { measure, NOON, opening, outcome, recordingLog } from './ledger-parts.ts'
+import { allRequests, countedSums, keptSums } from './ledger-sums.ts'
 import { seeded } from '../support/random.ts'
 
 export interface Kept {
@@ -14,8 +15,10 @@ export interface Kept {
     maxWaiting?: number
     flushEveryMs?: number
   }): Ledger
-  /** For looking at what was written. */
-  readonly database: Database
+  readonly reports: Reports
+  readonly atOnce: ReportsAtOnce
+  /** Whether it can be asked after its ledger has stopped. */
+  readonly outlivesStop: boolean
   remove(): void
 }
 
@@ -33,7 +36,8 @@ export function ledgerContract(name: string, keep: () => Kept): void {
     let kept: Kept
     let ledger: Ledger
     let lines: ReturnType<typeof recordingLog>['lines']
-    const rows = () => rowsOf(kept.database)
+    const rows = () => allRequests(kept.reports)
+    const total = async () => (await kept.atOnce.usage('day', {})).total
 
     const start = (maxWaiting = 50_000, flushEveryMs = 60_000): void => {
       const recording = recordingLog()
@@ -52,10 +56,10 @@ export function ledgerContract(name: string, keep: () => Kept): void {
     test('a row says who, where, how it ended and what it took', async () => {
       ledger.close(ledger.open(opening()), outcome())
       expect(await ledger.flush(NOON)).toBe(true)
-      expect(rows()).toMatchObject([
+      expect(await rows()).toMatchObject([
         {
-          opened_ms: NOON,
-          request_id: 'request-1',
+          openedAt: new Date(NOON).toISOString(),
+          requestId: 'request-1',
           identity: 'who',
           device: 'device-1',
           org: 'org-1',
@@ -63,29 +67,29 @@ export function ledgerContract(name: string, keep: () => Kept): void {
           model: 'claude-sonnet-4-5',
           upstream: 'anthropic',
           status: 200,
-          end_reason: 'complete',
-          succeeded: 1,
+          end: 'complete',
           usage: 'exact',
-          input_tokens: 10,
-          output_tokens: 20,
-          cache_read_tokens: 3000,
-          cache_creation_tokens: 400,
-          cost_micro_usd: 1234,
-          estimated_cost_micro_usd: null,
-          first_byte_ms: 120,
-          duration_ms: 900,
+          inputTokens: 10,
+          outputTokens: 20,
+          cacheReadTokens: 3000,
+          cacheCreationTokens: 400,
+          costMicroUsd: 1234,
+          estimatedCostMicroUsd: null,
+          firstByteMs: 120,
+          durationMs: 900,
         },
       ])
+      expect(await total()).toMatchObject({ requests: 1, succeeded: 1, costMicroUsd: 1234 })
     })
 
     test('a row is there while its request is under way, and is the same row afterwards', async () => {
       const entry = ledger.open(opening({ model: 'first' }))
       await ledger.flush(NOON)
-      expect(rows()).toMatchObject([{ end_reason: null, succeeded: null, usage: 'unknown' }])
-      expect(bothSums(kept.database).kept).toEqual([])
+      expect(await rows()).toMatchObject([{ end: null, usage: 'unknown' }])
+      expect(await total()).toMatchObject({ requests: 0 })
       ledger.close(entry, outcome({ model: 'second' }))
       await ledger.flush(NOON)
-      expect(rows()).toMatchObject([{ end_reason: 'complete', model: 'second' }])
+      expect(await rows()).toMatchObject([{ end: 'complete', model: 'second' }])
     })
 
     test('every end closes the row, and only some are a success', async () => {
@@ -94,16 +98,13 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       ledger.close(ledger.open(opening()), unanswered)
       ledger.close(ledger.open(opening()), outcome({ status: 429, end: 'complete' }))
       await ledger.flush(NOON)
-      expect(rows().map((row) => [row['end_reason'], row['status'], row['succeeded']])).toEqual([
-        ['complete', 200, 1],
-        ['refused', 200, 0],
-        ['client_gone', 200, 1],
-        ['upstream_error', 200, 0],
-        ['timeout', 200, 0],
-        ['drained', 200, 0],
-        ['client_gone', null, 0],
-        ['complete', 429, 0],
+      expect((await rows()).map(({ end, status }) => [end, status])).toEqual([
+        ...ENDS.map((end) => [end, 200]),
+        ['client_gone', null],
+        ['complete', 429],
       ])
+      // `complete` and `client_gone`, answered below 400.
+      expect(await total()).toMatchObject({ requests: ENDS.length + 2, succeeded: 2 })
     })
 
     test('the first outcome counts, before and after it is written', async () => {
@@ -113,7 +114,7 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       await ledger.flush(NOON)
       ledger.close(entry, outcome({ durationMs: 3 }))
       await ledger.flush(NOON)
-      expect(rows()).toMatchObject([{ duration_ms: 1 }])
+      expect(await rows()).toMatchObject([{ durationMs: 1 }])
     })
 
     test('an estimate lies in columns of its own, whatever else is known', async () => {
@@ -126,21 +127,23 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       for (const usage of states) ledger.close(ledger.open(opening()), outcome({ usage }))
       await ledger.flush(NOON)
       expect(
-        rows().map((row) => [
-          row['usage'],
-          row['output_tokens'],
-          row['cost_micro_usd'],
-          row['estimated_output_tokens'],
-          row['estimated_cost_micro_usd'],
+        (await rows()).map((row) => [
+          row.usage,
+          row.outputTokens,
+          row.costMicroUsd,
+          row.estimatedOutputTokens,
+          row.estimatedCostMicroUsd,
         ]),
       ).toEqual([
         ['partial', 1, 1234, 777, 77],
         ['estimated', null, null, 777, 77],
         ['unknown', null, null, null, null],
       ])
-      expect(bothSums(kept.database).kept).toMatchObject([
-        { output_tokens: 1, cost_micro_usd: 1234, estimated_output_tokens: 1554 },
-      ])
+      expect(await total()).toMatchObject({
+        tokens: { output: 1 },
+        costMicroUsd: 1234,
+        estimate: { output: 1554, costMicroUsd: 154 },
+      })
     })
 
     test('a model without a price has no cost, which is not a cost of 0', async () => {
@@ -148,8 +151,8 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       const usage: Metered = { state: 'exact', measured: unpriced }
       ledger.close(ledger.open(opening()), outcome({ usage }))
       await ledger.flush(NOON)
-      expect(rows()).toMatchObject([{ input_tokens: 10, cost_micro_usd: null }])
-      expect(bothSums(kept.database).kept).toMatchObject([{ unpriced: 1, cost_micro_usd: 0 }])
+      expect(await rows()).toMatchObject([{ inputTokens: 10, costMicroUsd: null }])
+      expect(await total()).toMatchObject({ unpriced: 1, costMicroUsd: 0 })
     })
 
     test('it is written by itself, within a second', async () => {
@@ -161,7 +164,7 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       expect(ledger.health()).toEqual({ ok: true, waiting: 250, lost: 0 })
       const deadline = performance.now() + 1000
       while (ledger.health().waiting > 0 && performance.now() < deadline) await Bun.sleep(5)
-      expect(rows()).toHaveLength(250)
+      expect(await rows()).toHaveLength(250)
     })
 
     test('many rows that wait are written before their time, and never by whoever closes them', async () => {
@@ -172,7 +175,6 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       const under = ledger.open(opening({ requestId: 'under way' }))
       for (let count = 0; count < 250; count++) ledger.close(ledger.open(opening()), outcome())
       expect(ledger.health()).toEqual({ ok: true, waiting: 251, lost: 0 })
-      expect(rows()).toHaveLength(0)
       for (let turn = 0; turn < 100; turn++) {
         ledger.close(ledger.open(opening()), outcome())
         await Bun.sleep(0)
@@ -180,10 +182,10 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       // As many have gone as came; the others are a backlog, and wait for the timer.
       expect(ledger.health().waiting).toBe(151)
       // What is still open is not in a hurry: its request may be a short one.
-      expect(rows().map((row) => row['end_reason'])).not.toContain(null)
+      expect((await rows()).map(({ end }) => end)).not.toContain(null)
       ledger.close(under, outcome())
       await ledger.flush(NOON)
-      expect(rows()).toHaveLength(351)
+      expect(await rows()).toHaveLength(351)
     })
 
     test('at the bound, openings give way at no loss, and then the oldest closed rows, counted', async () => {
@@ -201,13 +203,13 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       ledger.open(opening({ requestId: 'late' }))
       expect(ledger.health().lost).toBe(4)
       await ledger.flush(NOON)
-      expect(rows().map((row) => row['request_id'])).toEqual(
+      expect((await rows()).map(({ requestId }) => requestId)).toEqual(
         [4, 5, 6, 7, 8, 9, 10, 11, 12, 13].map((count) => `r${count}`),
       )
       expect(lines.filter(({ text }) => text.includes('lost rows'))).toHaveLength(1)
       for (const entry of entries.slice(14, 20)) ledger.close(entry, outcome())
       await ledger.flush(NOON)
-      expect(rows()).toHaveLength(16)
+      expect(await rows()).toHaveLength(16)
     })
 
     test('numbers and texts of strangers make no row that is refused and no sum that overflows', async () => {
@@ -246,14 +248,13 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       ledger.close(ledger.open(opening({ openedAtMs: Number.NaN })), outcome())
       expect(await ledger.flush(NOON)).toBe(true)
       expect(ledger.health()).toEqual({ ok: true, waiting: 0, lost: 0 })
-      const all = rows()
+      const all = await rows()
       expect(all).toHaveLength(numbers.length * texts.length + 1)
       for (const row of all) {
-        expect(Number(row['input_tokens'])).toBeWithin(0, 1e9 + 1)
-        expect(String(row['model']).length).toBeLessThanOrEqual(256)
+        expect(Number(row.inputTokens)).toBeWithin(0, 1e9 + 1)
+        expect(row.model.length).toBeLessThanOrEqual(256)
       }
-      const { kept: sums, counted } = bothSums(kept.database)
-      expect(sums).toEqual(counted)
+      expect(await keptSums(kept.atOnce)).toEqual(countedSums(await rows()))
     })
 
     test(
@@ -281,8 +282,7 @@ export function ledgerContract(name: string, keep: () => Kept): void {
           else if (draw(40) === 0) await ledger.deleteBefore(NOON - draw(6) * 86_400_000)
         }
         await ledger.flush(NOON)
-        const { kept: sums, counted } = bothSums(kept.database)
-        expect(sums).toEqual(counted)
+        expect(await keptSums(kept.atOnce)).toEqual(countedSums(await rows()))
       }),
     )
 
@@ -297,22 +297,21 @@ export function ledgerContract(name: string, keep: () => Kept): void {
       await ledger.flush(NOON)
       expect(await ledger.deleteBefore(Date.parse('2026-11-19T13:00:00Z'))).toBe(230)
       // A request of long ago that is still under way keeps its row.
-      expect(rows().map((row) => row['request_id'])).toEqual([
+      expect((await rows()).map(({ requestId }) => requestId)).toEqual([
         '2026-11-17T08:00:00Z',
         '2026-11-19T00:00:00Z',
       ])
-      expect(bothSums(kept.database).kept).toMatchObject([{ requests: 1 }])
+      expect(await total()).toMatchObject({ requests: 1 })
       ledger.close(under, outcome())
       await ledger.flush(NOON)
-      expect(rows()[0]).toMatchObject({ end_reason: 'complete' })
+      expect((await rows())[0]).toMatchObject({ end: 'complete' })
     })
 
     test('stopping writes what waits, and what comes after it is counted as lost', async () => {
       const [early, late] = [ledger.open(opening()), ledger.open(opening())]
       ledger.close(early, outcome())
-      const peek = kept.database.filename === ':memory:' ? undefined : rows
       await ledger.stop(NOON)
-      if (peek) expect(peek().map((row) => row['end_reason'])).toContain('complete')
+      if (kept.outlivesStop) expect((await rows()).map(({ end }) => end)).toContain('complete')
       ledger.close(late, outcome())
       ledger.open(opening())
       expect(ledger.health()).toMatchObject({ waiting: 0, lost: 1 })
