@@ -208,8 +208,49 @@ test('the leaves know values alone: no refusal, no log, no exchange', () => {
   expect(wrong.map(shown)).toEqual([])
 })
 
-test('the client is whole without the rest', () => {
-  const wrong = across.filter(({ from }) => partOf(from) === 'client')
+/** What could be another one: a database, or the API of a kind of upstream. */
+const IMPLEMENTATIONS = /^(ledger\/(?:sqlite|postgres)|upstream\/(?!reading\/)[^/]+)\//
+const implementationOf = (file: string): string | undefined => IMPLEMENTATIONS.exec(file)?.[1]
+
+test('only the gate names an implementation, and none knows another', () => {
+  const wrong = imports.filter(
+    ({ from, to }) =>
+      implementationOf(to) !== undefined &&
+      implementationOf(from) !== implementationOf(to) &&
+      partOf(from) !== 'gate',
+  )
+  expect(wrong.map(shown)).toEqual([])
+})
+
+test('what is in front of the implementations says nothing of a database', async () => {
+  const ports = files.filter((file) => /^(?:ledger|state|upstream)\/[^/]+$/.test(file))
+  expect(ports.length).toBeGreaterThan(10)
+  for (const file of ports) {
+    expect([file, (await Bun.file(root + file).text()).includes('bun:sqlite')]).toEqual([
+      file,
+      false,
+    ])
+  }
+  const wrong = across.filter(({ to, from }) => partOf(to) === 'database' && ports.includes(from))
+  expect(wrong.map(shown)).toEqual([])
+})
+
+test('what accepts requests sees no database', async () => {
+  for (const file of files.filter((each) => partOf(each) === 'accept')) {
+    expect([file, (await Bun.file(root + file).text()).includes('bun:sqlite')]).toEqual([
+      file,
+      false,
+    ])
+  }
+  expect(
+    across
+      .filter(({ from, to }) => partOf(from) === 'accept' && partOf(to) === 'database')
+      .map(shown),
+  ).toEqual([])
+})
+
+test('the client and development mode are whole without the rest', () => {
+  const wrong = across.filter(({ from }) => WHOLE_ALONE.has(partOf(from)))
   expect(wrong.map(shown)).toEqual([])
 })
 
