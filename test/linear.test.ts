@@ -233,7 +233,7 @@ const READERS: Readonly<Record<string, Reader>> = {
     units: ['Bearer '],
   },
   'a compact JWT': {
-    read: (text) => parseCompact(text, { alg: 'ES256', signatureBytes: 64 }),
+    read: (text) => parseCompact(text, { ES256: [64, 64] }),
     length: HEADER,
     units: ['e30.', 'eyJ', '_', '{}'],
     around: [...PLAIN, ['e30.', `.${'A'.repeat(86)}`]],

@@ -12,7 +12,7 @@ export interface ProbeParts {
   /** The upstreams that are configured, as `/health` names them. */
   readonly backend: string
   /** Where users' tokens are taken. */
-  readonly keys: KeySource | undefined
+  readonly keys: Pick<KeySource, 'ready'> | undefined
   readonly ledger: Ledger
   readonly draining: () => boolean
   /** Why there is no database, or why another one was gone over to a short while ago. */

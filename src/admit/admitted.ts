@@ -7,6 +7,8 @@ export interface Admitted {
   /** HMAC of issuer and subject, or of a device; 64 hexadecimal digits. The rest goes no further. */
   readonly identity: string
   readonly kind: AdmittedKind
+  /** Of a user: what the settings call the issuer of the token. */
+  readonly issuer?: string
   /** What the issuer's group claim says; nobody but a user has any. */
   readonly groups: readonly string[]
   readonly device?: AdmittedDevice
@@ -25,7 +27,7 @@ export interface AdmittedDevice {
 }
 
 /** What is known beside the identity, by kind. */
-export type AdmittedMore = Partial<Pick<Admitted, 'groups' | 'device'>>
+export type AdmittedMore = Partial<Pick<Admitted, 'issuer' | 'groups' | 'device'>>
 
 const NO_GROUPS: readonly string[] = []
 
@@ -33,8 +35,12 @@ const NO_GROUPS: readonly string[] = []
 export function permitted(
   kind: AdmittedKind,
   identity: string,
-  { groups = NO_GROUPS, device }: AdmittedMore = {},
+  { issuer, groups = NO_GROUPS, device }: AdmittedMore = {},
 ): Admitted {
   const known = { identity, kind, groups }
-  return (device ? { ...known, device } : known) as Admitted
+  return {
+    ...known,
+    ...(issuer !== undefined && { issuer }),
+    ...(device && { device }),
+  } as unknown as Admitted
 }

@@ -31,7 +31,8 @@ export const DEVICE_AUDIENCE = 'postern-device'
 /** JWT_EXPIRATION_HOURS can be no more. */
 export const MAX_LIFETIME_SECONDS = 366 * 86_400
 
-const HS256 = { alg: 'HS256', signatureBytes: 32 }
+const HS256 = 'HS256'
+const SIZES = { [HS256]: [32, 32] } as const
 const DEVICE_ID = /^[\x21-\x7e]{1,200}$/
 const FAMILY = /^fam_[0-9a-f]{32}$/
 const JTI = /^tok_[0-9a-f]{32}$/
@@ -63,7 +64,7 @@ export async function signDeviceToken(claims: DeviceClaims, keys: DeviceKeys): P
     exp: claims.expiresAt,
   }
   return new CompactSign(Buffer.from(JSON.stringify(members)))
-    .setProtectedHeader({ alg: HS256.alg, typ: DEVICE_TOKEN_TYPE, kid })
+    .setProtectedHeader({ alg: HS256, typ: DEVICE_TOKEN_TYPE, kid })
     .sign(await key)
 }
 
@@ -74,14 +75,14 @@ export async function openDeviceToken(
   nowSeconds: number,
   allowanceSeconds = 0,
 ): Promise<Opened> {
-  const parsed = parseCompact(bare, HS256)
+  const parsed = parseCompact(bare, SIZES)
   if (!parsed.ok) return wrong(parsed.reason)
   const { typ, kid } = parsed.value.header
   if (typ !== DEVICE_TOKEN_TYPE) return wrong('typ is that of another kind of token')
   const found = typeof kid === 'string' ? keys.find(kid) : undefined
   if (!found) return wrong('kid is unknown')
   try {
-    await compactVerify(bare, await found.key, { algorithms: [HS256.alg] })
+    await compactVerify(bare, await found.key, { algorithms: [HS256] })
   } catch {
     return wrong('signature is wrong')
   }

@@ -9,9 +9,8 @@ import { probes } from '../accept/probes.ts'
 import { idleSeconds } from '../accept/keep-alive.ts'
 import { cors } from '../accept/cors.ts'
 import { ALL_ROUTES, isServed, type Need, type Route, ROUTES } from '../accept/routes.ts'
-import { userAdmission } from '../admit/admit.ts'
+import { issuers } from '../admit/issuers.ts'
 import { derivedIdentityKey, identifier } from '../token/identity.ts'
-import { jwksSource } from '../admit/jwks.ts'
 import { keyAdmission } from '../admit/key.ts'
 import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
@@ -29,6 +28,7 @@ import { relaying } from '../relay/relay.ts'
 import { watchStalls } from '../relay/stalls.ts'
 import { DAY_MS, monthStartMs } from '../turn/calendar.ts'
 import { settlement } from '../settle/settle.ts'
+import { allowLargeHeaders } from './header-limit.ts'
 import type { Sources } from './sources.ts'
 import { guarded, upstreams } from './upstreams.ts'
 import type { Followed } from '../database/follow.ts'
@@ -36,7 +36,7 @@ import { store } from '../database/store.ts'
 import { gateLedger } from './ledger.ts'
 import { TABLES } from './migrations.ts'
 import { restoreCaps } from './restore.ts'
-import { type Ask, asking } from '../http1/ask.ts'
+import { asking } from '../http1/ask.ts'
 import { documents } from '../upstream/tinfoil/documents.ts'
 import { egress } from '../http1/egress.ts'
 import { keyRefusals } from '../upstream/key-refused.ts'
@@ -87,8 +87,7 @@ export async function serve(
     keyRefused: keyRefusals(log),
   })
   const identify = identifier(identityKey(settings, from))
-  const keys = from.users && keySource(settings, from.users.jwksUrl, ask, log)
-  const users = keys && from.users && userAdmission(keys, from.users.rules, identify)
+  const users = from.issuers.length > 0 ? issuers(from.issuers, { ask, identify, log }) : undefined
   const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
   const apiKeys = keyring({ connection, log })
   let listeningAt = new URL('http://127.0.0.1')
@@ -179,7 +178,7 @@ export async function serve(
       probes: probes({
         answers: said,
         backend: Object.keys(served).join('+'),
-        keys,
+        keys: users,
         ledger,
         draining: () => draining,
         fileTrouble: () => fileTrouble(file, Date.now()),
@@ -218,6 +217,7 @@ export async function serve(
     }),
     admin: ownListener ? undefined : admin,
   })
+  await allowLargeHeaders()
   app.listen({ hostname: settings.host, port: settings.port })
   const operator = ownListener
     ? adminGate({
@@ -235,7 +235,7 @@ export async function serve(
   listener = server
   if (!server) throw new Error('not listening')
   listeningAt = new URL(server.url)
-  keys?.start()
+  users?.start()
   devices?.start()
   apiKeys.start()
   const forget = (): void => {
@@ -263,7 +263,7 @@ export async function serve(
         await Promise.race([stopped, Bun.sleep(BREAK_MS)])
       }
       stalls.stop()
-      keys?.stop()
+      users?.stop()
       restored.stop()
       devices?.stop()
       apiKeys.stop()
@@ -273,16 +273,6 @@ export async function serve(
       file.stop()
     },
   }
-}
-
-function keySource(settings: Settings, url: URL, ask: Ask, log: Logger) {
-  return jwksSource({
-    ask,
-    url,
-    refreshMs: settings.jwksRefreshSeconds * 1000,
-    maxStaleMs: settings.jwksMaxStaleSeconds * 1000,
-    log,
-  })
 }
 
 /** Who signs in sets one secret, and no second one for the names in their own log. */

@@ -238,11 +238,11 @@ export const CASES: readonly Case[] = [
   },
   {
     id: '24',
-    attack: 'a token beyond 8 KiB',
+    attack: 'a token beyond 16 KiB',
     expected: '401 before it is decoded',
     tests: [
       test('attack/tokens', /attack 24:/, '401'),
-      test('admit/token', /8192 bytes are read/, '8192 are read, 8193 are not'),
+      test('admit/token', /16,384 bytes are read/, '16,384 are read, 16,385 are not'),
     ],
   },
   {

@@ -214,7 +214,7 @@ function nothingBehindTheDoor(): Parts {
       probes: probes({
         answers: said,
         backend: 'tinfoil',
-        keys: { ready: () => true, current: never, lookup: never, start: never, stop: never },
+        keys: { ready: () => true },
         ledger,
         draining: () => false,
         fileTrouble: () => undefined,
