@@ -3,13 +3,10 @@
 
 import type { Instant } from './turn/instant.ts'
 import type { Dialect, RefusalCode } from './refusal.ts'
+import type { Entry } from './ledger/ledger.ts'
 
-declare const entry: unique symbol
-
-/** The ledger's ticket for the row of a request: only the ledger that gave it can read it. */
-export interface LedgerEntry {
-  readonly [entry]: true
-}
+/** How a request ended. `refused` is our own answer; the others are those of a relayed one. */
+export type End = 'complete' | 'refused' | 'client_gone' | 'upstream_error' | 'timeout' | 'drained'
 
 export interface Exchange {
   readonly requestId: string
@@ -43,7 +40,7 @@ export interface Exchange {
   /** From arrival to the first byte of the answer's body. */
   firstByteMs?: number | undefined
   /** Its row in the ledger, once somebody is admitted. */
-  entry?: LedgerEntry | undefined
+  entry?: Entry | undefined
 }
 
 export type Begun = Pick<

@@ -3,17 +3,13 @@
 
 import type { Database } from 'bun:sqlite'
 
-/** Who did what, and when. */
-export interface Act {
+export interface AuditEntry {
   /** Seconds since the epoch. */
   readonly at: number
   /** `cli`, `operator`, or `gate` for what it does on its own. */
   readonly actor: string
   /** `enrol`, `revoke`, `reuse`, … */
   readonly action: string
-}
-
-export interface AuditEntry extends Act {
   readonly subject: string
 }
 

@@ -2,11 +2,10 @@
 // bounded together. It keeps them in memory and knows nothing of a database.
 
 import { InOrder, type Linked } from './in-order.ts'
-import type { LedgerEntry } from '../exchange.ts'
-import type { Opening, Outcome } from './port.ts'
+import type { Entry, Opening, Outcome } from './ledger.ts'
 
 /** An entry as the ledger sees it. It lives as long as its request or its notice. */
-export interface Slip extends Linked<Slip>, LedgerEntry {
+export interface Slip extends Linked<Slip>, Entry {
   readonly opening: Opening
   outcome: Outcome | undefined
   /** The row that its opening became, and in which file. */
@@ -14,7 +13,7 @@ export interface Slip extends Linked<Slip>, LedgerEntry {
 }
 
 export function slipOf(opening: Opening): Slip {
-  const slip: Omit<Slip, keyof LedgerEntry> = {
+  const slip: Omit<Slip, keyof Entry> = {
     opening,
     outcome: undefined,
     row: undefined,

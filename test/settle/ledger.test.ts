@@ -1,16 +1,12 @@
 import { connectionBy, connectionTo } from '../support/connection.ts'
 import { NOON, folder, openLedgerFile, opened } from './ledger-parts.ts'
 import { ledgerContract } from './ledger-contract.ts'
-import { sqliteReportsAtOnce } from '../../src/ledger/sqlite/reports-at-once.ts'
-import { sqliteReports } from '../../src/ledger/sqlite/reports.ts'
-import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
+import { sqliteLedger } from '../../src/ledger/writer.ts'
 
 ledgerContract('memory', () => {
   const database = opened(openLedgerFile(':memory:'))
   return {
-    reports: sqliteReports(connectionTo(database)),
-    atOnce: sqliteReportsAtOnce(database),
-    outlivesStop: false,
+    database,
     ledger: (options) => sqliteLedger(connectionTo(database), { nowMs: NOON, ...options }),
     remove: () => database.close(),
   }
@@ -21,9 +17,7 @@ ledgerContract('a file', () => {
   const file = `${path}/postern.db`
   const database = opened(openLedgerFile(file))
   return {
-    reports: sqliteReports(connectionTo(database)),
-    atOnce: sqliteReportsAtOnce(database),
-    outlivesStop: true,
+    database,
     ledger: (options) =>
       sqliteLedger(
         connectionBy(() => openLedgerFile(file)),

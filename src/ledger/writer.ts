@@ -2,15 +2,14 @@
 // only clock it reads is that of its own timer; it never throws, and never gives up on a database.
 
 import { randomUUID } from 'node:crypto'
-import type { Logger } from '../../log.ts'
-import type { Connection } from '../../database/connection.ts'
-import { codeOf, type Opened, troubleOf, type Unusable } from '../../database/database.ts'
-import type { LedgerEntry } from '../../exchange.ts'
-import type { Ledger, LedgerHealth } from '../port.ts'
-import { type LedgerFile, ledgerFile } from './file.ts'
-import { notices, type Slip, slipOf } from '../notices.ts'
-import type { Run } from './runs.ts'
-import { DAY_MS } from '../../turn/calendar.ts'
+import type { Logger } from '../log.ts'
+import type { Connection } from '../database/connection.ts'
+import { codeOf, type Opened, troubleOf } from '../database/database.ts'
+import type { Entry, Ledger, LedgerHealth } from './ledger.ts'
+import { type LedgerFile, ledgerFile } from './sqlite/file.ts'
+import { notices, type Slip, slipOf } from './notices.ts'
+import type { Run } from './sqlite/runs.ts'
+import { DAY_MS } from './sqlite/schema.ts'
 
 export interface SqliteLedgerOptions {
   readonly log: Pick<Logger, 'error' | 'warn' | 'info'>
@@ -198,7 +197,7 @@ export function sqliteLedger(
       }
       return slip
     },
-    close(entry: LedgerEntry, outcome) {
+    close(entry: Entry, outcome) {
       const slip = entry as Slip
       if (slip.outcome) return
       slip.outcome = outcome
@@ -210,7 +209,7 @@ export function sqliteLedger(
       schedule(flushEveryMs)
       if (waiting.closedSize % maxBatchRows === 0) hasten()
     },
-    flush: async (nowMs) => flush(nowMs),
+    flush,
     health(): LedgerHealth {
       const counts = { waiting: waiting.size, lost: lost() }
       if (!trouble?.told) return { ok: true, ...counts }
@@ -240,7 +239,7 @@ export function sqliteLedger(
       }
       return deleted
     },
-    async stop(nowMs) {
+    stop(nowMs) {
       if (stopped) return
       flush(nowMs)
       stopped = true
@@ -261,7 +260,7 @@ export function sqliteLedger(
 
 interface Failing {
   readonly sinceMs: number
-  reason: Unusable
+  reason: Extract<LedgerHealth, { ok: false }>['reason']
   told: boolean
   lossTold?: boolean
 }
