@@ -3,10 +3,13 @@
 
 import type { Instant } from './turn/instant.ts'
 import type { Dialect, RefusalCode } from './refusal.ts'
-import type { Entry } from './ledger/ledger.ts'
 
-/** How a request ended. `refused` is our own answer; the others are those of a relayed one. */
-export type End = 'complete' | 'refused' | 'client_gone' | 'upstream_error' | 'timeout' | 'drained'
+declare const entry: unique symbol
+
+/** The ledger's ticket for the row of a request: only the ledger that gave it can read it. */
+export interface LedgerEntry {
+  readonly [entry]: true
+}
 
 export interface Exchange {
   readonly requestId: string
@@ -40,7 +43,7 @@ export interface Exchange {
   /** From arrival to the first byte of the answer's body. */
   firstByteMs?: number | undefined
   /** Its row in the ledger, once somebody is admitted. */
-  entry?: Entry | undefined
+  entry?: LedgerEntry | undefined
 }
 
 export type Begun = Pick<

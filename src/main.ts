@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs'
 import { bundledPrices, parsePrices } from './budget/price-table.ts'
 import type { Prices } from './budget/prices.ts'
 import { readCaFile } from './config/ca-file.ts'
-import { namesDocument } from './config/given.ts'
 import { readSettings } from './config/read.ts'
 import { isMissing } from './config/demands.ts'
 import type { Mistake } from './config/kinds.ts'
@@ -33,11 +32,9 @@ async function main(): Promise<void> {
   const commands = args.length > 0 ? await import('./operate/commands.ts') : undefined
   const asked = commands?.interpret(args)
   if (asked?.kind === 'command') exitAfter(await asked.run(process.env))
-  const words = asked?.args ?? args
-  const open = namesDocument(words, process.env) ? (await documents()).openDocument : undefined
   const invocation = commands
-    ? (await import('./config/command-line.ts')).readInvocation(words, process.env, open)
-    : readSettings('serve', {}, [], process.env, open)
+    ? (await import('./config/command-line.ts')).readInvocation(asked?.args ?? args, process.env)
+    : readSettings('serve', {}, [], process.env)
   if (invocation.kind === 'text') {
     stdout.write(commands?.withCommands(invocation.text) ?? invocation.text)
     exitAfter(0)
@@ -53,12 +50,7 @@ async function main(): Promise<void> {
     stderr.write(describe(mistakes) + (noWayChosen ? waysToRun() : ''))
     process.exit(EXIT_CONFIG)
   }
-  const { settings, command, given } = invocation
-  if (command === 'config') {
-    const { printDocument } = await import('./config/document/print.ts')
-    stdout.write(printDocument(given))
-    exitAfter(0)
-  }
+  const { settings, command } = invocation
   const prices = readPrices(settings.pricesFile)
   const authorities = readCaFile(settings.upstreamCaFile, Date.now())
   if (!prices.ok || !authorities.ok) {
@@ -84,9 +76,6 @@ async function main(): Promise<void> {
   stop.drainWith(() => running.drain())
   announce(running, from, log, output)
 }
-
-/** What reads a document: a gate without one never loads it. */
-const documents = () => import('./config/document/open.ts')
 
 /** What a command could not say, where somebody wanted it, it has not done. */
 function exitAfter(exitCode: number): never {

@@ -48,6 +48,8 @@ const WIRE = {
     challenge: 'insufficient_scope',
   },
   token_revoked: coded(unauthorized('token was revoked')),
+  key_expired: coded(unauthorized('the API key has expired; ask for a new one')),
+  key_revoked: coded(unauthorized('the API key was revoked')),
   admin_required: forbidden("the operator's key is required"),
 
   session_invalid: unauthorized(
@@ -144,6 +146,8 @@ export interface Refusal {
   /** Said instead of the table's message, where a number or a name belongs in it. */
   readonly message?: string | Readonly<Record<Dialect, string>>
   readonly retryAfterSeconds?: number
+  /** The one that is missing (RFC 6750 §3), where it is another than `inference`. */
+  readonly scope?: string
   /** For 405: RFC 9110 §15.5.6 demands it. */
   readonly allow?: string
   /** For a 415 about a Content-Encoding: RFC 9110 §15.5.16. */
@@ -179,7 +183,7 @@ export function refusalResponse(refusal: Refusal, to: Refused): Response {
   headers.set('content-type', 'application/json')
   headers.set('cache-control', 'no-store')
   if (wire.challenge !== undefined) {
-    headers.set('www-authenticate', challenge(wire.challenge, message))
+    headers.set('www-authenticate', challenge(wire.challenge, message, refusal.scope))
   }
   if (refusal.retryAfterSeconds !== undefined) {
     headers.set('retry-after', String(Math.max(1, Math.ceil(refusal.retryAfterSeconds))))
@@ -207,10 +211,10 @@ function anthropic(
   return { type: 'error', error, request_id: requestId }
 }
 
-function challenge(error: string, description: string): string {
+function challenge(error: string, description: string, missing = 'inference'): string {
   const realm = 'Bearer realm="postern"'
   if (error === '') return realm
-  const scope = error === 'insufficient_scope' ? ', scope="inference"' : ''
+  const scope = error === 'insufficient_scope' ? `, scope="${missing}"` : ''
   return `${realm}, error="${error}", error_description="${description}"${scope}`
 }
 

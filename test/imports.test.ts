@@ -58,6 +58,7 @@ const COMMON = new Set([
   'secret.ts',
   'hosts.ts',
   'version.ts',
+  'end.ts',
   'exchange.ts',
   'log.ts',
   'log-output.ts',
@@ -80,6 +81,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   'secret.ts': [],
   'hosts.ts': [],
   'version.ts': [],
+  'end.ts': [],
   'exchange.ts': [],
   'log.ts': ['config'],
   'log-output.ts': [],
@@ -88,25 +90,29 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   'signals.ts': [],
   token: [],
   http1: [],
+  policy: [],
   state: [],
   database: ['config'],
   ledger: ['database'],
   config: [],
   upstream: ['config'],
-  admit: ['config'],
-  budget: ['config', 'state', 'upstream', 'admit'],
-  dispatch: ['config', 'upstream', 'admit', 'budget'],
+  admit: ['config', 'policy', 'keys'],
+  budget: ['config', 'policy', 'state', 'upstream', 'admit'],
+  dispatch: ['config', 'policy', 'upstream', 'admit', 'budget'],
   relay: ['config', 'upstream', 'admit', 'budget', 'dispatch'],
   settle: ['config', 'upstream', 'admit', 'state', 'budget', 'ledger'],
   enroll: ['config', 'state', 'database'],
+  keys: ['enroll', 'database'],
   login: ['config', 'database'],
-  accept: ['config', 'state', 'upstream', 'enroll', 'ledger', ...STAGES],
+  accept: ['config', 'policy', 'state', 'upstream', 'enroll', 'ledger', ...STAGES],
   gate: [
     'accept',
     'config',
+    'policy',
     'dev',
     'upstream',
     'enroll',
+    'keys',
     'login',
     'ledger',
     'database',
@@ -114,12 +120,14 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
     ...STAGES,
   ],
   operate: [
+    'policy',
     'accept',
     'admit',
     'budget',
     'client',
     'config',
     'enroll',
+    'keys',
     'ledger',
     'settle',
     'state',
@@ -134,21 +142,11 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
 
 /** Types alone: they are gone when the program runs, and say what is passed along. */
 const MAY_TYPE: Readonly<Record<string, readonly string[]>> = {
-  'exchange.ts': ['ledger'],
   admit: ['enroll', 'upstream'],
   login: ['upstream'],
   relay: ['settle'],
   accept: ['login'],
 }
-
-/** Single files that the table above would not allow to a part, each with its reason. */
-const EXCEPTIONS: Readonly<Record<string, string>> = {
-  'admit -> enroll/device-token.ts': "what of a device's token is prefix, its makers alone know",
-  'ledger -> budget/charge.ts': 'a correction of spending is told to the caps',
-  'ledger -> state/memory/spend.ts': 'the same',
-}
-const exceptionOf = ({ from, to }: Import): string => `${partOf(from)} -> ${to}`
-const excepted = (each: Import): boolean => exceptionOf(each) in EXCEPTIONS
 
 const allowed = ({ from, to, typeOnly }: Import): boolean => {
   const [part, other] = [partOf(from), partOf(to)]
@@ -182,12 +180,7 @@ test('every part has its line in the table, and no line is of a part that is gon
 
 test('no part imports from one that it may not know', () => {
   const inside = across.filter(({ to }) => partOf(to) in MAY)
-  expect(inside.filter((each) => !allowed(each) && !excepted(each)).map(shown)).toEqual([])
-})
-
-test('no exception has outlived its import', () => {
-  const all = new Set(across.filter((each) => !allowed(each)).map(exceptionOf))
-  expect(Object.keys(EXCEPTIONS).filter((each) => !all.has(each))).toEqual([])
+  expect(inside.filter((each) => !allowed(each)).map(shown)).toEqual([])
 })
 
 test('no stage knows what comes after it', () => {
@@ -215,8 +208,49 @@ test('the leaves know values alone: no refusal, no log, no exchange', () => {
   expect(wrong.map(shown)).toEqual([])
 })
 
-test('the client is whole without the rest', () => {
-  const wrong = across.filter(({ from }) => partOf(from) === 'client')
+/** What could be another one: a database, or the API of a kind of upstream. */
+const IMPLEMENTATIONS = /^(ledger\/(?:sqlite|postgres)|upstream\/(?!reading\/)[^/]+)\//
+const implementationOf = (file: string): string | undefined => IMPLEMENTATIONS.exec(file)?.[1]
+
+test('only the gate names an implementation, and none knows another', () => {
+  const wrong = imports.filter(
+    ({ from, to }) =>
+      implementationOf(to) !== undefined &&
+      implementationOf(from) !== implementationOf(to) &&
+      partOf(from) !== 'gate',
+  )
+  expect(wrong.map(shown)).toEqual([])
+})
+
+test('what is in front of the implementations says nothing of a database', async () => {
+  const ports = files.filter((file) => /^(?:ledger|state|upstream)\/[^/]+$/.test(file))
+  expect(ports.length).toBeGreaterThan(10)
+  for (const file of ports) {
+    expect([file, (await Bun.file(root + file).text()).includes('bun:sqlite')]).toEqual([
+      file,
+      false,
+    ])
+  }
+  const wrong = across.filter(({ to, from }) => partOf(to) === 'database' && ports.includes(from))
+  expect(wrong.map(shown)).toEqual([])
+})
+
+test('what accepts requests sees no database', async () => {
+  for (const file of files.filter((each) => partOf(each) === 'accept')) {
+    expect([file, (await Bun.file(root + file).text()).includes('bun:sqlite')]).toEqual([
+      file,
+      false,
+    ])
+  }
+  expect(
+    across
+      .filter(({ from, to }) => partOf(from) === 'accept' && partOf(to) === 'database')
+      .map(shown),
+  ).toEqual([])
+})
+
+test('the client and development mode are whole without the rest', () => {
+  const wrong = across.filter(({ from }) => WHOLE_ALONE.has(partOf(from)))
   expect(wrong.map(shown)).toEqual([])
 })
 
@@ -226,27 +260,15 @@ test('development mode is loaded by gate/sources.ts alone, and only when it is a
   expect(found.every(({ dynamic }) => dynamic)).toBe(true)
 })
 
-test('what else is loaded on demand: commands, documents, and what devices or one sign-in need', () => {
+test('what else is loaded on demand: the commands, and what devices or one sign-in need', () => {
   const found = imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)
   expect(found.toSorted()).toEqual([
     'gate/serve.ts -> gate/enrolling.ts',
     'gate/serve.ts -> gate/signing-in.ts',
     'main.ts -> config/command-line.ts',
-    'main.ts -> config/document/open.ts',
-    'main.ts -> config/document/print.ts',
     'main.ts -> operate/check.ts',
     'main.ts -> operate/commands.ts',
-    'operate/commands/schema.ts -> config/document/json-schema.ts',
-    'operate/commands/subcommand.ts -> config/document/open.ts',
   ])
-})
-
-test('what reads documents is loaded on demand alone: a gate without one never carries it', () => {
-  const inside = ({ from }: Import): boolean => from.startsWith('config/document/')
-  const found = imports.filter(
-    (each) => each.to.startsWith('config/document/') && !each.dynamic && !inside(each),
-  )
-  expect(found.filter(({ typeOnly }) => !typeOnly).map(shown)).toEqual([])
 })
 
 test('operate is imported by main.ts alone', () => {
@@ -254,13 +276,12 @@ test('operate is imported by main.ts alone', () => {
   expect(new Set(found.map(({ from }) => from))).toEqual(new Set(['main.ts']))
 })
 
-/** What is imported for more than its types, once the program runs. */
+/** Types count as well: they say where a reader has to look. */
 function cycles(edges: readonly Import[], nameOf: (file: string) => string): string[] {
   const graph = new Map<string, Set<string>>()
-  for (const { from, to, typeOnly } of edges) {
+  for (const { from, to } of edges) {
     const [a, b] = [nameOf(from), nameOf(to)]
-    if (typeOnly || a === b) continue
-    graph.set(a, (graph.get(a) ?? new Set<string>()).add(b))
+    if (a !== b) graph.set(a, (graph.get(a) ?? new Set<string>()).add(b))
   }
   const reaches = (start: string, goal: string): boolean => {
     const seen = new Set([start])
@@ -270,11 +291,10 @@ function cycles(edges: readonly Import[], nameOf: (file: string) => string): str
   return [...graph.keys()].filter((name) => reaches(name, name)).toSorted()
 }
 
-test('no file imports itself by a detour', () => {
+test('no file imports itself by a detour, types included', () => {
   expect(cycles(imports, (file) => file)).toEqual([])
 })
 
-test('no two folders import from one another, but for the exceptions', () => {
-  const usual = imports.filter((each) => !excepted(each))
-  expect(cycles(usual, partOf)).toEqual([])
+test('no two folders import from one another, types included', () => {
+  expect(cycles(imports, partOf)).toEqual([])
 })

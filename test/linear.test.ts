@@ -17,7 +17,7 @@ import { allowedModel } from '../src/token/model-pattern.ts'
 import { sentKey } from '../src/admit/session.ts'
 import { elementTexts, parseStrictObject } from '../src/token/strict-json.ts'
 import { modelNotAllowed } from '../src/budget/refusals.ts'
-import { declaredLength } from '../src/dispatch/body.ts'
+import { declaredLength } from '../src/upstream/inspected.ts'
 import { codingsOf } from '../src/dispatch/content-coding.ts'
 import { isPlainJson } from '../src/dispatch/plain-json.ts'
 import { readRequestFields } from '../src/upstream/anthropic/request-fields.ts'
@@ -233,7 +233,7 @@ const READERS: Readonly<Record<string, Reader>> = {
     units: ['Bearer '],
   },
   'a compact JWT': {
-    read: (text) => parseCompact(text, { alg: 'ES256', signatureBytes: 64 }),
+    read: (text) => parseCompact(text, { ES256: [64, 64] }),
     length: HEADER,
     units: ['e30.', 'eyJ', '_', '{}'],
     around: [...PLAIN, ['e30.', `.${'A'.repeat(86)}`]],

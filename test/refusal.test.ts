@@ -53,6 +53,8 @@ const WIRE: Readonly<
   length_required: [411, 'invalid_request_error', 'the request needs a Content-Length'],
   request_timeout: [408, 'invalid_request_error', 'the request body did not arrive in time'],
   token_revoked: [401, 'authentication_error', 'token was revoked'],
+  key_expired: [401, 'authentication_error', 'the API key has expired; ask for a new one'],
+  key_revoked: [401, 'authentication_error', 'the API key was revoked'],
   admin_required: [403, 'permission_error', "the operator's key is required"],
   session_invalid: [
     401,
@@ -161,6 +163,8 @@ const OPENAI_CODES: Readonly<Partial<Record<RefusalCode, string>>> = {
 const CODED = new Set<RefusalCode>([
   'token_expired',
   'token_revoked',
+  'key_expired',
+  'key_revoked',
   'invalid_token',
   'enrollment_closed',
   'enrollment_required',

@@ -4,6 +4,7 @@
 
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { HEADER_LIMIT_ARGUMENT } from '../src/gate/header-limit.ts'
 
 const OPTIONS = {
   format: 'esm',
@@ -45,6 +46,7 @@ async function build(outfile: string, target?: Bun.Build.CompileTarget): Promise
       // Whoever can write to the working directory must not be able to configure, or run, anything.
       autoloadDotenv: false,
       autoloadBunfig: false,
+      execArgv: [HEADER_LIMIT_ARGUMENT],
     },
   })
   if (!result.success) throw new AggregateError(result.logs, `cannot build ${outfile}`)

@@ -29,7 +29,7 @@ export interface Arrival {
 
 /** A client's own id is kept where it is one: it ends up in logs, here and elsewhere. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
-/** Well under the 16 KiB that Bun allows for URL and headers together. */
+/** Well under the 32 KiB that URL and headers may have together (gate/header-limit.ts). */
 const MAX_TARGET_LENGTH = 8192
 const NONE: readonly Route[] = []
 const NOWHERE: Target = { path: '-', search: '' }

@@ -43,6 +43,10 @@ export interface DeviceParts {
 /** Of `GET /device`, for each device: apart from what its requests may cost, and from its address. */
 const ASKS = { perMinute: 60, burst: 60 }
 
+const A_KEY = refused('invalid_token', {
+  reason: 'is a key',
+  message: 'this is an API key, and GET /device answers to the token of a device',
+})
 const A_USER = "this is a user's token, and GET /device answers to the token of a device"
 
 export function deviceRoutes(parts: DeviceParts) {
@@ -128,6 +132,7 @@ export function deviceRoutes(parts: DeviceParts) {
         )
       }
       exchange.identity = admitted.value.identity
+      if (admitted.value.kind === 'key') return answers.refuse(exchange, A_KEY)
       const counted = asks.take(admitted.value.identity, exchange.at.monotonicMs)
       if (!counted.allowed) {
         const { retryAfterSeconds } = counted

@@ -9,22 +9,21 @@ import type { Breaker } from '../budget/breaker.ts'
 import type { Budget, Reserved } from '../budget/budget.ts'
 import type { Charges } from '../budget/charge.ts'
 import type { Dispatch } from '../dispatch/dispatch.ts'
-import { type InspectRules, inspect, inspectPlain } from '../dispatch/inspect.ts'
 import { modelHint } from '../dispatch/model-hint.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
 import { type Decision, type Refusal, refused } from '../refusal.ts'
 import { Client, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
-import type { Ledger } from '../ledger/ledger.ts'
-import type { Call } from '../http1/transport.ts'
+import type { Ledger } from '../ledger/port.ts'
+import type { Call } from '../http1/request.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
 import { admittedIdleSeconds } from './keep-alive.ts'
 import { otherKind } from './other-kind.ts'
-import { INFERENCE_ROUTES, type Need } from './routes.ts'
+import { INFERENCE_ROUTES } from './routes.ts'
 
 export interface Served {
   readonly upstream: Upstream
@@ -38,13 +37,12 @@ export interface InferenceParts {
   readonly admitSession: AdmitSession | undefined
   readonly budget: Budget
   readonly charges: Charges
-  readonly rules: InspectRules & { readonly maxPayloadSize: number }
   readonly dispatch: Dispatch
   readonly relay: Relay
   readonly ledger: Ledger
   /** Of the listener; not by Elysia's `server`, which would be defined anew on each request. */
   readonly setIdleTimeout: SetIdleTimeout
-  readonly served: Readonly<Partial<Record<Need, Served>>>
+  readonly served: Readonly<Record<string, Served>>
 }
 
 const hintOf = (body: Call['body']): string | undefined =>
@@ -54,7 +52,7 @@ const hintOf = (body: Call['body']): string | undefined =>
 const NOT_ADMITTED = refused('internal_error', { reason: 'route without admission' })
 
 export function inferenceRoutes(parts: InferenceParts) {
-  const { answers, budget, charges, rules, dispatch, relay, ledger } = parts
+  const { answers, budget, charges, dispatch, relay, ledger } = parts
 
   const admit = (
     { exchange, target, route }: Arrival,
@@ -153,10 +151,7 @@ export function inferenceRoutes(parts: InferenceParts) {
         const on = route?.needs && parts.served[route.needs]
         if (!on) return answers.refuse(exchange, refused('not_found'))
         const hasBody = method === 'POST'
-        const inspected =
-          on.upstream.name === 'tinfoil'
-            ? inspect(request.headers, hasBody, rules)
-            : inspectPlain(request.headers, hasBody, rules.maxPayloadSize)
+        const inspected = on.upstream.inspect(request.headers, hasBody)
         if (!inspected.ok) return answers.refuse(exchange, inspected)
         const reserved = budget.reserve(admitted, exchange)
         if (!reserved.ok) return answers.refuse(exchange, reserved)

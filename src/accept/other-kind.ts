@@ -42,12 +42,16 @@ export async function otherKind(
     })
   }
   const device = await admitDevice?.({ ...sent, apiKey: null }, exchange.at)
-  return isKnown(device)
+  if (!isKnown(device)) return refusal
+  return device?.ok && device.value.kind === 'key'
     ? refused('invalid_token', {
+        reason: 'is a key',
+        message: "this API key is good, but this route takes a user's token",
+      })
+    : refused('invalid_token', {
         reason: "is a device's",
         message: 'this token is good, but it is that of a device; this route takes that of a user',
       })
-    : refusal
 }
 
 /** Genuine, whatever it may do. */

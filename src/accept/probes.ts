@@ -3,7 +3,7 @@
 
 import type { KeySource } from '../admit/jwks.ts'
 import type { Exchange } from '../exchange.ts'
-import type { Ledger } from '../ledger/ledger.ts'
+import type { Ledger } from '../ledger/port.ts'
 import type { Answers } from './answers.ts'
 import { ROUTES } from './routes.ts'
 
@@ -12,7 +12,7 @@ export interface ProbeParts {
   /** The upstreams that are configured, as `/health` names them. */
   readonly backend: string
   /** Where users' tokens are taken. */
-  readonly keys: KeySource | undefined
+  readonly keys: Pick<KeySource, 'ready'> | undefined
   readonly ledger: Ledger
   readonly draining: () => boolean
   /** Why there is no database, or why another one was gone over to a short while ago. */

@@ -4,7 +4,7 @@ import { Elysia } from 'elysia'
 import { readBounded } from '../dispatch/body.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Decision } from '../refusal.ts'
-import type { Document, Documents } from '../upstream/tinfoil/documents.ts'
+import type { PublicDocument, PublicDocuments } from '../upstream/documents.ts'
 import type { Answers } from './answers.ts'
 import { arrivals } from './arrivals.ts'
 import type { CountAddress } from './count-address.ts'
@@ -15,7 +15,7 @@ export interface PublicParts {
   readonly answers: Answers
   readonly probes: Probes
   readonly countAddress: CountAddress
-  readonly documents: Documents | undefined
+  readonly documents: PublicDocuments | undefined
   readonly bodyTimeoutMs: number
 }
 
@@ -25,7 +25,7 @@ const MAX_ATTESTATION_BODY_BYTES = 4096
 export function publicRoutes(parts: PublicParts) {
   const { answers, probes, documents, countAddress } = parts
 
-  const document = (exchange: Exchange, asked: Decision<Document>): Response => {
+  const document = (exchange: Exchange, asked: Decision<PublicDocument>): Response => {
     if (!asked.ok) return answers.refuse(exchange, asked)
     const { status, contentType, body } = asked.value
     const { headers } = exchange

@@ -1,20 +1,21 @@
-// A user of the identity provider: who is this, and may they? From headers to `Admitted`, or to a
-// refusal.
+// A user of an identity provider: who is this, and may they? From headers to `Admitted`, or to a
+// refusal. The token's `iss`, unverified, chooses the issuer, and from there on nothing of any other
+// issuer counts: not its keys, its audiences or its algorithms.
 
 import { compactVerify } from 'jose'
 import type { EnrollingUser } from '../enroll/bootstrap.ts'
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import { type Admitted, permitted } from './admitted.ts'
-import { bearerToken } from './bearer.ts'
-import { type ClaimRules, checkClaims } from './claims.ts'
 import type { Identify } from '../token/identity.ts'
+import { MAX_TOKEN_BYTES, TOO_LONG } from '../token/compact.ts'
+import { type Admitted, permitted } from './admitted.ts'
+import type { Algorithm } from './algorithms.ts'
+import { bearerToken } from './bearer.ts'
+import { type ClaimRules, type Claims, checkClaims } from './claims.ts'
+import { keptGroups } from './groups.ts'
 import type { KeySource, VerifyKey } from './jwks.ts'
-import { parseToken } from './token.ts'
-import { type Verified, verifiedTokens } from './verified.ts'
-
-/** The scope that every protected route asks for. */
-export const SCOPE = 'inference'
+import { type ParsedToken, parseToken } from './token.ts'
+import { verifiedTokens } from './verified.ts'
 
 /** `keys_unavailable` is asked again after this long: the key source tries on its own. */
 const KEYS_RETRY_SECONDS = 5
@@ -25,6 +26,18 @@ export interface Credentials {
   readonly query: string
 }
 
+/** One of those whose users are taken. */
+export interface Issuer {
+  /** In the settings. */
+  readonly name: string
+  readonly rules: ClaimRules
+  /** The scope that every route asks for; absent: the audience says enough. */
+  readonly scope: string | undefined
+  /** Absent: those that its keys have. */
+  readonly algorithms: ReadonlySet<Algorithm> | undefined
+  readonly keys: Pick<KeySource, 'current' | 'lookup'>
+}
+
 export interface UserAdmission {
   /** Without a promise where the token is remembered, as nearly all are. */
   admit(credentials: Credentials, now: Instant): Decision<Admitted> | Promise<Decision<Admitted>>
@@ -32,10 +45,12 @@ export interface UserAdmission {
   enrolling(credentials: Credentials, now: Instant): Promise<Decision<EnrollingUser>>
 }
 
-async function isSigned(token: string, { keys }: VerifyKey): Promise<boolean> {
-  for (const key of keys) {
+async function isSigned(token: string, by: VerifyKey, parsed: ParsedToken): Promise<boolean> {
+  const { alg, signatureBytes } = parsed
+  for (const { key, ...of } of by.keys) {
+    if (of.signatureBytes !== signatureBytes || !of.algorithms.includes(alg)) continue
     try {
-      await compactVerify(token, key, { algorithms: ['ES256'] })
+      await compactVerify(token, key, { algorithms: [alg] })
       return true
     } catch {
       // By another of the keys, perhaps.
@@ -44,59 +59,50 @@ async function isSigned(token: string, { keys }: VerifyKey): Promise<boolean> {
   return false
 }
 
-export function userAdmission(
-  keys: KeySource,
-  rules: ClaimRules,
-  identify: Identify,
-): UserAdmission {
-  const tokens = verifiedTokens(keys)
+/** No two issuers may have one `iss`; see issuers.ts. */
+export function userAdmission(issuers: readonly Issuer[], identify: Identify): UserAdmission {
+  const tokens = verifiedTokens()
+  const byIss = new Map<unknown, Issuer>(issuers.map((each) => [each.rules.issuer, each]))
+  const groupsOf = keptGroups()
 
-  const verify = async (token: string, now: Instant): Promise<Decision<Verified>> => {
+  const decide = (by: Issuer, { issuer, subject, scopes, groups }: Claims): Decision<Admitted> => {
+    if (by.scope !== undefined && !scopes.has(by.scope)) return scopeMissing(by.scope)
+    const more = { issuer: by.name, groups: groupsOf(groups) }
+    return granted(permitted('user', identify(issuer, subject), more))
+  }
+  const verify = async (token: string, now: Instant): Promise<Decision<Admitted>> => {
     const parsed = parseToken(token)
-    if (!parsed.ok) return refused('invalid_token', { reason: parsed.reason })
-    const key = await keys.lookup(parsed.value.kid, now.monotonicMs)
+    if (!parsed.ok) return parsed.reason === TOO_LONG ? LONG : notTaken(parsed.reason)
+    const { kid, alg, claims } = parsed.value
+    const by = byIss.get(claims['iss'])
+    if (!by) return notTaken('iss is another')
+    if (by.algorithms && !by.algorithms.has(alg)) return notTaken("alg is not one of the issuer's")
+    const key = await by.keys.lookup(kid, now.monotonicMs)
     if (!key.ok && key.code === 'keys_unavailable') {
       return refused('keys_unavailable', { retryAfterSeconds: KEYS_RETRY_SECONDS })
     }
-    if (!key.ok) return refused('invalid_token', { reason: 'kid is unknown' })
-    if (!(await isSigned(token, key.value))) {
-      return refused('invalid_token', { reason: 'signature is wrong' })
-    }
-    const checked = checkClaims(parsed.value.claims, rules, now.epochSeconds)
+    if (!key.ok) return notTaken('kid is unknown')
+    if (!(await isSigned(token, key.value, parsed.value))) return notTaken('signature is wrong')
+    const checked = checkClaims(claims, by.rules, now.epochSeconds)
     if (!checked.ok) {
       const { expired, reason } = checked
       return refused(expired ? 'token_expired' : 'invalid_token', { reason })
     }
-    const { issuer, subject, expiresAt, scopes } = checked.value
-    const identity = identify(issuer, subject)
-    const verified = { expiresAt, scoped: scopes.has(SCOPE), key: key.value, identity }
-    tokens.remember(token, verified)
-    return granted(verified)
+    const decision = decide(by, checked.value)
+    const { expiresAt } = checked.value
+    tokens.remember(token, { expiresAt, key: key.value, keys: by.keys, decision })
+    return decision
   }
-
-  const verified = (
-    { authorization, query }: Credentials,
-    now: Instant,
-  ): Decision<Verified> | Promise<Decision<Verified>> => {
+  const admit: UserAdmission['admit'] = ({ authorization, query }, now) => {
     const bearer = bearerToken(authorization, query)
     if (!bearer.ok) return bearer
-    const known = tokens.recall(bearer.value, now)
-    return known ? granted(known) : verify(bearer.value, now)
-  }
-  const scoped = (found: Decision<Verified>): Decision<Verified> =>
-    found.ok && !found.value.scoped ? refused('insufficient_scope') : found
-  const admitted = (verified: Decision<Verified>): Decision<Admitted> => {
-    const found = scoped(verified)
-    return found.ok ? granted(permitted(found.value.identity)) : found
+    return tokens.recall(bearer.value, now)?.decision ?? verify(bearer.value, now)
   }
 
   return {
-    admit(credentials, now) {
-      const found = verified(credentials, now)
-      return found instanceof Promise ? found.then(admitted) : admitted(found)
-    },
+    admit,
     async enrolling(credentials, now) {
-      const found = scoped(await verified(credentials, now))
+      const found = await admit(credentials, now)
       if (!found.ok) return found
       // Read once more: what is remembered of a token is less than all that it says.
       const bearer = bearerToken(credentials.authorization, credentials.query)
@@ -105,4 +111,15 @@ export function userAdmission(
       return granted({ identity: found.value.identity, claims: parsed.value.claims })
     },
   }
+}
+
+const notTaken = (reason: string): Decision<never> => refused('invalid_token', { reason })
+
+const LONG = refused('invalid_token', {
+  reason: TOO_LONG,
+  message: `the token has more than ${MAX_TOKEN_BYTES} bytes; have the issuer put fewer roles or groups into it`,
+})
+
+function scopeMissing(scope: string): Decision<never> {
+  return refused('insufficient_scope', { message: `${scope} scope required`, scope })
 }

@@ -6,8 +6,15 @@ export interface Admitted {
   readonly [proof]: true
   /** HMAC of issuer and subject, or of a device; 64 hexadecimal digits. The rest goes no further. */
   readonly identity: string
+  readonly kind: AdmittedKind
+  /** Of a user: what the settings call the issuer of the token. */
+  readonly issuer?: string
+  /** What the issuer's group claim says; nobody but a user has any. */
+  readonly groups: readonly string[]
   readonly device?: AdmittedDevice
 }
+
+export type AdmittedKind = 'user' | 'device' | 'key' | 'session'
 
 /** What a device's enrolment grants it, and whose it is. */
 export interface AdmittedDevice {
@@ -19,7 +26,21 @@ export interface AdmittedDevice {
   readonly spendCapMicroUsd: number | undefined
 }
 
-/** For this folder. */
-export function permitted(identity: string, device?: AdmittedDevice): Admitted {
-  return (device ? { identity, device } : { identity }) as Admitted
+/** What is known beside the identity, by kind. */
+export type AdmittedMore = Partial<Pick<Admitted, 'issuer' | 'groups' | 'device'>>
+
+const NO_GROUPS: readonly string[] = []
+
+/** For this folder, which makes every `Admitted` here. */
+export function permitted(
+  kind: AdmittedKind,
+  identity: string,
+  { issuer, groups = NO_GROUPS, device }: AdmittedMore = {},
+): Admitted {
+  const known = { identity, kind, groups }
+  return {
+    ...known,
+    ...(issuer !== undefined && { issuer }),
+    ...(device && { device }),
+  } as unknown as Admitted
 }

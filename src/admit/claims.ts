@@ -3,10 +3,22 @@
 
 import type { JsonObject } from '../token/strict-json.ts'
 import { CLOCK_SKEW_SECONDS } from '../token/compact.ts'
+import { claimAt, type ClaimPath } from './claim-path.ts'
+
+export type AudienceClaim = 'aud' | 'azp' | 'client_id'
 
 export interface ClaimRules {
   readonly issuer: string
   readonly audiences: readonly string[]
+  /** The first of these that a token has is the one that counts. */
+  readonly audienceClaims: readonly AudienceClaim[]
+  readonly subject: ClaimPath
+  /** Their scopes together are the token's. */
+  readonly scopes: readonly ClaimPath[]
+  /** Whether they may come as lists, besides one text with spaces. */
+  readonly scopeLists: boolean
+  /** Absent: users have no groups. */
+  readonly groups: ClaimPath | undefined
 }
 
 export interface Claims {
@@ -15,6 +27,7 @@ export interface Claims {
   /** Seconds since the epoch. */
   readonly expiresAt: number
   readonly scopes: ReadonlySet<string>
+  readonly groups: readonly string[]
 }
 
 export type Checked =
@@ -27,11 +40,16 @@ const MAX_SUBJECT_BYTES = 1024
 
 /** `nowSeconds` is since the epoch. */
 export function checkClaims(claims: JsonObject, rules: ClaimRules, nowSeconds: number): Checked {
-  const { iss, aud, sub, exp, nbf, iat, scope } = claims
+  const { iss, exp, nbf, iat } = claims
   if (iss !== rules.issuer) return wrong('iss is another')
-  if (!namesAudience(aud, rules.audiences)) return wrong('aud is another')
-  if (typeof sub !== 'string' || sub === '') return wrong('sub is missing')
-  if (Buffer.byteLength(sub) > MAX_SUBJECT_BYTES) return wrong('sub is too long')
+  const audience = rules.audienceClaims.find((name) => Object.hasOwn(claims, name))
+  if (audience === undefined) return wrong(`${rules.audienceClaims.join(', ')} is missing`)
+  if (!namesAudience(claims[audience], audience, rules.audiences)) {
+    return wrong(`${audience} is another`)
+  }
+  const subject = claimAt(claims, rules.subject)
+  if (typeof subject !== 'string' || subject === '') return wrong('the subject is missing')
+  if (Buffer.byteLength(subject) > MAX_SUBJECT_BYTES) return wrong('the subject is too long')
   if (!isNumericDate(exp)) return wrong('exp is missing')
   if (exp + CLOCK_SKEW_SECONDS < nowSeconds) {
     return { ok: false, expired: true, reason: 'exp is past' }
@@ -45,9 +63,11 @@ export function checkClaims(claims: JsonObject, rules: ClaimRules, nowSeconds: n
     if (!isNumericDate(time)) return wrong(`${name} is no date`)
     if (time > nowSeconds + CLOCK_SKEW_SECONDS) return wrong(`${name} is in the future`)
   }
-  if (scope !== undefined && typeof scope !== 'string') return wrong('scope is no string')
-  const scopes = new Set((scope ?? '').split(' ').filter((each) => each !== ''))
-  return { ok: true, value: { issuer: iss, subject: sub, expiresAt: exp, scopes } }
+  const scopes = scopesOf(claims, rules)
+  if (!scopes) return wrong('scope is no text')
+  const groups = rules.groups ? groupsOf(claims, rules.groups) : []
+  if (!groups) return wrong('groups are neither text nor a list of texts, or left out')
+  return { ok: true, value: { issuer: rules.issuer, subject, expiresAt: exp, scopes, groups } }
 }
 
 function wrong(reason: string): Checked {
@@ -58,10 +78,46 @@ function isNumericDate(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0
 }
 
-/** RFC 7519 §4.1.3: a string, or an array of strings. */
-function namesAudience(aud: unknown, accepted: readonly string[]): boolean {
-  const named = Array.isArray(aud) ? aud : [aud]
-  return (
-    named.every((each) => typeof each === 'string') && named.some((each) => accepted.includes(each))
-  )
+/** RFC 7519 §4.1.3: `aud` is a string, or an array of strings; the others name one client. */
+function namesAudience(value: unknown, claim: AudienceClaim, accepted: readonly string[]): boolean {
+  const named = claim === 'aud' && Array.isArray(value) ? value : [value]
+  return isTexts(named) && named.some((each) => accepted.includes(each))
+}
+
+function scopesOf(
+  claims: JsonObject,
+  { scopes: paths, scopeLists }: ClaimRules,
+): Set<string> | undefined {
+  const scopes = new Set<string>()
+  for (const path of paths) {
+    const said = claimAt(claims, path)
+    if (said === undefined) continue
+    const named = typeof said === 'string' ? said.split(' ') : scopeLists && said
+    if (!isTexts(named)) return undefined
+    for (const each of named) if (each !== '') scopes.add(each)
+  }
+  return scopes
+}
+
+/** Undefined where they are not told: a policy that a group narrows must not be missed. */
+function groupsOf(claims: JsonObject, path: ClaimPath): readonly string[] | undefined {
+  const said = claimAt(claims, path)
+  if (said === undefined) return isLeftOut(claims, path[0] ?? '') ? undefined : []
+  if (typeof said === 'string') return said === '' ? [] : [said]
+  return isTexts(said) ? said : undefined
+}
+
+/**
+ * A token with too many groups names an address to ask for them in their place (OpenID Connect Core
+ * §5.6.2), which nobody here does; Entra says so by `hasgroups` as well.
+ */
+function isLeftOut(claims: JsonObject, name: string): boolean {
+  const { _claim_names: elsewhere, hasgroups } = claims
+  const isElsewhere =
+    typeof elsewhere === 'object' && elsewhere !== null && Object.hasOwn(elsewhere, name)
+  return isElsewhere || (name === 'groups' && hasgroups === true)
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string')
 }

@@ -1,13 +1,15 @@
 // A device's credential: its token as `Authorization: Bearer` or as `x-api-key`, the way SDKs send
-// an API key, with or without the prefix that some of them insist on.
+// an API key, with or without the prefix that some of them insist on. A key is taken in its place.
 
 import type { DeviceClaims } from '../enroll/device-token.ts'
-import { bareToken } from '../enroll/device-token.ts'
+import { bareToken } from '../token/bare.ts'
 import type { EnrollDecision } from '../enroll/refusals.ts'
+import { isMeantAsKey } from '../keys/format.ts'
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted } from '../refusal.ts'
 import { type Admitted, permitted } from './admitted.ts'
 import { bearerToken, TWO_CREDENTIALS } from './bearer.ts'
+import type { AdmitKey } from './key.ts'
 
 export interface DeviceCredentials {
   readonly authorization: string | null
@@ -29,24 +31,37 @@ export function deviceToken(sent: DeviceCredentials): Decision<string> {
   return same ? key : TWO_CREDENTIALS
 }
 
-export type AdmitDevice = (sent: DeviceCredentials, now: Instant) => Promise<Decision<Admitted>>
+/** Without a promise for a key, and for what is no one token. */
+export type AdmitDevice = (
+  sent: DeviceCredentials,
+  now: Instant,
+) => Decision<Admitted> | Promise<Decision<Admitted>>
 
 export function deviceAdmission(
   verify: (token: string, now: Instant) => Promise<EnrollDecision<DeviceClaims>>,
+  admitKey: AdmitKey,
 ): AdmitDevice {
-  return async (sent, now) => {
-    const token = deviceToken(sent)
-    if (!token.ok) return token
-    const claims = await verify(token.value, now)
+  const admitted = async (token: string, now: Instant): Promise<Decision<Admitted>> => {
+    const claims = await verify(token, now)
     if (!claims.ok) return claims
     const { deviceHash, orgId, models = [], rateLimit, spendCap } = claims.value
     return granted(
-      permitted(deviceHash, {
-        org: orgId,
-        models,
-        rateLimit,
-        spendCapMicroUsd: spendCap === undefined ? undefined : Math.round(spendCap * 1_000_000),
+      permitted('device', deviceHash, {
+        device: {
+          org: orgId,
+          models,
+          rateLimit,
+          spendCapMicroUsd: spendCap === undefined ? undefined : Math.round(spendCap * 1_000_000),
+        },
       }),
     )
+  }
+  return (sent, now) => {
+    const token = deviceToken(sent)
+    if (!token.ok) return token
+    const bare = bareToken(token.value)
+    return bare !== undefined && isMeantAsKey(bare)
+      ? admitKey(bare, now)
+      : admitted(token.value, now)
   }
 }

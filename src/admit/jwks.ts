@@ -6,6 +6,7 @@ import { clearDeadline, deadline } from '../turn/deadline.ts'
 import type { Logger } from '../log.ts'
 import type { Ask } from '../http1/ask.ts'
 import { type DroppedEntry, KeySetError, parseKeySet, type VerifyKey } from './key-set.ts'
+import { readDocument } from './read-document.ts'
 
 export type { VerifyKey }
 
@@ -25,7 +26,8 @@ export interface KeySource {
 
 export interface JwksOptions {
   readonly ask: Ask
-  readonly url: URL
+  /** Where the set is; asked before each read where the issuer says so itself. */
+  readonly url: URL | (() => Promise<URL>)
   readonly refreshMs: number
   readonly maxStaleMs: number
   readonly log: Logger
@@ -35,10 +37,8 @@ export interface JwksOptions {
   readonly patienceMs?: number
 }
 
-const TIMEOUT_MS = 10_000
 /** A key set that hangs must not hold every request that it could concern. */
 const PATIENCE_MS = 2000
-const MAX_BYTES = 1_048_576
 /** Between two attempts, whoever asks: a stranger's unknown `kid` must not become our traffic. */
 const COOLDOWN_MS = 30_000
 /** Until the first success there is nothing to serve from, so that waiting is shorter. */
@@ -74,7 +74,8 @@ export function jwksSource(options: JwksOptions): KeySource {
   const load = async (): Promise<void> => {
     attemptedAt = performance.now()
     try {
-      const text = await fetchKeySet(ask, url, timeoutMs)
+      const at = url instanceof URL ? url : await url()
+      const text = await fetchKeySet(ask, at, timeoutMs)
       // Nearly every read gives what the one before gave.
       if (text !== read) {
         const next = await parseKeySet(text)
@@ -159,37 +160,17 @@ export function byReason(
 
 /** The same key object as long as the key is the same: remembered tokens are bound to it. */
 function keep(before: VerifyKey | undefined, now: VerifyKey): VerifyKey {
-  return before?.point === now.point ? before : now
+  return before?.print === now.print ? before : now
 }
 
 /** One read of the set as text; throws where there is none, so that the last good set stays. */
-export async function fetchKeySet(
-  ask: Ask,
-  url: URL,
-  timeoutMs: number = TIMEOUT_MS,
-): Promise<string> {
-  const reply = await ask({
-    method: 'GET',
+export function fetchKeySet(ask: Ask, url: URL, timeoutMs?: number): Promise<string> {
+  return readDocument(ask, {
     url,
-    headers: {
-      accept: 'application/jwk-set+json, application/json',
-      // Reads are minutes apart: a connection that was kept would be closed by then.
-      connection: 'close',
-    },
+    accept: 'application/jwk-set+json, application/json',
     timeoutMs,
-    maxBytes: MAX_BYTES,
-    reads: (status) => status === 200,
   })
-  if (!reply.ok) throw new KeySetError(reply.kind === 'too large' ? TOO_LARGE : reply.reason)
-  const { status, body } = reply
-  if (status >= 300 && status < 400) {
-    throw new KeySetError(`status ${status}; redirects are not followed, give the final URL`)
-  }
-  if (status !== 200) throw new KeySetError(`status ${status}`)
-  return Buffer.from(body).toString('utf8')
 }
-
-const TOO_LARGE = 'larger than 1 MiB'
 
 /** Never the words of an error that is not ours: they may carry the URL. */
 function describe(error: unknown): string {

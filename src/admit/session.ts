@@ -31,7 +31,8 @@ export function sessionAdmission(options: SessionAdmissionOptions): AdmitSession
     const key = sent.value ?? (ownPage(headers, method) ? cookie(headers) : undefined)
     if (key === undefined) return refused('missing_authorization', { message: HINT })
     const session = find(key)
-    return session.ok ? granted(permitted(sessionIdentity(identify, session.value.id))) : session
+    if (!session.ok) return session
+    return granted(permitted('session', sessionIdentity(identify, session.value.id)))
   }
 }
 

@@ -1,27 +1,28 @@
 // A user's token before any library sees it: the form of a compact JWS, and a header that says no
-// more than which key and which kind of token. Pure; checks no signature and no claim.
+// more than which key, which algorithm and which kind of token. Pure; checks no signature and no claim.
 
 import { type Malformed, malformed, parseCompact } from '../token/compact.ts'
 import type { JsonObject } from '../token/strict-json.ts'
+import { type Algorithm, SIGNATURE_SIZES } from './algorithms.ts'
 
 export interface ParsedToken {
   readonly kid: string
+  readonly alg: Algorithm
+  readonly signatureBytes: number
   readonly claims: JsonObject
 }
 
 export type Parsed = { readonly ok: true; readonly value: ParsedToken } | Malformed
 
 const MAX_KID_LENGTH = 256
-/** r and s of 32 bytes each (RFC 7518 §3.4); a DER signature has another length. */
-const ES256 = { alg: 'ES256', signatureBytes: 64 }
 
 /** RFC 9068 §2.1 and RFC 7519 §5.1; other types (`dpop+jwt`, …) are other kinds of token. */
 const TOKEN_TYPES = new Set(['jwt', 'at+jwt', 'application/at+jwt'])
 
 export function parseToken(token: string): Parsed {
-  const compact = parseCompact(token, ES256)
+  const compact = parseCompact(token, SIGNATURE_SIZES)
   if (!compact.ok) return compact
-  const { header, claims } = compact.value
+  const { header, claims, alg, signatureBytes } = compact.value
   const { typ, kid } = header
   if (typ !== undefined && !(typeof typ === 'string' && TOKEN_TYPES.has(typ.toLowerCase()))) {
     return malformed('typ is that of another kind of token')
@@ -29,5 +30,5 @@ export function parseToken(token: string): Parsed {
   if (typeof kid !== 'string' || kid === '' || kid.length > MAX_KID_LENGTH) {
     return malformed('kid is missing')
   }
-  return { ok: true, value: { kid, claims } }
+  return { ok: true, value: { kid, alg: alg as Algorithm, signatureBytes, claims } }
 }

@@ -10,12 +10,8 @@ import type { Asking, Breaker, Pass } from './breaker.ts'
 import type { Costly } from '../upstream/costly.ts'
 import { BATCH, type Prices } from './prices.ts'
 import { circuitOpen, modelNotAllowed, modelNotPriced, overspent, unknownCost } from './refusals.ts'
-import {
-  monthEndMs,
-  type Reservation,
-  type SpendCaps,
-  type SpendScope,
-} from '../state/memory/spend.ts'
+import type { Reservation, SpendCaps, SpendScope } from '../state/memory/spend.ts'
+import { monthEndMs } from '../turn/calendar.ts'
 import { mostOf } from './worst-case.ts'
 
 export interface Charge extends Held {

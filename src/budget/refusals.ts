@@ -1,6 +1,7 @@
 // The words for a request that its token may not make: which model and which are allowed, what it may
 // cost and what is left. A model's name is a stranger's text, and is cut and made printable here.
 
+import { dayOf } from '../turn/calendar.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import { printable } from '../token/model-pattern.ts'
 import type { SpendRefusalReason } from '../state/memory/spend.ts'
@@ -94,8 +95,6 @@ function usd(microUsd: number, round: (value: number) => number): string {
   const unit = 10 ** (6 - decimals)
   return `$${(round(microUsd / unit) / 10 ** decimals).toFixed(decimals)}`
 }
-
-const dayOf = (epochMs: number): string => new Date(epochMs).toISOString().slice(0, 10)
 
 function listed(patterns: readonly string[]): string {
   const names = patterns.slice(0, MAX_NAMES).map(printable).join(', ')

@@ -4,7 +4,8 @@
 
 import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
-import type { BodyStream } from '../http1/transport.ts'
+import type { BodyStream } from '../http1/request.ts'
+import { declaredLength, tooLarge } from '../upstream/inspected.ts'
 import { uncoded } from './content-coding.ts'
 
 /** Times MAX_UPSTREAM_CONCURRENCY, this is the most memory that held bodies can take. */
@@ -18,19 +19,6 @@ export class BodyRefused extends Error {
     super(refusal.code)
     this.refusal = refusal
   }
-}
-
-/** The declared length, undefined where none was. Doubled headers arrive as `5, 5`: RFC 9112 §6.3. */
-export function declaredLength(headers: Headers, maxBytes: number): Decision<number | undefined> {
-  const text = headers.get('content-length')
-  if (text === null) return granted(undefined)
-  if (!/^\d{1,15}$/.test(text)) return refused('bad_request', { reason: 'content-length' })
-  const length = Number(text)
-  return length > maxBytes ? tooLarge(maxBytes) : granted(length)
-}
-
-export function tooLarge(maxBytes: number, what = 'request body'): Refusal {
-  return refused('request_too_large', { message: `${what} exceeds ${maxBytes} bytes` })
 }
 
 /**

@@ -6,7 +6,8 @@
 
 import type { BrotliDecompress, Gunzip, Inflate, ZstdDecompress } from 'node:zlib'
 import { type Decision, granted, refused } from '../refusal.ts'
-import { BodyRefused, tooLarge } from './body.ts'
+import { tooLarge } from '../upstream/inspected.ts'
+import { BodyRefused } from './body.ts'
 import type { Coding } from './content-coding.ts'
 
 /** Text of one letter reaches 1,000; prompts of real use stay below 30. */

@@ -7,23 +7,17 @@ import type { Reserved } from '../budget/budget.ts'
 import type { Costly } from '../upstream/costly.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
-import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
-import type { Call } from '../http1/transport.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
+import type { Call } from '../http1/request.ts'
 import type { Destination } from '../http1/destination.ts'
 import type { Asked, Upstream } from '../upstream/upstream.ts'
 import { MAX_HELD_BYTES, passOn, readWhole } from './body.ts'
-import type { Inspected } from './inspect.ts'
+import type { Inspected } from '../upstream/inspected.ts'
 import { type Coding, codingsOf } from './content-coding.ts'
 import { decodeWhole } from './decoded-body.ts'
 import { heldBytes } from './held-bytes.ts'
 import { hiddenModel, type ListedModels, listedModels, type Rewrite } from './model-list.ts'
 import { isPlainJson } from './plain-json.ts'
-import type { Unparsed } from '../upstream/reading/outline.ts'
-import {
-  type MaxTokensMember,
-  readRequestFields,
-  type Unreadable,
-} from '../upstream/anthropic/request-fields.ts'
 
 declare const proof: unique symbol
 
@@ -101,17 +95,17 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
 
   const costlyOf = async (
     { admitted, reserved }: Permitted,
-    path: string,
+    { path, upstream }: Incoming,
     body: Call['body'],
     codings: readonly Coding[],
     maxBytes: number,
   ): Promise<Decision<Costly>> => {
     if (!(body instanceof Uint8Array)) return refused('internal_error', { reason: 'unread body' })
-    if (codings.length === 0) return costOf(path, body)
+    if (codings.length === 0) return upstream.costOf(path, body)
     const share = memory.share(admitted.identity)
     reserved.also(share.giveBack)
     const plain = await decodeWhole(body, codings, maxBytes, share.take)
-    const costly = plain.ok ? costOf(path, plain.value) : plain
+    const costly = plain.ok ? upstream.costOf(path, plain.value) : plain
     share.giveBack()
     return costly
   }
@@ -141,7 +135,7 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     if (!body.ok) return body
     if (body.value instanceof Uint8Array) exchange.bytesIn = body.value.byteLength
     const costly = incoming.limited
-      ? await costlyOf(permitted, path, body.value, codings.value, inspected.maxBytes)
+      ? await costlyOf(permitted, incoming, body.value, codings.value, inspected.maxBytes)
       : NOT_COSTLY
     if (!costly.ok) return costly
     if (costly.value) exchange.model = costly.value.model
@@ -214,48 +208,4 @@ function readableAs(headers: Headers): Decision<readonly Coding[]> {
   return isPlainJson(headers.get('content-type'))
     ? codingsOf(headers.get('content-encoding'))
     : refused('unsupported_body')
-}
-
-/** Which routes have a body that limits are decided by, and where it bounds the answer. */
-const READ = new Map<string, { readonly member: MaxTokensMember; readonly free?: boolean }>([
-  ['/v1/messages', { member: 'max_tokens' }],
-  ['/v1/messages/count_tokens', { member: 'max_tokens', free: true }],
-  ['/v1/complete', { member: 'max_tokens_to_sample' }],
-])
-
-function costOf(path: string, body: Uint8Array): Decision<Costly> {
-  const route = READ.get(path)
-  if (!route) return refused('internal_error', { reason: 'a limited route that nobody can read' })
-  const read = readRequestFields(body, route.member)
-  return read.ok ? granted({ ...read.value, free: route.free === true }) : unreadable(read.reason)
-}
-
-function unreadable(reason: Unreadable): Refusal {
-  switch (reason) {
-    case 'missing_model':
-    case 'wrong_model':
-      return refused('invalid_model', { reason })
-    case 'wrong_max_tokens':
-      return refused('invalid_max_tokens', { reason })
-    case 'wrong_stream':
-      return refused('invalid_stream', { reason })
-    case 'wrong_count':
-      return refused('invalid_count', { reason })
-    case 'too_many_models':
-      return refused('too_many_models', { reason })
-    default:
-      return refused('ambiguous_body', { reason, message: UNPARSED[reason] })
-  }
-}
-
-const AMBIGUOUS = 'a token with limits may send no body that two parsers could read differently'
-const UNPARSED: Readonly<Record<Unparsed, string>> = {
-  empty: 'the body is empty',
-  byte_order_mark: `the body begins with a byte order mark; ${AMBIGUOUS}`,
-  not_utf8: 'the body is not UTF-8',
-  not_json: 'the body is not JSON',
-  not_object: 'the body is no JSON object',
-  too_deep: 'the body is nested more than 512 deep',
-  too_many_members: 'the body has too many members for a token with limits',
-  ambiguous_member: `a member of the body is there twice, or its name is spelled oddly; ${AMBIGUOUS}`,
 }

@@ -3,13 +3,17 @@
 
 import type { Database } from 'bun:sqlite'
 
-export interface AuditEntry {
+/** Who did what, and when. */
+export interface Act {
   /** Seconds since the epoch. */
   readonly at: number
   /** `cli`, `operator`, or `gate` for what it does on its own. */
   readonly actor: string
   /** `enrol`, `revoke`, `reuse`, … */
   readonly action: string
+}
+
+export interface AuditEntry extends Act {
   readonly subject: string
 }
 

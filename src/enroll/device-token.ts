@@ -3,7 +3,7 @@
 // it for a user's (attack 23). Pure: whether it was withdrawn is revocations.ts's to say.
 
 import { CompactSign, compactVerify } from 'jose'
-import { CLOCK_SKEW_SECONDS, MAX_TOKEN_BYTES, parseCompact } from '../token/compact.ts'
+import { CLOCK_SKEW_SECONDS, parseCompact } from '../token/compact.ts'
 import type { JsonObject } from '../token/strict-json.ts'
 import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
 import type { DeviceKeys } from './keys.ts'
@@ -28,12 +28,11 @@ export type Opened =
 export const DEVICE_TOKEN_TYPE = 'postern-device+jwt'
 export const DEVICE_ISSUER = 'postern'
 export const DEVICE_AUDIENCE = 'postern-device'
-/** Clients that insist on the form of an API key put this before the token; it says nothing. */
-export const TOKEN_PREFIX = 'sk-ant-proxy-'
 /** JWT_EXPIRATION_HOURS can be no more. */
 export const MAX_LIFETIME_SECONDS = 366 * 86_400
 
-const HS256 = { alg: 'HS256', signatureBytes: 32 }
+const HS256 = 'HS256'
+const SIZES = { [HS256]: [32, 32] } as const
 const DEVICE_ID = /^[\x21-\x7e]{1,200}$/
 const FAMILY = /^fam_[0-9a-f]{32}$/
 const JTI = /^tok_[0-9a-f]{32}$/
@@ -48,12 +47,6 @@ export function isFamily(value: unknown): value is string {
 
 export function isJti(value: unknown): value is string {
   return typeof value === 'string' && JTI.test(value)
-}
-
-/** The token without its prefix, or undefined where it is too long to be looked at (attack 24). */
-export function bareToken(token: string): string | undefined {
-  const bare = token.startsWith(TOKEN_PREFIX) ? token.slice(TOKEN_PREFIX.length) : token
-  return bare.length > MAX_TOKEN_BYTES ? undefined : bare
 }
 
 /** Equal claims under one key give one text, so that a refresh asked for twice answers alike. */
@@ -71,7 +64,7 @@ export async function signDeviceToken(claims: DeviceClaims, keys: DeviceKeys): P
     exp: claims.expiresAt,
   }
   return new CompactSign(Buffer.from(JSON.stringify(members)))
-    .setProtectedHeader({ alg: HS256.alg, typ: DEVICE_TOKEN_TYPE, kid })
+    .setProtectedHeader({ alg: HS256, typ: DEVICE_TOKEN_TYPE, kid })
     .sign(await key)
 }
 
@@ -82,14 +75,14 @@ export async function openDeviceToken(
   nowSeconds: number,
   allowanceSeconds = 0,
 ): Promise<Opened> {
-  const parsed = parseCompact(bare, HS256)
+  const parsed = parseCompact(bare, SIZES)
   if (!parsed.ok) return wrong(parsed.reason)
   const { typ, kid } = parsed.value.header
   if (typ !== DEVICE_TOKEN_TYPE) return wrong('typ is that of another kind of token')
   const found = typeof kid === 'string' ? keys.find(kid) : undefined
   if (!found) return wrong('kid is unknown')
   try {
-    await compactVerify(bare, await found.key, { algorithms: [HS256.alg] })
+    await compactVerify(bare, await found.key, { algorithms: [HS256] })
   } catch {
     return wrong('signature is wrong')
   }

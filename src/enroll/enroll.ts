@@ -23,13 +23,13 @@ import {
   type BootstrapRequest,
 } from './bootstrap.ts'
 import {
-  bareToken,
   type DeviceClaims,
   MAX_LIFETIME_SECONDS,
   type Opened,
   openDeviceToken,
   signDeviceToken,
 } from './device-token.ts'
+import { bareToken } from '../token/bare.ts'
 import { type Entitlements, withDefaults } from './entitlements.ts'
 import {
   createFamily,

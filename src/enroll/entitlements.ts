@@ -28,7 +28,7 @@ export const NO_ENTITLEMENTS: Entitlements = {
   userId: undefined,
 }
 
-/** Together with the ids they keep a token under `MAX_TOKEN_BYTES`. */
+/** Together with the ids they keep a token under the 8 KiB of bare.ts. */
 const MAX_MODELS = 64
 const MAX_MODELS_BYTES = 3072
 export const MAX_RATE_LIMIT = 1_000_000

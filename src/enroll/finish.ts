@@ -3,7 +3,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { findUnfinished, noteFinished, noteFurther } from './unfinished.ts'
-import { unsynced } from './unsynced.ts'
+import { unsynced } from '../database/unsynced.ts'
 import { withdrawPart } from './withdraw.ts'
 
 const PART_MS = 2

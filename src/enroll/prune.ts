@@ -2,7 +2,7 @@
 // clocks, or one that was set back, could still take for alive.
 
 import type { Database } from 'bun:sqlite'
-import { unsynced } from './unsynced.ts'
+import { unsynced } from '../database/unsynced.ts'
 
 const MARGIN_SECONDS = 86_400
 /** An operator may ask what became of a code for this long after its end. */

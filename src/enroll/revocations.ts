@@ -6,6 +6,7 @@ import type { Database } from 'bun:sqlite'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import type { Connection } from '../database/connection.ts'
+import { polling, versionOf } from '../database/polling.ts'
 import { CLOCK_SKEW_SECONDS } from '../token/compact.ts'
 import { type DeviceClaims, MAX_LIFETIME_SECONDS } from './device-token.ts'
 import { partSize, revokePart } from './finish.ts'
@@ -52,10 +53,6 @@ interface Row {
   readonly until: number
 }
 
-/** `PRAGMA data_version` costs 2 µs, and nothing is read as long as it stands still. */
-const POLL_MS = 250
-/** Where a turn of the timer has left something to do. */
-const GO_ON_MS = 5
 /** Rows for one read: the loop must not be held for longer than some milliseconds. */
 const READ_ROWS = 2000
 const SWEEP_MS = 60_000
@@ -66,7 +63,7 @@ const BEFORE_ALL = { seq: 0, name: '' }
 
 /** Throws where the disk cannot be read: a gate that doesn't know what was revoked must not start. */
 export function revocations(options: RevocationOptions): Revocations {
-  const { connection, graceSeconds, allowanceSeconds, log, flush, pollMs = POLL_MS } = options
+  const { connection, graceSeconds, allowanceSeconds, log, flush, pollMs } = options
   const families = new Map<string, number>()
   const tokens = new Map<string, number>()
   /** Until when, and the monotonic end of the grace: a clock set back must not prolong it. */
@@ -83,7 +80,6 @@ export function revocations(options: RevocationOptions): Revocations {
   let sweptAtMs = Number.NEGATIVE_INFINITY
   let flushedAtMs = Number.NEGATIVE_INFINITY
   let storage: 'ok' | 'failing' = 'ok'
-  let timer: NodeJS.Timeout | undefined
   /** Whether the next turn comes soon, since this one has left something. */
   let isBehind = false
   let isPruning = false
@@ -224,10 +220,10 @@ export function revocations(options: RevocationOptions): Revocations {
       isBehind = false
     }
   }
-  const tick = (): void => {
-    poll(instant())
-    timer = setTimeout(tick, isBehind ? Math.min(GO_ON_MS, pollMs) : pollMs).unref()
-  }
+  const timer = polling((now) => {
+    poll(now)
+    return isBehind
+  }, pollMs)
 
   readNew(connection.get(), instant(), true)
   return {
@@ -248,12 +244,9 @@ export function revocations(options: RevocationOptions): Revocations {
       poll(now, true)
     },
     poll: (now) => poll(now),
-    start() {
-      timer ??= setTimeout(tick, pollMs).unref()
-    },
+    start: timer.start,
     stop() {
-      clearTimeout(timer)
-      timer = undefined
+      timer.stop()
       flushedAtMs = Number.NEGATIVE_INFINITY
       poll(instant())
     },
@@ -264,10 +257,6 @@ export function revocations(options: RevocationOptions): Revocations {
       return storage
     },
   }
-}
-
-function versionOf(db: Database): number | undefined {
-  return db.query<{ data_version: number }, []>('PRAGMA data_version').get()?.data_version
 }
 
 /**

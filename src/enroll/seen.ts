@@ -5,7 +5,7 @@ import type { Database } from 'bun:sqlite'
 import type { DeviceClaims } from './device-token.ts'
 import { markSeen } from './families.ts'
 import type { Known } from './remembered.ts'
-import { unsynced } from './unsynced.ts'
+import { unsynced } from '../database/unsynced.ts'
 
 export interface Seen {
   /** Costs a comparison, but for the first time in each minute. */

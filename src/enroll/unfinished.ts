@@ -3,8 +3,8 @@
 // next that starts, finds it and goes on.
 
 import type { Database } from 'bun:sqlite'
+import type { Act } from './audit.ts'
 import { isNamedBy, type Named } from './named-families.ts'
-import type { Act } from './withdraw.ts'
 
 export interface Unfinished {
   readonly id: number

@@ -4,7 +4,7 @@
 // since each holds up the event loop of a gate and the writes of all others.
 
 import type { Database } from 'bun:sqlite'
-import { audit } from './audit.ts'
+import { type Act, audit } from './audit.ts'
 import { withdrawCode } from './codes.ts'
 import { isFamily, isJti, MAX_LIFETIME_SECONDS } from './device-token.ts'
 import { familiesNamed, isAnyNamed, type Named, newestFamily } from './named-families.ts'
@@ -12,13 +12,6 @@ import { noteUnfinished } from './unfinished.ts'
 
 /** HMAC of a value under the identity key, in a space of its own for each kind; 64 hex digits. */
 export type IdentifyAs = (kind: 'device' | 'device_id', value: string) => string
-
-export interface Act {
-  /** Seconds since the epoch. */
-  readonly at: number
-  readonly actor: string
-  readonly action: string
-}
 
 export interface Withdrawn {
   readonly kind: 'family' | 'token' | 'device' | 'code' | 'user' | 'org'

@@ -3,6 +3,7 @@
 
 import { type DeviceParts, type DeviceRoutes, deviceRoutes } from '../accept/devices.ts'
 import { type AdmitDevice, deviceAdmission } from '../admit/device.ts'
+import type { AdmitKey } from '../admit/key.ts'
 import type { Identify } from '../token/identity.ts'
 import type { Settings } from '../config/read.ts'
 import { type Enrollment, enrollment } from '../enroll/enroll.ts'
@@ -25,6 +26,7 @@ export interface EnrollingOptions {
   readonly identify: Identify
   readonly log: Logger
   readonly listeningAt: () => URL
+  readonly admitKey: AdmitKey
 }
 
 /** Where development mode runs on one machine, ten enrolments an hour from 127.0.0.1 are few. */
@@ -58,7 +60,7 @@ export function enrolling(options: EnrollingOptions): Enrolling {
     log,
     ...(settings.devMode && { limits: DEVELOPMENT_LIMITS }),
   })
-  const admitDevice = deviceAdmission(devices.verify)
+  const admitDevice = deviceAdmission(devices.verify, options.admitKey)
   return {
     enrollment: devices,
     admitDevice,

@@ -3,6 +3,7 @@
 
 import type { Tables } from '../database/follow.ts'
 import { ENROLL_NAMES_SCHEMA, ENROLL_SCHEMA, ENROLL_UNFINISHED_SCHEMA } from '../enroll/schema.ts'
+import { KEYS_SCHEMA } from '../keys/schema.ts'
 import {
   LEDGER_INDEXES,
   LEDGER_SCHEMA,
@@ -21,9 +22,10 @@ const MIGRATIONS = [
   LEDGER_TOOLS,
   SPEND_CORRECTIONS,
   ENROLL_UNFINISHED_SCHEMA,
+  KEYS_SCHEMA,
 ]
 
 /** What decides who is let in is checked at each start. */
-const CHECKED = ['withdrawals', 'device_families', 'enrolment_codes', 'login_session']
+const CHECKED = ['withdrawals', 'device_families', 'enrolment_codes', 'api_keys', 'login_session']
 
 export const TABLES: Tables = { migrations: MIGRATIONS, checked: CHECKED }

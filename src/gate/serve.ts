@@ -9,44 +9,38 @@ import { probes } from '../accept/probes.ts'
 import { idleSeconds } from '../accept/keep-alive.ts'
 import { cors } from '../accept/cors.ts'
 import { ALL_ROUTES, isServed, type Need, type Route, ROUTES } from '../accept/routes.ts'
-import { userAdmission } from '../admit/admit.ts'
+import { issuers } from '../admit/issuers.ts'
 import { derivedIdentityKey, identifier } from '../token/identity.ts'
-import { jwksSource } from '../admit/jwks.ts'
-import { type Breaker, breaker } from '../budget/breaker.ts'
+import { keyAdmission } from '../admit/key.ts'
 import { budget } from '../budget/budget.ts'
-import { charges, deviceKey, orgKey } from '../budget/charge.ts'
+import { charges } from '../budget/charge.ts'
 import type { Prices } from '../budget/prices.ts'
-import { monthOf, type SpendCaps, spendCaps } from '../state/memory/spend.ts'
+import { spendCaps } from '../state/memory/spend.ts'
 import type { Settings } from '../config/read.ts'
 import type { Secret } from '../secret.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { register } from '../enroll/register.ts'
 import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
+import { keyring } from '../keys/keyring.ts'
 import { instant } from '../turn/instant.ts'
 import type { Logger } from '../log.ts'
 import { relaying } from '../relay/relay.ts'
 import { watchStalls } from '../relay/stalls.ts'
-import { atOnce } from '../ledger/in-pieces.ts'
-import { DAY_MS } from '../ledger/sqlite/schema.ts'
-import type { Reports, Spent } from '../ledger/reports.ts'
+import { DAY_MS, monthStartMs } from '../turn/calendar.ts'
 import { settlement } from '../settle/settle.ts'
-import { followCorrections } from '../ledger/sqlite/spend-corrections.ts'
-import { sqliteLedger } from '../ledger/writer.ts'
-import { sqliteReports } from '../ledger/sqlite/reports.ts'
-import { spentInPieces } from '../ledger/sqlite/usage-report.ts'
-import type { SigningIn } from './signing-in.ts'
+import { allowLargeHeaders } from './header-limit.ts'
 import type { Sources } from './sources.ts'
+import { guarded, upstreams } from './upstreams.ts'
 import type { Followed } from '../database/follow.ts'
 import { store } from '../database/store.ts'
+import { gateLedger } from './ledger.ts'
 import { TABLES } from './migrations.ts'
-import { anthropic } from '../upstream/anthropic/anthropic.ts'
-import { type Ask, asking } from '../http1/ask.ts'
+import { restoreCaps } from './restore.ts'
+import { asking } from '../http1/ask.ts'
 import { documents } from '../upstream/tinfoil/documents.ts'
-import { type Egress, egress } from '../http1/egress.ts'
+import { egress } from '../http1/egress.ts'
 import { keyRefusals } from '../upstream/key-refused.ts'
-import { tinfoil } from '../upstream/tinfoil/tinfoil.ts'
 import { transport } from '../http1/transport.ts'
-import type { Upstream } from '../upstream/upstream.ts'
 
 export interface Gate {
   readonly url: URL
@@ -60,18 +54,8 @@ export interface Gate {
 /** For what broken streams still hold to reach the kernel; the exit then closes them in order. */
 const BREAK_MS = 250
 
-/** How long a probe that has a connection keeps others from trying. */
-const PROBE_ANSWER_SECONDS = 5
-
-/** How long an upstream may answer nobody before it is asked whether it is there. */
-const MAX_STALL_MS = 40_000
-const MIN_STALL_MS = 2000
-/** And how long it then has. */
+/** How long an upstream has that is asked whether it is there. */
 const MAX_ANSWER_MS = 10_000
-
-/** Well within the time that requests have for their answers. */
-const stallMs = ({ headersTimeoutSeconds }: Settings): number =>
-  Math.min(MAX_STALL_MS, Math.max(MIN_STALL_MS, (headersTimeoutSeconds * 1000) / 3))
 
 /** One visit of the page is four requests, and a sign-in a few more. */
 const SIGN_IN_BURST = 30
@@ -93,7 +77,7 @@ export async function serve(
   const wire = transport(way)
   const ask = asking(wire, timeouts)
   const file = store(settings.databaseUrl, TABLES).follow(log)
-  const ledger = sqliteLedger(file.connect({ busyTimeoutMs: 0 }), { log, nowMs: Date.now() })
+  const { ledger, reports } = gateLedger(file, log, Date.now())
   const settle = settlement({ log, ledger, prices })
   const relay = relaying({
     transport: wire,
@@ -103,9 +87,9 @@ export async function serve(
     keyRefused: keyRefusals(log),
   })
   const identify = identifier(identityKey(settings, from))
-  const keys = from.users && keySource(settings, from.users.jwksUrl, ask, log)
-  const users = keys && from.users && userAdmission(keys, from.users.rules, identify)
+  const users = from.issuers.length > 0 ? issuers(from.issuers, { ask, identify, log }) : undefined
   const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
+  const apiKeys = keyring({ connection, log })
   let listeningAt = new URL('http://127.0.0.1')
   const enrolled =
     from.anthropic &&
@@ -117,6 +101,7 @@ export async function serve(
       identify,
       log,
       listeningAt: () => listeningAt,
+      admitKey: keyAdmission(apiKeys),
     })
   const devices = enrolled?.enrollment
   const admitDevice = enrolled?.admitDevice
@@ -132,7 +117,12 @@ export async function serve(
       log,
       listeningAt: () => listeningAt,
     })
-  const served = upstreams(settings, from, way, signIn, log)
+  const served = Object.fromEntries(
+    upstreams({ settings, from, way, signIn }).map((each) => [
+      each.name,
+      guarded(each, settings, log),
+    ]),
+  )
   const stalls = watchStalls({
     transport: wire,
     watched: Object.values(served),
@@ -152,14 +142,11 @@ export async function serve(
   )
   const said: Answers = answers(settle)
   const caps = spendCaps()
-  const reports = sqliteReports(file.connect({ busyTimeoutMs: 0 }))
-  const startedMs = Date.now()
-  // Before the first request, and so in one go.
-  restoreCaps(caps, atOnce(spentInPieces(connection.get(), monthStart(startedMs))), startedMs)
-  const corrections = followCorrections({ connection, caps, log })
+  const restored = await restoreCaps({ caps, connection, reports, log })
   file.onFile(() => {
     devices?.poll(instant())
-    void restoreAgain(caps, reports, log)
+    apiKeys.poll(instant())
+    void restored.again()
   })
   const charging = charges({
     caps,
@@ -191,7 +178,7 @@ export async function serve(
       probes: probes({
         answers: said,
         backend: Object.keys(served).join('+'),
-        keys,
+        keys: users,
         ledger,
         draining: () => draining,
         fileTrouble: () => fileTrouble(file, Date.now()),
@@ -207,7 +194,6 @@ export async function serve(
       admitSession: signIn?.admitSession,
       budget: budget(settings),
       charges: charging,
-      rules: { ...settings, enclaveHosts: settings.tinfoilEnclaveHosts },
       dispatch: dispatching(bodyTimeoutMs),
       relay,
       ledger,
@@ -231,6 +217,7 @@ export async function serve(
     }),
     admin: ownListener ? undefined : admin,
   })
+  await allowLargeHeaders()
   app.listen({ hostname: settings.host, port: settings.port })
   const operator = ownListener
     ? adminGate({
@@ -248,12 +235,13 @@ export async function serve(
   listener = server
   if (!server) throw new Error('not listening')
   listeningAt = new URL(server.url)
-  keys?.start()
+  users?.start()
   devices?.start()
+  apiKeys.start()
   const forget = (): void => {
     const now = Date.now()
     // A cap is restored from this month's sums, so that these outlive a shorter retention.
-    void ledger.deleteBefore(now - settings.ledgerRetentionDays * DAY_MS, monthStart(now))
+    void ledger.deleteBefore(now - settings.ledgerRetentionDays * DAY_MS, monthStartMs(now))
   }
   forget()
   const daily = setInterval(forget, DAY_MS)
@@ -275,55 +263,15 @@ export async function serve(
         await Promise.race([stopped, Bun.sleep(BREAK_MS)])
       }
       stalls.stop()
-      keys?.stop()
-      corrections.stop()
+      users?.stop()
+      restored.stop()
       devices?.stop()
+      apiKeys.stop()
       await signIn?.close()
       wire.close()
-      ledger.stop(Date.now())
+      await ledger.stop(Date.now())
       file.stop()
     },
-  }
-}
-
-function keySource(settings: Settings, url: URL, ask: Ask, log: Logger) {
-  return jwksSource({
-    ask,
-    url,
-    refreshMs: settings.jwksRefreshSeconds * 1000,
-    maxStaleMs: settings.jwksMaxStaleSeconds * 1000,
-    log,
-  })
-}
-
-function upstreams(
-  settings: Settings,
-  from: Sources,
-  way: Egress,
-  signIn: SigningIn | undefined,
-  log: Logger,
-): Partial<Record<Need, { readonly upstream: Upstream; readonly breaker: Breaker }>> {
-  const isProxied = (hostname: string, port: number): boolean =>
-    way.proxyTo(hostname, port) !== undefined
-  const served = (upstream: Upstream) => ({
-    upstream,
-    breaker: breaker({
-      failureThreshold: settings.circuitFailures,
-      successThreshold: settings.circuitSuccesses,
-      openMs: settings.circuitOpenSeconds * 1000,
-      probeMs: (settings.connectTimeoutSeconds + PROBE_ANSWER_SECONDS) * 1000,
-      stallMs: stallMs(settings),
-      onChange: (state, of) => {
-        const change = { upstream: upstream.name, state, of }
-        if (of === 'caller') log.info(change, 'circuit breaker')
-        else log.warn(change, 'circuit breaker')
-      },
-    }),
-  })
-  return {
-    ...(from.tinfoil && { tinfoil: served(tinfoil({ ...from.tinfoil, isProxied })) }),
-    ...(from.anthropic && { anthropic: served(anthropic(from.anthropic)) }),
-    ...(signIn && { 'anthropic-oauth': served(signIn.upstream) }),
   }
 }
 
@@ -333,35 +281,12 @@ function identityKey({ identityHashKey }: Settings, { login }: Sources): Secret 
   return identityHashKey ?? (first && derivedIdentityKey(first))
 }
 
-/**
- * What a month has already cost each, so that neither a restart nor another file revives a cap. It
- * only ever raises what is known.
- */
-function restoreCaps(caps: SpendCaps, spent: Spent, now: number): void {
-  const month = monthOf(now)
-  for (const [device, sums] of spent.device) {
-    caps.restore(deviceKey(device), sums.chargedMicroUsd, month, sums.estimatedMicroUsd)
-  }
-  for (const [org, sums] of spent.org) {
-    caps.restore(orgKey(org), sums.chargedMicroUsd, month, sums.estimatedMicroUsd)
-  }
-}
-
-async function restoreAgain(caps: SpendCaps, reports: Reports, log: Logger): Promise<void> {
-  const now = Date.now()
-  const spent = await reports.spent(monthStart(now))
-  if (spent.ok) restoreCaps(caps, spent.value, now)
-  else log.error({ reason: spent.reason }, 'what the database says was spent could not be read')
-}
-
 /** For long enough that whatever polls `/readyz` finds it. */
 const TELL_LEFT_MS = 600_000
 
 function fileTrouble({ away, left }: Followed, now: number): string | undefined {
   return away ?? (left && now - left.atMs < TELL_LEFT_MS ? left.what : undefined)
 }
-
-const monthStart = (epochMs: number): number => Date.parse(`${monthOf(epochMs)}-01T00:00:00Z`)
 
 const microUsd = (usd: number | undefined): number | undefined =>
   usd === undefined ? undefined : Math.round(usd * 1_000_000)

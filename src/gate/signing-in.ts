@@ -17,7 +17,6 @@ import { type Decision, granted, refused } from '../refusal.ts'
 import type { LoginSource } from './sources.ts'
 import type { Followed } from '../database/follow.ts'
 import type { Ask } from '../http1/ask.ts'
-import { anthropicOAuth } from '../upstream/anthropic/oauth.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
 type Credential = NonNullable<Upstream['credential']>
@@ -27,7 +26,8 @@ export interface SigningIn {
   routes(common: Pick<LoginParts, 'answers' | 'countAddress' | 'bodyTimeoutMs'>): LoginRoutes
   /** What programs and browsers reach this gate by. */
   readonly publicUrl: () => URL
-  readonly upstream: Upstream
+  readonly apiBaseUrl: URL
+  readonly accessToken: Credential
   readonly admitSession: AdmitSession
   /** When what is under way is on the disk. */
   close(): Promise<void>
@@ -67,7 +67,8 @@ export function signingIn(options: SigningInOptions): SigningIn {
   return {
     routes: (common) => loginRoutes({ ...common, login: signIn, cookies, publicUrl, redirectUri }),
     publicUrl,
-    upstream: anthropicOAuth({ baseUrl: from.apiBaseUrl, accessToken }),
+    apiBaseUrl: from.apiBaseUrl,
+    accessToken,
     admitSession: sessionAdmission({
       find: signIn.find,
       cookie: (headers) => cookies.session(headers.get('cookie')),

@@ -2,13 +2,13 @@
 // issuer and, for each upstream without a key, one of our own on loopback.
 
 import { randomBytes } from 'node:crypto'
-import type { ClaimRules } from '../admit/claims.ts'
+import type { IssuerSettings } from '../admit/issuers.ts'
 import type { Settings } from '../config/read.ts'
 import { Secret } from '../secret.ts'
 
 export interface Sources {
-  /** Whose users are taken; absent where only devices come. */
-  readonly users?: { readonly jwksUrl: URL; readonly rules: ClaimRules }
+  /** Whose users are taken; none where only devices come. */
+  readonly issuers: readonly IssuerSettings[]
   readonly tinfoil?: {
     readonly apiKey: Secret
     readonly baseUrl: URL
@@ -61,15 +61,30 @@ type Configured = Omit<Sources, 'certificates'>
 function configured(settings: Settings): Configured {
   const { jwksUrl, issuer, audiences, tinfoilApiKey, anthropicApiKey, jwtSecret } = settings
   return {
-    ...(jwksUrl && issuer !== undefined && audiences
-      ? { users: { jwksUrl, rules: { issuer, audiences } } }
-      : {}),
+    issuers:
+      jwksUrl && issuer !== undefined && audiences
+        ? [oneIssuer(settings, { jwksUrl, issuer, audiences })]
+        : [],
     ...(tinfoilApiKey && { tinfoil: tinfoilAt(settings, tinfoilApiKey) }),
     ...(anthropicApiKey && {
       anthropic: { apiKey: anthropicApiKey, baseUrl: settings.anthropicBaseUrl },
     }),
     ...loginAt(settings),
     deviceSecrets: jwtSecret ?? [],
+  }
+}
+
+/** The one that the environment can name. */
+function oneIssuer(
+  { jwksRefreshSeconds, jwksMaxStaleSeconds }: Settings,
+  named: Required<Pick<IssuerSettings, 'issuer' | 'jwksUrl' | 'audiences'>>,
+): IssuerSettings {
+  return {
+    ...named,
+    name: 'default',
+    scope: { claims: ['scope'], textOnly: true },
+    refreshSeconds: jwksRefreshSeconds,
+    maxStaleSeconds: jwksMaxStaleSeconds,
   }
 }
 
@@ -120,10 +135,13 @@ async function developmentSources(settings: Settings): Promise<Configured> {
     return { apiKey: new Secret(apiKey), baseUrl }
   }
   return {
-    users: {
-      jwksUrl: new URL(issuer.jwksUrl),
-      rules: { issuer: issuer.issuer, audiences: [issuer.audience] },
-    },
+    issuers: [
+      oneIssuer(settings, {
+        jwksUrl: new URL(issuer.jwksUrl),
+        issuer: issuer.issuer,
+        audiences: [issuer.audience],
+      }),
+    ],
     tinfoil: tinfoilApiKey ? tinfoilAt(settings, tinfoilApiKey) : await startedEnclave(),
     anthropic: anthropicApiKey
       ? { apiKey: anthropicApiKey, baseUrl: settings.anthropicBaseUrl }

@@ -1,7 +1,23 @@
 // A request as it is written to an upstream (RFC 9112 §3, §7.1): its head, and the framing of a body
 // whose length is not known.
 
-import type { Call } from './transport.ts'
+import type { Destination } from './destination.ts'
+
+export interface Call {
+  /** Not HEAD: its answer's length is of a body that does not come. */
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly to: Destination
+  readonly headers: Readonly<Record<string, string>>
+  /** Held whole, or passed on as it comes; `length` where it is known beforehand. */
+  readonly body: Uint8Array | BodyStream | undefined
+  /** Nobody needs the body once it has been sent: its memory is given back there and then. */
+  readonly sentOnce?: boolean
+}
+
+export interface BodyStream {
+  readonly chunks: AsyncIterable<Uint8Array>
+  readonly length: number | undefined
+}
 
 /** RFC 9110 §5.5: what could end a line, and with it begin another header, is not sent. */
 const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/

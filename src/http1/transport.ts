@@ -7,9 +7,8 @@ import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
 import { soon, type Waiting } from '../turn/end-of-turn.ts'
 import { type Carried, type Connection, MAX_JOINED_BYTES } from './connection.ts'
 import { DIRECT, type Egress } from './egress.ts'
-import type { Destination } from './destination.ts'
 import { connections, type Connections } from './pool.ts'
-import { chunked, headOf, LAST_CHUNK } from './request.ts'
+import { type BodyStream, type Call, chunked, headOf, LAST_CHUNK } from './request.ts'
 import type { AnswerHeaders } from './fields.ts'
 import type { ResponseHead } from './response.ts'
 
@@ -20,22 +19,6 @@ export interface Timeouts {
   readonly headersMs: number
   /** How long the source of a request's body may stand still. */
   readonly bodyMs: number
-}
-
-export interface Call {
-  /** Not HEAD: its answer's length is of a body that does not come. */
-  readonly method: 'GET' | 'POST' | 'DELETE'
-  readonly to: Destination
-  readonly headers: Readonly<Record<string, string>>
-  /** Held whole, or passed on as it comes; `length` where it is known beforehand. */
-  readonly body: Uint8Array | BodyStream | undefined
-  /** Nobody needs the body once it has been sent: its memory is given back there and then. */
-  readonly sentOnce?: boolean
-}
-
-export interface BodyStream {
-  readonly chunks: AsyncIterable<Uint8Array>
-  readonly length: number | undefined
 }
 
 export type FailureKind =

@@ -2,10 +2,11 @@
 // bounded together. It keeps them in memory and knows nothing of a database.
 
 import { InOrder, type Linked } from './in-order.ts'
-import type { Entry, Opening, Outcome } from './ledger.ts'
+import type { LedgerEntry } from '../exchange.ts'
+import type { Opening, Outcome } from './port.ts'
 
 /** An entry as the ledger sees it. It lives as long as its request or its notice. */
-export interface Slip extends Linked<Slip>, Entry {
+export interface Slip extends Linked<Slip>, LedgerEntry {
   readonly opening: Opening
   outcome: Outcome | undefined
   /** The row that its opening became, and in which file. */
@@ -13,7 +14,7 @@ export interface Slip extends Linked<Slip>, Entry {
 }
 
 export function slipOf(opening: Opening): Slip {
-  const slip: Omit<Slip, keyof Entry> = {
+  const slip: Omit<Slip, keyof LedgerEntry> = {
     opening,
     outcome: undefined,
     row: undefined,

@@ -2,8 +2,9 @@
 // caller or an upstream sends can make a row that the database refuses, or a sum that overflows.
 // Pure.
 
-import type { LedgerEnd, Measure, Opening, Outcome, UsageState } from './ledger.ts'
-import { DAY_MS, type SUM_COLUMNS, TOOL_COLUMNS } from './sqlite/schema.ts'
+import type { LedgerEnd, Measure, Opening, Outcome, UsageState } from './port.ts'
+import { DAY_MS } from '../turn/calendar.ts'
+import { type SUM_COLUMNS, TOOL_COLUMNS } from './columns.ts'
 
 /** Longer text is cut: a hash has 64 characters, a request id 128, a model's name some dozens. */
 const MAX_TEXT_LENGTH = 256

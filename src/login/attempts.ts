@@ -8,7 +8,7 @@ import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Proof } from './authorization.ts'
 import { checkAttempt, newAttempt } from './keys.ts'
-import type { SignedIn } from './login.ts'
+import type { SignedIn } from './session-status.ts'
 
 export interface Attempts {
   begin(now: Instant): Decision<Opened & { readonly ticket: string | undefined }>

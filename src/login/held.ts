@@ -3,7 +3,7 @@
 
 import type { Instant } from '../turn/instant.ts'
 import type { Issued } from './authorization.ts'
-import type { Status } from './login.ts'
+import type { SessionStatus } from './session-status.ts'
 import type { Tokens } from './sessions.ts'
 
 export interface Held {
@@ -45,7 +45,7 @@ export function heldFrom(
   }
 }
 
-export function statusOf({ expiresAtMs, scope, refreshToken }: Tokens): Status {
+export function statusOf({ expiresAtMs, scope, refreshToken }: Tokens): SessionStatus {
   return { expiresAtMs, scope, renewable: refreshToken !== undefined }
 }
 

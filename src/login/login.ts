@@ -8,6 +8,7 @@ import type { Logger } from '../log.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { ATTEMPT_SECONDS, attempts } from './attempts.ts'
 import { authorization, type AuthorizationOptions, type Proof } from './authorization.ts'
+import type { SessionStatus, SignedIn } from './session-status.ts'
 import { NOBODY, type Sessions, SessionsUnusable } from './sessions.ts'
 import { heldTokens } from './tokens.ts'
 
@@ -24,20 +25,6 @@ export interface Begun {
    */
   readonly ticket: string | undefined
   readonly expiresInSeconds: number
-}
-
-export interface Status {
-  /** When the access token ends; undefined where the server did not say. */
-  readonly expiresAtMs: number | undefined
-  readonly scope: string | undefined
-  /** Whether a refresh token is held. */
-  readonly renewable: boolean
-}
-
-export interface SignedIn {
-  /** What programs send as `x-api-key` or Bearer, and what the cookie holds. New at each sign-in. */
-  readonly key: string
-  readonly status: Status
 }
 
 export interface Login {
@@ -62,9 +49,9 @@ export interface Login {
   /** Whether a key that `find` refuses was good until the authorization server ended its session. */
   wasEnded(refusal: Refusal): boolean
   /** How it stands by now, after a try to renew what has expired: `session_ended` where that is over. */
-  standing(session: Session, now: Instant): Promise<Decision<Status>>
+  standing(session: Session, now: Instant): Promise<Decision<SessionStatus>>
   /** Refreshes now, and once for all who ask at the same time. */
-  renew(session: Session, now: Instant): Promise<Decision<Status>>
+  renew(session: Session, now: Instant): Promise<Decision<SessionStatus>>
   /**
    * A token good for at least a moment: refreshed first where under 5 minutes are left.
    * `rejected`: the one that the API has just refused; a newer one comes back, or a refusal.
@@ -79,7 +66,7 @@ export interface Login {
 export interface Session {
   /** Not the key: 32 hexadecimal digits that say nothing of it. */
   readonly id: string
-  readonly status: Status
+  readonly status: SessionStatus
 }
 
 export interface LoginOptions extends AuthorizationOptions {

@@ -10,17 +10,20 @@ import { describeBug, type Logger } from '../log.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { Authorization, Issued } from './authorization.ts'
 import { epochMs, freshness, type Held, heldFrom, later, statusOf } from './held.ts'
-import type { Status } from './login.ts'
+import type { SessionStatus } from './session-status.ts'
 import { type Sessions, SessionsUnusable } from './sessions.ts'
 import { whenFree } from './unusable.ts'
 
 export interface HeldTokens {
   /** Rejects with SessionsUnusable where it cannot be written. */
-  begin(issued: Issued, now: Instant): Promise<{ readonly key: string; readonly status: Status }>
-  status(id: string): Decision<Status>
+  begin(
+    issued: Issued,
+    now: Instant,
+  ): Promise<{ readonly key: string; readonly status: SessionStatus }>
+  status(id: string): Decision<SessionStatus>
   /** The same, after a try to renew a token that is over: only then is it known what is left of it. */
-  standing(id: string, now: Instant): Promise<Decision<Status>>
-  renew(id: string, now: Instant): Promise<Decision<Status>>
+  standing(id: string, now: Instant): Promise<Decision<SessionStatus>>
+  renew(id: string, now: Instant): Promise<Decision<SessionStatus>>
   accessToken(now: Instant, rejected?: string): Promise<Decision<string>>
   /** Rejects with SessionsUnusable where it cannot be written. */
   end(id: string): Promise<void>

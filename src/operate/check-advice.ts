@@ -1,17 +1,18 @@
 // What to do about an answer that `postern check` got and did not want. It names settings, and repeats
 // nothing of what was sent or answered but addresses of a provider's own document.
 
-import type { Upstream } from '../upstream/upstream.ts'
+import type { UpstreamKind } from '../upstream/upstream.ts'
 
 /** Which settings an upstream was reached by. */
-const SETTINGS: Readonly<Record<string, { readonly key: string; readonly url: string }>> = {
+const SETTINGS: Readonly<Record<UpstreamKind, { readonly key: string; readonly url: string }>> = {
   tinfoil: { key: 'TINFOIL_API_KEY', url: 'TINFOIL_BASE_URL' },
   anthropic: { key: 'ANTHROPIC_API_KEY', url: 'ANTHROPIC_BASE_URL' },
+  'anthropic-oauth': { key: 'its key', url: 'API_BASE_URL' },
 }
 
 /** In one line, behind the status. */
-export function statusAdvice(status: number, upstream: Upstream['name'], ownKey: boolean): string {
-  const { key, url } = SETTINGS[upstream] ?? { key: 'its key', url: 'its URL' }
+export function statusAdvice(status: number, kind: UpstreamKind, ownKey: boolean): string {
+  const { key, url } = SETTINGS[kind]
   if (ownKey && status === 401) return `the key is not accepted: check ${key}, or its file`
   if (ownKey && status === 403) {
     return `the key may not do this: its account lacks the right, or this region; check ${key}`

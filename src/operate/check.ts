@@ -1,19 +1,20 @@
 // `postern check`: everything that a start depends on, tried once, with a line for each. It listens
 // on nothing and sends no inference.
 
+import { discoverKeySet, discoveryUrl } from '../admit/discovery.ts'
+import type { IssuerSettings } from '../admit/issuers.ts'
 import { byReason, fetchKeySet } from '../admit/jwks.ts'
 import { type DroppedEntry, NOT_A_KEY_SET, parseKeySet } from '../admit/key-set.ts'
 import type { Settings } from '../config/read.ts'
 import { stdout } from '../print.ts'
 import type { LoginSource, Sources } from '../gate/sources.ts'
+import { type UpstreamParts, upstreams } from '../gate/upstreams.ts'
 import { ADVICE } from '../database/advice.ts'
 import { store } from '../database/store.ts'
 import { TABLES } from '../gate/migrations.ts'
-import { anthropic } from '../upstream/anthropic/anthropic.ts'
 import { type Ask, asking } from '../http1/ask.ts'
 import { egress } from '../http1/egress.ts'
 import { type Destination, destinationOf, placeUnder } from '../http1/destination.ts'
-import { tinfoil } from '../upstream/tinfoil/tinfoil.ts'
 import { type Timeouts, type Transport, transport } from '../http1/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import {
@@ -37,7 +38,8 @@ export async function check(
   }
   say('ok', 'settings')
   for (const warning of warnings) say('!!', warning)
-  const wire = transport(egress(settings, from.certificates))
+  const way = egress(settings, from.certificates)
+  const wire = transport(way)
   const timeouts = {
     connectMs: settings.connectTimeoutSeconds * 1000,
     headersMs: Math.min(settings.headersTimeoutSeconds * 1000, ANSWER_MS),
@@ -49,7 +51,7 @@ export async function check(
     ...checkDatabase(settings),
     ...(await checkRunning(settings, asking(near, timeouts))),
     ...(await checkKeys(from, asking(wire, timeouts))),
-    ...(await checkUpstreams(from, wire, timeouts)),
+    ...(await checkUpstreams({ settings, from, way }, wire, timeouts)),
   ]
   wire.close()
   near.close()
@@ -96,27 +98,35 @@ function checkDatabase({ databaseUrl }: Settings): Outcome[] {
 const megabytes = (bytes: number): string =>
   bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
 
-async function checkKeys({ users }: Sources, ask: Ask): Promise<Outcome[]> {
-  if (!users) return []
+async function checkKeys({ issuers }: Sources, ask: Ask): Promise<Outcome[]> {
+  const outcomes: Outcome[] = []
+  for (const each of issuers) {
+    const name = issuers.length === 1 ? 'key set' : `key set of ${each.name}`
+    outcomes.push(...(await checkKeySet(each, name, ask)))
+  }
+  return outcomes
+}
+
+async function checkKeySet(by: IssuerSettings, name: string, ask: Ask): Promise<Outcome[]> {
   let text: string | undefined
   const failed = (error: unknown): string => (error instanceof Error ? error.message : 'unreadable')
   try {
-    text = await fetchKeySet(ask, users.jwksUrl)
+    text = await fetchKeySet(ask, by.jwksUrl ?? (await discoverKeySet(ask, by.issuer)))
   } catch (error) {
     const reason = failed(error)
     const todo = keySetAdvice(reason)
     const what = todo === undefined ? advised(reason) : `${reason}; ${todo}`
-    return [{ ok: false, what: `key set: ${what}` }]
+    return [{ ok: false, what: `${name}: ${what}` }]
   }
   try {
     const { keys, dropped } = await parseKeySet(text)
     const usable = keys.length === 1 ? '1 usable key' : `${keys.length} usable keys`
-    const others = [...droppedKeys(dropped), ...(await checkIssuer(users, ask))]
-    return [{ ok: true, what: `key set: ${usable}` }, ...others]
+    const others = [...droppedKeys(dropped, name), ...(await checkIssuer(by, ask))]
+    return [{ ok: true, what: `${name}: ${usable}` }, ...others]
   } catch (error) {
     const reason = failed(error)
     const what = reason === NOT_A_KEY_SET ? `${reason}; ${notKeySetAdvice(text)}` : reason
-    return [{ ok: false, what: `key set: ${what}` }]
+    return [{ ok: false, what: `${name}: ${what}` }]
   }
 }
 
@@ -124,14 +134,9 @@ async function checkKeys({ users }: Sources, ask: Ask): Promise<Outcome[]> {
  * Whether the provider calls itself what ISSUER says, where it says so beside its keys: nobody is
  * asked whom the settings have not named for that.
  */
-async function checkIssuer(
-  { jwksUrl, rules }: NonNullable<Sources['users']>,
-  ask: Ask,
-): Promise<Outcome[]> {
-  const { issuer } = rules
-  const base = URL.parse(issuer)
-  if (base?.origin !== jwksUrl.origin) return []
-  const url = new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`)
+async function checkIssuer({ issuer, jwksUrl }: IssuerSettings, ask: Ask): Promise<Outcome[]> {
+  const url = discoveryUrl(issuer)
+  if (!jwksUrl || url?.origin !== jwksUrl.origin) return []
   try {
     const found = discovered(await fetchKeySet(ask, url))
     const lines = found ? issuerAdvice(found, { issuer, jwksUrl: jwksUrl.href }) : []
@@ -143,11 +148,11 @@ async function checkIssuer(
 }
 
 /** A set may be whole without them: they fail nothing. */
-function droppedKeys(dropped: readonly DroppedEntry[]): Outcome[] {
+function droppedKeys(dropped: readonly DroppedEntry[], set: string): Outcome[] {
   const broken = dropped.filter(({ foreign }) => !foreign)
   return [...byReason(broken)].map(([why, entries]) => {
     const names = entries.map(({ name }) => visible(name)).join(', ')
-    return { ok: true, warning: true, what: `key set: not used, because ${why}: ${names}` }
+    return { ok: true, warning: true, what: `${set}: not used, because ${why}: ${names}` }
   })
 }
 
@@ -155,7 +160,7 @@ function droppedKeys(dropped: readonly DroppedEntry[]): Outcome[] {
 const visible = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?')
 
 async function checkUpstreams(
-  from: Sources,
+  parts: Pick<UpstreamParts, 'settings' | 'way'> & { readonly from: Sources },
   wire: Transport,
   timeouts: Timeouts,
 ): Promise<Outcome[]> {
@@ -171,16 +176,16 @@ async function checkUpstreams(
     if (!head.ok) return { ok: false, what: what(advised(head.reason)) }
     const said = `status ${head.status}`
     if (head.status === 200) return { ok: true, what: what(said) }
-    return { ok: false, what: what(`${said}; ${statusAdvice(head.status, upstream.name, own)}`) }
+    return { ok: false, what: what(`${said}; ${statusAdvice(head.status, upstream.kind, own)}`) }
   }
   const outcomes: Outcome[] = []
-  if (from.tinfoil) {
-    const upstream = tinfoil(from.tinfoil)
-    outcomes.push(await get(upstream, '/.well-known/hpke-keys', false))
-    outcomes.push(await get(upstream, '/v1/models', true))
+  for (const upstream of upstreams(parts)) {
+    for (const { path, withKey } of upstream.checks) {
+      outcomes.push(await get(upstream, path, withKey))
+    }
   }
-  if (from.anthropic) outcomes.push(await get(anthropic(from.anthropic), '/v1/models', true))
-  if (from.login) outcomes.push(...(await checkLogin(from.login, wire, timeouts)))
+  const { login } = parts.from
+  if (login) outcomes.push(...(await checkLogin(login, wire, timeouts)))
   return outcomes
 }
 

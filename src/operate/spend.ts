@@ -2,17 +2,13 @@
 // operator's corrections of that. A running gate knows of a correction within a second.
 
 import type { Database } from 'bun:sqlite'
-import { monthEndMs, monthOf } from '../state/memory/spend.ts'
+import { monthEndMs, monthOf } from '../turn/calendar.ts'
 import { audit } from '../enroll/audit.ts'
 import { deviceOfHash, devicesNamed, isOrgNamed } from '../enroll/device-names.ts'
 import type { IdentifyAs } from '../enroll/withdraw.ts'
-import {
-  addCorrection,
-  type Correction,
-  correctionsIn,
-  type Spender,
-} from '../ledger/sqlite/spend-corrections.ts'
-import { spentByEach } from '../ledger/sqlite/usage-report.ts'
+import type { OpenLedger } from '../gate/ledger.ts'
+import type { Correction, Spender } from '../ledger/corrections.ts'
+import type { SpentSums } from '../ledger/reports.ts'
 
 /** As a command line gives them: text, or absent. */
 export interface SpendFlags {
@@ -110,40 +106,42 @@ export interface Spending extends Spender {
   readonly corrections: readonly Correction[]
 }
 
-export interface SpendOptions {
+/** What spending is read from, and how it is. */
+export interface SpendBooks {
+  readonly ledger: OpenLedger
+  /** Enrolment's, where devices have their names. */
+  readonly database: Database
   readonly identify: IdentifyAs
   readonly orgSpendCapUsd: number | undefined
 }
 
 /** Of everybody who spent anything or was corrected, the dearest first; or of one alone. */
-export function spendingOf(
-  database: Database,
+export async function spendingOf(
+  books: SpendBooks,
   month: string,
-  options: SpendOptions,
   only?: Spender,
-): Spending[] {
+): Promise<Spending[]> {
+  const { reports, corrections: corrected } = books.ledger
   const sinceMs = Date.parse(`${month}-01T00:00:00Z`)
   const filter = { sinceMs, untilMs: monthEndMs(sinceMs) }
-  const corrections = correctionsIn(database, month)
-  const kinds = only ? [only.kind] : (['device', 'org'] as const)
-  const all = kinds.flatMap((kind) => {
-    const charged = spentByEach(database, kind, only ? { ...filter, [kind]: only.name } : filter)
-    const corrected = corrections.filter((each) => each.kind === kind).map(({ name }) => name)
-    const names = only ? [only.name] : [...charged.keys(), ...corrected]
-    return [...new Set(names)].map((name): Spending => {
+  const corrections = await corrected.in(month)
+  const all: Spending[] = []
+  for (const kind of only ? [only.kind] : (['device', 'org'] as const)) {
+    const charged = await reports.spentBy(kind, only ? { ...filter, [kind]: only.name } : filter)
+    const named = corrections.filter((each) => each.kind === kind).map(({ name }) => name)
+    for (const name of new Set(only ? [only.name] : [...charged.keys(), ...named])) {
       const own = corrections.filter((each) => each.kind === kind && each.name === name)
-      return spending(database, { kind, name }, charged.get(name), own, options)
-    })
-  })
+      all.push(spending(books, { kind, name }, charged.get(name), own))
+    }
+  }
   return all.toSorted((a, b) => b.chargedMicroUsd - a.chargedMicroUsd)
 }
 
 function spending(
-  database: Database,
+  { database, orgSpendCapUsd }: SpendBooks,
   { kind, name }: Spender,
-  sums: { readonly chargedMicroUsd: number; readonly estimatedMicroUsd: number } | undefined,
+  sums: SpentSums | undefined,
   corrections: readonly Correction[],
-  { orgSpendCapUsd }: SpendOptions,
 ): Spending {
   const device = kind === 'device' ? deviceOfHash(database, name) : undefined
   const { chargedMicroUsd = 0, estimatedMicroUsd = 0 } = sums ?? {}
@@ -166,22 +164,20 @@ function spending(
   }
 }
 
-export type Found =
+export type SpenderFound =
   | { readonly ok: true; readonly spender: Spender }
   | { readonly ok: false; readonly message: string; readonly hint: string }
 
 /** `org:acme`, or whatever a device goes by; an organisation's bare id where no device has it. */
-export function findSpender(database: Database, name: string, identify: IdentifyAs): Found {
+export async function findSpender(books: SpendBooks, name: string): Promise<SpenderFound> {
+  const { ledger, database, identify } = books
   if (name.startsWith('org:')) {
     return { ok: true, spender: { kind: 'org', name: name.slice('org:'.length) } }
   }
   const devices = devicesNamed(database, name, identify)
-  const inLedger = database.query('SELECT 1 FROM ledger_day WHERE device = ?1 LIMIT 1')
   const hashes = new Set(devices.map(({ deviceHash }) => deviceHash))
-  if (inLedger.get(name) !== null) hashes.add(name)
-  const isOrg =
-    isOrgNamed(database, name) ||
-    database.query('SELECT 1 FROM ledger_day WHERE org = ?1 LIMIT 1').get(name) !== null
+  if (await ledger.reports.knows({ kind: 'device', name })) hashes.add(name)
+  const isOrg = isOrgNamed(database, name) || (await ledger.reports.knows({ kind: 'org', name }))
   const [hash, ...more] = hashes
   if (hash !== undefined && more.length === 0 && !isOrg) {
     return { ok: true, spender: { kind: 'device', name: hash } }
@@ -200,40 +196,27 @@ export type Corrected =
   { readonly ok: true } | { readonly ok: false; readonly message: string; readonly hint: string }
 
 /** Writes it and its entry in the audit table, or neither. */
-export function correct(
-  database: Database,
+export async function correct(
+  { ledger, database }: SpendBooks,
   spender: Spender,
   { month, correction }: SpendQuestion,
-  options: SpendOptions,
   nowMs: number,
-): Corrected {
+): Promise<Corrected> {
   if (!correction) return { ok: true }
   const { creditMicroUsd, reason } = correction
-  const correcting = database.transaction((): Corrected => {
-    const [found] = spendingOf(database, month, options, spender)
-    // More than that would be a second cap.
-    const spent = (found?.chargedMicroUsd ?? 0) - (found?.creditedMicroUsd ?? 0)
-    if (creditMicroUsd > spent) {
-      const hint = `give that at the most; the ledger may be a second behind`
-      return { ok: false, message: `${usd(Math.max(0, spent))} was spent in ${month}`, hint }
-    }
-    addCorrection(database, {
-      ...spender,
-      atMs: nowMs,
-      month,
-      creditMicroUsd,
-      reason,
-      actor: 'cli',
-    })
-    audit(database, {
-      at: nowMs / 1000,
-      actor: 'cli',
-      action: creditMicroUsd > 0 ? 'credit' : 'debit',
-      subject: `${spender.kind}:${spender.name} ${month} ${usd(Math.abs(creditMicroUsd))}`,
-    })
-    return { ok: true }
-  })
-  return correcting.immediate()
+  const added = await ledger.corrections.add(
+    { ...spender, atMs: nowMs, month, creditMicroUsd, reason, actor: 'cli' },
+    () =>
+      audit(database, {
+        at: nowMs / 1000,
+        actor: 'cli',
+        action: creditMicroUsd > 0 ? 'credit' : 'debit',
+        subject: `${spender.kind}:${spender.name} ${month} ${usd(Math.abs(creditMicroUsd))}`,
+      }),
+  )
+  if (added.ok) return added
+  const message = `${usd(Math.max(0, added.spentMicroUsd))} was spent in ${month}`
+  return { ok: false, message, hint: 'give that at the most; the ledger may be a second behind' }
 }
 
 /** To the last digit that is one. */

@@ -1,13 +1,8 @@
 // A usage report as a table for eyes, as JSON or as CSV. Names in the ledger were chosen by
 // callers: none of them reaches a terminal as an escape sequence, or a spreadsheet as a formula.
 
-import { DAY_MS } from '../ledger/sqlite/schema.ts'
-import {
-  type UsageFilter,
-  type UsageSums,
-  type UsageTable,
-  utcDate,
-} from '../ledger/sqlite/usage-report.ts'
+import { DAY_MS, dayOf } from '../turn/calendar.ts'
+import type { UsageFilter, UsageSums, UsageTable } from '../ledger/reports.ts'
 import { inertJson } from './inert-json.ts'
 
 export interface Terminal {
@@ -210,8 +205,8 @@ function rangeOf(filter: UsageFilter): string {
 /** First and last day, both included. */
 function datesOf({ sinceMs, untilMs }: UsageFilter): { since?: string; until?: string } {
   return {
-    ...(sinceMs === undefined ? {} : { since: utcDate(sinceMs) }),
-    ...(untilMs === undefined ? {} : { until: utcDate(untilMs - DAY_MS) }),
+    ...(sinceMs === undefined ? {} : { since: dayOf(sinceMs) }),
+    ...(untilMs === undefined ? {} : { until: dayOf(untilMs - DAY_MS) }),
   }
 }
 

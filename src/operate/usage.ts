@@ -1,17 +1,13 @@
 // `postern usage`: its words, and its answer. It reads the ledger and changes nothing there.
 
-import type { Database } from 'bun:sqlite'
 import { Command, CommanderError, Option } from 'commander'
-import { usersOfDevices } from '../enroll/families.ts'
-import { DAY_MS } from '../ledger/sqlite/schema.ts'
+import { DAY_MS, dayOf } from '../turn/calendar.ts'
 import {
+  type ReportsAtOnce,
   USAGE_GROUPS,
   type UsageFilter,
   type UsageGroup,
-  usageBy,
-  utcDate,
-} from '../ledger/sqlite/usage-report.ts'
-import { usageByUser } from '../ledger/sqlite/usage-by-user.ts'
+} from '../ledger/reports.ts'
 import { type Terminal, usageText, visible } from './usage-text.ts'
 
 export interface UsageQuestion {
@@ -25,13 +21,18 @@ export type UsageArguments =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'mistake'; readonly message: string; readonly hint: string }
 
-/** The whole answer, for stdout. */
-export function usage(database: Database, question: UsageQuestion, terminal: Terminal): string {
+/** The whole answer, for stdout. `usersOfDevices` is asked where users are. */
+export async function usage(
+  reports: ReportsAtOnce,
+  usersOfDevices: () => ReadonlyMap<string, string>,
+  question: UsageQuestion,
+  terminal: Terminal,
+): Promise<string> {
   const { by, filter } = question
   const table =
     by === 'user'
-      ? usageByUser(database, filter, usersOfDevices(database))
-      : usageBy(database, by, filter)
+      ? await reports.usageByUser(filter, usersOfDevices())
+      : await reports.usage(by, filter)
   return usageText(table, question, terminal)
 }
 
@@ -109,5 +110,5 @@ export function readDay(text: string, nowMs: number): number | undefined {
   if (!/^\d{4}-\d{2}-\d{2}$/.test(text)) return undefined
   const epochMs = Date.parse(`${text}T00:00:00Z`)
   // 2026-02-31 would be taken for a day in March.
-  return epochMs > 0 && utcDate(epochMs) === text ? epochMs : undefined
+  return epochMs > 0 && dayOf(epochMs) === text ? epochMs : undefined
 }

@@ -3,14 +3,16 @@
 
 import { BodyRefused } from '../dispatch/body.ts'
 import type { Outgoing } from '../dispatch/dispatch.ts'
-import type { End, Exchange } from '../exchange.ts'
+import type { End } from '../end.ts'
+import type { Exchange } from '../exchange.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
 import { echoOf } from '../upstream/echo.ts'
 import { type HeldAnswer, holdAnswer, ofBytes } from '../upstream/held-answer.ts'
 import type { AnswerHeaders } from '../http1/fields.ts'
 import type { KeyRefused } from '../upstream/key-refused.ts'
-import type { Call, Failure, Timeouts, Transport } from '../http1/transport.ts'
+import type { Call } from '../http1/request.ts'
+import type { Failure, Timeouts, Transport } from '../http1/transport.ts'
 import { Unordered } from '../turn/unordered.ts'
 import type { Client } from './client.ts'
 import { sayStreamed } from './streamed.ts'
@@ -97,7 +99,7 @@ export function relaying(options: RelayOptions): Relay {
       if (run.cause !== undefined) return giveUp(run, stillborn(run.cause))
       const refusal = upstream.credentialRefused(status, held?.ok && !quotes ? held.text : '')
       if (refusal) {
-        if (refusal.code === 'upstream_auth') keyRefused(upstream.name, status, now)
+        if (refusal.code === 'upstream_auth') keyRefused(upstream, status, now)
         return giveUp(run, denied(refusal))
       }
       if (held && !held.ok) return giveUp(run, unreadable(held.why))

@@ -6,10 +6,10 @@
 
 import { costOf, type Price } from '../budget/prices.ts'
 import type { Reservation } from '../state/memory/spend.ts'
-import type { End } from '../exchange.ts'
+import type { End } from '../end.ts'
 import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../upstream/reading/passed.ts'
 import type { MeteredUsage, Since } from '../upstream/reading/tally.ts'
-import type { Measure, Metered, ToolRequests } from '../ledger/ledger.ts'
+import type { Measure, Metered, ToolRequests } from '../ledger/port.ts'
 
 /** Of a request that went out. */
 export interface Bill {

@@ -1,10 +1,11 @@
 // What happened: the one line of a request, its row in the ledger, and what it cost, all at its end.
 
 import type { Price, Prices } from '../budget/prices.ts'
-import type { End, Exchange } from '../exchange.ts'
+import type { End } from '../end.ts'
+import type { Exchange } from '../exchange.ts'
 import { type Logger, logRequest } from '../log.ts'
 import { type Bill, charge } from './bill.ts'
-import type { Ledger, Measure, Metered } from '../ledger/ledger.ts'
+import type { Ledger, Measure, Metered } from '../ledger/port.ts'
 
 export type Settle = (exchange: Exchange, end: End, bill?: Bill) => void
 

@@ -6,14 +6,18 @@
 
 import { type JsonObject, parseStrictObject } from './strict-json.ts'
 
-/** A token longer than this is refused unread; identity providers stay well under 4 KiB. */
-export const MAX_TOKEN_BYTES = 8192
+/** A token longer than this is refused unread; with many roles in it, one of Keycloak has 12 KiB. */
+export const MAX_TOKEN_BYTES = 16_384
+export const TOO_LONG = 'too long'
 
 /** How far two honest clocks may be apart. */
 export const CLOCK_SKEW_SECONDS = 60
 
 export interface Compact {
   readonly header: JsonObject
+  /** One of those that were asked for. */
+  readonly alg: string
+  readonly signatureBytes: number
   readonly claims: JsonObject
 }
 
@@ -23,31 +27,39 @@ export interface Malformed {
   readonly reason: string
 }
 
-export interface CompactRules {
-  readonly alg: string
-  readonly signatureBytes: number
-}
+/** The algorithms that are taken, each with how many bytes its signatures have. */
+export type SignatureSizes = Readonly<Record<string, readonly [least: number, most: number]>>
 
 /** Members that ask the verifier to trust a key or an algorithm of the token's own choosing. */
 const FORBIDDEN_MEMBERS = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c', 'zip', 'enc']
 
-export function parseCompact(token: string, { alg, signatureBytes }: CompactRules): CompactParsed {
-  if (token.length > MAX_TOKEN_BYTES) return malformed('too long')
+export function parseCompact(token: string, sizes: SignatureSizes): CompactParsed {
+  if (token.length > MAX_TOKEN_BYTES) return malformed(TOO_LONG)
   const segments = token.split('.')
   if (segments.length !== 3) return malformed('not three segments')
   if (!segments.every(isCanonical)) return malformed('not canonical base64url')
   const [headerText = '', claimsText = '', signature = ''] = segments
-  if (decode(signature) !== signatureBytes) {
-    return malformed(`signature is not ${signatureBytes} bytes`)
-  }
   const header = readHeader(headerText)
   if (!header) return malformed('header is not an object with distinct members')
-  if (header['alg'] !== alg) return malformed(`alg is not ${alg}`)
+  const { alg } = header
+  const size = typeof alg === 'string' && Object.hasOwn(sizes, alg) ? sizes[alg] : undefined
+  if (typeof alg !== 'string' || !size) return malformed(`alg is not ${namesOf(sizes)}`)
+  const [least, most] = size
+  const signatureBytes = decode(signature)
+  if (signatureBytes < least || signatureBytes > most) {
+    const bytes = least === most ? least : `${least} to ${most}`
+    return malformed(`signature is not ${bytes} bytes`)
+  }
   const forbidden = FORBIDDEN_MEMBERS.find((name) => Object.hasOwn(header, name))
   if (forbidden !== undefined) return malformed(`header has ${forbidden}`)
   const claims = parseObject(claimsText)
   if (!claims) return malformed('claims are not an object with distinct members')
-  return { ok: true, value: { header, claims } }
+  return { ok: true, value: { header, alg, signatureBytes, claims } }
+}
+
+function namesOf(sizes: SignatureSizes): string {
+  const names = Object.keys(sizes)
+  return names.length === 1 ? names.join('') : 'one that is taken'
 }
 
 export function malformed(reason: string): Malformed {

@@ -27,3 +27,25 @@ export function printable(text: string): string {
   const cut = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
   return cut.replace(/[^\x20-\x7e…]/g, '?')
 }
+
+/** The patterns that name exactly the models that both lists name; none where they share none. */
+export function intersection(a: readonly string[], b: readonly string[]): readonly string[] {
+  if (a.every((one) => b.some((other) => covers(other, one)))) return a
+  const shared = new Set(a.flatMap((one) => b.flatMap((other) => meet(one, other))))
+  return [...shared].filter(
+    (each) => ![...shared].some((wider) => wider !== each && covers(wider, each)),
+  )
+}
+
+/** Of two patterns, the one that the other covers. */
+function meet(a: string, b: string): string[] {
+  if (covers(b, a)) return [a]
+  return covers(a, b) ? [b] : []
+}
+
+/** Every model of `pattern` is one of `wider`. */
+function covers(wider: string, pattern: string): boolean {
+  if (!wider.endsWith('*')) return wider === pattern
+  const end = pattern.endsWith('*') ? -1 : pattern.length
+  return pattern.slice(0, end).startsWith(wider.slice(0, -1))
+}

@@ -2,21 +2,26 @@
 // minute for each upstream, however many requests meet it.
 
 import type { Logger } from '../log.ts'
-import type { Upstream } from './upstream.ts'
+import type { Upstream, UpstreamKind } from './upstream.ts'
 
-export type KeyRefused = (upstream: Upstream['name'], status: number, now: number) => void
+export type KeyRefused = (
+  upstream: Pick<Upstream, 'name' | 'kind'>,
+  status: number,
+  now: number,
+) => void
 
 const REPEAT_AFTER_MS = 60_000
 
 /** By whose setting the key came. */
-const SETTINGS: Readonly<Record<string, string>> = {
+const SETTINGS: Readonly<Record<UpstreamKind, string>> = {
   tinfoil: 'TINFOIL_API_KEY',
   anthropic: 'ANTHROPIC_API_KEY',
+  'anthropic-oauth': 'its key',
 }
 
 export function keyRefusals(log: Logger): KeyRefused {
   const told = new Map<string, { readonly at: number; requests: number }>()
-  return (upstream, status, now) => {
+  return ({ name: upstream, kind }, status, now) => {
     const before = told.get(upstream)
     if (before && now - before.at < REPEAT_AFTER_MS) {
       before.requests += 1
@@ -24,15 +29,15 @@ export function keyRefusals(log: Logger): KeyRefused {
     }
     told.set(upstream, { at: now, requests: 0 })
     const fields = { upstream, status, requests: (before?.requests ?? 0) + 1 }
-    log.error(fields, `${status === 401 ? REFUSED : FORBIDDEN} ${todo(upstream, status)}`)
+    log.error(fields, `${status === 401 ? REFUSED : FORBIDDEN} ${todo(kind, status)}`)
   }
 }
 
 const REFUSED = 'the upstream refuses the key of this gate:'
 const FORBIDDEN = 'the upstream forbids this gate its answer:'
 
-function todo(upstream: string, status: number): string {
-  const setting = SETTINGS[upstream] ?? 'its key'
+function todo(kind: UpstreamKind, status: number): string {
+  const setting = SETTINGS[kind]
   return status === 401
     ? `put a key that is valid into ${setting} and restart; postern check tries it`
     : `look up what the key in ${setting} may do, and from which networks and regions; postern check tries it`

@@ -1,13 +1,23 @@
 // The port behind which an upstream stands: where a request goes and with whose key, which headers
-// pass, and how its usage is read. Three of them answer: tinfoil.ts, anthropic.ts and
-// anthropic-oauth.ts.
+// pass, and how its cost and its usage are read. gate/upstreams.ts has a maker for each kind.
 
 import type { Instant } from '../turn/instant.ts'
-import { type Decision, type Refusal, refused } from '../refusal.ts'
+import { type Decision, type Dialect, type Refusal, refused } from '../refusal.ts'
 import type { Destination } from '../http1/destination.ts'
 import type { AnswerHeaders } from '../http1/fields.ts'
+import type { Costly } from './costly.ts'
 import { forbiddenBy } from './forbidden.ts'
+import type { Inspected } from './inspected.ts'
 import type { MeteredUsage } from './reading/tally.ts'
+
+export type UpstreamKind = 'tinfoil' | 'anthropic' | 'anthropic-oauth'
+
+/** A route as an API has it. */
+export interface Endpoint {
+  readonly dialect: Dialect
+  readonly method: string
+  readonly path: string
+}
 
 export interface Asked {
   readonly method: string
@@ -33,7 +43,17 @@ export interface UsageMeter {
 }
 
 export interface Upstream {
-  readonly name: 'tinfoil' | 'anthropic' | 'anthropic-oauth'
+  /** Of this one among several of its kind, in logs and in the ledger. */
+  readonly name: string
+  readonly kind: UpstreamKind
+  /** Asked when the gate starts, and not for each request. */
+  serves(endpoint: Endpoint): boolean
+  /** What the request's headers say of its body: sealed or not, and how large. */
+  inspect(headers: Headers, hasBody: boolean): Decision<Inspected>
+  /** What the body says that a request costs, where a limit depends on it; `body` is decoded. */
+  costOf(path: string, body: Uint8Array): Decision<Costly>
+  /** What `postern check` asks it for. */
+  readonly checks: readonly { readonly path: string; readonly withKey: boolean }[]
   /** Without a promise where nothing has to be looked up. */
   destination(asked: Asked, now: number): Decision<Destination> | Promise<Decision<Destination>>
   /**
@@ -88,4 +108,11 @@ export function setAllowed(names: readonly string[], from: AnswerHeaders, to: He
     const value = from[name]
     if (typeof value === 'string') to.set(name, value)
   }
+}
+
+/** `paths`: as `POST /v1/messages`, all of one API. */
+export function serving(dialect: Dialect, paths: readonly string[]): Upstream['serves'] {
+  const served = new Set(paths)
+  return (endpoint) =>
+    endpoint.dialect === dialect && served.has(`${endpoint.method} ${endpoint.path}`)
 }

@@ -2,17 +2,20 @@
 
 import { describe, expect, test } from 'bun:test'
 import { checkClaims } from '../../src/admit/claims.ts'
+import { issuerOf } from '../../src/admit/issuers.ts'
 import {
   AUDIENCE,
   goodClaims,
   ISSUER,
   type Json,
   NOW,
-  RULES,
+  SETTINGS,
   wrongClaims,
 } from '../support/mint.ts'
 
-const check = (claims: Json, now = NOW) => checkClaims({ ...goodClaims(), ...claims }, RULES, now)
+const UNKNOWN = { ok: false, code: 'unknown_kid' } as const
+const { rules } = issuerOf(SETTINGS, { current: () => undefined, lookup: async () => UNKNOWN })
+const check = (claims: Json, now = NOW) => checkClaims({ ...goodClaims(), ...claims }, rules, now)
 
 test('good claims become issuer, subject, expiry and scopes', () => {
   expect(check({ scope: 'openid  inference email' })).toEqual({
@@ -22,6 +25,7 @@ test('good claims become issuer, subject, expiry and scopes', () => {
       subject: 'user-1',
       expiresAt: NOW + 900,
       scopes: new Set(['openid', 'inference', 'email']),
+      groups: [],
     },
   })
 })

@@ -63,6 +63,9 @@ describe('is no one token:', () => {
 })
 
 describe('admission', () => {
+  const noKey = (): never => {
+    throw new Error('asked for a key')
+  }
   const NOW = { epochSeconds: 1, monotonicMs: 1 }
   const claims = (more: Partial<DeviceClaims> = {}): DeviceClaims => ({
     deviceId: 'anna-laptop',
@@ -79,7 +82,7 @@ describe('admission', () => {
     ...more,
   })
   const by = (answer: EnrollDecision<DeviceClaims>): AdmitDevice =>
-    deviceAdmission(async () => answer)
+    deviceAdmission(async () => answer, noKey)
   const sent = { authorization: `Bearer ${T}`, apiKey: null, query: '' }
 
   test('carries what the enrolment grants, and not how the device calls itself', async () => {
@@ -94,6 +97,8 @@ describe('admission', () => {
     expect(admitted).toEqual({
       ok: true,
       value: {
+        kind: 'device',
+        groups: [],
         identity: 'ab'.repeat(32),
         device: { org: 'acme', models: ['claude-*'], rateLimit: 7, spendCapMicroUsd: 1_500_000 },
       } as never,
@@ -137,7 +142,7 @@ describe('admission', () => {
   test('what is no one token is verified by nobody', async () => {
     const admit = deviceAdmission(() => {
       throw new Error('asked')
-    })
+    }, noKey)
     expect(await admit({ ...sent, apiKey: OTHER }, NOW)).toMatchObject({
       code: 'ambiguous_credentials',
     })

@@ -19,17 +19,19 @@ const bomb = gzipSync(JSON.stringify({ keys: [b.jwk] }) + ' '.repeat(33_554_432)
 const setOf = (...keys: unknown[]): Promise<KeySet> => parseKeySet(JSON.stringify({ keys }))
 const parsed = async (...keys: unknown[]): Promise<string[]> =>
   (await setOf(...keys)).keys.map(({ kid }) => kid)
-const jwkOf = (type: 'rsa' | 'ed25519' | 'P-384'): Json => {
+const jwkOf = (type: 'rsa' | 'ed25519' | 'P-384' | 'P-521', modulusLength = 2048): Json => {
   const { publicKey } =
     type === 'rsa'
-      ? generateKeyPairSync('rsa', { modulusLength: 2048 })
+      ? generateKeyPairSync('rsa', { modulusLength })
       : type === 'ed25519'
         ? generateKeyPairSync('ed25519')
         : generateKeyPairSync('ec', { namedCurve: type })
   return { ...publicKey.export({ format: 'jwk' }), kid: type }
 }
 
-describe('of a set, only the public keys of ES256 are taken', () => {
+const rsa = jwkOf('rsa')
+
+describe('of a set, only the public keys of algorithms that are taken are taken', () => {
   const ignored: readonly (readonly [string, unknown])[] = [
     ['a private key', b.privateJwk],
     ['a symmetric key', { kty: 'oct', k: 'c2VjcmV0', kid: 'b', alg: 'HS256' }],
@@ -37,9 +39,23 @@ describe('of a set, only the public keys of ES256 are taken', () => {
       'a symmetric key that calls itself ES256',
       { kty: 'oct', k: 'c2VjcmV0', kid: 'b', alg: 'ES256' },
     ],
-    ['an RSA key', jwkOf('rsa')],
-    ['an Ed25519 key', jwkOf('ed25519')],
-    ['a key of P-384', jwkOf('P-384')],
+    ['an RSA key of 1024 bits', jwkOf('rsa', 1024)],
+    ['an RSA key of 2047 bits', jwkOf('rsa', 2047)],
+    ['an RSA key with an e of 1', { ...rsa, e: 'AQ' }],
+    ['an RSA key with an even e', { ...rsa, e: 'AQAC' }],
+    ['an RSA key with an e of 5 bytes', { ...rsa, e: 'AQAAAAE' }],
+    ['an RSA key without n', { ...rsa, n: undefined }],
+    ['an RSA key for ES256', { ...rsa, alg: 'ES256' }],
+    ['an RSA key for HS256', { ...rsa, alg: 'HS256' }],
+    ['an RSA key for RSA-OAEP', { ...rsa, alg: 'RSA-OAEP' }],
+    ['an RSA key for none', { ...rsa, alg: 'none' }],
+    ['a key of P-256 for RS256', { ...b.jwk, alg: 'RS256' }],
+    ['a key of P-256 for EdDSA', { ...b.jwk, alg: 'EdDSA' }],
+    ['an Ed25519 key for ES256', { ...jwkOf('ed25519'), alg: 'ES256' }],
+    ['an Ed25519 key of 31 bytes', { ...jwkOf('ed25519'), x: 'A'.repeat(42) }],
+    ['an X25519 key', { ...jwkOf('ed25519'), crv: 'X25519' }],
+    ['an Ed448 key', { ...jwkOf('ed25519'), crv: 'Ed448' }],
+    ['an EC key on the curve Ed25519', { ...b.jwk, crv: 'Ed25519' }],
     ['a key of secp256k1', { ...b.jwk, crv: 'secp256k1' }],
     ['a key of P-384 that calls itself P-256', { ...jwkOf('P-384'), crv: 'P-256' }],
     ['a key of P-256 for ES384', { ...b.jwk, alg: 'ES384' }],
@@ -62,7 +78,7 @@ describe('of a set, only the public keys of ES256 are taken', () => {
     test(`not ${name}`, async () => {
       expect(await parsed(entry, a.jwk)).toEqual(['a'])
       expect(await parsed(a.jwk, entry)).toEqual(['a'])
-      expect(parsed(entry)).rejects.toThrow('no ES256 key in the set')
+      expect(parsed(entry)).rejects.toThrow('no usable key in the set')
     })
   }
   test('alg, use and key_ops may be absent', async () => {
@@ -86,8 +102,27 @@ describe('of a set, only the public keys of ES256 are taken', () => {
     ])
     expect(dropped.map(({ name }) => name)).toEqual(['a'])
   })
-  test('an RSA key under the same kid takes nothing from it', async () => {
-    expect(await parsed({ ...jwkOf('rsa'), kid: 'a' }, a.jwk)).toEqual(['a'])
+  test('without an alg a key serves each algorithm of its type, and with one that alone', async () => {
+    const algorithms = async (jwk: Json): Promise<unknown> =>
+      (await setOf(jwk)).keys[0]?.keys[0]?.algorithms
+    expect(await algorithms(rsa)).toEqual(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'])
+    expect(await algorithms({ ...rsa, alg: 'RS256' })).toEqual(['RS256'])
+    expect(await algorithms({ ...rsa, alg: 'PS256' })).toEqual(['PS256'])
+    expect(await algorithms({ ...a.jwk, alg: undefined })).toEqual(['ES256'])
+    expect(await algorithms(jwkOf('P-384'))).toEqual(['ES384'])
+    expect(await algorithms(jwkOf('P-521'))).toEqual(['ES512'])
+    expect(await algorithms(jwkOf('ed25519'))).toEqual(['EdDSA', 'Ed25519'])
+  })
+  test('keys of different types under one kid all serve', async () => {
+    const { keys } = await setOf({ ...rsa, kid: 'a' }, a.jwk, { ...jwkOf('ed25519'), kid: 'a' })
+    expect(keys.map(({ kid, keys }) => [kid, keys.map((each) => each.algorithms[0])])).toEqual([
+      ['a', ['RS256', 'ES256', 'EdDSA']],
+    ])
+  })
+  test('a modulus with a zero in front is the same modulus', async () => {
+    const n = Buffer.concat([Buffer.alloc(1), Buffer.from(String(rsa['n']), 'base64url')])
+    const { keys } = await setOf(rsa, { ...rsa, n: n.toString('base64') })
+    expect(keys.map(({ keys }) => keys.map((each) => each.signatureBytes))).toEqual([[256]])
   })
   test('of thousands of keys, four thousand are taken and the rest is told', async () => {
     const many = Array.from({ length: 4100 }, (_, at) => ({ ...a.jwk, kid: `k${at}` }))
@@ -236,7 +271,7 @@ describe('over the network', () => {
   test('120 keys of other algorithms beside ours, of an odd type, with a query', async () => {
     const { log, text } = collector()
     const others = Array.from({ length: 120 }, (_, at) =>
-      Object.assign(jwkOf('P-384'), { kid: `o${at}` }),
+      Object.assign(jwkOf('P-384'), { kid: `o${at}`, crv: 'secp256k1' }),
     )
     const broken = { ...b.jwk, y: undefined }
     server.respond((_request, response) => {

@@ -2,10 +2,11 @@
 
 import { expect, test } from 'bun:test'
 import type { KeySource, VerifyKey } from '../../src/admit/jwks.ts'
+import { refused } from '../../src/refusal.ts'
 import { type Verified, verifiedTokens } from '../../src/admit/verified.ts'
 import { NOW } from '../support/mint.ts'
 
-const key = (kid: string): VerifyKey => ({ kid, keys: [{} as CryptoKey], point: `${kid}.y` })
+const key = (kid: string): VerifyKey => ({ kid, keys: [], print: `${kid}.y` })
 
 /** A key set that the test turns over by hand. */
 function keySet(...held: VerifyKey[]): KeySource & { hold(...keys: VerifyKey[]): void } {
@@ -22,18 +23,20 @@ function keySet(...held: VerifyKey[]): KeySource & { hold(...keys: VerifyKey[]):
   }
 }
 const at = (epochSeconds: number) => ({ epochSeconds, monotonicMs: 0 })
-const verified = (by: VerifyKey): Verified => ({
+const decision = refused('insufficient_scope')
+const verified = (by: VerifyKey, keys: KeySource): Verified => ({
   expiresAt: NOW + 10,
-  scoped: true,
   key: by,
-  identity: 'x',
+  keys,
+  decision,
 })
 
 test('a token is remembered, word for word, until it expires and not a moment longer', () => {
   const a = key('a')
-  const tokens = verifiedTokens(keySet(a))
-  tokens.remember('h.c.s', verified(a))
-  expect(tokens.recall('h.c.s', at(NOW))).toEqual(verified(a))
+  const keys = keySet(a)
+  const tokens = verifiedTokens()
+  tokens.remember('h.c.s', verified(a, keys))
+  expect(tokens.recall('h.c.s', at(NOW))).toEqual(verified(a, keys))
   expect(tokens.recall('h.c.s', at(NOW + 9.999))).toBeDefined()
   expect(tokens.recall('h.c.s', at(NOW + 10))).toBeUndefined()
   // Forgotten, and not only passed over.
@@ -42,9 +45,10 @@ test('a token is remembered, word for word, until it expires and not a moment lo
 
 test('the same prefix with another signature is another token', () => {
   const a = key('a')
-  const tokens = verifiedTokens(keySet(a))
+  const keys = keySet(a)
+  const tokens = verifiedTokens()
   const long = 'x'.repeat(4000)
-  tokens.remember(`${long}.c.s`, verified(a))
+  tokens.remember(`${long}.c.s`, verified(a, keys))
   expect(tokens.recall(`${long}.c.s`, at(NOW))).toBeDefined()
   for (const other of [`${long}.c.t`, `${long}.c`, `${long}.c.s.`, `${long}.C.s`, '', 's']) {
     expect(tokens.recall(other, at(NOW))).toBeUndefined()
@@ -54,8 +58,8 @@ test('the same prefix with another signature is another token', () => {
 test('it is forgotten when its key leaves the set, and stays forgotten when the key is back', () => {
   const a = key('a')
   const keys = keySet(a)
-  const tokens = verifiedTokens(keys)
-  tokens.remember('t', verified(a))
+  const tokens = verifiedTokens()
+  tokens.remember('t', verified(a, keys))
   keys.hold(key('b'))
   expect(tokens.recall('t', at(NOW))).toBeUndefined()
   keys.hold(a)
@@ -65,16 +69,17 @@ test('it is forgotten when its key leaves the set, and stays forgotten when the 
 test('it is forgotten when its kid gets another key', () => {
   const a = key('a')
   const keys = keySet(a)
-  const tokens = verifiedTokens(keys)
-  tokens.remember('t', verified(a))
+  const tokens = verifiedTokens()
+  tokens.remember('t', verified(a, keys))
   keys.hold(key('a'))
   expect(tokens.recall('t', at(NOW))).toBeUndefined()
 })
 
 test('beyond its bound the oldest is forgotten', () => {
   const a = key('a')
-  const tokens = verifiedTokens(keySet(a), 100)
-  for (let n = 0; n < 1000; n += 1) tokens.remember(`t${n}`, verified(a))
+  const keys = keySet(a)
+  const tokens = verifiedTokens(100)
+  for (let n = 0; n < 1000; n += 1) tokens.remember(`t${n}`, verified(a, keys))
   const known = Array.from({ length: 1000 }, (_, n) => n).filter((n) =>
     tokens.recall(`t${n}`, at(NOW)),
   )
@@ -83,13 +88,14 @@ test('beyond its bound the oldest is forgotten', () => {
 
 test('what was forgotten and is remembered again takes no second place', () => {
   const a = key('a')
-  const tokens = verifiedTokens(keySet(a), 2)
-  tokens.remember('old', verified(a))
+  const keys = keySet(a)
+  const tokens = verifiedTokens(2)
+  tokens.remember('old', verified(a, keys))
   for (let round = 0; round < 5; round += 1) {
-    tokens.remember('late', { ...verified(a), expiresAt: NOW - 1 })
+    tokens.remember('late', { ...verified(a, keys), expiresAt: NOW - 1 })
     expect(tokens.recall('late', at(NOW))).toBeUndefined()
   }
-  tokens.remember('late', verified(a))
-  expect(tokens.recall('late', at(NOW))).toEqual(verified(a))
-  expect(tokens.recall('old', at(NOW))).toEqual(verified(a))
+  tokens.remember('late', verified(a, keys))
+  expect(tokens.recall('late', at(NOW))).toEqual(verified(a, keys))
+  expect(tokens.recall('old', at(NOW))).toEqual(verified(a, keys))
 })

@@ -4,16 +4,17 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { compactVerify, importJWK, type JWK } from 'jose'
 import { type UserAdmission, userAdmission } from '../../src/admit/admit.ts'
+import { issuerOf } from '../../src/admit/issuers.ts'
 import { identifier } from '../../src/token/identity.ts'
 import { type KeyServer, keyServer, source } from '../support/keys.ts'
-import { NOW, RULES } from '../support/mint.ts'
+import { NOW, SETTINGS } from '../support/mint.ts'
 import vectors from '../vectors/jws/wycheproof-es256.json'
 
 let server: KeyServer
 let admit: UserAdmission['admit']
 beforeAll(async () => {
   server = await keyServer([vectors.public])
-  admit = userAdmission(source(server), RULES, identifier(undefined)).admit
+  admit = userAdmission([issuerOf(SETTINGS, source(server))], identifier(undefined)).admit
 })
 afterAll(() => server.close())
 

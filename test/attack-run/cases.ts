@@ -238,11 +238,11 @@ export const CASES: readonly Case[] = [
   },
   {
     id: '24',
-    attack: 'a token beyond 8 KiB',
+    attack: 'a token beyond 16 KiB',
     expected: '401 before it is decoded',
     tests: [
       test('attack/tokens', /attack 24:/, '401'),
-      test('admit/token', /8192 bytes are read/, '8192 are read, 8193 are not'),
+      test('admit/token', /16,384 bytes are read/, '16,384 are read, 16,385 are not'),
     ],
   },
   {
@@ -417,7 +417,7 @@ export const CASES: readonly Case[] = [
     attack: 'clients that leave; 10,000 of them abruptly',
     expected: 'upstream closed within 100 ms; partial usage kept; the process survives',
     tests: [
-      test('stream/departure', /\b45:/, 'upstream closed within 100 ms (median), places free'),
+      test('timing/departure', /\b45:/, 'upstream closed within 100 ms (median), places free'),
       test('load/departures', /\b45:/, '10,000, memory at rest'),
       test('ledger/endings', /a client that leaves midway/, 'partial usage kept'),
     ],
@@ -463,7 +463,7 @@ export const CASES: readonly Case[] = [
     attack: 'SIGTERM, twice; SIGKILL',
     expected: '503 on readyz, streams finish, exit 0; at once; 1 s of ledger at most',
     tests: [
-      test('waits', /\b50:/, 'as expected; the second ends it at once'),
+      test('stream/drain', /\b50:/, 'as expected; the second ends it at once'),
       test('ledger/crash', /kill -9/, 'at most a second of rows'),
     ],
   },

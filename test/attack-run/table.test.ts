@@ -1,6 +1,7 @@
 // The table says of a case what its parts did, and a case that did not run never passes.
 
 import { describe, expect, test } from 'bun:test'
+import { existsSync } from 'node:fs'
 import { CASES } from './cases.ts'
 import { findingOf, parseReport, type TestRun } from './junit.ts'
 import { exitCodeOf, markdown, type State, verdictOf } from './table.ts'
@@ -35,6 +36,12 @@ test('a tool that is missing fails the strict alone; what is broken or did not r
   expect(codes('held', 'not run')).toEqual([1, 1])
   expect(codes('held', 'broken')).toEqual([1, 1])
   expect(exitCodeOf([], { strict: false })).toBe(1)
+})
+
+test('every file of tests that a case names is there', async () => {
+  const named = new Set(CASES.flatMap(({ tests = [] }) => tests.map(({ file }) => file)))
+  const missing = [...named].filter((file) => !existsSync(`${import.meta.dir}/../../${file}`))
+  expect(missing).toEqual([])
 })
 
 test('what is in a cell stays in it', () => {

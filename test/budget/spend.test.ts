@@ -4,17 +4,16 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
-  monthOf,
   type Reservation,
   type SpendCaps,
   type SpendScope,
   spendCaps,
 } from '../../src/state/memory/spend.ts'
+import { DAY_MS, monthOf } from '../../src/turn/calendar.ts'
 import { seeded } from '../support/random.ts'
 
 const NOVEMBER = Date.UTC(2026, 10, 20, 9, 30)
 const END_OF_NOVEMBER = Date.UTC(2026, 11, 1)
-const DAY_MS = 86_400_000
 
 const device = (capMicroUsd: number, key = 'device:1'): SpendScope => ({ key, capMicroUsd })
 const org = (capMicroUsd: number, key = 'org:1'): SpendScope => ({ key, capMicroUsd })

@@ -2,8 +2,8 @@
 // itself and no more, and what is forgotten in time.
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { DAY_MS } from '../../src/ledger/sqlite/schema.ts'
-import { sqliteLedger } from '../../src/ledger/writer.ts'
+import { DAY_MS } from '../../src/turn/calendar.ts'
+import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
 import { store } from '../../src/database/store.ts'
 import { TABLES } from '../../src/gate/migrations.ts'
 import { connectionBy } from '../support/connection.ts'

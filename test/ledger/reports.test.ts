@@ -2,7 +2,8 @@
 // requests: what they are told is right, and no request waits for them.
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { DAY_MS, SUM_COLUMNS } from '../../src/ledger/sqlite/schema.ts'
+import { SUM_COLUMNS } from '../../src/ledger/columns.ts'
+import { DAY_MS } from '../../src/turn/calendar.ts'
 import { store } from '../../src/database/store.ts'
 import { TABLES } from '../../src/gate/migrations.ts'
 import { bearer } from '../support/sink.ts'

@@ -6,7 +6,7 @@ import { Secret } from '../../src/secret.ts'
 import type { Instant } from '../../src/turn/instant.ts'
 import { type Attempts, attempts, MAX_ATTEMPTS } from '../../src/login/attempts.ts'
 import { newAttempt, newSessionKey } from '../../src/login/keys.ts'
-import type { SignedIn } from '../../src/login/login.ts'
+import type { SignedIn } from '../../src/login/session-status.ts'
 import { type Decision, granted, refused } from '../../src/refusal.ts'
 import { seeded } from '../support/random.ts'
 

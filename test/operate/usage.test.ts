@@ -3,7 +3,8 @@ import type { Database } from 'bun:sqlite'
 import { readUsageArguments, usage } from '../../src/operate/usage.ts'
 import { csvCell, dollars, grouped, type Terminal, visible } from '../../src/operate/usage-text.ts'
 import { connectionTo } from '../support/connection.ts'
-import { sqliteLedger } from '../../src/ledger/writer.ts'
+import { sqliteReportsAtOnce } from '../../src/ledger/sqlite/reports-at-once.ts'
+import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
 import {
   measure,
   NOON,
@@ -41,16 +42,16 @@ beforeAll(() => {
 })
 afterAll(() => database.close())
 
-function ask(words: string, terminal = eyes): string {
+async function ask(words: string, terminal = eyes): Promise<string> {
   const read = readUsageArguments(words.split(' ').filter(Boolean), NOON)
   if (read.kind !== 'question') throw new Error(JSON.stringify(read))
-  return usage(database, read.question, terminal)
+  return usage(sqliteReportsAtOnce(database), () => new Map(), read.question, terminal)
 }
 
 describe('the table', () => {
-  test('fits the terminal it is on, and says what that left out', () => {
+  test('fits the terminal it is on, and says what that left out', async () => {
     for (const columns of [40, 60, 80, 94]) {
-      const text = ask('', { ...eyes, columns })
+      const text = await ask('', { ...eyes, columns })
       const [, table = ''] = text.split('\n\n')
       for (const line of table.split('\n')) {
         expect(Bun.stringWidth(line)).toBeLessThanOrEqual(columns)
@@ -58,11 +59,11 @@ describe('the table', () => {
       expect(text).toMatch(/Requests.*Cost/)
       expect(text.includes('Left out, for want of width: cache write')).toBe(columns < 94)
     }
-    expect(ask('', { ...eyes, columns: 10 })).toMatch(/Day +Requests +Cost/)
+    expect(await ask('', { ...eyes, columns: 10 })).toMatch(/Day +Requests +Cost/)
   })
 
-  test('is for eyes: aligned, grouped, dollars to four digits, and a total', () => {
-    expect(ask('')).toBe(`Usage by day, 2026-10-22 to 2026-11-20 (UTC)
+  test('is for eyes: aligned, grouped, dollars to four digits, and a total', async () => {
+    expect(await ask('')).toBe(`Usage by day, 2026-10-22 to 2026-11-20 (UTC)
 
 Day         Requests  Failed      Input  Output  Cache read  Cache write         Cost  Latency
 2026-11-19         1       0  1,234,567  45,678       3,000          400  $1,234.5679   900 ms
@@ -77,34 +78,34 @@ Server tools, in the cost: 1,234 web searches, 1 web fetches.
 `)
   })
 
-  test('keeps its columns straight where names are wide, long, hostile or missing', () => {
+  test('keeps its columns straight where names are wide, long, hostile or missing', async () => {
     for (const by of ['model', 'device', 'org']) {
-      const lines = ask(`--by ${by}`).split('\n').slice(2, -6)
+      const lines = (await ask(`--by ${by}`)).split('\n').slice(2, -6)
       const widths = new Set(lines.filter(Boolean).map((line) => Bun.stringWidth(line)))
       expect(widths.size, by).toBe(1)
     }
-    expect(ask('--by org')).toContain('(none)')
-    expect(ask('--by device')).toContain(`${'d'.repeat(31)}…`)
-    expect(ask('--by device', pipe)).toContain('d'.repeat(64))
+    expect(await ask('--by org')).toContain('(none)')
+    expect(await ask('--by device')).toContain(`${'d'.repeat(31)}…`)
+    expect(await ask('--by device', pipe)).toContain('d'.repeat(64))
   })
 
-  test('says so where there is nothing, and what it was asked for', () => {
-    expect(ask('--since today --model none --device \u001b[2J')).toBe(
+  test('says so where there is nothing, and what it was asked for', async () => {
+    expect(await ask('--since today --model none --device \u001b[2J')).toBe(
       'Usage by day, 2026-11-20 (UTC)\nOnly device \\u{1b}[2J, model none\n\nNo requests.\n',
     )
-    expect(ask('--since all --model none')).toContain('from the beginning to 2026-11-20')
+    expect(await ask('--since all --model none')).toContain('from the beginning to 2026-11-20')
   })
 
-  test('colours only where it is asked to', () => {
-    expect(ask('')).not.toContain('\u001b')
-    expect(ask('', { shorten: true, color: true })).toContain('\u001b[1mTotal')
+  test('colours only where it is asked to', async () => {
+    expect(await ask('')).not.toContain('\u001b')
+    expect(await ask('', { shorten: true, color: true })).toContain('\u001b[1mTotal')
   })
 })
 
-test('no name reaches a terminal as an escape sequence, in any format', () => {
+test('no name reaches a terminal as an escape sequence, in any format', async () => {
   for (const format of ['', '--json', '--csv']) {
     for (const terminal of [eyes, pipe]) {
-      const text = ask(`--by model ${format}`, terminal)
+      const text = await ask(`--by model ${format}`, terminal)
       expect(text.replaceAll(/\r?\n/g, '')).not.toMatch(/[\p{Cc}\p{Cf}]/u)
       expect(text).toContain('HYPERLINK')
     }
@@ -112,8 +113,8 @@ test('no name reaches a terminal as an escape sequence, in any format', () => {
 })
 
 describe('JSON', () => {
-  test('has every number whole, and the names as they are', () => {
-    const read = JSON.parse(ask('--by model --json --since 7d'))
+  test('has every number whole, and the names as they are', async () => {
+    const read = JSON.parse(await ask('--by model --json --since 7d'))
     expect(read).toMatchObject({
       by: 'model',
       since: '2026-11-14',
@@ -131,8 +132,8 @@ describe('JSON', () => {
 })
 
 describe('CSV', () => {
-  test('has a header, a line for each group, and money in dollars to the last digit', () => {
-    const lines = ask('--csv').split('\r\n')
+  test('has a header, a line for each group, and money in dollars to the last digit', async () => {
+    const lines = (await ask('--csv')).split('\r\n')
     expect(lines[0]).toStartWith('day,requests,succeeded,lost,input_tokens,')
     expect(lines[1]).toStartWith('2026-11-19,1,1,0,1234567,45678,3000,400,1234.567890,')
     expect(lines[0]).toEndWith(
@@ -142,7 +143,7 @@ describe('CSV', () => {
     expect(lines).toHaveLength(4)
   })
 
-  test('holds no cell that a spreadsheet would run', () => {
+  test('holds no cell that a spreadsheet would run', async () => {
     const formulas = ['=1+1', '+1', '-1', '@SUM(A1)', '\t=1', '\r=1', ' =1', '＝1', '|x', '%x']
     for (const formula of formulas) {
       const cell = csvCell(formula)
@@ -163,7 +164,7 @@ describe('the words', () => {
   }
   const midnight = Date.UTC(2026, 10, 20)
 
-  test('since and until are days, the last one included', () => {
+  test('since and until are days, the last one included', async () => {
     expect(filter()).toEqual({ sinceMs: midnight - 29 * DAY, untilMs: midnight + DAY })
     expect(filter('--since', '2026-11-01', '--until', '2026-11-02')).toEqual({
       sinceMs: Date.UTC(2026, 10, 1),
@@ -178,7 +179,7 @@ describe('the words', () => {
     })
   })
 
-  test('what is no question is a mistake with its reason', () => {
+  test('what is no question is a mistake with its reason', async () => {
     for (const words of [
       ['--since', '2026-02-31'],
       ['--since', 'yesterday\u001b[2J'],
@@ -200,7 +201,7 @@ describe('the words', () => {
   })
 })
 
-test('numbers are grouped, and money is never a float', () => {
+test('numbers are grouped, and money is never a float', async () => {
   expect([0, 999, 1000, 1_234_567].map(grouped)).toEqual(['0', '999', '1,000', '1,234,567'])
   expect(dollars(0, 4)).toBe('0.0000')
   expect(dollars(49, 4)).toBe('0.0000')

@@ -56,7 +56,7 @@ test.concurrent('a key set without a usable key: exit 1', async () => {
   bad.respond((response) => void response.end('{"keys":[]}'))
   const { exitCode, stdout } = await check({ JWKS_URL: bad.jwksUrl })
   expect(exitCode).toBe(1)
-  expect(stdout).toContain('no  key set: no ES256 key in the set')
+  expect(stdout).toContain('no  key set: no usable key in the set')
   expect(stdout).toContain('ok  tinfoil /v1/models')
   await bad.close()
 })

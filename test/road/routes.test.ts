@@ -15,7 +15,7 @@ import type { Admitted } from '../../src/admit/admitted.ts'
 import { Secret } from '../../src/secret.ts'
 import type { Enrollment } from '../../src/enroll/enroll.ts'
 import { granted, refused } from '../../src/refusal.ts'
-import type { Ledger } from '../../src/ledger/ledger.ts'
+import type { Ledger } from '../../src/ledger/port.ts'
 import { type Scene, scene } from '../support/gate.ts'
 import { bearer, errorOf, forget, reachedUpstream } from '../support/sink.ts'
 import { exchange, head } from '../support/wire.ts'
@@ -214,7 +214,7 @@ function nothingBehindTheDoor(): Parts {
       probes: probes({
         answers: said,
         backend: 'tinfoil',
-        keys: { ready: () => true, current: never, lookup: never, start: never, stop: never },
+        keys: { ready: () => true },
         ledger,
         draining: () => false,
         fileTrouble: () => undefined,
@@ -230,7 +230,6 @@ function nothingBehindTheDoor(): Parts {
       admitSession: () => refused('missing_authorization'),
       budget: { spend: never, reserve: never, underWay: 0 },
       charges: { concern: never, take: never, standing: never },
-      rules: { requireEhbp: true, enclaveHosts: [], maxRequestBodyBytes: 1, maxPayloadSize: 1 },
       dispatch: never,
       relay: { send: never, breakAll: never, running: 0 },
       ledger,

@@ -3,9 +3,9 @@
 import type { Database } from 'bun:sqlite'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import type { Measure, Opening, Outcome } from '../../src/ledger/ledger.ts'
+import type { Measure, Opening, Outcome } from '../../src/ledger/port.ts'
 import { LEDGER_INDEXES, LEDGER_SCHEMA, LEDGER_TOOLS } from '../../src/ledger/sqlite/schema.ts'
-import type { SqliteLedgerOptions } from '../../src/ledger/writer.ts'
+import type { SqliteLedgerOptions } from '../../src/ledger/sqlite/writer.ts'
 import { type Opened, openDatabase, type OpenOptions } from '../../src/database/database.ts'
 
 /** 2026-11-20T12:00:00Z. */

@@ -1,7 +1,7 @@
 // A process of its own that keeps a ledger, for those who kill it or write beside it:
 // `bun ledger-process.ts FILE MODE COUNT`.
 
-import { sqliteLedger } from '../../src/ledger/writer.ts'
+import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
 import { connectionBy } from '../support/connection.ts'
 import { openLedgerFile, opening, outcome, recordingLog } from './ledger-parts.ts'
 

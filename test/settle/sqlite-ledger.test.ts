@@ -4,10 +4,10 @@ import { until } from '../support/binary.ts'
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import type { Database } from 'bun:sqlite'
 import { existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import type { Ledger } from '../../src/ledger/ledger.ts'
+import type { Ledger } from '../../src/ledger/port.ts'
 import { ledgerFile } from '../../src/ledger/sqlite/file.ts'
 import { slipOf } from '../../src/ledger/notices.ts'
-import { sqliteLedger, type SqliteLedgerOptions } from '../../src/ledger/writer.ts'
+import { sqliteLedger, type SqliteLedgerOptions } from '../../src/ledger/sqlite/writer.ts'
 import type { Opened } from '../../src/database/database.ts'
 import { follow, type Followed } from '../../src/database/follow.ts'
 import { connectionBy } from '../support/connection.ts'
@@ -40,8 +40,8 @@ beforeEach(() => {
   ledgers = []
   followed = []
 })
-afterEach(() => {
-  for (const ledger of ledgers) ledger.stop(NOON)
+afterEach(async () => {
+  for (const ledger of ledgers) await ledger.stop(NOON)
   for (const each of followed) each.stop()
   remove()
 })
@@ -90,10 +90,10 @@ const child = (...args: string[]) =>
     stderr: 'inherit',
   })
 
-test('nobody else can read the file, nor those that SQLite puts beside it', () => {
+test('nobody else can read the file, nor those that SQLite puts beside it', async () => {
   const before = process.umask(0)
   write(start(), 1)
-  ledgers[0]?.flush(NOON)
+  await ledgers[0]?.flush(NOON)
   process.umask(before)
   for (const name of ['', '-wal', '-shm']) {
     expect(statSync(file + name).mode & 0o777, name).toBe(0o600)
@@ -122,7 +122,7 @@ test('kill -9 loses at most a second, and what was under way is found as lost', 
   expect(older.filter(([, row]) => !written.has(`row-${row}`))).toEqual([])
   expect(look(bothSums).kept).toMatchObject([{ lost: 0 }])
 
-  start(undefined, { nowMs: Date.now() }).flush(Date.now())
+  await start(undefined, { nowMs: Date.now() }).flush(Date.now())
   const found = rows().filter((row) => row['end_reason'] === 'lost')
   expect(found.map((row) => row['request_id'])).toEqual(
     expect.arrayContaining(['open-0', 'open-1', 'open-2']),
@@ -142,24 +142,24 @@ test('two processes write one file, and no row is missing', async () => {
   expect(kept).toEqual(counted)
 })
 
-test('a start beside a living process leaves its open rows alone', () => {
+test('a start beside a living process leaves its open rows alone', async () => {
   const living = start()
   living.open(opening())
-  living.flush(NOON)
+  await living.flush(NOON)
   const second = start()
-  second.flush(NOON)
+  await second.flush(NOON)
   expect(ends()).toEqual([null])
-  living.stop(NOON)
+  await living.stop(NOON)
   // Its goodbye was said: what it left open is nobody's.
   const third = start()
-  third.flush(NOON)
+  await third.flush(NOON)
   expect(ends()).toEqual(['lost'])
 })
 
-test('a process that was taken for dead still closes its rows, and the sums follow', () => {
+test('a process that was taken for dead still closes its rows, and the sums follow', async () => {
   const living = start()
   const entry = living.open(opening())
-  living.flush(NOON)
+  await living.flush(NOON)
   const other = opened(openLedgerFile(file))
   // As another machine's, and silent for long: the guess is wrong, and heals.
   other.run(
@@ -168,48 +168,48 @@ test('a process that was taken for dead still closes its rows, and the sums foll
   )
   other.close()
   living.close(entry, outcome())
-  living.flush(NOON)
+  await living.flush(NOON)
   expect(ends()).toEqual(['complete'])
   const { kept, counted } = look(bothSums)
   expect(kept).toEqual(counted)
 })
 
-test('a row that was deleted meanwhile closes none that has its number now', () => {
+test('a row that was deleted meanwhile closes none that has its number now', async () => {
   const ledger = start()
   const first = ledger.open(opening({ requestId: 'first' }))
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   const other = opened(openLedgerFile(file))
   other.run('DELETE FROM ledger')
   other.close()
   const second = ledger.open(opening({ requestId: 'second' }))
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   ledger.close(first, outcome())
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   expect(rows().map((row) => [row['id'], row['request_id'], row['end_reason']])).toEqual([
     [1, 'second', null],
     [2, 'first', 'complete'],
   ])
   ledger.close(second, outcome())
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   expect(ends()).toEqual(['complete', 'complete'])
   const { kept, counted } = look(bothSums)
   expect(kept).toEqual(counted)
 })
 
-test('a silent process of another host is dead after twenty seconds, not before', () => {
+test('a silent process of another host is dead after twenty seconds, not before', async () => {
   const living = start()
   living.open(opening())
-  living.flush(NOON)
+  await living.flush(NOON)
   const other = opened(openLedgerFile(file))
   other.run("UPDATE ledger_run SET host = 'elsewhere', token = 'theirs', pid = 1")
   other.close()
-  start().flush(NOON + 19_000)
+  await start().flush(NOON + 19_000)
   expect(ends()).toEqual([null])
-  start(undefined, { nowMs: NOON + 21_000 }).flush(NOON + 21_000)
+  await start(undefined, { nowMs: NOON + 21_000 }).flush(NOON + 21_000)
   expect(ends()).toEqual(['lost'])
 })
 
-test('a full database stops nothing: told once, kept in memory, written when there is room', () => {
+test('a full database stops nothing: told once, kept in memory, written when there is room', async () => {
   let database: Database | undefined
   const ledger = start(() => {
     const result = openLedgerFile(file)
@@ -217,16 +217,17 @@ test('a full database stops nothing: told once, kept in memory, written when the
     return result
   })
   write(ledger, 10, 'before')
-  expect(ledger.flush(NOON)).toBe(true)
+  expect(await ledger.flush(NOON)).toBe(true)
   const pages = database?.query<{ page_count: number }, []>('PRAGMA page_count').get()?.page_count
   database?.run(`PRAGMA max_page_count = ${pages}`)
   write(ledger, 500, 'full')
-  for (let tries = 0; tries < 4; tries++) expect(ledger.flush(NOON + 1000 * tries)).toBe(false)
+  for (let tries = 0; tries < 4; tries++)
+    expect(await ledger.flush(NOON + 1000 * tries)).toBe(false)
   const health = ledger.health()
   expect(health).toMatchObject({ ok: false, sinceMs: NOON, reason: 'disk_full', lost: 0 })
   expect(lines.map(({ level }) => level)).toEqual(['error'])
   database?.run('PRAGMA max_page_count = 1000000')
-  expect(ledger.flush(NOON + 9000)).toBe(true)
+  expect(await ledger.flush(NOON + 9000)).toBe(true)
   expect(ledger.health()).toEqual({ ok: true, waiting: 0, lost: 0 })
   expect(lines.map(({ level }) => level)).toEqual(['error', 'info'])
   expect(rows()).toHaveLength(510)
@@ -240,7 +241,7 @@ const mount = (at: string): boolean => {
   return Bun.spawnSync(['mount', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', at]).exitCode === 0
 }
 
-test('a disk that is really full is survived, by the ledger and by the file', () => {
+test('a disk that is really full is survived, by the ledger and by the file', async () => {
   const disk = `${path}/disk`
   if (!mount(disk)) {
     process.stderr.write('  skipped: no right to mount a small disk\n')
@@ -250,7 +251,7 @@ test('a disk that is really full is survived, by the ledger and by the file', ()
     file = `${disk}/postern.db`
     const ledger = start(undefined, { maxWaiting: 2000 })
     write(ledger, 50, 'before')
-    expect(ledger.flush(NOON)).toBe(true)
+    expect(await ledger.flush(NOON)).toBe(true)
     writeFileSync(`${disk}/ballast`, '')
     let size = 2 * 1024 * 1024
     while (size >= 512) {
@@ -265,76 +266,76 @@ test('a disk that is really full is survived, by the ledger and by the file', ()
       }
     }
     write(ledger, 1500, 'full')
-    expect(ledger.flush(NOON)).toBe(false)
+    expect(await ledger.flush(NOON)).toBe(false)
     expect(ledger.health()).toMatchObject({ ok: false, lost: 0 })
     rmSync(`${disk}/ballast`)
-    expect(ledger.flush(NOON + 5000)).toBe(true)
+    expect(await ledger.flush(NOON + 5000)).toBe(true)
     expect(ledger.health()).toEqual({ ok: true, waiting: 0, lost: 0 })
     expect(rows()).toHaveLength(1550)
     expect(look((db) => db.query('PRAGMA integrity_check').get())).toEqual({
       integrity_check: 'ok',
     })
-    ledger.stop(NOON)
+    await ledger.stop(NOON)
   } finally {
     Bun.spawnSync(['umount', '-l', disk])
   }
 })
 
-test('a folder that vanishes under an open ledger is noticed, and a new file begun', () => {
+test('a folder that vanishes under an open ledger is noticed, and a new file begun', async () => {
   const ledger = start()
   const entry = ledger.open(opening({ requestId: 'under way' }))
   write(ledger, 3, 'old')
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   renameSync(`${path}/data`, `${path}/moved`)
   write(ledger, 3, 'new')
   ledger.close(entry, outcome())
-  expect(ledger.flush(NOON)).toBe(true)
+  expect(await ledger.flush(NOON)).toBe(true)
   expect(rows().map((row) => row['request_id'])).toEqual(['new0', 'new1', 'new2', 'under way'])
   expect(lines.map(({ level }) => level)).toEqual(['error'])
 })
 
-test('a row of the file that vanished closes no row of the new one', () => {
+test('a row of the file that vanished closes no row of the new one', async () => {
   const ledger = start()
   const old = ledger.open(opening({ requestId: 'old' }))
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   renameSync(`${path}/data`, `${path}/moved`)
   ledger.open(opening({ requestId: 'new' }))
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   ledger.close(old, outcome())
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   expect(rows().map((row) => [row['id'], row['request_id'], row['end_reason']])).toEqual([
     [1, 'new', null],
     [2, 'old', 'complete'],
   ])
 })
 
-test('a file that comes back is known again, and its open rows are closed where they are', () => {
+test('a file that comes back is known again, and its open rows are closed where they are', async () => {
   const ledger = start()
   const entry = ledger.open(opening())
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   renameSync(`${path}/data`, `${path}/moved`)
   writeFileSync(`${path}/data`, 'no folder')
   ledger.close(entry, outcome())
-  expect(ledger.flush(NOON)).toBe(false)
+  expect(await ledger.flush(NOON)).toBe(false)
   rmSync(`${path}/data`)
   renameSync(`${path}/moved`, `${path}/data`)
-  expect(ledger.flush(NOON)).toBe(true)
+  expect(await ledger.flush(NOON)).toBe(true)
   expect(ends()).toEqual(['complete'])
 })
 
-test('garbage in the place of the file turns health red until it is gone', () => {
+test('garbage in the place of the file turns health red until it is gone', async () => {
   const ledger = start()
   write(ledger, 1, 'old')
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   renameSync(`${path}/data`, `${path}/moved`)
   mkdirSync(`${path}/data`)
   writeFileSync(file, 'garbage '.repeat(2000))
   write(ledger, 3, 'new')
-  expect(ledger.flush(NOON)).toBe(false)
-  expect(ledger.flush(NOON + 1)).toBe(false)
+  expect(await ledger.flush(NOON)).toBe(false)
+  expect(await ledger.flush(NOON + 1)).toBe(false)
   expect(ledger.health()).toMatchObject({ ok: false, reason: 'corrupt', waiting: 3 })
   rmSync(file)
-  expect(ledger.flush(NOON + 2)).toBe(true)
+  expect(await ledger.flush(NOON + 2)).toBe(true)
   expect(rows()).toHaveLength(3)
 })
 
@@ -346,30 +347,30 @@ test('a database that cannot be opened is told at once, and nothing throws', asy
   expect(existsSync(file)).toBe(false)
   rmSync(`${path}/data`)
   await until(() => ledger.health().ok)
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   expect(rows()).toHaveLength(5)
   for (const { text } of lines) expect(text).not.toContain(path)
 })
 
-test('the lock of another writer never holds the road up, and is red only when it lasts', () => {
+test('the lock of another writer never holds the road up, and is red only when it lasts', async () => {
   const ledger = start()
   const other = opened(openLedgerFile(file))
   other.run('BEGIN IMMEDIATE')
   write(ledger, 500)
   // Here is the proof: it returns while the other still holds the lock.
-  expect(ledger.flush(NOON)).toBe(false)
+  expect(await ledger.flush(NOON)).toBe(false)
   expect(ledger.health()).toEqual({ ok: true, waiting: 500, lost: 0 })
-  ledger.flush(NOON + 2900)
+  await ledger.flush(NOON + 2900)
   expect(lines).toEqual([])
-  ledger.flush(NOON + 3100)
+  await ledger.flush(NOON + 3100)
   expect(ledger.health()).toMatchObject({ ok: false, reason: 'locked' })
   other.run('ROLLBACK')
   other.close()
-  expect(ledger.flush(NOON + 4000)).toBe(true)
+  expect(await ledger.flush(NOON + 4000)).toBe(true)
   expect(rows()).toHaveLength(500)
 })
 
-test('a row that the database refuses holds up no other', () => {
+test('a row that the database refuses holds up no other', async () => {
   const ledger = start(() => {
     const result = openLedgerFile(file)
     if (result.ok) {
@@ -379,14 +380,14 @@ test('a row that the database refuses holds up no other', () => {
     return result
   })
   write(ledger, 3)
-  expect(ledger.flush(NOON)).toBe(true)
+  expect(await ledger.flush(NOON)).toBe(true)
   expect(rows().map((row) => row['request_id'])).toEqual(['r0', 'r2'])
   expect(ledger.health()).toEqual({ ok: true, waiting: 0, lost: 1 })
   const { kept, counted } = look(bothSums)
   expect(kept).toEqual(counted)
 })
 
-test('rows of very many devices take more batches than others, and none is missing', () => {
+test('rows of very many devices take more batches than others, and none is missing', async () => {
   const into = ledgerFile(
     opened(openLedgerFile(file)),
     { token: 'this', file: 0, id: undefined },
@@ -409,17 +410,17 @@ test('rows of very many devices take more batches than others, and none is missi
   expect(kept).toEqual(counted)
 })
 
-test('what is lost while nothing can be written is logged once, and counted to the end', () => {
+test('what is lost while nothing can be written is logged once, and counted to the end', async () => {
   mkdirSync(file, { recursive: true })
   const ledger = start(() => openLedgerFile(file), { maxWaiting: 100 })
   write(ledger, 150)
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   write(ledger, 150)
-  ledger.flush(NOON)
+  await ledger.flush(NOON)
   expect(ledger.health()).toMatchObject({ ok: false, waiting: 100, lost: 200 })
   expect(lines.filter(({ text }) => text.includes('lost rows'))).toHaveLength(1)
   rmSync(file, { recursive: true })
-  expect(ledger.flush(NOON)).toBe(true)
+  expect(await ledger.flush(NOON)).toBe(true)
   expect(rows()).toHaveLength(100)
   expect(lines.at(-1)?.text).toContain('200')
 })

@@ -1,24 +1,23 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Database } from 'bun:sqlite'
-import { atOnce, type Pieces } from '../../src/ledger/in-pieces.ts'
+import { atOnce, type Pieces } from '../../src/ledger/sqlite/in-pieces.ts'
 import {
   lastRequests,
   MAX_PAGE_ROWS,
   requestsInPieces,
 } from '../../src/ledger/sqlite/last-requests.ts'
-import type { Metered, Opening, Outcome } from '../../src/ledger/ledger.ts'
+import type { Metered, Opening, Outcome } from '../../src/ledger/port.ts'
 import { connectionTo } from '../support/connection.ts'
 import { usageByUser } from '../../src/ledger/sqlite/usage-by-user.ts'
-import { sqliteLedger } from '../../src/ledger/writer.ts'
+import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
 import {
   spentInPieces,
-  USAGE_GROUPS,
   usageBy,
   usageStats,
-  type UsageFilter,
   usageSums,
   usageSumsInPieces,
 } from '../../src/ledger/sqlite/usage-report.ts'
+import { USAGE_GROUPS, type UsageFilter } from '../../src/ledger/reports.ts'
 import {
   measure,
   NOON,

@@ -1,10 +1,19 @@
 // Tokens of a test's own making: right, or wrong in whichever way an attack needs.
 
 import { createHmac, generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto'
+import type { IssuerSettings } from '../../src/admit/issuers.ts'
 
 export const ISSUER = 'https://id.example'
 export const AUDIENCE = 'gate'
-export const RULES = { issuer: ISSUER, audiences: [AUDIENCE, 'other-gate'] } as const
+/** As the environment names one. */
+export const SETTINGS: IssuerSettings = {
+  name: 'test',
+  issuer: ISSUER,
+  audiences: [AUDIENCE, 'other-gate'],
+  scope: { claims: ['scope'], textOnly: true },
+  refreshSeconds: 900,
+  maxStaleSeconds: 86_400,
+}
 /** 2026-01-01, in seconds. */
 export const NOW = 1_767_225_600
 
@@ -231,7 +240,7 @@ export function attacks(by: Mint): readonly (readonly [name: string, token: stri
       })(),
     ],
     ['a thousand brackets', withClaimsText(`{"a":${'['.repeat(1000)}`)],
-    ['longer than 8 KiB', by.token({ padding: 'x'.repeat(8192) })],
+    ['longer than 16 KiB', by.token({ padding: 'x'.repeat(16_384) })],
     ['a megabyte', 'a'.repeat(1_048_576)],
   ]
 }
@@ -276,5 +285,6 @@ export const wrongClaims: readonly (readonly [name: string, claims: Json])[] = [
   ['nbf 61 s ahead', { nbf: NOW + 61 }],
   ['nbf as text', { nbf: '0' }],
   ['scope in an array', { scope: ['inference'] }],
+  ['scope in an object', { scope: { inference: true } }],
   ['scope null', { scope: null }],
 ]

@@ -8,7 +8,11 @@ import { anthropicOAuth } from '../../src/upstream/anthropic/oauth.ts'
 
 const TOKEN = 'at-canary-Zm9vYmFyYmF6cXV4Y29ycmVjdGhvcnNl'
 const oauth = (base = 'https://api.example') =>
-  anthropicOAuth({ baseUrl: new URL(base), accessToken: async () => granted(TOKEN) })
+  anthropicOAuth({
+    baseUrl: new URL(base),
+    accessToken: async () => granted(TOKEN),
+    maxBodyBytes: 1_048_576,
+  })
 const sent = (headers: Readonly<Record<string, string>> | Headers = {}): Record<string, string> =>
   oauth().requestHeaders(new Headers(headers), TOKEN)
 

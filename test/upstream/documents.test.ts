@@ -3,13 +3,14 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { gzipSync } from 'node:zlib'
 import { asking } from '../../src/http1/ask.ts'
-import { type Documents, documents } from '../../src/upstream/tinfoil/documents.ts'
+import type { PublicDocuments } from '../../src/upstream/documents.ts'
+import { documents } from '../../src/upstream/tinfoil/documents.ts'
 import { type Transport, transport } from '../../src/http1/transport.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 
 let upstream: Upstream
 let wire: Transport
-let at: Documents
+let at: PublicDocuments
 beforeEach(async () => {
   upstream = await startUpstream()
   wire = transport()
@@ -25,7 +26,7 @@ afterEach(async () => {
 })
 const now = (): number => performance.now()
 const post = (text: string) => at.attestation(Buffer.from(text), now())
-const code = async (asked: ReturnType<Documents['hpkeKeys']>): Promise<unknown> => {
+const code = async (asked: ReturnType<PublicDocuments['hpkeKeys']>): Promise<unknown> => {
   const document = await asked
   return document.ok ? document.value.status : document.code
 }

@@ -10,8 +10,9 @@ import { tinfoil } from '../../src/upstream/tinfoil/tinfoil.ts'
 import type { Asked } from '../../src/upstream/upstream.ts'
 
 const apiKey = new Secret('tk-1')
+const RULES = { requireEhbp: false, enclaveHosts: [], maxBodyBytes: 1_048_576 }
 const at = (base: string, lookup: Lookup = () => Promise.reject(new Error('asked'))) =>
-  tinfoil({ baseUrl: new URL(base), apiKey, lookup })
+  tinfoil({ baseUrl: new URL(base), apiKey, lookup, ...RULES })
 const asking = (search = '', enclaveHost?: string, path = '/v1/models'): Asked => ({
   method: 'GET',
   path,

@@ -15,13 +15,8 @@ import { userAgent } from '../../src/version.ts'
 import { asking } from '../../src/http1/ask.ts'
 import { documents } from '../../src/upstream/tinfoil/documents.ts'
 import { type Destination, destinationOf } from '../../src/http1/destination.ts'
-import {
-  type Answer,
-  type Call,
-  type Failure,
-  type Listener,
-  transport,
-} from '../../src/http1/transport.ts'
+import type { Call } from '../../src/http1/request.ts'
+import { type Answer, type Failure, type Listener, transport } from '../../src/http1/transport.ts'
 
 const TIMEOUTS = { connectMs: 10_000, headersMs: 10_000, bodyMs: 10_000 }
 

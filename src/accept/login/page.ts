@@ -2,7 +2,7 @@
 // nothing from elsewhere, and show a session key once, to whom it was made for. What a stranger may
 // have sent, the parameters of a callback among it, is never part of one.
 
-import type { Status } from '../../login/login.ts'
+import type { SessionStatus } from '../../login/session-status.ts'
 import type { RefusalCode } from '../../refusal.ts'
 import { ASSETS } from './assets.ts'
 import { html, type Markup } from './markup.ts'
@@ -20,7 +20,7 @@ export type View =
     }
   | {
       readonly kind: 'signed_in'
-      readonly status: Status
+      readonly status: SessionStatus
       /** Where it has just been made. */
       readonly key: string | undefined
       /** What programs are told. */
@@ -204,7 +204,7 @@ function signedIn({ status, key, baseUrl }: View & { kind: 'signed_in' }): Conte
   }
 }
 
-function untilWhen({ expiresAtMs, renewable }: Status): Markup {
+function untilWhen({ expiresAtMs, renewable }: SessionStatus): Markup {
   if (expiresAtMs === undefined) return html`<span>Your provider did not say until when.</span>`
   const iso = new Date(expiresAtMs).toISOString()
   const text = `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`

@@ -7,7 +7,8 @@ import { Elysia } from 'elysia'
 import { sentKey } from '../../admit/session.ts'
 import { readBounded } from '../../dispatch/body.ts'
 import type { Exchange } from '../../exchange.ts'
-import type { Login, Session, SignedIn, Status } from '../../login/login.ts'
+import type { Login, Session } from '../../login/login.ts'
+import type { SessionStatus, SignedIn } from '../../login/session-status.ts'
 import { type Decision, type Refusal, refused } from '../../refusal.ts'
 import type { Answers } from '../answers.ts'
 import type { Arrival } from '../arrival.ts'
@@ -113,7 +114,7 @@ export function loginRoutes(parts: LoginParts) {
     for (const each of setCookies) exchange.headers.append('set-cookie', each)
   }
 
-  const showSignedIn = (asked: Asked, status: Status, key?: string): Response =>
+  const showSignedIn = (asked: Asked, status: SessionStatus, key?: string): Response =>
     show(asked, { kind: 'signed_in', status, key, baseUrl: publicUrl().origin })
   /** To whom has just signed in: the one answer that the key is in. */
   const welcome = (asked: Asked, { key, status }: SignedIn): Response => {
@@ -307,7 +308,7 @@ function wireSignedOut(ended: boolean): object {
   return { authenticated: false, code: 'session_ended', message }
 }
 
-function wireStatus({ expiresAtMs, scope, renewable }: Status): object {
+function wireStatus({ expiresAtMs, scope, renewable }: SessionStatus): object {
   return {
     authenticated: true,
     ...(expiresAtMs !== undefined && { expires_at: new Date(expiresAtMs).toISOString() }),

@@ -6,7 +6,8 @@ import { codeOf, inTransaction } from '../../database/database.ts'
 import { addShares, COLUMNS, LOST, type Row, rowOf, type Shares } from '../row.ts'
 import type { Slip } from '../notices.ts'
 import { ledgerRuns, type Run } from './runs.ts'
-import { DAY_MS, SUM_COLUMNS } from './schema.ts'
+import { DAY_MS } from '../../turn/calendar.ts'
+import { SUM_COLUMNS } from '../columns.ts'
 
 export interface LedgerFile {
   readonly database: Database

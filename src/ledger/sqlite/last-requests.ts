@@ -3,49 +3,9 @@
 // more rows than a named bound.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
-import { atOnce, type Pieces } from '../in-pieces.ts'
-import type { LedgerEnd, UsageState } from '../ledger.ts'
-import type { PageWanted } from '../reports.ts'
-import { conditions, type UsageFilter } from './usage-report.ts'
-
-export interface RequestRow {
-  readonly requestId: string
-  readonly openedAt: string
-  readonly identity: string
-  readonly device: string
-  readonly org: string
-  readonly route: string
-  readonly model: string
-  readonly upstream: string
-  readonly status: number | null
-  /** Null while it is under way. */
-  readonly end: LedgerEnd | null
-  readonly usage: UsageState
-  readonly inputTokens: number | null
-  readonly outputTokens: number | null
-  readonly cacheReadTokens: number | null
-  readonly cacheCreationTokens: number | null
-  readonly costMicroUsd: number | null
-  readonly estimatedInputTokens: number | null
-  readonly estimatedOutputTokens: number | null
-  readonly estimatedCacheReadTokens: number | null
-  readonly estimatedCacheCreationTokens: number | null
-  readonly estimatedCostMicroUsd: number | null
-  readonly firstByteMs: number | null
-  readonly durationMs: number | null
-  readonly webSearchRequests: number | null
-  readonly webFetchRequests: number | null
-  readonly codeExecutionRequests: number | null
-  readonly otherToolRequests: number | null
-  /** What changed the price of its tokens: `speed:fast inference_geo:us`. */
-  readonly priceClass: string
-}
-
-export interface RequestPage {
-  readonly rows: readonly RequestRow[]
-  /** For the page after; a page may be short, even empty, and have one. */
-  readonly next?: string
-}
+import { atOnce, type Pieces } from './in-pieces.ts'
+import type { PageWanted, RequestPage, RequestRow, UsageFilter } from '../reports.ts'
+import { conditions } from './usage-report.ts'
 
 export const MAX_PAGE_ROWS = 100
 /** A model that nobody uses must not make one request read a million rows. */

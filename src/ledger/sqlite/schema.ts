@@ -1,43 +1,7 @@
 // The ledger's tables. Every ended row is also in the sums of its day, written in one transaction,
 // so that no report reads a million rows and none can disagree with them.
 
-export const DAY_MS = 86_400_000
-
-/** Those that `ledger_day` began with. New ones take a schema of their own. */
-const FIRST_SUM_COLUMNS = [
-  'requests',
-  'succeeded',
-  'lost',
-  'partial',
-  'estimated',
-  'unknown',
-  'unpriced',
-  'input_tokens',
-  'output_tokens',
-  'cache_read_tokens',
-  'cache_creation_tokens',
-  'cost_micro_usd',
-  'estimated_input_tokens',
-  'estimated_output_tokens',
-  'estimated_cache_read_tokens',
-  'estimated_cache_creation_tokens',
-  'estimated_cost_micro_usd',
-  'timed',
-  'duration_ms',
-  'first_bytes',
-  'first_byte_ms',
-] as const
-
-/** Of both tables. */
-export const TOOL_COLUMNS = [
-  'web_search_requests',
-  'web_fetch_requests',
-  'code_execution_requests',
-  'other_tool_requests',
-] as const
-
-/** Of `ledger_day`; ledger-row.ts says what each row adds. */
-export const SUM_COLUMNS = [...FIRST_SUM_COLUMNS, ...TOOL_COLUMNS] as const
+import { FIRST_SUM_COLUMNS, TOOL_COLUMNS } from '../columns.ts'
 
 /** For `openDatabase`. '' stands for what is absent: NULLs are never equal, and keys must be. */
 export const LEDGER_SCHEMA = `

@@ -2,29 +2,13 @@
 // each gate on the same file, which knows of it within a poll.
 
 import type { Database } from 'bun:sqlite'
-import { deviceKey, orgKey } from '../../budget/charge.ts'
-import { monthOf, type SpendCaps } from '../../state/memory/spend.ts'
+import { monthOf } from '../../turn/calendar.ts'
 import { describeBug, type Logger } from '../../log.ts'
 import type { Connection } from '../../database/connection.ts'
-
-export interface Spender {
-  readonly kind: 'device' | 'org'
-  /** A device's hash, or an organisation's id. */
-  readonly name: string
-}
-
-export interface Correction extends Spender {
-  readonly seq: number
-  readonly atMs: number
-  readonly month: string
-  /** A debit is below 0. */
-  readonly creditMicroUsd: number
-  readonly reason: string
-  readonly actor: string
-}
+import type { Correction, NewCorrection } from '../corrections.ts'
 
 /** To be called in a transaction, beside its entry in the audit table. */
-export function addCorrection(database: Database, added: Omit<Correction, 'seq'>): void {
+export function addCorrection(database: Database, added: NewCorrection): void {
   const { atMs, month, kind, name, creditMicroUsd, reason, actor } = added
   database
     .query(
@@ -44,7 +28,8 @@ const SELECT = `SELECT seq, at_ms AS atMs, month, kind, name, credit_micro_usd A
 
 export interface CorrectionsOptions {
   readonly connection: Connection
-  readonly caps: SpendCaps
+  /** Told of each correction once, however often it is read. */
+  readonly onCorrection: (correction: Correction) => void
   readonly log: Logger
   readonly pollMs?: number
 }
@@ -54,7 +39,7 @@ const READ_ROWS = 1000
 
 /** Throws where the first look fails. */
 export function followCorrections(options: CorrectionsOptions): { stop(): void } {
-  const { connection, caps, log, pollMs = POLL_MS } = options
+  const { connection, onCorrection, log, pollMs = POLL_MS } = options
   /** What counts already, by all but its number: another file may give that out anew. */
   const applied = new Map<string, Correction>()
   let seen: Correction | undefined
@@ -72,8 +57,7 @@ export function followCorrections(options: CorrectionsOptions): { stop(): void }
         .all(seen?.seq ?? 0, monthOf(nowMs), READ_ROWS)
       for (const row of rows) {
         if (applied.has(identityOf(row))) continue
-        const { kind, name, creditMicroUsd, month } = row
-        caps.credit(kind === 'org' ? orgKey(name) : deviceKey(name), creditMicroUsd, month)
+        onCorrection(row)
         applied.set(identityOf(row), row)
       }
       seen = rows.at(-1) ?? seen

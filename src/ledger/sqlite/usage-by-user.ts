@@ -4,17 +4,10 @@
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { addShares, type Row, type Shares } from '../row.ts'
-import { DAY_MS, SUM_COLUMNS } from './schema.ts'
-import {
-  conditions,
-  dayFilter,
-  MAX_GROUPS,
-  SUMMED,
-  sumsOf,
-  type UsageFilter,
-  usageSums,
-  type UsageTable,
-} from './usage-report.ts'
+import { DAY_MS } from '../../turn/calendar.ts'
+import { SUM_COLUMNS } from '../columns.ts'
+import type { UsageFilter, UsageTable } from '../reports.ts'
+import { conditions, dayFilter, MAX_GROUPS, SUMMED, sumsOf, usageSums } from './usage-report.ts'
 
 const NOBODY = ''
 

@@ -3,58 +3,19 @@
 // or a pattern. Only the sums of days are read, so every answer is of whole UTC days.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
-import { atOnce, type Pieces } from '../in-pieces.ts'
-import type { Tokens, ToolRequests } from '../ledger.ts'
-import { DAY_MS, SUM_COLUMNS } from './schema.ts'
-import type { Spent } from '../reports.ts'
-
-export interface UsageFilter {
-  /** From the start of this moment's UTC day on, where sums are asked for. */
-  readonly sinceMs?: number
-  /** Before this moment; where sums are asked for, up to the end of the day before it. */
-  readonly untilMs?: number
-  readonly device?: string
-  readonly org?: string
-  readonly model?: string
-}
-
-/** Requests that have ended. Averages are 0 and the rate is 0 where there are none. */
-export interface UsageSums {
-  readonly requests: number
-  /** Answered below 400 and not broken off by us, the upstream or a crash. */
-  readonly succeeded: number
-  readonly lost: number
-  readonly partial: number
-  readonly estimated: number
-  readonly unknown: number
-  /** With measured tokens, and a model that has no price. */
-  readonly unpriced: number
-  readonly tokens: Tokens
-  readonly costMicroUsd: number
-  /** What upstreams ran by themselves; its cost is in the cost. */
-  readonly tools: ToolRequests
-  /** Beside what was measured, never in it. */
-  readonly estimate: Tokens & { readonly costMicroUsd: number }
-  readonly averageLatencyMs: number
-  readonly averageFirstByteMs: number
-}
-
-export const USAGE_GROUPS = ['day', 'model', 'device', 'org'] as const
-export type UsageGroup = (typeof USAGE_GROUPS)[number]
-
-export interface UsageRow extends UsageSums {
-  /** `2026-11-20` for a day; '' where a request named no model, device or organisation. */
-  readonly key: string
-}
-
-export interface UsageTable {
-  readonly by: UsageGroup | 'user'
-  /** Days in order; everything else by cost, the dearest first. */
-  readonly rows: readonly UsageRow[]
-  /** Groups over the limit; the total has them all. */
-  readonly leftOff: number
-  readonly total: UsageSums
-}
+import { atOnce, type Pieces } from './in-pieces.ts'
+import type { Tokens } from '../port.ts'
+import { DAY_MS, dayOf } from '../../turn/calendar.ts'
+import { SUM_COLUMNS } from '../columns.ts'
+import type {
+  Spent,
+  SpentSums,
+  UsageFilter,
+  UsageGroup,
+  UsageStats,
+  UsageSums,
+  UsageTable,
+} from '../reports.ts'
 
 /** Whoever may choose model names may choose many. */
 export const MAX_GROUPS = 10_000
@@ -78,7 +39,7 @@ export function usageBy(
     )
     .get(...values)
   const keyOf = (row: SumsRow): string =>
-    by === 'day' ? utcDate(Number(row['day']) * DAY_MS) : String(row[by])
+    by === 'day' ? dayOf(Number(row['day']) * DAY_MS) : String(row[by])
   const rows = groups.map((row) => Object.assign({ key: keyOf(row) }, sumsOf(row)))
   const leftOff = (counted?.count ?? 0) - rows.length
   return { by, rows, leftOff, total: usageSums(database, filter) }
@@ -157,20 +118,6 @@ function* eachRange<T>(
 /** Beyond all dates. */
 const LAST_DAY = 1e9
 
-/** System C's `GET /admin/stats`, its names and units, and what it left out. */
-export interface UsageStats {
-  readonly totalRequests: number
-  readonly totalInputTokens: number
-  readonly totalOutputTokens: number
-  readonly totalCacheReadTokens: number
-  readonly totalCacheCreationTokens: number
-  readonly totalCostMicroUsd: number
-  /** Milliseconds, from arrival to the last byte. */
-  readonly averageLatency: number
-  /** Percent, two decimals. */
-  readonly successRate: number
-}
-
 export function usageStats(sums: UsageSums): UsageStats {
   return {
     totalRequests: sums.requests,
@@ -182,12 +129,6 @@ export function usageStats(sums: UsageSums): UsageStats {
     averageLatency: sums.averageLatencyMs,
     successRate: Math.round(ratio(sums.succeeded, sums.requests) * 10_000) / 100,
   }
-}
-
-export interface SpentSums {
-  /** Estimates included: what a cap counts. */
-  readonly chargedMicroUsd: number
-  readonly estimatedMicroUsd: number
 }
 
 /** What each was charged. In one go, for a process that has nothing else to do. */
@@ -292,5 +233,3 @@ export function sumsOf(row: SumsRow): UsageSums {
 }
 
 const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole)
-
-export const utcDate = (epochMs: number): string => new Date(epochMs).toISOString().slice(0, 10)

@@ -2,6 +2,7 @@
 
 import { identifier } from '../../token/identity.ts'
 import { readSetting } from '../../config/read.ts'
+import { ledgerIn } from '../../gate/ledger.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 import {
@@ -33,7 +34,6 @@ export const spend = subcommand<SpendFlags>({
       .option('--json', 'One JSON document; money in micro-dollars.')
       .allowExcessArguments(false)
   },
-  readsSettings: true,
   run({ flags, words }, env) {
     const nowMs = Date.now()
     const read = readSpend(words, flags, nowMs)
@@ -42,19 +42,24 @@ export const spend = subcommand<SpendFlags>({
     if (!key.ok) return failed(`IDENTITY_HASH_KEY ${key.message}: ${key.hint}`, EXIT.config)
     const orgCap = readSetting('orgSpendCap', env)
     if (!orgCap.ok) return failed(`ORG_SPEND_CAP ${orgCap.message}: ${orgCap.hint}`, EXIT.config)
-    const options = { identify: identifier(key.value), orgSpendCapUsd: orgCap.value }
     const { name, month, json, correction } = read.value
-    return withDatabase(env, correction ? 'existing' : 'read', (database) => {
+    return withDatabase(env, correction ? 'existing' : 'read', async (database) => {
+      const books = {
+        ledger: ledgerIn(database),
+        database,
+        identify: identifier(key.value),
+        orgSpendCapUsd: orgCap.value,
+      }
       if (name === undefined) {
-        const all = spendingOf(database, month, options)
+        const all = await spendingOf(books, month)
         stdout.write(json ? spendingJson(all, month) : spendingTable(all, month))
         return 0
       }
-      const found = findSpender(database, name, options.identify)
+      const found = await findSpender(books, name)
       if (!found.ok) return failed(`${found.message}\n    ${found.hint}`, EXIT.failed, 'spend')
-      const done = correct(database, found.spender, read.value, options, nowMs)
+      const done = await correct(books, found.spender, read.value, nowMs)
       if (!done.ok) return failed(`${done.message}\n    ${done.hint}`, EXIT.failed, 'spend')
-      const one = spendingOf(database, month, options, found.spender)
+      const one = await spendingOf(books, month, found.spender)
       stdout.write(
         json ? spendingJson(one, month) : one.map((each) => spendingAccount(each, month)).join(''),
       )

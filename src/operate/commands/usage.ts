@@ -1,10 +1,12 @@
 // `postern usage`: its place in the table. Its words are read by ../usage.ts, because dates among them
 // mean something by the day on which they are said.
 
+import { usersOfDevices } from '../../enroll/families.ts'
+import { ledgerIn } from '../../gate/ledger.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 import { readUsageArguments, usage as usageOf } from '../usage.ts'
-import { type Subcommand, withDocument } from './subcommand.ts'
+import type { Subcommand } from './subcommand.ts'
 import { withDatabase } from './with-database.ts'
 
 export const usage: Subcommand = {
@@ -26,11 +28,12 @@ export const usage: Subcommand = {
     const onTerminal = stdout.isTTY
     const color = onTerminal && (env['NO_COLOR'] ?? '') === ''
     const columns = onTerminal ? process.stdout.columns : undefined
-    return withDocument(env, 'usage', (whole) =>
-      withDatabase(whole, 'read', (database) => {
-        stdout.write(usageOf(database, read.question, { shorten: onTerminal, color, columns }))
-        return 0
-      }),
-    )
+    const terminal = { shorten: onTerminal, color, columns }
+    return withDatabase(env, 'read', async (database) => {
+      const { reports } = ledgerIn(database)
+      const users = () => usersOfDevices(database)
+      stdout.write(await usageOf(reports, users, read.question, terminal))
+      return 0
+    })
   },
 }

@@ -15,6 +15,8 @@
 // Synchronous, so that no two requests see the same money. Bounded: a full table refuses newcomers
 // and never forgets a spender; see MAX_KEYS. Nothing here reads a clock or knows a price.
 
+import { monthEndMs, monthStartMs } from '../../turn/calendar.ts'
+
 /** One cap that a request counts against. Keys of different kinds need different prefixes. */
 export interface SpendScope {
   readonly key: string
@@ -204,16 +206,6 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
   }
 }
 
-/** The calendar month, in UTC, as the ledger writes it: `2026-11`. */
-export function monthOf(epochMs: number): string {
-  return new Date(epochMs).toISOString().slice(0, 7)
-}
-
-/** When the month of this moment ends, and every cap begins anew. */
-export function monthEndMs(epochMs: number): number {
-  return newMonth(epochMs).endMs
-}
-
 /** Subtractions alone: sums of what is near the largest number would not be exact. */
 function obstacle(account: Account, cap: number, amount: number): SpendRefusalReason | undefined {
   const { reserved } = account
@@ -237,11 +229,9 @@ function covers({ startMs, endMs }: Month, epochMs: number): boolean {
 }
 
 function newMonth(epochMs: number): Month {
-  const date = new Date(epochMs)
-  const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()]
   return {
-    startMs: Date.UTC(year, month),
-    endMs: Date.UTC(year, month + 1),
+    startMs: monthStartMs(epochMs),
+    endMs: monthEndMs(epochMs),
     accounts: new Map(),
   }
 }

@@ -3,20 +3,25 @@
 // What describes the operator's account does not come back.
 
 import type { Secret } from '../../secret.ts'
+import { anthropicCost } from './cost.ts'
 import { anthropicUsageMeter } from './usage.ts'
+import { inspectPlain } from '../inspected.ts'
 import { NO_USAGE } from '../reading/tally.ts'
 import { placesUnder } from '../places.ts'
 import {
   allowedValues,
   copyAllowed,
   operatorsKeyRefused,
+  serving,
   setAllowed,
   type Upstream,
 } from '../upstream.ts'
 
 export interface AnthropicOptions {
+  readonly name?: string
   readonly baseUrl: URL
   readonly apiKey: Secret
+  readonly maxBodyBytes: number
 }
 
 const TO_UPSTREAM = ['content-type', 'content-encoding', 'accept', 'accept-encoding']
@@ -54,10 +59,25 @@ export const anthropicMeter: Upstream['meter'] = ({ method, path }, status, head
 
 const SILENT = new Set(['/v1/messages', '/v1/complete', '/v1/messages/batches'])
 
-export function anthropic({ baseUrl, apiKey }: AnthropicOptions): Upstream {
+/** Those that tell one caller nothing of another: batches and files are everybody's of one key. */
+export const PATHS: readonly string[] = [
+  'POST /v1/messages',
+  'POST /v1/messages/count_tokens',
+  'POST /v1/complete',
+  'GET /v1/models',
+  'GET /v1/models/:id',
+]
+
+export function anthropic(options: AnthropicOptions): Upstream {
+  const { name = 'anthropic', baseUrl, apiKey, maxBodyBytes } = options
   const placeOf = placesUnder(baseUrl)
   return {
-    name: 'anthropic',
+    name,
+    kind: 'anthropic',
+    serves: serving('anthropic', PATHS),
+    inspect: (headers, hasBody) => inspectPlain(headers, hasBody, maxBodyBytes),
+    checks: [{ path: '/v1/models', withKey: true }],
+    costOf: anthropicCost,
     destination: ({ path, search }) => placeOf(path, search),
     requestHeaders(client) {
       const headers = clientHeaders(client)

@@ -4,19 +4,8 @@
 import { hash } from 'node:crypto'
 import { type Decision, granted, refused } from '../../refusal.ts'
 import type { Ask, Question } from '../../http1/ask.ts'
+import type { PublicDocument, PublicDocuments } from '../documents.ts'
 import { urlUnder } from '../../http1/destination.ts'
-
-export interface Document {
-  readonly status: number
-  readonly contentType: string | undefined
-  readonly body: Uint8Array
-}
-
-export interface Documents {
-  hpkeKeys(now: number): Promise<Decision<Document>>
-  /** `body` is the JSON of a POST, undefined for a GET. */
-  attestation(body: Uint8Array | undefined, now: number): Promise<Decision<Document>>
-}
 
 export interface DocumentsOptions {
   readonly ask: Ask
@@ -34,12 +23,15 @@ const TIMEOUT_MS = 15_000
 
 type Asked = Pick<Question, 'method' | 'url' | 'headers' | 'body'>
 
-export function documents(options: DocumentsOptions): Documents {
+export function documents(options: DocumentsOptions): PublicDocuments {
   const { ask, baseUrl, attestationUrl } = options
-  const kept = new Map<string, { readonly document: Decision<Document>; readonly until: number }>()
-  const flights = new Map<string, Promise<Decision<Document>>>()
+  const kept = new Map<
+    string,
+    { readonly document: Decision<PublicDocument>; readonly until: number }
+  >()
+  const flights = new Map<string, Promise<Decision<PublicDocument>>>()
 
-  const read = async (question: Asked): Promise<Decision<Document>> => {
+  const read = async (question: Asked): Promise<Decision<PublicDocument>> => {
     const reply = await ask({
       ...question,
       timeoutMs: TIMEOUT_MS,
@@ -53,7 +45,11 @@ export function documents(options: DocumentsOptions): Documents {
     }
     return granted({ status, contentType: headers['content-type'], body })
   }
-  const fetchOnce = (name: string, now: number, question: Asked): Promise<Decision<Document>> => {
+  const fetchOnce = (
+    name: string,
+    now: number,
+    question: Asked,
+  ): Promise<Decision<PublicDocument>> => {
     const known = kept.get(name)
     if (known && known.until > now) return Promise.resolve(known.document)
     const under = flights.get(name)

@@ -2,7 +2,7 @@
 // of usage comes in a header, or in a trailer after a stream.
 
 import type { Secret } from '../../secret.ts'
-import { type Decision, granted } from '../../refusal.ts'
+import { type Decision, granted, refused } from '../../refusal.ts'
 import type { Lookup } from './enclave.ts'
 import type { AnswerHeaders } from '../../http1/fields.ts'
 import type { Meter } from '../reading/metering.ts'
@@ -11,17 +11,20 @@ import { NO_USAGE } from '../reading/tally.ts'
 import { parseTinfoilUsage } from './usage.ts'
 import { type Destination, destinationOf } from '../../http1/destination.ts'
 import { placesUnder } from '../places.ts'
+import { ENCAPSULATED_KEY, inspectSealed, type SealRules } from './inspect.ts'
 import { resolving } from './resolving.ts'
 import {
   allowedValues,
   copyAllowed,
   operatorsKeyRefused,
+  serving,
   setAllowed,
   type Upstream,
   type UsageMeter,
 } from '../upstream.ts'
 
-export interface TinfoilOptions {
+export interface TinfoilOptions extends SealRules {
+  readonly name?: string
   readonly baseUrl: URL
   readonly apiKey: Secret
   readonly lookup?: Lookup
@@ -29,7 +32,6 @@ export interface TinfoilOptions {
   readonly isProxied?: (hostname: string, port: number) => boolean
 }
 
-export const ENCAPSULATED_KEY = 'ehbp-encapsulated-key'
 const RESPONSE_NONCE = 'ehbp-response-nonce'
 const USAGE_HEADER = 'x-tinfoil-usage-metrics'
 
@@ -56,6 +58,10 @@ const NONCE = /^[0-9a-f]{64}$/i
 
 const HTTPS_PORT = 443
 
+/** A sealed body nobody here reads, and the prices of these models stand in no table. */
+const UNREAD =
+  'this token is limited in models or spending, and this gate cannot tell which model a request to this upstream runs or what it costs'
+
 const plainMeter = (headers: AnswerHeaders): Meter | undefined =>
   openAiUsageMeter(headers['content-type'], headers['content-encoding'])
 
@@ -66,7 +72,18 @@ const USAGE = Buffer.from('"usage":{')
 const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-export function tinfoil({ baseUrl, apiKey, lookup, isProxied }: TinfoilOptions): Upstream {
+const PATHS = [
+  'GET /v1/models',
+  'POST /v1/chat/completions',
+  'POST /v1/completions',
+  'POST /v1/responses',
+  'POST /v1/embeddings',
+  'POST /v1/audio/transcriptions',
+  'POST /v1/audio/speech',
+]
+
+export function tinfoil(options: TinfoilOptions): Upstream {
+  const { name = 'tinfoil', baseUrl, apiKey, lookup, isProxied } = options
   const placeOf = placesUnder(baseUrl)
   const enclaves = resolving(lookup)
 
@@ -86,7 +103,15 @@ export function tinfoil({ baseUrl, apiKey, lookup, isProxied }: TinfoilOptions):
   }
 
   return {
-    name: 'tinfoil',
+    name,
+    kind: 'tinfoil',
+    serves: serving('openai', PATHS),
+    inspect: (headers, hasBody) => inspectSealed(headers, hasBody, options),
+    checks: [
+      { path: '/.well-known/hpke-keys', withKey: false },
+      { path: '/v1/models', withKey: true },
+    ],
+    costOf: () => refused('unknown_cost', { message: UNREAD }),
     destination({ path, search, enclaveHost, identity = '' }, now) {
       return enclaveHost === undefined
         ? placeOf(path, search)

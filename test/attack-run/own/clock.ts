@@ -58,14 +58,10 @@ async function moving(): Promise<Part> {
   const file = `${process.env['POSTERN_TEST_FOLDER']}/clock-${crypto.randomUUID()}`
   const set = (offset: string): void => writeFileSync(file, offset)
   set('+0')
-  const at = await scene({
-    env: {
-      ...preload({ FAKETIME_TIMESTAMP_FILE: file, FAKETIME_NO_CACHE: '1' }),
-      RATE_LIMIT_RPM: '30',
-      RATE_LIMIT_BURST: '2',
-      CIRCUIT_FAILURES: '2',
-      CIRCUIT_OPEN_SECONDS: '3',
-    },
+  const clock = preload({ FAKETIME_TIMESTAMP_FILE: file, FAKETIME_NO_CACHE: '1' })
+  const limiting = await scene({ env: { ...clock, RATE_LIMIT_RPM: '30', RATE_LIMIT_BURST: '2' } })
+  const breaking = await scene({
+    env: { ...clock, RATE_LIMIT_RPM: '0', CIRCUIT_FAILURES: '2', CIRCUIT_OPEN_SECONDS: '3' },
   })
   const seen: string[] = []
   const bounds: Record<string, boolean> = {}
@@ -74,16 +70,17 @@ async function moving(): Promise<Part> {
     ['an hour on', '+1h'],
   ] as const) {
     set('+0')
-    const limited = await limitsWhile(at, () => set(offset), name)
+    const limited = await limitsWhile(limiting, () => set(offset), name)
     set('+0')
-    const broken = await circuitWhile(at, () => set(offset))
+    const broken = await circuitWhile(breaking, () => set(offset))
     seen.push(`${name}: limit ${limited.join()}, circuit ${broken.join()}`)
     bounds[`${name}, a spent rate stays spent and comes back in time`] =
       limited.join() === '200,200,429,429,200'
     bounds[`${name}, an open circuit stays open and probes in time`] =
       broken.join() === '500,500,503,503,200'
   }
-  await at.close()
+  await limiting.close()
+  await breaking.close()
   rmSync(file)
   return { seen: seen.join('; '), bounds }
 }
@@ -107,18 +104,25 @@ async function limitsWhile(at: Scene, move: () => void, sub: string): Promise<nu
   return [...statuses, await ask(at, sub)]
 }
 
+/**
+ * Two who were answered fail, which opens it for all; then the clock moves. To those who have failed it
+ * is shut until its time is over.
+ */
 async function circuitWhile(at: Scene, move: () => void): Promise<number[]> {
-  const one = (): Promise<number> => ask(at, crypto.randomUUID())
+  const [first, second] = [crypto.randomUUID(), crypto.randomUUID()]
+  at.upstream.respond((_request, response) => void response.end('{}'))
+  await ask(at, first)
+  await ask(at, second)
   at.upstream.respond((_request, response) => void response.writeHead(500).end())
-  const statuses = [await one(), await one(), await one()]
+  const statuses = [await ask(at, first), await ask(at, second), await ask(at, first)]
   move()
   await moved(at)
-  statuses.push(await one())
+  statuses.push(await ask(at, second))
   at.upstream.respond((_request, response) => void response.end('{}'))
   await Bun.sleep(3100)
-  statuses.push(await one())
-  // Two good probes close it for whoever comes next.
-  await one()
+  statuses.push(await ask(at, first))
+  // Two good probes close it for the next round.
+  await ask(at, second)
   return statuses
 }
 

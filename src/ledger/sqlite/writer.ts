@@ -2,14 +2,15 @@
 // only clock it reads is that of its own timer; it never throws, and never gives up on a database.
 
 import { randomUUID } from 'node:crypto'
-import type { Logger } from '../log.ts'
-import type { Connection } from '../database/connection.ts'
-import { codeOf, type Opened, troubleOf } from '../database/database.ts'
-import type { Entry, Ledger, LedgerHealth } from './ledger.ts'
-import { type LedgerFile, ledgerFile } from './sqlite/file.ts'
-import { notices, type Slip, slipOf } from './notices.ts'
-import type { Run } from './sqlite/runs.ts'
-import { DAY_MS } from './sqlite/schema.ts'
+import type { Logger } from '../../log.ts'
+import type { Connection } from '../../database/connection.ts'
+import { codeOf, type Opened, troubleOf, type Unusable } from '../../database/database.ts'
+import type { LedgerEntry } from '../../exchange.ts'
+import type { Ledger, LedgerHealth } from '../port.ts'
+import { type LedgerFile, ledgerFile } from './file.ts'
+import { notices, type Slip, slipOf } from '../notices.ts'
+import type { Run } from './runs.ts'
+import { DAY_MS } from '../../turn/calendar.ts'
 
 export interface SqliteLedgerOptions {
   readonly log: Pick<Logger, 'error' | 'warn' | 'info'>
@@ -197,7 +198,7 @@ export function sqliteLedger(
       }
       return slip
     },
-    close(entry: Entry, outcome) {
+    close(entry: LedgerEntry, outcome) {
       const slip = entry as Slip
       if (slip.outcome) return
       slip.outcome = outcome
@@ -209,7 +210,7 @@ export function sqliteLedger(
       schedule(flushEveryMs)
       if (waiting.closedSize % maxBatchRows === 0) hasten()
     },
-    flush,
+    flush: async (nowMs) => flush(nowMs),
     health(): LedgerHealth {
       const counts = { waiting: waiting.size, lost: lost() }
       if (!trouble?.told) return { ok: true, ...counts }
@@ -239,7 +240,7 @@ export function sqliteLedger(
       }
       return deleted
     },
-    stop(nowMs) {
+    async stop(nowMs) {
       if (stopped) return
       flush(nowMs)
       stopped = true
@@ -260,7 +261,7 @@ export function sqliteLedger(
 
 interface Failing {
   readonly sinceMs: number
-  reason: Extract<LedgerHealth, { ok: false }>['reason']
+  reason: Unusable
   told: boolean
   lossTold?: boolean
 }

@@ -2,8 +2,8 @@
 // every path. It takes plain values, holds no subject, token or prompt, and is a diary, not a
 // judge: nothing on a request's road waits for it, and nothing is refused because of it.
 
-import type { End } from '../exchange.ts'
-import type { Trouble, Unusable } from '../database/database.ts'
+import type { End } from '../end.ts'
+import type { LedgerEntry } from '../exchange.ts'
 
 /** `lost`: the process died with the request under way; found and written at a later start. */
 export type LedgerEnd = End | 'lost'
@@ -78,13 +78,6 @@ export interface Outcome {
   readonly usage: Metered
 }
 
-declare const entry: unique symbol
-
-/** The row's ticket, held by its request. It holds the opening, so the ledger need not. */
-export interface Entry {
-  readonly [entry]: true
-}
-
 export type LedgerHealth = {
   /** Notices not written yet. */
   readonly waiting: number
@@ -92,7 +85,8 @@ export type LedgerHealth = {
   readonly lost: number
 } & (
   | { readonly ok: true }
-  | { readonly ok: false; readonly sinceMs: number; readonly reason: Trouble | Unusable }
+  /** `reason` is a short name, for the log and `/readyz`: it quotes neither path nor content. */
+  | { readonly ok: false; readonly sinceMs: number; readonly reason: string }
 )
 
 /**
@@ -108,11 +102,12 @@ export type LedgerHealth = {
  * until it can. What it still holds is written then.
  */
 export interface Ledger {
-  open(opening: Opening): Entry
+  /** The entry holds the opening, so that the ledger need not. */
+  open(opening: Opening): LedgerEntry
   /** The first outcome counts; later ones of the same entry are ignored. */
-  close(entry: Entry, outcome: Outcome): void
+  close(entry: LedgerEntry, outcome: Outcome): void
   /** Writes all that waits, now, as far as the database takes it. True where nothing is left. */
-  flush(nowMs: number): boolean
+  flush(nowMs: number): Promise<boolean>
   health(): LedgerHealth
   /**
    * Forgets ended requests of before `epochMs`, rounded down to a UTC day, in short steps with
@@ -121,5 +116,5 @@ export interface Ledger {
    */
   deleteBefore(epochMs: number, sumsSinceMs?: number): Promise<number>
   /** The last flush; what is noted afterwards is lost. */
-  stop(nowMs: number): void
+  stop(nowMs: number): Promise<void>
 }

@@ -1,5 +1,5 @@
-// Enrolment's connection waits for the disk at each commit (schema.ts), which takes some milliseconds, and
-// with it waits the whole gate. What a power cut may take back without harm does not wait: the next
+// Enrolment's connection waits for the disk at each commit (enroll/schema.ts), which takes some
+// milliseconds, and with it waits the whole gate. What a power cut may take back without harm does not wait: the next
 // commit that does carries it along.
 
 import type { Database } from 'bun:sqlite'

@@ -1,0 +1,49 @@
+// Where an issuer's keys are, by OpenID Connect Discovery 1.0 §4. The document is believed where it calls
+// its issuer what the settings call it, to the letter (§4.3): otherwise one issuer could name the keys of
+// another.
+
+import type { Ask } from '../http1/ask.ts'
+import { isLoopback } from '../hosts.ts'
+import { parseStrictObject } from '../token/strict-json.ts'
+import { KeySetError } from './key-set.ts'
+import { readDocument } from './read-document.ts'
+
+/** Undefined where the issuer is no URL that can be asked: then its key set has to be named. */
+export function discoveryUrl(issuer: string): URL | undefined {
+  const url = trustworthyUrl(issuer)
+  if (!url || url.search !== '' || url.hash !== '') return undefined
+  // §4.1: one slash at the end is not doubled.
+  return new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`)
+}
+
+/** Throws a `KeySetError` where the document is absent, another's, or names no key set. */
+export async function discoverKeySet(ask: Ask, issuer: string, timeoutMs?: number): Promise<URL> {
+  const url = discoveryUrl(issuer)
+  if (!url) throw new KeySetError('discovery: the issuer is no https URL')
+  const text = await readDocument(ask, { url, accept: 'application/json', timeoutMs }).catch(
+    (error: unknown) => {
+      throw error instanceof KeySetError ? new KeySetError(`discovery: ${error.message}`) : error
+    },
+  )
+  const document = parseStrictObject(text.replace(/^\uFEFF/, ''))
+  if (!document) throw new KeySetError('discovery: no JSON object, or a member twice')
+  if (document['issuer'] !== issuer) {
+    throw new KeySetError('discovery: the document calls its issuer something else')
+  }
+  const { jwks_uri: named } = document
+  const keys = typeof named === 'string' ? trustworthyUrl(named) : undefined
+  // Only what is plain itself may send us to what is plain.
+  if (!keys || (keys.protocol === 'http:' && url.protocol !== 'http:')) {
+    throw new KeySetError('discovery: jwks_uri is missing or no https URL')
+  }
+  return keys
+}
+
+/** https anywhere, http on loopback alone: whoever changes the document on its way chooses the keys. */
+function trustworthyUrl(text: string): URL | undefined {
+  const url = URL.parse(text)
+  if (!url || url.username !== '' || url.password !== '') return undefined
+  const trustworthy =
+    url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
+  return trustworthy ? url : undefined
+}

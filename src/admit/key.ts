@@ -1,0 +1,52 @@
+// A key (`pk_…`): who is this, and may they? Answered from memory alone, in the same few steps for every
+// stranger, with no promise and no wait.
+
+import { isWellFormed } from '../keys/format.ts'
+import type { Keyring } from '../keys/keyring.ts'
+import { type KeyRow, standingOf } from '../keys/row.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
+import type { Instant } from '../turn/instant.ts'
+import { type Admitted, permitted } from './admitted.ts'
+
+export type AdmitKey = (key: string, now: Instant) => Decision<Admitted>
+
+const MALFORMED = refused('invalid_token', {
+  reason: 'key is malformed',
+  message: 'the API key is mistyped or cut short: its checksum does not match',
+})
+const UNKNOWN = refused('invalid_token', {
+  reason: 'key is unknown',
+  message: 'no such API key',
+})
+const NOT_GOOD = {
+  expired: refused('key_expired'),
+  revoked: refused('key_revoked'),
+  replaced: refused('key_revoked', {
+    reason: 'the overlap of its rotation is over',
+    message: 'the API key was replaced by a newer one; use that',
+  }),
+}
+
+export function keyAdmission(keys: Pick<Keyring, 'find' | 'seen'>): AdmitKey {
+  return (key, now) => {
+    if (!isWellFormed(key)) return MALFORMED
+    const found = keys.find(key)
+    if (!found) return UNKNOWN
+    const standing = standingOf(found.row, now.epochSeconds)
+    if (standing !== 'good') return NOT_GOOD[standing]
+    keys.seen(found, now)
+    return granted(permitted('key', found.row.identity, { device: grantOf(found.row) }))
+  }
+}
+
+const NO_LIST: readonly string[] = []
+
+/** No more than its organisation: the rate is the gate's own, and there is no list of models. */
+function grantOf({ org }: KeyRow) {
+  return {
+    org: org ?? undefined,
+    models: NO_LIST,
+    rateLimit: undefined,
+    spendCapMicroUsd: undefined,
+  }
+}

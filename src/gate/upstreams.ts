@@ -1,0 +1,105 @@
+// The upstreams of this gate, each behind a circuit breaker of its own: the one place that names a
+// kind's implementation.
+
+import { type Breaker, breaker } from '../budget/breaker.ts'
+import type { Settings } from '../config/read.ts'
+import type { Egress } from '../http1/egress.ts'
+import type { Logger } from '../log.ts'
+import { anthropic, type AnthropicOptions } from '../upstream/anthropic/anthropic.ts'
+import { anthropicOAuth, type AnthropicOAuthOptions } from '../upstream/anthropic/oauth.ts'
+import { tinfoil, type TinfoilOptions } from '../upstream/tinfoil/tinfoil.ts'
+import type { Upstream, UpstreamKind } from '../upstream/upstream.ts'
+import type { SigningIn } from './signing-in.ts'
+import type { Sources } from './sources.ts'
+
+export interface Served {
+  readonly upstream: Upstream
+  readonly breaker: Breaker
+}
+
+interface OptionsOf {
+  readonly tinfoil: TinfoilOptions
+  readonly anthropic: AnthropicOptions
+  readonly 'anthropic-oauth': AnthropicOAuthOptions
+}
+
+/** A kind without a maker does not compile. */
+const MAKERS: { readonly [Kind in UpstreamKind]: (options: OptionsOf[Kind]) => Upstream } = {
+  tinfoil,
+  anthropic,
+  'anthropic-oauth': anthropicOAuth,
+}
+
+type UpstreamSource = {
+  readonly [Kind in UpstreamKind]: { readonly kind: Kind; readonly options: OptionsOf[Kind] }
+}[UpstreamKind]
+
+export interface UpstreamParts {
+  readonly settings: Settings
+  readonly from: Pick<Sources, 'tinfoil' | 'anthropic'>
+  readonly way: Pick<Egress, 'proxyTo'>
+  /** Absent where nobody signs in. */
+  readonly signIn?: Pick<SigningIn, 'apiBaseUrl' | 'accessToken'> | undefined
+}
+
+/** Every upstream that the settings name, in the order in which they are told of. */
+export function upstreams(parts: UpstreamParts): readonly Upstream[] {
+  return sourcesOf(parts).map(made)
+}
+
+const made = <Kind extends UpstreamKind>({ kind, options }: UpstreamSource & { kind: Kind }) =>
+  (MAKERS[kind] as (options: OptionsOf[Kind]) => Upstream)(options as OptionsOf[Kind])
+
+function sourcesOf({ settings, from, way, signIn }: UpstreamParts): readonly UpstreamSource[] {
+  const { maxPayloadSize: maxBodyBytes, requireEhbp, tinfoilEnclaveHosts } = settings
+  const isProxied = (hostname: string, port: number): boolean =>
+    way.proxyTo(hostname, port) !== undefined
+  const sealed = {
+    requireEhbp,
+    enclaveHosts: tinfoilEnclaveHosts,
+    maxBodyBytes: settings.maxRequestBodyBytes,
+    isProxied,
+  }
+  const { tinfoil, anthropic } = from
+  return [
+    ...(tinfoil ? [{ kind: 'tinfoil' as const, options: { ...tinfoil, ...sealed } }] : []),
+    ...(anthropic ? [{ kind: 'anthropic' as const, options: { ...anthropic, maxBodyBytes } }] : []),
+    ...(signIn
+      ? [
+          {
+            kind: 'anthropic-oauth' as const,
+            options: { baseUrl: signIn.apiBaseUrl, accessToken: signIn.accessToken, maxBodyBytes },
+          },
+        ]
+      : []),
+  ]
+}
+
+/** How long a probe that has a connection keeps others from trying. */
+const PROBE_ANSWER_SECONDS = 5
+
+/** How long an upstream may answer nobody before it is asked whether it is there. */
+const MAX_STALL_MS = 40_000
+const MIN_STALL_MS = 2000
+
+/** Well within the time that requests have for their answers. */
+const stallMs = ({ headersTimeoutSeconds }: Settings): number =>
+  Math.min(MAX_STALL_MS, Math.max(MIN_STALL_MS, (headersTimeoutSeconds * 1000) / 3))
+
+export function guarded(upstream: Upstream, settings: Settings, log: Logger): Served {
+  return {
+    upstream,
+    breaker: breaker({
+      failureThreshold: settings.circuitFailures,
+      successThreshold: settings.circuitSuccesses,
+      openMs: settings.circuitOpenSeconds * 1000,
+      probeMs: (settings.connectTimeoutSeconds + PROBE_ANSWER_SECONDS) * 1000,
+      stallMs: stallMs(settings),
+      onChange: (state, of) => {
+        const change = { upstream: upstream.name, state, of }
+        if (of === 'caller') log.info(change, 'circuit breaker')
+        else log.warn(change, 'circuit breaker')
+      },
+    }),
+  }
+}

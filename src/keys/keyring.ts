@@ -1,0 +1,189 @@
+// The keys that a running gate takes, in memory: read at the start, and followed while other processes
+// (`postern key`) change them. A request never touches the disk. Whatever the disk does, a key that is
+// known to be revoked stays revoked; a key that the file does not have is nobody's.
+
+import type { Database } from 'bun:sqlite'
+import type { Connection } from '../database/connection.ts'
+import { polling, versionOf } from '../database/polling.ts'
+import { describeBug, type Logger } from '../log.ts'
+import { type Instant, instant } from '../turn/instant.ts'
+import { digestOf } from './format.ts'
+import { pruneKeys } from './prune.ts'
+import { KEY_COLUMNS, type KeyRow, type KnownKey, standingOf } from './row.ts'
+import { seenKeys } from './seen.ts'
+import { endAgain, MAX_KEYS } from './store.ts'
+
+export interface Keyring {
+  /** Undefined where it is nobody's. How it stands is standingOf's to say. */
+  find(key: string): KnownKey | undefined
+  /** A request came with it. */
+  seen(key: KnownKey, now: Instant): void
+  /** One turn of the timer. Never throws: what fails is tried again. True where something is left. */
+  poll(now: Instant): boolean
+  start(): void
+  stop(): void
+  readonly size: number
+  readonly storage: 'ok' | 'failing'
+}
+
+export interface KeyringOptions {
+  readonly connection: Connection
+  readonly log: Logger
+  readonly pollMs?: number
+  readonly maxKeys?: number
+}
+
+/** Rows for one turn of the timer: the loop must not be held for longer than some milliseconds. */
+const READ_ROWS = 500
+/** Written in one turn of the timer, after another file was gone over to. */
+const OWED_ROWS = 50
+const PRUNE_MS = 3_600_000
+/** Beside as many that have ended and are remembered, so that their callers are told why. */
+const MAX_REMEMBERED = 2 * MAX_KEYS
+const BEFORE_ALL = { changed: 0, digest: '' }
+
+/** Throws where the disk cannot be read: a gate that doesn't know what was revoked must not start. */
+export function keyring(options: KeyringOptions): Keyring {
+  const { connection, log, pollMs, maxKeys = MAX_REMEMBERED } = options
+  let known = new Map<string, KnownKey>()
+  /** What is read of another file; until it is whole, what was known before holds. */
+  let next: Map<string, KnownKey> | undefined
+  /** What is known here to have ended and that file does not know. */
+  let owed: KeyRow[] = []
+  /** The last row that was read; its file, and that file's version then. */
+  let last: Pick<KeyRow, 'changed' | 'digest'> = BEFORE_ALL
+  let lastFile: number | undefined
+  let lastVersion: number | undefined
+  let prunedAtMs = Number.NEGATIVE_INFINITY
+  let isFull = false
+  let storage: 'ok' | 'failing' = 'ok'
+  const seen = seenKeys()
+
+  const apply = (row: KeyRow, now: Instant): void => {
+    const to = next ?? known
+    const had = known.get(row.digest)
+    const ends = had ? endsOf(row, had.row) : row
+    if (ends.revokedAt !== row.revokedAt || ends.overlapEndsAt !== row.overlapEndsAt) {
+      owed.push({ ...row, ...ends })
+    }
+    if (!to.has(row.digest) && to.size >= maxKeys) forgetEnded(to, now.epochSeconds)
+    if (!to.has(row.digest) && to.size >= maxKeys) {
+      if (!isFull) log.error({ keys: maxKeys }, 'too many keys; those beyond are refused')
+      isFull = true
+      return
+    }
+    to.set(row.digest, { row: { ...row, ...ends }, seenMinute: had?.seenMinute ?? 0 })
+  }
+  /** `all`: whatever that takes, at the start. True where something is left. */
+  const readNew = (db: Database, now: Instant, all: boolean): boolean => {
+    const before = versionOf(db)
+    lastVersion = undefined
+    if (connection.file !== lastFile || !isThere(db, last)) {
+      next = new Map()
+      owed = []
+      isFull = false
+      last = BEFORE_ALL
+      lastFile = connection.file
+    }
+    for (;;) {
+      const rows = db
+        .query<KeyRow, [number, number]>(
+          `SELECT ${KEY_COLUMNS} FROM api_keys WHERE changed > ?1 ORDER BY changed LIMIT ?2`,
+        )
+        .all(last.changed, READ_ROWS)
+      for (const row of rows) apply(row, now)
+      last = rows.at(-1) ?? last
+      if (rows.length < READ_ROWS) break
+      if (!all) return true
+    }
+    known = next ?? known
+    next = undefined
+    lastVersion = before
+    return false
+  }
+  /** A backup that was put back knows nothing of what was revoked since; after a restart, it must. */
+  const writeOwed = (db: Database, now: Instant): void => {
+    if (owed.length === 0) return
+    endAgain(db, owed.slice(0, OWED_ROWS), now.epochSeconds)
+    owed = owed.slice(OWED_ROWS)
+    lastVersion = undefined
+  }
+  /** True where something is left. */
+  const turn = (now: Instant): boolean => {
+    let isBehind = false
+    try {
+      const db = connection.get()
+      if (connection.file !== lastFile || versionOf(db) !== lastVersion) {
+        isBehind = readNew(db, now, false)
+      }
+      if (!isBehind) writeOwed(db, now)
+      isBehind ||= owed.length > 0
+      seen.flush(db, now)
+      if (now.monotonicMs - prunedAtMs >= PRUNE_MS) {
+        if (pruneKeys(db, now.epochSeconds)) isBehind = true
+        else prunedAtMs = now.monotonicMs
+      }
+      if (storage === 'failing') log.info('the storage of keys is back')
+      storage = 'ok'
+      return isBehind
+    } catch (error) {
+      if (storage === 'ok') {
+        log.error(describeBug(error), 'the storage of keys fails; what is known of them holds')
+      }
+      storage = 'failing'
+      return false
+    }
+  }
+  const timer = polling(turn, pollMs)
+
+  readNew(connection.get(), instant(), true)
+  return {
+    find: (key) => known.get(digestOf(key)),
+    seen: (key, now) => seen.note(key, now.epochSeconds),
+    poll: turn,
+    start: timer.start,
+    stop() {
+      timer.stop()
+      seen.hurry()
+      turn(instant())
+    },
+    get size() {
+      return known.size
+    },
+    get storage() {
+      return storage
+    },
+  }
+}
+
+/** What has once ended does not begin again, whatever another file says. */
+function endsOf(row: KeyRow, had: KeyRow): Pick<KeyRow, 'revokedAt' | 'overlapEndsAt'> {
+  return {
+    revokedAt: row.revokedAt ?? had.revokedAt,
+    overlapEndsAt: earlier(row.overlapEndsAt, had.overlapEndsAt),
+  }
+}
+
+const earlier = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? (a ?? b) : Math.min(a, b)
+
+function forgetEnded(known: Map<string, KnownKey>, nowSeconds: number): void {
+  for (const [digest, { row }] of known) {
+    if (standingOf(row, nowSeconds) !== 'good') known.delete(digest)
+  }
+}
+
+/**
+ * Whether the last row that was read stands where it stood. It does not where a backup was brought
+ * into the file itself (`.restore`): numbers are then given out again.
+ */
+function isThere(db: Database, { changed, digest }: Pick<KeyRow, 'changed' | 'digest'>): boolean {
+  if (changed === 0) return true
+  const found = db
+    .query<{ changed: number }, [string]>(
+      'SELECT changed FROM api_keys WHERE key_sha256 = ?1 LIMIT 1',
+    )
+    .get(digest)
+  // A later number is a later change of the same row.
+  return found !== null && found.changed >= changed
+}

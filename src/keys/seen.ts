@@ -1,0 +1,56 @@
+// When each key was last seen, to the minute: noted in memory as requests come, and written off the
+// road in small transactions. Bounded by the keys that there are.
+
+import type { Database } from 'bun:sqlite'
+import { unsynced } from '../database/unsynced.ts'
+import type { Instant } from '../turn/instant.ts'
+import type { KnownKey } from './row.ts'
+
+export interface SeenKeys {
+  /** Costs a comparison, but for the first time in each minute. */
+  note(key: KnownKey, nowSeconds: number): void
+  /** Throws where the disk fails: what is not written stays for the next time. */
+  flush(db: Database, now: Instant): void
+  /** The next flush writes, however short the last one is ago. */
+  hurry(): void
+}
+
+const MINUTE_SECONDS = 60
+const FLUSH_MS = 1000
+/** A transaction of some milliseconds. */
+const FLUSH_ROWS = 300
+
+export function seenKeys(): SeenKeys {
+  const pending = new Map<string, number>()
+  let flushedAtMs = Number.NEGATIVE_INFINITY
+  return {
+    note(key, nowSeconds) {
+      const minute = Math.floor(nowSeconds / MINUTE_SECONDS)
+      if (key.seenMinute === minute) return
+      key.seenMinute = minute
+      pending.set(key.row.digest, minute * MINUTE_SECONDS)
+    },
+    flush(db, now) {
+      if (pending.size === 0 || now.monotonicMs - flushedAtMs < FLUSH_MS) return
+      flushedAtMs = now.monotonicMs
+      const rows = [...pending.entries().take(FLUSH_ROWS)]
+      const write = db.transaction(() => {
+        for (const [digest, at] of rows) markSeen(db, digest, at)
+      })
+      unsynced(db, () => write.immediate())
+      for (const [digest, at] of rows) if (pending.get(digest) === at) pending.delete(digest)
+    },
+    hurry() {
+      flushedAtMs = Number.NEGATIVE_INFINITY
+    },
+  }
+}
+
+/** Several gates may run on one file. A key that is not in it leaves nothing. */
+function markSeen(db: Database, digest: string, at: number): void {
+  db.query(
+    `INSERT INTO api_key_seen (key_sha256, at)
+       SELECT key_sha256, ?2 FROM api_keys WHERE key_sha256 = ?1
+     ON CONFLICT (key_sha256) DO UPDATE SET at = max(at, excluded.at)`,
+  ).run(digest, at)
+}

@@ -1,0 +1,229 @@
+// Keys on disk: made, rotated and revoked, each in one transaction with its entry in the audit. A gate
+// on the same file knows of it within its next poll. To be called by one command at a time: each
+// waits for the others.
+
+import type { Database } from 'bun:sqlite'
+import { randomBytes } from 'node:crypto'
+import { audit } from '../enroll/audit.ts'
+import { digestOf, isMeantAsKey, makeKey } from './format.ts'
+import { KEY_COLUMNS, type KeyRow, standingOf } from './row.ts'
+
+/** A gate holds them all in memory, about 600 bytes each. */
+export const MAX_KEYS = 10_000
+
+export interface KeyTerms {
+  readonly name: string
+  readonly policy: string | undefined
+  readonly org: string | undefined
+  /** Seconds since the epoch; undefined is never. */
+  readonly expiresAt: number | undefined
+}
+
+/** The one time that a key is seen. */
+export interface Made {
+  readonly key: string
+  readonly row: KeyRow
+}
+
+export type Added =
+  ({ readonly ok: true } & Made) | { readonly ok: false; readonly why: 'name_taken' | 'too_many' }
+
+export function addKey(db: Database, terms: KeyTerms, nowSeconds: number): Added {
+  const adding = db.transaction((): Added => {
+    if (currentKey(db, terms.name)) return { ok: false, why: 'name_taken' }
+    if (isFull(db, nowSeconds)) return { ok: false, why: 'too_many' }
+    const identity = randomBytes(32).toString('hex')
+    const made = insert(db, { ...terms, identity }, nowSeconds)
+    note(db, 'key add', terms.name, nowSeconds)
+    return { ok: true, ...made }
+  })
+  return adding.immediate()
+}
+
+export interface Rotation {
+  /** How long the old key stays good beside the new one; 0 ends it now. */
+  readonly overlapSeconds: number
+  /** `same`: the new key lives as long as the old one was made for. */
+  readonly expiresAt: number | undefined | 'same'
+}
+
+export type Rotated =
+  | ({ readonly ok: true; readonly old: KeyRow } & Made)
+  | { readonly ok: false; readonly why: 'unknown' | 'too_many' }
+
+export function rotateKey(
+  db: Database,
+  name: string,
+  { overlapSeconds, expiresAt }: Rotation,
+  nowSeconds: number,
+): Rotated {
+  const rotating = db.transaction((): Rotated => {
+    const old = currentKey(db, name)
+    if (!old) return { ok: false, why: 'unknown' }
+    if (isFull(db, nowSeconds)) return { ok: false, why: 'too_many' }
+    const lifetime = old.expiresAt === null ? undefined : old.expiresAt - old.createdAt
+    const same = lifetime === undefined ? undefined : nowSeconds + lifetime
+    // First out of the way of the new one, whose name is the same.
+    change(db, old.seq, 'replaced_by = -1, overlap_ends_at = ?2', nowSeconds + overlapSeconds)
+    const { policy, org, identity } = old
+    const terms = {
+      name,
+      policy: policy ?? undefined,
+      org: org ?? undefined,
+      identity,
+      expiresAt: expiresAt === 'same' ? same : expiresAt,
+    }
+    const made = insert(db, terms, nowSeconds)
+    db.query('UPDATE api_keys SET replaced_by = ?2 WHERE seq = ?1').run(old.seq, made.row.seq)
+    note(db, 'key rotate', name, nowSeconds)
+    return { ok: true, ...made, old: rowOf(db, old.seq) }
+  })
+  return rotating.immediate()
+}
+
+export interface KeysRevoked {
+  /** Of all keys that go by what was given. */
+  readonly names: readonly string[]
+  /** How many were good until now: the key itself, and those that a rotation left good. */
+  readonly ended: number
+}
+
+/** `given`: a name, a hash as logs show it, or a key that somebody has found. Undefined: nothing goes by it. */
+export function revokeKeys(
+  db: Database,
+  given: string,
+  nowSeconds: number,
+): KeysRevoked | undefined {
+  const revoking = db.transaction((): KeysRevoked | undefined => {
+    const rows = keysCalled(db, given)
+    if (rows.length === 0) return undefined
+    const alive = rows.filter(({ revokedAt }) => revokedAt === null)
+    for (const { seq } of alive) change(db, seq, 'revoked_at = ?2', nowSeconds)
+    const names = [...new Set(rows.map(({ name }) => name))]
+    for (const name of new Set(alive.map((each) => each.name))) {
+      note(db, 'key revoke', name, nowSeconds)
+    }
+    const good = alive.filter((each) => standingOf(each, nowSeconds) === 'good')
+    return { names, ended: good.length }
+  })
+  return revoking.immediate()
+}
+
+/** What this process knows to have ended, in a file that does not: a backup that was put back. */
+export function endAgain(db: Database, rows: readonly KeyRow[], nowSeconds: number): void {
+  const ending = db.transaction(() => {
+    for (const { digest, name, revokedAt, overlapEndsAt } of rows) {
+      const { changes } = db
+        .query(
+          `UPDATE api_keys SET changed = ${NEXT_CHANGE}, revoked_at = coalesce(revoked_at, ?2),
+             overlap_ends_at = min(coalesce(overlap_ends_at, ?3), coalesce(?3, overlap_ends_at))
+           WHERE key_sha256 = ?1`,
+        )
+        .run(digest, revokedAt, overlapEndsAt)
+      if (changes > 0) audit(db, { ...entry('key revoke', name, nowSeconds), actor: 'gate' })
+    }
+  })
+  ending.immediate()
+}
+
+export interface KeyListed extends KeyRow {
+  readonly seenAt: number | null
+}
+
+/** The newest first; `before` is the `seq` of the last one seen. */
+export function listKeys(
+  db: Database,
+  { limit, before }: { readonly limit: number; readonly before: number },
+): KeyListed[] {
+  return db
+    .query<KeyListed, [number, number]>(
+      `SELECT ${KEY_COLUMNS}, (SELECT at FROM api_key_seen
+         WHERE api_key_seen.key_sha256 = api_keys.key_sha256) AS seenAt
+       FROM api_keys WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2`,
+    )
+    .all(before, limit)
+}
+
+/** Of the name; that one which a rotation would replace. */
+export function currentKey(db: Database, name: string): KeyRow | undefined {
+  const found = db
+    .query<KeyRow, [string]>(
+      `SELECT ${KEY_COLUMNS} FROM api_keys
+       WHERE name = ?1 AND revoked_at IS NULL AND replaced_by IS NULL`,
+    )
+    .get(name)
+  return found ?? undefined
+}
+
+/** Names by identity, for reports that know identities alone. */
+export function namesOfKeys(db: Database): ReadonlyMap<string, string> {
+  const rows = db
+    .query<Pick<KeyRow, 'identity' | 'name'>, []>('SELECT identity, name FROM api_keys')
+    .all()
+  return new Map(rows.map(({ identity, name }) => [identity, name]))
+}
+
+function keysCalled(db: Database, given: string): KeyRow[] {
+  if (isMeantAsKey(given)) {
+    return db
+      .query<KeyRow, [string]>(`SELECT ${KEY_COLUMNS} FROM api_keys WHERE key_sha256 = ?1`)
+      .all(digestOf(given))
+  }
+  return db
+    .query<KeyRow, [string]>(`SELECT ${KEY_COLUMNS} FROM api_keys WHERE name = ?1 OR identity = ?1`)
+    .all(given)
+}
+
+function isFull(db: Database, nowSeconds: number): boolean {
+  const found = db
+    .query<{ count: number }, [number]>(
+      `SELECT count(*) AS count FROM api_keys WHERE revoked_at IS NULL
+         AND coalesce(expires_at, ?1 + 1) > ?1 AND coalesce(overlap_ends_at, ?1 + 1) > ?1`,
+    )
+    .get(nowSeconds)
+  return (found?.count ?? 0) >= MAX_KEYS
+}
+
+/** Pruning leaves the greatest, so that no number is given out twice. */
+const NEXT_CHANGE = '(SELECT coalesce(max(changed), 0) + 1 FROM api_keys)'
+
+function insert(
+  db: Database,
+  { name, policy, org, expiresAt, identity }: KeyTerms & { readonly identity: string },
+  nowSeconds: number,
+): Made {
+  const key = makeKey()
+  const row = db
+    .query<KeyRow, (string | number | null)[]>(
+      `INSERT INTO api_keys (changed, name, key_sha256, identity, policy, org, created_at, expires_at)
+       VALUES (${NEXT_CHANGE}, ?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING ${KEY_COLUMNS}`,
+    )
+    .get(name, digestOf(key), identity, policy ?? null, org ?? null, nowSeconds, expiresAt ?? null)
+  if (!row) throw new Error('a key was not stored')
+  return { key, row }
+}
+
+function change(db: Database, seq: number, members: string, value: number): void {
+  db.query(`UPDATE api_keys SET changed = ${NEXT_CHANGE}, ${members} WHERE seq = ?1`).run(
+    seq,
+    value,
+  )
+}
+
+function rowOf(db: Database, seq: number): KeyRow {
+  const row = db
+    .query<KeyRow, [number]>(`SELECT ${KEY_COLUMNS} FROM api_keys WHERE seq = ?1`)
+    .get(seq)
+  if (!row) throw new Error('a key is gone')
+  return row
+}
+
+const entry = (action: string, name: string, at: number) => ({
+  at,
+  action,
+  subject: `key:${name}`,
+})
+
+function note(db: Database, action: string, name: string, at: number): void {
+  audit(db, { ...entry(action, name, at), actor: 'cli' })
+}

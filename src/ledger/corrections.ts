@@ -1,0 +1,36 @@
+// The port for what an operator corrects of somebody's spending. A correction is added and never
+// changed; a running gate is told of each.
+
+export interface Spender {
+  readonly kind: 'device' | 'org'
+  /** A device's hash, or an organisation's id. */
+  readonly name: string
+}
+
+export interface NewCorrection extends Spender {
+  readonly atMs: number
+  readonly month: string
+  /** A debit is below 0. */
+  readonly creditMicroUsd: number
+  readonly reason: string
+  readonly actor: string
+}
+
+export interface Correction extends NewCorrection {
+  readonly seq: number
+}
+
+export type CorrectionAdded =
+  | { readonly ok: true }
+  /** It gives back more than this, which is what was spent and not yet given back. */
+  | { readonly ok: false; readonly spentMicroUsd: number }
+
+export interface Corrections {
+  /** Of one month, the oldest first. */
+  in(month: string): Promise<readonly Correction[]>
+  /**
+   * Refuses a credit of more than was spent in its month: that would be a second cap. `beside` is
+   * called before the correction is committed; where it throws, nothing is added.
+   */
+  add(correction: NewCorrection, beside: () => void): Promise<CorrectionAdded>
+}

@@ -1,0 +1,22 @@
+// Whole answers from the SQLite file. They hold the event loop for as long as they take: for commands,
+// and for a gate before its first request.
+
+import type { Database } from 'bun:sqlite'
+import type { ReportsAtOnce } from '../reports.ts'
+import { atOnce } from './in-pieces.ts'
+import { usageByUser } from './usage-by-user.ts'
+import { spentByEach, spentInPieces, usageBy } from './usage-report.ts'
+
+export function sqliteReportsAtOnce(database: Database): ReportsAtOnce {
+  const knows = {
+    device: database.query('SELECT 1 FROM ledger_day WHERE device = ?1 LIMIT 1'),
+    org: database.query('SELECT 1 FROM ledger_day WHERE org = ?1 LIMIT 1'),
+  }
+  return {
+    usage: async (by, filter) => usageBy(database, by, filter),
+    usageByUser: async (filter, userOf) => usageByUser(database, filter, userOf),
+    spent: async (sinceMs) => atOnce(spentInPieces(database, sinceMs)),
+    spentBy: async (kind, filter) => spentByEach(database, kind, filter),
+    knows: async ({ kind, name }) => knows[kind].get(name) !== null,
+  }
+}

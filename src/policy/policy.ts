@@ -1,0 +1,117 @@
+// What a caller may do. A policy is one frozen object that all of its callers share: limits keep what
+// they know of it beside that object, so that a request allocates nothing for it.
+
+import { intersection } from '../token/model-pattern.ts'
+
+/** Which routes a policy can name; src/accept/routes.ts says which route is of which group. */
+export const ROUTE_GROUPS = [
+  'models',
+  'chat',
+  'completions',
+  'responses',
+  'embeddings',
+  'audio',
+  'messages',
+  'batches',
+  'files',
+] as const
+
+export type RouteGroup = (typeof ROUTE_GROUPS)[number]
+
+export interface Rate {
+  readonly perMinute: number
+  /** Requests that may come at once. */
+  readonly burst: number
+}
+
+/** Undefined is no limit. Spending is in whole micro-USD, by UTC day and by UTC month. */
+export interface Limits {
+  readonly rate: Rate | undefined
+  readonly concurrency: number | undefined
+  readonly spendPerDay: number | undefined
+  readonly spendPerMonth: number | undefined
+}
+
+export interface Policy {
+  readonly name: string
+  /** Exact names, or beginnings with a trailing `*`. Undefined is every model; an empty list is none. */
+  readonly models: readonly string[] | undefined
+  /** By name. Undefined is every upstream; an empty list is none. */
+  readonly upstreams: readonly string[] | undefined
+  /** Undefined is every route; an empty list is none. */
+  readonly routes: readonly RouteGroup[] | undefined
+  /** Beside what the upstream itself takes. */
+  readonly maxBodyBytes: number | undefined
+  /** False: a body has to be sealed, so that only the enclave can read it. */
+  readonly plaintext: boolean
+  /** Of each caller: a user, a device, a key or a session. */
+  readonly person: Limits
+  /** Of all callers of one organisation together. Says nothing where a caller has none. */
+  readonly organisation: Limits
+}
+
+export const NO_LIMITS: Limits = Object.freeze({
+  rate: undefined,
+  concurrency: undefined,
+  spendPerDay: undefined,
+  spendPerMonth: undefined,
+})
+
+/** What a policy says where nothing is said. */
+const UNLIMITED: Omit<Policy, 'name'> = {
+  models: undefined,
+  upstreams: undefined,
+  routes: undefined,
+  maxBodyBytes: undefined,
+  plaintext: true,
+  person: NO_LIMITS,
+  organisation: NO_LIMITS,
+}
+
+/** What is not said is not limited. */
+export function policy(said: Partial<Policy> & Pick<Policy, 'name'>): Policy {
+  return Object.freeze({ ...UNLIMITED, ...said })
+}
+
+/**
+ * What both allow, under the name of `a`; `a` itself where `b` takes nothing from it, so that
+ * callers without limits of their own share one object.
+ */
+export function narrowed(a: Policy, b: Omit<Policy, 'name'>): Policy {
+  const both: Policy = {
+    name: a.name,
+    models: whereBoth(a.models, b.models, intersection),
+    upstreams: whereBoth(a.upstreams, b.upstreams, common),
+    routes: whereBoth(a.routes, b.routes, common),
+    maxBodyBytes: least(a.maxBodyBytes, b.maxBodyBytes),
+    plaintext: a.plaintext && b.plaintext,
+    person: narrowedLimits(a.person, b.person),
+    organisation: narrowedLimits(a.organisation, b.organisation),
+  }
+  return Bun.deepEquals(both, a, true) ? a : Object.freeze(both)
+}
+
+function narrowedLimits(a: Limits, b: Limits): Limits {
+  return Object.freeze({
+    rate: whereBoth(a.rate, b.rate, slower),
+    concurrency: least(a.concurrency, b.concurrency),
+    spendPerDay: least(a.spendPerDay, b.spendPerDay),
+    spendPerMonth: least(a.spendPerMonth, b.spendPerMonth),
+  })
+}
+
+function whereBoth<T>(a: T | undefined, b: T | undefined, meet: (a: T, b: T) => T): T | undefined {
+  if (a === undefined || b === undefined) return a ?? b
+  return meet(a, b)
+}
+
+const least = (a: number | undefined, b: number | undefined): number | undefined =>
+  whereBoth(a, b, Math.min)
+
+const common = <T>(a: readonly T[], b: readonly T[]): readonly T[] =>
+  a.filter((each) => b.includes(each))
+
+const slower = (a: Rate, b: Rate): Rate => ({
+  perMinute: Math.min(a.perMinute, b.perMinute),
+  burst: Math.min(a.burst, b.burst),
+})

@@ -1,0 +1,54 @@
+// What a request to Anthropic's API may cost, read from its body where a limit depends on it.
+
+import { type Decision, granted, type Refusal, refused } from '../../refusal.ts'
+import type { Costly } from '../costly.ts'
+import type { Unparsed } from '../reading/outline.ts'
+import { type MaxTokensMember, readRequestFields, type Unreadable } from './request-fields.ts'
+
+/** Which paths have a body that limits are decided by, and which member bounds the answer. */
+const READ = new Map<string, { readonly member: MaxTokensMember; readonly free?: boolean }>([
+  ['/v1/messages', { member: 'max_tokens' }],
+  ['/v1/messages/count_tokens', { member: 'max_tokens', free: true }],
+  ['/v1/complete', { member: 'max_tokens_to_sample' }],
+])
+
+/** Batches and files. */
+const UNREAD =
+  'this token is limited in models or spending, and this gate cannot tell which models a request to this route runs or what it costs'
+
+export function anthropicCost(path: string, body: Uint8Array): Decision<Costly> {
+  const route = READ.get(path)
+  if (!route) return refused('unknown_cost', { message: UNREAD })
+  const read = readRequestFields(body, route.member)
+  return read.ok ? granted({ ...read.value, free: route.free === true }) : unreadable(read.reason)
+}
+
+function unreadable(reason: Unreadable): Refusal {
+  switch (reason) {
+    case 'missing_model':
+    case 'wrong_model':
+      return refused('invalid_model', { reason })
+    case 'wrong_max_tokens':
+      return refused('invalid_max_tokens', { reason })
+    case 'wrong_stream':
+      return refused('invalid_stream', { reason })
+    case 'wrong_count':
+      return refused('invalid_count', { reason })
+    case 'too_many_models':
+      return refused('too_many_models', { reason })
+    default:
+      return refused('ambiguous_body', { reason, message: UNPARSED[reason] })
+  }
+}
+
+const AMBIGUOUS = 'a token with limits may send no body that two parsers could read differently'
+const UNPARSED: Readonly<Record<Unparsed, string>> = {
+  empty: 'the body is empty',
+  byte_order_mark: `the body begins with a byte order mark; ${AMBIGUOUS}`,
+  not_utf8: 'the body is not UTF-8',
+  not_json: 'the body is not JSON',
+  not_object: 'the body is no JSON object',
+  too_deep: 'the body is nested more than 512 deep',
+  too_many_members: 'the body has too many members for a token with limits',
+  ambiguous_member: `a member of the body is there twice, or its name is spelled oddly; ${AMBIGUOUS}`,
+}
