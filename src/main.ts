@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { bundledPrices, parsePrices } from './budget/price-table.ts'
 import type { Prices } from './budget/prices.ts'
 import { readCaFile } from './config/ca-file.ts'
+import { namesDocument } from './config/given.ts'
 import { readSettings } from './config/read.ts'
 import { isMissing } from './config/demands.ts'
 import type { Mistake } from './config/kinds.ts'
@@ -32,9 +33,11 @@ async function main(): Promise<void> {
   const commands = args.length > 0 ? await import('./operate/commands.ts') : undefined
   const asked = commands?.interpret(args)
   if (asked?.kind === 'command') exitAfter(await asked.run(process.env))
+  const words = asked?.args ?? args
+  const open = namesDocument(words, process.env) ? (await documents()).openDocument : undefined
   const invocation = commands
-    ? (await import('./config/command-line.ts')).readInvocation(asked?.args ?? args, process.env)
-    : readSettings('serve', {}, [], process.env)
+    ? (await import('./config/command-line.ts')).readInvocation(words, process.env, open)
+    : readSettings('serve', {}, [], process.env, open)
   if (invocation.kind === 'text') {
     stdout.write(commands?.withCommands(invocation.text) ?? invocation.text)
     exitAfter(0)
@@ -50,7 +53,12 @@ async function main(): Promise<void> {
     stderr.write(describe(mistakes) + (noWayChosen ? waysToRun() : ''))
     process.exit(EXIT_CONFIG)
   }
-  const { settings, command } = invocation
+  const { settings, command, given } = invocation
+  if (command === 'config') {
+    const { printDocument } = await import('./config/document/print.ts')
+    stdout.write(printDocument(given))
+    exitAfter(0)
+  }
   const prices = readPrices(settings.pricesFile)
   const authorities = readCaFile(settings.upstreamCaFile, Date.now())
   if (!prices.ok || !authorities.ok) {
@@ -76,6 +84,9 @@ async function main(): Promise<void> {
   stop.drainWith(() => running.drain())
   announce(running, from, log, output)
 }
+
+/** What reads a document: a gate without one never loads it. */
+const documents = () => import('./config/document/open.ts')
 
 /** What a command could not say, where somebody wanted it, it has not done. */
 function exitAfter(exitCode: number): never {

@@ -260,15 +260,27 @@ test('development mode is loaded by gate/sources.ts alone, and only when it is a
   expect(found.every(({ dynamic }) => dynamic)).toBe(true)
 })
 
-test('what else is loaded on demand: the commands, and what devices or one sign-in need', () => {
+test('what else is loaded on demand: commands, documents, and what devices or one sign-in need', () => {
   const found = imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)
   expect(found.toSorted()).toEqual([
     'gate/serve.ts -> gate/enrolling.ts',
     'gate/serve.ts -> gate/signing-in.ts',
     'main.ts -> config/command-line.ts',
+    'main.ts -> config/document/open.ts',
+    'main.ts -> config/document/print.ts',
     'main.ts -> operate/check.ts',
     'main.ts -> operate/commands.ts',
+    'operate/commands/schema.ts -> config/document/json-schema.ts',
+    'operate/commands/subcommand.ts -> config/document/open.ts',
   ])
+})
+
+test('what reads documents is loaded on demand alone: a gate without one never carries it', () => {
+  const inside = ({ from }: Import): boolean => from.startsWith('config/document/')
+  const found = imports.filter(
+    (each) => each.to.startsWith('config/document/') && !each.dynamic && !inside(each),
+  )
+  expect(found.filter(({ typeOnly }) => !typeOnly).map(shown)).toEqual([])
 })
 
 test('operate is imported by main.ts alone', () => {

@@ -2,7 +2,8 @@
 // writes them, and a test fails where they have drifted. Not part of the binary.
 
 import { ALL_ROUTES } from '../src/accept/routes.ts'
-import { flagOf, type Group, SETTINGS, type Setting } from '../src/config/table.ts'
+import { memberOf } from '../src/config/document/tree.ts'
+import { flagOf, type Group, type Key, KEYS, type Setting, settingOf } from '../src/config/table.ts'
 
 /** `<!-- name -->…<!-- /name -->` in the README holds the table of that name. */
 export function withTables(readme: string): string {
@@ -29,21 +30,25 @@ function routes(): string {
 }
 
 function settings(): string {
-  const all: readonly Setting<unknown>[] = Object.values(SETTINGS)
-  const groups = [...new Set(all.map(({ group }) => group))]
-  return groups.map((group) => settingsOf(group, all)).join('\n')
+  const groups = [...new Set(KEYS.map((key) => settingOf(key).group))]
+  return groups.map((group) => settingsOf(group)).join('\n')
 }
 
-function settingsOf(group: Group, all: readonly Setting<unknown>[]): string {
-  const rows = all
-    .filter((setting) => setting.group === group)
-    .map((setting) => {
-      const { env, about, secret } = setting
-      const file = secret ? ` Or the file that \`${env}_FILE\` names.` : ''
-      return row(`\`${env}\``, `\`${flagOf(env)}\``, fallbackOf(setting), about + file)
-    })
-  const head = row(group, 'Flag', 'Default', '') + row('---', '---', '---', '---')
-  return head + rows.join('')
+function settingsOf(group: Group): string {
+  const rows = KEYS.filter((key) => settingOf(key).group === group).map((key) => {
+    const setting = settingOf(key)
+    const { env, about, secret } = setting
+    const file = secret ? ` Or the file that \`${env}_FILE\` names.` : ''
+    const names = [`\`${env}\``, `\`${flagOf(env)}\``, member(key)]
+    return row(...names, fallbackOf(setting), about + file)
+  })
+  const head = row(group, 'Flag', 'In a document', 'Default', '')
+  return head + row('---', '---', '---', '---', '---') + rows.join('')
+}
+
+function member(key: Key): string {
+  const path = memberOf(key)
+  return path === undefined ? '' : `\`${path}\``
 }
 
 function fallbackOf({ fallback, devFallback, required }: Setting<unknown>): string {

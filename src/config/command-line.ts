@@ -3,14 +3,18 @@
 // by its environment has 2 MB less to carry.
 
 import { Command, CommanderError, Option } from 'commander'
-import type { Environment } from './given.ts'
+import { DOCUMENT_FLAG, DOCUMENT_VARIABLE, type Environment, type OpenDocument } from './given.ts'
 import type { Mistake } from './kinds.ts'
 import { nearest } from './nearest.ts'
 import { COMMANDS, type Invocation, readSettings } from './read.ts'
 import { flagOf, type Group, KEYS, settingOf } from './table.ts'
 import { version } from '../version.ts'
 
-export function readInvocation(args: readonly string[], env: Environment): Invocation {
+export function readInvocation(
+  args: readonly string[],
+  env: Environment,
+  open?: OpenDocument,
+): Invocation {
   let shown = ''
   const command = commandLine((text) => {
     shown += text
@@ -48,7 +52,7 @@ export function readInvocation(args: readonly string[], env: Environment): Invoc
     })
   }
 
-  return readSettings(name, command.opts(), mistakes, env)
+  return readSettings(name, command.opts(), mistakes, env, open)
 }
 
 const MIN_HELP_COLUMNS = 24
@@ -56,7 +60,10 @@ const MIN_HELP_COLUMNS = 24
 function commandLine(write: (text: string) => void): Command {
   const command = new Command('postern')
     .description('A private gate for LLM inference: authenticates, admits, streams, records.')
-    .argument('[command]', 'serve (the default), or check: try settings, key set and upstream')
+    .argument(
+      '[command]',
+      'serve (the default); check: try settings, key set and upstream; config: print the document that says the same',
+    )
     .version(version, '-V, --version', 'Show version, commit and runtime.')
     .helpOption('-h, --help', 'Show this.')
     // Unknown words are collected and reported together with everything else that is wrong.
@@ -66,6 +73,12 @@ function commandLine(write: (text: string) => void): Command {
     // The longest flag leaves 36 columns of 80.
     .configureHelp({ minWidthToWrap: MIN_HELP_COLUMNS })
     .configureOutput({ writeOut: write, writeErr: () => {} })
+  command.addOption(
+    new Option(
+      `${DOCUMENT_FLAG} <file>`,
+      `A document of settings, .yaml, .toml or .json. (env: ${DOCUMENT_VARIABLE})`,
+    ),
+  )
   for (const key of KEYS) {
     const { env, group, kind, about, fallback, devFallback, secret } = settingOf(key)
     const notes = [`env: ${env}`]

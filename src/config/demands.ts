@@ -3,7 +3,7 @@
 // judged here, and none is changed.
 
 import { isListed } from './egress-kinds.ts'
-import type { Given } from './given.ts'
+import type { FromDocument, Given } from './given.ts'
 import { isLoopback } from '../hosts.ts'
 import { type Mistake, OWN_SECRETS } from './kinds.ts'
 import { isEverybody } from './networks.ts'
@@ -31,6 +31,7 @@ export function missing(
   mentioned: ReadonlySet<Key>,
   signIn: boolean,
   bootstrap: Values['bootstrap'],
+  document?: FromDocument,
 ): Mistake[] {
   // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
   const anthropic = mentioned.has('anthropicApiKey') && !signIn
@@ -46,7 +47,9 @@ export function missing(
     const { required, env, about, kind } = settingOf(key)
     if (required === undefined || !needs[required] || mentioned.has(key)) return []
     const make = OWN_SECRETS.has(kind) ? ' Make one with: openssl rand -hex 32.' : ''
-    const hint = `${about} Set ${env} or ${flagOf(env)}.${make}`
+    const member = document?.memberOf(key)
+    const inDocument = member === undefined ? '' : `Write ${member}, or set`
+    const hint = `${about} ${inDocument || 'Set'} ${env} or ${flagOf(env)}.${make}`
     return [{ setting: env, message: `${MISSING}; it is needed for ${required}`, hint }]
   })
 }

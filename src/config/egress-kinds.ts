@@ -4,7 +4,7 @@
 import { isIP } from 'node:net'
 import { looksPrivate } from '../hosts.ts'
 import type { ProxyAddress } from '../http1/tunnel.ts'
-import type { Kind, Read } from './kinds.ts'
+import { type Kind, LIST, type Read, TEXT } from './kinds.ts'
 import { Secret } from '../secret.ts'
 
 const value = <T>(value: T): Read<T> => ({ ok: true, value })
@@ -17,6 +17,7 @@ const wrong = (message: string, hint: string) => ({ ok: false, message, hint }) 
 function outbound(query: 'with a query' | 'without'): Kind<URL> {
   return {
     placeholder: '<url>',
+    shape: TEXT,
     read: (text) => {
       const url = URL.canParse(text) ? new URL(text) : undefined
       if (!url) return wrong('is not a URL', 'give a full URL, https://host/path')
@@ -40,6 +41,7 @@ export const queryUrl = outbound('with a query')
 /** An issuer is compared letter by letter, and never asked: http says no more of it than a name. */
 export const issuerUrl: Kind<string> = {
   placeholder: '<url>',
+  shape: TEXT,
   read: (text) => {
     const url = outboundUrl.read(text)
     return url.ok ? value(text.trim()) : url
@@ -49,6 +51,7 @@ export const issuerUrl: Kind<string> = {
 /** The base of an API; the `/v1` that some write at its end is in every path already. */
 export const apiUrl: Kind<URL> = {
   placeholder: '<url>',
+  shape: TEXT,
   read: (text) => outboundUrl.read(text.replace(/\/v1\/?$/, '')),
 }
 
@@ -57,6 +60,7 @@ const PROXY_HINT = 'give http://host:port, or http://user:password@host:port'
 /** As curl takes it: without a scheme it is http. */
 export const proxyUrl: Kind<ProxyAddress> = {
   placeholder: '<url>',
+  shape: TEXT,
   read: (text) => {
     const full = text.includes('://') ? text : `http://${text}`
     const url = URL.canParse(full) ? new URL(full) : undefined
@@ -98,6 +102,7 @@ function decoded(text: string): string | undefined {
 /** Other programs read it too, and take anything. */
 export const noProxyList: Kind<string> = {
   placeholder: '<host,...>',
+  shape: TEXT,
   read: (text) => value(text),
 }
 
@@ -107,6 +112,7 @@ const PLAIN_HOST =
 /** Exact names and addresses, and suffixes with their dot; never all of a public suffix. */
 export const plainHttpHosts: Kind<readonly string[]> = {
   placeholder: '<host,...>',
+  shape: LIST,
   read: (text) => {
     const hosts = text
       .split(',')

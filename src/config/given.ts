@@ -4,7 +4,7 @@
 
 import type { Mistake } from './kinds.ts'
 import { readSecretFile } from './secret-file.ts'
-import { flagOf, type Setting } from './table.ts'
+import { flagOf, type Key, type Setting } from './table.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 /** As commander has them, by names in camel case. */
@@ -14,6 +14,47 @@ export interface Given {
   /** The flag or the variable, to name in a mistake. */
   readonly from: string
   readonly text: string
+  /** How a document says the same without showing a secret; absent where the text itself will do. */
+  readonly written?: Written
+}
+
+/** A value with its `${VARIABLE}`s in place, or the path that `NAME_file` names. */
+export type Written = { readonly value: string | readonly string[] } | { readonly file: string }
+
+/** What a document gives, under the names of the table. */
+export interface FromDocument {
+  /** False where nothing of it could be read; nothing is then missing from anywhere else. */
+  readonly whole: boolean
+  readonly given: ReadonlyMap<Key, Given>
+  /** Those too whose value could not be read. */
+  readonly mentioned: ReadonlySet<Key>
+  readonly mistakes: readonly Mistake[]
+  /** What an entry of a list cannot do without, and where that entry stands. */
+  readonly needed: ReadonlyMap<Key, { readonly from: string; readonly member: string }>
+  /** What the lists leave out; given elsewhere it would add what the document does not name. */
+  readonly excluded: ReadonlyMap<Key, string>
+  /** The member in which a setting would stand: `listen.port`. */
+  readonly memberOf: (key: Key) => string | undefined
+}
+
+/** Reads a document; config/document/open.ts has the one there is, loaded only where it is needed. */
+export type OpenDocument = (path: string, env: Environment, devMode: boolean) => FromDocument
+
+/** The document's file, which is no setting: it has no place in itself. */
+export const DOCUMENT_VARIABLE = 'POSTERN_CONFIG'
+export const DOCUMENT_FLAG = '--config'
+
+/** Whether what reads documents has to be there. */
+export function namesDocument(args: readonly string[], env: Environment): boolean {
+  return (
+    (env[DOCUMENT_VARIABLE] ?? '') !== '' || args.some((each) => each.startsWith(DOCUMENT_FLAG))
+  )
+}
+
+/** A flag wins over the variable; empty counts as unset. */
+export function documentPath(flags: Flags, env: Environment): string | undefined {
+  const path = flags['config'] ?? env[DOCUMENT_VARIABLE]
+  return path === undefined || path === '' ? undefined : String(path)
 }
 
 /** An empty variable counts as unset: compose files write `RATE_LIMIT_RPM=${RATE_LIMIT_RPM:-}`. */
@@ -29,7 +70,9 @@ export function findGiven(
     const byEnv = env[name]
     return byEnv === undefined || byEnv === '' ? undefined : { from: name, text: byEnv }
   }
-  const direct = named(setting.env)
+  const found = named(setting.env)
+  const direct =
+    found && setting.secret ? { ...found, written: { value: `\${${setting.env}}` } } : found
   const file = setting.secret ? named(`${setting.env}_FILE`) : undefined
   if (!file) return direct
   if (direct) {
@@ -41,7 +84,7 @@ export function findGiven(
   }
   const held = readSecretFile(file.text, devMode)
   if (!held.ok) return { setting: file.from, message: held.message, hint: held.hint }
-  return { from: file.from, text: held.value }
+  return { from: file.from, text: held.value, written: { file: file.text } }
 }
 
 const camelCase = (flag: string): string =>

@@ -19,9 +19,22 @@ export interface NotRead {
   readonly hint: string
 }
 
+/** What a value of this kind is in a document, in the words of JSON Schema. */
+export interface Shape {
+  readonly type: 'integer' | 'number' | 'boolean' | 'string' | 'array'
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly exclusiveMinimum?: number
+  readonly enum?: readonly string[]
+}
+
+export const LIST: Shape = { type: 'array' }
+export const TEXT: Shape = { type: 'string' }
+
 export interface Kind<T> {
   /** What `--help` shows after the flag: `<seconds>`. */
   readonly placeholder: string
+  readonly shape: Shape
   readonly read: (text: string) => Read<T>
 }
 
@@ -31,6 +44,7 @@ const wrong = (message: string, hint: string): NotRead => ({ ok: false, message,
 export function integer(min: number, max: number, placeholder = '<number>'): Kind<number> {
   return {
     placeholder,
+    shape: { type: 'integer', minimum: min, maximum: max },
     read: (text) => {
       const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
       if (number >= min && number <= max) return value(number)
@@ -41,6 +55,7 @@ export function integer(min: number, max: number, placeholder = '<number>'): Kin
 
 export const flag: Kind<boolean> = {
   placeholder: '[true|false]',
+  shape: { type: 'boolean' },
   read: (text) => {
     if (/^(true|1|yes|on)$/i.test(text)) return value(true)
     if (/^(false|0|no|off)$/i.test(text)) return value(false)
@@ -51,6 +66,7 @@ export const flag: Kind<boolean> = {
 export function oneOf<const T extends string>(...choices: T[]): Kind<T> {
   return {
     placeholder: `<${choices.join('|')}>`,
+    shape: { type: 'string', enum: choices },
     read: (text) => {
       const found = choices.find((choice) => choice === text)
       return found === undefined
@@ -63,6 +79,7 @@ export function oneOf<const T extends string>(...choices: T[]): Kind<T> {
 export function text(placeholder: string): Kind<string> {
   return {
     placeholder,
+    shape: TEXT,
     read: (text) =>
       text.trim() === '' ? wrong('is empty', 'give a value, or leave it out') : value(text),
   }
@@ -86,6 +103,7 @@ export function listOf(
 ): Kind<readonly string[]> {
   return {
     placeholder,
+    shape: LIST,
     read: (text) => {
       const entries = text
         .split(',')
@@ -110,6 +128,7 @@ const MAX_SHOWN = 5
 /** https anywhere, http on loopback alone: everything else would carry secrets or trust in clear. */
 export const secureUrl: Kind<URL> = {
   placeholder: '<url>',
+  shape: TEXT,
   read: (text) => {
     const url = URL.canParse(text) ? new URL(text) : undefined
     if (!url) return wrong('is not a URL', 'give a full URL, https://host/path')
@@ -130,6 +149,7 @@ export const secureUrl: Kind<URL> = {
 /** The same, for what is compared letter by letter elsewhere: no slash is added to it. */
 export const exactUrl: Kind<string> = {
   placeholder: '<url>',
+  shape: TEXT,
   read: (text) => {
     const url = secureUrl.read(text)
     return url.ok ? value(text.trim()) : url
@@ -143,6 +163,7 @@ const PLACEHOLDER =
 /** RFC 6749 appendix A.1, but for the space. */
 export const clientId: Kind<string> = {
   placeholder: '<id>',
+  shape: TEXT,
   read: (text) =>
     /^[\x21-\x7e]{1,256}$/.test(text) && !PLACEHOLDER.test(text)
       ? value(text)
@@ -152,6 +173,7 @@ export const clientId: Kind<string> = {
 /** RFC 6749 §3.3: words of visible ASCII but for `"` and `\`, one space between them. */
 export const scopes: Kind<string> = {
   placeholder: '<scope ...>',
+  shape: TEXT,
   read: (text) =>
     /^[!#-[\]-~]+(?: [!#-[\]-~]+)*$/.test(text)
       ? value(text)
@@ -161,6 +183,7 @@ export const scopes: Kind<string> = {
 /** A credential that somebody else made, and that will travel in a header. */
 export const headerSecret: Kind<Secret> = {
   placeholder: '<secret>',
+  shape: TEXT,
   read: (text) => {
     if (PLACEHOLDER.test(text)) {
       return wrong('is a placeholder, and no key', 'give the key as its provider shows it')
@@ -184,6 +207,7 @@ const GUESSABLE: Readonly<Record<Guessable, NotRead>> = {
 /** A 32-byte key as 64 hexadecimal digits. */
 export const hexKey: Kind<Secret> = {
   placeholder: '<64 hex>',
+  shape: TEXT,
   read: (text) => {
     const how = guessable(text)
     if (how !== undefined && how !== 'repeated') return GUESSABLE[how]
@@ -197,6 +221,7 @@ const MIN_SECRET_BYTES = 32
 /** A secret of ours that signs, seals or is compared: of 32 bytes or more, which nobody can guess. */
 export const longSecret: Kind<Secret> = {
   placeholder: '<secret>',
+  shape: TEXT,
   read: (text) => {
     const how = guessable(text)
     if (how !== undefined && how !== 'repeated') return GUESSABLE[how]
@@ -210,6 +235,7 @@ export const longSecret: Kind<Secret> = {
 /** Several, by commas, so that one can follow another without a refusal. */
 export const secretList: Kind<readonly Secret[]> = {
   placeholder: '<secret,...>',
+  shape: LIST,
   read: (text) => {
     const secrets = text.split(',').map((each) => longSecret.read(each.trim()))
     const bad = secrets.find((each) => !each.ok)
@@ -224,6 +250,7 @@ export const OWN_SECRETS: ReadonlySet<Kind<unknown>> = new Set([hexKey, longSecr
 /** US dollars, in whole micro-dollars: what prices and caps are counted in. */
 export const dollars: Kind<number> = {
   placeholder: '<usd>',
+  shape: { type: 'number', exclusiveMinimum: 0 },
   read: (text) => {
     const usd = /^\d{1,9}(?:\.\d{1,6})?$/.test(text) ? Number(text) : 0
     return usd > 0
@@ -235,6 +262,7 @@ export const dollars: Kind<number> = {
 /** The file of `sqlite:<path>`; `:memory:` for none. */
 export const sqliteUrl: Kind<string> = {
   placeholder: '<url>',
+  shape: TEXT,
   read: (text) => {
     const path = /^sqlite:(?:\/\/)?(.+)$/.exec(text)?.[1]
     return path === undefined
@@ -245,5 +273,6 @@ export const sqliteUrl: Kind<string> = {
 
 export const notYet: Kind<string> = {
   placeholder: '<url>',
+  shape: TEXT,
   read: () => wrong('is not supported yet', 'leave it out; each gate counts for itself'),
 }

@@ -3,8 +3,18 @@
 // repeated in a mistake: it may be a secret, in its place or by a slip out of it.
 
 import { cautions, contradictions, isSignIn, missing, type Mode } from './demands.ts'
-import { type Environment, findGiven, type Flags, type Given } from './given.ts'
+import {
+  DOCUMENT_FLAG,
+  documentPath,
+  type Environment,
+  findGiven,
+  type Flags,
+  type FromDocument,
+  type Given,
+  type OpenDocument,
+} from './given.ts'
 import type { Mistake, Read } from './kinds.ts'
+import { lackingEntries, together } from './both.ts'
 import { readAddress, readWindow } from './spellings.ts'
 import { flagOf, type Key, KEYS, settingOf, type Values } from './table.ts'
 import { egressWarnings, unsafeEnvironment } from './unsafe-environment.ts'
@@ -60,19 +70,25 @@ export type Invocation =
       readonly command: CommandName
       readonly settings: Settings
       readonly warnings: readonly string[]
+      /** As they were given, secrets left out, for the document that would say the same. */
+      readonly given: ReadonlyMap<Key, Given>
     }
 
-export const COMMANDS = ['serve', 'check'] as const
+export const COMMANDS = ['serve', 'check', 'config'] as const
 export type CommandName = (typeof COMMANDS)[number]
 
-/** `flags` as commander has them, and what was wrong with them; a gate may have none. */
+/**
+ * `flags` as commander has them, and what was wrong with them; a gate may have none. `open` reads the
+ * document that they or the environment name, and need not be there where they name none.
+ */
 export function readSettings(
   name: CommandName | undefined,
   flags: Flags,
   wrong: readonly Mistake[],
   env: Environment,
+  open?: OpenDocument,
 ): Invocation {
-  const read = readValues(flags, env)
+  const read = readValues(flags, env, open)
   const mistakes = [...wrong]
   mistakes.push(...read.mistakes, ...unsafeEnvironment(env, read.values.devMode === true))
   if (mistakes.length > 0 || name === undefined) {
@@ -82,8 +98,14 @@ export function readSettings(
   // `readValues` has seen to it that what the mode demands is there.
   const settings = read.values as Settings
   const warnings = [...read.warnings, ...egressWarnings(env, settings)]
-  return { kind: 'run', command: name, settings, warnings }
+  return { kind: 'run', command: name, settings, warnings, given: withoutSecrets(read.given) }
 }
+
+/** What may be kept and shown: of a secret, how it was referred to. */
+const withoutSecrets = (given: ReadonlyMap<Key, Given>): ReadonlyMap<Key, Given> =>
+  new Map(
+    [...given].map(([key, each]) => [key, settingOf(key).secret ? { ...each, text: '' } : each]),
+  )
 
 const choosesWay = (mentioned: ReadonlySet<Key>): boolean =>
   [...mentioned].some((key) => key === 'devMode' || settingOf(key).required !== undefined)
@@ -93,13 +115,15 @@ interface ValuesRead {
   readonly mistakes: readonly Mistake[]
   readonly warnings: readonly string[]
   readonly noWayChosen: boolean
+  readonly given: ReadonlyMap<Key, Given>
 }
 
-function readValues(flags: Flags, env: Environment): ValuesRead {
+function readValues(flags: Flags, env: Environment, open: OpenDocument | undefined): ValuesRead {
   const mistakes: Mistake[] = []
   const warnings: string[] = []
   const values: Record<string, unknown> = {}
   const given = new Map<Key, Given>()
+  let document: FromDocument | undefined
   /** Those too whose value could not be read. */
   const mentioned = new Set<Key>()
 
@@ -110,12 +134,14 @@ function readValues(flags: Flags, env: Environment): ValuesRead {
   }
   const read = (key: Key, devMode: boolean): void => {
     const setting = settingOf(key)
-    const found = findGiven(setting, flags, env, devMode)
-    if (found && 'message' in found) {
-      mistakes.push(found)
+    const elsewhere = findGiven(setting, flags, env, devMode)
+    if (elsewhere && 'message' in elsewhere) {
+      mistakes.push(elsewhere)
       mentioned.add(key)
       return
     }
+    const found = document ? together(key, elsewhere, document, mistakes) : elsewhere
+    if (document?.mentioned.has(key)) mentioned.add(key)
     if (found) {
       given.set(key, found)
       mentioned.add(key)
@@ -131,15 +157,33 @@ function readValues(flags: Flags, env: Environment): ValuesRead {
   // First, because it decides what the others fall back to.
   read('devMode', false)
   const devMode = values['devMode'] === true
+  const path = documentPath(flags, env)
+  if (path !== undefined) {
+    if (!open) throw new Error('nothing here reads a document')
+    document = open(path, env, devMode)
+    mistakes.push(...document.mistakes)
+    if (!document.whole) return { values, mistakes, warnings, noWayChosen: false, given }
+  } else if (flags['config'] !== undefined) {
+    mistakes.push({ setting: DOCUMENT_FLAG, message: 'names no file', hint: 'give its path' })
+  }
   for (const key of KEYS) if (key !== 'devMode') read(key, devMode)
 
   const signIn = isSignIn(mentioned)
   const mode: Mode = devMode ? 'development' : signIn ? 'sign-in' : 'production'
-  if (!devMode) mistakes.push(...missing(mentioned, signIn, (values as Values).bootstrap))
+  if (!devMode) {
+    const lacking = missing(mentioned, signIn, (values as Values).bootstrap, document)
+    mistakes.push(...lacking, ...(document ? lackingEntries(document, mentioned, lacking) : []))
+  }
   if (signIn && !given.has('host')) values['host'] = '127.0.0.1'
-  for (const respelled of [readAddress(given), readWindow(given, values)]) {
+  const address = readAddress(given)
+  for (const respelled of [address, readWindow(given, values)]) {
     Object.assign(values, respelled.values)
     mistakes.push(...respelled.mistakes)
+  }
+  const addr = given.get('addr')
+  for (const key of addr ? (['host', 'port'] as const) : []) {
+    const text = address.values[key]
+    if (addr && text !== undefined) given.set(key, { from: addr.from, text: String(text) })
   }
   mistakes.push(...contradictions(mode, given, values))
   const unkeyed = mode === 'production' && !given.has('identityHashKey')
@@ -147,7 +191,8 @@ function readValues(flags: Flags, env: Environment): ValuesRead {
     warnings.push('IDENTITY_HASH_KEY is not set: hashed identities change with every start')
   }
   warnings.push(...cautions(values))
-  return { values, mistakes, warnings, noWayChosen: !choosesWay(mentioned) }
+  const noWayChosen = document === undefined && !choosesWay(mentioned)
+  return { values, mistakes, warnings, noWayChosen, given }
 }
 
 /** One setting alone, from the environment, for commands that need no more. */

@@ -44,7 +44,7 @@ function unreadable(code: unknown): NotRead {
 }
 
 /** What a shell does with it. Who owns it alone may close it to all others; a group may be ours. */
-function closing(path: string, { uid }: { readonly uid: number }): string {
+export function closing(path: string, { uid }: { readonly uid: number }): string {
   const mode = uid === process.getuid?.() ? '600' : 'o-r'
   // A terminal shall not obey a path.
   if (/[^ -~]|'/.test(path)) return `chmod ${mode} it`

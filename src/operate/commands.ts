@@ -11,6 +11,7 @@ import { exec } from './commands/exec.ts'
 import { login } from './commands/login.ts'
 import { logout } from './commands/logout.ts'
 import { revoke } from './commands/revoke.ts'
+import { schema } from './commands/schema.ts'
 import { setup } from './commands/setup.ts'
 import { status } from './commands/status.ts'
 import type { Subcommand } from './commands/subcommand.ts'
@@ -32,6 +33,7 @@ const COMMANDS: readonly Subcommand[] = [
   exec,
   token,
   setup,
+  schema,
 ]
 
 const SYNOPSIS_WIDTH = 20
@@ -99,7 +101,7 @@ export function unknownCommand(word: string | undefined): string | undefined {
   return `postern: ${word} is no command\n    ${meant ?? 'postern help lists them'}\n`
 }
 
-const GATE_COMMANDS: readonly string[] = ['serve', 'check']
+const GATE_COMMANDS: readonly string[] = ['serve', 'check', 'config']
 
 function commandNamed(name: string | undefined): Subcommand | undefined {
   const meant = OTHER_NAMES.get(name ?? '') ?? name

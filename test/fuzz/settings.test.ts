@@ -8,6 +8,13 @@ import { expect, test } from 'bun:test'
 import { readInvocation } from '../../src/config/command-line.ts'
 import { binary, passing } from '../support/binary.ts'
 import type { Random } from '../support/random.ts'
+import { readText } from '../../src/config/document/open.ts'
+import { printDocument } from '../../src/config/document/print.ts'
+import { parseYaml } from '../../src/config/document/yaml.ts'
+import type { OpenDocument } from '../../src/config/given.ts'
+import type { Settings } from '../../src/config/read.ts'
+import { KEYS, settingOf } from '../../src/config/table.ts'
+import { Secret } from '../../src/secret.ts'
 import { chance, fuzz, FUZZ_MS } from './fuzz.ts'
 
 type Env = Readonly<Record<string, string>>
@@ -251,6 +258,46 @@ test(
     expect([env, names]).toEqual([env, new Set(wrong)])
     expect(invocation.kind).toBe(wrong.size === 0 ? 'run' : 'mistakes')
     expect(named.every(({ message, hint }) => message !== '' && hint !== '')).toBe(true)
+  }),
+  FUZZ_MS,
+)
+
+/** What a printed document refers to; the rest it says itself. */
+const REFERRED = ['TINFOIL_API_KEY', 'ANTHROPIC_API_KEY', 'JWT_SECRET', 'IDENTITY_HASH_KEY']
+
+const revealed = (settings: Settings): string[] =>
+  Object.values(settings)
+    .flat()
+    .flatMap((each: unknown) => (each instanceof Secret ? [each.reveal()] : []))
+
+test(
+  'an environment, the document that is printed for it, and what that is read as are the same',
+  fuzz('documents of environments', 800, (random) => {
+    const { env } = drawn(random)
+    const invocation = readInvocation([], env)
+    if (invocation.kind !== 'run') return
+    const text = printDocument(invocation.given)
+    for (const name of [...REFERRED, 'ADMIN_TOKEN']) {
+      const value = env[name] ?? ''
+      if (value.length > 8) expect(text).not.toContain(value)
+    }
+    const left = Object.fromEntries(
+      [...REFERRED, 'ADMIN_TOKEN'].flatMap((name) => (env[name] ? [[name, env[name]]] : [])),
+    )
+    const about = { name: 'printed.yaml', closing: 'chmod 600 it' }
+    const open: OpenDocument = (_, variables, devMode) =>
+      readText(text, parseYaml, { ...about, env: variables, devMode })
+    const again = readInvocation(['--config', 'printed.yaml'], left, open)
+    if (again.kind !== 'run') throw new Error(`${text}\n${Bun.inspect(again)}`)
+    const unused = [...text.matchAll(/^# (\S+) is given and has no use here\.$/gm)].map(
+      ([, name]) => KEYS.find((key) => settingOf(key).env === name),
+    )
+    const used = ({ settings }: { settings: Settings }): string =>
+      JSON.stringify({ ...settings, ...Object.fromEntries(unused.map((key) => [key, 0])) })
+    expect(used(again)).toBe(used(invocation))
+    expect(revealed(again.settings)).toEqual(revealed(invocation.settings))
+    // What has no use is told once.
+    expect(printDocument(again.given)).toBe(text.replaceAll(/^#.* no use here\.\n/gm, ''))
   }),
   FUZZ_MS,
 )

@@ -22,6 +22,7 @@ export const audit = subcommand<AuditFlags>({
       .option('--json', 'One JSON list, for a program.')
       .allowExcessArguments(false)
   },
+  readsSettings: true,
   run({ flags: { since, json = false } }, env) {
     const sinceMs = since === 'all' ? 0 : readDay(since, Date.now())
     if (sinceMs === undefined) {

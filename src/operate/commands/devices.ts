@@ -30,6 +30,7 @@ export const devices = subcommand<DevicesFlags>({
       .option('--json', 'One JSON list, for a program.')
       .allowExcessArguments(false)
   },
+  readsSettings: true,
   run({ flags: { user, org, all = false, json = false } }, env) {
     const days = readSetting('deviceIdleDays', env)
     if (!days.ok) return failed(`DEVICE_IDLE_DAYS ${days.message}: ${days.hint}`, EXIT.config)

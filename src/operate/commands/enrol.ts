@@ -21,6 +21,7 @@ export const enrol = subcommand<EnrolFlags>({
     for (const { flags, about } of ENROL_FLAGS) command.option(flags, about)
     command.allowExcessArguments(false)
   },
+  readsSettings: true,
   run({ flags }, env) {
     if (flags.list) {
       return withDatabase(env, 'existing', (database) => {

@@ -16,6 +16,7 @@ export const revoke = subcommand({
     'Ends a device (its label, its hash or its own id), a family (fam_…), a token (tok_…), ' +
     'a code (code:N), or all devices of a user (user:ID) or an organisation (org:ID).',
   define: (command) => command.argument('<name>').allowExcessArguments(false),
+  readsSettings: true,
   run({ words }, env) {
     const key = readSetting('identityHashKey', env)
     if (!key.ok) return failed(`IDENTITY_HASH_KEY ${key.message}: ${key.hint}`, EXIT.config)

@@ -34,6 +34,7 @@ export const spend = subcommand<SpendFlags>({
       .option('--json', 'One JSON document; money in micro-dollars.')
       .allowExcessArguments(false)
   },
+  readsSettings: true,
   run({ flags, words }, env) {
     const nowMs = Date.now()
     const read = readSpend(words, flags, nowMs)

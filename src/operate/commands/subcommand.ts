@@ -3,7 +3,7 @@
 // before it does anything. It knows no command by name.
 
 import { Command, CommanderError } from 'commander'
-import type { Environment } from '../../config/given.ts'
+import { type Environment, namesDocument } from '../../config/given.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 
@@ -32,6 +32,8 @@ export interface Definition<Flags extends object> {
   readonly description: string
   /** Its flags and arguments. */
   readonly define: (command: Command) => void
+  /** Its environment is completed by the document that POSTERN_CONFIG names. */
+  readonly readsSettings?: true
   readonly run: (given: Words<Flags>, env: Environment) => Promise<number> | number
 }
 
@@ -41,6 +43,7 @@ export function subcommand<Flags extends object = object>({
   summary,
   description,
   define,
+  readsSettings,
   run,
 }: Definition<Flags>): Subcommand {
   return {
@@ -65,9 +68,26 @@ export function subcommand<Flags extends object = object>({
         if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage
         throw error
       }
-      return run({ flags: command.opts<Flags>(), words: command.args }, env)
+      const given = { flags: command.opts<Flags>(), words: command.args }
+      return readsSettings ? withDocument(env, name, (whole) => run(given, whole)) : run(given, env)
     },
   }
+}
+
+/** `run` with an environment that the document completes, where POSTERN_CONFIG names one. */
+export async function withDocument(
+  env: Environment,
+  name: string,
+  run: (env: Environment) => Promise<number> | number,
+): Promise<number> {
+  if (!namesDocument([], env)) return run(env)
+  const { completed } = await import('../../config/document/open.ts')
+  const whole = completed(env)
+  if (whole.ok) return run(whole.env)
+  const mistakes = whole.mistakes.map(
+    ({ setting, message, hint }) => `${setting} ${message}\n    ${hint}`,
+  )
+  return failed(mistakes.join('\n'), EXIT.config, name)
 }
 
 /** The exit code, after saying why; `name` is the command's, where that is what was wrong. */

@@ -6,7 +6,7 @@ import { ledgerIn } from '../../gate/ledger.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 import { readUsageArguments, usage as usageOf } from '../usage.ts'
-import type { Subcommand } from './subcommand.ts'
+import { type Subcommand, withDocument } from './subcommand.ts'
 import { withDatabase } from './with-database.ts'
 
 export const usage: Subcommand = {
@@ -29,11 +29,13 @@ export const usage: Subcommand = {
     const color = onTerminal && (env['NO_COLOR'] ?? '') === ''
     const columns = onTerminal ? process.stdout.columns : undefined
     const terminal = { shorten: onTerminal, color, columns }
-    return withDatabase(env, 'read', async (database) => {
-      const { reports } = ledgerIn(database)
-      const users = () => usersOfDevices(database)
-      stdout.write(await usageOf(reports, users, read.question, terminal))
-      return 0
-    })
+    return withDocument(env, 'usage', (whole) =>
+      withDatabase(whole, 'read', async (database) => {
+        const { reports } = ledgerIn(database)
+        const users = () => usersOfDevices(database)
+        stdout.write(await usageOf(reports, users, read.question, terminal))
+        return 0
+      }),
+    )
   },
 }

@@ -1,0 +1,145 @@
+// A document's file: its language by its ending, read whole, judged whole.
+
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
+import { together } from '../both.ts'
+import { documentPath, type Environment, findGiven, type FromDocument } from '../given.ts'
+import type { Mistake } from '../kinds.ts'
+import { closing } from '../secret-file.ts'
+import { KEYS, settingOf } from '../table.ts'
+import type { Parsed } from './node.ts'
+import { type About, readTree } from './read.ts'
+import { parseToml } from './toml.ts'
+import { memberOf } from './tree.ts'
+import { parseJson, parseYaml } from './yaml.ts'
+
+/** Far above any document that somebody writes, and small enough for a parser to be done at once. */
+const MAX_DOCUMENT_BYTES = 262_144
+
+const LANGUAGES: Readonly<Record<string, (text: string) => Parsed>> = {
+  yaml: parseYaml,
+  yml: parseYaml,
+  json: parseJson,
+  toml: parseToml,
+}
+
+export function openDocument(path: string, env: Environment, devMode: boolean): FromDocument {
+  // A terminal shall not obey a path.
+  const name = /^[ -~]+$/.test(path) ? path : 'the document'
+  const parse = LANGUAGES[/\.([a-z]+)$/i.exec(path)?.[1]?.toLowerCase() ?? '']
+  if (!parse) {
+    return nothing([
+      {
+        setting: name,
+        message: 'has no ending that is known',
+        hint: 'name it .yaml, .toml or .json',
+      },
+    ])
+  }
+  const held = readDocument(path, name)
+  if (!held.ok) return nothing([held.mistake])
+  return readText(held.text, parse, {
+    name,
+    env,
+    devMode,
+    closing: devMode ? undefined : held.closing,
+  })
+}
+
+/** The text of a document, of whichever language `parse` reads. */
+export function readText(
+  text: string,
+  parse: (text: string) => Parsed,
+  about: About,
+): FromDocument {
+  let parsed: Parsed
+  try {
+    parsed = parse(text)
+  } catch {
+    const [message, hint] = ['cannot be read', 'is it nested too deep?']
+    return nothing([{ setting: about.name, message, hint }])
+  }
+  if (parsed.ok) return readTree(parsed.root, about)
+  return nothing(
+    parsed.wrong.map(({ at, name: member, message, hint }) => ({
+      setting: `${about.name}:${at.line}:${at.column}${member === undefined ? '' : ` ${member}`}`,
+      message,
+      hint,
+    })),
+  )
+}
+
+/**
+ * What commands beside the gate read their settings from: the environment, and the document that it
+ * names, as if all of it stood in the environment.
+ */
+export function completed(
+  env: Environment,
+):
+  | { readonly ok: true; readonly env: Environment }
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] } {
+  const path = documentPath({}, env)
+  if (path === undefined) return { ok: true, env }
+  const document = openDocument(path, env, false)
+  const mistakes = [...document.mistakes]
+  const whole: Record<string, string | undefined> = { ...env }
+  for (const key of KEYS) {
+    const setting = settingOf(key)
+    const elsewhere = findGiven(setting, {}, env, false)
+    if (elsewhere && 'message' in elsewhere) continue
+    const found = together(key, elsewhere, document, mistakes)
+    if (found && !elsewhere) whole[setting.env] = found.text
+  }
+  return mistakes.length > 0 ? { ok: false, mistakes } : { ok: true, env: whole }
+}
+
+type Held =
+  | { readonly ok: true; readonly text: string; readonly closing: string | undefined }
+  | { readonly ok: false; readonly mistake: Mistake }
+
+/** By one descriptor, so that what is judged is what is read. */
+function readDocument(path: string, name: string): Held {
+  const wrong = (message: string, hint: string): Held => ({
+    ok: false,
+    mistake: { setting: name, message, hint },
+  })
+  let file: number | undefined
+  try {
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    const about = fstatSync(file)
+    if (!about.isFile()) return wrong('is no file', 'check the path')
+    if (about.size > MAX_DOCUMENT_BYTES) {
+      return wrong('is larger than any document', `it may have ${MAX_DOCUMENT_BYTES} bytes`)
+    }
+    const text = decoded(readFileSync(file))
+    if (text === undefined) return wrong('is no text in UTF-8', 'save it as UTF-8')
+    // On Windows the mode bits say nothing about who may read.
+    const open = process.platform !== 'win32' && (about.mode & 0o004) !== 0
+    return { ok: true, text, closing: open ? closing(path, about) : undefined }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return wrong('is not there', 'check the path')
+    return wrong('cannot be read', 'check path and permissions')
+  } finally {
+    if (file !== undefined) closeSync(file)
+  }
+}
+
+function decoded(bytes: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+function nothing(mistakes: readonly Mistake[]): FromDocument {
+  return {
+    whole: false,
+    given: new Map(),
+    mentioned: new Set(),
+    mistakes,
+    needed: new Map(),
+    excluded: new Map(),
+    memberOf,
+  }
+}

@@ -1,0 +1,94 @@
+// The document that says what was given, secrets left out: for `postern config`.
+
+import { stringify } from 'yaml'
+import type { Given, Written } from '../given.ts'
+import { type Key, settingOf } from '../table.ts'
+import { escaped } from './expand.ts'
+import { CHOOSES } from './schema.ts'
+import { type Path, PATHS, UPSTREAM_KINDS } from './tree.ts'
+
+export const SCHEMA_LINE = '# yaml-language-server: $schema=./postern.schema.json'
+
+/** In the order of the schema; what has its fallback is left out. */
+export function printDocument(given: ReadonlyMap<Key, Given>): string {
+  const root: Record<string, unknown> = {}
+  const unused: Key[] = []
+  for (const [key, path] of PATHS) {
+    const found = given.get(key)
+    if (!found) continue
+    if (!given.has('devMode') && !isChosen(path, given)) {
+      unused.push(key)
+      continue
+    }
+    const written = writtenOf(key, found)
+    if ('file' in written) put(root, fileOf(path), written.file)
+    else put(root, path, written.value)
+  }
+  const text = Object.keys(root).length === 0 ? '{}\n' : stringify(root, { lineWidth: 0 })
+  return `${SCHEMA_LINE}\n${notes(given, unused)}${text}`
+}
+
+function notes(given: ReadonlyMap<Key, Given>, unused: readonly Key[]): string {
+  const mode = '# DEV_MODE has no place in a document: give it beside this.\n'
+  const names = unused.map((key) => `# ${settingOf(key).env} is given and has no use here.\n`)
+  return (given.has('devMode') ? mode : '') + names.join('')
+}
+
+/** An entry that nothing makes one would be an issuer or an upstream that is not there. */
+function isChosen(path: Path, given: ReadonlyMap<Key, Given>): boolean {
+  const step = path.find((each) => each.startsWith('['))
+  if (step === undefined) return true
+  const kind = UPSTREAM_KINDS.find((each) => `[${each}]` === step)
+  return given.has(kind === undefined ? 'issuer' : CHOOSES[kind])
+}
+
+const fileOf = (path: Path): Path => [...path.slice(0, -1), `${path.at(-1)}_file`]
+
+type Printed =
+  { readonly value: string | number | boolean | readonly string[] } | { readonly file: string }
+
+function writtenOf(key: Key, { text, written }: Given): Printed {
+  const { kind, secret, env } = settingOf(key)
+  const { type } = kind.shape
+  if (secret) return withoutSecret(written, env, type === 'array')
+  if (written) return written
+  if (type === 'integer' || type === 'number') return { value: Number(text) }
+  if (type === 'boolean') return { value: kind.read(text).ok && isTrue(kind.read(text)) }
+  if (type === 'string') return { value: escaped(text) }
+  const entries = text.split(',').map((each) => escaped(each.trim()))
+  return { value: entries.filter((each) => each !== '') }
+}
+
+const isTrue = (read: object): boolean => 'value' in read && read.value === true
+
+/** As it was referred to; a secret that was written out becomes a reference to its variable. */
+function withoutSecret(written: Written | undefined, env: string, list: boolean): Printed {
+  const reference = `\${${env}}`
+  if (written && 'file' in written) return { file: written.file }
+  const values = written ? [written.value].flat() : []
+  const shown = values.length > 0 && values.every(isReference) ? values : [reference]
+  return { value: list ? shown : (shown[0] ?? reference) }
+}
+
+const isReference = (text: string): boolean => /^(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})+$/.test(text)
+
+/** `[name]` opens a list and the one entry of that kind; `[]` one without a kind. */
+function put(root: Record<string, unknown>, path: Path, value: unknown): void {
+  let here = root
+  for (const [at, step] of path.entries()) {
+    const next = path[at + 1]
+    if (step.startsWith('[')) continue
+    if (next === undefined) here[step] = value
+    else if (next.startsWith('[')) here = entry(here, step, next.slice(1, -1))
+    else here = (here[step] ??= {}) as Record<string, unknown>
+  }
+}
+
+function entry(map: Record<string, unknown>, name: string, kind: string): Record<string, unknown> {
+  const list = (map[name] ??= []) as Record<string, unknown>[]
+  const known = list.find((each) => kind === '' || each['kind'] === kind)
+  if (known) return known
+  const made = kind === '' ? {} : { kind }
+  list.push(made)
+  return made
+}

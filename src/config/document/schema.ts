@@ -1,0 +1,215 @@
+// The document, written once: which sections and members there are. What a member is for, what it may
+// be and what it falls back to, the table of settings says, of which the document is another spelling.
+// From here come the reading with its mistakes, the JSON Schema for editors, and the README's table.
+
+import { t } from 'elysia'
+import type { Kind } from '../kinds.ts'
+import { type Key, settingOf } from '../table.ts'
+
+/** Members of a TypeBox schema that are ours; JSON Schema lets there be others. */
+export interface Leaf {
+  readonly setting: Key
+  /** `name_file` names the file that holds `name`. */
+  readonly secretFile?: true
+  /** Says nothing to this program. */
+  readonly forEditors?: true
+}
+
+const REFERENCE = '\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}'
+
+/** A variable may stand for any value; its text is then read as the setting's own variable is. */
+function shapeOf({ shape }: Kind<unknown>): object {
+  const reference = { type: 'string', pattern: `^${REFERENCE}$` }
+  if (shape.type === 'string') {
+    return shape.enum ? { anyOf: [shape, reference] } : shape
+  }
+  if (shape.type === 'array') {
+    return { anyOf: [{ type: 'array', items: { type: 'string' }, minItems: 1 }, reference] }
+  }
+  return { anyOf: [shape, reference] }
+}
+
+function fallbackOf(key: Key): object {
+  const { fallback, kind } = settingOf(key)
+  if (fallback === undefined) return {}
+  const { type } = kind.shape
+  if (type === 'array') return { default: fallback.split(',') }
+  return { default: type === 'string' ? fallback : (JSON.parse(fallback) as unknown) }
+}
+
+function leaf(key: Key, about?: string) {
+  const setting = settingOf(key)
+  const described = { description: about ?? setting.about, ...fallbackOf(key) }
+  return t.Optional(t.Unsafe({ ...shapeOf(setting.kind), ...described, setting: key }))
+}
+
+/** The secret under its name, as `${VARIABLE}`, or the file that holds it. */
+function secret<const Name extends string>(name: Name, key: Key, about?: string) {
+  const { env } = settingOf(key)
+  const file = t.String({
+    description: `The file that holds ${name}.`,
+    setting: key,
+    secretFile: true,
+  })
+  return {
+    [name]: leaf(key, `${about ?? settingOf(key).about} As \${${env}}, or by ${name}_file.`),
+    [`${name}_file`]: t.Optional(file),
+  }
+}
+
+const CLOSED = { additionalProperties: false }
+
+const section = (members: Parameters<typeof t.Object>[0], description: string) =>
+  t.Optional(t.Object(members, { ...CLOSED, description }))
+
+const Issuer = t.Object(
+  {
+    issuer: leaf('issuer'),
+    jwks_url: leaf('jwksUrl'),
+    audiences: leaf('audiences'),
+    refresh_seconds: leaf('jwksRefreshSeconds'),
+    max_stale_seconds: leaf('jwksMaxStaleSeconds'),
+  },
+  CLOSED,
+)
+
+const Tinfoil = t.Object(
+  {
+    kind: t.Literal('tinfoil'),
+    ...secret('api_key', 'tinfoilApiKey'),
+    base_url: leaf('tinfoilBaseUrl'),
+    attestation_url: leaf('tinfoilAttestationUrl'),
+    enclave_hosts: leaf('tinfoilEnclaveHosts'),
+    require_ehbp: leaf('requireEhbp'),
+  },
+  CLOSED,
+)
+
+const Anthropic = t.Object(
+  {
+    kind: t.Literal('anthropic'),
+    ...secret('api_key', 'anthropicApiKey'),
+    base_url: leaf('anthropicBaseUrl'),
+  },
+  CLOSED,
+)
+
+const AnthropicOauth = t.Object(
+  {
+    kind: t.Literal('anthropic-oauth'),
+    base_url: leaf('apiBaseUrl'),
+    client_id: leaf('clientId'),
+    ...secret('client_secret', 'clientSecret'),
+    client_auth: leaf(
+      'clientAuth',
+      'How client_secret is shown; without it, what the provider takes.',
+    ),
+    redirect_uri: leaf('redirectUri'),
+    authorize_url: leaf('oauthBaseUrl'),
+    token_url: leaf('oauthTokenUrl'),
+    issuer: leaf('oauthIssuer', 'What `iss` must be; without it, the origin of authorize_url.'),
+    scopes: leaf('oauthScopes'),
+    ...secret('session_secrets', 'sessionSecret'),
+  },
+  CLOSED,
+)
+
+export const DOCUMENT = t.Object(
+  {
+    $schema: t.Optional(t.String({ description: 'For editors.', forEditors: true })),
+    listen: section(
+      {
+        host: leaf('host'),
+        port: leaf('port'),
+        trusted_proxies: leaf('trustedProxies'),
+        cors_origins: leaf('corsOrigins'),
+        keep_alive_seconds: leaf('keepAliveSeconds'),
+        drain_delay_seconds: leaf('drainDelaySeconds'),
+        drain_timeout_seconds: leaf('drainTimeoutSeconds'),
+      },
+      'Where the gate listens, and how it stops.',
+    ),
+    admin: section(
+      { ...secret('token', 'adminToken'), port: leaf('adminPort') },
+      "The operator's routes.",
+    ),
+    issuers: t.Optional(t.Array(Issuer, { description: 'Whose users are taken.' })),
+    upstreams: t.Optional(
+      t.Array(t.Union([Tinfoil, Anthropic, AnthropicOauth]), {
+        description: 'Where requests go; the kinds that are listed are all that there are.',
+      }),
+    ),
+    devices: section(
+      {
+        ...secret('signing_secrets', 'jwtSecret'),
+        token_hours: leaf('jwtExpirationHours'),
+        idle_days: leaf('deviceIdleDays'),
+        base_url: leaf('proxyBaseUrl'),
+        bootstrap: leaf('bootstrap'),
+        models: leaf('deviceModels'),
+        requests_per_minute: leaf('deviceRateLimit'),
+        usd_per_month: leaf('deviceSpendCap'),
+        org_usd_per_month: leaf('orgSpendCap'),
+      },
+      'How devices enrol, and what they may unless their enrolment says so.',
+    ),
+    limits: section(
+      {
+        requests_per_minute: leaf('rateLimitRpm'),
+        burst: leaf('rateLimitBurst', 'Requests that an identity may make at once.'),
+        window: section(
+          {
+            requests: leaf('rateLimitMax', 'Requests in one window.'),
+            milliseconds: leaf('rateLimitWindow', 'The length of the window.'),
+          },
+          'In the place of requests_per_minute and burst.',
+        ),
+        public_requests_per_minute: leaf('publicRateLimitRpm'),
+        upstream_concurrency: leaf('maxUpstreamConcurrency'),
+        identity_concurrency: leaf('maxIdentityConcurrency'),
+        max_body_bytes: leaf('maxRequestBodyBytes'),
+        anthropic_max_body_bytes: leaf('maxPayloadSize'),
+        connect_seconds: leaf('connectTimeoutSeconds'),
+        headers_seconds: leaf('headersTimeoutSeconds'),
+        body_seconds: leaf('bodyTimeoutSeconds'),
+        idle_seconds: leaf('idleTimeoutSeconds'),
+        circuit: section(
+          {
+            failures: leaf('circuitFailures'),
+            open_seconds: leaf('circuitOpenSeconds'),
+            successes: leaf('circuitSuccesses'),
+          },
+          'When an upstream that fails is left alone.',
+        ),
+      },
+      'What anybody may ask, and how long anything may take.',
+    ),
+    egress: section(
+      {
+        ca_file: leaf('upstreamCaFile'),
+        ...secret('proxy', 'upstreamProxy'),
+        no_proxy: leaf('noProxy'),
+        plain_http_hosts: leaf('plainHttpHosts'),
+      },
+      'The way out, to whatever the gate asks.',
+    ),
+    ledger: section(
+      {
+        database_url: leaf('databaseUrl'),
+        retention_days: leaf('ledgerRetentionDays'),
+        prices_file: leaf('pricesFile'),
+        ...secret('identity_hash_key', 'identityHashKey'),
+      },
+      'What is kept, and under which names.',
+    ),
+    log: section({ format: leaf('logFormat'), level: leaf('logLevel') }, 'What is told on stdout.'),
+  },
+  { ...CLOSED, title: 'postern.yaml' },
+)
+
+/** The one setting that says that an upstream is there, by the kind that a document gives it. */
+export const CHOOSES = {
+  tinfoil: 'tinfoilApiKey',
+  anthropic: 'anthropicApiKey',
+  'anthropic-oauth': 'clientId',
+} as const satisfies Readonly<Record<string, Key>>

@@ -1,0 +1,59 @@
+// The schema as the walk through it sees it: TypeBox's objects are JSON Schema, with our own members
+// beside it.
+
+import type { Key } from '../table.ts'
+import { CHOOSES, DOCUMENT, type Leaf } from './schema.ts'
+
+export interface Schema extends Partial<Leaf> {
+  readonly type?: string
+  readonly description?: string
+  readonly const?: string
+  readonly properties?: Readonly<Record<string, Schema>>
+  readonly items?: Schema
+  readonly anyOf?: readonly Schema[]
+}
+
+export const ROOT = DOCUMENT as unknown as Schema
+
+export type UpstreamKind = keyof typeof CHOOSES
+export const UPSTREAM_KINDS = Object.keys(CHOOSES) as readonly UpstreamKind[]
+
+/** Of a list whose entries differ by their `kind`, the one of this kind. */
+export function entryOf(items: Schema, kind: string | undefined): Schema | undefined {
+  if (items.anyOf === undefined) return items
+  return items.anyOf.find(({ properties }) => properties?.['kind']?.const === kind)
+}
+
+/** Every setting that stands somewhere under this part. */
+export function settingsIn(schema: Schema): readonly Key[] {
+  if (schema.setting !== undefined) return [schema.setting]
+  const under = [
+    ...Object.values(schema.properties ?? {}),
+    ...(schema.items ? [schema.items] : []),
+    ...(schema.anyOf ?? []),
+  ]
+  return [...new Set(under.flatMap(settingsIn))]
+}
+
+/** Where a setting stands: members, `[]` for an entry, `[tinfoil]` for one of a kind. */
+export type Path = readonly string[]
+
+function pathsUnder(schema: Schema, path: Path): readonly (readonly [Key, Path])[] {
+  if (schema.setting !== undefined) {
+    return schema.secretFile ? [] : [[schema.setting, path]]
+  }
+  if (schema.items) {
+    return (schema.items.anyOf ?? [schema.items]).flatMap((entry) =>
+      pathsUnder(entry, [...path, `[${entry.properties?.['kind']?.const ?? ''}]`]),
+    )
+  }
+  return Object.entries(schema.properties ?? {}).flatMap(([name, member]) =>
+    pathsUnder(member, [...path, name]),
+  )
+}
+
+export const PATHS: ReadonlyMap<Key, Path> = new Map(pathsUnder(ROOT, []))
+
+export function memberOf(key: Key): string | undefined {
+  return PATHS.get(key)?.join('.').replaceAll('.[', '[')
+}

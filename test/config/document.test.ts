@@ -1,0 +1,433 @@
+// A document of settings: what it gives, and every mistake in one by its place.
+
+import { afterAll, describe, expect, test } from 'bun:test'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { readInvocation } from '../../src/config/command-line.ts'
+import { openDocument } from '../../src/config/document/open.ts'
+import { printDocument } from '../../src/config/document/print.ts'
+import { memberOf, PATHS, ROOT, settingsIn } from '../../src/config/document/tree.ts'
+import type { Environment } from '../../src/config/given.ts'
+import { KEYS } from '../../src/config/table.ts'
+import { HASH_KEY } from '../support/settings.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'postern-document-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+let files = 0
+function file(text: string, { ending = 'yaml', mode = 0o600 } = {}): string {
+  const path = join(folder, `${(files += 1)}.${ending}`)
+  writeFileSync(path, text)
+  chmodSync(path, mode)
+  return path
+}
+
+const USERS = `
+issuers:
+  - issuer: https://id.example
+    jwks_url: https://id.example/jwks
+    audiences: [gate]
+upstreams:
+  - kind: tinfoil
+    api_key: tk-canary-0
+ledger:
+  identity_hash_key: ${HASH_KEY}
+`
+
+const read = (path: string, env: Environment = {}, args: readonly string[] = []) =>
+  readInvocation([...args, '--config', path], env, openDocument)
+
+/** `4:3 listen.port: message (hint)`. */
+function mistakes(text: string, { ending = 'yaml', mode = 0o600, env = {} } = {}): string[] {
+  const path = file(text, { ending, mode })
+  const read = readInvocation(['--config', path], env, openDocument)
+  if (read.kind !== 'mistakes') return []
+  return read.mistakes.map(({ setting, message, hint }) =>
+    `${setting} ${message} (${hint})`.replaceAll(`${path}:`, '').replaceAll(path, 'FILE'),
+  )
+}
+
+function settings(path: string, env: Environment = {}) {
+  const invocation = read(path, env)
+  if (invocation.kind !== 'run') throw new Error(Bun.inspect(invocation))
+  return invocation.settings
+}
+
+describe('what a document gives', () => {
+  test('is what the environment would give', () => {
+    const path = file(`${USERS}
+listen: { port: 0, trusted_proxies: [10.0.0.0/8, loopback] }
+limits:
+  requests_per_minute: 7
+  circuit: { failures: 2 }
+devices: { usd_per_month: 2.5 }
+egress: { plain_http_hosts: [.svc.cluster.local] }
+log: { level: "\${LEVEL}", format: json }
+`)
+    const document = settings(path, { LEVEL: 'debug' })
+    const env = readInvocation([], {
+      JWKS_URL: 'https://id.example/jwks',
+      ISSUER: 'https://id.example',
+      AUDIENCES: 'gate',
+      TINFOIL_API_KEY: 'tk-canary-0',
+      IDENTITY_HASH_KEY: HASH_KEY,
+      PORT: '0',
+      TRUSTED_PROXIES: '10.0.0.0/8,loopback',
+      RATE_LIMIT_RPM: '7',
+      CIRCUIT_FAILURES: '2',
+      DEVICE_SPEND_CAP: '2.50',
+      PLAIN_HTTP_HOSTS: '.svc.cluster.local',
+      LOG_LEVEL: 'debug',
+      LOG_FORMAT: 'json',
+    })
+    if (env.kind !== 'run') throw new Error('wrong')
+    expect(Bun.deepEquals(document, env.settings)).toBe(true)
+    expect(document.tinfoilApiKey?.reveal()).toBe('tk-canary-0')
+  })
+
+  test('is the same in YAML, TOML and JSON', () => {
+    const toml = file(
+      `[listen]
+port = 7
+trusted_proxies = ["loopback"]
+[[issuers]]
+issuer = "https://id.example"
+jwks_url = "https://id.example/jwks"
+audiences = ["gate"]
+[[upstreams]]
+kind = "tinfoil"
+api_key = "tk-1"
+[limits]
+circuit.failures = 4
+[limits.window]
+requests = 5
+`,
+      { ending: 'toml' },
+    )
+    const value = {
+      $schema: './postern.schema.json',
+      listen: { port: 7, trusted_proxies: ['loopback'] },
+      issuers: [
+        { issuer: 'https://id.example', jwks_url: 'https://id.example/jwks', audiences: ['gate'] },
+      ],
+      upstreams: [{ kind: 'tinfoil', api_key: 'tk-1' }],
+      limits: { circuit: { failures: 4 }, window: { requests: 5 } },
+    }
+    const json = file(JSON.stringify(value, null, '\t'), { ending: 'json' })
+    const yaml = file(Bun.YAML.stringify(value, null, 2), { ending: 'yml' })
+    expect(Bun.deepEquals(settings(json), settings(toml))).toBe(true)
+    expect(Bun.deepEquals(settings(yaml), settings(toml))).toBe(true)
+    expect(settings(toml)).toMatchObject({ port: 7, circuitFailures: 4, rateLimitBurst: 5 })
+  })
+
+  test('a secret comes from a variable or from a file of its own', () => {
+    const key = file('tk-from-file\n', { ending: 'key' })
+    const text = (api: string): string => USERS.replace('api_key: tk-canary-0', api)
+    const mode = 0o644
+    const base = text(`api_key_file: ${key}`).replace(HASH_KEY, '${KEY}')
+    expect(settings(file(base, { mode }), { KEY: HASH_KEY }).tinfoilApiKey?.reveal()).toBe(
+      'tk-from-file',
+    )
+  })
+
+  test('what the environment adds completes it, and the same twice is no mistake', () => {
+    const path = file(USERS.replace('    api_key: tk-canary-0', ''))
+    const env = { TINFOIL_API_KEY: 'tk-2', RATE_LIMIT_RPM: '9', ISSUER: 'https://id.example' }
+    expect(settings(path, env)).toMatchObject({ rateLimitRpm: 9, issuer: 'https://id.example' })
+  })
+
+  test('`$${` is a `${`, and numbers and lists may come from variables', () => {
+    const path = file(`${USERS}
+listen: { port: "\${PORT}", cors_origins: "\${ORIGINS}" }
+egress: { no_proxy: "a$\${b}" }
+`)
+    const env = { PORT: '9', ORIGINS: 'https://a.example,https://b.example' }
+    expect(settings(path, env)).toMatchObject({
+      port: 9,
+      corsOrigins: ['https://a.example', 'https://b.example'],
+      noProxy: 'a${b}',
+    })
+  })
+})
+
+const LACKING = [
+  'JWKS_URL is missing; it is needed for user tokens',
+  'ISSUER is missing; it is needed for user tokens',
+  'AUDIENCES is missing; it is needed for user tokens',
+  'TINFOIL_API_KEY is missing; it is needed for Tinfoil',
+]
+
+describe('every mistake is told at once, with its line', () => {
+  const cases: readonly (readonly [what: string, text: string, wrong: readonly string[]])[] = [
+    [
+      'a name that is not known',
+      `${USERS}listn: {}\nlog:\n  levle: info\n  verbosity: 3\n`,
+      [
+        '11:1 listn is not known (did you mean listen?)',
+        '13:3 log.levle is not known (did you mean level?)',
+        '14:3 log.verbosity is not known (there are format, level)',
+      ],
+    ],
+    [
+      'another spelling of a name',
+      `${USERS}listen: { keepAliveSeconds: 5, trusted-proxies: [loopback] }\n`,
+      [
+        '11:11 listen.keepAliveSeconds is not known (did you mean keep_alive_seconds?)',
+        '11:32 a member is not known (did you mean trusted_proxies?)',
+      ],
+    ],
+    [
+      'the wrong type',
+      `${USERS}listen: { port: "80", host: 127, trusted_proxies: loopback, cors_origins: [] }
+limits: 7
+log: [text]
+devices: { usd_per_month: true, models: [a, 7, "x,y"] }
+`,
+      [
+        '11:17 listen.port is text, and no number (write the number without quotes)',
+        '11:29 listen.host is a number, and no text (put it in quotes)',
+        '11:51 listen.trusted_proxies is one text, and no list (write [one, another], or an entry a line)',
+        '11:75 listen.cors_origins is an empty list (give at least one)',
+        '12:9 limits has no members (write NAME: VALUE under it)',
+        '13:6 log has no members (write NAME: VALUE under it)',
+        '14:27 devices.usd_per_month is true or false, and no number (give a number)',
+        '14:45 devices.models[1] is a number, and no text (put it in quotes)',
+        '14:48 devices.models[2] has a comma (give each entry by itself)',
+      ],
+    ],
+    [
+      'a value out of its range, and one that is no choice',
+      `${USERS}listen: { port: 65536 }\nlog: { level: loud }\nlimits: { burst: 1.5 }\n`,
+      [
+        '11:17 listen.port is not a whole number in range (give a whole number from 0 to 65535)',
+        '13:18 limits.burst is not a whole number in range (give a whole number from 1 to 1000000)',
+        '12:15 log.level is not one of the choices (give one of debug, info, warn, error, silent)',
+      ],
+    ],
+    [
+      'a variable that is not there',
+      `${USERS}listen: { host: "\${NOBODY}", port: "\${NO-NAME}" }\nlog: { level: "\${" }\n`,
+      [
+        '11:17 listen.host names the variable NOBODY, which is not set (set NOBODY)',
+        '11:36 listen.port has a ${ that names no variable (write ${NAME}, or $${ for the characters themselves)',
+        '12:15 log.level has a ${ that names no variable (write ${NAME}, or $${ for the characters themselves)',
+      ],
+    ],
+    [
+      'nothing where a value belongs',
+      `${USERS}listen: { port: }\nlimits:\n`,
+      ['11:17 listen.port is empty (give a value, or leave it out)'],
+    ],
+    [
+      'an upstream without its kind, without its key, and a second of a kind',
+      `${USERS.replace('upstreams:', 'upstreams:\n  - api_key: x\n  - kind: tinfoli\n  - kind: anthropic')}`,
+      [
+        '7:5 upstreams[0] has no kind (give one of tinfoil, anthropic, anthropic-oauth)',
+        '8:11 upstreams[1].kind is not one of the choices (give one of tinfoil, anthropic, anthropic-oauth)',
+        '9:5 upstreams[2] lacks api_key (The key for Anthropic. Write it there, or set ANTHROPIC_API_KEY.)',
+      ],
+    ],
+    [
+      'what this version does not serve',
+      `${USERS.replace('upstreams:', '  - issuer: b\nupstreams:\n  - kind: tinfoil\n    api_key: k')}`,
+      [
+        '6:5 issuers[1] is a second issuer (one is all that this version serves; leave one)',
+        '10:5 upstreams[1] is a second upstream of kind tinfoil (one is all that this version serves; leave one)',
+      ],
+    ],
+    [
+      'a secret twice',
+      `${USERS}admin: { token: "${HASH_KEY}" }\n`,
+      [
+        '11:17 admin.token holds the same secret as 10:22 ledger.identity_hash_key (make one for each, with: openssl rand -hex 32)',
+      ],
+    ],
+    ['a duplicate', 'log: {}\nlog: {}\n', ['2:1 log is given twice (keep one of them)']],
+    [
+      'an alias',
+      'log: &a {}\nlisten: *a\n',
+      ['2:9 is an alias (write it out; no alias is followed)'],
+    ],
+    ['a tag', 'log: !!binary aGk=\n', ['1:15 has a tag (leave out ! and the word after it)']],
+    [
+      'a directive',
+      '%YAML 1.1\n---\nlog: {}\n',
+      ['1:1 has a %YAML directive (leave it out; this is YAML 1.2)'],
+    ],
+    [
+      'two documents',
+      'log: {}\n---\nlog: {}\n',
+      ['2:1 begins a second document (one file holds one document)'],
+    ],
+    [
+      'a merge key',
+      `${USERS}log: { <<: { level: info } }\n`,
+      ['11:8 a member is not known (there are format, level)'],
+    ],
+    ['a tab', 'log:\n\tlevel: info\n', ['2:1 is indented with a tab (indent with spaces)']],
+    [
+      'no YAML at all',
+      'log: "unfinished\n',
+      ['2:1 is not YAML (check quotes, colons, brackets and indentation there)'],
+    ],
+    ['a list', '- a\n', ['1:1 has no members (write NAME: VALUE under it)', ...LACKING]],
+  ]
+  test.each(cases)('%s', (_, text, wrong) => {
+    const found = mistakes(text)
+    expect(
+      found.map((each) =>
+        LACKING.some((lack) => each.startsWith(lack)) ? each.replace(/ \(.*/, '') : each,
+      ),
+    ).toEqual([...wrong])
+  })
+
+  test('what is missing is named as the document and as the environment have it', () => {
+    expect(mistakes('upstreams: [{ kind: tinfoil }]\n').at(-1)).toBe(
+      'TINFOIL_API_KEY is missing; it is needed for Tinfoil (The key for Tinfoil. Write upstreams[tinfoil].api_key, or set TINFOIL_API_KEY or --tinfoil-api-key.)',
+    )
+  })
+
+  test('in TOML and in JSON', () => {
+    const wrong = (text: string, ending: string): string | undefined =>
+      mistakes(text, { ending })[0]
+    expect(wrong('[log]\nlevel = "info"\n[listen]\nport = "x"\n', 'toml')).toBe(
+      '4:8 listen.port is text, and no number (write the number without quotes)',
+    )
+    expect(wrong('[log]\n[log]\n', 'toml')).toBe('2:2 is given twice (keep one of them)')
+    expect(wrong('[log\n', 'toml')).toContain('is not TOML')
+    expect(wrong('[log]\nlevel = 2020-01-01\n', 'toml')).toContain('2:9 log.level is a value of no')
+    expect(wrong('{"log": {"level": "info",}}', 'json')).toContain('is not JSON')
+    expect(wrong('{"log": {"level": "info", "level": "info"}}', 'json')).toBe(
+      '1:27 level is given twice (keep one of them)',
+    )
+    expect(wrong('log: {}', 'json')).toContain('is not JSON')
+  })
+
+  test('a file that is none, of no known ending, or too large', () => {
+    const first = (path: string): string | undefined => {
+      const invocation = read(path)
+      if (invocation.kind !== 'mistakes') return undefined
+      expect(invocation.mistakes).toHaveLength(1)
+      return invocation.mistakes[0]?.message
+    }
+    expect(first(join(folder, 'none.yaml'))).toBe('is not there')
+    expect(first(file('', { ending: 'ini' }))).toBe('has no ending that is known')
+    expect(first(file('#'.repeat(300_000)))).toBe('is larger than any document')
+    expect(first(file('['.repeat(100_000)))).toBe('is nested too deep')
+    expect(first(file(`a = ${'['.repeat(100_000)}`, { ending: 'toml' }))).not.toBeUndefined()
+  })
+})
+
+describe('a document and the environment', () => {
+  const against = (text: string, env: Environment): string[] => mistakes(text, { env })
+  test('may not contradict one another, HOST and PORT like any other', () => {
+    const text = `${USERS}listen: { host: 127.0.0.1, port: 80 }\n`
+    expect(against(text, { HOST: '0.0.0.0', PORT: '81', JWKS_URL: 'https://x.example' })).toEqual([
+      'HOST says something else than 11:17 listen.host (give it in one of the two places)',
+      'PORT says something else than 11:34 listen.port (give it in one of the two places)',
+      'JWKS_URL says something else than 4:15 issuers[0].jwks_url (give it in one of the two places)',
+    ])
+    expect(against(text, { PORT: '80', HOST: '127.0.0.1' })).toEqual([])
+    expect(against(text, { ADDR: ':80' })).toEqual([
+      'ADDR is given together with HOST or PORT (two spellings of the same; use one)',
+    ])
+  })
+
+  test('what a list leaves out cannot be added', () => {
+    expect(against(USERS, { ANTHROPIC_API_KEY: 'k', CLIENT_ID: 'c' })).toEqual([
+      'CLIENT_ID is set, but FILE lists no upstream of kind anthropic-oauth under upstreams (unset it, or add the entry)',
+      'ANTHROPIC_API_KEY is set, but FILE lists no upstream of kind anthropic under upstreams (unset it, or add the entry)',
+    ])
+  })
+
+  test('a flag is no different from its variable', () => {
+    const path = file(`${USERS}listen: { port: 80 }\n`)
+    expect(read(path, {}, ['--port', '81']).kind).toBe('mistakes')
+    expect(read(path, {}, ['--port', '80']).kind).toBe('run')
+  })
+})
+
+describe('secrets', () => {
+  test('written out are refused where everybody may read the document', () => {
+    expect(mistakes(USERS, { mode: 0o644 })).toEqual([
+      "8:14 upstreams[0].api_key is a secret in a file that everybody on this machine can read (chmod 600 FILE; or give ${NAME}, or the secret's own file)",
+      "10:22 ledger.identity_hash_key is a secret in a file that everybody on this machine can read (chmod 600 FILE; or give ${NAME}, or the secret's own file)",
+    ])
+    expect(
+      mistakes(USERS.replace('tk-canary-0', 'tk-${X}'), { mode: 0o604, env: { X: 'x' } })[0],
+    ).toStartWith('8:14 upstreams[0].api_key is a secret')
+    expect(mistakes(USERS, { mode: 0o640 })).toEqual([])
+  })
+
+  test('keep their checks', () => {
+    const text = USERS.replace('tk-canary-0', 'your-key-here').replace(HASH_KEY, 'ab'.repeat(32))
+    expect(mistakes(text)).toEqual([
+      '10:22 ledger.identity_hash_key is a pattern that can be guessed (make one with: openssl rand -hex 32)',
+      '8:14 upstreams[0].api_key is a placeholder, and no key (give the key as its provider shows it)',
+    ])
+  })
+
+  test('are in no mistake, wherever they have slipped', () => {
+    const canary = 'sk-canary-4711'
+    for (const text of [
+      `${canary}: 1\n`,
+      `listen: { ${canary}: 1 }\n`,
+      `listen: ${canary}\n`,
+      `listen: { port: ${canary} }\n`,
+      `log: [${canary}]\n`,
+      `upstreams: [${canary}]\n`,
+      `upstreams: [{ kind: ${canary} }]\n`,
+      `upstreams: [{ kind: tinfoil, api_key: [${canary}] }]\n`,
+      `ledger: { identity_hash_key: ${canary} }\n`,
+      `a: *${canary}\n`,
+      `a: !${canary} b\n`,
+      `a: "\\q${canary}\n`,
+      `${canary}: 1\n${canary}: 2\n`,
+      `limits: { window: { requests: 5, milliseconds: ${canary} } }`,
+    ]) {
+      for (const ending of ['yaml', 'json', 'toml']) {
+        const found = mistakes(text, { ending })
+        expect(found.length).toBeGreaterThan(0)
+        expect(found.join('\n')).not.toContain('canary')
+      }
+    }
+  })
+
+  test('are not in the document that is printed', () => {
+    const key = file('file-canary-1', { ending: 'key' })
+    const path = file(
+      USERS.replace(
+        '  - kind: tinfoil',
+        `  - kind: anthropic\n    api_key_file: ${key}\n  - kind: tinfoil`,
+      ) + 'devices: { signing_secrets: ["${ONE}", "${TWO}"] }\nadmin: { token: "${ADMIN}" }\n',
+    )
+    const env = {
+      ONE: `one-canary-${HASH_KEY}`,
+      TWO: `two-canary-${HASH_KEY}`,
+      ADMIN: 'a-canary-8f02a4c51b7d93e6f08a42c6',
+    }
+    const invocation = read(path, env)
+    if (invocation.kind !== 'run') throw new Error(Bun.inspect(invocation))
+    const printed = printDocument(invocation.given)
+    expect(printed).not.toContain('canary')
+    expect(printed).not.toContain(HASH_KEY)
+    expect(printed).toContain(`api_key_file: ${key}`)
+    expect(printed).toContain('api_key: ${TINFOIL_API_KEY}')
+    expect(printed).toContain('- ${ONE}\n    - ${TWO}\n')
+    expect(printed).toContain('token: ${ADMIN}')
+    expect(printed).toStartWith('# yaml-language-server: $schema=')
+    // Printed once more, it is the same.
+    const again = read(file(printed), { ...env, TINFOIL_API_KEY: 't', IDENTITY_HASH_KEY: HASH_KEY })
+    if (again.kind !== 'run') throw new Error(Bun.inspect(again))
+    expect(printDocument(again.given)).toBe(printed)
+  })
+})
+
+test('every setting has one place in a document, but for what says the same otherwise', () => {
+  const without = KEYS.filter((key) => !PATHS.has(key))
+  expect(without.toSorted()).toEqual(['addr', 'devMode', 'redisUrl'])
+  expect(settingsIn(ROOT).toSorted()).toEqual(KEYS.filter((key) => PATHS.has(key)).toSorted())
+  const members = [...PATHS.keys()].map(memberOf)
+  expect(new Set(members).size).toBe(members.length)
+})
