@@ -8,6 +8,7 @@ import type { Environment } from '../config/given.ts'
 import { nearest } from '../config/nearest.ts'
 import { enrol } from './commands/enrol.ts'
 import { exec } from './commands/exec.ts'
+import { key } from './commands/key.ts'
 import { login } from './commands/login.ts'
 import { logout } from './commands/logout.ts'
 import { revoke } from './commands/revoke.ts'
@@ -24,6 +25,7 @@ const COMMANDS: readonly Subcommand[] = [
   enrol,
   devices,
   revoke,
+  key,
   audit,
   usage,
   spend,
@@ -53,6 +55,7 @@ export function withCommands(text: string): string {
 /** What people write for them, elsewhere or by another spelling. */
 const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
   ['enroll', 'enrol'],
+  ['keys', 'key'],
   ['signin', 'login'],
   ['sign-in', 'login'],
   ['signout', 'logout'],
@@ -74,7 +77,8 @@ export function interpret(given: readonly string[]): Asked {
   if (command) return { kind: 'command', run: (env) => command.run(rest, env) }
   if (name === 'help') {
     const about = commandNamed(rest[0])
-    if (about) return { kind: 'command', run: (env) => about.run(['--help'], env) }
+    const words = [...rest.slice(1), '--help']
+    if (about) return { kind: 'command', run: (env) => about.run(words, env) }
     const known = rest[0] === undefined || GATE_COMMANDS.includes(rest[0])
     return { kind: 'gate', args: known ? ['--help'] : rest }
   }

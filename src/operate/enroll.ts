@@ -15,6 +15,8 @@ import {
 import { familiesCalled, listFamilies } from '../enroll/families.ts'
 import { finishRevoking } from '../enroll/finish.ts'
 import { beginRevoking, type IdentifyAs, type Withdrawn } from '../enroll/withdraw.ts'
+import { currentKey } from '../keys/store.ts'
+import { readDuration } from './when.ts'
 
 /** As a command line gives them: text, or absent. */
 export interface EnrolFlags {
@@ -63,12 +65,7 @@ export type EnrolRead =
   | { readonly ok: false; readonly mistakes: readonly Mistake[] }
 
 const MAX_USES = 10_000
-const MAX_EXPIRES_SECONDS = 90 * 86_400
-const UNIT_SECONDS: ReadonlyMap<string, number> = new Map([
-  ['m', 60],
-  ['h', 3600],
-  ['d', 86_400],
-])
+const MAX_EXPIRES_DAYS = 90
 /** Nothing that moves a terminal's cursor, and no blank that nobody could see. */
 const LABEL = /^(?!\s)[^\p{C}\p{Zl}\p{Zp}]{0,100}(?<!\s)$/u
 /** `postern revoke` would take it for something else. */
@@ -110,7 +107,8 @@ export function readEnrolFlags(flags: EnrolFlags): EnrolRead {
   }
   const uses = whole('--uses', flags.uses, MAX_USES) ?? 1
   const lifetimeSeconds =
-    duration(expires) ?? wrong('--expires', 'is no time that fits', 'give 30m, 24h or 7d, to 90d')
+    readDuration(expires, MAX_EXPIRES_DAYS) ??
+    wrong('--expires', 'is no time that fits', 'give 30m, 24h or 7d, to 90d')
   if (!LABEL.test(label)) wrong('--label', 'is too long or has controls', 'give 100 characters')
   if (OTHER_NAME.test(label)) {
     wrong('--label', 'begins like a name of another kind', 'begin with something else')
@@ -180,6 +178,7 @@ function meantPerhaps(db: Database, name: string): string {
       `    a device calls itself so: postern revoke ${label === undefined ? deviceHash : JSON.stringify(label)}\n`,
   )
   return [
+    ...(currentKey(db, name) ? ['    a key has this name: postern key revoke NAME\n'] : []),
     ...(theirs.length > 0 ? [all('user')] : []),
     ...(ofOrg.length > 0 ? [all('org')] : []),
     ...new Set(own),
@@ -229,10 +228,4 @@ function describe(code: CodeListed): string {
 
 function decimal(text: string): number {
   return /^\d{1,9}(?:\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN
-}
-
-function duration(text: string): number | undefined {
-  const [, count = '', unit = ''] = /^(\d{1,5})([mhd])$/.exec(text) ?? []
-  const seconds = Number(count) * (UNIT_SECONDS.get(unit) ?? 0)
-  return seconds > 0 && seconds <= MAX_EXPIRES_SECONDS ? seconds : undefined
 }

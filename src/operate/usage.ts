@@ -7,6 +7,7 @@ import {
   USAGE_GROUPS,
   type UsageFilter,
   type UsageGroup,
+  type UsageTable,
 } from '../ledger/reports.ts'
 import { type Terminal, usageText, visible } from './usage-text.ts'
 
@@ -21,20 +22,39 @@ export type UsageArguments =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'mistake'; readonly message: string; readonly hint: string }
 
-/** The whole answer, for stdout. `usersOfDevices` is asked where users are. */
+/** What names the hashes of a report; asked where a report has them. */
+export interface Names {
+  readonly usersOfDevices: () => ReadonlyMap<string, string>
+  /** Of keys by their hash; the ledger has these among the devices. */
+  readonly keys: () => ReadonlyMap<string, string>
+}
+
+/** The whole answer, for stdout. A key is `key:NAME` wherever it would stand among devices or users. */
 export async function usage(
   reports: ReportsAtOnce,
-  usersOfDevices: () => ReadonlyMap<string, string>,
+  names: Names,
   question: UsageQuestion,
   terminal: Terminal,
 ): Promise<string> {
   const { by, filter } = question
-  const table =
-    by === 'user'
-      ? await reports.usageByUser(filter, usersOfDevices())
-      : await reports.usage(by, filter)
-  return usageText(table, question, terminal)
+  if (by === 'user') {
+    const owners = new Map([...names.usersOfDevices(), ...called(names.keys())])
+    return usageText(await reports.usageByUser(filter, owners), question, terminal)
+  }
+  const table = await reports.usage(by, filter)
+  return usageText(by === 'device' ? withKeys(table, names) : table, question, terminal)
 }
+
+function withKeys(table: UsageTable, names: Names): UsageTable {
+  const keys = new Map(called(names.keys()))
+  const rows = table.rows.map((row) =>
+    Object.assign({}, row, { key: keys.get(row.key) ?? row.key }),
+  )
+  return { ...table, rows }
+}
+
+const called = (keys: ReadonlyMap<string, string>): (readonly [string, string])[] =>
+  [...keys].map(([hash, name]) => [hash, `key:${name}`])
 
 const DEFAULT_SINCE = '30d'
 

@@ -19,6 +19,7 @@ import {
   ENROLL_SCHEMA,
   ENROLL_UNFINISHED_SCHEMA,
 } from '../../src/enroll/schema.ts'
+import { KEYS_SCHEMA } from '../../src/keys/schema.ts'
 import type { Instant } from '../../src/turn/instant.ts'
 import { connectionTo } from '../support/connection.ts'
 
@@ -41,6 +42,7 @@ export function openDatabase(path: string): Database {
   db.exec(ENROLL_SCHEMA)
   db.exec(ENROLL_NAMES_SCHEMA)
   db.exec(ENROLL_UNFINISHED_SCHEMA)
+  db.exec(KEYS_SCHEMA)
   return db
 }
 

@@ -45,7 +45,12 @@ afterAll(() => database.close())
 async function ask(words: string, terminal = eyes): Promise<string> {
   const read = readUsageArguments(words.split(' ').filter(Boolean), NOON)
   if (read.kind !== 'question') throw new Error(JSON.stringify(read))
-  return usage(sqliteReportsAtOnce(database), () => new Map(), read.question, terminal)
+  return usage(
+    sqliteReportsAtOnce(database),
+    { usersOfDevices: () => new Map(), keys: () => new Map() },
+    read.question,
+    terminal,
+  )
 }
 
 describe('the table', () => {

@@ -14,8 +14,8 @@ interface AuditFlags {
 
 export const audit = subcommand<AuditFlags>({
   name: 'audit',
-  summary: 'what was done to devices, by whom and when',
-  description: 'Shows enrolments, revocations and what else the operator and the gate did.',
+  summary: 'what was done to devices and keys, by whom and when',
+  description: 'Shows enrolments, keys, revocations and what else the operator and the gate did.',
   define(command) {
     command
       .option('--since <date>', 'First day: 2026-11-01, today, 7d (seven days), all.', '30d')

@@ -3,6 +3,7 @@
 
 import { usersOfDevices } from '../../enroll/families.ts'
 import { ledgerIn } from '../../gate/ledger.ts'
+import { namesOfKeys } from '../../keys/store.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 import { readUsageArguments, usage as usageOf } from '../usage.ts'
@@ -32,8 +33,11 @@ export const usage: Subcommand = {
     return withDocument(env, 'usage', (whole) =>
       withDatabase(whole, 'read', async (database) => {
         const { reports } = ledgerIn(database)
-        const users = () => usersOfDevices(database)
-        stdout.write(await usageOf(reports, users, read.question, terminal))
+        const names = {
+          usersOfDevices: () => usersOfDevices(database),
+          keys: () => namesOfKeys(database),
+        }
+        stdout.write(await usageOf(reports, names, read.question, terminal))
         return 0
       }),
     )

@@ -1,0 +1,275 @@
+// `postern key`: the operator's side of keys, on the same file as a running gate, which knows of it
+// within a second. A key is printed once, alone on stdout, so that it can be piped; what is for eyes goes
+// to stderr and holds no key.
+
+import type { Database } from 'bun:sqlite'
+import type { Mistake } from '../config/kinds.ts'
+import { readEntitlements } from '../enroll/entitlements.ts'
+import { isMeantAsKey } from '../keys/format.ts'
+import { type KeyStanding, standingOf } from '../keys/row.ts'
+import {
+  addKey,
+  type KeyListed,
+  type KeyTerms,
+  listKeys,
+  MAX_KEYS,
+  revokeKeys,
+  type Rotation,
+  rotateKey,
+} from '../keys/store.ts'
+import { columns, type Columns, utcMinute } from './columns.ts'
+import type { Output } from './enroll.ts'
+import { EXIT } from './exit.ts'
+import { jsonList } from './json-list.ts'
+import { visible } from './usage-text.ts'
+import { type End, readDuration, readEnd } from './when.ts'
+
+export interface AddFlags {
+  readonly policy?: string
+  readonly org?: string
+  readonly expires?: string
+}
+
+export interface RotateFlags {
+  readonly overlap?: string
+  readonly expires?: string
+}
+
+export type KeyRead<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] }
+
+export const DEFAULT_EXPIRES = '90d'
+export const DEFAULT_OVERLAP = '24h'
+const MAX_OVERLAP_DAYS = 90
+/** Nothing that moves a terminal's cursor, and no blank that nobody could see. */
+const NAME = /^(?![\s-])[^\p{C}\p{Zl}\p{Zp}]{1,100}(?<!\s)$/u
+const POLICY = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+const HASH = /^[0-9a-f]{64}$/
+const EXPIRES_HINT = 'give 12h or 90d, a day to come as in 2027-01-31, or never'
+
+/** Every mistake at once, and nothing made before there is none. */
+export function readAdd(name: string, flags: AddFlags, nowSeconds: number): KeyRead<KeyTerms> {
+  const { policy, org, expires = DEFAULT_EXPIRES } = flags
+  const mistakes: Mistake[] = []
+  const wrong = (setting: string, message: string, hint: string): void => {
+    mistakes.push({ setting, message, hint })
+  }
+  // Not the name itself in a message: it may be a key that was pasted.
+  if (!NAME.test(name) || isMeantAsKey(name) || HASH.test(name)) {
+    wrong('NAME', 'is no name for a key', 'give up to 100 characters, as in ci or "nightly build"')
+  }
+  if (policy !== undefined && !POLICY.test(policy)) {
+    wrong('--policy', 'is no name of a policy', 'give letters, digits, dots, dashes; 64 at most')
+  }
+  if (org !== undefined && !readEntitlements({ org_id: org }).ok) {
+    wrong('--org', 'is not one that can be applied', 'give 1 to 200 ASCII characters')
+  }
+  const end = readEnd(expires, nowSeconds)
+  if (end === undefined) wrong('--expires', 'is no time to come', EXPIRES_HINT)
+  if (mistakes.length > 0 || end === undefined) return { ok: false, mistakes }
+  return { ok: true, value: { name, policy, org, expiresAt: expiresAt(end) } }
+}
+
+export function readRotation(flags: RotateFlags, nowSeconds: number): KeyRead<Rotation> {
+  const { overlap = DEFAULT_OVERLAP, expires } = flags
+  const mistakes: Mistake[] = []
+  const overlapSeconds = overlap === '0' ? 0 : readDuration(overlap, MAX_OVERLAP_DAYS)
+  if (overlapSeconds === undefined) {
+    mistakes.push({
+      setting: '--overlap',
+      message: 'is no time that fits',
+      hint: `give 1h or 24h, to ${MAX_OVERLAP_DAYS}d; 0 ends the old key now`,
+    })
+  }
+  const end = expires === undefined ? 'same' : readEnd(expires, nowSeconds)
+  if (end === undefined) {
+    mistakes.push({ setting: '--expires', message: 'is no time to come', hint: EXPIRES_HINT })
+  }
+  if (overlapSeconds === undefined || end === undefined) return { ok: false, mistakes }
+  return { ok: true, value: { overlapSeconds, expiresAt: end === 'same' ? end : expiresAt(end) } }
+}
+
+const expiresAt = (end: End): number | undefined => (end === 'never' ? undefined : end)
+
+/** The exit code. `nowSeconds` is since the epoch. */
+export function add(db: Database, terms: KeyTerms, out: Output, nowSeconds: number): number {
+  const added = addKey(db, terms, nowSeconds)
+  if (!added.ok) {
+    out.stderr(
+      added.why === 'name_taken'
+        ? 'postern key add: a key of this name exists\n' +
+            '    postern key rotate gives it a successor, postern key revoke ends it\n'
+        : TOO_MANY,
+    )
+    return EXIT.failed
+  }
+  const { key, row } = added
+  out.stderr(`${described(row)}; it is shown this once\n`)
+  if (row.policy !== null) out.stderr(POLICY_NOTE)
+  out.stdout(`${key}\n`)
+  return 0
+}
+
+export function rotate(
+  db: Database,
+  name: string,
+  rotation: Rotation,
+  out: Output,
+  nowSeconds: number,
+): number {
+  const rotated = rotateKey(db, name, rotation, nowSeconds)
+  if (!rotated.ok) {
+    out.stderr(rotated.why === 'unknown' ? unknown('rotate') : TOO_MANY)
+    return EXIT.failed
+  }
+  const { key, row, old } = rotated
+  out.stderr(`${described(row)}; it is shown this once\n`)
+  out.stderr(`the old key ${oldEnd(old, nowSeconds)}\n`)
+  out.stdout(`${key}\n`)
+  return 0
+}
+
+function oldEnd(
+  old: { overlapEndsAt: number | null; expiresAt: number | null; revokedAt: number | null },
+  nowSeconds: number,
+): string {
+  const ends = Math.min(old.overlapEndsAt ?? 0, old.expiresAt ?? Number.POSITIVE_INFINITY)
+  return standingOf(old, nowSeconds) === 'good'
+    ? `stays good until ${utcMinute(ends)} UTC`
+    : 'is no longer good'
+}
+
+/** `given` is never shown: it may be a key. */
+export function revoke(db: Database, given: string, out: Output, nowSeconds: number): number {
+  const revoked = revokeKeys(db, given, nowSeconds)
+  if (!revoked) {
+    out.stderr(unknown('revoke'))
+    return EXIT.failed
+  }
+  const names = revoked.names.map((name) => JSON.stringify(name)).join(', ')
+  if (revoked.ended === 0) out.stdout(`key ${names} was not good any more\n`)
+  else if (revoked.ended === 1) out.stdout(`key ${names} revoked\n`)
+  else out.stdout(`key ${names} revoked, with what its rotations had left good\n`)
+  return 0
+}
+
+const unknown = (action: string): string =>
+  `postern key ${action}: no key goes by this name\n    postern key list shows what there is\n`
+
+const TOO_MANY =
+  `postern key: ${MAX_KEYS} keys are good now, and there can be no more\n` +
+  '    postern key revoke ends one\n'
+
+/** Said until a policy is applied: nobody may take a name for a limit. */
+const POLICY_NOTE =
+  'the name of its policy is kept; this version limits every key by the common settings alone\n'
+
+export interface ListQuestion {
+  /** Also those that have ended. */
+  readonly all: boolean
+  readonly json: boolean
+}
+
+const PAGE = 500
+const TITLES = ['KEY', 'POLICY', 'ORG', 'LAST SEEN', 'STATE', 'IN LOGS']
+const NONE = '-'
+
+export function list(
+  db: Database,
+  { all, json }: ListQuestion,
+  { stdout, stderr }: Output,
+  nowSeconds: number,
+): void {
+  const listed = pages(db, all, nowSeconds)
+  if (json) {
+    for (const text of jsonList(listed, (each) => asJson(each, nowSeconds))) stdout(text)
+    return
+  }
+  let line: Columns | undefined
+  for (const page of listed) {
+    const rows = page.map((each) => cellsOf(each, nowSeconds))
+    if (!line) {
+      line = columns([TITLES, ...rows])
+      stdout(line(TITLES))
+    }
+    for (const cells of rows) stdout(line(cells))
+  }
+  if (line) stderr('\nAll times are UTC. postern key revoke takes each KEY.\n')
+  else stderr(`No keys${all ? '' : '; --all shows those that have ended, too'}.\n`)
+}
+
+function* pages(db: Database, all: boolean, nowSeconds: number): Generator<readonly KeyListed[]> {
+  let before = Number.MAX_SAFE_INTEGER
+  for (;;) {
+    const page = listKeys(db, { limit: PAGE, before })
+    const shown = all ? page : page.filter((each) => standingOf(each, nowSeconds) === 'good')
+    if (shown.length > 0) yield shown
+    if (page.length < PAGE) return
+    before = page.at(-1)?.seq ?? 0
+  }
+}
+
+type State = 'active' | 'rotated' | Exclude<KeyStanding, 'good'>
+
+/** `rotated`: there is a newer one, and this one is good until the overlap ends. */
+function stateOf(key: KeyListed, nowSeconds: number): State {
+  const standing = standingOf(key, nowSeconds)
+  if (standing !== 'good') return standing
+  return key.replacedBy === null ? 'active' : 'rotated'
+}
+
+function stateText(key: KeyListed, nowSeconds: number): string {
+  const { expiresAt, revokedAt, overlapEndsAt } = key
+  switch (stateOf(key, nowSeconds)) {
+    case 'active':
+      return expiresAt === null ? 'never ends' : `until ${utcMinute(expiresAt)}`
+    case 'rotated':
+      return `rotated, good until ${utcMinute(Math.min(overlapEndsAt ?? 0, expiresAt ?? Infinity))}`
+    case 'replaced':
+      return `rotated, ended ${utcMinute(overlapEndsAt ?? 0)}`
+    case 'expired':
+      return `expired ${utcMinute(expiresAt ?? 0)}`
+    case 'revoked':
+      return `revoked ${utcMinute(revokedAt ?? 0)}`
+  }
+}
+
+function cellsOf(key: KeyListed, nowSeconds: number): string[] {
+  const { name, policy, org, seenAt, identity } = key
+  const seen = seenAt === null ? 'never' : utcMinute(seenAt)
+  const state = stateText(key, nowSeconds)
+  return [name, policy ?? NONE, org ?? NONE, seen, state, identity].map(visible)
+}
+
+function asJson(key: KeyListed, nowSeconds: number): object {
+  const utc = (epochSeconds: number | null): string | null =>
+    epochSeconds === null ? null : new Date(epochSeconds * 1000).toISOString()
+  return {
+    name: key.name,
+    // As logs and the ledger show it.
+    identity: key.identity,
+    policy: key.policy,
+    org: key.org,
+    state: stateOf(key, nowSeconds),
+    created_at: utc(key.createdAt),
+    last_seen_at: utc(key.seenAt),
+    expires_at: utc(key.expiresAt),
+    overlap_ends_at: utc(key.overlapEndsAt),
+    revoked_at: utc(key.revokedAt),
+  }
+}
+
+function described(key: {
+  name: string
+  policy: string | null
+  org: string | null
+  expiresAt: number | null
+}): string {
+  return [
+    `key ${JSON.stringify(key.name)}`,
+    key.expiresAt === null ? 'never expires' : `until ${utcMinute(key.expiresAt)} UTC`,
+    ...(key.policy === null ? [] : [`policy ${key.policy}`]),
+    ...(key.org === null ? [] : [`org ${key.org}`]),
+  ].join(', ')
+}

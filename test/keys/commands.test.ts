@@ -1,0 +1,232 @@
+// `postern key`, as the operator's terminal shows it, and on the compiled binary.
+
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { store } from '../../src/database/store.ts'
+import { TABLES } from '../../src/gate/migrations.ts'
+import { isWellFormed } from '../../src/keys/format.ts'
+import {
+  add,
+  type AddFlags,
+  list,
+  readAdd,
+  readRotation,
+  revoke,
+  rotate,
+} from '../../src/operate/keys.ts'
+import { readEnd } from '../../src/operate/when.ts'
+import { type CommandEnd, runToEnd } from '../support/binary.ts'
+import { at, type KeyScene, keyScene } from './scene.ts'
+
+const DAY = 86_400
+
+function terminal() {
+  const shown = { out: '', err: '' }
+  const stdout = (text: string): void => void (shown.out += text)
+  const stderr = (text: string): void => void (shown.err += text)
+  return { shown, output: { stdout, stderr } }
+}
+
+function added(on: KeyScene, name: string, flags: AddFlags = {}, seconds = 0) {
+  const { shown, output } = terminal()
+  const read = readAdd(name, flags, at(seconds).epochSeconds)
+  if (!read.ok) throw new Error(JSON.stringify(read.mistakes))
+  return { code: add(on.db, read.value, output, at(seconds).epochSeconds), ...shown }
+}
+
+function listed(on: KeyScene, all: boolean, seconds: number): unknown[] {
+  const { shown, output } = terminal()
+  list(on.db, { all, json: true }, output, at(seconds).epochSeconds)
+  return JSON.parse(shown.out)
+}
+
+describe('until when', () => {
+  const now = Date.parse('2026-11-29T12:00:00Z') / 1000
+  test.each([
+    ['90d', now + 90 * DAY],
+    ['12h', now + 12 * 3600],
+    ['30m', now + 1800],
+    ['2026-11-29', Date.parse('2026-11-30T00:00:00Z') / 1000],
+    ['2027-01-31', Date.parse('2027-02-01T00:00:00Z') / 1000],
+    ['2027-01-31T06:30Z', Date.parse('2027-01-31T06:30:00Z') / 1000],
+    ['2027-01-31T06:30:15Z', Date.parse('2027-01-31T06:30:15Z') / 1000],
+    ['never', 'never' as const],
+  ])('%s', (text, end) => expect(readEnd(text, now)).toBe(end))
+  const NONE =
+    '|0d|-1d|90|1w|1.5h|Never|forever|d|99999d|90d |1e3d|2026-11-28|2027-02-31|2027-13-01|27-01-01' +
+    '|2047-01-01|2027-01-31T25:00Z|2027-01-31T06:30|2027-01-31 06:30Z'
+  test.each(NONE.split('|'))('not %p', (text) => expect(readEnd(text, now)).toBeUndefined())
+})
+
+describe('add', () => {
+  test('prints the key once, alone on stdout, and what it is on stderr', () => {
+    using on = keyScene()
+    const { code, out, err } = added(on, 'ci', { policy: 'builders', org: 'acme', expires: '12h' })
+    expect([code, isWellFormed(out.slice(0, -1)), out.at(-1)]).toEqual([0, true, '\n'])
+    expect(err).not.toContain(out.slice(3, 33))
+    expect(err).toContain('key "ci", until ')
+    expect(err).toContain(', policy builders, org acme; it is shown this once\n')
+    const [row] = listed(on, false, 1)
+    expect(row).toMatchObject({ name: 'ci', policy: 'builders', org: 'acme', state: 'active' })
+    expect(JSON.stringify(row)).not.toContain(out.slice(3, 33))
+  })
+
+  test('without --expires it is 90 days, and never only where that is said', () => {
+    using on = keyScene()
+    added(on, 'usual')
+    added(on, 'for ever', { expires: 'never' })
+    const utc = (seconds: number): string => new Date(at(seconds).epochSeconds * 1000).toISOString()
+    expect(listed(on, false, 0)).toMatchObject([
+      { name: 'for ever', expires_at: null },
+      { name: 'usual', expires_at: utc(90 * DAY) },
+    ])
+  })
+
+  test('every mistake at once, each with its flag and a hint, and nothing made', () => {
+    const read = readAdd('a\u001b[2J', { policy: 'a b', org: 'ä', expires: 'soon' }, 0)
+    if (read.ok) throw new Error('no mistake was found')
+    const settings = read.mistakes.map(({ setting }) => setting)
+    expect(settings).toEqual(['NAME', '--policy', '--org', '--expires'])
+    expect(read.mistakes.every(({ hint }) => hint !== '')).toBe(true)
+    for (const name of ['', ' a', 'a ', '-x', 'pk_x', 'ab'.repeat(32), 'x'.repeat(101), 'a\nb']) {
+      const wrong = readAdd(name, {}, 0)
+      expect([name, wrong.ok]).toEqual([name, false])
+      if (name.length > 2) expect(JSON.stringify(wrong)).not.toContain(name)
+    }
+  })
+
+  test('a name that is taken is 1, and changes nothing', () => {
+    using on = keyScene()
+    added(on, 'ci')
+    expect(added(on, 'ci')).toMatchObject({ code: 1, out: '' })
+    expect(listed(on, true, 0)).toHaveLength(1)
+  })
+})
+
+describe('list, rotate, revoke', () => {
+  test('say what there is, and what became of it', () => {
+    using on = keyScene()
+    added(on, 'ci', { expires: '12h' })
+    added(on, 'short', { expires: '1m' })
+    const said = terminal()
+    const rotation = readRotation({ overlap: '1h' }, at(0).epochSeconds)
+    if (!rotation.ok) throw new Error('mistaken')
+    expect(rotate(on.db, 'ci', rotation.value, said.output, at(0).epochSeconds)).toBe(0)
+    expect(isWellFormed(said.shown.out.trim())).toBe(true)
+    expect(said.shown.err).toContain('the old key stays good until ')
+    const states = (all: boolean, seconds: number) =>
+      (listed(on, all, seconds) as { name: string; state: string }[]).map(
+        ({ name, state }) => `${name} ${state}`,
+      )
+    expect(states(false, 1)).toEqual(['ci active', 'short active', 'ci rotated'])
+    expect(states(false, 3601)).toEqual(['ci active'])
+    expect(states(true, 3601)).toEqual(['ci active', 'short expired', 'ci replaced'])
+    const { shown, output } = terminal()
+    expect(revoke(on.db, 'ci', output, at(2).epochSeconds)).toBe(0)
+    expect(shown.out).toBe('key "ci" revoked, with what its rotations had left good\n')
+    expect(revoke(on.db, 'ci', output, at(3).epochSeconds)).toBe(0)
+    expect(states(true, 4)).toEqual(['ci revoked', 'short active', 'ci revoked'])
+    const table = terminal()
+    list(on.db, { all: true, json: false }, table.output, at(100).epochSeconds)
+    expect(table.shown.out).toMatch(/^KEY +POLICY +ORG +LAST SEEN +STATE +IN LOGS\n/)
+    expect(table.shown.out).toMatch(/\nshort +- +- +never +expired 20/)
+  })
+
+  test('what goes by no name is 1, and is not repeated: it may be a key', () => {
+    using on = keyScene()
+    const { shown, output } = terminal()
+    expect(revoke(on.db, 'pk_pasted', output, 0)).toBe(1)
+    expect(rotate(on.db, 'pk_pasted', { overlapSeconds: 0, expiresAt: 'same' }, output, 0)).toBe(1)
+    expect(shown.out).toBe('')
+    expect(shown.err).not.toContain('pasted')
+  })
+
+  test('mistakes of a rotation, all at once', () => {
+    const read = readRotation({ overlap: '91d', expires: 'x' }, 0)
+    expect(read.ok || read.mistakes.map(({ setting }) => setting)).toEqual([
+      '--overlap',
+      '--expires',
+    ])
+    expect(readRotation({ overlap: '0' }, 0)).toMatchObject({ value: { overlapSeconds: 0 } })
+  })
+})
+
+describe('the binary', () => {
+  let folder: string
+  let file: string
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'postern-keys-'))
+    file = join(folder, 'postern.db')
+  })
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  const run = (...args: string[]): Promise<CommandEnd> =>
+    runToEnd(['key', ...args], { DATABASE_URL: `sqlite:${file}` }, folder)
+
+  test('makes no database where there is none', async () => {
+    for (const args of [['add', 'ci'], ['list'], ['rotate', 'ci'], ['revoke', 'ci']]) {
+      const done = await run(...args)
+      expect([done.exitCode, done.stdout]).toEqual([1, ''])
+      expect(done.stderr).toContain('the database cannot be used: missing')
+    }
+    expect(existsSync(file)).toBe(false)
+  })
+
+  test('says what was meant, and how an action is written', async () => {
+    for (const [args, words] of [
+      [[], 'an action is missing'],
+      [['lst'], 'did you mean: postern key list?'],
+      [['create', 'ci'], 'did you mean: postern key add?'],
+      [['xyzzy'], 'postern help key shows them'],
+      [['add'], "missing required argument 'name'"],
+      [['add', 'ci', '--expire', '1d'], 'Did you mean --expires?'],
+      [['add', 'ci', '--expires', '0d'], '--expires is no time to come'],
+      [['list', 'x'], 'too many arguments'],
+    ] as const) {
+      const { exitCode, stdout, stderr } = await run(...args)
+      expect([args, exitCode, stdout]).toEqual([args, 64, ''])
+      expect(stderr).toContain(words)
+    }
+    for (const [args, words] of [
+      [['help', 'key'], /^Usage: postern key ACTION\n/],
+      [['help', 'keys'], /^Usage: postern key ACTION\n/],
+      [['help', 'key', 'add'], /^Usage: postern key add /],
+      [['key', 'rotate', '--help'], /^Usage: postern key rotate /],
+    ] as const) {
+      const { exitCode, stdout, stderr } = await runToEnd(args)
+      expect([exitCode, stderr]).toEqual([0, ''])
+      expect(stdout).toMatch(words)
+      for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
+    }
+  })
+
+  test('one after another, and the key in no file', async () => {
+    const opened = store(file, TABLES).open()
+    if (opened.ok) opened.database.close()
+    const first = await run('add', 'ci', '--policy', 'p', '--org', 'acme', '--expires', '30d')
+    expect(first.exitCode).toBe(0)
+    expect(isWellFormed(first.stdout.trim())).toBe(true)
+    expect((await run('add', 'ci')).exitCode).toBe(1)
+    const second = await run('rotate', 'ci')
+    expect(isWellFormed(second.stdout.trim())).toBe(true)
+    const json = await run('list', '--json')
+    expect(JSON.parse(json.stdout)).toMatchObject([
+      { name: 'ci', policy: 'p', org: 'acme', state: 'active' },
+      { name: 'ci', policy: 'p', org: 'acme', state: 'rotated' },
+    ])
+    const found = await run('revoke', first.stdout.trim())
+    expect(found).toEqual({ exitCode: 0, stdout: 'key "ci" revoked\n', stderr: '' })
+    expect((await run('revoke', 'ci')).exitCode).toBe(0)
+    expect((await run('revoke', 'nothing')).exitCode).toBe(1)
+    const audit = await runToEnd(['audit', '--json'], { DATABASE_URL: `sqlite:${file}` })
+    const actions = (JSON.parse(audit.stdout) as { action: string }[]).map(({ action }) => action)
+    expect(actions).toEqual(['key add', 'key rotate', 'key revoke', 'key revoke'])
+    const bytes = readdirSync(folder)
+      .map((name) => readFileSync(join(folder, name)).toString('latin1'))
+      .join('')
+    for (const { stdout } of [first, second]) {
+      expect(bytes + json.stdout + found.stdout + audit.stdout).not.toContain(stdout.slice(3, 33))
+    }
+  })
+})
