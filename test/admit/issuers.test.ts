@@ -1,0 +1,223 @@
+// Several issuers at once: each token is its own issuer's, by every measure, and nobody else's.
+
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import {
+  type Issuers,
+  issuerMistakes,
+  issuers,
+  type IssuerSettings,
+} from '../../src/admit/issuers.ts'
+import { identifier } from '../../src/token/identity.ts'
+import { collector, ask, type KeyServer, keyServer, silent } from '../support/keys.ts'
+import { type Json, mint, NOW, SETTINGS } from '../support/mint.ts'
+import { signer } from '../support/signers.ts'
+
+const A = 'https://a.example'
+const B = 'https://b.example/'
+const at = (epochSeconds = NOW) => ({ epochSeconds, monotonicMs: performance.now() })
+const bearer = (token: string) => ({ authorization: `Bearer ${token}`, query: '' })
+const identify = identifier(undefined)
+
+const byA = mint('shared')
+const byB = signer('RS256', { kid: 'shared' })
+let [a, b]: KeyServer[] = []
+let all: Issuers
+const settingsOf = (more: Partial<IssuerSettings>): IssuerSettings => ({
+  ...SETTINGS,
+  scope: undefined,
+  ...more,
+})
+beforeAll(async () => {
+  a = await keyServer([byA.jwk])
+  b = await keyServer([byB.jwk])
+  all = issuers(
+    [
+      settingsOf({ name: 'a', issuer: A, jwksUrl: a.url, audiences: ['for-a'] }),
+      settingsOf({
+        name: 'b',
+        issuer: B,
+        jwksUrl: b.url,
+        audiences: ['for-b'],
+        scope: { name: 'use' },
+        groupsClaim: 'groups',
+      }),
+    ],
+    { ask, identify, log: silent },
+  )
+})
+afterAll(async () => {
+  await a?.close()
+  await b?.close()
+})
+
+const ofA = (claims: Json = {}): string => byA.token({ iss: A, aud: 'for-a', ...claims })
+const ofB = (claims: Json = {}, header: Json = {}): string =>
+  byB.token({ iss: B, aud: 'for-b', scope: 'use', ...claims }, header)
+const say = async (token: string, now = at()): Promise<string> => {
+  const said = await all.admit(bearer(token), now)
+  return said.ok ? (said.value.issuer ?? '') : `${said.code}: ${said.reason ?? said.message}`
+}
+
+test('each is admitted under the name of its own', async () => {
+  expect([await say(ofA()), await say(ofB())]).toEqual(['a', 'b'])
+})
+
+test('one sub at two issuers is two people', async () => {
+  const [one, other] = [await all.admit(bearer(ofA()), at()), await all.admit(bearer(ofB()), at())]
+  if (!one.ok || !other.ok) throw new Error('refused')
+  expect(one.value.identity).toBe(identify(A, 'user-1'))
+  expect(other.value.identity).toBe(identify(B, 'user-1'))
+  expect(one.value.identity).not.toBe(other.value.identity)
+})
+
+describe("never by another issuer's", () => {
+  test('key, under the same kid', async () => {
+    expect(await say(byA.token({ iss: B, aud: 'for-b', scope: 'use' }))).toBe(
+      'invalid_token: signature is wrong',
+    )
+    expect(await say(byB.token({ iss: A, aud: 'for-a' }))).toBe('invalid_token: signature is wrong')
+  })
+  test('audience', async () => {
+    expect(await say(ofA({ aud: 'for-b' }))).toBe('invalid_token: aud is another')
+    expect(await say(ofB({ aud: 'for-a' }))).toBe('invalid_token: aud is another')
+  })
+  test('scope', async () => {
+    expect(await say(ofA({ scope: 'use' }))).toBe('insufficient_scope: inference scope required')
+    expect(await say(ofB({ scope: 'inference' }))).toBe('insufficient_scope: use scope required')
+  })
+  test('scope, in the challenge (RFC 6750 §3)', async () => {
+    const said = await all.admit(bearer(ofB({ scope: 'inference' })), at())
+    expect(said).toMatchObject({ scope: 'use' })
+  })
+})
+
+test('an iss is taken to the letter, before anybody is asked for keys', async () => {
+  const [before, beside] = [a?.asked, b?.asked]
+  for (const iss of [
+    `${A}/`,
+    B.slice(0, -1),
+    A.toUpperCase(),
+    `${A} `,
+    '',
+    null,
+    undefined,
+    [A],
+    { toString: A },
+    'constructor',
+    '__proto__',
+  ]) {
+    expect(await say(ofA({ iss }))).toBe('invalid_token: iss is another')
+    expect(await say(byA.token({ iss }, { kid: crypto.randomUUID() }))).toBe(
+      'invalid_token: iss is another',
+    )
+  }
+  expect([a?.asked, b?.asked]).toEqual([before, beside])
+})
+
+test('a token that is known is answered without a promise, whoever issued it', async () => {
+  for (const token of [ofA({ sub: 'known' }), ofB({ sub: 'known' })]) {
+    const first = all.admit(bearer(token), at())
+    expect(first).toBeInstanceOf(Promise)
+    const decided = await first
+    // The very same object: a known token costs no new one.
+    expect(all.admit(bearer(token), at())).toBe(decided)
+  }
+})
+
+test('groups are those of the claim that the issuer has for them', async () => {
+  const groupsOf = async (token: string): Promise<unknown> => {
+    const said = await all.admit(bearer(token), at())
+    return said.ok ? said.value.groups : said.reason
+  }
+  expect(await groupsOf(ofA({ groups: ['x'] }))).toEqual([])
+  expect(await groupsOf(ofB({ groups: ['x', 'y'] }))).toEqual(['x', 'y'])
+  expect(await groupsOf(ofB({ groups: 'x y' }))).toEqual(['x y'])
+  expect(await groupsOf(ofB())).toEqual([])
+  expect(await groupsOf(ofB({ groups: [] }))).toEqual([])
+})
+
+test('groups that are not told in the token are no groups: the token is refused', async () => {
+  for (const claims of [
+    { groups: 7 },
+    { groups: { x: true } },
+    { groups: ['x', 7] },
+    { groups: null },
+    { _claim_names: { groups: 'src1' }, _claim_sources: { src1: { endpoint: 'https://x' } } },
+    { hasgroups: true },
+  ]) {
+    expect(await say(ofB(claims))).toStartWith('invalid_token: groups are')
+  }
+})
+
+test('one list of groups is kept for all who are in it', async () => {
+  const listOf = async (sub: string): Promise<unknown> => {
+    const said = await all.admit(bearer(ofB({ sub, groups: ['staff', 'ops'] })), at())
+    return said.ok && said.value.groups
+  }
+  expect(await listOf('one')).toBe(await listOf('two'))
+})
+
+test('an issuer without keys is 503 for its own users alone, and the gate stays ready', async () => {
+  const down = await keyServer()
+  down.respond((_request, response) => void response.writeHead(500).end())
+  const { log, text } = collector()
+  const both = issuers(
+    [
+      settingsOf({ name: 'up', issuer: A, jwksUrl: a?.url, audiences: ['for-a'] }),
+      settingsOf({ name: 'down', issuer: B, jwksUrl: down.url, audiences: ['for-b'] }),
+    ],
+    { ask, identify, log },
+  )
+  expect(both.ready(performance.now())).toBe(false)
+  expect(await both.admit(bearer(ofB()), at())).toMatchObject({ code: 'keys_unavailable' })
+  expect(both.ready(performance.now())).toBe(false)
+  expect(await both.admit(bearer(ofA()), at())).toHaveProperty('ok', true)
+  expect(both.ready(performance.now())).toBe(true)
+  expect(JSON.parse(text().trim().split('\n')[0] ?? '')).toMatchObject({ issuer: 'down' })
+  await down.close()
+})
+
+test('an enrolment reads the claims of a token of any of them', async () => {
+  const said = await all.enrolling(bearer(ofB({ org: 'acme' })), at())
+  expect(said).toMatchObject({ ok: true, value: { identity: identify(B, 'user-1') } })
+  expect(said.ok && said.value.claims['org']).toBe('acme')
+  expect(await all.enrolling(bearer(ofB({ scope: 'x' })), at())).toMatchObject({
+    code: 'insufficient_scope',
+  })
+})
+
+describe('settings with mistakes are told all at once, and start nothing', () => {
+  const mistakes = (more: Partial<IssuerSettings>): string[] =>
+    issuerMistakes([settingsOf({ name: 'x', issuer: A, ...more })])
+  test('none', () => expect(mistakes({})).toEqual([]))
+  for (const [name, more, what] of [
+    ['no issuer', { issuer: '', jwksUrl: new URL('https://k') }, 'has no issuer'],
+    ['no URL, and no key set', { issuer: 'accounts.google.com' }, 'give its jwks_url'],
+    ['plain http', { issuer: 'http://id.example' }, 'give its jwks_url'],
+    ['no audience', { audiences: [] }, 'has no audience'],
+    ['an empty audience', { audiences: [''] }, 'has no audience'],
+    ['no audience claim', { audienceClaims: [] }, 'an audience claim other than'],
+    ['another audience claim', { audienceClaims: ['sub'] as never }, 'an audience claim other'],
+    ['HS256', { algorithms: ['HS256'] as never }, 'an algorithm other than'],
+    ['none', { algorithms: ['none'] as never }, 'an algorithm other than'],
+    ['no algorithm', { algorithms: [] }, 'an algorithm other than'],
+    ['two scopes', { scope: { name: 'a b' } }, 'a scope that is no scope'],
+    ['a scope that ends a header', { scope: { name: 'a"\r\nx' } }, 'a scope that is no scope'],
+    ['no scope claim', { scope: { claims: [] } }, 'an empty list of scope claims'],
+    ['a wrong path for groups', { groupsClaim: 'a..b' }, 'no name or path'],
+    ['a wrong path for the subject', { subjectClaim: '' }, 'no name or path'],
+    ['a wrong path for the scope', { scope: { claims: ['scope', '.'] } }, 'no name or path'],
+  ] as const) {
+    test(name, () => {
+      expect(mistakes(more as Partial<IssuerSettings>)).toEqual([expect.stringContaining(what)])
+    })
+  }
+  test('one issuer twice', () => {
+    const twice = [settingsOf({ name: 'x', issuer: A }), settingsOf({ name: 'y', issuer: A })]
+    expect(issuerMistakes(twice)).toEqual(['issuer y: has the issuer of x; merge the two'])
+    expect(() => issuers(twice, { ask, identify, log: silent })).toThrow('merge the two')
+  })
+  test('several', () => {
+    expect(mistakes({ audiences: [], groupsClaim: '.', scope: { name: '' } })).toHaveLength(3)
+  })
+})
