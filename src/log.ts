@@ -2,7 +2,9 @@
 // own; the text form is made for eyes. Both go to one output (log-output.ts): pino's transports run
 // in a worker that a compiled binary has not got.
 
+import { styleText } from 'node:util'
 import pino, { type DestinationStream, type Logger } from 'pino'
+import { visible } from './terminal.ts'
 import type { Settings } from './config/read.ts'
 import type { LogOutput } from './log-output.ts'
 
@@ -85,14 +87,14 @@ export function textLines(
   write: (line: string, urgent: boolean) => void,
   color: boolean,
 ): DestinationStream {
-  const paint: Paint = (code, text) =>
-    color ? `\u001b[${code}m${visible(text)}\u001b[0m` : visible(text)
+  const paint: Paint = (style, text) =>
+    // Whether this is a terminal was decided before.
+    color ? styleText(style, visible(text), { validateStream: false }) : visible(text)
   return {
     write(json: string): void {
       const { time, level, msg, ...fields }: Record<string, unknown> = JSON.parse(json)
-      const clock = paint(DIM, String(time).slice(11, 23))
-      const tint = TINTS[String(level)] ?? DIM
-      const label = paint(tint, String(level).toUpperCase().padEnd(5))
+      const clock = paint('dim', String(time).slice(11, 23))
+      const label = paint(TINTS[String(level)] ?? 'dim', String(level).toUpperCase().padEnd(5))
       const words =
         msg === 'request' ? requestWords(fields, paint) : [visible(String(msg)), ...pairs(fields)]
       write(`${clock} ${label} ${words.join('  ')}\n`, level === 'error')
@@ -100,10 +102,16 @@ export function textLines(
   }
 }
 
-const DIM = 2
-const TINTS: Readonly<Record<string, number>> = { error: 31, warn: 33, info: 32, debug: 36 }
+type Style = 'dim' | 'red' | 'yellow' | 'green' | 'cyan'
 
-type Paint = (code: number, text: string) => string
+const TINTS: Readonly<Record<string, Style>> = {
+  error: 'red',
+  warn: 'yellow',
+  info: 'green',
+  debug: 'cyan',
+}
+
+type Paint = (style: Style, text: string) => string
 
 function requestWords(fields: Record<string, unknown>, paint: Paint): string[] {
   const { method, route, status, end, headers_ms, duration_ms, bytes_in, bytes_out, ...more } =
@@ -127,8 +135,8 @@ function requestWords(fields: Record<string, unknown>, paint: Paint): string[] {
         ]),
     ...(cost_micro_usd === undefined ? [] : [`$${(Number(cost_micro_usd) / 1e6).toFixed(4)}`]),
     ...pairs(rest),
-    ...(identity === undefined ? [] : [paint(DIM, `who=${String(identity).slice(0, 12)}`)]),
-    paint(DIM, `id=${request_id}`),
+    ...(identity === undefined ? [] : [paint('dim', `who=${String(identity).slice(0, 12)}`)]),
+    paint('dim', `id=${request_id}`),
   ]
 }
 
@@ -137,14 +145,6 @@ function pairs(fields: Readonly<Record<string, unknown>>): string[] {
     const text = typeof value === 'string' ? value : JSON.stringify(value)
     return visible(`${name}=${/[\s"]/.test(text) ? JSON.stringify(text) : text}`)
   })
-}
-
-/** A terminal obeys what it is shown: control characters, and those that turn or hide text. */
-function visible(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`,
-  )
 }
 
 function duration(ms: number): string {

@@ -1,5 +1,5 @@
-// Whether a descriptor is a terminal. node:tty is loaded where that is in doubt: it takes memory, and
-// few gates log to one.
+// Whether a descriptor is a terminal, and what may be shown on one. node:tty is loaded where that is in
+// doubt: it takes memory, and few gates log to one.
 
 import { fstatSync } from 'node:fs'
 
@@ -10,4 +10,12 @@ export function isTerminal(fd: number): boolean {
     return false
   }
   return process.getBuiltinModule('node:tty').isatty(fd)
+}
+
+/** A terminal obeys what it is shown: what is no visible character becomes its number, `\u{1b}`. */
+export function visible(text: string): string {
+  return text.replace(
+    /[\p{C}\p{Zl}\p{Zp}]/gu,
+    (sign) => `\\u{${(sign.codePointAt(0) ?? 0).toString(16)}}`,
+  )
 }

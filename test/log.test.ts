@@ -100,8 +100,8 @@ test('with colours, the only escapes are ours', () => {
   const { log, text } = lines(true)
   log.error({ ...request, request_id: '\u001b[31mid', identity: '\u001b[2J' }, 'request')
   // oxlint-disable-next-line no-control-regex
-  const plain = text().replace(/\u001b\[(?:0|2|31)m(?=[^i])/g, '')
-  expect(text()).toContain('\u001b[31mERROR\u001b[0m')
+  const plain = text().replace(/\u001b\[(?:2|22|31|39)m(?=[^i])/g, '')
+  expect(text()).toContain('\u001b[31mERROR\u001b[39m')
   expect(plain).not.toContain('\u001b[2J')
   expect(text()).not.toContain('\u001b[31mid')
 })

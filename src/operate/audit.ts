@@ -5,7 +5,7 @@ import { type AuditListed, listAudit } from '../enroll/audit.ts'
 import { columns, type Columns, utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { jsonList } from './json-list.ts'
-import { visible } from './usage-text.ts'
+import { visible } from '../terminal.ts'
 
 export interface AuditQuestion {
   /** Seconds since the epoch. */

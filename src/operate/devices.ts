@@ -7,7 +7,7 @@ import { type FamilyListed, listFamilies } from '../enroll/families.ts'
 import { columns, type Columns, utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { jsonList } from './json-list.ts'
-import { visible } from './usage-text.ts'
+import { visible } from '../terminal.ts'
 
 export interface DevicesQuestion {
   readonly user: string | undefined

@@ -3,7 +3,8 @@
 
 import { inertJson } from './inert-json.ts'
 import { type Spending, usd } from './spend.ts'
-import { dollars, visible } from './usage-text.ts'
+import { visible } from '../terminal.ts'
+import { dollars } from './usage-text.ts'
 
 const MAX_ROWS = 200
 const MAX_LABEL_WIDTH = 32

@@ -1,6 +1,8 @@
 // A usage report as a table for eyes, as JSON or as CSV. Names in the ledger were chosen by
 // callers: none of them reaches a terminal as an escape sequence, or a spreadsheet as a formula.
 
+import { styleText } from 'node:util'
+import { visible } from '../terminal.ts'
 import { DAY_MS, dayOf } from '../turn/calendar.ts'
 import type { UsageFilter, UsageSums, UsageTable } from '../ledger/reports.ts'
 import { inertJson } from './inert-json.ts'
@@ -111,10 +113,11 @@ function forEyes(table: UsageTable, filter: UsageFilter, terminal: Terminal): st
     const shown = text === '' ? NONE : visible(text)
     return shorten ? cut(shown, MAX_NAME_WIDTH) : shown
   }
-  const paint = (code: number, text: string): string =>
-    color ? `\u001b[${code}m${text}\u001b[0m` : text
+  const paint = (style: 'bold' | 'dim', text: string): string =>
+    // The caller has looked at its terminal, and at NO_COLOR.
+    color ? styleText(style, text, { validateStream: false }) : text
 
-  const title = paint(1, `Usage by ${by === 'org' ? 'organisation' : by}, ${rangeOf(filter)}`)
+  const title = paint('bold', `Usage by ${by === 'org' ? 'organisation' : by}, ${rangeOf(filter)}`)
   const only = (['device', 'org', 'model'] as const).flatMap((each) =>
     filter[each] === undefined ? [] : [`${each} ${name(filter[each])}`],
   )
@@ -132,10 +135,16 @@ function forEyes(table: UsageTable, filter: UsageFilter, terminal: Terminal): st
   const foot = body.pop() ?? []
   const line = (cells: readonly string[]): string =>
     cells.map((cell, column) => pad(cell, widths[column] ?? 0, column > 0)).join('  ')
-  const rule = paint(2, widths.map((width) => '─'.repeat(width)).join('──'))
+  const rule = paint('dim', widths.map((width) => '─'.repeat(width)).join('──'))
   const hidden = rows.length - shown.length + leftOff
   const more = hidden === 0 ? [] : [`… and ${grouped(hidden)} more, in the total too`]
-  const lines = [paint(2, line(head)), ...body.map(line), ...more, rule, paint(1, line(foot))]
+  const lines = [
+    paint('dim', line(head)),
+    ...body.map(line),
+    ...more,
+    rule,
+    paint('bold', line(foot)),
+  ]
   const notes = notesOn(total)
   if (without.length > 0) {
     notes.push(`Left out, for want of width: ${without.join(', ')}; --csv has all.`)
@@ -223,14 +232,6 @@ function cut(text: string, maxWidth: number): string {
     kept += sign
   }
   return `${kept}…`
-}
-
-/** Control, format and unassigned characters become what they are called: `\u{1b}`. */
-export function visible(text: string): string {
-  return text.replace(
-    /[\p{C}\p{Zl}\p{Zp}]/gu,
-    (sign) => `\\u{${(sign.codePointAt(0) ?? 0).toString(16)}}`,
-  )
 }
 
 export function grouped(count: number): string {

@@ -9,7 +9,8 @@ import {
   type UsageGroup,
   type UsageTable,
 } from '../ledger/reports.ts'
-import { type Terminal, usageText, visible } from './usage-text.ts'
+import { visible } from '../terminal.ts'
+import { type Terminal, usageText } from './usage-text.ts'
 
 export interface UsageQuestion {
   readonly by: UsageGroup | 'user'

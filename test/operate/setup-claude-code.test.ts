@@ -182,6 +182,24 @@ describe('postern setup claude-code', () => {
 })
 
 describe('the text of a JSON object', () => {
+  test.each([
+    ['one line', '{ "a": 1, "env": {"A":"1"} }', '{ "a": 1, "env": {"A":"1", "N": "new"} }'],
+    ['no space', '{"a":1}', '{"a":1,"env":{"N":"new"}}'],
+    ['an empty object', '{}\n', '{\n  "env": {\n    "N": "new"\n  }\n}\n'],
+    [
+      'tabs and CRLF',
+      '{\r\n\t"a" : 1\r\n}\r\n',
+      '{\r\n\t"a" : 1,\r\n\t"env": {\r\n\t\t"N": "new"\r\n\t}\r\n}\r\n',
+    ],
+    [
+      'a byte order mark, four spaces',
+      '\uFEFF{\n    "env": {\n        "N" : 1\n    }\n}',
+      '\uFEFF{\n    "env": {\n        "N" : "new"\n    }\n}',
+    ],
+  ])('keeps its style: %s', (_, before, after) => {
+    expect(setMember(before, ['env', 'N'], 'new')).toBe(after)
+  })
+
   const seed = Math.floor(Math.random() * 2 ** 31)
 
   test(`500 of them, in any style: only the member changes (seed ${seed})`, () => {
