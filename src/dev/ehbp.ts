@@ -4,22 +4,35 @@
 // It does no HTTP and holds no key: it takes bytes and gives bytes. It never answers in plaintext
 // what was asked sealed, and never hands out a frame that has not been authenticated.
 
-import { createCipheriv, randomBytes, type KeyObject } from 'node:crypto'
-
+import { createCipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import {
-  AEAD_ID,
-  AEAD_KEY_BYTES,
-  AEAD_NONCE_BYTES,
-  AEAD_TAG_BYTES,
-  HpkeError,
-  KDF_ID,
-  KEM_ID,
-  PUBLIC_KEY_BYTES,
-  hkdfExpand,
-  hkdfExtract,
-  openRecipientContext,
-  sequenceNonce,
-} from './hpke.ts'
+  AEAD_AES_256_GCM,
+  CipherSuite,
+  DecapError,
+  DeserializeError,
+  KDF_HKDF_SHA256,
+  KEM_DHKEM_X25519_HKDF_SHA256,
+  type KeyPair,
+  MessageLimitReachedError,
+  OpenError,
+  ValidationError,
+} from 'hpke'
+
+/** The one suite that EHBP uses (RFC 9180 §7). */
+export const SUITE = new CipherSuite(
+  KEM_DHKEM_X25519_HKDF_SHA256,
+  KDF_HKDF_SHA256,
+  AEAD_AES_256_GCM,
+)
+export type RecipientKeys = KeyPair<CryptoKey>
+
+const KEM_ID = 0x0020
+const KDF_ID = 0x0001
+const AEAD_ID = 0x0002
+const PUBLIC_KEY_BYTES = 32
+const AEAD_KEY_BYTES = 32
+const AEAD_NONCE_BYTES = 12
+const AEAD_TAG_BYTES = 16
 
 export const ENCAPSULATED_KEY_HEADER = 'Ehbp-Encapsulated-Key'
 export const RESPONSE_NONCE_HEADER = 'Ehbp-Response-Nonce'
@@ -56,7 +69,7 @@ export class EhbpError extends Error {
 
 /** RFC 9458 §3.1 key configuration: key id 0, one KEM key, one suite. No list length before it. */
 export function keyConfig(publicKey: Uint8Array): Buffer {
-  if (publicKey.byteLength !== PUBLIC_KEY_BYTES) throw new HpkeError('bad-length')
+  if (publicKey.byteLength !== PUBLIC_KEY_BYTES) throw new RangeError('a key of another length')
   const suites = u16s(KDF_ID, AEAD_ID)
   return Buffer.concat([Buffer.of(0), u16s(KEM_ID), publicKey, u16s(suites.byteLength), suites])
 }
@@ -129,13 +142,12 @@ export function deriveResponseKeys(
     enc.byteLength !== PUBLIC_KEY_BYTES ||
     responseNonce.byteLength !== RESPONSE_NONCE_BYTES
   ) {
-    throw new HpkeError('bad-length')
+    throw new RangeError('key material of another length')
   }
-  const prk = hkdfExtract(Buffer.concat([enc, responseNonce]), exportedSecret)
-  return {
-    key: hkdfExpand(prk, Buffer.from('key'), AEAD_KEY_BYTES),
-    nonceBase: hkdfExpand(prk, Buffer.from('nonce'), AEAD_NONCE_BYTES),
-  }
+  const salt = Buffer.concat([enc, responseNonce])
+  const derive = (info: string, length: number): Buffer =>
+    Buffer.from(hkdfSync('sha256', exportedSecret, salt, info, length))
+  return { key: derive('key', AEAD_KEY_BYTES), nonceBase: derive('nonce', AEAD_NONCE_BYTES) }
 }
 
 /** Gives a function that seals one write as one frame, length prefix included, in order. */
@@ -143,7 +155,7 @@ export function responseSealer(keys: ResponseKeys): (plaintext: Uint8Array) => B
   let sequence = 0
   return (plaintext) => {
     // One nonce used twice would give the key stream away.
-    if (sequence >= MAX_RESPONSE_FRAMES) throw new HpkeError('message-limit')
+    if (sequence >= MAX_RESPONSE_FRAMES) throw new RangeError('too many frames')
     const nonce = sequenceNonce(keys.nonceBase, sequence)
     sequence += 1
     const sealer = createCipheriv('aes-256-gcm', keys.key, nonce, {
@@ -156,6 +168,14 @@ export function responseSealer(keys: ResponseKeys): (plaintext: Uint8Array) => B
   }
 }
 
+/** RFC 9180 §5.2: the base XOR the number, of which only the last four bytes can differ. */
+function sequenceNonce(base: Uint8Array, sequence: number): Buffer {
+  const nonce = Buffer.from(base)
+  const lastFour = nonce.byteLength - 4
+  nonce.writeUInt32BE((nonce.readUInt32BE(lastFour) ^ sequence) >>> 0, lastFour)
+  return nonce
+}
+
 export interface OpenedRequest {
   readonly body: Buffer
   /** For the `Ehbp-Response-Nonce` header. */
@@ -164,32 +184,32 @@ export interface OpenedRequest {
 }
 
 /** Opens a whole request body and prepares the sealing of its one response (EHBP §5.2). */
-export function openRequest(
+export async function openRequest(
   encapsulatedKeyHex: string,
   chunks: Iterable<Uint8Array>,
-  privateKey: KeyObject,
+  recipient: RecipientKeys,
   maxFrameBytes: number,
-): OpenedRequest {
+): Promise<OpenedRequest> {
   // Two headers arrive joined by a comma, and fail here.
   if (!/^[0-9a-f]{64}$/i.test(encapsulatedKeyHex)) {
     throw new EhbpError('framing', 'malformed encapsulated key')
   }
   const enc = Buffer.from(encapsulatedKeyHex, 'hex')
+  const frames = new FrameReader(maxFrameBytes)
+  const sealed: Buffer[] = []
+  for (const chunk of chunks) sealed.push(...frames.push(chunk))
+  frames.end()
   try {
-    const context = openRecipientContext(enc, privateKey, REQUEST_INFO)
-    const frames = new FrameReader(maxFrameBytes)
-    const opened: Buffer[] = []
-    for (const chunk of chunks) {
-      for (const frame of frames.push(chunk)) opened.push(context.open(frame))
-    }
-    frames.end()
+    const context = await SUITE.SetupRecipient(recipient, enc, { info: REQUEST_INFO })
+    const opened: Uint8Array[] = []
+    for (const frame of sealed) opened.push(await context.Open(frame))
     // Only an opened frame proves that whoever sent the encapsulated key knows its secret. Without
     // one, a stranger in the middle could put in a key of their own and read the response (EHBP
     // §7.4).
     if (opened.length === 0) throw new EhbpError('framing', 'no sealed frame')
 
     const responseNonce = randomBytes(RESPONSE_NONCE_BYTES)
-    const exportedSecret = context.export(EXPORT_LABEL, EXPORTED_SECRET_BYTES)
+    const exportedSecret = await context.Export(EXPORT_LABEL, EXPORTED_SECRET_BYTES)
     return {
       body: Buffer.concat(opened),
       responseNonceHex: responseNonce.toString('hex'),
@@ -197,10 +217,20 @@ export function openRequest(
     }
   } catch (error) {
     // A bad point and a failed tag look the same from outside (EHBP §5.4.4).
-    if (error instanceof HpkeError) throw new EhbpError('key-config', 'failed to decrypt request')
+    if (UNOPENED.some((kind) => error instanceof kind)) {
+      throw new EhbpError('key-config', 'failed to decrypt request')
+    }
     throw error
   }
 }
+
+const UNOPENED = [
+  DecapError,
+  DeserializeError,
+  MessageLimitReachedError,
+  OpenError,
+  ValidationError,
+] as const
 
 function u16s(...values: number[]): Buffer {
   return Buffer.from(values.flatMap((value) => [(value >> 8) & 0xff, value & 0xff]))

@@ -4,7 +4,6 @@
 // It runs no model, attests nothing, keeps nothing and listens on 127.0.0.1 only. Its key lives as
 // long as its process, and a client has no proof of whose key it is: never for real data.
 
-import type { KeyObject } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 import { listModels, refuse, type Answer } from './answer.ts'
@@ -20,9 +19,10 @@ import {
   keyConfig,
   openRequest,
   type OpenedRequest,
+  type RecipientKeys,
+  SUITE,
 } from './ehbp.ts'
 import { embeddings } from './embeddings.ts'
-import { generateRecipientKeyPair } from './hpke.ts'
 import { keyMatcher, listenOnLoopback, readBody } from './loopback.ts'
 import { responses } from './responses.ts'
 import { transmit, type Pace } from './transmit.ts'
@@ -65,8 +65,8 @@ export async function startEnclave({
   apiKey,
   pace = { firstTokenMs: 250, tokenMs: 25 },
 }: EnclaveOptions): Promise<Enclave> {
-  const { publicKey, privateKey } = generateRecipientKeyPair()
-  const body = keyConfig(publicKey)
+  const recipient = await SUITE.GenerateKeyPair()
+  const body = keyConfig(await SUITE.SerializePublicKey(recipient.publicKey))
   const keys: Answer = { kind: 'whole', status: 200, contentType: KEYS_MEDIA_TYPE, body }
   const routes = new Map(ROUTES).set(KEYS_PATH, { method: 'GET', answer: () => keys })
   const isKey = keyMatcher(apiKey)
@@ -85,7 +85,7 @@ export async function startEnclave({
       await transmit(response, refuse(413, 'The request body is larger than 64 MiB.'), to)
       return
     }
-    const opened = openIfSealed(request, chunks, privateKey)
+    const opened = await openIfSealed(request, chunks, recipient)
     if (opened instanceof EhbpError) {
       await transmit(response, unopened(opened), to)
       return
@@ -104,16 +104,16 @@ export async function startEnclave({
   return { url, close, generating: () => generating }
 }
 
-function openIfSealed(
+async function openIfSealed(
   request: IncomingMessage,
   chunks: readonly Buffer[],
-  privateKey: KeyObject,
-): OpenedRequest | EhbpError | undefined {
+  recipient: RecipientKeys,
+): Promise<OpenedRequest | EhbpError | undefined> {
   const encapsulatedKey = request.headers[ENCAPSULATED_KEY_HEADER.toLowerCase()]
   // A request with no body is plaintext whatever its headers say (EHBP §7.4).
   if (typeof encapsulatedKey !== 'string' || chunks.length === 0) return undefined
   try {
-    return openRequest(encapsulatedKey, chunks, privateKey, MAX_BODY_BYTES)
+    return await openRequest(encapsulatedKey, chunks, recipient, MAX_BODY_BYTES)
   } catch (error) {
     if (error instanceof EhbpError) return error
     throw error

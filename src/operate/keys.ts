@@ -21,7 +21,7 @@ import { columns, type Columns, utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { EXIT } from './exit.ts'
 import { jsonList } from './json-list.ts'
-import { visible } from './usage-text.ts'
+import { visible } from '../terminal.ts'
 import { type End, readDuration, readEnd } from './when.ts'
 
 export interface AddFlags {
