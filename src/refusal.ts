@@ -62,6 +62,12 @@ const WIRE = {
   login_unavailable: failed(503, 'the authorization server cannot be reached now'),
   foreign_origin: forbidden('requests from other pages are refused'),
 
+  policy_unknown: forbidden(
+    'this credential names a policy that this gate does not have; ask the operator',
+  ),
+  route_not_allowed: forbidden('the policy of this credential does not allow this route'),
+  upstream_not_allowed: forbidden('the policy of this credential does not allow this upstream'),
+
   enrollment_closed: coded(forbidden('this gate enrols no devices')),
   enrollment_required: coded(forbidden('an enrolment is required')),
   enrollment_refused: coded(forbidden('the enrolment was not accepted')),
@@ -97,11 +103,16 @@ const WIRE = {
 
   rate_limit_exceeded: limited('rate limit exceeded'),
   identity_concurrency_limit: limited('too many requests under way for this identity'),
+  organisation_concurrency_limit: limited('too many requests under way for the organisation'),
   upstream_concurrency_limit: limited('upstream concurrency limit reached'),
 
   encryption_required: bad(
     400,
     'client-side encryption required: request is missing Ehbp-Encapsulated-Key',
+  ),
+  sealed_body_limited: bad(
+    400,
+    'the policy of this credential limits models or spending, which a sealed body hides',
   ),
   invalid_encapsulated_key: bad(400, 'Ehbp-Encapsulated-Key must be 64 hexadecimal digits'),
   enclave_not_allowed: bad(400, 'X-Tinfoil-Enclave-Url names no enclave that this gate may reach'),

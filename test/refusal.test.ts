@@ -32,6 +32,31 @@ const WIRE: Readonly<
     'rate_limit_error',
     'too many requests under way for this identity',
   ],
+  organisation_concurrency_limit: [
+    429,
+    'rate_limit_error',
+    'too many requests under way for the organisation',
+  ],
+  policy_unknown: [
+    403,
+    'permission_error',
+    'this credential names a policy that this gate does not have; ask the operator',
+  ],
+  route_not_allowed: [
+    403,
+    'permission_error',
+    'the policy of this credential does not allow this route',
+  ],
+  upstream_not_allowed: [
+    403,
+    'permission_error',
+    'the policy of this credential does not allow this upstream',
+  ],
+  sealed_body_limited: [
+    400,
+    'invalid_request_error',
+    'the policy of this credential limits models or spending, which a sealed body hides',
+  ],
   upstream_concurrency_limit: [429, 'rate_limit_error', 'upstream concurrency limit reached'],
   encryption_required: [
     400,

@@ -1,22 +1,17 @@
 // What a device is told of itself at `GET /device`: what it may do, until when, and how its caps
 // stand. It is the answer to its own token alone.
 
-import type { CapStanding } from '../budget/charge.ts'
+import type { CapStanding } from '../budget/spend-limit.ts'
+import type { Policy } from '../policy/policy.ts'
 import type { DeviceAbout } from '../enroll/enroll.ts'
-
-export interface CommonRate {
-  readonly perMinute: number
-  readonly burst: number
-}
 
 export function aboutDevice(
   { claims, family, replaced, refreshableUntil }: DeviceAbout,
+  { models, person }: Policy,
   caps: readonly CapStanding[],
-  common: CommonRate | undefined,
 ): object {
-  const { models, rateLimit, spendCap, orgId, userId } = claims
-  const own = rateLimit === undefined ? undefined : { perMinute: rateLimit, burst: rateLimit }
-  const rate = own ?? common
+  const { orgId, userId } = claims
+  const { rate, spendPerMonth, spendPerDay } = person
   return {
     // As logs, `postern devices` and `postern usage` show it.
     device: claims.deviceHash,
@@ -34,11 +29,14 @@ export function aboutDevice(
       // Exact names or with a trailing `*`; null: every model.
       models: models ?? null,
       rate_limit: rate ? { requests_per_minute: rate.perMinute, burst: rate.burst } : null,
-      // US dollars a calendar month.
-      spend_cap: spendCap ?? null,
+      // US dollars in a calendar month and in a day, in UTC.
+      spend_cap: usd(spendPerMonth),
+      spend_cap_day: usd(spendPerDay),
     },
     caps: caps.map((cap) => ({
       scope: cap.scope,
+      // Of a month or a day, in UTC.
+      period: cap.period,
       limit_micro_usd: cap.limitMicroUsd,
       // Less what was credited.
       spent_micro_usd: cap.spentMicroUsd,
@@ -52,3 +50,6 @@ export function aboutDevice(
 }
 
 const utc = (epochSeconds: number): string => new Date(epochSeconds * 1000).toISOString()
+
+const usd = (microUsd: number | undefined): number | null =>
+  microUsd === undefined ? null : microUsd / 1_000_000

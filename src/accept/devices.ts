@@ -20,7 +20,7 @@ import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
 import { addressOf, type CountAddress, type Peer } from './count-address.ts'
-import { aboutDevice, type CommonRate } from './device-about.ts'
+import { aboutDevice } from './device-about.ts'
 import { ROUTES } from './routes.ts'
 
 export interface DeviceParts {
@@ -36,8 +36,6 @@ export interface DeviceParts {
   /** Where there are users: only to tell one of them what the matter is. */
   readonly admitUser?: UserAdmission['admit'] | undefined
   readonly charges: Pick<Charges, 'standing'>
-  /** Of devices without one of their own; undefined where there is none. */
-  readonly commonRate: CommonRate | undefined
 }
 
 /** Of `GET /device`, for each device: apart from what its requests may cost, and from its address. */
@@ -143,7 +141,7 @@ export function deviceRoutes(parts: DeviceParts) {
       // Asked once a minute by each device that runs.
       exchange.silent = true
       const caps = parts.charges.standing(admitted.value, exchange.at)
-      return answers.json(exchange, 200, aboutDevice(about.value, caps, parts.commonRate))
+      return answers.json(exchange, 200, aboutDevice(about.value, admitted.value.policy, caps))
     })
 }
 

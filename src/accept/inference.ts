@@ -12,7 +12,8 @@ import type { Dispatch } from '../dispatch/dispatch.ts'
 import { modelHint } from '../dispatch/model-hint.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
-import { type Decision, type Refusal, refused } from '../refusal.ts'
+import { allows, bounded, routeGroup } from '../policy/allows.ts'
+import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { Client, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Ledger } from '../ledger/port.ts'
@@ -48,6 +49,8 @@ export interface InferenceParts {
 const hintOf = (body: Call['body']): string | undefined =>
   body instanceof Uint8Array ? modelHint(body) : undefined
 
+const NO_BODY = granted(false)
+
 /** No route is served whose credentials nobody can check. */
 const NOT_ADMITTED = refused('internal_error', { reason: 'route without admission' })
 
@@ -72,7 +75,8 @@ export function inferenceRoutes(parts: InferenceParts) {
     }
     return NOT_ADMITTED
   }
-  const begin = (exchange: Exchange, { identity, device }: Admitted, route: Arrival['route']) => {
+  const begin = (exchange: Exchange, admitted: Admitted, route: Arrival['route']) => {
+    const { identity, kind, org } = admitted
     exchange.upstream = route?.needs ?? '-'
     const opening = {
       openedAtMs: exchange.at.epochSeconds * 1000,
@@ -82,8 +86,8 @@ export function inferenceRoutes(parts: InferenceParts) {
       upstream: exchange.upstream,
     }
     exchange.entry = ledger.open(
-      device
-        ? { ...opening, device: identity, ...(device.org !== undefined && { org: device.org }) }
+      kind === 'device' || org !== undefined
+        ? { ...opening, ...(kind === 'device' && { device: identity }), ...(org && { org }) }
         : opening,
     )
   }
@@ -107,8 +111,7 @@ export function inferenceRoutes(parts: InferenceParts) {
     const { exchange, route } = arrival
     if (!admitted.ok) return answers.refuse(exchange, admitted)
     exchange.identity = admitted.value.identity
-    const { device } = admitted.value
-    if (device?.org !== undefined) exchange.org = device.org
+    if (admitted.value.org !== undefined) exchange.org = admitted.value.org
     const spent = budget.spend(admitted.value, exchange)
     if (!spent.ok) return answers.refuse(exchange, spent)
     if (arrival.closing) exchange.headers.delete('connection')
@@ -142,6 +145,7 @@ export function inferenceRoutes(parts: InferenceParts) {
   for (const { method, path } of distinct.values()) {
     if (method === 'HEAD') continue
     const named = `${method} ${path}`
+    const group = routeGroup(path)
     protectedGroup.route(
       method,
       path,
@@ -153,22 +157,37 @@ export function inferenceRoutes(parts: InferenceParts) {
         const hasBody = method === 'POST'
         const inspected = on.upstream.inspect(request.headers, hasBody)
         if (!inspected.ok) return answers.refuse(exchange, inspected)
+        const { sealed, length } = inspected.value
+        const { policy } = admitted
+        const { name } = on.upstream
+        const passes = allows(policy, { route: group, upstream: name, hasBody, sealed, length })
+        if (!passes.ok) return answers.refuse(exchange, passes)
+        const limited = hasBody ? charges.needsBody(admitted, sealed) : NO_BODY
+        if (!limited.ok) return answers.refuse(exchange, limited)
         const reserved = budget.reserve(admitted, exchange)
         if (!reserved.ok) return answers.refuse(exchange, reserved)
 
         const client = new Client(request, admittedIdleSeconds(idleSeconds), parts.setIdleTimeout)
         client.hold()
         const permitted = { admitted, reserved: reserved.value }
-        const limited = hasBody && charges.concern(admitted)
         const { path: to, search } = target
-        const incoming = { request, method, path: to, search, upstream: on.upstream, limited }
+        const incoming = {
+          request,
+          method,
+          path: to,
+          search,
+          upstream: on.upstream,
+          limited: limited.value,
+        }
+        const within = bounded(policy, inspected.value)
         try {
-          const outgoing = await dispatch(permitted, incoming, inspected.value, exchange)
+          const outgoing = await dispatch(permitted, incoming, within, exchange)
           if (!outgoing.ok) return giveUp(outgoing, reserved.value, client, exchange)
           const { costly, asked, call } = outgoing.value
           const asking = {
             host: asked.enclaveHost ?? '',
             route: named,
+            hasBody,
             model: costly?.model ?? (asked.sealed ? undefined : hintOf(call.body)),
           }
           const charge = charges.take(admitted, costly, on.breaker, asking, instant())

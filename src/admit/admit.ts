@@ -4,6 +4,7 @@
 
 import { compactVerify } from 'jose'
 import type { EnrollingUser } from '../enroll/bootstrap.ts'
+import type { PolicyOf } from '../policy/select.ts'
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Identify } from '../token/identity.ts'
@@ -60,7 +61,11 @@ async function isSigned(token: string, by: VerifyKey, parsed: ParsedToken): Prom
 }
 
 /** No two issuers may have one `iss`; see issuers.ts. */
-export function userAdmission(issuers: readonly Issuer[], identify: Identify): UserAdmission {
+export function userAdmission(
+  issuers: readonly Issuer[],
+  identify: Identify,
+  policyOf: PolicyOf,
+): UserAdmission {
   const tokens = verifiedTokens()
   const byIss = new Map<unknown, Issuer>(issuers.map((each) => [each.rules.issuer, each]))
   const groupsOf = keptGroups()
@@ -68,7 +73,9 @@ export function userAdmission(issuers: readonly Issuer[], identify: Identify): U
   const decide = (by: Issuer, { issuer, subject, scopes, groups }: Claims): Decision<Admitted> => {
     if (by.scope !== undefined && !scopes.has(by.scope)) return scopeMissing(by.scope)
     const more = { issuer: by.name, groups: groupsOf(groups) }
-    return granted(permitted('user', identify(issuer, subject), more))
+    const policy = policyOf({ kind: 'user', ...more })
+    if (!policy) return refused('policy_unknown')
+    return granted(permitted('user', identify(issuer, subject), policy, more))
   }
   const verify = async (token: string, now: Instant): Promise<Decision<Admitted>> => {
     const parsed = parseToken(token)

@@ -6,7 +6,8 @@ import { bareToken } from '../token/bare.ts'
 import type { EnrollDecision } from '../enroll/refusals.ts'
 import { isMeantAsKey } from '../keys/format.ts'
 import type { Instant } from '../turn/instant.ts'
-import { type Decision, granted } from '../refusal.ts'
+import type { Policy } from '../policy/policy.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
 import { type Admitted, permitted } from './admitted.ts'
 import { bearerToken, TWO_CREDENTIALS } from './bearer.ts'
 import type { AdmitKey } from './key.ts'
@@ -37,24 +38,27 @@ export type AdmitDevice = (
   now: Instant,
 ) => Decision<Admitted> | Promise<Decision<Admitted>>
 
+/** `policyOf`: undefined where the gate has none for such a device. */
 export function deviceAdmission(
   verify: (token: string, now: Instant) => Promise<EnrollDecision<DeviceClaims>>,
+  policyOf: (claims: DeviceClaims) => Policy | undefined,
   admitKey: AdmitKey,
 ): AdmitDevice {
+  /** Claims are one object for as long as their token is remembered. */
+  const made = new WeakMap<DeviceClaims, Decision<Admitted>>()
+  const decide = (claims: DeviceClaims): Decision<Admitted> => {
+    const policy = policyOf(claims)
+    if (!policy) return refused('policy_unknown')
+    return granted(permitted('device', claims.deviceHash, policy, { org: claims.orgId }))
+  }
   const admitted = async (token: string, now: Instant): Promise<Decision<Admitted>> => {
     const claims = await verify(token, now)
     if (!claims.ok) return claims
-    const { deviceHash, orgId, models = [], rateLimit, spendCap } = claims.value
-    return granted(
-      permitted('device', deviceHash, {
-        device: {
-          org: orgId,
-          models,
-          rateLimit,
-          spendCapMicroUsd: spendCap === undefined ? undefined : Math.round(spendCap * 1_000_000),
-        },
-      }),
-    )
+    const known = made.get(claims.value)
+    if (known) return known
+    const decision = decide(claims.value)
+    made.set(claims.value, decision)
+    return decision
   }
   return (sent, now) => {
     const token = deviceToken(sent)

@@ -2,6 +2,7 @@
 
 import type { Ask } from '../http1/ask.ts'
 import type { Logger } from '../log.ts'
+import type { PolicyOf } from '../policy/select.ts'
 import type { Identify } from '../token/identity.ts'
 import { type Issuer, type UserAdmission, userAdmission } from './admit.ts'
 import { type Algorithm, ALGORITHMS, isAlgorithm } from './algorithms.ts'
@@ -58,6 +59,7 @@ export interface Issuers extends UserAdmission {
 export interface IssuersParts {
   readonly ask: Ask
   readonly identify: Identify
+  readonly policyOf: PolicyOf
   readonly log: Logger
 }
 
@@ -65,7 +67,7 @@ export interface IssuersParts {
 export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Issuers {
   const mistakes = issuerMistakes(all)
   if (mistakes.length > 0) throw new Error(mistakes.join('\n'))
-  const { ask, identify, log } = parts
+  const { ask, identify, policyOf, log } = parts
   const each = all.map((settings) => {
     const told = all.length === 1 ? log : log.child({ issuer: settings.name })
     const keys = keySource(settings, ask, told)
@@ -75,6 +77,7 @@ export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Is
     ...userAdmission(
       each.map(({ issuer }) => issuer),
       identify,
+      policyOf,
     ),
     ready: (now) => each.some(({ keys }) => keys.ready(now)),
     start() {

@@ -4,6 +4,7 @@
 import { isWellFormed } from '../keys/format.ts'
 import type { Keyring } from '../keys/keyring.ts'
 import { type KeyRow, standingOf } from '../keys/row.ts'
+import type { PolicyOf } from '../policy/select.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Instant } from '../turn/instant.ts'
 import { type Admitted, permitted } from './admitted.ts'
@@ -27,7 +28,15 @@ const NOT_GOOD = {
   }),
 }
 
-export function keyAdmission(keys: Pick<Keyring, 'find' | 'seen'>): AdmitKey {
+export function keyAdmission(keys: Pick<Keyring, 'find' | 'seen'>, policyOf: PolicyOf): AdmitKey {
+  /** A row is one object until it changes. */
+  const made = new WeakMap<KeyRow, Decision<Admitted>>()
+  const decide = ({ name, identity, ...row }: KeyRow): Decision<Admitted> => {
+    const org = row.org ?? undefined
+    const policy = policyOf({ kind: 'key', key: name, org, policy: row.policy ?? undefined })
+    if (!policy) return refused('policy_unknown')
+    return granted(permitted('key', identity, policy, { org }))
+  }
   return (key, now) => {
     if (!isWellFormed(key)) return MALFORMED
     const found = keys.find(key)
@@ -35,18 +44,10 @@ export function keyAdmission(keys: Pick<Keyring, 'find' | 'seen'>): AdmitKey {
     const standing = standingOf(found.row, now.epochSeconds)
     if (standing !== 'good') return NOT_GOOD[standing]
     keys.seen(found, now)
-    return granted(permitted('key', found.row.identity, { device: grantOf(found.row) }))
-  }
-}
-
-const NO_LIST: readonly string[] = []
-
-/** No more than its organisation: the rate is the gate's own, and there is no list of models. */
-function grantOf({ org }: KeyRow) {
-  return {
-    org: org ?? undefined,
-    models: NO_LIST,
-    rateLimit: undefined,
-    spendCapMicroUsd: undefined,
+    const known = made.get(found.row)
+    if (known) return known
+    const decision = decide(found.row)
+    made.set(found.row, decision)
+    return decision
   }
 }

@@ -2,6 +2,7 @@
 // the cookie that a browser holds. A browser sends a cookie whoever asks it to, so that one counts
 // only where the page that asks is our own (Fetch Metadata, and RFC 6454 where there is none).
 
+import type { Policy } from '../policy/policy.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type Admitted, permitted } from './admitted.ts'
 import { bearerToken, TWO_CREDENTIALS } from './bearer.ts'
@@ -18,13 +19,15 @@ export interface SessionAdmissionOptions {
   /** Whether it is a page of ours that asks, or no page at all. */
   readonly ownPage: (headers: Headers, method: string) => boolean
   readonly identify: Identify
+  /** Undefined where the gate has none for a session. */
+  readonly policy: Policy | undefined
 }
 
 /** The issuer of sessions, where identities are told apart by issuer. */
 const ISSUER = 'session'
 
 export function sessionAdmission(options: SessionAdmissionOptions): AdmitSession {
-  const { find, cookie, ownPage, identify } = options
+  const { find, cookie, ownPage, identify, policy } = options
   return (headers, query, method = 'GET') => {
     const sent = sentKey(headers, query)
     if (!sent.ok) return sent
@@ -32,7 +35,8 @@ export function sessionAdmission(options: SessionAdmissionOptions): AdmitSession
     if (key === undefined) return refused('missing_authorization', { message: HINT })
     const session = find(key)
     if (!session.ok) return session
-    return granted(permitted('session', sessionIdentity(identify, session.value.id)))
+    if (!policy) return refused('policy_unknown')
+    return granted(permitted('session', sessionIdentity(identify, session.value.id), policy))
   }
 }
 

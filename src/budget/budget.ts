@@ -1,11 +1,20 @@
-// May they spend this now? Two questions with the rest of the road between them: the rate, as soon
-// as somebody is admitted, and a place among the running requests, when all is known to be well.
+// May they send this now? Two checks: the rates right after admission, and a concurrency slot just
+// before dispatch. A person and their organisation have limits at once, and what the first gave is
+// given back where the second refuses.
 
 import type { Admitted } from '../admit/admitted.ts'
+import type { Policy, Rate } from '../policy/policy.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import { type BucketDecision, type Buckets, buckets } from '../state/memory/bucket.ts'
+import {
+  type BucketDecision,
+  bucketRate,
+  type BucketRate,
+  type Buckets,
+  buckets,
+  ratedBuckets,
+} from '../state/memory/bucket.ts'
 import { type Concurrency, concurrency, type Lease } from '../state/memory/concurrency.ts'
-import { limitsOf, rateHeaders, type Told } from './rate-headers.ts'
+import { type ToldLimit, limitsOf, rateHeaders, type Told } from './rate-headers.ts'
 
 declare const proof: unique symbol
 
@@ -14,48 +23,102 @@ export interface Reserved extends Lease {
 }
 
 export interface Budget {
-  /** Spends one request of the identity's rate and says so in the headers, allowed or not. */
+  /** Spends one request of each rate and says the narrowest in the headers, allowed or not. */
   spend(admitted: Admitted, told: Told): Decision<undefined>
-  /** A place among the running requests; where there is none, the rate gets its request back. */
+  /** A place among the running requests; where there is none, the rates get their request back. */
   reserve(admitted: Admitted, told: Told): Decision<Reserved>
   readonly underWay: number
 }
 
 export interface BudgetOptions {
-  /** 0 disables. */
-  readonly rateLimitRpm: number
-  readonly rateLimitBurst: number
   readonly maxUpstreamConcurrency: number
-  readonly maxIdentityConcurrency: number
 }
 
-export function budget(options: BudgetOptions): Budget {
-  const common = rateLimiter(options.rateLimitRpm, options.rateLimitBurst)
-  /** One for each rate that an operator has granted; a device's own stands in place of the common. */
-  const granting = new Map<number, RateLimiter | undefined>()
-  const limiterOf = ({ device }: Admitted): RateLimiter | undefined => {
-    if (device?.rateLimit === undefined) return common
-    const { rateLimit } = device
-    return granting.getOrInsertComputed(rateLimit, () => rateLimiter(rateLimit, rateLimit))
+/** A rate as its bucket and its headers need it, made once for each policy. */
+interface RateLimit extends BucketRate, ToldLimit {}
+
+interface RateLimits {
+  readonly person: RateLimit | undefined
+  readonly organisation: RateLimit | undefined
+}
+
+const SPENT = granted(undefined)
+
+export function budget({ maxUpstreamConcurrency }: BudgetOptions): Budget {
+  const persons = ratedBuckets()
+  const organisations = ratedBuckets()
+  const made = new WeakMap<Policy, RateLimits>()
+  const places: Concurrency = concurrency(maxUpstreamConcurrency)
+  const limitsBy = (policy: Policy): RateLimits => {
+    const found = made.get(policy)
+    if (found) return found
+    const { person, organisation } = policy
+    const limits = { person: rateLimit(person.rate), organisation: rateLimit(organisation.rate) }
+    made.set(policy, limits)
+    return limits
   }
-  const places: Concurrency = concurrency({
-    maxTotal: options.maxUpstreamConcurrency,
-    maxPerIdentity: options.maxIdentityConcurrency,
-  })
+
   return {
-    spend(admitted, told) {
-      const decision = limiterOf(admitted)?.take(admitted.identity, told)
-      return decision?.allowed === false ? tooFast(decision) : granted(undefined)
+    spend({ identity, org, policy }, told) {
+      const { person, organisation } = limitsBy(policy)
+      const now = told.at.monotonicMs
+      const mine = person && persons.take(identity, person, now)
+      if (person && mine?.allowed === false) {
+        rateHeaders(mine, person, told)
+        return tooFast(mine)
+      }
+      if (org === undefined || !organisation) {
+        if (person && mine) rateHeaders(mine, person, told)
+        return SPENT
+      }
+      const ours = organisations.take(org, organisation, now)
+      if (!ours.allowed) {
+        if (person) persons.giveBack(identity, person, now)
+        rateHeaders(ours, organisation, told)
+        return tooFast(ours, ORGANISATION_TOO_FAST)
+      }
+      tellNarrowest(mine, person, ours, organisation, told)
+      return SPENT
     },
-    reserve(admitted, told) {
-      const lease = places.acquire(admitted.identity)
-      if (!lease.ok) limiterOf(admitted)?.giveBack(admitted.identity, told)
-      return lease as Decision<Reserved>
+    reserve({ identity, org, policy }, told) {
+      const most = policy.person.concurrency
+      const lease = places.acquire(identity, most, org, policy.organisation.concurrency)
+      if (lease.ok) return lease as Decision<Reserved>
+      const { person, organisation } = limitsBy(policy)
+      const now = told.at.monotonicMs
+      const mine = person && persons.giveBack(identity, person, now)
+      if (org !== undefined && organisation) {
+        const ours = organisations.giveBack(org, organisation, now)
+        tellNarrowest(mine, person, ours, organisation, told)
+      } else if (person && mine) rateHeaders(mine, person, told)
+      return lease
     },
     get underWay() {
       return places.underWay
     },
   }
+}
+
+function rateLimit(rate: Rate | undefined): RateLimit | undefined {
+  if (!rate || rate.perMinute === Infinity) return undefined
+  const { perMinute, burst } = rate
+  return { ...bucketRate(perMinute, burst), ...limitsOf(burst, (burst * 60) / perMinute) }
+}
+
+/** Headers have room for one: that of which the fewest requests are left, then the slower to fill. */
+function tellNarrowest(
+  mine: BucketDecision | undefined,
+  person: RateLimit | undefined,
+  ours: BucketDecision,
+  organisation: RateLimit,
+  told: Told,
+): void {
+  const isMine =
+    mine !== undefined &&
+    (mine.remaining < ours.remaining ||
+      (mine.remaining === ours.remaining && mine.resetSeconds >= ours.resetSeconds))
+  if (isMine && person) rateHeaders(mine, person, told)
+  else rateHeaders(ours, organisation, told)
 }
 
 export interface RateLimiter {
@@ -80,6 +143,11 @@ export function rateLimiter(perMinute: number, burst: number): RateLimiter | und
   }
 }
 
-export function tooFast({ retryAfterSeconds }: BucketDecision): Decision<never> {
-  return refused('rate_limit_exceeded', { retryAfterSeconds })
+const ORGANISATION_TOO_FAST = "the organisation's rate limit is exceeded"
+
+export function tooFast({ retryAfterSeconds }: BucketDecision, message?: string): Decision<never> {
+  return refused('rate_limit_exceeded', {
+    retryAfterSeconds,
+    ...(message !== undefined && { message }),
+  })
 }

@@ -13,20 +13,20 @@ export interface Told {
 }
 
 /** What a limiter says of itself, the same each time. */
-export interface Limits {
+export interface ToldLimit {
   readonly policy: string
   readonly limit: string
 }
 
 /** `windowSeconds` is the time in which an empty bucket fills. */
-export function limitsOf(limit: number, windowSeconds: number): Limits {
+export function limitsOf(limit: number, windowSeconds: number): ToldLimit {
   const policy = `"requests";q=${limit};w=${Math.ceil(windowSeconds)}`
   return { policy, limit: String(limit) }
 }
 
 export function rateHeaders(
   { remaining, resetSeconds }: BucketDecision,
-  { policy, limit }: Limits,
+  { policy, limit }: ToldLimit,
   { headers, dialect, at }: Told,
 ): void {
   headers.set('ratelimit-policy', policy)

@@ -1,7 +1,7 @@
 // The words for a request that its token may not make: which model and which are allowed, what it may
 // cost and what is left. A model's name is a stranger's text, and is cut and made printable here.
 
-import { dayOf } from '../turn/calendar.ts'
+import { dayOf, type Period } from '../turn/calendar.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import { printable } from '../token/model-pattern.ts'
 import type { SpendRefusalReason } from '../state/memory/spend.ts'
@@ -47,10 +47,13 @@ export function circuitOpen(own: boolean, retryAfterSeconds: number): Refusal {
   })
 }
 
+export type Whose = 'user' | 'device' | 'key' | 'session' | 'organisation'
+
 /** In micro-USD; of the cap that has no room. */
 export interface Overspent {
   readonly reason: SpendRefusalReason
-  readonly whose: 'device' | 'organisation'
+  readonly whose: Whose
+  readonly period: Period
   readonly amount: number
   readonly cap: number
   readonly spent: number
@@ -60,9 +63,9 @@ export interface Overspent {
 
 /** A refusal that waiting does not mend says nothing of waiting. */
 export function overspent(over: Overspent, nowEpochMs: number): Refusal {
-  const { reason, whose, amount, cap, spent, reserved, retryAfterSeconds } = over
+  const { reason, whose, period, amount, cap, spent, reserved, retryAfterSeconds } = over
   const may = `this request may cost up to ${usd(amount, Math.ceil)}`
-  const of = `the ${whose}'s ${usd(cap, Math.floor)} a month`
+  const of = `the ${whose}'s ${usd(cap, Math.floor)} a ${period}`
   const left = usd(Math.max(0, cap - spent), Math.floor)
   const free = usd(Math.max(0, cap - spent - reserved), Math.floor)
   switch (reason) {

@@ -113,8 +113,8 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
   return async (permitted, incoming, inspected, exchange) => {
     const { method, path, search, request, upstream } = incoming
     const { sealed, enclaveHost } = inspected
-    const { identity, device } = permitted.admitted
-    const listed = method === 'GET' && device ? modelsFor(path, search, device.models) : ALL_MODELS
+    const { identity, policy } = permitted.admitted
+    const listed = method === 'GET' ? modelsFor(path, search, policy.models) : ALL_MODELS
     if (!listed.ok) return listed
     const { rewrite } = listed.value ?? {}
     const asked: Asked = {
@@ -165,8 +165,9 @@ function unencoded(call: Call): Call {
 function modelsFor(
   path: string,
   search: string,
-  patterns: readonly string[],
+  patterns: readonly string[] | undefined,
 ): Decision<ListedModels | undefined> {
+  if (patterns === undefined) return ALL_MODELS
   return hiddenModel(path, patterns) ?? listedModels(path, search, patterns)
 }
 

@@ -22,11 +22,14 @@ const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 1000
 
 /** Whether this list lets some models through and others not. */
-const isLimited = (patterns: readonly string[]): boolean =>
-  patterns.length > 0 && !patterns.includes('*')
+const isLimited = (patterns: readonly string[] | undefined): patterns is readonly string[] =>
+  patterns !== undefined && !patterns.includes('*')
 
 /** Of `/v1/models/:id`: a model that is not on the list does not exist for this token. */
-export function hiddenModel(path: string, patterns: readonly string[]): Refusal | undefined {
+export function hiddenModel(
+  path: string,
+  patterns: readonly string[] | undefined,
+): Refusal | undefined {
   if (!path.startsWith(`${LIST}/`) || !isLimited(patterns)) return undefined
   const model = path.slice(LIST.length + 1)
   return allowedModel(model, patterns) ? undefined : modelNotAllowed(model, patterns)
@@ -36,7 +39,7 @@ export function hiddenModel(path: string, patterns: readonly string[]): Refusal 
 export function listedModels(
   path: string,
   search: string,
-  patterns: readonly string[],
+  patterns: readonly string[] | undefined,
 ): Decision<ListedModels | undefined> {
   if (path !== LIST || !isLimited(patterns)) return granted(undefined)
   const query = new URLSearchParams(search)

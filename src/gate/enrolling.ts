@@ -7,11 +7,13 @@ import type { AdmitKey } from '../admit/key.ts'
 import type { Identify } from '../token/identity.ts'
 import type { Settings } from '../config/read.ts'
 import { type Enrollment, enrollment } from '../enroll/enroll.ts'
+import type { DeviceClaims } from '../enroll/device-token.ts'
+import type { Policy } from '../policy/policy.ts'
 import type { Logger } from '../log.ts'
 import type { Sources } from './sources.ts'
 import type { Connection } from '../database/connection.ts'
 
-type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy' | 'commonRate'>
+type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy'>
 
 export interface Enrolling {
   readonly enrollment: Enrollment
@@ -24,6 +26,7 @@ export interface EnrollingOptions {
   readonly from: Sources
   readonly connection: Connection
   readonly identify: Identify
+  readonly policyOf: (claims: DeviceClaims) => Policy | undefined
   readonly log: Logger
   readonly listeningAt: () => URL
   readonly admitKey: AdmitKey
@@ -60,7 +63,7 @@ export function enrolling(options: EnrollingOptions): Enrolling {
     log,
     ...(settings.devMode && { limits: DEVELOPMENT_LIMITS }),
   })
-  const admitDevice = deviceAdmission(devices.verify, options.admitKey)
+  const admitDevice = deviceAdmission(devices.verify, options.policyOf, options.admitKey)
   return {
     enrollment: devices,
     admitDevice,
@@ -70,11 +73,6 @@ export function enrolling(options: EnrollingOptions): Enrolling {
         admitDevice,
         enrollment: devices,
         policy: settings.bootstrap,
-        commonRate: commonRate(settings),
       }),
   }
-}
-
-function commonRate({ rateLimitRpm: perMinute, rateLimitBurst: burst }: Settings) {
-  return perMinute === 0 ? undefined : { perMinute, burst }
 }

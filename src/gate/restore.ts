@@ -1,13 +1,13 @@
-// What a month has already cost each, and what an operator has corrected of it, told to the caps: so
+// What the month and the day have already cost each, and what an operator has corrected of it, told to the caps: so
 // that neither a restart nor another file revives a cap.
 
-import { deviceKey, orgKey } from '../budget/charge.ts'
+import { orgKey, personKey } from '../budget/spend-limit.ts'
 import type { Connection } from '../database/connection.ts'
 import type { Reports, Spent } from '../ledger/reports.ts'
 import { followCorrections } from '../ledger/sqlite/spend-corrections.ts'
 import type { Logger } from '../log.ts'
 import type { SpendCaps } from '../state/memory/spend.ts'
-import { monthOf, monthStartMs } from '../turn/calendar.ts'
+import { dayOf, dayStartMs, monthOf, monthStartMs } from '../turn/calendar.ts'
 import { ledgerIn } from './ledger.ts'
 
 export interface RestoreOptions {
@@ -26,32 +26,39 @@ export interface Restored {
 /** To be awaited before the first request. Rejects where the file cannot be read. */
 export async function restoreCaps(options: RestoreOptions): Promise<Restored> {
   const { caps, connection, reports, log } = options
-  const startedMs = Date.now()
-  const spent = await ledgerIn(connection.get()).reports.spent(monthStartMs(startedMs))
-  restore(caps, spent, startedMs)
+  const { reports: atOnce } = ledgerIn(connection.get())
+  for (const [period, sinceMs] of periodsAt(Date.now())) {
+    restore(caps, await atOnce.spent(sinceMs), period)
+  }
   const corrections = followCorrections({
     connection,
     log,
     onCorrection: ({ kind, name, creditMicroUsd, month }) =>
-      caps.credit(kind === 'org' ? orgKey(name) : deviceKey(name), creditMicroUsd, month),
+      caps.credit(kind === 'org' ? orgKey(name) : personKey(name), creditMicroUsd, month),
   })
   return {
     async again() {
-      const now = Date.now()
-      const found = await reports.spent(monthStartMs(now))
-      if (found.ok) restore(caps, found.value, now)
-      else log.error({ reason: found.reason }, 'what the database says was spent could not be read')
+      for (const [period, sinceMs] of periodsAt(Date.now())) {
+        const found = await reports.spent(sinceMs)
+        if (found.ok) restore(caps, found.value, period)
+        else
+          log.error({ reason: found.reason }, 'what the database says was spent could not be read')
+      }
     },
     stop: corrections.stop,
   }
 }
 
-function restore(caps: SpendCaps, spent: Spent, now: number): void {
-  const month = monthOf(now)
+const periodsAt = (now: number): (readonly [written: string, sinceMs: number])[] => [
+  [monthOf(now), monthStartMs(now)],
+  [dayOf(now), dayStartMs(now)],
+]
+
+function restore(caps: SpendCaps, spent: Spent, period: string): void {
   for (const [device, sums] of spent.device) {
-    caps.restore(deviceKey(device), sums.chargedMicroUsd, month, sums.estimatedMicroUsd)
+    caps.restore(personKey(device), sums.chargedMicroUsd, period, sums.estimatedMicroUsd)
   }
   for (const [org, sums] of spent.org) {
-    caps.restore(orgKey(org), sums.chargedMicroUsd, month, sums.estimatedMicroUsd)
+    caps.restore(orgKey(org), sums.chargedMicroUsd, period, sums.estimatedMicroUsd)
   }
 }

@@ -29,6 +29,7 @@ import { watchStalls } from '../relay/stalls.ts'
 import { DAY_MS, monthStartMs } from '../turn/calendar.ts'
 import { settlement } from '../settle/settle.ts'
 import { allowLargeHeaders } from './header-limit.ts'
+import { policies } from './policies.ts'
 import type { Sources } from './sources.ts'
 import { guarded, upstreams } from './upstreams.ts'
 import type { Followed } from '../database/follow.ts'
@@ -87,7 +88,10 @@ export async function serve(
     keyRefused: keyRefusals(log),
   })
   const identify = identifier(identityKey(settings, from))
-  const users = from.issuers.length > 0 ? issuers(from.issuers, { ask, identify, log }) : undefined
+  const allowed = policies(settings)
+  const { policyOf } = allowed
+  const users =
+    from.issuers.length > 0 ? issuers(from.issuers, { ask, identify, policyOf, log }) : undefined
   const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
   const apiKeys = keyring({ connection, log })
   let listeningAt = new URL('http://127.0.0.1')
@@ -99,9 +103,10 @@ export async function serve(
       from,
       connection,
       identify,
+      policyOf: allowed.ofDevice,
       log,
       listeningAt: () => listeningAt,
-      admitKey: keyAdmission(apiKeys),
+      admitKey: keyAdmission(apiKeys, policyOf),
     })
   const devices = enrolled?.enrollment
   const admitDevice = enrolled?.admitDevice
@@ -114,6 +119,7 @@ export async function serve(
       from: from.login,
       file,
       identify,
+      policyOf,
       log,
       listeningAt: () => listeningAt,
     })
@@ -148,11 +154,7 @@ export async function serve(
     apiKeys.poll(instant())
     void restored.again()
   })
-  const charging = charges({
-    caps,
-    prices,
-    orgSpendCapMicroUsd: microUsd(settings.orgSpendCap),
-  })
+  const charging = charges({ caps, prices })
   const admin: AdminParts = {
     answers: said,
     adminToken: settings.adminToken,
@@ -287,6 +289,3 @@ const TELL_LEFT_MS = 600_000
 function fileTrouble({ away, left }: Followed, now: number): string | undefined {
   return away ?? (left && now - left.atMs < TELL_LEFT_MS ? left.what : undefined)
 }
-
-const microUsd = (usd: number | undefined): number | undefined =>
-  usd === undefined ? undefined : Math.round(usd * 1_000_000)

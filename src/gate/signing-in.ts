@@ -5,6 +5,7 @@ import { ROUTES } from '../accept/routes.ts'
 import { type LoginParts, type LoginRoutes, loginRoutes } from '../accept/login/routes.ts'
 import { loginCookies } from '../accept/login/cookies.ts'
 import { asksFromElsewhere, knownHost, saysWhoAsks } from '../accept/login/guard.ts'
+import type { PolicyOf } from '../policy/select.ts'
 import { type AdmitSession, sessionAdmission, sessionIdentity } from '../admit/session.ts'
 import type { Identify } from '../token/identity.ts'
 import { isLoopback } from '../hosts.ts'
@@ -39,6 +40,7 @@ export interface SigningInOptions {
   readonly from: LoginSource
   readonly file: Followed
   readonly identify: Identify
+  readonly policyOf: PolicyOf
   readonly log: Logger
   readonly listeningAt: () => URL
 }
@@ -70,6 +72,7 @@ export function signingIn(options: SigningInOptions): SigningIn {
     apiBaseUrl: from.apiBaseUrl,
     accessToken,
     admitSession: sessionAdmission({
+      policy: options.policyOf({ kind: 'session' }),
       find: signIn.find,
       cookie: (headers) => cookies.session(headers.get('cookie')),
       ownPage: (headers, method) =>

@@ -68,9 +68,27 @@ const UNLIMITED: Omit<Policy, 'name'> = {
   organisation: NO_LIMITS,
 }
 
-/** What is not said is not limited. */
+/** What is not said is not limited. Throws where a limit is no limit: NaN would let everything pass. */
 export function policy(said: Partial<Policy> & Pick<Policy, 'name'>): Policy {
-  return Object.freeze({ ...UNLIMITED, ...said })
+  const made: Policy = { ...UNLIMITED, ...said }
+  for (const { rate, concurrency, spendPerDay, spendPerMonth } of [
+    made.person,
+    made.organisation,
+  ]) {
+    if (rate) mustBe(rate.perMinute > 0 && Number.isFinite(rate.perMinute), 'rate')
+    if (rate) mustBe(Number.isSafeInteger(rate.burst) && rate.burst >= 1, 'burst')
+    for (const amount of [concurrency, spendPerDay, spendPerMonth]) mustBeAmount(amount)
+  }
+  mustBeAmount(made.maxBodyBytes)
+  return Object.freeze(made)
+}
+
+function mustBeAmount(amount: number | undefined): void {
+  if (amount !== undefined) mustBe(Number.isSafeInteger(amount) && amount >= 0, 'limit')
+}
+
+function mustBe(isOne: boolean, what: string): void {
+  if (!isOne) throw new RangeError(`a policy has a ${what} that is none`)
 }
 
 /**

@@ -3,9 +3,9 @@
 // or version is guessed at. What `model` says must come from request-fields.ts, so that it is what
 // the upstream reads too.
 
-/** An empty list allows everything. */
-export function allowedModel(model: string, patterns: readonly string[]): boolean {
-  return patterns.length === 0 || patterns.some((pattern) => matches(model, pattern))
+/** Undefined allows everything, an empty list nothing. */
+export function allowedModel(model: string, patterns: readonly string[] | undefined): boolean {
+  return patterns === undefined || patterns.some((pattern) => matches(model, pattern))
 }
 
 /** Where lists are written: a pattern that is not one would be a name that no model has. */

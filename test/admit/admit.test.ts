@@ -9,6 +9,7 @@ import { Secret } from '../../src/secret.ts'
 import { afterCooldown, type KeyServer, keyServer, source } from '../support/keys.ts'
 import { attacks, base64url, ISSUER, mint, NOW, SETTINGS, wrongClaims } from '../support/mint.ts'
 import { type Random, seeded } from '../support/random.ts'
+import { everything } from '../support/admitted.ts'
 
 const identify = identifier(new Secret('ab'.repeat(32)))
 const by = mint('key-1')
@@ -22,7 +23,7 @@ describe('with the keys at hand', () => {
   beforeAll(async () => {
     server = await keyServer([by.jwk])
     keys = source(server)
-    admit = userAdmission([issuerOf(SETTINGS, keys)], identify).admit
+    admit = userAdmission([issuerOf(SETTINGS, keys)], identify, everything).admit
     await admit(bearer(by.token()), at())
   })
   afterAll(() => server.close())
@@ -36,6 +37,8 @@ describe('with the keys at hand', () => {
         kind: 'user',
         issuer: 'test',
         groups: [],
+        org: undefined,
+        policy: everything(),
       } as never,
     })
     expect(JSON.stringify(admitted)).not.toContain('user-1')
@@ -170,7 +173,7 @@ describe('as keys come and go', () => {
   beforeEach(async () => {
     server = await keyServer([by.jwk])
     keys = source(server)
-    admit = userAdmission([issuerOf(SETTINGS, keys)], identify).admit
+    admit = userAdmission([issuerOf(SETTINGS, keys)], identify, everything).admit
   })
   afterEach(() => server.close())
   const code = async (token: string, now = at()): Promise<string> => {
@@ -217,7 +220,7 @@ describe('as keys come and go', () => {
 
   test('a remembered token outlives an outage, but not the longest one', async () => {
     keys = source(server, { maxStaleMs: 60_000 })
-    admit = userAdmission([issuerOf(SETTINGS, keys)], identify).admit
+    admit = userAdmission([issuerOf(SETTINGS, keys)], identify, everything).admit
     const token = by.token()
     expect(await code(token)).toBe('admitted')
     server.respond((_request, response) => void response.writeHead(500).end())

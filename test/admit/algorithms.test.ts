@@ -10,6 +10,7 @@ import { identifier } from '../../src/token/identity.ts'
 import { collector, type KeyServer, keyServer, source } from '../support/keys.ts'
 import { base64url, goodClaims, type Json, NOW, SETTINGS } from '../support/mint.ts'
 import { signer, type Signer } from '../support/signers.ts'
+import { everything } from '../support/admitted.ts'
 
 const signers = Object.fromEntries(ALGORITHMS.map((alg) => [alg, signer(alg)])) as Readonly<
   Record<Algorithm, Signer>
@@ -36,7 +37,7 @@ async function withKeys(
   const server = await keyServer(jwks)
   try {
     const issuer = issuerOf({ ...SETTINGS, algorithms }, source(server))
-    await work(saying(userAdmission([issuer], identify).admit), server)
+    await work(saying(userAdmission([issuer], identify, everything).admit), server)
   } finally {
     await server.close()
   }
@@ -47,7 +48,7 @@ describe('of a set with a key for each algorithm', () => {
   let say: Say
   beforeAll(async () => {
     server = await keyServer(Object.values(signers).map(({ jwk }) => jwk))
-    say = saying(userAdmission([issuerOf(SETTINGS, source(server))], identify).admit)
+    say = saying(userAdmission([issuerOf(SETTINGS, source(server))], identify, everything).admit)
   })
   afterAll(() => server.close())
 
@@ -189,7 +190,7 @@ describe('what is not in the set, or not in the settings', () => {
     const server = await keyServer([weak.jwk, signers.ES256.jwk])
     const { log, text } = collector()
     const keys = source(server, { log })
-    const say = saying(userAdmission([issuerOf(SETTINGS, keys)], identify).admit)
+    const say = saying(userAdmission([issuerOf(SETTINGS, keys)], identify, everything).admit)
     expect(await say(weak.token())).toBe('invalid_token: signature is not 256 to 1024 bytes')
     expect(await say(signers.RS256.token({}, { kid: 'weak' }))).toBe(
       'invalid_token: kid is unknown',
@@ -206,7 +207,7 @@ describe('what is not in the set, or not in the settings', () => {
     const [rs, ps] = [signer('RS256', { kid: 'k', pair }), signer('PS256', { kid: 'k', pair })]
     const server = await keyServer([rs.jwk])
     const keys = source(server)
-    const say = saying(userAdmission([issuerOf(SETTINGS, keys)], identify).admit)
+    const say = saying(userAdmission([issuerOf(SETTINGS, keys)], identify, everything).admit)
     const token = rs.token()
     expect(await say(token)).toBe('admitted')
     server.serve([ps.jwk])

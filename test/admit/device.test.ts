@@ -4,6 +4,10 @@ import { describe, expect, test } from 'bun:test'
 import { type AdmitDevice, deviceAdmission, deviceToken } from '../../src/admit/device.ts'
 import type { DeviceClaims } from '../../src/enroll/device-token.ts'
 import { declined, type EnrollDecision } from '../../src/enroll/refusals.ts'
+import { devicePolicies } from '../../src/policy/device.ts'
+import { defaultPolicies } from '../../src/policy/from-settings.ts'
+import { NO_LIMITS, policy } from '../../src/policy/policy.ts'
+import { EVERYTHING, everything } from '../support/admitted.ts'
 
 const T = 'aaa.bbb.ccc'
 const OTHER = 'aaa.bbb.ddd'
@@ -62,6 +66,13 @@ describe('is no one token:', () => {
   })
 })
 
+const defaults = {
+  ...defaultPolicies({ rateLimitRpm: 0, rateLimitBurst: 1, maxIdentityConcurrency: 1 }),
+  device: EVERYTHING,
+  ratedDevice: EVERYTHING,
+}
+const ofDevice = devicePolicies(everything, defaults)
+
 describe('admission', () => {
   const noKey = (): never => {
     throw new Error('asked for a key')
@@ -82,7 +93,7 @@ describe('admission', () => {
     ...more,
   })
   const by = (answer: EnrollDecision<DeviceClaims>): AdmitDevice =>
-    deviceAdmission(async () => answer, noKey)
+    deviceAdmission(async () => answer, ofDevice, noKey)
   const sent = { authorization: `Bearer ${T}`, apiKey: null, query: '' }
 
   test('carries what the enrolment grants, and not how the device calls itself', async () => {
@@ -100,19 +111,23 @@ describe('admission', () => {
         kind: 'device',
         groups: [],
         identity: 'ab'.repeat(32),
-        device: { org: 'acme', models: ['claude-*'], rateLimit: 7, spendCapMicroUsd: 1_500_000 },
+        issuer: undefined,
+        org: 'acme',
+        policy: policy({
+          name: 'everything',
+          models: ['claude-*'],
+          person: { ...NO_LIMITS, rate: { perMinute: 7, burst: 7 }, spendPerMonth: 1_500_000 },
+        }),
       } as never,
     })
     expect(JSON.stringify(admitted)).not.toMatch(/anna|u1/)
   })
   test('what the enrolment does not say is no limit', async () => {
     const admitted = await by({ ok: true, value: claims() })(sent, NOW)
-    expect(admitted.ok && admitted.value.device).toEqual({
-      org: undefined,
-      models: [],
-      rateLimit: undefined,
-      spendCapMicroUsd: undefined,
-    })
+    expect(admitted.ok && [admitted.value.org, admitted.value.policy]).toEqual([
+      undefined,
+      EVERYTHING,
+    ] as never)
   })
   test('a cap is whole micro-dollars, to the nearest', async () => {
     for (const [spendCap, micro] of [
@@ -124,25 +139,41 @@ describe('admission', () => {
       [0, 0],
     ] as const) {
       const admitted = await by({ ok: true, value: claims({ spendCap }) })(sent, NOW)
-      expect(admitted.ok && admitted.value.device?.spendCapMicroUsd).toBe(micro)
+      expect(admitted.ok && admitted.value.policy.person.spendPerMonth).toBe(micro)
     }
   })
   test('a cap in cents is that many micro-dollars, and not one fewer', async () => {
     for (let cents = 1; cents < 30_000; cents += 1) {
       const spendCap = cents / 100
       const admitted = await by({ ok: true, value: claims({ spendCap }) })(sent, NOW)
-      if ((admitted.ok && admitted.value.device?.spendCapMicroUsd) !== cents * 10_000)
+      if ((admitted.ok && admitted.value.policy.person.spendPerMonth) !== cents * 10_000)
         throw new Error(String(spendCap))
     }
+  })
+  test('a token that is remembered is admitted as the same object', async () => {
+    const admit = by({ ok: true, value: claims({ spendCap: 1 }) })
+    expect(await admit(sent, NOW)).toBe(await admit(sent, NOW))
+  })
+  test('one for which the gate has no policy may do nothing', async () => {
+    const admit = deviceAdmission(
+      async () => ({ ok: true, value: claims() }),
+      () => undefined,
+      noKey,
+    )
+    expect(await admit(sent, NOW)).toMatchObject({ code: 'policy_unknown' })
   })
   test('a refusal of the enrolment is the refusal', async () => {
     const refusal = declined('token_revoked', { reason: 'x' })
     expect(await by(refusal)(sent, NOW)).toEqual(refusal)
   })
   test('what is no one token is verified by nobody', async () => {
-    const admit = deviceAdmission(() => {
-      throw new Error('asked')
-    }, noKey)
+    const admit = deviceAdmission(
+      () => {
+        throw new Error('asked')
+      },
+      ofDevice,
+      noKey,
+    )
     expect(await admit({ ...sent, apiKey: OTHER }, NOW)).toMatchObject({
       code: 'ambiguous_credentials',
     })

@@ -9,6 +9,7 @@ import { until } from '../support/binary.ts'
 import { ask, collector, silent } from '../support/keys.ts'
 import { mint, NOW, SETTINGS } from '../support/mint.ts'
 import { type Respond, startUpstream, type Upstream } from '../support/upstream.ts'
+import { everything } from '../support/admitted.ts'
 
 const by = mint('key-1')
 const at = () => ({ epochSeconds: NOW, monotonicMs: performance.now() })
@@ -39,7 +40,7 @@ function serve(other: Respond = (_request, response) => void response.writeHead(
 const paths = (): (string | undefined)[] => provider.seen.map(({ url }) => url)
 const settings = () => ({ ...SETTINGS, issuer, jwksUrl: undefined })
 const opened = (log = silent): Issuers =>
-  issuers([settings()], { ask, identify: identifier(undefined), log })
+  issuers([settings()], { ask, identify: identifier(undefined), policyOf: everything, log })
 const admitted = async (of: Issuers, token = by.token({ iss: issuer })): Promise<string> => {
   const said = await of.admit({ authorization: `Bearer ${token}`, query: '' }, at())
   return said.ok ? 'admitted' : said.code

@@ -11,6 +11,7 @@ import { identifier } from '../../src/token/identity.ts'
 import { collector, ask, type KeyServer, keyServer, silent } from '../support/keys.ts'
 import { type Json, mint, NOW, SETTINGS } from '../support/mint.ts'
 import { signer } from '../support/signers.ts'
+import { everything } from '../support/admitted.ts'
 
 const A = 'https://a.example'
 const B = 'https://b.example/'
@@ -42,7 +43,7 @@ beforeAll(async () => {
         groupsClaim: 'groups',
       }),
     ],
-    { ask, identify, log: silent },
+    { ask, identify, policyOf: everything, log: silent },
   )
 })
 afterAll(async () => {
@@ -166,7 +167,7 @@ test('an issuer without keys is 503 for its own users alone, and the gate stays 
       settingsOf({ name: 'up', issuer: A, jwksUrl: a?.url, audiences: ['for-a'] }),
       settingsOf({ name: 'down', issuer: B, jwksUrl: down.url, audiences: ['for-b'] }),
     ],
-    { ask, identify, log },
+    { ask, identify, policyOf: everything, log },
   )
   expect(both.ready(performance.now())).toBe(false)
   expect(await both.admit(bearer(ofB()), at())).toMatchObject({ code: 'keys_unavailable' })
@@ -215,7 +216,9 @@ describe('settings with mistakes are told all at once, and start nothing', () =>
   test('one issuer twice', () => {
     const twice = [settingsOf({ name: 'x', issuer: A }), settingsOf({ name: 'y', issuer: A })]
     expect(issuerMistakes(twice)).toEqual(['issuer y: has the issuer of x; merge the two'])
-    expect(() => issuers(twice, { ask, identify, log: silent })).toThrow('merge the two')
+    expect(() => issuers(twice, { ask, identify, policyOf: everything, log: silent })).toThrow(
+      'merge the two',
+    )
   })
   test('several', () => {
     expect(mistakes({ audiences: [], groupsClaim: '.', scope: { name: '' } })).toHaveLength(3)

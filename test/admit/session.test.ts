@@ -8,6 +8,7 @@ import { identifier } from '../../src/token/identity.ts'
 import { sessionAdmission } from '../../src/admit/session.ts'
 import { Secret } from '../../src/secret.ts'
 import { granted, refused } from '../../src/refusal.ts'
+import { EVERYTHING } from '../support/admitted.ts'
 
 const KEY = 'pst_good.signature'
 const OTHER = 'pst_other.signature'
@@ -19,6 +20,7 @@ const admit = sessionAdmission({
   cookie: (headers) => cookies.session(headers.get('cookie')),
   ownPage: (headers) => knownHost(headers.get('host'), []).ok && !asksFromElsewhere(headers, []),
   identify,
+  policy: EVERYTHING,
 })
 const said = (headers: Record<string, string>, query = ''): string => {
   const decision = admit(new Headers({ ...HOST, ...headers }), query)

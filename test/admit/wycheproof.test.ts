@@ -9,12 +9,17 @@ import { identifier } from '../../src/token/identity.ts'
 import { type KeyServer, keyServer, source } from '../support/keys.ts'
 import { NOW, SETTINGS } from '../support/mint.ts'
 import vectors from '../vectors/jws/wycheproof-es256.json'
+import { everything } from '../support/admitted.ts'
 
 let server: KeyServer
 let admit: UserAdmission['admit']
 beforeAll(async () => {
   server = await keyServer([vectors.public])
-  admit = userAdmission([issuerOf(SETTINGS, source(server))], identifier(undefined)).admit
+  admit = userAdmission(
+    [issuerOf(SETTINGS, source(server))],
+    identifier(undefined),
+    everything,
+  ).admit
 })
 afterAll(() => server.close())
 

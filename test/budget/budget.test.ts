@@ -11,9 +11,15 @@ import {
 } from '../../src/budget/budget.ts'
 import { limitsOf, rateHeaders, type Told } from '../../src/budget/rate-headers.ts'
 import { type Dialect, refusalResponse } from '../../src/refusal.ts'
+import { somebody } from '../support/admitted.ts'
 import { seeded } from '../support/random.ts'
 
-const who = (identity: string) => ({ identity }) as Admitted
+const LIMITS = { rate: { perMinute: 60, burst: 2 }, concurrency: 1 }
+/** Whose policy has these limits. */
+const policies = new Map<string, Admitted>()
+const who = (identity: string): Admitted =>
+  policies.getOrInsertComputed(identity, () => somebody(identity, { person: LIMITS }))
+const unlimited = (identity: string): Admitted => somebody(identity)
 const NOVEMBER = Date.UTC(2026, 10, 20, 12) / 1000
 const at = (monotonicMs: number, epochSeconds = 0) => ({ epochSeconds, monotonicMs })
 const told = (now: number, headers = new Headers(), dialect: Dialect = 'openai'): Told => ({
@@ -21,12 +27,7 @@ const told = (now: number, headers = new Headers(), dialect: Dialect = 'openai')
   dialect,
   at: at(now),
 })
-const options: BudgetOptions = {
-  rateLimitRpm: 60,
-  rateLimitBurst: 2,
-  maxUpstreamConcurrency: 2,
-  maxIdentityConcurrency: 1,
-}
+const options: BudgetOptions = { maxUpstreamConcurrency: 2 }
 
 test('the rate is spent and said on every answer, the refused one too', () => {
   const budgets = budget(options)
@@ -82,9 +83,10 @@ test('a place outlives any clock and is free again on release', () => {
 
 test('0 requests a minute means no limit, and no header that speaks of one', () => {
   expect(rateLimiter(0, 10)).toBeUndefined()
-  const budgets = budget({ ...options, rateLimitRpm: 0 })
+  const budgets = budget(options)
   const headers = new Headers()
-  for (let n = 0; n < 1000; n += 1) expect(budgets.spend(who('a'), told(0, headers)).ok).toBe(true)
+  const free = unlimited('a')
+  for (let n = 0; n < 1000; n += 1) expect(budgets.spend(free, told(0, headers)).ok).toBe(true)
   expect([...headers]).toEqual([])
 })
 
@@ -190,10 +192,12 @@ describe("in Anthropic's dialect", () => {
 
 describe('a device with a rate of its own', () => {
   const device = (identity: string, rateLimit: number | undefined): Admitted =>
-    ({
-      identity,
-      device: { org: undefined, models: [], rateLimit, spendCapMicroUsd: undefined },
-    }) as unknown as Admitted
+    rateLimit === undefined
+      ? who(identity)
+      : somebody(identity, {
+          kind: 'device',
+          person: { ...LIMITS, rate: { perMinute: rateLimit, burst: rateLimit } },
+        })
   const granted = (budgets: Budget, admitted: Admitted, now = 0): number => {
     let count = 0
     while (count < 1000 && budgets.spend(admitted, told(now)).ok) count += 1
@@ -223,12 +227,12 @@ describe('a device with a rate of its own', () => {
   })
 
   test('is limited where the common rate is switched off, and says its own limit', () => {
-    const budgets = budget({ ...options, rateLimitRpm: 0 })
+    const budgets = budget(options)
     const headers = new Headers()
     expect(budgets.spend(device('a', 2), told(0, headers, 'anthropic')).ok).toBe(true)
     expect(headers.get('anthropic-ratelimit-requests-limit')).toBe('2')
     expect(granted(budgets, device('a', 2))).toBe(1)
-    expect(granted(budgets, who('b'))).toBe(1000)
+    expect(granted(budgets, unlimited('b'))).toBe(1000)
   })
 
   test('gets its own request back where it finds no place', () => {
@@ -245,4 +249,109 @@ describe('a device with a rate of its own', () => {
       expect(headers.get('ratelimit')).toBe('"requests";r=2;t=20')
     }
   })
+})
+
+describe('an organisation with a rate of its own', () => {
+  const ORG = { rate: { perMinute: 60, burst: 5 }, concurrency: 3 }
+  const member = (identity: string, burst = 4, org: string | undefined = 'acme'): Admitted =>
+    somebody(identity, {
+      org,
+      person: { rate: { perMinute: 60, burst } },
+      organisation: ORG,
+    })
+  const said = (headers: Headers): (string | null)[] => [
+    headers.get('ratelimit-policy'),
+    headers.get('ratelimit'),
+  ]
+
+  test('shares it among its people, and says whose limit it was', () => {
+    const budgets = budget(options)
+    const [anna, ben] = [member('anna'), member('ben')]
+    for (let n = 0; n < 3; n += 1) expect(budgets.spend(anna, told(0)).ok).toBe(true)
+    for (let n = 0; n < 2; n += 1) expect(budgets.spend(ben, told(0)).ok).toBe(true)
+    expect(budgets.spend(ben, told(0))).toMatchObject({
+      code: 'rate_limit_exceeded',
+      message: "the organisation's rate limit is exceeded",
+      retryAfterSeconds: 1,
+    })
+    expect(budgets.spend(member('carl', 4, 'other'), told(0)).ok).toBe(true)
+  })
+
+  test('that refuses costs the person nothing', () => {
+    const budgets = budget(options)
+    const anna = member('anna')
+    for (let n = 0; n < 5; n += 1) budgets.spend(member(`other-${n}`), told(0))
+    for (let n = 0; n < 100; n += 1) expect(budgets.spend(anna, told(0)).ok).toBe(false)
+    const alone = somebody('anna', { person: { rate: { perMinute: 60, burst: 4 } } })
+    for (let n = 0; n < 4; n += 1) expect(budgets.spend(alone, told(0)).ok).toBe(true)
+    expect(budgets.spend(alone, told(0)).ok).toBe(false)
+  })
+
+  test('a person who is refused costs the organisation nothing', () => {
+    const budgets = budget(options)
+    const anna = member('anna', 1)
+    for (let n = 0; n < 100; n += 1) budgets.spend(anna, told(0))
+    for (let n = 0; n < 4; n += 1) expect(budgets.spend(member('ben'), told(0)).ok).toBe(true)
+  })
+
+  test('the narrower of the two is the one that is told', () => {
+    const budgets = budget(options)
+    const headers = new Headers()
+    budgets.spend(member('anna'), told(0, headers))
+    expect(said(headers)).toEqual(['"requests";q=4;w=4', '"requests";r=3;t=1'])
+    budgets.spend(member('ben'), told(0, headers))
+    budgets.spend(member('ben'), told(0, headers))
+    // As few are left of both, and the organisation's takes longer.
+    expect(said(headers)).toEqual(['"requests";q=5;w=5', '"requests";r=2;t=3'])
+    budgets.spend(member('carl'), told(0, headers))
+    expect(said(headers)).toEqual(['"requests";q=5;w=5', '"requests";r=1;t=4'])
+  })
+
+  test('and of a refusal it is the one that refused', () => {
+    const budgets = budget(options)
+    const headers = new Headers()
+    for (let n = 0; n < 5; n += 1) budgets.spend(member(`other-${n}`), told(0))
+    budgets.spend(member('anna'), told(0, headers))
+    expect(said(headers)).toEqual(['"requests";q=5;w=5', '"requests";r=0;t=5'])
+  })
+
+  test('both get their request back where there is no place', () => {
+    const budgets = budget({ maxUpstreamConcurrency: 100 })
+    for (let n = 0; n < 3; n += 1) {
+      const each = member(`other-${n}`)
+      expect([budgets.spend(each, told(0)).ok, budgets.reserve(each, told(0)).ok]).toEqual([
+        true,
+        true,
+      ])
+    }
+    const anna = member('anna')
+    for (let n = 0; n < 50; n += 1) {
+      const headers = new Headers()
+      expect(budgets.spend(anna, told(0, headers)).ok).toBe(true)
+      expect(budgets.reserve(anna, told(0, headers))).toMatchObject({
+        code: 'organisation_concurrency_limit',
+      })
+      expect(said(headers)).toEqual(['"requests";q=5;w=5', '"requests";r=2;t=3'])
+    }
+  })
+
+  test('says nothing to somebody of no organisation', () => {
+    const budgets = budget(options)
+    const nobodys = somebody('n', {
+      person: { rate: { perMinute: 60, burst: 50 } },
+      organisation: ORG,
+    })
+    for (let n = 0; n < 50; n += 1) expect(budgets.spend(nobodys, told(0)).ok).toBe(true)
+  })
+})
+
+test('whoever has two policies has a share of each rate, and never the sum of both', () => {
+  const budgets = budget(options)
+  const of = (burst: number) => somebody('a', { person: { rate: { perMinute: burst, burst } } })
+  const [slow, fast] = [of(10), of(100)]
+  for (let n = 0; n < 5; n += 1) expect(budgets.spend(slow, told(0)).ok).toBe(true)
+  let more = 0
+  while (budgets.spend(fast, told(0)).ok) more += 1
+  expect(more).toBe(50)
+  expect(budgets.spend(slow, told(0)).ok).toBe(false)
 })

@@ -2,13 +2,15 @@
 // earlier ones get back.
 
 import { describe, expect, test } from 'bun:test'
-import type { Admitted, AdmittedDevice } from '../../src/admit/admitted.ts'
+import type { Admitted } from '../../src/admit/admitted.ts'
 import { type Breaker, breaker } from '../../src/budget/breaker.ts'
-import { type Charges, charges, deviceKey, orgKey } from '../../src/budget/charge.ts'
+import { type Charges, charges } from '../../src/budget/charge.ts'
+import { orgKey, personKey } from '../../src/budget/spend-limit.ts'
 import type { Costly } from '../../src/upstream/costly.ts'
 import { parsePrices } from '../../src/budget/price-table.ts'
 import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
 import { type SpendCaps, spendCaps } from '../../src/state/memory/spend.ts'
+import { somebody } from '../support/admitted.ts'
 
 const NOW = { epochSeconds: Date.UTC(2026, 10, 20, 12) / 1000, monotonicMs: 0 }
 const MS = NOW.epochSeconds * 1000
@@ -22,18 +24,26 @@ const parsed = parsePrices(
 if (!parsed.ok) throw new Error('prices')
 const { prices } = parsed
 
-const device = (over: Partial<AdmittedDevice> = {}, identity = 'd1'): Admitted =>
-  ({
-    identity,
-    device: {
-      org: undefined,
-      models: [],
-      rateLimit: undefined,
-      spendCapMicroUsd: undefined,
-      ...over,
-    },
-  }) as unknown as Admitted
-const user = { identity: 'u1' } as Admitted
+interface Own {
+  readonly org?: string
+  readonly models?: readonly string[]
+  readonly rateLimit?: number
+  readonly spendCapMicroUsd?: number
+  readonly spendPerDay?: number
+  readonly orgCap?: number
+}
+const device = (own: Own = {}, identity = 'd1'): Admitted => {
+  const { org, models, rateLimit, spendCapMicroUsd: spendPerMonth, spendPerDay, orgCap } = own
+  const rate = rateLimit === undefined ? undefined : { perMinute: rateLimit, burst: rateLimit }
+  return somebody(identity, {
+    kind: 'device',
+    org,
+    ...(models && { models }),
+    person: { rate, spendPerMonth, spendPerDay },
+    organisation: { spendPerMonth: orgCap },
+  })
+}
+const user = somebody('u1')
 const costly = (over: Partial<Costly> = {}): Costly => ({
   model: 'claude-x',
   maxTokens: 100,
@@ -56,40 +66,69 @@ const costly = (over: Partial<Costly> = {}): Costly => ({
 const WORST = 100 + 52 + HIDDEN_PROMPT_TOKENS
 
 const ASKING = { host: '', route: 'POST /v1/messages', model: undefined }
+const CHARGED = { ...ASKING, hasBody: true }
 
 interface Scene {
   readonly caps: SpendCaps
   readonly circuit: Breaker
   readonly all: Charges
 }
-function scene(orgSpendCapMicroUsd?: number): Scene {
+function scene(): Scene {
   const caps = spendCaps()
   const circuit = breaker({ failureThreshold: 1, successThreshold: 1, openMs: 1000 })
-  return { caps, circuit, all: charges({ caps, prices, orgSpendCapMicroUsd }) }
+  return { caps, circuit, all: charges({ caps, prices }) }
 }
 function open({ circuit }: Scene): void {
   const entry = circuit.enter({ caller: 'somebody', ...ASKING }, 0)
   if (entry.ok) entry.pass.report('unreachable', 0)
 }
-const held = ({ caps }: Scene, key = deviceKey('d1')) => caps.read(key, MS).reservedMicroUsd
-const take = ({ all, circuit }: Scene, who: Admitted, what: Costly | undefined, now = NOW) =>
-  all.take(who, what, circuit, ASKING, now)
+const held = ({ caps }: Scene, key = personKey('d1')) => caps.read(key, MS).reservedMicroUsd
+const take = (
+  { all, circuit }: Scene,
+  who: Admitted,
+  what: Costly | undefined,
+  now = NOW,
+  hasBody = true,
+) => all.take(who, what, circuit, { ...CHARGED, hasBody }, now)
 const codeOf = (decision: ReturnType<typeof take>): string => (decision.ok ? 'ok' : decision.code)
 
-describe('whose body is of concern', () => {
+describe('whose body has to be read', () => {
   const { all } = scene()
-  const { all: withOrgs } = scene(1_000_000)
-  test('nobody who is no device', () => {
-    expect([all.concern(user), withOrgs.concern(user)]).toEqual([false, false])
+  const reads = (who: Admitted): unknown => {
+    const needed = all.needsBody(who, false)
+    return needed.ok && needed.value
+  }
+  test("nobody's whose policy has no list and no cap", () => {
+    expect([reads(user), reads(device()), reads(device({ rateLimit: 3 }))]).toEqual([
+      false,
+      false,
+      false,
+    ])
   })
-  test('a device with a list, a cap, or an organisation that has one', () => {
-    expect(all.concern(device())).toBe(false)
-    expect(all.concern(device({ rateLimit: 3 }))).toBe(false)
-    expect(all.concern(device({ models: ['claude-*'] }))).toBe(true)
-    expect(all.concern(device({ spendCapMicroUsd: 0 }))).toBe(true)
-    expect(all.concern(device({ org: 'o' }))).toBe(false)
-    expect(withOrgs.concern(device({ org: 'o' }))).toBe(true)
-    expect(withOrgs.concern(device())).toBe(false)
+  test('that of somebody with a list, a cap, or an organisation that has one', () => {
+    expect(reads(device({ models: ['claude-*'] }))).toBe(true)
+    expect(reads(device({ models: [] }))).toBe(true)
+    expect(reads(device({ spendCapMicroUsd: 0 }))).toBe(true)
+    expect(reads(device({ spendPerDay: 0 }))).toBe(true)
+    expect(reads(device({ org: 'o' }))).toBe(false)
+    expect(reads(device({ org: 'o', orgCap: 1 }))).toBe(true)
+    expect(reads(device({ orgCap: 1 }))).toBe(false)
+    expect(reads(somebody('u1', { models: ['gpt-*'] }))).toBe(true)
+  })
+  test('one that is sealed, and so cannot be read, is refused', () => {
+    expect(all.needsBody(device(), true)).toEqual({ ok: true, value: false })
+    for (const own of [{ models: ['*'] }, { spendCapMicroUsd: 1 }, { spendPerDay: 1 }]) {
+      expect(all.needsBody(device(own), true)).toMatchObject({ code: 'sealed_body_limited' })
+    }
+  })
+  test('a limit without the body that it goes by refuses, whatever has forgotten to read it', () => {
+    const at = scene()
+    for (const own of [{ models: ['*'] }, { spendCapMicroUsd: 1e9 }, { spendPerDay: 1e9 }]) {
+      expect(take(at, device(own), undefined)).toMatchObject({ code: 'internal_error' })
+      expect(codeOf(take(at, device(own), undefined, NOW, false))).toBe('ok')
+    }
+    expect(codeOf(take(at, device(), undefined))).toBe('ok')
+    expect(at.caps.size).toBe(0)
   })
 })
 
@@ -111,9 +150,9 @@ describe('the order', () => {
 })
 
 describe('what a later step refuses is given back', () => {
-  const rich = device({ spendCapMicroUsd: 1_000_000, org: 'o' })
+  const rich = device({ spendCapMicroUsd: 1_000_000, org: 'o', orgCap: 1_000_000 })
   test('the breaker: nothing is held of device or organisation', () => {
-    const at = scene(1_000_000)
+    const at = scene()
     open(at)
     for (let n = 0; n < 1000; n += 1) {
       expect(take(at, rich, costly())).toMatchObject({ code: 'circuit_open', retryAfterSeconds: 1 })
@@ -133,22 +172,27 @@ describe('what a later step refuses is given back', () => {
     expect(codeOf(take(at, rich, costly(), later))).toBe('circuit_open')
   })
   test("the organisation's cap: the device's own is not held either", () => {
-    const at = scene(WORST - 1)
-    expect(take(at, rich, costly())).toMatchObject({ code: 'spend_cap_reached' })
+    const at = scene()
+    const poorOrg = device({ spendCapMicroUsd: 1_000_000, org: 'o', orgCap: WORST - 1 })
+    expect(take(at, poorOrg, costly())).toMatchObject({
+      code: 'spend_cap_reached',
+      message: expect.stringContaining("the organisation's $0.002199 a month"),
+    })
     expect([held(at), held(at, orgKey('o'))]).toEqual([0, 0])
   })
 })
 
 describe('money', () => {
+  const rich = device({ spendCapMicroUsd: 1_000_000, org: 'o', orgCap: 1_000_000 })
   const capped = (spendCapMicroUsd: number) => device({ spendCapMicroUsd })
   test('the worst case is reserved, for the device and for its organisation', () => {
-    const at = scene(1_000_000)
-    const charge = take(at, device({ spendCapMicroUsd: 1_000_000, org: 'o' }), costly())
+    const at = scene()
+    const charge = take(at, rich, costly())
     if (!charge.ok) throw new Error(charge.code)
     expect(charge.value.reservation?.amountMicroUsd).toBe(WORST)
     expect([held(at), held(at, orgKey('o'))]).toEqual([WORST, WORST])
     charge.value.reservation?.settle(7)
-    expect(at.caps.read(deviceKey('d1'), MS).spentMicroUsd).toBe(7)
+    expect(at.caps.read(personKey('d1'), MS).spentMicroUsd).toBe(7)
     expect(at.caps.read(orgKey('o'), MS).spentMicroUsd).toBe(7)
   })
   test('a cap that fits exactly is enough, and one below it is not, for ever', () => {
@@ -201,24 +245,83 @@ describe('money', () => {
     expect(codeOf(take(at, device({ models: ['claude-*'] }), counting))).toBe('model_not_allowed')
   })
   test('without a body to look at nothing is reserved', () => {
-    const charge = take(scene(), capped(0), undefined)
+    const charge = take(scene(), capped(0), undefined, NOW, false)
     expect(charge.ok && charge.value.reservation).toBe(undefined as never)
   })
   test("one organisation's name is no device's", () => {
-    const at = scene(WORST)
-    expect(codeOf(take(at, device({ org: 'x' }, 'x'), costly()))).toBe('ok')
+    const at = scene()
+    const ofX = { org: 'x', orgCap: WORST }
+    expect(codeOf(take(at, device(ofX, 'x'), costly()))).toBe('ok')
     expect(codeOf(take(at, device({ spendCapMicroUsd: WORST }, 'x'), costly()))).toBe('ok')
-    expect(codeOf(take(at, device({ org: 'x' }, 'y'), costly()))).toBe('spend_reserved')
+    expect(codeOf(take(at, device(ofX, 'y'), costly()))).toBe('spend_reserved')
   })
   test('spending that cannot be counted is 503, and not a way around the cap', () => {
-    const all = charges({ caps: spendCaps({ maxKeys: 0 }), prices, orgSpendCapMicroUsd: undefined })
-    const decision = all.take(capped(1_000_000), costly(), breaker(), ASKING, NOW)
+    const all = charges({ caps: spendCaps({ maxKeys: 0 }), prices })
+    const decision = all.take(capped(1_000_000), costly(), breaker(), CHARGED, NOW)
     expect(decision).toMatchObject({ code: 'spend_unavailable', retryAfterSeconds: 5 })
   })
 })
 
+describe('a cap of a day', () => {
+  const daily = (spendPerDay: number, spendCapMicroUsd = 1_000_000): Admitted =>
+    device({ spendPerDay, spendCapMicroUsd })
+  const END_OF_DAY = Date.UTC(2026, 10, 21)
+
+  test('refuses until the day ends in UTC, and says so', () => {
+    const at = scene()
+    const first = take(at, daily(WORST), costly())
+    if (first.ok) first.value.reservation?.settle(1)
+    expect(take(at, daily(WORST), costly())).toMatchObject({
+      code: 'spend_cap_reached',
+      retryAfterSeconds: (END_OF_DAY - MS) / 1000,
+      message:
+        "this request may cost up to $0.002200, and $0.002199 is left of the device's $0.002200 a day " +
+        'until 2026-11-21',
+    })
+    const tomorrow = { epochSeconds: END_OF_DAY / 1000, monotonicMs: 0 }
+    expect(codeOf(take(at, daily(WORST), costly(), tomorrow))).toBe('ok')
+  })
+  test('holds beside that of the month, whichever is the narrower', () => {
+    const at = scene()
+    expect(take(at, daily(1, WORST), costly())).toMatchObject({
+      message: expect.stringContaining("the device's $0.000001 a day"),
+    })
+    expect(take(at, daily(WORST, 1), costly())).toMatchObject({
+      message: expect.stringContaining("the device's $0.000001 a month"),
+    })
+    expect(at.caps.size).toBe(0)
+  })
+  test('stands with when it begins anew', () => {
+    const at = scene()
+    take(at, daily(5000), costly())
+    const standing = at.all.standing(daily(5000), NOW)
+    expect(
+      standing.map(({ scope, period, leftMicroUsd, resetsAtMs }) => [
+        scope,
+        period,
+        leftMicroUsd,
+        resetsAtMs,
+      ]),
+    ).toEqual([
+      ['device', 'month', 1_000_000 - WORST, Date.UTC(2026, 11, 1)],
+      ['device', 'day', 5000 - WORST, END_OF_DAY],
+    ])
+  })
+})
+
+test('a user with a cap is charged as a device is, and told whose cap it was', () => {
+  const at = scene()
+  const capped = somebody('u1', { person: { spendPerMonth: WORST } })
+  const first = take(at, capped, costly())
+  if (first.ok) first.value.reservation?.settle(WORST)
+  expect(take(at, capped, costly())).toMatchObject({
+    message: expect.stringContaining("the user's $0.002200 a month"),
+  })
+  expect(at.caps.read(personKey('u1'), MS).spentMicroUsd).toBe(WORST)
+})
+
 test('a user is charged nothing and listed nowhere', () => {
-  const at = scene(1)
+  const at = scene()
   const charge = take(at, user, costly({ model: 'anything' }))
   expect(charge.ok && charge.value.reservation).toBe(undefined as never)
   expect(at.caps.size).toBe(0)

@@ -2,14 +2,24 @@ import { expect, test } from 'bun:test'
 import { concurrency, type Lease } from '../../src/state/memory/concurrency.ts'
 import { seeded } from '../support/random.ts'
 
-const lease = (places: ReturnType<typeof concurrency>, identity: string): Lease => {
+/** Places of which each identity may have so many. */
+const limitedTo = (total: number, most: number) => {
+  const places = concurrency(total)
+  return {
+    acquire: (identity: string) => places.acquire(identity, most),
+    get underWay() {
+      return places.underWay
+    },
+  }
+}
+const lease = (places: ReturnType<typeof limitedTo>, identity: string): Lease => {
   const decision = places.acquire(identity)
   if (!decision.ok) throw new Error(decision.code)
   return decision.value
 }
 
 test('the limit of an identity and that of all are two limits', () => {
-  const places = concurrency({ maxTotal: 3, maxPerIdentity: 2 })
+  const places = limitedTo(3, 2)
   lease(places, 'a')
   lease(places, 'a')
   expect(places.acquire('a')).toMatchObject({
@@ -25,13 +35,38 @@ test('the limit of an identity and that of all are two limits', () => {
 })
 
 test('whoever is over their own limit learns nothing of the others', () => {
-  const places = concurrency({ maxTotal: 1, maxPerIdentity: 1 })
+  const places = limitedTo(1, 1)
   lease(places, 'a')
   expect(places.acquire('a')).toMatchObject({ code: 'identity_concurrency_limit' })
 })
 
+test('an organisation has a limit beside those of its people', () => {
+  const places = concurrency(10)
+  const first = places.acquire('a', 2, 'org', 3)
+  places.acquire('a', 2, 'org', 3)
+  places.acquire('b', 2, 'org', 3)
+  expect(places.acquire('a', 2, 'org', 3)).toMatchObject({ code: 'identity_concurrency_limit' })
+  expect(places.acquire('b', 2, 'org', 3)).toMatchObject({
+    code: 'organisation_concurrency_limit',
+    retryAfterSeconds: 1,
+  })
+  expect(places.underWay).toBe(3)
+  expect(places.acquire('b', 2, 'other', 3).ok).toBe(true)
+  expect(places.acquire('org', 2).ok).toBe(true)
+  if (first.ok) first.value.release()
+  if (first.ok) first.value.release()
+  expect(places.acquire('c', 2, 'org', 3).ok).toBe(true)
+  expect(places.acquire('c', 2, 'org', 3).ok).toBe(false)
+})
+
+test('0 is none, and no limit is none', () => {
+  const places = concurrency(100)
+  expect(places.acquire('a', 0)).toMatchObject({ code: 'identity_concurrency_limit' })
+  for (let n = 0; n < 50; n += 1) expect(places.acquire('a', undefined, 'o').ok).toBe(true)
+})
+
 test('a place given back can be taken again, and given back twice it is still one place', () => {
-  const places = concurrency({ maxTotal: 2, maxPerIdentity: 2 })
+  const places = limitedTo(2, 2)
   const first = lease(places, 'a')
   lease(places, 'a')
   first.release()
@@ -43,7 +78,7 @@ test('a place given back can be taken again, and given back twice it is still on
 })
 
 test("giving back an old lease does not give back the identity's next one", () => {
-  const places = concurrency({ maxTotal: 10, maxPerIdentity: 1 })
+  const places = limitedTo(10, 1)
   const first = lease(places, 'a')
   first.release()
   lease(places, 'a')
@@ -52,7 +87,7 @@ test("giving back an old lease does not give back the identity's next one", () =
 })
 
 test('a refusal holds nothing', () => {
-  const places = concurrency({ maxTotal: 1, maxPerIdentity: 5 })
+  const places = limitedTo(1, 5)
   const held = lease(places, 'a')
   for (let n = 0; n < 100; n += 1) places.acquire('b')
   held.release()
@@ -61,7 +96,7 @@ test('a refusal holds nothing', () => {
 })
 
 test('identities that hold nothing take no memory', () => {
-  const places = concurrency({ maxTotal: 1e6, maxPerIdentity: 1 })
+  const places = limitedTo(1e6, 1)
   const before = heap()
   for (let n = 0; n < 200_000; n += 1) lease(places, `identity-${n}`.padEnd(64, '-')).release()
   expect(places.underWay).toBe(0)
@@ -76,7 +111,7 @@ function heap(): number {
 test(
   'whatever comes and goes, the counts are those of the leases held',
   seeded((random) => {
-    const places = concurrency({ maxTotal: 12, maxPerIdentity: 4 })
+    const places = limitedTo(12, 4)
     const held: { identity: string; lease: Lease }[] = []
     const gone: Lease[] = []
     for (let step = 0; step < 5000; step += 1) {

@@ -84,6 +84,7 @@ describe('a cost that is refused names both amounts', () => {
   const over: Overspent = {
     reason: 'exceeds_cap',
     whose: 'device',
+    period: 'month',
     amount: 6_210_001,
     cap: 5_000_000,
     spent: 0,

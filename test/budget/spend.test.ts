@@ -15,8 +15,16 @@ import { seeded } from '../support/random.ts'
 const NOVEMBER = Date.UTC(2026, 10, 20, 9, 30)
 const END_OF_NOVEMBER = Date.UTC(2026, 11, 1)
 
-const device = (capMicroUsd: number, key = 'device:1'): SpendScope => ({ key, capMicroUsd })
-const org = (capMicroUsd: number, key = 'org:1'): SpendScope => ({ key, capMicroUsd })
+const device = (capMicroUsd: number, key = 'device:1'): SpendScope => ({
+  key,
+  period: 'month',
+  capMicroUsd,
+})
+const org = (capMicroUsd: number, key = 'org:1'): SpendScope => ({
+  key,
+  period: 'month',
+  capMicroUsd,
+})
 
 function reserve(
   caps: SpendCaps,
@@ -45,7 +53,7 @@ describe('a cap holds', () => {
     for (let time = 0; time < 10; time += 1) reserve(caps, [device(1000)], 100).settle(100)
     expect(caps.reserve([device(1000)], 1, NOVEMBER)).toEqual({
       ok: false,
-      key: 'device:1',
+      scope: device(1000),
       reason: 'cap_reached',
       retryAfterSeconds: (END_OF_NOVEMBER - NOVEMBER) / 1000,
     })
@@ -65,7 +73,7 @@ describe('a cap holds', () => {
     const running = reserve(caps, [device(1000)], 600)
     expect(caps.reserve([device(1000)], 600, NOVEMBER)).toEqual({
       ok: false,
-      key: 'device:1',
+      scope: device(1000),
       reason: 'reserved',
       retryAfterSeconds: 5,
     })
@@ -90,7 +98,7 @@ describe('a cap holds', () => {
       reserve(caps, [device(1000, `device:${each}`), org(2000)], 500).settle(500)
     }
     const decision = caps.reserve([device(1000, 'device:9'), org(2000)], 500, NOVEMBER)
-    expect(decision).toMatchObject({ ok: false, key: 'org:1', reason: 'cap_reached' })
+    expect(decision).toMatchObject({ ok: false, scope: org(2000), reason: 'cap_reached' })
   })
 
   test('where one scope has no room, the others hold nothing', () => {
@@ -277,6 +285,78 @@ describe('memory', () => {
   })
 })
 
+describe('a cap of a day', () => {
+  const day = (capMicroUsd: number, key = 'device:1'): SpendScope => ({
+    key,
+    period: 'day',
+    capMicroUsd,
+  })
+  const END_OF_DAY = Date.UTC(2026, 10, 21)
+
+  test('is spent until the end of the day in UTC, and no longer', () => {
+    const caps = spendCaps()
+    reserve(caps, [day(100)], 100).settle(100)
+    expect(caps.reserve([day(100)], 1, END_OF_DAY - 1500)).toEqual({
+      ok: false,
+      scope: day(100),
+      reason: 'cap_reached',
+      retryAfterSeconds: 2,
+    })
+    expect(reasonOf(caps, [day(100)], 100, END_OF_DAY)).toBeUndefined()
+  })
+
+  test('and one of a month count the same request, each in its own time', () => {
+    const caps = spendCaps()
+    const both = [device(150), day(100)]
+    reserve(caps, both, 100).settle(100)
+    expect(caps.reserve(both, 50, NOVEMBER)).toMatchObject({ scope: day(100) })
+    reserve(caps, both, 50, END_OF_DAY).settle(50)
+    expect(caps.reserve(both, 50, END_OF_DAY)).toMatchObject({ scope: device(150) })
+    expect(caps.read('device:1', END_OF_DAY).spentMicroUsd).toBe(150)
+    expect(caps.read('device:1', END_OF_DAY, 'day').spentMicroUsd).toBe(50)
+    expect(caps.read('device:1', NOVEMBER, 'day').spentMicroUsd).toBe(100)
+  })
+
+  test('that refuses leaves the month as it was', () => {
+    const caps = spendCaps()
+    for (let time = 0; time < 50; time += 1) {
+      expect(reasonOf(caps, [device(1000), day(10)], 11)).toBe('exceeds_cap')
+    }
+    expect([caps.read('device:1', NOVEMBER).reservedMicroUsd, caps.size]).toEqual([0, 0])
+  })
+
+  test('counts a request that ends after midnight in the day that is past', () => {
+    const caps = spendCaps()
+    const late = reserve(caps, [day(100)], 80, END_OF_DAY - 1)
+    reserve(caps, [day(100)], 100, END_OF_DAY).release()
+    late.settle(70)
+    expect(caps.read('device:1', END_OF_DAY, 'day').spentMicroUsd).toBe(0)
+    expect(caps.read('device:1', END_OF_DAY - 1, 'day').spentMicroUsd).toBe(70)
+  })
+
+  test('is not paid by a clock that is set back over midnight', () => {
+    const caps = spendCaps()
+    reserve(caps, [day(100)], 100).settle(100)
+    reserve(caps, [day(100)], 1, END_OF_DAY).settle(1)
+    expect(reasonOf(caps, [day(100)], 1)).toBe('cap_reached')
+  })
+
+  test('is restored by its date, and leaves the month alone', () => {
+    const caps = spendCaps()
+    expect(caps.restore('device:1', 60, '2026-11-20', 10)).toBeTrue()
+    expect(caps.read('device:1', NOVEMBER, 'day')).toMatchObject({
+      spentMicroUsd: 60,
+      estimatedMicroUsd: 10,
+    })
+    expect(caps.read('device:1', NOVEMBER).spentMicroUsd).toBe(0)
+    expect(caps.restore('device:1', 99, '2026-11-19')).toBeFalse()
+    expect(reasonOf(caps, [day(100)], 41)).toBe('cap_reached')
+    for (const wrong of ['2026-11-31', '2026-02-30', '2026-11-1', '2026-11-20T', '2026-1120']) {
+      expect(() => caps.restore('device:1', 1, wrong)).toThrow(RangeError)
+    }
+  })
+})
+
 describe('restored from a ledger', () => {
   test('a restart does not bring a spent cap back', () => {
     const folder = mkdtempSync(join(tmpdir(), 'postern-spend-'))
@@ -372,7 +452,7 @@ describe('restored from a ledger', () => {
   })
 
   test('a month that is none is a bug of ours', () => {
-    for (const month of ['', '2026-13', '2026-1', '2026-11-20', 'November']) {
+    for (const month of ['', '2026-13', '2026-1', '2026-11-', 'November']) {
       expect(() => spendCaps().restore('device:1', 1, month)).toThrow(RangeError)
     }
   })
@@ -410,8 +490,8 @@ test(
         const amount = random.int(4000)
         const decision = caps.reserve(scopes, amount, NOVEMBER)
         if (!decision.ok) {
-          const { spent, reserved } = of(decision.key)
-          expect(spent + reserved + amount).toBeGreaterThan(capOf(decision.key))
+          const { spent, reserved } = of(decision.scope.key)
+          expect(spent + reserved + amount).toBeGreaterThan(capOf(decision.scope.key))
           refused += 1
           return
         }
@@ -484,7 +564,7 @@ test(
               sum(key, month, 'spent') + sum(key, month, 'reserved') + amount > capMicroUsd,
           )
           const decision = caps.reserve(scopes, amount, now)
-          expect(decision.ok ? undefined : decision.key).toBe(blocked?.key)
+          expect(decision.ok ? undefined : decision.scope.key).toBe(blocked?.key)
           if (!decision.ok) continue
           const mine = scopes.map(({ key }) => ({ key, month, reserved: amount, spent: 0 }))
           entries.push(...mine)

@@ -12,6 +12,7 @@ import { bareToken } from '../../src/token/bare.ts'
 import { deviceKeys } from '../../src/enroll/keys.ts'
 import { rememberedTokens } from '../../src/enroll/remembered.ts'
 import { at, claimsOf, identify, outcome, type Scene, scene, SECRET } from './scene.ts'
+import { everything } from '../support/admitted.ts'
 
 let world: Scene
 let token: string
@@ -162,7 +163,7 @@ test('attack 23: neither kind of token passes for the other', async () => {
     refreshSeconds: 60,
     maxStaleSeconds: 60,
   }
-  const { admit } = issuers([by], { ask, identify, log })
+  const { admit } = issuers([by], { ask, identify, policyOf: everything, log })
   const asUser = async (text: string): Promise<boolean> =>
     (await admit({ authorization: `Bearer ${text}`, query: '' }, at(0))).ok
   expect(await asUser(user)).toBe(true)

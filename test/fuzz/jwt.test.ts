@@ -22,6 +22,7 @@ import {
 import type { Random } from '../support/random.ts'
 import { chance, fuzz, FUZZ_MS, mangled } from './fuzz.ts'
 import { strictJson } from './strict-reader.ts'
+import { everything } from '../support/admitted.ts'
 
 const DAY = 86_400
 const SKEW = 60
@@ -48,7 +49,7 @@ const source: KeySource = {
   start() {},
   stop() {},
 }
-const admission = userAdmission([issuerOf(SETTINGS, source)], identifier(undefined))
+const admission = userAdmission([issuerOf(SETTINGS, source)], identifier(undefined), everything)
 
 const STRANGE: readonly unknown[] = [
   null,

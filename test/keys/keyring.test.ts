@@ -8,6 +8,7 @@ import { makeKey } from '../../src/keys/format.ts'
 import { pruneKeys } from '../../src/keys/prune.ts'
 import { addKey, listKeys, MAX_KEYS, revokeKeys, rotateKey } from '../../src/keys/store.ts'
 import { at, type KeyScene, keyScene } from './scene.ts'
+import { everything } from '../support/admitted.ts'
 
 const DAY = 86_400
 
@@ -25,7 +26,7 @@ describe('admission', () => {
     on.hear()
     expect(on.admit(key, at(0))).toMatchObject({
       ok: true,
-      value: { kind: 'key', identity: row.identity, device: { org: 'acme', models: [] } },
+      value: { kind: 'key', identity: row.identity, org: 'acme' },
     })
     expect(row.identity).toMatch(/^[0-9a-f]{64}$/)
     expect(said(on.another(), key)).toBe(row.identity)
@@ -52,13 +53,16 @@ describe('admission', () => {
     const { key } = on.add()
     const asked: string[] = []
     on.hear()
-    const admit = keyAdmission({
-      find(text) {
-        asked.push(text)
-        return undefined
+    const admit = keyAdmission(
+      {
+        find(text) {
+          asked.push(text)
+          return undefined
+        },
+        seen: () => {},
       },
-      seen: () => {},
-    })
+      everything,
+    )
     admit(`${key.slice(0, -1)}${key.endsWith('0') ? '1' : '0'}`, at(0))
     expect(asked).toEqual([])
     admit(key, at(0))

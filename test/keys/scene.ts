@@ -14,6 +14,7 @@ import { TABLES } from '../../src/gate/migrations.ts'
 import { type Keyring, keyring, type KeyringOptions } from '../../src/keys/keyring.ts'
 import { addKey, type KeyTerms, type Made } from '../../src/keys/store.ts'
 import type { Instant } from '../../src/turn/instant.ts'
+import { everything } from '../support/admitted.ts'
 
 const startSeconds = Math.floor(Date.now() / 1000)
 
@@ -51,7 +52,7 @@ export function keyScene(options: Partial<KeyringOptions> = {}): KeyScene {
   const start = (more: Partial<KeyringOptions> = {}) => {
     const connection = file.connect({ busyTimeoutMs: 50 })
     const keys = keyring({ connection, log: logger, ...options, ...more })
-    return { connection, keys, admit: keyAdmission(keys) }
+    return { connection, keys, admit: keyAdmission(keys, everything) }
   }
   const { connection, keys, admit } = start()
   return {

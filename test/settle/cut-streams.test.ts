@@ -27,7 +27,11 @@ function charged(pieces: Iterable<Uint8Array>, price: Price, reserved: number): 
   const meter = anthropicUsageMeter('text/event-stream', undefined)
   for (const piece of pieces) meter.push(piece, 0)
   const caps = spendCaps()
-  const taken = caps.reserve([{ key: 'device:d', capMicroUsd: 1e12 }], reserved, NOW)
+  const taken = caps.reserve(
+    [{ key: 'device:d', period: 'month', capMicroUsd: 1e12 }],
+    reserved,
+    NOW,
+  )
   if (!taken.ok) throw new Error(taken.reason)
   const bill: Bill = {
     reservation: taken.reservation,

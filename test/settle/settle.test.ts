@@ -67,7 +67,7 @@ const usage = (over: Partial<MeteredUsage> = {}): MeteredUsage => ({
 const COST = 10 + 2 * 20 + 3 * 30 + 4 * 40
 
 function reserve(amount = RESERVED): Reservation {
-  const taken = caps.reserve([{ key: KEY, capMicroUsd: 1e9 }], amount, NOON)
+  const taken = caps.reserve([{ key: KEY, period: 'month', capMicroUsd: 1e9 }], amount, NOON)
   if (!taken.ok) throw new Error(taken.reason)
   return taken.reservation
 }

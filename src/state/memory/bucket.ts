@@ -28,6 +28,22 @@ export interface Buckets {
   readonly size: number
 }
 
+/** How fast a bucket fills, and how long it takes to fill when it is empty. */
+export interface BucketRate {
+  readonly intervalMs: number
+  readonly capacityMs: number
+}
+
+/**
+ * One table for callers of different rates. A key that comes with another rate keeps its debt, which
+ * is a time: whoever changes between two rates has a share of each and never the sum of both.
+ */
+export interface RatedBuckets {
+  take(key: string, rate: BucketRate, now: number): BucketDecision
+  giveBack(key: string, rate: BucketRate, now: number): BucketDecision
+  readonly size: number
+}
+
 export interface BucketOptions {
   readonly perMinute: number
   readonly burst: number
@@ -43,10 +59,25 @@ const SWEEP = 4
 /** Where buckets fill faster than this, the two tables still need not turn more often. */
 const MIN_TURN_MS = 1000
 
-export function buckets({ perMinute, burst, maxKeys = MAX_KEYS }: BucketOptions): Buckets {
-  const intervalMs = 60_000 / perMinute
-  const capacityMs = (60_000 * burst) / perMinute
-  const turnMs = Math.max(capacityMs + ROUNDING_MS, MIN_TURN_MS)
+export function bucketRate(perMinute: number, burst: number): BucketRate {
+  return { intervalMs: 60_000 / perMinute, capacityMs: (60_000 * burst) / perMinute }
+}
+
+export function buckets({ perMinute, burst, maxKeys }: BucketOptions): Buckets {
+  const table = ratedBuckets(maxKeys)
+  const rate = bucketRate(perMinute, burst)
+  return {
+    take: (key, now) => table.take(key, rate, now),
+    giveBack: (key, now) => table.giveBack(key, rate, now),
+    get size() {
+      return table.size
+    },
+  }
+}
+
+export function ratedBuckets(maxKeys = MAX_KEYS): RatedBuckets {
+  /** The longest time that any bucket here takes to fill. */
+  let turnMs = MIN_TURN_MS
   /** Key → when the bucket will be full; a key is in one of them. */
   let recent = new Map<string, number>()
   let former = new Map<string, number>()
@@ -70,36 +101,45 @@ export function buckets({ perMinute, burst, maxKeys = MAX_KEYS }: BucketOptions)
     sweep(recent, now)
     return recent.size + former.size >= maxKeys
   }
-  const decide = (allowed: boolean, debtMs: number, retryMs: number): BucketDecision => ({
-    allowed,
-    remaining: Math.max(0, Math.floor((capacityMs - debtMs + ROUNDING_MS) / intervalMs)),
-    resetSeconds: Math.min(debtMs, capacityMs) / 1000,
-    retryAfterSeconds: retryMs / 1000,
-  })
-
   return {
-    take(key, now) {
+    take(key, rate, now) {
+      const { intervalMs, capacityMs } = rate
+      if (capacityMs + ROUNDING_MS > turnMs) turnMs = capacityMs + ROUNDING_MS
       if (now >= turnAt) turn(now)
       const mine = recent.get(key)
       const at = mine ?? former.get(key)
-      if (at === undefined && isFull(now)) return decide(false, capacityMs, intervalMs)
+      if (at === undefined && isFull(now)) return decide(false, rate, capacityMs, intervalMs)
       const debtMs = Math.max(0, (at ?? now) - now)
       const next = debtMs + intervalMs
       // A refused request leaves its bucket as it was.
-      if (next > capacityMs + ROUNDING_MS) return decide(false, debtMs, next - capacityMs)
+      if (next > capacityMs + ROUNDING_MS) return decide(false, rate, debtMs, next - capacityMs)
       if (mine === undefined && at !== undefined) former.delete(key)
       recent.set(key, now + next)
-      return decide(true, next, 0)
+      return decide(true, rate, next, 0)
     },
-    giveBack(key, now) {
+    giveBack(key, rate, now) {
       const table = recent.has(key) ? recent : former
       const at = table.get(key)
-      const debtMs = Math.max(0, (at ?? now) - intervalMs - now)
+      const debtMs = Math.max(0, (at ?? now) - rate.intervalMs - now)
       if (at !== undefined) table.set(key, now + debtMs)
-      return decide(true, debtMs, 0)
+      return decide(true, rate, debtMs, 0)
     },
     get size() {
       return recent.size + former.size
     },
+  }
+}
+
+function decide(
+  allowed: boolean,
+  { intervalMs, capacityMs }: BucketRate,
+  debtMs: number,
+  retryMs: number,
+): BucketDecision {
+  return {
+    allowed,
+    remaining: Math.max(0, Math.floor((capacityMs - debtMs + ROUNDING_MS) / intervalMs)),
+    resetSeconds: Math.min(debtMs, capacityMs) / 1000,
+    retryAfterSeconds: retryMs / 1000,
   }
 }

@@ -1,5 +1,5 @@
-// How much may be under way at once: to the upstream in all, and for one identity. A lease is held
-// until the stream has ended, whichever way, and giving it back twice does nothing.
+// How much may be under way at once: to the upstream in all, for one identity and for one organisation.
+// A lease is held until the stream has ended, whichever way, and giving it back twice does nothing.
 
 import { type Decision, granted, refused } from '../../refusal.ts'
 
@@ -10,13 +10,14 @@ export interface Lease {
 }
 
 export interface Concurrency {
-  acquire(identity: string): Decision<Lease>
+  /** Undefined is no limit; an organisation without one is not counted. */
+  acquire(
+    identity: string,
+    most: number | undefined,
+    org?: string | undefined,
+    mostOfOrg?: number | undefined,
+  ): Decision<Lease>
   readonly underWay: number
-}
-
-export interface ConcurrencyOptions {
-  readonly maxTotal: number
-  readonly maxPerIdentity: number
 }
 
 /** A stream's end cannot be foreseen; a second is a polite pace for asking again. */
@@ -25,34 +26,30 @@ const RETRY_AFTER_SECONDS = 1
 /** Entries of those that hold nothing stay until there are so many: most come back at once. */
 const MAX_RESTING = 1024
 
-export function concurrency({ maxTotal, maxPerIdentity }: ConcurrencyOptions): Concurrency {
-  const held = new Map<string, Holder>()
+export function concurrency(maxTotal: number): Concurrency {
+  const persons = new Holders()
+  const organisations = new Holders()
   let total = 0
   const ended = (): void => {
     total -= 1
   }
-  const holderOf = (identity: string): Holder => {
-    const found = held.get(identity)
-    if (found) return found
-    if (held.size >= MAX_RESTING + 2 * total) {
-      for (const [each, { places }] of held) if (places === 0) held.delete(each)
-    }
-    const holder = { places: 0 }
-    held.set(identity, holder)
-    return holder
-  }
 
   return {
-    acquire(identity) {
-      const holder = holderOf(identity)
+    acquire(identity, most = Infinity, org = undefined, mostOfOrg = undefined) {
+      const person = persons.of(identity, total)
+      const organisation =
+        org === undefined || mostOfOrg === undefined ? undefined : organisations.of(org, total)
       const retryAfterSeconds = RETRY_AFTER_SECONDS
       // One's own limit first: whoever is over it learns nothing of the others.
-      if (holder.places >= maxPerIdentity)
-        return refused('identity_concurrency_limit', { retryAfterSeconds })
+      if (person.places >= most) return refused('identity_concurrency_limit', { retryAfterSeconds })
+      if (organisation && organisation.places >= (mostOfOrg ?? Infinity)) {
+        return refused('organisation_concurrency_limit', { retryAfterSeconds })
+      }
       if (total >= maxTotal) return refused('upstream_concurrency_limit', { retryAfterSeconds })
       total += 1
-      holder.places += 1
-      return granted(new Held(holder, ended))
+      person.places += 1
+      if (organisation) organisation.places += 1
+      return granted(new Held(person, organisation, ended))
     },
     get underWay() {
       return total
@@ -64,26 +61,45 @@ interface Holder {
   places: number
 }
 
+class Holders {
+  readonly #held = new Map<string, Holder>()
+
+  /** `total`: how many places are taken of all. */
+  of(key: string, total: number): Holder {
+    const found = this.#held.get(key)
+    if (found) return found
+    if (this.#held.size >= MAX_RESTING + 2 * total) {
+      for (const [each, { places }] of this.#held) if (places === 0) this.#held.delete(each)
+    }
+    const holder = { places: 0 }
+    this.#held.set(key, holder)
+    return holder
+  }
+}
+
 class Held implements Lease {
-  #holder: Holder | undefined
+  #person: Holder | undefined
+  readonly #organisation: Holder | undefined
   readonly #ended: () => void
   #others: (() => void)[] | undefined
 
-  constructor(holder: Holder, ended: () => void) {
-    this.#holder = holder
+  constructor(person: Holder, organisation: Holder | undefined, ended: () => void) {
+    this.#person = person
+    this.#organisation = organisation
     this.#ended = ended
   }
 
   release(): void {
-    if (!this.#holder) return
-    this.#holder.places -= 1
-    this.#holder = undefined
+    if (!this.#person) return
+    this.#person.places -= 1
+    if (this.#organisation) this.#organisation.places -= 1
+    this.#person = undefined
     this.#ended()
     if (this.#others) for (const giveBack of this.#others) giveBack()
   }
 
   also(giveBack: () => void): void {
-    if (this.#holder) (this.#others ??= []).push(giveBack)
+    if (this.#person) (this.#others ??= []).push(giveBack)
     else giveBack()
   }
 }

@@ -1,4 +1,4 @@
-// Spend caps: what a token's device and its organisation may spend in a calendar month (UTC), in
+// Spend caps: what a person and their organisation may spend in a calendar month or day (UTC), in
 // whole micro-USD. What a request may cost at the most is reserved before it goes out, and what it
 // did cost is settled when it ends. Nothing is admitted that, with all that is reserved, could pass
 // a cap. So the bound:
@@ -9,17 +9,18 @@
 // With worst-case.ts that excess is 0 but for what no body says: how often the API's own loop reads
 // a prompt again for a server tool, and what an advisor does that has no limits. The next is refused.
 //
-// Spend belongs to the month in which it was reserved: a request that runs over midnight of the
-// first is settled in the month that is past, and takes nothing from the new one.
+// Spend belongs to the month and the day in which it was reserved: a request that runs over midnight
+// is settled in the day that is past, and takes nothing from the new one.
 //
 // Synchronous, so that no two requests see the same money. Bounded: a full table refuses newcomers
 // and never forgets a spender; see MAX_KEYS. Nothing here reads a clock or knows a price.
 
-import { monthEndMs, monthStartMs } from '../../turn/calendar.ts'
+import { type Period, periodFrom, type Span, spanOf } from '../../turn/calendar.ts'
 
 /** One cap that a request counts against. Keys of different kinds need different prefixes. */
 export interface SpendScope {
   readonly key: string
+  readonly period: Period
   readonly capMicroUsd: number
 }
 
@@ -37,7 +38,7 @@ export interface Reservation {
 
 /**
  * `exceeds_cap`: alone it may cost more than the whole cap. `cap_reached`: more than is left of the
- * month. `reserved`: what is left is held by requests under way, and may come free when they end.
+ * period. `reserved`: what is left is held by requests under way, and may come free when they end.
  * `table_full`: a newcomer where no key can be added.
  */
 export type SpendRefusalReason = 'exceeds_cap' | 'cap_reached' | 'reserved' | 'table_full'
@@ -46,10 +47,10 @@ export type SpendDecision =
   | { readonly ok: true; readonly reservation: Reservation }
   | {
       readonly ok: false
-      /** Of the first scope that has no room. */
-      readonly key: string
+      /** The first that has no room. */
+      readonly scope: SpendScope
       readonly reason: SpendRefusalReason
-      /** To the month's end; for `reserved`, a polite pace. */
+      /** To the period's end; for `reserved`, a polite pace. */
       readonly retryAfterSeconds: number
     }
 
@@ -67,22 +68,27 @@ export interface SpendCaps {
   /** In all scopes or in none. */
   reserve(scopes: readonly SpendScope[], amountMicroUsd: number, nowEpochMs: number): SpendDecision
   /**
-   * What the ledger knows of a month, told at the start and before the first request. It only ever
-   * raises what is known. False where it was not kept: a month that is past, or a full table, whose
-   * newcomers are refused anyway.
+   * What the ledger knows of a month or a day (`2026-11`, `2026-11-20`), told at the start and before
+   * the first request. It only ever raises what is known. False where it was not kept: a period that
+   * is past, or a full table, whose newcomers are refused anyway.
    */
-  restore(key: string, chargedMicroUsd: number, month: string, estimatedMicroUsd?: number): boolean
+  restore(
+    key: string,
+    chargedMicroUsd: number,
+    written: string,
+    estimatedMicroUsd?: number,
+  ): boolean
   /**
    * An operator's correction: a credit, or a debit where it is below 0. False where it was not kept,
    * as with `restore`.
    */
-  credit(key: string, microUsd: number, month: string): boolean
-  read(key: string, nowEpochMs: number): Spent
+  credit(key: string, microUsd: number, written: string): boolean
+  read(key: string, nowEpochMs: number, period?: Period): Spent
   /** Keys held. */
   readonly size: number
 }
 
-/** About 400 bytes each, for this month and the one before: 120 MB at the most. */
+/** About 400 bytes each, for this month, this day and those before them: 240 MB at the most. */
 const MAX_KEYS = 150_000
 const MOST = Number.MAX_SAFE_INTEGER
 /** The end of a running request can't be foreseen. */
@@ -97,69 +103,97 @@ interface Account {
   underWay: number
 }
 
-interface Month {
-  readonly startMs: number
-  readonly endMs: number
+interface Book extends Span {
   readonly accounts: Map<string, Account>
 }
 
-export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } = {}): SpendCaps {
-  let current: Month | undefined
-  /** Kept for a clock that is set back, even over a month: else that would pay everyone's debts. */
-  let previous: Month | undefined
+/** The accounts of the present month or day. */
+class Books {
+  readonly #period: Period
+  readonly #maxKeys: number
+  #current: Book | undefined
+  /** Kept for a clock that is set back over its start: else that would pay everyone's debts. */
+  #previous: Book | undefined
 
-  const turnTo = (epochMs: number): Month => {
-    if (current && covers(current, epochMs)) return current
-    const month = previous && covers(previous, epochMs) ? previous : newMonth(epochMs)
-    previous = current
-    current = month
-    return month
+  constructor(period: Period, maxKeys: number) {
+    this.#period = period
+    this.#maxKeys = maxKeys
   }
+
+  get size(): number {
+    return (this.#current?.accounts.size ?? 0) + (this.#previous?.accounts.size ?? 0)
+  }
+
+  turnTo(epochMs: number): Book {
+    if (this.#current && covers(this.#current, epochMs)) return this.#current
+    const book = this.#find(epochMs) ?? { ...spanOf(this.#period, epochMs), accounts: new Map() }
+    this.#previous = this.#current
+    this.#current = book
+    return book
+  }
+
   /** Undefined where the key is new and there is no room for it. */
-  const accountOf = ({ accounts }: Month, key: string): Account | undefined => {
+  account({ accounts }: Book, key: string): Account | undefined {
     const found = accounts.get(key)
-    if (found || accounts.size >= maxKeys) return found
+    if (found || accounts.size >= this.#maxKeys) return found
     const account = { charged: 0, estimated: 0, credited: 0, reserved: 0, underWay: 0 }
     accounts.set(key, account)
     return account
   }
 
-  /** Undefined for a month that is past, and where there is no room. */
-  const accountIn = (month: string, key: string): Account | undefined => {
-    const startMs = startOf(month)
-    if (current && startMs < current.startMs) return undefined
-    return accountOf(turnTo(startMs), key)
+  /** Undefined for a period that is past, and where there is no room. */
+  accountFrom(startMs: number, key: string): Account | undefined {
+    if (this.#current && startMs < this.#current.startMs) return undefined
+    return this.account(this.turnTo(startMs), key)
+  }
+
+  read(key: string, epochMs: number): Account | undefined {
+    return this.#find(epochMs)?.accounts.get(key)
+  }
+
+  #find(epochMs: number): Book | undefined {
+    return [this.#current, this.#previous].find((each) => each && covers(each, epochMs))
+  }
+}
+
+export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } = {}): SpendCaps {
+  const books = { month: new Books('month', maxKeys), day: new Books('day', maxKeys) }
+
+  const accountIn = (written: string, key: string): Account | undefined => {
+    const { period, startMs } = periodFrom(written)
+    return books[period].accountFrom(startMs, key)
   }
 
   return {
     reserve(scopes, amountMicroUsd, nowEpochMs) {
       mustBeAmount(amountMicroUsd)
       for (const { capMicroUsd } of scopes) mustBeAmount(capMicroUsd)
-      const month = turnTo(nowEpochMs)
-      const held: [string, Account][] = []
+      const held: [string, Account, Book][] = []
       const end = (actual: number, estimated: number): void => {
-        for (const [key, account] of held.splice(0)) {
+        for (const [key, account, book] of held.splice(0)) {
           account.reserved -= amountMicroUsd
           account.charged = Math.min(MOST, account.charged + actual)
           account.estimated = Math.min(MOST, account.estimated + estimated)
           account.underWay -= 1
-          dropEmpty(month, key, account)
+          dropEmpty(book, key, account)
         }
       }
-      for (const { key, capMicroUsd } of scopes) {
-        const account = accountOf(month, key)
+      for (const scope of scopes) {
+        const { key, period, capMicroUsd } = scope
+        const book = books[period].turnTo(nowEpochMs)
+        const account = books[period].account(book, key)
         const reason = account ? obstacle(account, capMicroUsd, amountMicroUsd) : 'table_full'
         if (!account || reason) {
-          if (account) dropEmpty(month, key, account)
+          if (account) dropEmpty(book, key, account)
           end(0, 0)
-          const toMonthEnd = Math.max(1, Math.ceil((month.endMs - nowEpochMs) / 1000))
+          const toEnd = Math.max(1, Math.ceil((book.endMs - nowEpochMs) / 1000))
           const soon = reason === 'reserved'
-          const retryAfterSeconds = soon ? RESERVED_RETRY_AFTER_SECONDS : toMonthEnd
-          return { ok: false, key, reason: reason ?? 'table_full', retryAfterSeconds }
+          const retryAfterSeconds = soon ? RESERVED_RETRY_AFTER_SECONDS : toEnd
+          return { ok: false, scope, reason: reason ?? 'table_full', retryAfterSeconds }
         }
         account.reserved += amountMicroUsd
         account.underWay += 1
-        held.push([key, account])
+        held.push([key, account, book])
       }
       return {
         ok: true,
@@ -174,25 +208,24 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
         },
       }
     },
-    restore(key, chargedMicroUsd, month, estimatedMicroUsd = 0) {
+    restore(key, chargedMicroUsd, written, estimatedMicroUsd = 0) {
       mustBeAmount(chargedMicroUsd)
       mustBeAmount(estimatedMicroUsd)
-      const account = accountIn(month, key)
+      const account = accountIn(written, key)
       if (!account) return false
       account.charged = Math.max(account.charged, chargedMicroUsd)
       account.estimated = Math.max(account.estimated, estimatedMicroUsd)
       return true
     },
-    credit(key, microUsd, month) {
+    credit(key, microUsd, written) {
       mustBeAmount(Math.abs(microUsd))
-      const account = accountIn(month, key)
+      const account = accountIn(written, key)
       if (!account) return false
       account.credited = Math.max(-MOST, Math.min(MOST, account.credited + microUsd))
       return true
     },
-    read(key, nowEpochMs) {
-      const month = [current, previous].find((each) => each && covers(each, nowEpochMs))
-      const account = month?.accounts.get(key)
+    read(key, nowEpochMs, period = 'month') {
+      const account = books[period].read(key, nowEpochMs)
       return {
         spentMicroUsd: account ? spentOf(account) : 0,
         estimatedMicroUsd: account?.estimated ?? 0,
@@ -201,7 +234,7 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
       }
     },
     get size() {
-      return (current?.accounts.size ?? 0) + (previous?.accounts.size ?? 0)
+      return books.month.size + books.day.size
     },
   }
 }
@@ -216,7 +249,7 @@ function obstacle(account: Account, cap: number, amount: number): SpendRefusalRe
 }
 
 /** One that says no more than an absent one; but a request under way may yet spend on it. */
-function dropEmpty({ accounts }: Month, key: string, account: Account): void {
+function dropEmpty({ accounts }: Book, key: string, account: Account): void {
   const { charged, credited, underWay } = account
   if (charged === 0 && credited === 0 && underWay === 0) accounts.delete(key)
 }
@@ -224,22 +257,8 @@ function dropEmpty({ accounts }: Month, key: string, account: Account): void {
 const spentOf = ({ charged, credited }: Account): number =>
   Math.max(0, Math.min(MOST, charged - credited))
 
-function covers({ startMs, endMs }: Month, epochMs: number): boolean {
+function covers({ startMs, endMs }: Span, epochMs: number): boolean {
   return epochMs >= startMs && epochMs < endMs
-}
-
-function newMonth(epochMs: number): Month {
-  return {
-    startMs: monthStartMs(epochMs),
-    endMs: monthEndMs(epochMs),
-    accounts: new Map(),
-  }
-}
-
-function startOf(month: string): number {
-  const startMs = /^\d{4}-\d\d$/.test(month) ? Date.parse(`${month}-01T00:00:00Z`) : NaN
-  if (Number.isNaN(startMs)) throw new RangeError('a month is written YYYY-MM')
-  return startMs
 }
 
 /** A fraction or a NaN here is a mistake of ours; NaN would compare its way past every cap. */

@@ -1,0 +1,22 @@
+// Which models a caller may use. Every model that a request names has to be on the list; what nobody
+// here knows may name one.
+
+import { granted } from '../refusal.ts'
+import { allowedModel } from '../token/model-pattern.ts'
+import { type Limit, NOTHING_HELD } from './limit.ts'
+import { modelNotAllowed, unknownCost } from './refusals.ts'
+
+const ALLOWED = granted(NOTHING_HELD)
+
+export const modelLimit: Limit = {
+  needsBody: ({ policy }) => policy.models !== undefined,
+  decide({ policy }, costly) {
+    const patterns = policy.models ?? []
+    const { model, fallbacks, advisors, models, unknown } = costly
+    const named = [model, ...[...fallbacks, ...advisors].map((each) => each.model), ...models]
+    const denied = named.find((each) => !allowedModel(each, patterns))
+    if (denied !== undefined) return modelNotAllowed(denied, patterns)
+    const [what] = unknown
+    return what === undefined || patterns.includes('*') ? ALLOWED : unknownCost(what)
+  },
+}

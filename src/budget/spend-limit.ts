@@ -1,0 +1,116 @@
+// Caps on spending, of a person and of their organisation, by day and by month. A request is charged
+// before it goes out with the most that it can cost, so its body has to be read.
+
+import type { Admitted } from '../admit/admitted.ts'
+import type { Limits, Policy } from '../policy/policy.ts'
+import { granted, refused } from '../refusal.ts'
+import type { Reservation, SpendCaps, SpendScope } from '../state/memory/spend.ts'
+import type { Instant } from '../turn/instant.ts'
+import { spanOf } from '../turn/calendar.ts'
+import type { Costly } from '../upstream/costly.ts'
+import { type Held, type Limit, NOTHING_HELD } from './limit.ts'
+import { BATCH, type Prices } from './prices.ts'
+import { modelNotPriced, overspent, unknownCost, type Whose } from './refusals.ts'
+import { mostOf } from './worst-case.ts'
+
+/** How a cap stands in this month or day. */
+export interface CapStanding {
+  readonly scope: Admitted['kind'] | 'org'
+  readonly period: SpendScope['period']
+  readonly limitMicroUsd: number
+  /** Less what was credited. */
+  readonly spentMicroUsd: number
+  /** What of it was estimated, because an answer was cut. */
+  readonly estimatedMicroUsd: number
+  readonly creditedMicroUsd: number
+  /** Held by requests under way. */
+  readonly reservedMicroUsd: number
+  readonly leftMicroUsd: number
+  readonly resetsAtMs: number
+}
+
+export interface SpendLimit extends Limit {
+  /** Of each cap that requests of this caller count against. */
+  standing(admitted: Admitted, now: Instant): readonly CapStanding[]
+}
+
+export function spendLimit(caps: SpendCaps, prices: Prices): SpendLimit {
+  return {
+    needsBody: ({ org, policy }) =>
+      isCapped(policy.person) || (org !== undefined && isCapped(policy.organisation)),
+    decide(admitted, costly, { epochSeconds }) {
+      if (costly.free) return granted(NOTHING_HELD)
+      const [what] = costly.unknown
+      if (what !== undefined) return unknownCost(what)
+      const { maxTokens } = costly
+      if (maxTokens === undefined) return refused('max_tokens_required')
+      const most = mostOf(costly, maxTokens, prices)
+      if (!most.ok) return modelNotPriced(most.model, most.what)
+      const amount = most.microUsd
+      const nowMs = epochSeconds * 1000
+      const taken = caps.reserve(scopesOf(admitted), amount, nowMs)
+      if (taken.ok) return granted(held(taken.reservation, maxTokens, costly, prices))
+      const { scope, reason, retryAfterSeconds } = taken
+      const { key, period, capMicroUsd: cap } = scope
+      const { spentMicroUsd: spent, reservedMicroUsd: reserved } = caps.read(key, nowMs, period)
+      const whose: Whose = key === personKey(admitted.identity) ? admitted.kind : 'organisation'
+      const over = { reason, whose, period, amount, cap, spent, reserved, retryAfterSeconds }
+      return overspent(over, nowMs)
+    },
+    standing: (admitted, { epochSeconds }) =>
+      scopesOf(admitted).map(({ key, period, capMicroUsd }) => {
+        const nowMs = epochSeconds * 1000
+        const standing = caps.read(key, nowMs, period)
+        const { spentMicroUsd, reservedMicroUsd } = standing
+        return Object.assign(standing, {
+          scope: key.startsWith(ORG_PREFIX) ? ('org' as const) : admitted.kind,
+          period,
+          limitMicroUsd: capMicroUsd,
+          leftMicroUsd: Math.max(0, capMicroUsd - spentMicroUsd - reservedMicroUsd),
+          resetsAtMs: spanOf(period, nowMs).endMs,
+        })
+      }),
+  }
+}
+
+const ORG_PREFIX = 'org:'
+
+/** Identities of users, devices and keys are hashes that never meet. */
+export const personKey = (identity: string): string => `person:${identity}`
+export const orgKey = (org: string): string => ORG_PREFIX + org
+
+const isCapped = ({ spendPerDay, spendPerMonth }: Limits): boolean =>
+  spendPerDay !== undefined || spendPerMonth !== undefined
+
+function scopesOf({ identity, org, policy }: Admitted): SpendScope[] {
+  return [
+    ...scopes(personKey(identity), policy.person),
+    ...(org === undefined ? [] : scopes(orgKey(org), policy.organisation)),
+  ]
+}
+
+function scopes(key: string, { spendPerMonth, spendPerDay }: Policy['person']): SpendScope[] {
+  const found: SpendScope[] = []
+  if (spendPerMonth !== undefined) found.push({ key, period: 'month', capMicroUsd: spendPerMonth })
+  if (spendPerDay !== undefined) found.push({ key, period: 'day', capMicroUsd: spendPerDay })
+  return found
+}
+
+function held(reservation: Reservation, maxTokens: number, costly: Costly, prices: Prices): Held {
+  const { amountMicroUsd } = reservation
+  const atMost = (outputTokens: number): number =>
+    stoppedAfter(Math.min(maxTokens, Math.ceil(outputTokens)), costly, prices, amountMicroUsd)
+  return { reservation, maxTokens, atMost }
+}
+
+/** A batch runs on when nobody waits for it. */
+function stoppedAfter(
+  outputTokens: number,
+  costly: Costly,
+  prices: Prices,
+  reserved: number,
+): number {
+  if (costly.priceClasses.includes(BATCH)) return reserved
+  const most = mostOf(costly, outputTokens, prices)
+  return most.ok ? Math.min(reserved, most.microUsd) : reserved
+}

@@ -1,0 +1,63 @@
+// Whether a policy lets a request through to an upstream, as far as its headers tell. What depends on
+// the body is decided in src/budget, just before the request goes out. Pure.
+
+import { type Decision, granted, refused } from '../refusal.ts'
+import type { Policy, RouteGroup } from './policy.ts'
+
+export interface PolicyRequest {
+  readonly route: RouteGroup | undefined
+  /** The name of the upstream that it is for. */
+  readonly upstream: string
+  readonly hasBody: boolean
+  /** Only the enclave can read the body. */
+  readonly sealed: boolean
+  /** As it was declared; one that is larger than it says is cut off when it comes. */
+  readonly length: number | undefined
+}
+
+const ALLOWED = granted(undefined)
+const UNSEALED = refused('encryption_required', {
+  message: 'the policy of this credential demands a sealed body: Ehbp-Encapsulated-Key is missing',
+})
+
+export function allows(policy: Policy, request: PolicyRequest): Decision<undefined> {
+  const { routes, upstreams, maxBodyBytes, plaintext } = policy
+  const { route, upstream, hasBody, sealed, length } = request
+  if (routes && (route === undefined || !routes.includes(route))) {
+    return refused('route_not_allowed')
+  }
+  if (upstreams && !upstreams.includes(upstream)) return refused('upstream_not_allowed')
+  if (!hasBody) return ALLOWED
+  if (!plaintext && !sealed) return UNSEALED
+  if (maxBodyBytes !== undefined && length !== undefined && length > maxBodyBytes) {
+    return refused('request_too_large', { message: `request body exceeds ${maxBodyBytes} bytes` })
+  }
+  return ALLOWED
+}
+
+/** The smaller of what the upstream takes and the policy allows; `of` itself where it is that. */
+export function bounded<T extends { readonly maxBytes: number }>(
+  { maxBodyBytes = Infinity }: Policy,
+  of: T,
+): T {
+  return maxBodyBytes < of.maxBytes ? { ...of, maxBytes: maxBodyBytes } : of
+}
+
+/** Of a path in our own table. Undefined for one that no policy can name, and so none allows by name. */
+export function routeGroup(path: string): RouteGroup | undefined {
+  return GROUPS.find(([start]) => path === start || path.startsWith(`${start}/`))?.[1]
+}
+
+/** The longer path first. */
+const GROUPS: readonly (readonly [string, RouteGroup])[] = [
+  ['/v1/models', 'models'],
+  ['/v1/chat/completions', 'chat'],
+  ['/v1/completions', 'completions'],
+  ['/v1/complete', 'completions'],
+  ['/v1/responses', 'responses'],
+  ['/v1/embeddings', 'embeddings'],
+  ['/v1/audio', 'audio'],
+  ['/v1/messages/batches', 'batches'],
+  ['/v1/messages', 'messages'],
+  ['/v1/files', 'files'],
+]

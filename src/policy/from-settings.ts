@@ -1,0 +1,43 @@
+// The policies that the environment's flat settings make, one for each kind of caller. They do what
+// these settings did before there were policies, so a gate that is started as before behaves as before.
+
+import { type Limits, NO_LIMITS, type Policy, policy, type Rate } from './policy.ts'
+import type { CallerKind } from './select.ts'
+
+export interface PolicySettings {
+  /** 0 is no limit. */
+  readonly rateLimitRpm: number
+  readonly rateLimitBurst: number
+  readonly maxIdentityConcurrency: number
+  /** US dollars a month. */
+  readonly orgSpendCap?: number | undefined
+}
+
+export interface DefaultPolicies extends Readonly<Record<CallerKind, Policy>> {
+  /** A rate in a device's token stands in place of RATE_LIMIT_RPM, and may be above it. */
+  readonly ratedDevice: Policy
+}
+
+/**
+ * Each kind of caller keeps to the upstream that it always had; a document says otherwise.
+ * MAX_REQUEST_BODY_BYTES, MAX_PAYLOAD_SIZE and REQUIRE_EHBP are the upstreams' own: they hold for each
+ * caller there. DEVICE_* are in the device's token when it is made.
+ */
+export function defaultPolicies(settings: PolicySettings): DefaultPolicies {
+  const { rateLimitRpm: perMinute, rateLimitBurst: burst, maxIdentityConcurrency } = settings
+  const rate: Rate | undefined = perMinute === 0 ? undefined : { perMinute, burst }
+  const person: Limits = { ...NO_LIMITS, rate, concurrency: maxIdentityConcurrency }
+  const organisation = { ...NO_LIMITS, spendPerMonth: microUsd(settings.orgSpendCap) }
+  const of = (name: string, upstreams: readonly string[], own = person): Policy =>
+    policy({ name, upstreams, person: own, organisation })
+  return {
+    user: of('users', ['tinfoil']),
+    device: of('devices', ['anthropic']),
+    ratedDevice: of('devices', ['anthropic'], { ...person, rate: undefined }),
+    key: of('keys', ['tinfoil', 'anthropic']),
+    session: of('session', ['anthropic-oauth']),
+  }
+}
+
+export const microUsd = (usd: number | undefined): number | undefined =>
+  usd === undefined ? undefined : Math.round(usd * 1_000_000)
