@@ -2,7 +2,6 @@
 // refusal. The token's `iss`, unverified, chooses the issuer, and from there on nothing of any other
 // issuer counts: not its keys, its audiences or its algorithms.
 
-import { compactVerify } from 'jose'
 import type { EnrollingUser } from '../enroll/bootstrap.ts'
 import type { PolicyOf } from '../policy/select.ts'
 import type { Instant } from '../turn/instant.ts'
@@ -14,8 +13,9 @@ import type { Algorithm } from './algorithms.ts'
 import { bearerToken } from './bearer.ts'
 import { type ClaimRules, type Claims, checkClaims } from './claims.ts'
 import { keptGroups } from './groups.ts'
-import type { KeySource, VerifyKey } from './jwks.ts'
-import { type ParsedToken, parseToken } from './token.ts'
+import type { KeySource } from './jwks.ts'
+import { isSigned } from './signature.ts'
+import { parseToken } from './token.ts'
 import { verifiedTokens } from './verified.ts'
 
 /** `keys_unavailable` is asked again after this long: the key source tries on its own. */
@@ -44,20 +44,6 @@ export interface UserAdmission {
   admit(credentials: Credentials, now: Instant): Decision<Admitted> | Promise<Decision<Admitted>>
   /** The same for an enrolment, whose entitlements are in the claims. */
   enrolling(credentials: Credentials, now: Instant): Promise<Decision<EnrollingUser>>
-}
-
-async function isSigned(token: string, by: VerifyKey, parsed: ParsedToken): Promise<boolean> {
-  const { alg, signatureBytes } = parsed
-  for (const { key, ...of } of by.keys) {
-    if (of.signatureBytes !== signatureBytes || !of.algorithms.includes(alg)) continue
-    try {
-      await compactVerify(token, key, { algorithms: [alg] })
-      return true
-    } catch {
-      // By another of the keys, perhaps.
-    }
-  }
-  return false
 }
 
 /** No two issuers may have one `iss`; see issuers.ts. */
