@@ -220,7 +220,7 @@ function configuration(
 }
 
 /** It says on stderr at each start that Bun is not Node. */
-async function quietly<T>(work: () => Promise<T>): Promise<T> {
+export async function quietly<T>(work: () => Promise<T>): Promise<T> {
   const { warn, info } = console
   console.warn = () => {}
   console.info = () => {}
