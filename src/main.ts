@@ -53,10 +53,10 @@ async function main(): Promise<void> {
     stderr.write(describe(mistakes) + (noWayChosen ? waysToRun() : ''))
     process.exit(EXIT_CONFIG)
   }
-  const { settings, command, given } = invocation
+  const { settings, command } = invocation
   if (command === 'config') {
     const { printDocument } = await import('./config/document/print.ts')
-    stdout.write(printDocument(given))
+    stdout.write(printDocument(invocation))
     exitAfter(0)
   }
   const prices = readPrices(settings.pricesFile)

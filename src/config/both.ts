@@ -2,7 +2,8 @@
 // so that one may complete the other; where both say the same setting they have to agree, whatever its
 // name, and what a list of the document leaves out nobody else can add.
 
-import type { FromDocument, Given } from './given.ts'
+import type { FromDocument } from './from-document.ts'
+import type { Given } from './given.ts'
 import type { Mistake } from './kinds.ts'
 import { type Key, settingOf } from './table.ts'
 

@@ -3,7 +3,8 @@
 // by its environment has 2 MB less to carry.
 
 import { Command, CommanderError, Option } from 'commander'
-import { DOCUMENT_FLAG, DOCUMENT_VARIABLE, type Environment, type OpenDocument } from './given.ts'
+import type { OpenDocument } from './from-document.ts'
+import { DOCUMENT_FLAG, DOCUMENT_VARIABLE, type Environment } from './given.ts'
 import type { Mistake } from './kinds.ts'
 import { nearest } from './nearest.ts'
 import { COMMANDS, type Invocation, readSettings } from './read.ts'

@@ -3,7 +3,7 @@
 // judged here, and none is changed.
 
 import { isListed } from './egress-kinds.ts'
-import type { FromDocument, Given } from './given.ts'
+import type { Given } from './given.ts'
 import { isLoopback } from '../hosts.ts'
 import { type Mistake, OWN_SECRETS } from './kinds.ts'
 import { isEverybody } from './networks.ts'
@@ -31,7 +31,7 @@ export function missing(
   mentioned: ReadonlySet<Key>,
   signIn: boolean,
   bootstrap: Values['bootstrap'],
-  document?: FromDocument,
+  memberOf?: (key: Key) => string | undefined,
 ): Mistake[] {
   // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
   const anthropic = mentioned.has('anthropicApiKey') && !signIn
@@ -47,7 +47,7 @@ export function missing(
     const { required, env, about, kind } = settingOf(key)
     if (required === undefined || !needs[required] || mentioned.has(key)) return []
     const make = OWN_SECRETS.has(kind) ? ' Make one with: openssl rand -hex 32.' : ''
-    const member = document?.memberOf(key)
+    const member = memberOf?.(key)
     const inDocument = member === undefined ? '' : `Write ${member}, or set`
     const hint = `${about} ${inDocument || 'Set'} ${env} or ${flagOf(env)}.${make}`
     return [{ setting: env, message: `${MISSING}; it is needed for ${required}`, hint }]
@@ -82,7 +82,7 @@ export function contradictions(
   const mistakes = [
     ...keySetMistakes(given, values),
     ...sharedSecrets(given),
-    ...plainHttpMistakes(given, values),
+    ...plainHttpMistakes(given, values, ASKED),
   ]
   if (mode === 'development') mistakes.push(...developmentMistakes(given, values))
   if (mode === 'sign-in') mistakes.push(...signInMistakes(given, values))
@@ -141,8 +141,12 @@ const ASKED: readonly Key[] = [
   'anthropicBaseUrl',
 ]
 
-function plainHttpMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
-  return ASKED.flatMap((key) => {
+function plainHttpMistakes(
+  given: ReadonlyMap<Key, Given>,
+  values: Values,
+  asked: readonly Key[],
+): Mistake[] {
+  return asked.flatMap((key) => {
     const url = values[key]
     if (!(url instanceof URL) || url.protocol !== 'http:' || isLoopback(url.hostname)) return []
     const host = url.hostname.replace(/^\[|\]$/g, '')
@@ -156,6 +160,15 @@ function plainHttpMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mist
     ]
   })
 }
+
+/** Of one issuer among several. */
+export const issuerContradictions = (
+  given: ReadonlyMap<Key, Given>,
+  values: Values,
+): readonly Mistake[] => [
+  ...keySetMistakes(given, values),
+  ...plainHttpMistakes(given, values, ['jwksUrl']),
+]
 
 /** One person on their own machine, with one account. */
 function signInMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {

@@ -4,7 +4,7 @@
 
 import type { Mistake } from './kinds.ts'
 import { readSecretFile } from './secret-file.ts'
-import { flagOf, type Key, type Setting } from './table.ts'
+import { flagOf, type Setting } from './table.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 /** As commander has them, by names in camel case. */
@@ -20,25 +20,6 @@ export interface Given {
 
 /** A value with its `${VARIABLE}`s in place, or the path that `NAME_file` names. */
 export type Written = { readonly value: string | readonly string[] } | { readonly file: string }
-
-/** What a document gives, under the names of the table. */
-export interface FromDocument {
-  /** False where nothing of it could be read; nothing is then missing from anywhere else. */
-  readonly whole: boolean
-  readonly given: ReadonlyMap<Key, Given>
-  /** Those too whose value could not be read. */
-  readonly mentioned: ReadonlySet<Key>
-  readonly mistakes: readonly Mistake[]
-  /** What an entry of a list cannot do without, and where that entry stands. */
-  readonly needed: ReadonlyMap<Key, { readonly from: string; readonly member: string }>
-  /** What the lists leave out; given elsewhere it would add what the document does not name. */
-  readonly excluded: ReadonlyMap<Key, string>
-  /** The member in which a setting would stand: `listen.port`. */
-  readonly memberOf: (key: Key) => string | undefined
-}
-
-/** Reads a document; config/document/open.ts has the one there is, loaded only where it is needed. */
-export type OpenDocument = (path: string, env: Environment, devMode: boolean) => FromDocument
 
 /** The document's file, which is no setting: it has no place in itself. */
 export const DOCUMENT_VARIABLE = 'POSTERN_CONFIG'

@@ -3,16 +3,16 @@
 // repeated in a mistake: it may be a secret, in its place or by a slip out of it.
 
 import { cautions, contradictions, isSignIn, missing, type Mode } from './demands.ts'
+import type { FromDocument, OpenDocument } from './from-document.ts'
 import {
   DOCUMENT_FLAG,
   documentPath,
   type Environment,
   findGiven,
   type Flags,
-  type FromDocument,
   type Given,
-  type OpenDocument,
 } from './given.ts'
+import { type IssuerEntry, issuerEntries, type IssuerGiven } from './issuers.ts'
 import type { Mistake, Read } from './kinds.ts'
 import { lackingEntries, together } from './both.ts'
 import { readAddress, readWindow } from './spellings.ts'
@@ -55,7 +55,11 @@ type Maybe =
 /** Other spellings; what they say stands under the usual names. */
 type Spelling = 'addr' | 'rateLimitMax' | 'rateLimitWindow' | 'redisUrl'
 
-export type Settings = Required<Omit<Values, Maybe | Spelling>> & Pick<Values, Maybe>
+export type Settings = Required<Omit<Values, Maybe | Spelling>> &
+  Pick<Values, Maybe> & {
+    /** Whose users are taken; none where only devices come. */
+    readonly issuers: readonly IssuerEntry[]
+  }
 
 export type Invocation =
   | { readonly kind: 'text'; readonly text: string }
@@ -72,6 +76,8 @@ export type Invocation =
       readonly warnings: readonly string[]
       /** As they were given, secrets left out, for the document that would say the same. */
       readonly given: ReadonlyMap<Key, Given>
+      /** The issuers that a document lists. */
+      readonly listed: readonly IssuerGiven[]
     }
 
 export const COMMANDS = ['serve', 'check', 'config'] as const
@@ -96,9 +102,10 @@ export function readSettings(
     return { kind: 'mistakes', mistakes, noWayChosen }
   }
   // `readValues` has seen to it that what the mode demands is there.
-  const settings = read.values as Settings
+  const settings = { ...(read.values as Settings), issuers: read.issuers }
   const warnings = [...read.warnings, ...egressWarnings(env, settings)]
-  return { kind: 'run', command: name, settings, warnings, given: withoutSecrets(read.given) }
+  const given = withoutSecrets(read.given)
+  return { kind: 'run', command: name, settings, warnings, given, listed: read.listed }
 }
 
 /** What may be kept and shown: of a secret, how it was referred to. */
@@ -110,8 +117,12 @@ const withoutSecrets = (given: ReadonlyMap<Key, Given>): ReadonlyMap<Key, Given>
 const choosesWay = (mentioned: ReadonlySet<Key>): boolean =>
   [...mentioned].some((key) => key === 'devMode' || settingOf(key).required !== undefined)
 
+const OWN_ISSUER = 'is set in development mode, which brings its own issuer and upstreams'
+
 interface ValuesRead {
   readonly values: Values
+  readonly issuers: readonly IssuerEntry[]
+  readonly listed: readonly IssuerGiven[]
   readonly mistakes: readonly Mistake[]
   readonly warnings: readonly string[]
   readonly noWayChosen: boolean
@@ -162,7 +173,8 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
     if (!open) throw new Error('nothing here reads a document')
     document = open(path, env, devMode)
     mistakes.push(...document.mistakes)
-    if (!document.whole) return { values, mistakes, warnings, noWayChosen: false, given }
+    if (!document.whole)
+      return { values, issuers: [], listed: [], mistakes, warnings, noWayChosen: false, given }
   } else if (flags['config'] !== undefined) {
     mistakes.push({ setting: DOCUMENT_FLAG, message: 'names no file', hint: 'give its path' })
   }
@@ -171,7 +183,7 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
   const signIn = isSignIn(mentioned)
   const mode: Mode = devMode ? 'development' : signIn ? 'sign-in' : 'production'
   if (!devMode) {
-    const lacking = missing(mentioned, signIn, (values as Values).bootstrap, document)
+    const lacking = missing(mentioned, signIn, (values as Values).bootstrap, document?.memberOf)
     mistakes.push(...lacking, ...(document ? lackingEntries(document, mentioned, lacking) : []))
   }
   if (signIn && !given.has('host')) values['host'] = '127.0.0.1'
@@ -186,13 +198,26 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
     if (addr && text !== undefined) given.set(key, { from: addr.from, text: String(text) })
   }
   mistakes.push(...contradictions(mode, given, values))
+  const issuers = issuerEntries(document?.issuers ?? [], given, values, mistakes)
+  if (devMode && document && document.issuers.length > 1) {
+    const [{ from = '' } = {}] = document.issuers
+    mistakes.push({ setting: from, message: OWN_ISSUER, hint: 'leave development mode' })
+  }
   const unkeyed = mode === 'production' && !given.has('identityHashKey')
   if (unkeyed && !mistakes.some(({ setting }) => setting.includes('IDENTITY'))) {
     warnings.push('IDENTITY_HASH_KEY is not set: hashed identities change with every start')
   }
   warnings.push(...cautions(values))
   const noWayChosen = document === undefined && !choosesWay(mentioned)
-  return { values, mistakes, warnings, noWayChosen, given }
+  return {
+    values,
+    issuers,
+    listed: document?.issuers ?? [],
+    mistakes,
+    warnings,
+    noWayChosen,
+    given,
+  }
 }
 
 /** One setting alone, from the environment, for commands that need no more. */

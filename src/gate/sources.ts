@@ -3,6 +3,7 @@
 
 import { randomBytes } from 'node:crypto'
 import type { IssuerSettings } from '../admit/issuers.ts'
+import { ONE_TEXT } from '../config/issuers.ts'
 import type { Settings } from '../config/read.ts'
 import { Secret } from '../secret.ts'
 
@@ -59,12 +60,9 @@ type Configured = Omit<Sources, 'certificates'>
 
 /** What these need is there together: demands.ts has seen to it. */
 function configured(settings: Settings): Configured {
-  const { jwksUrl, issuer, audiences, tinfoilApiKey, anthropicApiKey, jwtSecret } = settings
+  const { tinfoilApiKey, anthropicApiKey, jwtSecret } = settings
   return {
-    issuers:
-      jwksUrl && issuer !== undefined && audiences
-        ? [oneIssuer(settings, { jwksUrl, issuer, audiences })]
-        : [],
+    issuers: settings.issuers,
     ...(tinfoilApiKey && { tinfoil: tinfoilAt(settings, tinfoilApiKey) }),
     ...(anthropicApiKey && {
       anthropic: { apiKey: anthropicApiKey, baseUrl: settings.anthropicBaseUrl },
@@ -74,7 +72,7 @@ function configured(settings: Settings): Configured {
   }
 }
 
-/** The one that the environment can name. */
+/** The one of development mode, whose tokens are those of the environment's. */
 function oneIssuer(
   { jwksRefreshSeconds, jwksMaxStaleSeconds }: Settings,
   named: Required<Pick<IssuerSettings, 'issuer' | 'jwksUrl' | 'audiences'>>,
@@ -82,7 +80,7 @@ function oneIssuer(
   return {
     ...named,
     name: 'default',
-    scope: { claims: ['scope'], textOnly: true },
+    scope: ONE_TEXT,
     refreshSeconds: jwksRefreshSeconds,
     maxStaleSeconds: jwksMaxStaleSeconds,
   }

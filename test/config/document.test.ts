@@ -4,11 +4,16 @@ import { afterAll, describe, expect, test } from 'bun:test'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { ALGORITHMS as ADMITTED } from '../../src/admit/algorithms.ts'
+import { claimPath } from '../../src/admit/claim-path.ts'
+import { issuerMistakes } from '../../src/admit/issuers.ts'
 import { readInvocation } from '../../src/config/command-line.ts'
 import { openDocument } from '../../src/config/document/open.ts'
 import { printDocument } from '../../src/config/document/print.ts'
+import { CLAIM } from '../../src/config/document/schema.ts'
 import { memberOf, PATHS, ROOT, settingsIn } from '../../src/config/document/tree.ts'
 import type { Environment } from '../../src/config/given.ts'
+import { ALGORITHMS } from '../../src/config/issuers.ts'
 import { KEYS } from '../../src/config/table.ts'
 import { HASH_KEY } from '../support/settings.ts'
 
@@ -82,7 +87,11 @@ log: { level: "\${LEVEL}", format: json }
       LOG_FORMAT: 'json',
     })
     if (env.kind !== 'run') throw new Error('wrong')
-    expect(Bun.deepEquals(document, env.settings)).toBe(true)
+    // A variable cannot say more of a scope than that it is one text.
+    const [one] = env.settings.issuers
+    expect(one?.scope).toEqual({ claims: ['scope'], textOnly: true })
+    const { scope: _, ...issuer } = one ?? {}
+    expect(document).toEqual({ ...env.settings, issuers: [issuer as never] })
     expect(document.tinfoilApiKey?.reveal()).toBe('tk-canary-0')
   })
 
@@ -230,10 +239,9 @@ devices: { usd_per_month: true, models: [a, 7, "x,y"] }
     ],
     [
       'what this version does not serve',
-      `${USERS.replace('upstreams:', '  - issuer: b\nupstreams:\n  - kind: tinfoil\n    api_key: k')}`,
+      `${USERS.replace('upstreams:', 'upstreams:\n  - kind: tinfoil\n    api_key: k')}`,
       [
-        '6:5 issuers[1] is a second issuer (one is all that this version serves; leave one)',
-        '10:5 upstreams[1] is a second upstream of kind tinfoil (one is all that this version serves; leave one)',
+        '9:5 upstreams[1] is a second upstream of kind tinfoil (one of a kind is all that this version serves; leave one)',
       ],
     ],
     [
@@ -316,6 +324,110 @@ devices: { usd_per_month: true, models: [a, 7, "x,y"] }
     expect(first(file('#'.repeat(300_000)))).toBe('is larger than any document')
     expect(first(file('['.repeat(100_000)))).toBe('is nested too deep')
     expect(first(file(`a = ${'['.repeat(100_000)}`, { ending: 'toml' }))).not.toBeUndefined()
+  })
+})
+
+const ISSUERS = `
+issuers:
+  - name: entra
+    issuer: https://login.example/v2.0
+    audiences: [api]
+    algorithms: [RS256]
+    scope: { optional: true }
+    groups_claim: realm_access.roles
+  - name: ci
+    issuer: urn:ci
+    jwks_url: https://ci.example/keys
+    audiences: [gate]
+    audience_claims: [aud, azp]
+    scope: { name: use, claims: [scp], text_only: true }
+    subject_claim: https://ci.example/sub
+    refresh_seconds: 60
+upstreams: [{ kind: tinfoil, api_key: k }]
+`
+
+describe('several issuers', () => {
+  const own = { refreshSeconds: 900, maxStaleSeconds: 86_400 }
+  test('are each whole, and need no key set where their own document says it', () => {
+    const path = file(ISSUERS)
+    expect(settings(path).issuers).toEqual([
+      {
+        ...own,
+        name: 'entra',
+        issuer: 'https://login.example/v2.0',
+        jwksUrl: undefined,
+        audiences: ['api'],
+        algorithms: ['RS256'],
+        scope: { optional: true },
+        groupsClaim: 'realm_access.roles',
+      },
+      {
+        ...own,
+        refreshSeconds: 60,
+        name: 'ci',
+        issuer: 'urn:ci',
+        jwksUrl: new URL('https://ci.example/keys'),
+        audiences: ['gate'],
+        audienceClaims: ['aud', 'azp'],
+        scope: { name: 'use', claims: ['scp'], textOnly: true },
+        subjectClaim: 'https://ci.example/sub',
+      },
+    ])
+    expect(issuerMistakes(settings(path).issuers)).toEqual([])
+    const invocation = read(path)
+    if (invocation.kind !== 'run') throw new Error('wrong')
+    const again = file(printDocument(invocation))
+    expect(settings(again, { TINFOIL_API_KEY: 'k' }).issuers).toEqual(settings(path).issuers)
+  })
+
+  test.each([
+    [
+      'RS256',
+      'HS256',
+      '6:18 issuers[0].algorithms[0] is not one of the choices (give some of RS256',
+    ],
+    ['RS256', 'none', '6:18 issuers[0].algorithms[0] is not one of the choices'],
+    ['azp]', 'sub]', '13:28 issuers[1].audience_claims[1] is not one of the choices'],
+    ['name: ci', 'name: entra', '9:5 issuers[1] has the name of 3:5 issuers[0] (rename one)'],
+    ['    audiences: [api]\n', '', '3:5 issuers[0] lacks audiences'],
+    ['  - name: ci\n    issuer', '  - issuer', '9:5 issuers[1] lacks name'],
+    ['urn:ci', 'https://login.example/v2.0', '9:5 issuers[1] has the issuer of 3:5 issuers[0]'],
+    ['    jwks_url: https://ci.example/keys\n', '', '9:5 issuers[1] lacks jwks_url'],
+    ['https://ci.example/keys', 'http://ci.example/keys', '11:15 issuers[1].jwks_url is not https'],
+    ['realm_access.roles', 'realm_access..roles', '8:19 issuers[0].groups_claim does not fit'],
+    ['optional: true', 'optional: "true"', '7:24 issuers[0].scope.optional is neither true nor'],
+    ['claims: [scp]', 'claims: []', '14:33 issuers[1].scope.claims is an empty list'],
+    [
+      'refresh_seconds: 60',
+      'refresh_seconds: 0',
+      '16:22 issuers[1].refresh_seconds is not a whole',
+    ],
+    ['refresh_seconds: 60', 'max_stale_seconds: 60', '16:24 issuers[1].max_stale_seconds is less'],
+  ])('%p as %p', (from, to, wrong) => {
+    const found = mistakes(ISSUERS.replace(from, to))
+    expect(found).toHaveLength(1)
+    expect(found[0]).toStartWith(wrong)
+  })
+
+  test('are not completed, nor brought to development mode', () => {
+    expect(mistakes(ISSUERS, { env: { AUDIENCES: 'x' } })[0]).toBe(
+      'AUDIENCES is set, but FILE lists several issuers under issuers (unset it, or add the entry)',
+    )
+    expect(mistakes(ISSUERS, { env: { DEV_MODE: 'true' } })[0]).toContain('development mode')
+  })
+
+  test('can name what admission knows, and nothing else', () => {
+    expect([...ALGORITHMS].toSorted()).toEqual([...ADMITTED].toSorted())
+    const pattern = new RegExp(CLAIM.pattern)
+    const pieces = ['a', '.', '\\', ':', '/', '//', '://', 'A1', ' ', '-', '\n', 'é']
+    for (let at = 0; at < 20_000; at += 1) {
+      const length = Math.floor(Math.random() * 6)
+      const text = Array.from(
+        { length },
+        () => pieces[Math.floor(Math.random() * pieces.length)],
+      ).join('')
+      expect([text, pattern.test(text)]).toEqual([text, claimPath(text) !== undefined])
+    }
   })
 })
 
@@ -409,7 +521,7 @@ describe('secrets', () => {
     }
     const invocation = read(path, env)
     if (invocation.kind !== 'run') throw new Error(Bun.inspect(invocation))
-    const printed = printDocument(invocation.given)
+    const printed = printDocument(invocation)
     expect(printed).not.toContain('canary')
     expect(printed).not.toContain(HASH_KEY)
     expect(printed).toContain(`api_key_file: ${key}`)
@@ -420,7 +532,7 @@ describe('secrets', () => {
     // Printed once more, it is the same.
     const again = read(file(printed), { ...env, TINFOIL_API_KEY: 't', IDENTITY_HASH_KEY: HASH_KEY })
     if (again.kind !== 'run') throw new Error(Bun.inspect(again))
-    expect(printDocument(again.given)).toBe(printed)
+    expect(printDocument(again)).toBe(printed)
   })
 })
 

@@ -8,7 +8,7 @@ import { readText } from '../../src/config/document/open.ts'
 import { parseToml } from '../../src/config/document/toml.ts'
 import { parseJson, parseYaml } from '../../src/config/document/yaml.ts'
 import { entryOf, ROOT, type Schema, UPSTREAM_KINDS } from '../../src/config/document/tree.ts'
-import type { OpenDocument } from '../../src/config/given.ts'
+import type { OpenDocument } from '../../src/config/from-document.ts'
 import type { Random } from '../support/random.ts'
 import { chance, fuzz, FUZZ_MS } from './fuzz.ts'
 

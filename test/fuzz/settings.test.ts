@@ -11,7 +11,7 @@ import type { Random } from '../support/random.ts'
 import { readText } from '../../src/config/document/open.ts'
 import { printDocument } from '../../src/config/document/print.ts'
 import { parseYaml } from '../../src/config/document/yaml.ts'
-import type { OpenDocument } from '../../src/config/given.ts'
+import type { OpenDocument } from '../../src/config/from-document.ts'
 import type { Settings } from '../../src/config/read.ts'
 import { KEYS, settingOf } from '../../src/config/table.ts'
 import { Secret } from '../../src/secret.ts'
@@ -276,7 +276,7 @@ test(
     const { env } = drawn(random)
     const invocation = readInvocation([], env)
     if (invocation.kind !== 'run') return
-    const text = printDocument(invocation.given)
+    const text = printDocument(invocation)
     for (const name of [...REFERRED, 'ADMIN_TOKEN']) {
       const value = env[name] ?? ''
       if (value.length > 8) expect(text).not.toContain(value)
@@ -297,7 +297,7 @@ test(
     expect(used(again)).toBe(used(invocation))
     expect(revealed(again.settings)).toEqual(revealed(invocation.settings))
     // What has no use is told once.
-    expect(printDocument(again.given)).toBe(text.replaceAll(/^#.* no use here\.\n/gm, ''))
+    expect(printDocument(again)).toBe(text.replaceAll(/^#.* no use here\.\n/gm, ''))
   }),
   FUZZ_MS,
 )

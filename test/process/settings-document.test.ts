@@ -64,6 +64,33 @@ test('a gate starts with a document, serves by it, and the commands find its dat
   }
 })
 
+test('the users of two issuers are served, and those of a third are not', async () => {
+  const [second, third] = [await startIssuer(), await startIssuer()]
+  const two = join(folder, 'two.yaml')
+  const entry = (name: string, { issuer: iss, jwksUrl, audience }: typeof issuer): string =>
+    `  - { name: ${name}, issuer: "${iss}", jwks_url: "${jwksUrl}", audiences: [${audience}] }\n`
+  const text = await Bun.file(path).text()
+  const issuers = `issuers:\n${entry('one', issuer)}${entry('two', second)}`
+  writeFileSync(two, issuers + text.slice(text.indexOf('upstreams:')))
+  const gate = await start({ ...SECRETS, POSTERN_CONFIG: two })
+  try {
+    const statuses = [issuer, second, third].map(async (each) => {
+      const response = await fetch(`${gate.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${await each.token()}` },
+        body: '{"model":"m","messages":[]}',
+      })
+      await response.bytes()
+      return response.status
+    })
+    expect(await Promise.all(statuses)).toEqual([200, 200, 401])
+  } finally {
+    await gate.stop()
+    await second.close()
+    await third.close()
+  }
+})
+
 test('`check`, `config` and `schema`', async () => {
   const env = { ...SECRETS, POSTERN_CONFIG: path, HOST: '127.0.0.1', PORT: '0' }
   const checked = await runToEnd(['check'], env)

@@ -2,7 +2,7 @@
 
 import { DOCUMENT } from './schema.ts'
 
-const OURS = new Set(['setting', 'secretFile', 'forEditors'])
+const OURS = new Set(['setting', 'secretFile', 'forEditors', 'own', 'hint'])
 
 export function jsonSchema(): string {
   const schema = JSON.stringify(

@@ -2,7 +2,8 @@
 
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { together } from '../both.ts'
-import { documentPath, type Environment, findGiven, type FromDocument } from '../given.ts'
+import type { FromDocument } from '../from-document.ts'
+import { documentPath, type Environment, findGiven } from '../given.ts'
 import type { Mistake } from '../kinds.ts'
 import { closing } from '../secret-file.ts'
 import { KEYS, settingOf } from '../table.ts'
@@ -138,6 +139,7 @@ function nothing(mistakes: readonly Mistake[]): FromDocument {
     given: new Map(),
     mentioned: new Set(),
     mistakes,
+    issuers: [],
     needed: new Map(),
     excluded: new Map(),
     memberOf,

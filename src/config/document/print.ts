@@ -2,15 +2,22 @@
 
 import { stringify } from 'yaml'
 import type { Given, Written } from '../given.ts'
+import type { IssuerGiven } from '../issuers.ts'
 import { type Key, settingOf } from '../table.ts'
 import { escaped } from './expand.ts'
 import { CHOOSES } from './schema.ts'
-import { type Path, PATHS, UPSTREAM_KINDS } from './tree.ts'
+import { type Path, PATHS, ROOT, UPSTREAM_KINDS } from './tree.ts'
 
 export const SCHEMA_LINE = '# yaml-language-server: $schema=./postern.schema.json'
 
+export interface Printable {
+  /** Secrets left out. */
+  readonly given: ReadonlyMap<Key, Given>
+  readonly listed: readonly IssuerGiven[]
+}
+
 /** In the order of the schema; what has its fallback is left out. */
-export function printDocument(given: ReadonlyMap<Key, Given>): string {
+export function printDocument({ given, listed }: Printable): string {
   const root: Record<string, unknown> = {}
   const unused: Key[] = []
   for (const [key, path] of PATHS) {
@@ -24,7 +31,14 @@ export function printDocument(given: ReadonlyMap<Key, Given>): string {
     if ('file' in written) put(root, fileOf(path), written.file)
     else put(root, path, written.value)
   }
-  const text = Object.keys(root).length === 0 ? '{}\n' : stringify(root, { lineWidth: 0 })
+  if (listed.length > 1) root['issuers'] = listed.map(({ written }) => written)
+  const [issuer] = (root['issuers'] ?? []) as Record<string, unknown>[]
+  // What an issuer of the environment is beyond its variables.
+  if (issuer && listed.length === 0) issuer['scope'] = { claims: ['scope'], text_only: true }
+  else if (issuer) Object.assign(issuer, { ...(listed[0]?.written as object), ...issuer })
+  const ordered = Object.keys(ROOT.properties ?? {}).filter((name) => root[name] !== undefined)
+  const whole = Object.fromEntries(ordered.map((name) => [name, root[name]]))
+  const text = Object.keys(root).length === 0 ? '{}\n' : stringify(whole, { lineWidth: 0 })
   return `${SCHEMA_LINE}\n${notes(given, unused)}${text}`
 }
 

@@ -2,8 +2,10 @@
 // and places are judged here, values by the kinds that judge a variable. What was written is not
 // repeated in a mistake: it may be a secret, in its place or by a slip out of it.
 
-import type { Environment, FromDocument, Given } from '../given.ts'
+import type { FromDocument } from '../from-document.ts'
+import type { Environment, Given } from '../given.ts'
 import type { Mistake } from '../kinds.ts'
+import { ISSUER_KEYS, type IssuerGiven, type IssuerOwn } from '../issuers.ts'
 import { nearest } from '../nearest.ts'
 import { readSecretFile } from '../secret-file.ts'
 import { type Key, settingOf } from '../table.ts'
@@ -24,7 +26,6 @@ export interface About {
 /** What an issuer is nothing without. */
 const ISSUER_NEEDS = [
   ['issuer', 'issuer'],
-  ['jwksUrl', 'jwks_url'],
   ['audiences', 'audiences'],
 ] as const satisfies readonly (readonly [Key, string])[]
 
@@ -34,6 +35,9 @@ export function readTree(root: Node, about: About): FromDocument {
   const mistakes: Mistake[] = []
   const needed = new Map<Key, { from: string; member: string }>()
   const excluded = new Map<Key, string>()
+  const issuers: IssuerGiven[] = []
+  /** Where the values of the entry go that is being read. */
+  let target = { given, mentioned, own: {} as Record<string, unknown> }
 
   const place = ({ line, column }: Position, path: string): string =>
     `${about.name}:${line}:${column}${path === '' ? '' : ` ${path}`}`
@@ -43,6 +47,7 @@ export function readTree(root: Node, about: About): FromDocument {
 
   const walk = (node: Node, schema: Schema, path: string): void => {
     if (schema.setting !== undefined) return take(node, schema, schema.setting, path)
+    if (schema.own !== undefined) return takeOwn(node, schema, schema.own, path)
     const empty = node.kind === 'value' && node.value === null
     if (schema.items) {
       if (node.kind === 'list') return walkEntries(node, schema.items, path)
@@ -85,16 +90,18 @@ export function readTree(root: Node, about: About): FromDocument {
       }
       const kind = items.anyOf ? kindOf(item, here) : ''
       if (kind === undefined) continue
-      if (seen.has(kind)) {
-        const what = kind === '' ? 'issuer' : `upstream of kind ${kind}`
-        wrong(from, `is a second ${what}`, 'one is all that this version serves; leave one')
+      if (kind !== '' && seen.has(kind)) {
+        const hint = 'one of a kind is all that this version serves; leave one'
+        wrong(from, `is a second upstream of kind ${kind}`, hint)
         continue
       }
       seen.add(kind)
       const entry = entryOf(items, kind)
-      if (entry) walkMembers(item, entry, here)
+      if (kind === '') walkIssuer(item, items, here, from)
+      else if (entry) walkMembers(item, entry, here)
       need(kind, from)
     }
+    settleIssuers(path)
     for (const entry of items.anyOf ?? [items]) {
       const kind = entry.properties?.['kind']?.const ?? ''
       if (seen.has(kind)) continue
@@ -102,6 +109,37 @@ export function readTree(root: Node, about: About): FromDocument {
       const why = `${about.name} lists ${what} under ${path}`
       for (const key of settingsIn(entry)) excluded.set(key, why)
     }
+  }
+
+  const walkIssuer = (item: MapNode, schema: Schema, path: string, from: string): void => {
+    const before = target
+    const own: Record<string, unknown> = {}
+    const within = new Map<Key, Given>()
+    target = { given: within, mentioned: new Set(), own }
+    walkMembers(item, schema, path)
+    for (const key of target.mentioned) mentioned.add(key)
+    target = before
+    issuers.push({ from, given: within, own: nested(own), written: plainOf(item) })
+  }
+
+  /** One alone may be completed from elsewhere; several are whole as they stand. */
+  const settleIssuers = (path: string): void => {
+    const [one] = issuers
+    if (!one || path !== 'issuers') return
+    if (issuers.length === 1) {
+      for (const [key, each] of one.given) given.set(key, each)
+      mentioned.add('jwksUrl')
+      return
+    }
+    const why = `${about.name} lists several issuers under ${path}`
+    for (const key of ISSUER_KEYS) excluded.set(key, why)
+    for (const { from, given: has } of issuers) {
+      for (const [key, member] of ISSUER_NEEDS) {
+        if (!has.has(key)) wrong(from, `lacks ${member}`, settingOf(key).about)
+      }
+    }
+    needed.clear()
+    for (const key of ['issuer', 'jwksUrl', 'audiences'] as const) mentioned.add(key)
   }
 
   const kindOf = (item: MapNode, path: string): string | undefined => {
@@ -123,11 +161,42 @@ export function readTree(root: Node, about: About): FromDocument {
 
   const take = (node: Node, schema: Schema, key: Key, path: string): void => {
     const from = place(node.at, path)
-    const before = given.get(key)
-    mentioned.add(key)
+    const before = target.given.get(key)
+    target.mentioned.add(key)
     if (before) return wrong(from, `is given together with ${before.from}`, 'give the secret once')
     const read = schema.secretFile ? inFile(node, from) : valueOf(node, key, path)
-    if (read) given.set(key, { from, ...read })
+    if (read) target.given.set(key, { from, ...read })
+  }
+
+  /** What no variable can say; a reference stands for its text all the same. */
+  const takeOwn = (node: Node, schema: Schema, name: string, path: string): void => {
+    const from = place(node.at, path)
+    if (schema.type === 'boolean') {
+      if (node.kind === 'value' && typeof node.value === 'boolean') target.own[name] = node.value
+      else wrong(from, 'is neither true nor false', 'write true or false, without quotes')
+      return
+    }
+    if (schema.type === 'string') {
+      target.own[name] = fitting(node, schema, schema, path)
+      return
+    }
+    if (node.kind !== 'list') return wrong(from, 'is no list', LIST)
+    if (node.items.length === 0) return wrong(from, 'is an empty list', 'give at least one')
+    target.own[name] = node.items.map((item, index) =>
+      fitting(item, schema.items ?? {}, schema, `${path}[${index}]`),
+    )
+  }
+
+  const fitting = (node: Node, shape: Schema, { hint }: Schema, path: string) => {
+    const from = place(node.at, path)
+    const text = textOf(node, from)?.text
+    if (text === undefined) return undefined
+    if (shape.enum && !shape.enum.includes(text)) {
+      return wrong(from, 'is not one of the choices', hint ?? '')
+    }
+    const pattern = shape.pattern === undefined ? undefined : new RegExp(shape.pattern)
+    const fits = (pattern?.test(text) ?? true) && text.length <= (shape.maxLength ?? text.length)
+    return !fits ? wrong(from, 'does not fit', hint ?? '') : text
   }
 
   const inFile = (node: Node, from: string): Omit<Given, 'from'> | undefined => {
@@ -212,7 +281,24 @@ export function readTree(root: Node, about: About): FromDocument {
   }
 
   walk(root, ROOT, '')
-  return { whole: true, given, mentioned, mistakes, needed, excluded, memberOf }
+  return { whole: true, given, mentioned, mistakes, issuers, needed, excluded, memberOf }
+}
+
+/** `scope.name` → `{ scope: { name } }`. */
+function nested(own: Readonly<Record<string, unknown>>): IssuerOwn {
+  const made: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(own)) {
+    const [first = '', second] = name.split('.')
+    if (second === undefined) made[first] = value
+    else made[first] = { ...(made[first] as object | undefined), [second]: value }
+  }
+  return made
+}
+
+function plainOf(node: Node): unknown {
+  if (node.kind === 'value') return node.value
+  if (node.kind === 'list') return node.items.map(plainOf)
+  return Object.fromEntries(node.members.map(({ name, value }) => [name, plainOf(value)]))
 }
 
 const LIST = 'write [one, another], or an entry a line'

@@ -3,14 +3,18 @@
 // From here come the reading with its mistakes, the JSON Schema for editors, and the README's table.
 
 import { t } from 'elysia'
+import { ALGORITHMS, AUDIENCE_CLAIMS } from '../issuers.ts'
 import type { Kind } from '../kinds.ts'
 import { type Key, settingOf } from '../table.ts'
 
 /** Members of a TypeBox schema that are ours; JSON Schema lets there be others. */
 export interface Leaf {
-  readonly setting: Key
+  readonly setting?: Key
   /** `name_file` names the file that holds `name`. */
   readonly secretFile?: true
+  /** What a document alone can say: the name under which an entry keeps it. */
+  readonly own?: string
+  readonly hint?: string
   /** Says nothing to this program. */
   readonly forEditors?: true
 }
@@ -62,11 +66,73 @@ const CLOSED = { additionalProperties: false }
 const section = (members: Parameters<typeof t.Object>[0], description: string) =>
   t.Optional(t.Object(members, { ...CLOSED, description }))
 
+/** As src/admit reads one: names with dots between them, or one with a scheme; `\\.` is a dot. */
+export const CLAIM = {
+  maxLength: 256,
+  pattern:
+    '^(?:[A-Za-z][A-Za-z0-9+.-]*://[\\s\\S]*|(?:[^.\\\\]|\\\\[.\\\\])+(?:\\.(?:[^.\\\\]|\\\\[.\\\\])+)*)$',
+}
+const claimHint = 'give the name of a claim, or a path as in realm_access.roles'
+const claim = (own: string, description: string) =>
+  t.Optional(t.String({ ...CLAIM, description, own, hint: claimHint }))
+const some = (own: string, from: readonly string[], description: string) =>
+  t.Optional(
+    t.Array(t.Unsafe<string>({ type: 'string', enum: from }), {
+      minItems: 1,
+      description,
+      own,
+      hint: `give some of ${from.join(', ')}`,
+    }),
+  )
+
 const Issuer = t.Object(
   {
+    name: t.Optional(
+      t.String({
+        pattern: '^[a-z0-9][a-z0-9_.-]{0,62}$',
+        description: 'What the log and policies call it; needed where there are several.',
+        own: 'name',
+        hint: 'give letters a to z, digits, and _ . - between them',
+      }),
+    ),
     issuer: leaf('issuer'),
-    jwks_url: leaf('jwksUrl'),
-    audiences: leaf('audiences'),
+    jwks_url: leaf('jwksUrl', 'Its key set; without it, where its discovery document says.'),
+    audiences: leaf('audiences', 'Tokens must name one of these.'),
+    audience_claims: some(
+      'audienceClaims',
+      AUDIENCE_CLAIMS,
+      'In which claim they name it, the first that a token has; without it, aud.',
+    ),
+    algorithms: some('algorithms', ALGORITHMS, 'Without it, those that the key set has.'),
+    scope: section(
+      {
+        name: t.Optional(
+          t.String({
+            pattern: '^[!#-\\[\\]-~]{1,256}$',
+            description: 'The scope that tokens must have; without it, inference.',
+            own: 'scope.name',
+            hint: 'give one word',
+          }),
+        ),
+        claims: t.Optional(
+          t.Array(t.String(CLAIM), {
+            minItems: 1,
+            description: 'Where it stands; without it, scope, scp and permissions.',
+            own: 'scope.claims',
+            hint: claimHint,
+          }),
+        ),
+        text_only: t.Optional(
+          t.Boolean({ description: 'A list of scopes is refused.', own: 'scope.textOnly' }),
+        ),
+        optional: t.Optional(
+          t.Boolean({ description: 'No scope is asked for.', own: 'scope.optional' }),
+        ),
+      },
+      'Which scope a token must have.',
+    ),
+    subject_claim: claim('subjectClaim', 'Who somebody is; without it, sub.'),
+    groups_claim: claim('groupsClaim', 'In which groups they are; without it, in none.'),
     refresh_seconds: leaf('jwksRefreshSeconds'),
     max_stale_seconds: leaf('jwksMaxStaleSeconds'),
   },

@@ -10,6 +10,9 @@ export interface Schema extends Partial<Leaf> {
   readonly const?: string
   readonly properties?: Readonly<Record<string, Schema>>
   readonly items?: Schema
+  readonly pattern?: string
+  readonly maxLength?: number
+  readonly enum?: readonly string[]
   readonly anyOf?: readonly Schema[]
 }
 

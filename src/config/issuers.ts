@@ -1,0 +1,164 @@
+// The identity providers of the settings: the one that the environment names, or those that a document
+// lists. What their members may be, the document's schema says; whether they go together is judged here.
+
+import { issuerContradictions } from './demands.ts'
+import type { Given } from './given.ts'
+import { isLoopback } from '../hosts.ts'
+import type { Mistake } from './kinds.ts'
+import { type Key, settingOf, type Values } from './table.ts'
+
+export const AUDIENCE_CLAIMS = ['aud', 'azp', 'client_id'] as const
+export const ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+] as const
+
+/** What a document can say of an issuer, and no variable. */
+export interface IssuerOwn {
+  readonly name?: string
+  readonly audienceClaims?: readonly (typeof AUDIENCE_CLAIMS)[number][]
+  readonly algorithms?: readonly (typeof ALGORITHMS)[number][]
+  readonly scope?: {
+    readonly name?: string
+    readonly claims?: readonly string[]
+    readonly textOnly?: boolean
+    readonly optional?: boolean
+  }
+  readonly subjectClaim?: string
+  readonly groupsClaim?: string
+}
+
+export interface IssuerEntry extends IssuerOwn {
+  readonly name: string
+  readonly issuer: string
+  /** Absent: where the issuer's discovery document says. */
+  readonly jwksUrl: URL | undefined
+  readonly audiences: readonly string[]
+  readonly refreshSeconds: number
+  readonly maxStaleSeconds: number
+}
+
+/** As a document lists one. */
+export interface IssuerGiven {
+  readonly from: string
+  readonly given: ReadonlyMap<Key, Given>
+  readonly own: IssuerOwn
+  /** As it was written, for the document that is printed. */
+  readonly written: unknown
+}
+
+/** An issuer of the environment has a scope of RFC 8693 §4.2: one text, in one claim. */
+export const ONE_TEXT = { claims: ['scope'], textOnly: true } as const
+
+export const ISSUER_KEYS = [
+  'issuer',
+  'jwksUrl',
+  'audiences',
+  'jwksRefreshSeconds',
+  'jwksMaxStaleSeconds',
+] as const satisfies readonly Key[]
+
+/** Their mistakes go to `mistakes`; where there are any, nothing starts with what is returned. */
+export function issuerEntries(
+  listed: readonly IssuerGiven[],
+  given: ReadonlyMap<Key, Given>,
+  values: Values,
+  mistakes: Mistake[],
+): readonly IssuerEntry[] {
+  if (listed.length > 1) {
+    const entries = listed.map((each) => ({ ...each, values: valuesOf(each, values, mistakes) }))
+    for (const each of entries) {
+      mistakes.push(...issuerContradictions(each.given, each.values))
+    }
+    mistakes.push(...namesakes(listed))
+    return entries.flatMap((each) => entryOf(each.values, each, mistakes))
+  }
+  const [one] = listed
+  if (one) return entryOf(values, one, mistakes)
+  if (!given.has('issuer')) return []
+  return entryOf(values, { from: '', own: { scope: ONE_TEXT } }, mistakes)
+}
+
+/** Those of one entry, beside those of the whole gate. */
+function valuesOf({ given }: IssuerGiven, shared: Values, mistakes: Mistake[]): Values {
+  const own: Record<string, unknown> = {}
+  for (const key of ISSUER_KEYS) {
+    const { kind, fallback } = settingOf(key)
+    const found = given.get(key)
+    const text = found?.text ?? fallback
+    const read = text === undefined ? undefined : kind.read(text)
+    own[key] = read?.ok ? read.value : undefined
+    if (read?.ok === false && found) {
+      mistakes.push({ setting: found.from, message: read.message, hint: read.hint })
+    }
+  }
+  return { ...shared, ...own }
+}
+
+function entryOf(
+  values: Values,
+  { from, own }: Pick<IssuerGiven, 'from' | 'own'>,
+  mistakes: Mistake[],
+): IssuerEntry[] {
+  const { issuer, jwksUrl, audiences, jwksRefreshSeconds, jwksMaxStaleSeconds } = values
+  if (issuer === undefined || !audiences) return []
+  if (!jwksUrl && from === '') return []
+  if (!jwksUrl && !isDiscoverable(issuer)) {
+    const hint = 'its issuer is no https URL, under which the key set could be found'
+    mistakes.push({ setting: from, message: 'lacks jwks_url', hint })
+  }
+  return [
+    {
+      ...own,
+      name: own.name ?? 'default',
+      issuer,
+      jwksUrl,
+      audiences,
+      refreshSeconds: jwksRefreshSeconds ?? 0,
+      maxStaleSeconds: jwksMaxStaleSeconds ?? 0,
+    },
+  ]
+}
+
+/** What admission asks there at the start is https, or on this machine. */
+function isDiscoverable(issuer: string): boolean {
+  const url = URL.parse(issuer)
+  if (!url || url.search !== '' || url.hash !== '' || url.username !== '') return false
+  return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
+}
+
+/** Several have to be told apart, in the log and by their tokens. */
+function namesakes(listed: readonly IssuerGiven[]): Mistake[] {
+  const mistakes: Mistake[] = []
+  const names = new Map<string, string>()
+  const issuers = new Map<string, string>()
+  for (const { from, own, given } of listed) {
+    const issuer = given.get('issuer')
+    if (own.name === undefined) {
+      const hint = 'several issuers are told apart by their names, in the log and in policies'
+      mistakes.push({ setting: from, message: 'lacks name', hint })
+    }
+    const named = own.name === undefined ? undefined : names.get(own.name)
+    if (named !== undefined) {
+      mistakes.push({ setting: from, message: `has the name of ${named}`, hint: 'rename one' })
+    }
+    if (own.name !== undefined) names.set(own.name, from)
+    if (!issuer) continue
+    const before = issuers.get(issuer.text)
+    if (before !== undefined) {
+      const message = `has the issuer of ${before}`
+      mistakes.push({ setting: from, message, hint: 'merge the two' })
+    }
+    issuers.set(issuer.text, from)
+  }
+  return mistakes
+}
