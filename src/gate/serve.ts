@@ -37,6 +37,7 @@ import { store } from '../database/store.ts'
 import { gateLedger } from './ledger.ts'
 import { TABLES } from './migrations.ts'
 import { restoreCaps } from './restore.ts'
+import { useSocketHandles } from './socket-handles.ts'
 import { asking } from '../http1/ask.ts'
 import { documents } from '../upstream/tinfoil/documents.ts'
 import { egress } from '../http1/egress.ts'
@@ -237,6 +238,7 @@ export async function serve(
   listener = server
   if (!server) throw new Error('not listening')
   listeningAt = new URL(server.url)
+  void useSocketHandles(wire, log)
   users?.start()
   devices?.start()
   apiKeys.start()

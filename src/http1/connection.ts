@@ -6,6 +6,7 @@ import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { isPublic, looksPrivate } from '../hosts.ts'
 import type { Egress } from './egress.ts'
+import { type NativeSocket, NO_HANDLES, type SocketHandles } from './handles.ts'
 import { type ResponseEvents, ResponseReader } from './response.ts'
 import { openTunnel, type Tunnel } from './tunnel.ts'
 
@@ -67,8 +68,11 @@ export class Connection {
   /** Its last request asked for its end. */
   saidClose = false
 
-  constructor(origin: string) {
+  readonly handles: SocketHandles
+
+  constructor(origin: string, handles: SocketHandles = NO_HANDLES) {
     this.origin = origin
+    this.handles = handles
   }
 
   /** `ready`: the event that says so; undefined where it is connected already. */
@@ -83,7 +87,8 @@ export class Connection {
     }
     const owned: OwnedSocket = Object.assign(socket, { owner: this })
     this.#socket = owned
-    owned.push = push
+    if (this.handles.push) owned.push = push
+    else owned.on('data', onData)
     owned.on('drain', onDrain).on('end', onEnd).on('error', onError).on('close', onClose)
     if (ready) owned.once(ready, onReady)
     else this.connect()
@@ -163,7 +168,7 @@ export class Connection {
 
   /** How many of those bytes the kernel takes at once; none where others wait for it already. */
   #take(bytes: number): number {
-    if (!this.#socket) return 0
+    if (!this.#socket || !this.handles.write) return 0
     const { _handle: handle, writableLength } = this.#socket
     if (!handle || writableLength > 0) return 0
     return Math.max(0, handle.write(JOINED, 0, bytes))
@@ -215,15 +220,7 @@ export class Connection {
 }
 
 /** Told by `this`, for closures of each socket's own would be a fifth of what a connection weighs. */
-type OwnedSocket = Socket & { readonly owner: Connection; readonly _handle?: Handle | null }
-
-/**
- * Bun's own socket below that of node:net. It says how much the kernel took, and keeps nothing: all
- * that is asked here of node:stream, for less.
- */
-interface Handle {
-  write(bytes: Uint8Array, offset: number, length: number): number
-}
+type OwnedSocket = Socket & { readonly owner: Connection; readonly _handle?: NativeSocket | null }
 
 function onConnect(this: OwnedSocket): void {
   this.owner.connect()
@@ -233,6 +230,9 @@ function onPlainConnect(this: OwnedSocket): void {
   const address = (this.remoteAddress ?? '').replace(/^::ffff:/i, '')
   if (isPublic(address)) this.owner.lose('public address')
   else this.owner.connect()
+}
+function onData(this: OwnedSocket, chunk: Buffer): void {
+  if (!this.owner.read(chunk)) this.pause()
 }
 function onDrain(this: OwnedSocket): void {
   this.owner.drain()
@@ -253,9 +253,13 @@ function push(this: OwnedSocket, chunk: Buffer | null): boolean {
 }
 
 /** On its way. */
-export function connect(origin: Origin, { trust, proxyTo }: Egress): Connection {
+export function connect(
+  origin: Origin,
+  { trust, proxyTo }: Egress,
+  handles: SocketHandles,
+): Connection {
   const { hostname, port, address } = origin
-  const connection = new Connection(origin.name)
+  const connection = new Connection(origin.name, handles)
   const proxy = proxyTo(hostname, port)
   if (!proxy) {
     const socket = open(origin, trust)

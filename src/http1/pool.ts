@@ -3,6 +3,7 @@
 
 import { connect, type Connection, type Origin } from './connection.ts'
 import type { Egress } from './egress.ts'
+import type { SocketHandles } from './handles.ts'
 
 const MAX_IDLE_CONNECTIONS = 256
 const SWEEP_EVERY_MS = 1500
@@ -11,10 +12,13 @@ export interface Connections {
   /** Idle, or on its way. */
   take(origin: Origin, now: number): Connection
   giveBack(connection: Connection): void
+  /** For new connections; those that were made otherwise are not kept. */
+  use(handles: SocketHandles): void
   close(): void
 }
 
-export function connections(egress: Egress): Connections {
+export function connections(egress: Egress, first: SocketHandles): Connections {
+  let handles = first
   const idle = new Map<string, Connection[]>()
   let count = 0
   let closed = false
@@ -29,6 +33,11 @@ export function connections(egress: Egress): Connections {
       if (stack.length === 0) idle.delete(name)
     }
   }
+  const forget = (): void => {
+    for (const stack of idle.values()) for (const each of stack) each.destroy()
+    idle.clear()
+    count = 0
+  }
   const sweeping = setInterval(sweep, SWEEP_EVERY_MS)
   sweeping.unref()
 
@@ -42,22 +51,25 @@ export function connections(egress: Egress): Connections {
         if (last.usable && last.idleUntil > now) return last
         last.destroy()
       }
-      return connect(origin, egress)
+      return connect(origin, egress, handles)
     },
     giveBack(connection) {
       if (!connection.release()) return
-      if (closed || count >= MAX_IDLE_CONNECTIONS) return connection.destroy()
+      const isOutdated = connection.handles !== handles
+      if (closed || isOutdated || count >= MAX_IDLE_CONNECTIONS) return connection.destroy()
       const stack = idle.get(connection.origin)
       if (stack) stack.push(connection)
       else idle.set(connection.origin, [connection])
       count += 1
     },
+    use(found) {
+      handles = found
+      forget()
+    },
     close() {
       closed = true
       clearInterval(sweeping)
-      for (const stack of idle.values()) for (const each of stack) each.destroy()
-      idle.clear()
-      count = 0
+      forget()
     },
   }
 }

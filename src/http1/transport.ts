@@ -7,6 +7,7 @@ import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
 import { soon, type Waiting } from '../turn/end-of-turn.ts'
 import { type Carried, type Connection, MAX_JOINED_BYTES } from './connection.ts'
 import { DIRECT, type Egress } from './egress.ts'
+import { NO_HANDLES, type SocketHandles } from './handles.ts'
 import { connections, type Connections } from './pool.ts'
 import { type BodyStream, type Call, chunked, headOf, LAST_CHUNK } from './request.ts'
 import type { AnswerHeaders } from './fields.ts'
@@ -74,13 +75,16 @@ export interface Flight {
 
 export interface Transport {
   send(call: Call, timeouts: Timeouts): Flight
+  /** What of the runtime's sockets is known to work. Nothing of it, until somebody says so. */
+  use(handles: SocketHandles): void
   close(): void
 }
 
-export function transport(egress: Egress = DIRECT): Transport {
-  const pool = connections(egress)
+export function transport(egress: Egress = DIRECT, handles: SocketHandles = NO_HANDLES): Transport {
+  const pool = connections(egress, handles)
   return {
     send: (call, timeouts) => new RoundTrip(pool, call, timeouts),
+    use: (found) => pool.use(found),
     close: () => pool.close(),
   }
 }

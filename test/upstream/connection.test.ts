@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import net, { type AddressInfo, type Server, type Socket } from 'node:net'
 import { until } from '../support/binary.ts'
 import { type Carried, Connection } from '../../src/http1/connection.ts'
+import { ALL_HANDLES } from '../../src/http1/handles.ts'
 
 /** Of Bun's own socket below that of node:net. */
 interface Below {
@@ -33,7 +34,7 @@ async function connected(takes?: (bytes: number) => number) {
   received.length = 0
   const socket = net.connect((server.address() as AddressInfo).port, '127.0.0.1')
   const gone: (string | undefined)[] = []
-  const connection = new Connection('x')
+  const connection = new Connection('x', ALL_HANDLES)
   connection.own(socket, 'connect')
   const carried: Carried = {
     onConnected() {},

@@ -15,9 +15,13 @@ import { userAgent } from '../../src/version.ts'
 import { asking } from '../../src/http1/ask.ts'
 import { documents } from '../../src/upstream/tinfoil/documents.ts'
 import { type Destination, destinationOf } from '../../src/http1/destination.ts'
+import { DIRECT } from '../../src/http1/egress.ts'
+import { ALL_HANDLES, NO_HANDLES } from '../../src/http1/handles.ts'
 import type { Call } from '../../src/http1/request.ts'
 import { type Answer, type Failure, type Listener, transport } from '../../src/http1/transport.ts'
 
+/** public-road.test.ts runs this file with none of them. */
+const HANDLES = process.env['TEST_SOCKET_HANDLES'] === 'none' ? NO_HANDLES : ALL_HANDLES
 const TIMEOUTS = { connectMs: 10_000, headersMs: 10_000, bodyMs: 10_000 }
 
 const closers: (() => void)[] = []
@@ -73,7 +77,7 @@ async function upstream(
 }
 
 function client() {
-  const wire = transport()
+  const wire = transport(DIRECT, HANDLES)
   closers.push(() => wire.close())
   return wire
 }
@@ -879,7 +883,7 @@ async function inOwnProcess(
   const code = `
     import { destinationOf } from ${source('destination.ts')}
     import { transport } from ${source('transport.ts')}
-    const wire = transport()
+    const wire = transport(undefined, ${JSON.stringify(HANDLES)})
     const outcomes = []
     for (const [id, { url, address }] of JSON.parse(process.env.TARGETS).entries()) {
       const call = {
@@ -976,7 +980,7 @@ describe.concurrent('what a listener throws', () => {
     const code = `
       import { transport } from ${source('transport.ts')}
       process.on('uncaughtException', (error) => console.log(error.message))
-      const wire = transport()
+      const wire = transport(undefined, ${JSON.stringify(HANDLES)})
       const call = { method: 'GET', to: ${JSON.stringify(to)}, headers: {}, body: undefined }
       const ask = async (onData) => {
         const head = await wire.send(call, { connectMs: 20_000, headersMs: 20_000, bodyMs: 20_000 }).head
