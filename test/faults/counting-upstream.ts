@@ -51,8 +51,11 @@ export async function countingUpstream({
       sent: false,
       over: false,
     }
-    if (counted.has(asking.id)) doubled.push(asking.id)
-    counted.set(asking.id, entry)
+    // The gate's own question, whether anybody is there, is nobody's request.
+    if (asking.id !== '') {
+      if (counted.has(asking.id)) doubled.push(asking.id)
+      counted.set(asking.id, entry)
+    }
     void send(asking, socket, closing).then((sent) => {
       entry.sent = sent
       entry.over = true
