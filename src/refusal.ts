@@ -48,8 +48,9 @@ const WIRE = {
     challenge: 'insufficient_scope',
   },
   token_revoked: coded(unauthorized('token was revoked')),
-  key_expired: coded(unauthorized('the API key has expired; ask for a new one')),
-  key_revoked: coded(unauthorized('the API key was revoked')),
+  // No client has another key to try with; Claude Code would for minutes, in silence.
+  key_expired: final(coded(unauthorized('the API key has expired; ask for a new one'))),
+  key_revoked: final(coded(unauthorized('the API key was revoked'))),
   admin_required: forbidden("the operator's key is required"),
 
   session_invalid: unauthorized(
@@ -239,6 +240,10 @@ function unauthorized(message: string, challenge = 'invalid_token'): Wire {
 
 function coded(wire: Wire): Wire {
   return { ...wire, coded: true }
+}
+
+function final(wire: Wire): Wire {
+  return { ...wire, retry: false }
 }
 
 function forbidden(message: string): Wire {

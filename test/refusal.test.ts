@@ -205,7 +205,8 @@ const answer = (
 /** Of all 429s, only one is no use asking again; a key that is refused is no use either. */
 const SHOULD_RETRY = (code: RefusalCode, status: number, dialect: Dialect): string | undefined => {
   if (code === 'circuit_open') return dialect === 'anthropic' ? 'false' : undefined
-  if (code === 'spend_cap_reached' || code === 'upstream_auth') return 'false'
+  const final = ['spend_cap_reached', 'upstream_auth', 'key_expired', 'key_revoked']
+  if (final.includes(code)) return 'false'
   return status === 429 || code === 'credential_renewed' ? 'true' : undefined
 }
 

@@ -85,9 +85,11 @@ export function inferenceRoutes(parts: InferenceParts) {
       route: exchange.route,
       upstream: exchange.upstream,
     }
+    // A key's usage is summed, kept and shown to it as a device's is.
+    const hasOwn = kind === 'device' || kind === 'key'
     exchange.entry = ledger.open(
-      kind === 'device' || org !== undefined
-        ? { ...opening, ...(kind === 'device' && { device: identity }), ...(org && { org }) }
+      hasOwn || org !== undefined
+        ? { ...opening, ...(hasOwn && { device: identity }), ...(org && { org }) }
         : opening,
     )
   }

@@ -161,9 +161,8 @@ const TOO_MANY =
   `postern key: ${MAX_KEYS} keys are good now, and there can be no more\n` +
   '    postern key revoke ends one\n'
 
-/** Said until a policy is applied: nobody may take a name for a limit. */
-const POLICY_NOTE =
-  'the name of its policy is kept; this version limits every key by the common settings alone\n'
+/** What policies there are, the settings of the gate say: here they are not known. */
+const POLICY_NOTE = 'a gate that has no policy of this name refuses the key\n'
 
 export interface ListQuestion {
   /** Also those that have ended. */

@@ -175,6 +175,17 @@ describe('a key is a credential', () => {
   })
 })
 
+test('attack: a key whose policy the gate does not have may do nothing', async () => {
+  const key = await command('add', 'named', '--policy', 'no-such-policy')
+  await heard(key, 403)
+  const said = await messages(on.gate, key)
+  expect(await said.text()).toContain('names a policy that this gate does not have')
+  const usage = await fetch(`${on.gate.url}/admin/usage`, { headers: bearer(key) })
+  expect(usage.status).toBe(403)
+  await command('revoke', 'named')
+  await heard(key, 401)
+})
+
 describe('what another process changes is heard', () => {
   test('a revocation, and a rotation with its overlap', async () => {
     const first = await added('turning')
