@@ -1,0 +1,190 @@
+// No request passes that its policy does not allow: random policies and random requests through every
+// check in its order, held against a reading of the policy that is written apart from the code.
+
+import { expect, test } from 'bun:test'
+import type { Admitted } from '../../src/admit/admitted.ts'
+import { breaker } from '../../src/budget/breaker.ts'
+import { budget } from '../../src/budget/budget.ts'
+import { charges } from '../../src/budget/charge.ts'
+import { parsePrices } from '../../src/budget/price-table.ts'
+import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
+import { allows, bounded, routeGroup } from '../../src/policy/allows.ts'
+import { narrowed, type Policy, policy, ROUTE_GROUPS } from '../../src/policy/policy.ts'
+import { spendCaps } from '../../src/state/memory/spend.ts'
+import type { Costly } from '../../src/upstream/costly.ts'
+import { somebody } from '../support/admitted.ts'
+import { type Random, seeded } from '../support/random.ts'
+import { randomPolicy, UPSTREAMS } from './random-policy.ts'
+
+const NOW = { epochSeconds: Date.UTC(2026, 10, 20, 12) / 1000, monotonicMs: 0 }
+/** A micro-dollar for a token of whatever kind. */
+const DOLLAR = { input: 1, output: 1, cache_read: 1, cache_write_5m: 1, cache_write_1h: 1 }
+const parsed = parsePrices(JSON.stringify({ date: '2026-11-20', models: { '*': DOLLAR } }))
+if (!parsed.ok) throw new Error('prices')
+const { prices } = parsed
+const MODELS = ['a', 'ab', 'abc', 'b', 'bab', 'c']
+
+const randomRequest = (random: Random) => ({
+  route: random.pick([...ROUTE_GROUPS, undefined]),
+  upstream: random.pick([...UPSTREAMS, 'strange']),
+  hasBody: random.int(4) > 0,
+  sealed: random.int(3) === 0,
+  length: random.pick([undefined, 0, 1, 2, 3, 4, 5, 9]),
+  models: [random.pick(MODELS), ...(random.int(3) === 0 ? [random.pick(MODELS)] : [])],
+  tokens: 1 + random.int(3),
+  /** The reader of bodies may be the one with a bug. */
+  isRead: random.int(10) > 0,
+})
+type Asked = ReturnType<typeof randomRequest>
+
+const costlyOf = ({ models: [model = '', ...models], tokens }: Asked): Costly => ({
+  model,
+  models,
+  maxTokens: tokens,
+  free: false,
+  textBytes: 0,
+  images: 0,
+  refers: false,
+  cacheWrite: 'none',
+  priceClasses: [],
+  serverTools: {},
+  runsCode: false,
+  compacts: false,
+  fallbacks: [],
+  advisors: [],
+  unknown: [],
+})
+
+/** A request of one policy, as often as its caller may send it. */
+function passes(who: Admitted, asked: Asked): { readonly times: number; readonly spent: number } {
+  const rates = budget({ maxUpstreamConcurrency: 100 })
+  const all = charges({ caps: spendCaps(), prices })
+  const circuit = breaker()
+  const told = { headers: new Headers(), dialect: 'openai', at: NOW } as const
+  const read = asked.isRead && asked.hasBody && !asked.sealed
+  let [times, spent] = [0, 0]
+  for (; times < 20; times += 1) {
+    if (!rates.spend(who, told).ok) break
+    if (!allows(who.policy, asked).ok) break
+    const limited = asked.hasBody ? all.needsBody(who, asked.sealed) : { ok: true, value: false }
+    if (!limited.ok) break
+    const place = rates.reserve(who, told)
+    if (!place.ok) break
+    const charged = { host: '', route: 'r', model: undefined, hasBody: asked.hasBody }
+    const costly = limited.value && read ? costlyOf(asked) : undefined
+    const charge = all.take(who, costly, circuit, charged, NOW)
+    if (!charge.ok) break
+    spent += charge.value.reservation?.amountMicroUsd ?? 0
+    charge.value.reservation?.settle(charge.value.reservation.amountMicroUsd)
+  }
+  return { times, spent }
+}
+
+const named = (patterns: readonly string[], model: string): boolean =>
+  patterns.some((each) =>
+    each.at(-1) === '*' ? model.indexOf(each.slice(0, -1)) === 0 : each === model,
+  )
+
+/** What a policy has against so many of these requests at once. */
+function against(
+  of: Policy,
+  asked: Asked,
+  hasOrg: boolean,
+  times: number,
+  spent: number,
+): string[] {
+  const body = asked.hasBody
+  const limits = hasOrg ? [of.person, of.organisation] : [of.person]
+  const objections: [boolean, string][] = [
+    [of.routes?.includes(asked.route as never) === false, 'route'],
+    [of.upstreams?.includes(asked.upstream) === false, 'upstream'],
+    [body && !of.plaintext && !asked.sealed, 'plaintext'],
+    [body && (asked.length ?? 0) > (of.maxBodyBytes ?? Infinity), 'length'],
+    [
+      body &&
+        of.models !== undefined &&
+        !asked.models.every((each) => named(of.models ?? [], each)),
+      'model',
+    ],
+    [body && of.models !== undefined && (asked.sealed || !asked.isRead), 'unread model'],
+    ...limits.flatMap(({ rate, concurrency, spendPerDay, spendPerMonth }): [boolean, string][] => {
+      const isCapped = spendPerDay !== undefined || spendPerMonth !== undefined
+      return [
+        [times > (rate?.burst ?? Infinity), 'rate'],
+        [times > (concurrency ?? Infinity), 'concurrency'],
+        [spent > Math.min(spendPerDay ?? Infinity, spendPerMonth ?? Infinity), 'spending'],
+        [body && isCapped && spent === 0, 'uncounted spending'],
+      ]
+    }),
+  ]
+  return objections.filter(([objects]) => objects).map(([, what]) => what)
+}
+
+/** Room for some requests, and not for twenty. */
+const dearer = (of: Policy): Policy => {
+  const scaled = ({ spendPerDay: day, spendPerMonth: month, ...rest }: Policy['person']) => ({
+    ...rest,
+    spendPerDay: day === undefined ? undefined : day * HIDDEN_PROMPT_TOKENS,
+    spendPerMonth: month === undefined ? undefined : month * HIDDEN_PROMPT_TOKENS,
+  })
+  return policy({ ...of, person: scaled(of.person), organisation: scaled(of.organisation) })
+}
+
+test(
+  'property: what passes is allowed by the policy, and by each of two that were narrowed',
+  seeded((random) => {
+    let passed = 0
+    for (let round = 0; round < 10_000; round += 1) {
+      const [given, own] = [dearer(randomPolicy(random)), dearer(randomPolicy(random))]
+      const isOwn = random.int(2) === 0
+      const held = isOwn ? narrowed(given, own) : given
+      const org = random.pick([undefined, 'acme'])
+      const asked = randomRequest(random)
+      const who = { ...somebody('x'), org, policy: held }
+      const { times, spent } = passes(who, asked)
+      if (times === 0) continue
+      passed += 1
+      const has = org !== undefined
+      const objections = against(given, asked, has, times, spent)
+      const theirs = isOwn ? against(own, asked, has, times, spent) : []
+      expect({ given, own, asked, objections, theirs }).toEqual({
+        given,
+        own,
+        asked,
+        objections: [],
+        theirs: [],
+      })
+    }
+    // Else all of this would say nothing.
+    expect(passed).toBeGreaterThan(100)
+  }),
+)
+
+test('a policy without limits lets everything pass', () => {
+  const free = policy({ name: 'free' })
+  seeded((random) => {
+    for (let round = 0; round < 500; round += 1) {
+      expect(allows(free, randomRequest(random)).ok).toBe(true)
+    }
+  })()
+  const inspected = { maxBytes: 10 }
+  expect(bounded(free, inspected)).toBe(inspected)
+  expect(bounded(policy({ name: 'x', maxBodyBytes: 11 }), inspected)).toBe(inspected)
+  expect(bounded(policy({ name: 'x', maxBodyBytes: 9 }), inspected)).toEqual({ maxBytes: 9 })
+})
+
+test.each([
+  ['/v1/messages', 'messages'],
+  ['/v1/messages/count_tokens', 'messages'],
+  ['/v1/messages/batches', 'batches'],
+  ['/v1/messages/batches/:id/results', 'batches'],
+  ['/v1/models/:id', 'models'],
+  ['/v1/chat/completions', 'chat'],
+  ['/v1/complete', 'completions'],
+  ['/v1/audio/speech', 'audio'],
+  ['/v1/files/:id', 'files'],
+  ['/v1/messages2', undefined],
+  ['/v2/messages', undefined],
+] as const)('%s is a route of the group %s', (path, group) => {
+  expect(routeGroup(path)).toBe(group)
+})
