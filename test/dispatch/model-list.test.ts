@@ -87,7 +87,7 @@ test.each([
 )
 
 test('a token that may use all of them gets the answer as it is', () => {
-  for (const patterns of [[], ['*'], ['a', '*']]) {
+  for (const patterns of [undefined, ['*'], ['a', '*']]) {
     expect(listedModels('/v1/models', '?limit=x', patterns)).toEqual({ ok: true, value: undefined })
     expect(hiddenModel('/v1/models/any', patterns)).toBeUndefined()
   }

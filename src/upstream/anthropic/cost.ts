@@ -2,7 +2,7 @@
 
 import { type Decision, granted, type Refusal, refused } from '../../refusal.ts'
 import type { Costly } from '../costly.ts'
-import type { Unparsed } from '../reading/outline.ts'
+import { ambiguousBody } from '../reading/unparsed.ts'
 import { type MaxTokensMember, readRequestFields, type Unreadable } from './request-fields.ts'
 
 /** Which paths have a body that limits are decided by, and which member bounds the answer. */
@@ -37,18 +37,6 @@ function unreadable(reason: Unreadable): Refusal {
     case 'too_many_models':
       return refused('too_many_models', { reason })
     default:
-      return refused('ambiguous_body', { reason, message: UNPARSED[reason] })
+      return ambiguousBody(reason)
   }
-}
-
-const AMBIGUOUS = 'a token with limits may send no body that two parsers could read differently'
-const UNPARSED: Readonly<Record<Unparsed, string>> = {
-  empty: 'the body is empty',
-  byte_order_mark: `the body begins with a byte order mark; ${AMBIGUOUS}`,
-  not_utf8: 'the body is not UTF-8',
-  not_json: 'the body is not JSON',
-  not_object: 'the body is no JSON object',
-  too_deep: 'the body is nested more than 512 deep',
-  too_many_members: 'the body has too many members for a token with limits',
-  ambiguous_member: `a member of the body is there twice, or its name is spelled oddly; ${AMBIGUOUS}`,
 }

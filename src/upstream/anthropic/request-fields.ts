@@ -4,18 +4,10 @@
 // models or a cap; nothing is kept of the rest, and the bytes that go out are these.
 
 import type { Costly } from '../costly.ts'
+import { countIn, modelIn, stringIn } from '../reading/members.ts'
 import { priceClassesIn } from '../reading/price-classes.ts'
 import { Outline, type Unparsed } from '../reading/outline.ts'
-import {
-  countIn,
-  LEGACY_REQUEST,
-  modelIn,
-  NAMES,
-  nothingGathered,
-  REQUEST,
-  stringIn,
-  type Trouble,
-} from './request-shape.ts'
+import { LEGACY_REQUEST, NAMES, nothingGathered, REQUEST, type Trouble } from './request-shape.ts'
 
 export type RequestFields = Omit<Costly, 'free'> & { readonly stream: boolean }
 

@@ -4,6 +4,7 @@
 
 import { printable } from '../../token/model-pattern.ts'
 import type { Advisor, Fallback } from '../costly.ts'
+import { countIn, MODEL_MEMBER, modelIn, stringIn } from '../reading/members.ts'
 import { priceClassesIn } from '../reading/price-classes.ts'
 import { type Found, hashOf, type Member, type Names, type Shape } from '../reading/outline.ts'
 
@@ -45,29 +46,8 @@ export function nothingGathered(): Gathered {
   }
 }
 
-/** No blank or control that another parser might trim or stop at, and nothing outside of ASCII. */
-const MODEL = /^[!-~]{1,256}$/
-/** `1e3` and `1024.0` are integers to some parsers and mistakes to others; 0 only fills a cache. */
-const COUNT = /^(?:0|[1-9]\d{0,15})$/
 /** Beside its own; the API takes a handful. */
 const MAX_MODELS = 32
-
-/** The name that a member's text is; undefined where it is none. */
-export function modelIn(text: unknown): string | undefined {
-  const name = stringIn(text)
-  return name !== undefined && MODEL.test(name) ? name : undefined
-}
-
-/** Undefined where it is none, null where it is a mistake. */
-export function countIn(text: unknown): number | undefined | null {
-  if (typeof text !== 'string' || text === 'null') return undefined
-  const count = COUNT.test(text) ? Number(text) : Number.NaN
-  return Number.isSafeInteger(count) ? count : null
-}
-
-export function stringIn(text: unknown): string | undefined {
-  return typeof text === 'string' && text.startsWith('"') ? JSON.parse(text) : undefined
-}
 
 const known = new Map<number, string>()
 
@@ -315,9 +295,6 @@ export const LEGACY_REQUEST = shape({
   metadata: 'opaque',
   stop_sequences: 'opaque',
 })
-
-/** `model_id`, `default_models`, `advisor_model_name`, `modelOverride`. */
-const MODEL_MEMBER = /^model|models?(?:ids?|names?)?$/
 
 export const NAMES: Names<Gathered> = {
   known,

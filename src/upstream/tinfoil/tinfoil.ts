@@ -2,10 +2,11 @@
 // of usage comes in a header, or in a trailer after a stream.
 
 import type { Secret } from '../../secret.ts'
-import { type Decision, granted, refused } from '../../refusal.ts'
+import { type Decision, granted } from '../../refusal.ts'
 import type { Lookup } from './enclave.ts'
 import type { AnswerHeaders } from '../../http1/fields.ts'
 import type { Meter } from '../reading/metering.ts'
+import { openAiModel } from '../reading/openai-model.ts'
 import { openAiUsageMeter } from '../reading/openai-usage.ts'
 import { NO_USAGE } from '../reading/tally.ts'
 import { parseTinfoilUsage } from './usage.ts'
@@ -58,10 +59,6 @@ const NONCE = /^[0-9a-f]{64}$/i
 
 const HTTPS_PORT = 443
 
-/** A sealed body nobody here reads, and the prices of these models stand in no table. */
-const UNREAD =
-  'this token is limited in models or spending, and this gate cannot tell which model a request to this upstream runs or what it costs'
-
 const plainMeter = (headers: AnswerHeaders): Meter | undefined =>
   openAiUsageMeter(headers['content-type'], headers['content-encoding'])
 
@@ -111,7 +108,7 @@ export function tinfoil(options: TinfoilOptions): Upstream {
       { path: '/.well-known/hpke-keys', withKey: false },
       { path: '/v1/models', withKey: true },
     ],
-    costOf: () => refused('unknown_cost', { message: UNREAD }),
+    costOf: openAiModel,
     destination({ path, search, enclaveHost, identity = '' }, now) {
       return enclaveHost === undefined
         ? placeOf(path, search)
