@@ -208,8 +208,8 @@ test('the leaves know values alone: no refusal, no log, no exchange', () => {
   expect(wrong.map(shown)).toEqual([])
 })
 
-/** What could be another one: a database, or the API of a kind of upstream. */
-const IMPLEMENTATIONS = /^(ledger\/(?:sqlite|postgres)|upstream\/(?!reading\/)[^/]+)\//
+/** What could be another one: where things are kept, or the API of a kind of upstream. */
+const IMPLEMENTATIONS = /^((?:ledger|state)\/[^/]+|upstream\/(?!reading\/)[^/]+)\//
 const implementationOf = (file: string): string | undefined => IMPLEMENTATIONS.exec(file)?.[1]
 
 test('only the gate names an implementation, and none knows another', () => {

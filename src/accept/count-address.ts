@@ -1,7 +1,7 @@
 // Routes that anybody may ask are limited by address; and by the /48 around it where it is IPv6, so that
 // the owner of one can't fill the table of addresses, which would shut out everybody who is new.
 
-import { buckets } from '../state/memory/bucket.ts'
+import type { Buckets, Counters } from '../state/port.ts'
 import { type RateLimiter, rateLimiter, tooFast } from '../budget/budget.ts'
 import { widerNetworks } from '../config/networks.ts'
 import type { Exchange } from '../exchange.ts'
@@ -31,7 +31,7 @@ const NETWORKS_OF_A_SITE = 16
 export function addressCounter(
   limiter: RateLimiter | undefined,
   addressKey: AddressKey,
-  sites?: SiteLimiter,
+  sites?: Buckets,
 ): CountAddress {
   return (exchange, request, server) => {
     if (!limiter) return granted(undefined)
@@ -48,16 +48,15 @@ export function addressCounter(
   }
 }
 
-export type SiteLimiter = ReturnType<typeof buckets>
-
 /** For the public routes: what each address may, and what all networks of one site may together. */
 export function publicCounter(
+  counters: Counters,
   perMinute: number,
   burst: number,
   addressKey: AddressKey,
 ): CountAddress {
   if (perMinute === 0) return addressCounter(undefined, addressKey)
   const [ofSite, burstOfSite] = [perMinute * NETWORKS_OF_A_SITE, burst * NETWORKS_OF_A_SITE]
-  const sites = buckets({ perMinute: ofSite, burst: burstOfSite })
-  return addressCounter(rateLimiter(perMinute, burst), addressKey, sites)
+  const sites = counters.buckets({ perMinute: ofSite, burst: burstOfSite })
+  return addressCounter(rateLimiter(counters, perMinute, burst), addressKey, sites)
 }

@@ -4,7 +4,7 @@ import { Elysia } from 'elysia'
 import type { UserAdmission } from '../admit/admit.ts'
 import { bearerToken } from '../admit/bearer.ts'
 import { type AdmitDevice, deviceToken } from '../admit/device.ts'
-import { buckets } from '../state/memory/bucket.ts'
+import type { Counters } from '../state/port.ts'
 import type { Charges } from '../budget/charge.ts'
 import { readBounded } from '../dispatch/body.ts'
 import {
@@ -25,6 +25,7 @@ import { ROUTES } from './routes.ts'
 
 export interface DeviceParts {
   readonly answers: Answers
+  readonly counters: Counters
   readonly enrollment: Enrollment
   readonly policy: BootstrapPolicy
   /** Under the policy `jwt`. */
@@ -49,7 +50,7 @@ const A_USER = "this is a user's token, and GET /device answers to the token of 
 
 export function deviceRoutes(parts: DeviceParts) {
   const { answers, enrollment, policy, enrollingUser, addressKey, countAddress } = parts
-  const asks = buckets(ASKS)
+  const asks = parts.counters.buckets(ASKS)
 
   /** What the caller shows for itself, by the policy that is set. */
   const contextOf = async (

@@ -5,15 +5,8 @@
 import type { Admitted } from '../admit/admitted.ts'
 import type { Policy, Rate } from '../policy/policy.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import {
-  type BucketDecision,
-  bucketRate,
-  type BucketRate,
-  type Buckets,
-  buckets,
-  ratedBuckets,
-} from '../state/memory/bucket.ts'
-import { type Concurrency, concurrency, type Lease } from '../state/memory/concurrency.ts'
+import type { BucketDecision, Concurrency, Counters, Lease } from '../state/port.ts'
+import { type BucketRate, bucketRate } from '../state/rate.ts'
 import { type ToldLimit, limitsOf, rateHeaders, type Told } from './rate-headers.ts'
 
 declare const proof: unique symbol
@@ -31,6 +24,7 @@ export interface Budget {
 }
 
 export interface BudgetOptions {
+  readonly counters: Counters
   readonly maxUpstreamConcurrency: number
 }
 
@@ -44,11 +38,11 @@ interface RateLimits {
 
 const SPENT = granted(undefined)
 
-export function budget({ maxUpstreamConcurrency }: BudgetOptions): Budget {
-  const persons = ratedBuckets()
-  const organisations = ratedBuckets()
+export function budget({ counters, maxUpstreamConcurrency }: BudgetOptions): Budget {
+  const persons = counters.ratedBuckets()
+  const organisations = counters.ratedBuckets()
   const made = new WeakMap<Policy, RateLimits>()
-  const places: Concurrency = concurrency(maxUpstreamConcurrency)
+  const places: Concurrency = counters.concurrency(maxUpstreamConcurrency)
   const limitsBy = (policy: Policy): RateLimits => {
     const found = made.get(policy)
     if (found) return found
@@ -127,9 +121,13 @@ export interface RateLimiter {
 }
 
 /** Undefined where `perMinute` is 0: no limit, and no header that speaks of one. */
-export function rateLimiter(perMinute: number, burst: number): RateLimiter | undefined {
+export function rateLimiter(
+  counters: Counters,
+  perMinute: number,
+  burst: number,
+): RateLimiter | undefined {
   if (perMinute === 0) return undefined
-  const table: Buckets = buckets({ perMinute, burst })
+  const table = counters.buckets({ perMinute, burst })
   const limits = limitsOf(burst, (burst * 60) / perMinute)
   return {
     take(key, told) {

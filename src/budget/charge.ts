@@ -4,7 +4,7 @@
 
 import type { Admitted } from '../admit/admitted.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import type { SpendCaps } from '../state/memory/spend.ts'
+import type { SpendCaps } from '../state/port.ts'
 import type { Instant } from '../turn/instant.ts'
 import type { Costly } from '../upstream/costly.ts'
 import type { Asking, Breaker, Pass } from './breaker.ts'

@@ -3,7 +3,7 @@
 
 import type { Admitted } from '../admit/admitted.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import type { Reservation } from '../state/memory/spend.ts'
+import type { Reservation } from '../state/port.ts'
 import type { Instant } from '../turn/instant.ts'
 import type { Costly } from '../upstream/costly.ts'
 

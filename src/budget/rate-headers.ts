@@ -3,7 +3,7 @@
 
 import type { Instant } from '../turn/instant.ts'
 import type { Dialect } from '../refusal.ts'
-import type { BucketDecision } from '../state/memory/bucket.ts'
+import type { BucketDecision } from '../state/port.ts'
 
 /** What the headers are said on. */
 export interface Told {

@@ -4,7 +4,7 @@
 import { dayOf, type Period } from '../turn/calendar.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import { printable } from '../token/model-pattern.ts'
-import type { SpendRefusalReason } from '../state/memory/spend.ts'
+import type { SpendRefusalReason } from '../state/port.ts'
 
 /** So many of a list are named; the rest is counted. */
 const MAX_NAMES = 12

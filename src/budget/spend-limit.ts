@@ -4,7 +4,7 @@
 import type { Admitted } from '../admit/admitted.ts'
 import type { Limits, Policy } from '../policy/policy.ts'
 import { granted, refused } from '../refusal.ts'
-import type { Reservation, SpendCaps, SpendScope } from '../state/memory/spend.ts'
+import type { Reservation, SpendCaps, SpendScope } from '../state/port.ts'
 import type { Instant } from '../turn/instant.ts'
 import { spanOf } from '../turn/calendar.ts'
 import type { Costly } from '../upstream/costly.ts'

@@ -3,7 +3,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { type JsonObject, parseStrictObject } from '../token/strict-json.ts'
-import type { BucketDecision } from '../state/memory/bucket.ts'
+import type { BucketDecision, Counters } from '../state/port.ts'
 import type { Instant } from '../turn/instant.ts'
 import { codeNamed, consumeCode, isCode } from './codes.ts'
 import { type DeviceClaims, isDeviceId } from './device-token.ts'
@@ -103,6 +103,7 @@ export function parseBootstrap(body: string): EnrollDecision<BootstrapRequest> {
 
 /** The one policy that is set; each asks the memory first, and the disk only for who passed. */
 export function bootstrapPolicy(
+  counters: Counters,
   policy: BootstrapPolicy,
   identify: IdentifyAs,
   limits: BootstrapLimits = BOOTSTRAP_LIMITS,
@@ -151,7 +152,7 @@ export function bootstrapPolicy(
       },
 
     jwt: () => {
-      const perUser = perHour(limits.perUserPerHour)
+      const perUser = perHour(counters, limits.perUserPerHour)
       return ({ deviceId }, { user }, now) => {
         if (!user) return declined('enrollment_required', { message: NO_USER })
         const { models, rate_limit, spend_cap, org_id } = user.claims
@@ -177,7 +178,7 @@ export function bootstrapPolicy(
     },
 
     open: () => {
-      const count = openEnrolments(limits)
+      const count = openEnrolments(counters, limits)
       return ({ deviceId }, { addressKey }, now) => {
         const counted = count(addressKey, now.monotonicMs)
         if (!counted.allowed) return tooMany(counted.decision, counted.by)

@@ -8,7 +8,7 @@
 // would else die whenever another one renews it. Revoking the family ends it with all others.
 
 import type { Database } from 'bun:sqlite'
-import { buckets } from '../state/memory/bucket.ts'
+import type { Counters } from '../state/port.ts'
 import type { Secret } from '../secret.ts'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
@@ -90,6 +90,7 @@ export interface Enrollment {
 }
 
 export interface EnrollmentOptions {
+  readonly counters: Counters
   /** Of its own, with ENROLL_PRAGMAS and ENROLL_SCHEMA executed. */
   readonly connection: Connection
   readonly secrets: readonly Secret[]
@@ -119,7 +120,7 @@ const MAX_RETIRED = 1_000_000
 
 /** Throws where a secret is too short or the disk cannot be read: nothing is served then. */
 export function enrollment(options: EnrollmentOptions): Enrollment {
-  const { connection, identify, lifetimeSeconds, proxyBaseUrl, defaults, log } = options
+  const { counters, connection, identify, lifetimeSeconds, proxyBaseUrl, defaults, log } = options
   const { graceSeconds = GRACE_SECONDS, allowanceSeconds = 0, pollMs } = options
   if (!(lifetimeSeconds > 0 && lifetimeSeconds <= MAX_LIFETIME_SECONDS)) {
     throw new RangeError('the life of a device token is out of range')
@@ -128,7 +129,7 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
   const remembered = rememberedTokens()
   const seen = seenDevices()
   const limits = options.limits ?? BOOTSTRAP_LIMITS
-  const permit = bootstrapPolicy(options.policy, identify, limits, seen.has)
+  const permit = bootstrapPolicy(counters, options.policy, identify, limits, seen.has)
   const withdrawn = revocations({
     connection,
     graceSeconds,
@@ -137,7 +138,7 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
     flush: (db) => seen.flush(db),
     ...(pollMs === undefined ? {} : { pollMs }),
   })
-  const refreshes = buckets({ perMinute: REFRESHES_PER_MINUTE, burst: REFRESH_BURST })
+  const refreshes = counters.buckets({ perMinute: REFRESHES_PER_MINUTE, burst: REFRESH_BURST })
   const maxRetired = options.maxRetired ?? MAX_RETIRED
 
   const timesAt = (now: Instant): TokenTimes => ({

@@ -2,7 +2,7 @@
 // all. Whoever owns many addresses must not be able to use up what there is for everybody: a /48 has
 // 65,536 networks that each count as one address.
 
-import { type BucketDecision, type Buckets, buckets } from '../state/memory/bucket.ts'
+import type { BucketDecision, Buckets, Counters } from '../state/port.ts'
 import { widerNetworks } from '../config/networks.ts'
 
 export interface OpenLimits {
@@ -22,12 +22,13 @@ export type OpenDecision =
 
 /** Takes one of each count, or none. */
 export function openEnrolments(
+  counters: Counters,
   limits: OpenLimits,
 ): (addressKey: string, nowMs: number) => OpenDecision {
-  const perBlock = perHour(limits.openPerBlockPerHour)
-  const perSite = perHour(limits.openPerSitePerHour)
-  const perAddress = perHour(limits.openPerAddressPerHour)
-  const overall = perHour(limits.openPerHour)
+  const perBlock = perHour(counters, limits.openPerBlockPerHour)
+  const perSite = perHour(counters, limits.openPerSitePerHour)
+  const perAddress = perHour(counters, limits.openPerAddressPerHour)
+  const overall = perHour(counters, limits.openPerHour)
   return (addressKey, nowMs) => {
     const wider = widerNetworks(addressKey)
     // The widest first: one owner of many addresses then fills no table with them.
@@ -51,6 +52,6 @@ export function openEnrolments(
   }
 }
 
-export function perHour(count: number): Buckets {
-  return buckets({ perMinute: count / 60, burst: count })
+export function perHour(counters: Counters, count: number): Buckets {
+  return counters.buckets({ perMinute: count / 60, burst: count })
 }

@@ -10,10 +10,11 @@ import { type Enrollment, enrollment } from '../enroll/enroll.ts'
 import type { DeviceClaims } from '../enroll/device-token.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Logger } from '../log.ts'
+import type { Counters } from '../state/port.ts'
 import type { Sources } from './sources.ts'
 import type { Connection } from '../database/connection.ts'
 
-type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy'>
+type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy' | 'counters'>
 
 export interface Enrolling {
   readonly enrollment: Enrollment
@@ -22,6 +23,7 @@ export interface Enrolling {
 }
 
 export interface EnrollingOptions {
+  readonly counters: Counters
   readonly settings: Settings
   readonly from: Sources
   readonly connection: Connection
@@ -44,8 +46,9 @@ const DEVELOPMENT_LIMITS = {
 
 /** Throws where the file of enrolments cannot be used. */
 export function enrolling(options: EnrollingOptions): Enrolling {
-  const { settings, from, connection, identify, log, listeningAt } = options
+  const { counters, settings, from, connection, identify, log, listeningAt } = options
   const devices = enrollment({
+    counters,
     connection,
     secrets: from.deviceSecrets,
     identify,
@@ -70,6 +73,7 @@ export function enrolling(options: EnrollingOptions): Enrolling {
     routes: (common) =>
       deviceRoutes({
         ...common,
+        counters,
         admitDevice,
         enrollment: devices,
         policy: settings.bootstrap,

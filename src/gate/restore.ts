@@ -6,7 +6,7 @@ import type { Connection } from '../database/connection.ts'
 import type { Reports, Spent } from '../ledger/reports.ts'
 import { followCorrections } from '../ledger/sqlite/spend-corrections.ts'
 import type { Logger } from '../log.ts'
-import type { SpendCaps } from '../state/memory/spend.ts'
+import type { SpendCaps } from '../state/port.ts'
 import { dayOf, dayStartMs, monthOf, monthStartMs } from '../turn/calendar.ts'
 import { ledgerIn } from './ledger.ts'
 

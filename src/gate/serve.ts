@@ -15,7 +15,6 @@ import { keyAdmission } from '../admit/key.ts'
 import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
 import type { Prices } from '../budget/prices.ts'
-import { spendCaps } from '../state/memory/spend.ts'
 import type { Settings } from '../config/read.ts'
 import type { Secret } from '../secret.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
@@ -37,6 +36,7 @@ import { store } from '../database/store.ts'
 import { gateLedger } from './ledger.ts'
 import { TABLES } from './migrations.ts'
 import { restoreCaps } from './restore.ts'
+import { memoryCounters } from './state.ts'
 import { useSocketHandles } from './socket-handles.ts'
 import { asking } from '../http1/ask.ts'
 import { documents } from '../upstream/tinfoil/documents.ts'
@@ -100,6 +100,7 @@ export async function serve(
     from.anthropic &&
     // Loaded only there.
     (await import('./enrolling.ts')).enrolling({
+      counters: memoryCounters,
       settings,
       from,
       connection,
@@ -142,13 +143,13 @@ export async function serve(
   const isAdmin = ({ access }: Route): boolean => access === 'own' || access === 'operator'
   const countedBy: AddressKey = addressKey(settings.trustedProxies ?? [])
   const { publicRateLimitRpm: publicRpm, rateLimitBurst } = settings
-  const countAddress = publicCounter(publicRpm, rateLimitBurst, countedBy)
+  const countAddress = publicCounter(memoryCounters, publicRpm, rateLimitBurst, countedBy)
   const idle = idleSeconds(
     settings.keepAliveSeconds,
     settings.trustedProxies && proxyCheck(settings.trustedProxies),
   )
   const said: Answers = answers(settle)
-  const caps = spendCaps()
+  const caps = memoryCounters.spendCaps()
   const restored = await restoreCaps({ caps, connection, reports, log })
   file.onFile(() => {
     devices?.poll(instant())
@@ -195,7 +196,7 @@ export async function serve(
       admitUser: users?.admit,
       admitDevice,
       admitSession: signIn?.admitSession,
-      budget: budget(settings),
+      budget: budget({ ...settings, counters: memoryCounters }),
       charges: charging,
       dispatch: dispatching(bodyTimeoutMs),
       relay,
@@ -215,7 +216,12 @@ export async function serve(
     login: signIn?.routes({
       answers: said,
       // Of its own: neither a page's assets nor a terminal that waits use up what others may ask.
-      countAddress: publicCounter(publicRpm, Math.max(rateLimitBurst, SIGN_IN_BURST), countedBy),
+      countAddress: publicCounter(
+        memoryCounters,
+        publicRpm,
+        Math.max(rateLimitBurst, SIGN_IN_BURST),
+        countedBy,
+      ),
       bodyTimeoutMs,
     }),
     admin: ownListener ? undefined : admin,

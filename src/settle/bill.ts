@@ -5,7 +5,7 @@
 // than was reserved. What was measured and what was estimated are kept apart.
 
 import { costOf, type Price } from '../budget/prices.ts'
-import type { Reservation } from '../state/memory/spend.ts'
+import type { Reservation } from '../state/port.ts'
 import type { End } from '../end.ts'
 import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../upstream/reading/passed.ts'
 import type { MeteredUsage, Since } from '../upstream/reading/tally.ts'

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
-import { type Buckets, buckets } from '../../src/state/memory/bucket.ts'
+import { buckets } from '../../src/state/memory/bucket.ts'
+import type { Buckets } from '../../src/state/port.ts'
 import { seeded } from '../support/random.ts'
 
 const take = (table: Buckets, key: string, now: number): boolean => table.take(key, now).allowed

@@ -1,5 +1,6 @@
 // The two budgets together, and one decision in the dialects that clients read.
 
+import { memoryCounters } from '../../src/gate/state.ts'
 import { describe, expect, test } from 'bun:test'
 import type { Admitted } from '../../src/admit/admitted.ts'
 import {
@@ -27,7 +28,7 @@ const told = (now: number, headers = new Headers(), dialect: Dialect = 'openai')
   dialect,
   at: at(now),
 })
-const options: BudgetOptions = { maxUpstreamConcurrency: 2 }
+const options: BudgetOptions = { counters: memoryCounters, maxUpstreamConcurrency: 2 }
 
 test('the rate is spent and said on every answer, the refused one too', () => {
   const budgets = budget(options)
@@ -82,7 +83,7 @@ test('a place outlives any clock and is free again on release', () => {
 })
 
 test('0 requests a minute means no limit, and no header that speaks of one', () => {
-  expect(rateLimiter(0, 10)).toBeUndefined()
+  expect(rateLimiter(memoryCounters, 0, 10)).toBeUndefined()
   const budgets = budget(options)
   const headers = new Headers()
   const free = unlimited('a')
@@ -91,7 +92,7 @@ test('0 requests a minute means no limit, and no header that speaks of one', () 
 })
 
 test('a 429 says when to come again, in whole seconds and never 0', async () => {
-  const limiter = rateLimiter(6000, 1)
+  const limiter = rateLimiter(memoryCounters, 6000, 1)
   const headers = new Headers()
   limiter?.take('a', told(0, headers))
   const decision = limiter?.take('a', told(9, headers))
@@ -130,9 +131,9 @@ test('the dialects agree on limit, remaining and reset, whatever the decision', 
 
 test('the window is the time in which an empty bucket fills', () => {
   const headers = new Headers()
-  rateLimiter(60, 10)?.take('a', told(0, headers))
+  rateLimiter(memoryCounters, 60, 10)?.take('a', told(0, headers))
   expect(headers.get('ratelimit-policy')).toBe('"requests";q=10;w=10')
-  rateLimiter(7, 3)?.take('a', told(0, headers))
+  rateLimiter(memoryCounters, 7, 3)?.take('a', told(0, headers))
   expect(headers.get('ratelimit-policy')).toBe('"requests";q=3;w=26')
 })
 
@@ -140,7 +141,7 @@ test(
   'at any uptime a spent bucket is full again after one window, and not said to be later',
   seeded((random) => {
     for (let round = 0; round < 300; round += 1) {
-      const limiter = rateLimiter(1 + random.int(600), 1 + random.int(20))
+      const limiter = rateLimiter(memoryCounters, 1 + random.int(600), 1 + random.int(20))
       const headers = new Headers()
       const now = told(random.next() * 1e10, headers)
       while (limiter?.take('a', now).allowed);
@@ -152,7 +153,7 @@ test(
 
 describe("in Anthropic's dialect", () => {
   test('the rate is said in its names, and in no name of OpenAI', () => {
-    const limiter = rateLimiter(60, 10)
+    const limiter = rateLimiter(memoryCounters, 60, 10)
     const headers = new Headers()
     limiter?.take('a', { headers, dialect: 'anthropic', at: at(0, NOVEMBER) })
     expect(Object.fromEntries(headers)).toEqual({
@@ -166,7 +167,7 @@ describe("in Anthropic's dialect", () => {
 
   test("and in OpenAI's there is none of Anthropic's", () => {
     const headers = new Headers()
-    rateLimiter(60, 10)?.take('a', told(0, headers))
+    rateLimiter(memoryCounters, 60, 10)?.take('a', told(0, headers))
     expect([...headers.keys()].filter((name) => name.startsWith('anthropic'))).toEqual([])
   })
 
@@ -316,7 +317,7 @@ describe('an organisation with a rate of its own', () => {
   })
 
   test('both get their request back where there is no place', () => {
-    const budgets = budget({ maxUpstreamConcurrency: 100 })
+    const budgets = budget({ ...options, maxUpstreamConcurrency: 100 })
     for (let n = 0; n < 3; n += 1) {
       const each = member(`other-${n}`)
       expect([budgets.spend(each, told(0)).ok, budgets.reserve(each, told(0)).ok]).toEqual([

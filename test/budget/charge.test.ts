@@ -9,7 +9,8 @@ import { orgKey, personKey } from '../../src/budget/spend-limit.ts'
 import type { Costly } from '../../src/upstream/costly.ts'
 import { parsePrices } from '../../src/budget/price-table.ts'
 import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
-import { type SpendCaps, spendCaps } from '../../src/state/memory/spend.ts'
+import { spendCaps } from '../../src/state/memory/spend.ts'
+import type { SpendCaps } from '../../src/state/port.ts'
 import { somebody } from '../support/admitted.ts'
 
 const NOW = { epochSeconds: Date.UTC(2026, 10, 20, 12) / 1000, monotonicMs: 0 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test'
-import { concurrency, type Lease } from '../../src/state/memory/concurrency.ts'
+import { concurrency } from '../../src/state/memory/concurrency.ts'
+import type { Lease } from '../../src/state/port.ts'
 import { seeded } from '../support/random.ts'
 
 /** Places of which each identity may have so many. */

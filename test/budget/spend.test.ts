@@ -3,12 +3,8 @@ import { describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import {
-  type Reservation,
-  type SpendCaps,
-  type SpendScope,
-  spendCaps,
-} from '../../src/state/memory/spend.ts'
+import { spendCaps } from '../../src/state/memory/spend.ts'
+import type { Reservation, SpendCaps, SpendScope } from '../../src/state/port.ts'
 import { DAY_MS, monthOf } from '../../src/turn/calendar.ts'
 import { seeded } from '../support/random.ts'
 

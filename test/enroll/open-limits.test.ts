@@ -1,5 +1,6 @@
 // Who owns many addresses enrols no more than their share, and shuts nobody else out.
 
+import { memoryCounters } from '../../src/gate/state.ts'
 import { expect, test } from 'bun:test'
 import { addressCounter, publicCounter } from '../../src/accept/count-address.ts'
 import { rateLimiter } from '../../src/budget/budget.ts'
@@ -31,14 +32,14 @@ test.each([
   ['one /16', (n: number) => `192.0.${n % 256}.${n >> 8}`, 400],
   ['everybody', (n: number) => `2001:${hex(n)}:1:1::/64`, 1000],
 ] as const)('of 10,000 asks in a moment from %s, so many enrol', (_name, keyOf, count) => {
-  const enrol = openEnrolments(BOOTSTRAP_LIMITS)
+  const enrol = openEnrolments(memoryCounters, BOOTSTRAP_LIMITS)
   let allowed = 0
   for (let n = 0; n < 10_000; n += 1) if (enrol(keyOf(n), 0).allowed) allowed += 1
   expect(allowed).toBe(count)
 })
 
 test('beside a /48 that asks without end, all others enrol as if it were not there', () => {
-  const enrol = openEnrolments(BOOTSTRAP_LIMITS)
+  const enrol = openEnrolments(memoryCounters, BOOTSTRAP_LIMITS)
   let others = 0
   let theirs = 0
   for (let minute = 0; minute < 60; minute += 1) {
@@ -70,7 +71,7 @@ const from = new Request('http://gate.test/')
 
 test('public routes: a /48 may ask as 16 networks may, and one too fast takes nothing from the rest', () => {
   let key = ''
-  const count = publicCounter(60, 10, () => key)
+  const count = publicCounter(memoryCounters, 60, 10, () => key)
   const ask = (of: string): boolean => {
     key = of
     return count(exchange(0), from, null).ok
@@ -85,7 +86,7 @@ test('public routes: a /48 may ask as 16 networks may, and one too fast takes no
 })
 
 test('no /48 fills the table of addresses', () => {
-  const table = rateLimiter(60, 10)
+  const table = rateLimiter(memoryCounters, 60, 10)
   if (!table) throw new Error('no limiter')
   let seen = 0
   const counting = {
@@ -103,6 +104,6 @@ test('no /48 fills the table of addresses', () => {
 })
 
 test('where public routes are not limited, nothing is counted', () => {
-  const count = publicCounter(0, 10, () => within48(1))
+  const count = publicCounter(memoryCounters, 0, 10, () => within48(1))
   for (let n = 0; n < 1000; n += 1) expect(count(exchange(0), from, null).ok).toBe(true)
 })

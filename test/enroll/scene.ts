@@ -1,5 +1,6 @@
 // What the tests of enrolment share: a real SQLite file, a clock to set, and a log to search.
 
+import { memoryCounters } from '../../src/gate/state.ts'
 import { Database } from 'bun:sqlite'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -70,6 +71,7 @@ export function scene(options: Partial<EnrollmentOptions> = {}): Scene {
     const db = openDatabase(path)
     open.push(db)
     const gate = enrollment({
+      counters: memoryCounters,
       connection: connectionTo(db),
       secrets: [SECRET],
       identify,

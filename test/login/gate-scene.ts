@@ -2,6 +2,7 @@
 // over a real file, and a real authorization server. The gate goes by `localhost` and the server by
 // `127.0.0.1`, so that a browser takes the way from one to the other for one between two sites.
 
+import { memoryCounters } from '../../src/gate/state.ts'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -102,7 +103,9 @@ async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
       secure: options.publicUrl?.startsWith('https:') ?? false,
       returnsHere: !paste,
     }),
-    countAddress: addressCounter(rateLimiter(perMinute, perMinute), (peer) => String(peer)),
+    countAddress: addressCounter(rateLimiter(memoryCounters, perMinute, perMinute), (peer) =>
+      String(peer),
+    ),
     publicUrl: () => new URL(options.publicUrl ?? url),
     redirectUri: new URL(redirectUri),
     bodyTimeoutMs: 2000,

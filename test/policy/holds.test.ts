@@ -3,6 +3,7 @@
 
 import { expect, test } from 'bun:test'
 import type { Admitted } from '../../src/admit/admitted.ts'
+import { memoryCounters } from '../../src/gate/state.ts'
 import { breaker } from '../../src/budget/breaker.ts'
 import { budget } from '../../src/budget/budget.ts'
 import { charges } from '../../src/budget/charge.ts'
@@ -57,7 +58,7 @@ const costlyOf = ({ models: [model = '', ...models], tokens }: Asked): Costly =>
 
 /** A request of one policy, as often as its caller may send it. */
 function passes(who: Admitted, asked: Asked): { readonly times: number; readonly spent: number } {
-  const rates = budget({ maxUpstreamConcurrency: 100 })
+  const rates = budget({ counters: memoryCounters, maxUpstreamConcurrency: 100 })
   const all = charges({ caps: spendCaps(), prices })
   const circuit = breaker()
   const told = { headers: new Headers(), dialect: 'openai', at: NOW } as const

@@ -1,5 +1,6 @@
 // Every route there is, walked: what is public, what is guarded, and what every answer carries.
 
+import { memoryCounters } from '../../src/gate/state.ts'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import type { AdminParts } from '../../src/accept/admin/routes.ts'
 import { adminGate, gate, type Parts } from '../../src/accept/app.ts'
@@ -238,6 +239,7 @@ function nothingBehindTheDoor(): Parts {
     },
     devices: deviceRoutes({
       answers: said,
+      counters: memoryCounters,
       enrollment,
       policy: 'off',
       admitDevice: async () => refused('missing_authorization'),

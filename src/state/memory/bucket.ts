@@ -10,43 +10,10 @@
 // order of use needs each key taken out and put in again: it is full of holes then, which whoever
 // looks for the oldest walks through, 20 µs a request at 20,000 keys.)
 
-export interface BucketDecision {
-  readonly allowed: boolean
-  /** Whole requests that may follow at once. */
-  readonly remaining: number
-  /** Until the bucket is full again. */
-  readonly resetSeconds: number
-  /** For a refused request: until it may come again. */
-  readonly retryAfterSeconds: number
-}
+import type { BucketDecision, BucketOptions, Buckets, RatedBuckets } from '../port.ts'
+import { type BucketRate, bucketRate } from '../rate.ts'
 
-export interface Buckets {
-  /** Monotonic milliseconds. */
-  take(key: string, now: number): BucketDecision
-  /** Gives back what `take` took, where the request went nowhere for no fault of its own. */
-  giveBack(key: string, now: number): BucketDecision
-  readonly size: number
-}
-
-/** How fast a bucket fills, and how long it takes to fill when it is empty. */
-export interface BucketRate {
-  readonly intervalMs: number
-  readonly capacityMs: number
-}
-
-/**
- * One table for callers of different rates. A key that comes with another rate keeps its debt, which
- * is a time: whoever changes between two rates has a share of each and never the sum of both.
- */
-export interface RatedBuckets {
-  take(key: string, rate: BucketRate, now: number): BucketDecision
-  giveBack(key: string, rate: BucketRate, now: number): BucketDecision
-  readonly size: number
-}
-
-export interface BucketOptions {
-  readonly perMinute: number
-  readonly burst: number
+interface BoundedOptions extends BucketOptions {
   readonly maxKeys?: number
 }
 
@@ -59,11 +26,7 @@ const SWEEP = 4
 /** Where buckets fill faster than this, the two tables still need not turn more often. */
 const MIN_TURN_MS = 1000
 
-export function bucketRate(perMinute: number, burst: number): BucketRate {
-  return { intervalMs: 60_000 / perMinute, capacityMs: (60_000 * burst) / perMinute }
-}
-
-export function buckets({ perMinute, burst, maxKeys }: BucketOptions): Buckets {
+export function buckets({ perMinute, burst, maxKeys }: BoundedOptions): Buckets {
   const table = ratedBuckets(maxKeys)
   const rate = bucketRate(perMinute, burst)
   return {

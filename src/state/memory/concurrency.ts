@@ -1,24 +1,8 @@
 // How much may be under way at once: to the upstream in all, for one identity and for one organisation.
 // A lease is held until the stream has ended, whichever way, and giving it back twice does nothing.
 
-import { type Decision, granted, refused } from '../../refusal.ts'
-
-export interface Lease {
-  release(): void
-  /** Something that is given back with it. */
-  also(giveBack: () => void): void
-}
-
-export interface Concurrency {
-  /** Undefined is no limit; an organisation without one is not counted. */
-  acquire(
-    identity: string,
-    most: number | undefined,
-    org?: string | undefined,
-    mostOfOrg?: number | undefined,
-  ): Decision<Lease>
-  readonly underWay: number
-}
+import { granted, refused } from '../../refusal.ts'
+import type { Concurrency, Lease } from '../port.ts'
 
 /** A stream's end cannot be foreseen; a second is a polite pace for asking again. */
 const RETRY_AFTER_SECONDS = 1

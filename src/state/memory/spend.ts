@@ -16,77 +16,7 @@
 // and never forgets a spender; see MAX_KEYS. Nothing here reads a clock or knows a price.
 
 import { type Period, periodFrom, type Span, spanOf } from '../../turn/calendar.ts'
-
-/** One cap that a request counts against. Keys of different kinds need different prefixes. */
-export interface SpendScope {
-  readonly key: string
-  readonly period: Period
-  readonly capMicroUsd: number
-}
-
-/** Ends once, by `settle` or by `release`; whatever follows does nothing. */
-export interface Reservation {
-  readonly amountMicroUsd: number
-  /**
-   * What it cost, and how much of that is an estimate. Anything that is no amount (NaN, negative,
-   * infinite) costs what was reserved: an end that nobody could measure must not be a free one.
-   */
-  settle(actualMicroUsd: number, estimatedMicroUsd?: number): void
-  /** It went nowhere, or the upstream refused it: it cost nothing. */
-  release(): void
-}
-
-/**
- * `exceeds_cap`: alone it may cost more than the whole cap. `cap_reached`: more than is left of the
- * period. `reserved`: what is left is held by requests under way, and may come free when they end.
- * `table_full`: a newcomer where no key can be added.
- */
-export type SpendRefusalReason = 'exceeds_cap' | 'cap_reached' | 'reserved' | 'table_full'
-
-export type SpendDecision =
-  | { readonly ok: true; readonly reservation: Reservation }
-  | {
-      readonly ok: false
-      /** The first that has no room. */
-      readonly scope: SpendScope
-      readonly reason: SpendRefusalReason
-      /** To the period's end; for `reserved`, a polite pace. */
-      readonly retryAfterSeconds: number
-    }
-
-export interface Spent {
-  /** What counts against a cap: all that was charged, less what was credited; never below 0. */
-  readonly spentMicroUsd: number
-  /** What of the charges was estimated, because an answer was cut. */
-  readonly estimatedMicroUsd: number
-  /** What an operator gave back, and took back again; below 0 where they added to it. */
-  readonly creditedMicroUsd: number
-  readonly reservedMicroUsd: number
-}
-
-export interface SpendCaps {
-  /** In all scopes or in none. */
-  reserve(scopes: readonly SpendScope[], amountMicroUsd: number, nowEpochMs: number): SpendDecision
-  /**
-   * What the ledger knows of a month or a day (`2026-11`, `2026-11-20`), told at the start and before
-   * the first request. It only ever raises what is known. False where it was not kept: a period that
-   * is past, or a full table, whose newcomers are refused anyway.
-   */
-  restore(
-    key: string,
-    chargedMicroUsd: number,
-    written: string,
-    estimatedMicroUsd?: number,
-  ): boolean
-  /**
-   * An operator's correction: a credit, or a debit where it is below 0. False where it was not kept,
-   * as with `restore`.
-   */
-  credit(key: string, microUsd: number, written: string): boolean
-  read(key: string, nowEpochMs: number, period?: Period): Spent
-  /** Keys held. */
-  readonly size: number
-}
+import type { SpendCaps, SpendRefusalReason } from '../port.ts'
 
 /** About 400 bytes each, for this month, this day and those before them: 240 MB at the most. */
 const MAX_KEYS = 150_000
