@@ -17,8 +17,15 @@ export interface ClaimRules {
   readonly scopes: readonly ClaimPath[]
   /** Whether they may come as lists, besides one text with spaces. */
   readonly scopeLists: boolean
+  /** What else a token must say, each as one of some texts. */
+  readonly required: readonly RequiredClaim[]
   /** Absent: users have no groups. */
   readonly groups: ClaimPath | undefined
+}
+
+export interface RequiredClaim {
+  readonly path: ClaimPath
+  readonly oneOf: ReadonlySet<string>
 }
 
 export interface Claims {
@@ -63,6 +70,8 @@ export function checkClaims(claims: JsonObject, rules: ClaimRules, nowSeconds: n
     if (!isNumericDate(time)) return wrong(`${name} is no date`)
     if (time > nowSeconds + CLOCK_SKEW_SECONDS) return wrong(`${name} is in the future`)
   }
+  const lacks = rules.required.find((each) => !says(claims, each))
+  if (lacks) return wrong(`${lacks.path.join('.')} is not what it must be`)
   const scopes = scopesOf(claims, rules)
   if (!scopes) return wrong('scope is no text')
   const groups = rules.groups ? groupsOf(claims, rules.groups) : []
@@ -82,6 +91,17 @@ function isNumericDate(value: unknown): value is number {
 function namesAudience(value: unknown, claim: AudienceClaim, accepted: readonly string[]): boolean {
   const named = claim === 'aud' && Array.isArray(value) ? value : [value]
   return isTexts(named) && named.some((each) => accepted.includes(each))
+}
+
+/** One of the texts, or a list with one of them; `true` and numbers as JSON writes them. */
+function says(claims: JsonObject, { path, oneOf }: RequiredClaim): boolean {
+  const said = claimAt(claims, path)
+  const all: readonly unknown[] = Array.isArray(said) ? said : [said]
+  return all.some(
+    (each) =>
+      (typeof each === 'string' || typeof each === 'boolean' || typeof each === 'number') &&
+      oneOf.has(String(each)),
+  )
 }
 
 function scopesOf(

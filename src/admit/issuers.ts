@@ -1,5 +1,6 @@
 // The identity providers whose users are taken, as settings name them, and the admission over all of them.
 
+import { missingClaim } from '../config/issuers.ts'
 import type { Ask } from '../http1/ask.ts'
 import type { Logger } from '../log.ts'
 import type { PolicyOf } from '../policy/select.ts'
@@ -7,7 +8,7 @@ import type { Identify } from '../token/identity.ts'
 import { type Issuer, type UserAdmission, userAdmission } from './admit.ts'
 import { type Algorithm, ALGORITHMS, isAlgorithm } from './algorithms.ts'
 import { type ClaimPath, claimPath } from './claim-path.ts'
-import type { AudienceClaim } from './claims.ts'
+import type { AudienceClaim, RequiredClaim } from './claims.ts'
 import { discoverKeySet, discoveryUrl } from './discovery.ts'
 import { jwksSource, type KeySource } from './jwks.ts'
 
@@ -28,6 +29,8 @@ export interface IssuerSettings {
   /** Names or paths of claims (claim-path.ts). Absent: `sub`, and no groups. */
   readonly subjectClaim?: string | undefined
   readonly groupsClaim?: string | undefined
+  /** `NAME=VALUE` or `PATH=VALUE`: of each claim that is named, a token has one of the values. */
+  readonly requiredClaims?: readonly string[] | undefined
   readonly refreshSeconds: number
   readonly maxStaleSeconds: number
 }
@@ -114,10 +117,25 @@ export function issuerOf(settings: IssuerSettings, keys: Issuer['keys']): Issuer
       audienceClaims,
       subject: path(settings.subjectClaim ?? 'sub'),
       scopes: scope.optional === true ? [] : (scope.claims ?? SCOPE_CLAIMS).map(path),
+      required: requiredClaims(settings.requiredClaims ?? []),
       scopeLists: scope.textOnly !== true,
       groups: settings.groupsClaim === undefined ? undefined : path(settings.groupsClaim),
     },
   }
+}
+
+function requiredClaims(all: readonly string[]): RequiredClaim[] {
+  const values = new Map<string, Set<string>>()
+  for (const each of all) {
+    const [name, value] = nameAndValue(each)
+    values.set(name, (values.get(name) ?? new Set<string>()).add(value))
+  }
+  return [...values].map(([name, oneOf]) => ({ path: path(name), oneOf }))
+}
+
+function nameAndValue(text: string): readonly [name: string, value: string] {
+  const at = text.indexOf('=')
+  return at === -1 ? ['', text] : [text.slice(0, at), text.slice(at + 1)]
 }
 
 function path(text: string): ClaimPath {
@@ -140,6 +158,7 @@ export function issuerMistakes(all: readonly IssuerSettings[]): string[] {
 function mistakesOf(settings: IssuerSettings): string[] {
   const { issuer, jwksUrl, audiences, audienceClaims, algorithms, scope } = settings
   const claims = [settings.subjectClaim, settings.groupsClaim, ...(scope?.claims ?? [])]
+  const missing = missingClaim(issuer, settings.requiredClaims)
   const found: (string | false)[] = [
     issuer === '' && 'has no issuer; give what tokens say as iss',
     !jwksUrl && !discoveryUrl(issuer) && 'is no https URL to discover keys at; give its jwks_url',
@@ -155,10 +174,20 @@ function mistakesOf(settings: IssuerSettings): string[] {
     scope?.name !== undefined &&
       !SCOPE_NAME.test(scope.name) &&
       'has a scope that is no scope (RFC 6749 §3.3); give one word',
+    settings.requiredClaims !== undefined &&
+      !isSome(settings.requiredClaims, isRequirement) &&
+      'has a required claim that is not NAME=VALUE',
+    missing !== undefined &&
+      `gives anybody there a token for any audience; require a claim, as in ${missing}`,
     claims.some((each) => each !== undefined && !claimPath(each)) &&
       'has a claim that is no name or path; write a.b, or a\\.b for a name with a dot',
   ]
   return found.filter((each) => each !== false)
+}
+
+function isRequirement(text: string): boolean {
+  const [name, value] = nameAndValue(text)
+  return value !== '' && claimPath(name) !== undefined
 }
 
 const isSome = <T>(list: readonly T[], is: (each: T) => boolean): boolean =>

@@ -35,6 +35,28 @@ export interface IssuerOwn {
   }
   readonly subjectClaim?: string
   readonly groupsClaim?: string
+  /** `NAME=VALUE`: a token has at least one of the values of each claim that is named. */
+  readonly requiredClaims?: readonly string[]
+}
+
+/**
+ * Issuers that give tokens to anybody who has an account there, for any audience that they ask for, and
+ * the claim that tells one's own from all the others.
+ */
+const SHARED_ISSUERS: ReadonlyMap<string, string> = new Map([
+  ['https://accounts.google.com', 'hd=example.com'],
+  ['https://token.actions.githubusercontent.com', 'repository_owner=acme'],
+  ['https://gitlab.com', 'namespace_path=acme'],
+  ['https://agent.buildkite.com', 'organization_slug=acme'],
+  ['https://app.terraform.io', 'terraform_organization_name=acme'],
+])
+
+/** A claim that such an issuer's tokens must be told apart by; undefined where none is missing. */
+export function missingClaim(
+  issuer: string,
+  requiredClaims: readonly string[] = [],
+): string | undefined {
+  return requiredClaims.length > 0 ? undefined : SHARED_ISSUERS.get(issuer)
 }
 
 export interface IssuerEntry extends IssuerOwn {
@@ -115,6 +137,15 @@ function entryOf(
   if (!jwksUrl && !isDiscoverable(issuer)) {
     const hint = 'its issuer is no https URL, under which the key set could be found'
     mistakes.push({ setting: from, message: 'lacks jwks_url', hint })
+  }
+  const missing = missingClaim(issuer, own.requiredClaims)
+  if (missing !== undefined) {
+    const hint = `anybody there gets a token for your audience; list it in a document, with required_claims: [${missing}]`
+    mistakes.push({
+      setting: from === '' ? 'ISSUER' : from,
+      message: 'lacks required_claims',
+      hint,
+    })
   }
   return [
     {

@@ -101,6 +101,26 @@ for (const [name, provider] of Object.entries(PROVIDERS)) {
   })
 }
 
+test('GitHub: a repository of somebody else is nobody here, whatever audience it asks for', async () => {
+  const name = 'GitHub Actions'
+  for (const owner of ['mallory', 'acme-', 'ACME', '', ['mallory'], { acme: 1 }, null, undefined]) {
+    expect(await say(name, { repository_owner: owner })).toBe(
+      'invalid_token: repository_owner is not what it must be',
+    )
+  }
+  expect(await say(name, { repository_owner: 'acme-labs' })).toContain('identity')
+  expect(await say(name, { ref_protected: true })).toContain('identity')
+  expect(await say(name, { ref_protected: 'false' })).toBe(
+    'invalid_token: ref_protected is not what it must be',
+  )
+})
+
+test('Google: a service account, which gets a token for any audience, is nobody here', async () => {
+  expect(await say('Google (id token)', { hd: undefined, azp: '1', sub: '1' })).toBe(
+    'invalid_token: hd is not what it must be',
+  )
+})
+
 test("Cognito: an aud that is another's is not made good by the client_id", async () => {
   expect(await say('Cognito (id)', { aud: 'another', client_id: 'client' })).toBe(
     'invalid_token: aud is another',

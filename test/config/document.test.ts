@@ -343,6 +343,7 @@ issuers:
     scope: { name: use, claims: [scp], text_only: true }
     subject_claim: https://ci.example/sub
     refresh_seconds: 60
+    required_claims: [tenant=one, tenant=two]
 upstreams: [{ kind: tinfoil, api_key: k }]
 `
 
@@ -371,6 +372,7 @@ describe('several issuers', () => {
         audienceClaims: ['aud', 'azp'],
         scope: { name: 'use', claims: ['scp'], textOnly: true },
         subjectClaim: 'https://ci.example/sub',
+        requiredClaims: ['tenant=one', 'tenant=two'],
       },
     ])
     expect(issuerMistakes(settings(path).issuers)).toEqual([])
@@ -395,6 +397,8 @@ describe('several issuers', () => {
     ['    jwks_url: https://ci.example/keys\n', '', '9:5 issuers[1] lacks jwks_url'],
     ['https://ci.example/keys', 'http://ci.example/keys', '11:15 issuers[1].jwks_url is not https'],
     ['realm_access.roles', 'realm_access..roles', '8:19 issuers[0].groups_claim does not fit'],
+    ['https://login.example/v2.0', 'https://gitlab.com', '3:5 issuers[0] lacks required_claims'],
+    ['tenant=one', 'tenant', '17:23 issuers[1].required_claims[0] does not fit'],
     ['optional: true', 'optional: "true"', '7:24 issuers[0].scope.optional is neither true nor'],
     ['claims: [scp]', 'claims: []', '14:33 issuers[1].scope.claims is an empty list'],
     [

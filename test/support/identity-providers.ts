@@ -146,6 +146,7 @@ export const PROVIDERS: Readonly<Record<string, IdentityProvider>> = {
     keysHaveAlg: true,
     settings: {
       issuer: 'https://accounts.google.com',
+      requiredClaims: ['hd=example.com'],
       audiences: ['client.apps.googleusercontent.com'],
       scope: { optional: true },
     },
@@ -341,6 +342,7 @@ export const PROVIDERS: Readonly<Record<string, IdentityProvider>> = {
     keysHaveAlg: true,
     settings: {
       issuer: 'https://token.actions.githubusercontent.com',
+      requiredClaims: ['repository_owner=acme', 'repository_owner=acme-labs', 'ref_protected=true'],
       audiences: ['gate'],
       scope: { optional: true },
       subjectClaim: 'repository_id',

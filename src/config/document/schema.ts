@@ -133,6 +133,14 @@ const Issuer = t.Object(
     ),
     subject_claim: claim('subjectClaim', 'Who somebody is; without it, sub.'),
     groups_claim: claim('groupsClaim', 'In which groups they are; without it, in none.'),
+    required_claims: t.Optional(
+      t.Array(t.String({ maxLength: 512, pattern: '^[^=]+=[^\\s=][\\s\\S]*$' }), {
+        minItems: 1,
+        description: 'What else tokens must say; of several values of one claim, one is enough.',
+        own: 'requiredClaims',
+        hint: 'give NAME=VALUE, as in repository_owner=acme',
+      }),
+    ),
     refresh_seconds: leaf('jwksRefreshSeconds'),
     max_stale_seconds: leaf('jwksMaxStaleSeconds'),
   },
