@@ -158,6 +158,8 @@ export interface Refusal {
   /** Said instead of the table's message, where a number or a name belongs in it. */
   readonly message?: string | Readonly<Record<Dialect, string>>
   readonly retryAfterSeconds?: number
+  /** Said in `x-should-retry` instead of the table's. */
+  readonly retry?: boolean
   /** The one that is missing (RFC 6750 §3), where it is another than `inference`. */
   readonly scope?: string
   /** For 405: RFC 9110 §15.5.6 demands it. */
@@ -200,7 +202,8 @@ export function refusalResponse(refusal: Refusal, to: Refused): Response {
   if (refusal.retryAfterSeconds !== undefined) {
     headers.set('retry-after', String(Math.max(1, Math.ceil(refusal.retryAfterSeconds))))
   }
-  const retry = typeof wire.retry === 'object' ? wire.retry[to.dialect] : wire.retry
+  const usual = typeof wire.retry === 'object' ? wire.retry[to.dialect] : wire.retry
+  const retry = refusal.retry ?? usual
   if (retry !== undefined) headers.set('x-should-retry', String(retry))
   if (refusal.allow !== undefined) headers.set('allow', refusal.allow)
   if (refusal.acceptEncoding !== undefined) headers.set('accept-encoding', refusal.acceptEncoding)

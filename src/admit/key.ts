@@ -11,12 +11,15 @@ import { type Admitted, permitted } from './admitted.ts'
 
 export type AdmitKey = (key: string, now: Instant) => Decision<Admitted>
 
+/** Without `retry: false`, Claude Code asks for minutes and shows nothing. */
 const MALFORMED = refused('invalid_token', {
   reason: 'key is malformed',
+  retry: false,
   message: 'the API key is mistyped or cut short: its checksum does not match',
 })
 const UNKNOWN = refused('invalid_token', {
   reason: 'key is unknown',
+  retry: false,
   message: 'no such API key',
 })
 const NOT_GOOD = {
