@@ -10,6 +10,7 @@ import {
   LEDGER_TOOLS,
   SPEND_CORRECTIONS,
 } from '../ledger/sqlite/schema.ts'
+import { PERSON_DAYS } from '../ledger/sqlite/person-days.ts'
 import { LOGIN_SCHEMA } from '../login/schema.ts'
 
 /** Append only: a file's `user_version` counts how many of them it has. */
@@ -23,6 +24,7 @@ const MIGRATIONS = [
   SPEND_CORRECTIONS,
   ENROLL_UNFINISHED_SCHEMA,
   KEYS_SCHEMA,
+  PERSON_DAYS,
 ]
 
 /** What decides who is let in is checked at each start. */

@@ -1,4 +1,4 @@
-// What the month and the day have already cost each, and what an operator has corrected of it, told to the caps: so
+// What the month and the day have already cost each, and what an operator has corrected, told to the caps: so
 // that neither a restart nor another file revives a cap.
 
 import { orgKey, personKey } from '../budget/spend-limit.ts'
@@ -55,8 +55,8 @@ const periodsAt = (now: number): (readonly [written: string, sinceMs: number])[]
 ]
 
 function restore(caps: SpendCaps, spent: Spent, period: string): void {
-  for (const [device, sums] of spent.device) {
-    caps.restore(personKey(device), sums.chargedMicroUsd, period, sums.estimatedMicroUsd)
+  for (const [identity, sums] of [...spent.device, ...spent.person]) {
+    caps.restore(personKey(identity), sums.chargedMicroUsd, period, sums.estimatedMicroUsd)
   }
   for (const [org, sums] of spent.org) {
     caps.restore(orgKey(org), sums.chargedMicroUsd, period, sums.estimatedMicroUsd)

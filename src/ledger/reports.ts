@@ -10,7 +10,7 @@ export interface Reports {
   stats(filter: UsageFilter): Promise<Decision<UsageStats>>
   /** The last requests first. */
   requests(filter: UsageFilter, page: PageWanted): Promise<Decision<RequestPage>>
-  /** What each device and organisation was charged since, estimates included. */
+  /** What each caller and organisation was charged since, estimates included. */
   spent(sinceMs: number): Promise<Decision<Spent>>
 }
 
@@ -105,6 +105,8 @@ export interface SpentSums {
 
 export interface Spent {
   readonly device: ReadonlyMap<string, SpentSums>
+  /** Everybody who is no device: users, keys, sessions. */
+  readonly person: ReadonlyMap<string, SpentSums>
   readonly org: ReadonlyMap<string, SpentSums>
 }
 

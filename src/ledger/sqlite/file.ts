@@ -5,6 +5,7 @@ import type { Database } from 'bun:sqlite'
 import { codeOf, inTransaction } from '../../database/database.ts'
 import { addShares, COLUMNS, LOST, type Row, rowOf, type Shares } from '../row.ts'
 import type { Slip } from '../notices.ts'
+import { personDays } from './person-days.ts'
 import { ledgerRuns, type Run } from './runs.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
 import { SUM_COLUMNS } from '../columns.ts'
@@ -88,8 +89,14 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
        (SELECT day, device, org, model FROM ledger_day WHERE day < ? LIMIT ?)`,
   )
 
+  const persons = personDays(database)
+
   const writeSums = (sums: readonly Sum[]): void => {
     for (const sum of sums) add.run(sum)
+  }
+  const addEnded = (row: Row, sums: Sum[]): void => {
+    addShares(sumFor(row, sums), row, 1)
+    persons.add(row)
   }
   /** The row's id, and in `sums` what it adds to them. */
   const writeOne = ({ opening, outcome, row: written }: Slip, sums: Sum[]): number => {
@@ -97,19 +104,19 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
     if (written?.file === run.file) {
       const found = { ...row, id: written.id }
       if (closeOpen.run(found).changes > 0) {
-        addShares(sumFor(row, sums), row, 1)
+        addEnded(row, sums)
         return written.id
       }
       // Given up for lost by another process, which took this one for dead.
       if (closeFound.run(found).changes > 0) {
         addShares(sumFor({ ...row, model: rowOf(id, opening, undefined).model }, sums), LOST, -1)
-        addShares(sumFor(row, sums), row, 1)
+        addEnded(row, sums)
         return written.id
       }
       // Deleted meanwhile, and another may have its number: it is written anew.
     }
     const { lastInsertRowid } = insert.run(row)
-    if (outcome) addShares(sumFor(row, sums), row, 1)
+    if (outcome) addEnded(row, sums)
     return Number(lastInsertRowid)
   }
 
@@ -159,7 +166,9 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
     },
     deleteBefore(day, sumsDay, max) {
       const rows = deleteRows.run(day * DAY_MS, max).changes
-      return { rows, days: rows > 0 ? 0 : deleteDays.run(sumsDay, max).changes }
+      if (rows > 0) return { rows, days: 0 }
+      const days = deleteDays.run(sumsDay, max).changes
+      return { rows, days: days > 0 ? days : persons.deleteBefore(sumsDay, max) }
     },
     leave: runs.leave,
   }

@@ -16,6 +16,7 @@ import type {
   UsageSums,
   UsageTable,
 } from '../reports.ts'
+import { spentByPersons } from './person-days.ts'
 
 /** Whoever may choose model names may choose many. */
 export const MAX_GROUPS = 10_000
@@ -149,7 +150,7 @@ export function spentByEach(
   return new Map(rows.filter(({ key }) => key !== '').map(({ key, ...sums }) => [key, sums]))
 }
 
-/** The same of devices and of organisations, for a gate. */
+/** The same of everybody, for a gate. */
 export function* spentInPieces(database: Database, sinceMs: number): Pieces<Spent> {
   const spent = { device: new Map<string, SpentSums>(), org: new Map<string, SpentSums>() }
   yield* eachRange(database, { sinceMs }, (where, values) => {
@@ -171,7 +172,7 @@ export function* spentInPieces(database: Database, sinceMs: number): Pieces<Spen
       }
     }
   })
-  return spent
+  return { ...spent, person: yield* spentByPersons(database, sinceMs) }
 }
 
 type Condition = readonly [sql: string, ...values: readonly (string | number | undefined)[]]

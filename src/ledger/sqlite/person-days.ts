@@ -1,0 +1,79 @@
+// What callers who are no devices were charged, by day, so that a cap of theirs outlives a restart.
+// Devices and organisations are in `ledger_day`; a row is written where something was charged.
+
+import type { Database } from 'bun:sqlite'
+import type { SpentSums } from '../reports.ts'
+import type { Row } from '../row.ts'
+import type { Pieces } from './in-pieces.ts'
+import { DAY_MS } from '../../turn/calendar.ts'
+
+export const PERSON_DAYS = `
+CREATE TABLE ledger_person_day (
+  day INTEGER NOT NULL,
+  identity TEXT NOT NULL,
+  cost_micro_usd INTEGER NOT NULL,
+  estimated_cost_micro_usd INTEGER NOT NULL,
+  PRIMARY KEY (day, identity)
+) STRICT, WITHOUT ROWID;
+`
+
+export interface PersonDays {
+  /** Of a row that has ended, in the transaction that writes it. */
+  add(row: Row): void
+  /** Up to `max` rows of before `day`; how many they were. */
+  deleteBefore(day: number, max: number): number
+}
+
+export function personDays(database: Database): PersonDays {
+  const upsert = database.query<unknown, [number, string, number, number]>(
+    `INSERT INTO ledger_person_day (day, identity, cost_micro_usd, estimated_cost_micro_usd)
+     VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+     cost_micro_usd = cost_micro_usd + excluded.cost_micro_usd,
+     estimated_cost_micro_usd = estimated_cost_micro_usd + excluded.estimated_cost_micro_usd`,
+  )
+  const remove = database.query<unknown, [number, number]>(
+    `DELETE FROM ledger_person_day WHERE (day, identity) IN
+       (SELECT day, identity FROM ledger_person_day WHERE day < ?1 LIMIT ?2)`,
+  )
+  return {
+    add({ day, device, identity, cost_micro_usd: cost, estimated_cost_micro_usd: estimated }) {
+      if (device !== '' || identity === '' || (!cost && !estimated)) return
+      upsert.run(day, identity, cost ?? 0, estimated ?? 0)
+    },
+    deleteBefore: (day, max) => remove.run(day, max).changes,
+  }
+}
+
+interface PersonDay extends SpentSums {
+  readonly day: number
+  readonly identity: string
+}
+
+export function* spentByPersons(
+  database: Database,
+  sinceMs: number,
+): Pieces<ReadonlyMap<string, SpentSums>> {
+  const spent = new Map<string, SpentSums>()
+  const after = database.query<PersonDay, [number, string, number]>(
+    `SELECT day, identity, cost_micro_usd + estimated_cost_micro_usd AS chargedMicroUsd,
+       estimated_cost_micro_usd AS estimatedMicroUsd
+     FROM ledger_person_day WHERE (day, identity) > (?1, ?2) ORDER BY day, identity LIMIT ?3`,
+  )
+  let from: Pick<PersonDay, 'day' | 'identity'> = {
+    day: Math.floor(sinceMs / DAY_MS) - 0.5,
+    identity: '',
+  }
+  for (;;) {
+    const rows = after.all(from.day, from.identity, Math.max(1, yield))
+    for (const { identity, chargedMicroUsd, estimatedMicroUsd } of rows) {
+      const before = spent.get(identity)
+      spent.set(identity, {
+        chargedMicroUsd: chargedMicroUsd + (before?.chargedMicroUsd ?? 0),
+        estimatedMicroUsd: estimatedMicroUsd + (before?.estimatedMicroUsd ?? 0),
+      })
+    }
+    const last = rows.at(-1)
+    if (!last) return spent
+    from = last
+  }
+}
