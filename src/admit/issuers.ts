@@ -1,62 +1,24 @@
-// The identity providers whose users are taken, as settings name them, and the admission over all of them.
+// The identity providers whose users are taken, each with its keys, and the admission over all of them.
 
-import { missingClaim } from '../config/issuers.ts'
 import type { Ask } from '../http1/ask.ts'
 import type { Logger } from '../log.ts'
 import type { PolicyOf } from '../policy/select.ts'
 import type { Identify } from '../token/identity.ts'
-import { type Issuer, type UserAdmission, userAdmission } from './admit.ts'
-import { type Algorithm, ALGORITHMS, isAlgorithm } from './algorithms.ts'
-import { type ClaimPath, claimPath } from './claim-path.ts'
-import type { AudienceClaim, RequiredClaim } from './claims.ts'
-import { discoverKeySet, discoveryUrl } from './discovery.ts'
+import { type UserAdmission, userAdmission } from './admit.ts'
+import { discoverKeySet } from './discovery.ts'
+import { issuerMistakes, issuerOf, type IssuerSettings } from './issuer-settings.ts'
 import { jwksSource, type KeySource } from './jwks.ts'
-
-export interface IssuerSettings {
-  /** For the operator: in the log, in policies. */
-  readonly name: string
-  /** What tokens say as `iss`, to the letter. */
-  readonly issuer: string
-  /** Absent: where the issuer's discovery document says. */
-  readonly jwksUrl?: URL | undefined
-  /** Tokens name one of these. */
-  readonly audiences: readonly string[]
-  /** By one of these claims, the first that a token has; absent: `aud`. */
-  readonly audienceClaims?: readonly AudienceClaim[] | undefined
-  /** Absent: those that the key set has. */
-  readonly algorithms?: readonly Algorithm[] | undefined
-  readonly scope?: ScopeSettings | undefined
-  /** Names or paths of claims (claim-path.ts). Absent: `sub`, and no groups. */
-  readonly subjectClaim?: string | undefined
-  readonly groupsClaim?: string | undefined
-  /** `NAME=VALUE` or `PATH=VALUE`: of each claim that is named, a token has one of the values. */
-  readonly requiredClaims?: readonly string[] | undefined
-  readonly refreshSeconds: number
-  readonly maxStaleSeconds: number
-}
-
-export interface ScopeSettings {
-  /** Names or paths; absent: `scope`, `scp` and `permissions` together. */
-  readonly claims?: readonly string[] | undefined
-  /** Absent: `inference`. */
-  readonly name?: string | undefined
-  /** A list of texts is refused (RFC 8693 §4.2 has one text); absent: it is taken. */
-  readonly textOnly?: boolean | undefined
-  /** No scope is asked for: who has a token for this audience may. */
-  readonly optional?: boolean | undefined
-}
-
-export const DEFAULT_SCOPE = 'inference'
-const SCOPE_CLAIMS = ['scope', 'scp', 'permissions']
-const AUDIENCE_CLAIMS: readonly AudienceClaim[] = ['aud', 'azp', 'client_id']
-/** RFC 6749 §3.3, and what a header may quote. */
-const SCOPE_NAME = /^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/
 
 export interface Issuers extends UserAdmission {
   /** False as long as not one of them has keys: with one, its users are served. */
   ready(now: number): boolean
   start(): void
   stop(): void
+  /**
+   * From now on these and no others, by this policy. An issuer that stays keeps its keys; every token is
+   * verified anew. Throws where the settings have mistakes, and then nothing has changed.
+   */
+  replace(all: readonly IssuerSettings[], policyOf: PolicyOf): void
 }
 
 export interface IssuersParts {
@@ -68,127 +30,58 @@ export interface IssuersParts {
 
 /** Throws where the settings have mistakes. */
 export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Issuers {
-  const mistakes = issuerMistakes(all)
-  if (mistakes.length > 0) throw new Error(mistakes.join('\n'))
-  const { ask, identify, policyOf, log } = parts
-  const each = all.map((settings) => {
-    const told = all.length === 1 ? log : log.child({ issuer: settings.name })
-    const keys = keySource(settings, ask, told)
-    return { keys, issuer: issuerOf(settings, keys) }
-  })
+  const { ask, identify, log } = parts
+  let started = false
+  let sources: ReadonlyMap<string, KeySource> = new Map()
+  let admission: UserAdmission = userAdmission([], identify, parts.policyOf)
+
+  const replace: Issuers['replace'] = (all, policyOf) => {
+    const mistakes = issuerMistakes(all)
+    if (mistakes.length > 0) throw new Error(mistakes.join('\n'))
+    const before = sources
+    const next = new Map<string, KeySource>()
+    const issuers = all.map((settings) => {
+      const same = sourceOf(settings)
+      const keys = before.get(same) ?? keySource(settings, ask, log)
+      next.set(same, keys)
+      return issuerOf(settings, keys)
+    })
+    sources = next
+    admission = userAdmission(issuers, identify, policyOf)
+    for (const [same, keys] of before) if (!next.has(same)) keys.stop()
+    if (started) for (const [same, keys] of next) if (!before.has(same)) keys.start()
+  }
+  replace(all, parts.policyOf)
+
   return {
-    ...userAdmission(
-      each.map(({ issuer }) => issuer),
-      identify,
-      policyOf,
-    ),
-    ready: (now) => each.some(({ keys }) => keys.ready(now)),
+    admit: (credentials, now) => admission.admit(credentials, now),
+    enrolling: (credentials, now) => admission.enrolling(credentials, now),
+    ready: (now) => [...sources.values()].some((keys) => keys.ready(now)),
     start() {
-      for (const { keys } of each) keys.start()
+      started = true
+      for (const keys of sources.values()) keys.start()
     },
     stop() {
-      for (const { keys } of each) keys.stop()
+      for (const keys of sources.values()) keys.stop()
     },
+    replace,
   }
 }
 
+/** Equal where the keys are the same, read as often. */
+function sourceOf(settings: IssuerSettings): string {
+  const { name, issuer, jwksUrl, refreshSeconds, maxStaleSeconds } = settings
+  return JSON.stringify([name, issuer, jwksUrl?.href, refreshSeconds, maxStaleSeconds])
+}
+
 function keySource(settings: IssuerSettings, ask: Ask, log: Logger): KeySource {
-  const { issuer, jwksUrl, refreshSeconds, maxStaleSeconds } = settings
+  const { name, issuer, jwksUrl, refreshSeconds, maxStaleSeconds } = settings
   return jwksSource({
     ask,
     url: jwksUrl ?? (() => discoverKeySet(ask, issuer)),
     refreshMs: refreshSeconds * 1000,
     maxStaleMs: maxStaleSeconds * 1000,
-    log,
+    // The one that has no name of its own needs none.
+    log: name === 'default' ? log : log.child({ issuer: name }),
   })
 }
-
-/** Expects settings without mistakes. */
-export function issuerOf(settings: IssuerSettings, keys: Issuer['keys']): Issuer {
-  const { name, issuer, audiences, audienceClaims = ['aud'], algorithms, scope = {} } = settings
-  return {
-    name,
-    keys,
-    scope: scope.optional === true ? undefined : (scope.name ?? DEFAULT_SCOPE),
-    algorithms: algorithms && new Set(algorithms),
-    rules: {
-      issuer,
-      audiences,
-      audienceClaims,
-      subject: path(settings.subjectClaim ?? 'sub'),
-      scopes: scope.optional === true ? [] : (scope.claims ?? SCOPE_CLAIMS).map(path),
-      required: requiredClaims(settings.requiredClaims ?? []),
-      scopeLists: scope.textOnly !== true,
-      groups: settings.groupsClaim === undefined ? undefined : path(settings.groupsClaim),
-    },
-  }
-}
-
-function requiredClaims(all: readonly string[]): RequiredClaim[] {
-  const values = new Map<string, Set<string>>()
-  for (const each of all) {
-    const [name, value] = nameAndValue(each)
-    values.set(name, (values.get(name) ?? new Set<string>()).add(value))
-  }
-  return [...values].map(([name, oneOf]) => ({ path: path(name), oneOf }))
-}
-
-function nameAndValue(text: string): readonly [name: string, value: string] {
-  const at = text.indexOf('=')
-  return at === -1 ? ['', text] : [text.slice(0, at), text.slice(at + 1)]
-}
-
-function path(text: string): ClaimPath {
-  const names = claimPath(text)
-  if (!names) throw new Error('names no claim')
-  return names
-}
-
-/** All of them, each with the issuer's name and what to do. */
-export function issuerMistakes(all: readonly IssuerSettings[]): string[] {
-  const first = new Map<string, string>()
-  return all.flatMap((settings) => {
-    const before = first.get(settings.issuer)
-    if (before === undefined) first.set(settings.issuer, settings.name)
-    const twice = before === undefined ? [] : [`has the issuer of ${before}; merge the two`]
-    return [...twice, ...mistakesOf(settings)].map((what) => `issuer ${settings.name}: ${what}`)
-  })
-}
-
-function mistakesOf(settings: IssuerSettings): string[] {
-  const { issuer, jwksUrl, audiences, audienceClaims, algorithms, scope } = settings
-  const claims = [settings.subjectClaim, settings.groupsClaim, ...(scope?.claims ?? [])]
-  const missing = missingClaim(issuer, settings.requiredClaims)
-  const found: (string | false)[] = [
-    issuer === '' && 'has no issuer; give what tokens say as iss',
-    !jwksUrl && !discoveryUrl(issuer) && 'is no https URL to discover keys at; give its jwks_url',
-    (audiences.length === 0 || audiences.includes('')) &&
-      'has no audience; without one, a token for any other service would do',
-    audienceClaims !== undefined &&
-      !isSome(audienceClaims, (each) => AUDIENCE_CLAIMS.includes(each)) &&
-      `has an audience claim other than ${AUDIENCE_CLAIMS.join(', ')}`,
-    algorithms !== undefined &&
-      !isSome(algorithms, isAlgorithm) &&
-      `has an algorithm other than ${ALGORITHMS.join(', ')}`,
-    scope?.claims?.length === 0 && 'has an empty list of scope claims; make the scope optional',
-    scope?.name !== undefined &&
-      !SCOPE_NAME.test(scope.name) &&
-      'has a scope that is no scope (RFC 6749 §3.3); give one word',
-    settings.requiredClaims !== undefined &&
-      !isSome(settings.requiredClaims, isRequirement) &&
-      'has a required claim that is not NAME=VALUE',
-    missing !== undefined &&
-      `gives anybody there a token for any audience; require a claim, as in ${missing}`,
-    claims.some((each) => each !== undefined && !claimPath(each)) &&
-      'has a claim that is no name or path; write a.b, or a\\.b for a name with a dot',
-  ]
-  return found.filter((each) => each !== false)
-}
-
-function isRequirement(text: string): boolean {
-  const [name, value] = nameAndValue(text)
-  return value !== '' && claimPath(name) !== undefined
-}
-
-const isSome = <T>(list: readonly T[], is: (each: T) => boolean): boolean =>
-  list.length > 0 && list.every(is)

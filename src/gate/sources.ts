@@ -2,7 +2,7 @@
 // issuer and, for each upstream without a key, one of our own on loopback.
 
 import { randomBytes } from 'node:crypto'
-import type { IssuerSettings } from '../admit/issuers.ts'
+import type { IssuerSettings } from '../admit/issuer-settings.ts'
 import { ONE_TEXT } from '../config/issuers.ts'
 import type { Settings } from '../config/read.ts'
 import { Secret } from '../secret.ts'

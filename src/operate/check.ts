@@ -2,7 +2,7 @@
 // on nothing and sends no inference.
 
 import { discoverKeySet, discoveryUrl } from '../admit/discovery.ts'
-import type { IssuerSettings } from '../admit/issuers.ts'
+import type { IssuerSettings } from '../admit/issuer-settings.ts'
 import { byReason, fetchKeySet } from '../admit/jwks.ts'
 import { type DroppedEntry, NOT_A_KEY_SET, parseKeySet } from '../admit/key-set.ts'
 import type { Settings } from '../config/read.ts'

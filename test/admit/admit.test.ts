@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { type UserAdmission, userAdmission } from '../../src/admit/admit.ts'
 import { identifier } from '../../src/token/identity.ts'
-import { issuerOf } from '../../src/admit/issuers.ts'
+import { issuerOf } from '../../src/admit/issuer-settings.ts'
 import type { KeySource } from '../../src/admit/jwks.ts'
 import { Secret } from '../../src/secret.ts'
 import { afterCooldown, type KeyServer, keyServer, source } from '../support/keys.ts'

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'bun:test'
 import { checkClaims } from '../../src/admit/claims.ts'
-import { issuerOf } from '../../src/admit/issuers.ts'
+import { issuerOf } from '../../src/admit/issuer-settings.ts'
 import {
   AUDIENCE,
   goodClaims,

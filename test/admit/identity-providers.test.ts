@@ -2,7 +2,8 @@
 // issuer's settings and no other's.
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { type Issuers, issuers, type IssuerSettings } from '../../src/admit/issuers.ts'
+import { type Issuers, issuers } from '../../src/admit/issuers.ts'
+import { type IssuerSettings } from '../../src/admit/issuer-settings.ts'
 import { identifier } from '../../src/token/identity.ts'
 import { everything } from '../support/admitted.ts'
 import { type IdentityProvider, PROVIDERS } from '../support/identity-providers.ts'

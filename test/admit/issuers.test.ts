@@ -1,12 +1,8 @@
 // Several issuers at once: each token is its own issuer's, by every measure, and nobody else's.
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import {
-  type Issuers,
-  issuerMistakes,
-  issuers,
-  type IssuerSettings,
-} from '../../src/admit/issuers.ts'
+import { type Issuers, issuers } from '../../src/admit/issuers.ts'
+import { issuerMistakes, type IssuerSettings } from '../../src/admit/issuer-settings.ts'
 import { identifier } from '../../src/token/identity.ts'
 import { collector, ask, type KeyServer, keyServer, silent } from '../support/keys.ts'
 import { type Json, mint, NOW, SETTINGS } from '../support/mint.ts'
@@ -184,6 +180,50 @@ test('an enrolment reads the claims of a token of any of them', async () => {
   expect(said.ok && said.value.claims['org']).toBe('acme')
   expect(await all.enrolling(bearer(ofB({ scope: 'x' })), at())).toMatchObject({
     code: 'insufficient_scope',
+  })
+})
+
+describe('in the place of others', () => {
+  const only = (name: string, issuer: string, server: KeyServer | undefined, audience: string) =>
+    settingsOf({ name, issuer, jwksUrl: server?.url, audiences: [audience] })
+  let held: Issuers
+  const code = async (token: string): Promise<string> => {
+    const said = await held.admit(bearer(token), at())
+    return said.ok ? 'admitted' : said.code
+  }
+  const ofBPlain = (): string => ofB({ scope: 'inference' })
+
+  test('one that stays keeps its keys, one that goes is nobody, and one that comes is asked', async () => {
+    held = issuers([only('a', A, a, 'for-a')], {
+      ask,
+      identify,
+      policyOf: everything,
+      log: silent,
+    })
+    const token = ofA({ sub: 'stays' })
+    expect([await code(token), await code(ofBPlain())]).toEqual(['admitted', 'invalid_token'])
+    const [before, beside] = [a?.asked, b?.asked ?? 0]
+    held.replace([only('a', A, a, 'for-a'), only('b', B, b, 'for-b')], everything)
+    expect([await code(token), await code(ofBPlain())]).toEqual(['admitted', 'admitted'])
+    expect([a?.asked, b?.asked]).toEqual([before, beside + 1])
+    held.replace([only('b', B, b, 'for-b')], everything)
+    expect([await code(token), await code(ofBPlain())]).toEqual(['invalid_token', 'admitted'])
+    expect(b?.asked).toBe(beside + 1)
+  })
+
+  test('what a token was remembered for is decided anew', async () => {
+    held.replace([only('b', B, b, 'for-b')], everything)
+    expect(await code(ofBPlain())).toBe('admitted')
+    held.replace([only('b', B, b, 'for-another')], everything)
+    expect(await code(ofBPlain())).toBe('invalid_token')
+    held.replace([only('b', B, b, 'for-b')], () => undefined)
+    expect(await code(ofBPlain())).toBe('policy_unknown')
+  })
+
+  test('with a mistake changes nothing', async () => {
+    held.replace([only('b', B, b, 'for-b')], everything)
+    expect(() => held.replace([only('a', A, a, '')], everything)).toThrow('has no audience')
+    expect([await code(ofBPlain()), await code(ofA())]).toEqual(['admitted', 'invalid_token'])
   })
 })
 

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { compactVerify, importJWK, type JWK } from 'jose'
 import { type UserAdmission, userAdmission } from '../../src/admit/admit.ts'
-import { issuerOf } from '../../src/admit/issuers.ts'
+import { issuerOf } from '../../src/admit/issuer-settings.ts'
 import { identifier } from '../../src/token/identity.ts'
 import { type KeyServer, keyServer, source } from '../support/keys.ts'
 import { NOW, SETTINGS } from '../support/mint.ts'

@@ -5,7 +5,7 @@
 import { beforeAll, expect, test } from 'bun:test'
 import { type CryptoKey, importJWK, jwtVerify } from 'jose'
 import { userAdmission } from '../../src/admit/admit.ts'
-import { issuerOf } from '../../src/admit/issuers.ts'
+import { issuerOf } from '../../src/admit/issuer-settings.ts'
 import { identifier } from '../../src/token/identity.ts'
 import { parseKeySet } from '../../src/admit/key-set.ts'
 import type { KeySource, VerifyKey } from '../../src/admit/jwks.ts'

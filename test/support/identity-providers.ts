@@ -2,7 +2,7 @@
 // (names and values are made up), and the settings under which a gate takes them.
 
 import type { Algorithm } from '../../src/admit/algorithms.ts'
-import type { IssuerSettings } from '../../src/admit/issuers.ts'
+import type { IssuerSettings } from '../../src/admit/issuer-settings.ts'
 import type { Json } from './mint.ts'
 
 export interface ProviderToken {

@@ -1,7 +1,7 @@
 // Tokens of a test's own making: right, or wrong in whichever way an attack needs.
 
 import { createHmac, generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto'
-import type { IssuerSettings } from '../../src/admit/issuers.ts'
+import type { IssuerSettings } from '../../src/admit/issuer-settings.ts'
 
 export const ISSUER = 'https://id.example'
 export const AUDIENCE = 'gate'
