@@ -4,6 +4,7 @@
 import type { Environment, Given } from './given.ts'
 import type { IssuerGiven } from './issuers.ts'
 import type { Mistake } from './kinds.ts'
+import type { PoliciesGiven } from './policies.ts'
 import type { Key } from './table.ts'
 
 /** What a document gives, under the names of the table. */
@@ -16,6 +17,7 @@ export interface FromDocument {
   readonly mistakes: readonly Mistake[]
   /** In their order. One alone is in `given`, too, so that the environment may complete it. */
   readonly issuers: readonly IssuerGiven[]
+  readonly policies: PoliciesGiven
   /** What an entry of a list cannot do without, and where that entry stands. */
   readonly needed: ReadonlyMap<Key, { readonly from: string; readonly member: string }>
   /** What the lists leave out; given elsewhere it would add what the document does not name. */

@@ -174,7 +174,7 @@ function namesakes(listed: readonly IssuerGiven[]): Mistake[] {
   const issuers = new Map<string, string>()
   for (const { from, own, given } of listed) {
     const issuer = given.get('issuer')
-    if (own.name === undefined) {
+    if (!('name' in own)) {
       const hint = 'several issuers are told apart by their names, in the log and in policies'
       mistakes.push({ setting: from, message: 'lacks name', hint })
     }

@@ -15,6 +15,12 @@ import {
 import { type IssuerEntry, issuerEntries, type IssuerGiven } from './issuers.ts'
 import type { Mistake, Read } from './kinds.ts'
 import { lackingEntries, together } from './both.ts'
+import {
+  type PoliciesGiven,
+  type PolicyEntries,
+  policyEntries,
+  policyMistakes,
+} from './policies.ts'
 import { readAddress, readWindow } from './spellings.ts'
 import { flagOf, type Key, KEYS, settingOf, type Values } from './table.ts'
 import { egressWarnings, unsafeEnvironment } from './unsafe-environment.ts'
@@ -59,6 +65,8 @@ export type Settings = Required<Omit<Values, Maybe | Spelling>> &
   Pick<Values, Maybe> & {
     /** Whose users are taken; none where only devices come. */
     readonly issuers: readonly IssuerEntry[]
+    /** None but those of a document. */
+    readonly policies: PolicyEntries
   }
 
 export type Invocation =
@@ -76,8 +84,7 @@ export type Invocation =
       readonly warnings: readonly string[]
       /** As they were given, secrets left out, for the document that would say the same. */
       readonly given: ReadonlyMap<Key, Given>
-      /** The issuers that a document lists. */
-      readonly listed: readonly IssuerGiven[]
+      readonly listed: Listings
     }
 
 export const COMMANDS = ['serve', 'check', 'config'] as const
@@ -102,7 +109,7 @@ export function readSettings(
     return { kind: 'mistakes', mistakes, noWayChosen }
   }
   // `readValues` has seen to it that what the mode demands is there.
-  const settings = { ...(read.values as Settings), issuers: read.issuers }
+  const settings = { ...(read.values as Settings), issuers: read.issuers, policies: read.policies }
   const warnings = [...read.warnings, ...egressWarnings(env, settings)]
   const given = withoutSecrets(read.given)
   return { kind: 'run', command: name, settings, warnings, given, listed: read.listed }
@@ -117,12 +124,20 @@ const withoutSecrets = (given: ReadonlyMap<Key, Given>): ReadonlyMap<Key, Given>
 const choosesWay = (mentioned: ReadonlySet<Key>): boolean =>
   [...mentioned].some((key) => key === 'devMode' || settingOf(key).required !== undefined)
 
+/** Entries as a document lists them, for the one that is printed. */
+export interface Listings extends PoliciesGiven {
+  readonly issuers: readonly IssuerGiven[]
+}
+
+const NONE_LISTED = { issuers: [], policies: [], rules: [] }
+
 const OWN_ISSUER = 'is set in development mode, which brings its own issuer and upstreams'
 
 interface ValuesRead {
   readonly values: Values
   readonly issuers: readonly IssuerEntry[]
-  readonly listed: readonly IssuerGiven[]
+  readonly policies: PolicyEntries
+  readonly listed: Listings
   readonly mistakes: readonly Mistake[]
   readonly warnings: readonly string[]
   readonly noWayChosen: boolean
@@ -174,7 +189,16 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
     document = open(path, env, devMode)
     mistakes.push(...document.mistakes)
     if (!document.whole)
-      return { values, issuers: [], listed: [], mistakes, warnings, noWayChosen: false, given }
+      return {
+        values,
+        issuers: [],
+        listed: NONE_LISTED,
+        policies: NONE_LISTED,
+        mistakes,
+        warnings,
+        noWayChosen: false,
+        given,
+      }
   } else if (flags['config'] !== undefined) {
     mistakes.push({ setting: DOCUMENT_FLAG, message: 'names no file', hint: 'give its path' })
   }
@@ -198,7 +222,9 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
     if (addr && text !== undefined) given.set(key, { from: addr.from, text: String(text) })
   }
   mistakes.push(...contradictions(mode, given, values))
+  const listed = document ? { issuers: document.issuers, ...document.policies } : NONE_LISTED
   const issuers = issuerEntries(document?.issuers ?? [], given, values, mistakes)
+  mistakes.push(...policyMistakes(listed, issuers))
   if (devMode && document && document.issuers.length > 1) {
     const [{ from = '' } = {}] = document.issuers
     mistakes.push({ setting: from, message: OWN_ISSUER, hint: 'leave development mode' })
@@ -212,7 +238,8 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
   return {
     values,
     issuers,
-    listed: document?.issuers ?? [],
+    listed,
+    policies: policyEntries(listed),
     mistakes,
     warnings,
     noWayChosen,

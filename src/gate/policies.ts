@@ -2,8 +2,9 @@
 
 import type { Settings } from '../config/read.ts'
 import { devicePolicies, type DeviceEntitlements } from '../policy/device.ts'
-import { defaultPolicies } from '../policy/from-settings.ts'
-import type { Policy } from '../policy/policy.ts'
+import { defaultPolicies, microUsd } from '../policy/from-settings.ts'
+import type { LimitsEntry, PolicyEntry } from '../config/policies.ts'
+import { type Limits, type Policy, policy, type Rate } from '../policy/policy.ts'
 import { type PolicyOf, policySelector, type PolicyTable } from '../policy/select.ts'
 
 export interface Policies {
@@ -11,14 +12,55 @@ export interface Policies {
   readonly ofDevice: (own: DeviceEntitlements) => Policy | undefined
 }
 
-const NONE = { named: new Map<string, Policy>(), rules: [] }
-
-/** `said`: named policies and who gets them, before what the flat settings say. */
-export function policies(
-  settings: Settings,
-  said: Pick<PolicyTable, 'named' | 'rules'> = NONE,
-): Policies {
+/** Named policies and who gets them come before what the flat settings say. */
+export function policies(settings: Settings): Policies {
   const defaults = defaultPolicies(settings)
-  const policyOf = policySelector({ ...said, defaults })
+  const policyOf = policySelector({ ...said(settings), defaults })
   return { policyOf, ofDevice: devicePolicies(policyOf, defaults) }
+}
+
+function said(settings: Settings): Pick<PolicyTable, 'named' | 'rules'> {
+  const { policies: entries, rules } = settings.policies
+  const { person, organisation } = defaultPolicies(settings).user
+  const { rateLimitBurst } = settings
+  const made = ({ name, models, upstreams, routes, maxBodyBytes, ...entry }: PolicyEntry): Policy =>
+    policy({
+      name,
+      models,
+      upstreams,
+      routes,
+      maxBodyBytes,
+      plaintext: entry.plaintext ?? true,
+      person: limitsOf(entry, person, rateLimitBurst),
+      organisation: limitsOf(entry.organisation ?? {}, organisation, rateLimitBurst),
+    })
+  const named = new Map(entries.map((entry) => [entry.name, made(entry)]))
+  return {
+    named,
+    rules: rules.flatMap(({ policy: name, ...fits }) => {
+      const given = named.get(name)
+      // The settings are read where each rule's policy is there.
+      if (!given) throw new Error('a rule gives a policy that is not there')
+      return [{ ...fits, policy: given }]
+    }),
+  }
+}
+
+/** What an entry leaves out, the settings of the whole gate say. */
+function limitsOf(entry: LimitsEntry, otherwise: Limits, usualBurst: number): Limits {
+  return Object.freeze({
+    rate: rateOf(entry, otherwise.rate, usualBurst),
+    concurrency: entry.concurrency ?? otherwise.concurrency,
+    spendPerDay: microUsd(entry.usdPerDay) ?? otherwise.spendPerDay,
+    spendPerMonth: microUsd(entry.usdPerMonth) ?? otherwise.spendPerMonth,
+  })
+}
+
+function rateOf(
+  { requestsPerMinute: perMinute, burst }: LimitsEntry,
+  otherwise: Rate | undefined,
+  usualBurst: number,
+): Rate | undefined {
+  if (perMinute === undefined) return otherwise
+  return perMinute === 0 ? undefined : { perMinute, burst: burst ?? usualBurst }
 }

@@ -10,11 +10,15 @@ import { issuerMistakes } from '../../src/admit/issuer-settings.ts'
 import { readInvocation } from '../../src/config/command-line.ts'
 import { openDocument } from '../../src/config/document/open.ts'
 import { printDocument } from '../../src/config/document/print.ts'
-import { CLAIM } from '../../src/config/document/schema.ts'
+import { CLAIM, MODEL } from '../../src/config/document/schema.ts'
 import { memberOf, PATHS, ROOT, settingsIn } from '../../src/config/document/tree.ts'
 import type { Environment } from '../../src/config/given.ts'
 import { ALGORITHMS } from '../../src/config/issuers.ts'
+import { ROUTE_GROUPS } from '../../src/config/policies.ts'
 import { KEYS } from '../../src/config/table.ts'
+import { policies } from '../../src/gate/policies.ts'
+import { ROUTE_GROUPS as GATE_ROUTES } from '../../src/policy/policy.ts'
+import { isModelPattern } from '../../src/token/model-pattern.ts'
 import { HASH_KEY } from '../support/settings.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-document-'))
@@ -431,6 +435,159 @@ describe('several issuers', () => {
         () => pieces[Math.floor(Math.random() * pieces.length)],
       ).join('')
       expect([text, pattern.test(text)]).toEqual([text, claimPath(text) !== undefined])
+    }
+  })
+})
+
+const POLICIES = `
+issuers:
+  - { name: entra, issuer: "https://login.example", audiences: [api], groups_claim: groups }
+  - { name: ci, issuer: "https://ci.example", audiences: [gate] }
+upstreams: [{ kind: tinfoil, api_key: k }]
+limits: { requests_per_minute: 30, burst: 3, identity_concurrency: 2 }
+policies:
+  - name: staff
+    models: [claude-*, gpt-oss-120b]
+    upstreams: [tinfoil]
+    routes: [chat, models]
+    max_body_bytes: 1000
+    plaintext: false
+    requests_per_minute: 60
+    burst: 6
+    usd_per_day: 2.50
+    organisation: { usd_per_month: "\${USD}", requests_per_minute: 600 }
+  - name: rest
+rules:
+  - { group: staff, issuer: entra, policy: staff }
+  - { kind: key, policy: rest }
+  - { organisation: acme, policy: staff }
+`
+
+describe('policies', () => {
+  const env = { USD: '100' }
+  test('are given by the first rule that fits, and filled up by the limits of all', () => {
+    const path = file(POLICIES)
+    const { policyOf } = policies(settings(path, env))
+    const staff = policyOf({ kind: 'user', issuer: 'entra', groups: ['a', 'staff'] })
+    expect(staff).toEqual({
+      name: 'staff',
+      models: ['claude-*', 'gpt-oss-120b'],
+      upstreams: ['tinfoil'],
+      routes: ['chat', 'models'],
+      maxBodyBytes: 1000,
+      plaintext: false,
+      person: {
+        rate: { perMinute: 60, burst: 6 },
+        concurrency: 2,
+        spendPerDay: 2_500_000,
+        spendPerMonth: undefined,
+      },
+      organisation: {
+        rate: { perMinute: 600, burst: 3 },
+        concurrency: undefined,
+        spendPerDay: undefined,
+        spendPerMonth: 100_000_000,
+      },
+    })
+    const rest = policyOf({ kind: 'key', key: 'x', org: 'acme' })
+    expect(rest).toMatchObject({ name: 'rest', models: undefined, upstreams: undefined })
+    expect(rest?.person).toMatchObject({ rate: { perMinute: 30, burst: 3 }, concurrency: 2 })
+    expect(policyOf({ kind: 'user', issuer: 'ci', groups: ['staff'] })?.name).toBe('users')
+    expect(policyOf({ kind: 'device', org: 'acme' })).toBe(staff)
+    expect(policyOf({ kind: 'key', policy: 'staff' })).toBe(staff)
+    expect(policyOf({ kind: 'key', policy: 'gone' })).toBeUndefined()
+    const invocation = read(path, env)
+    if (invocation.kind !== 'run') throw new Error('wrong')
+    const again = settings(file(printDocument(invocation)), { ...env, TINFOIL_API_KEY: 'k' })
+    expect(again.policies).toEqual(settings(path, env).policies)
+  })
+
+  test.each([
+    [
+      '  - name: rest',
+      '  - name: staff\n  - name: rest',
+      '18:5 policies[1] has the name of 8:5 policies[0] (rename one)',
+    ],
+    [
+      'kind: key, policy: rest',
+      'kind: key, policy: rset',
+      '21:5 rules[1] gives a policy that is not there (did you mean rest?)',
+    ],
+    [
+      'issuer: entra, policy',
+      'issuer: entar, policy',
+      '20:5 rules[0] names an issuer that is not there (did you mean entra?)',
+    ],
+    [
+      'group: staff, issuer: entra',
+      'group: staff, issuer: ci',
+      '20:5 rules[0] has a group that nobody is in',
+    ],
+    ['{ kind: key, ', '{ kind: key, issuer: ci, ', '21:5 rules[1] fits nobody'],
+    ['{ kind: key, ', '{ kind: device, key: ci, ', '21:5 rules[1] fits nobody'],
+    ['{ kind: key, policy: rest }', '{ kind: key }', '21:5 rules[1] lacks policy'],
+    [
+      '{ kind: key,',
+      '{ kind: robot,',
+      '21:13 rules[1].kind is not one of the choices (give one of user',
+    ],
+    ['routes: [chat,', 'routes: [caht,', '11:14 policies[0].routes[0] is not one of the choices'],
+    [
+      'upstreams: [tinfoil]\n    routes',
+      'upstreams: [openai]\n    routes',
+      '10:17 policies[0].upstreams[0] is not',
+    ],
+    [
+      'models: [claude-*,',
+      'models: [clau*de,',
+      '9:14 policies[0].models[0] does not fit (give names, or',
+    ],
+    ['plaintext: false', 'plaintext: 0', '13:16 policies[0].plaintext is neither true nor false'],
+    [
+      'burst: 6\n',
+      'burst: 0\n',
+      '15:12 policies[0].burst is not a number in range (give a whole number from 1',
+    ],
+    [
+      'requests_per_minute: 60\n',
+      'requests_per_minute: "60"\n',
+      '14:26 policies[0].requests_per_minute is text, and no number',
+    ],
+    [
+      'requests_per_minute: 60\n',
+      '\n',
+      '8:5 policies[0] has burst without a rate (give requests_per_minute too)',
+    ],
+    [
+      'usd_per_day: 2.50',
+      'usd_per_day: 0',
+      '16:18 policies[0].usd_per_day is not a number in range',
+    ],
+    [
+      '"${USD}"',
+      '"${GONE}"',
+      '17:36 policies[0].organisation.usd_per_month names the variable GONE',
+    ],
+    [
+      'max_body_bytes',
+      'max_body',
+      '12:5 policies[0].max_body is not known (did you mean max_body_bytes?)',
+    ],
+    ['{ kind: key, ', '{ kind: key, code: x, ', '21:18 rules[1].code is not known'],
+  ])('%p as %p', (from, to, wrong) => {
+    const text = POLICIES.replace(from, to)
+    expect(text).not.toBe(POLICIES)
+    const found = mistakes(text, { env })
+    expect(found).toHaveLength(1)
+    expect(found[0]).toStartWith(wrong)
+  })
+
+  test('can name what the gate knows, and nothing else', () => {
+    expect(ROUTE_GROUPS as readonly string[]).toEqual(GATE_ROUTES)
+    const pattern = new RegExp(MODEL.pattern)
+    for (const text of ['', '*', 'a', 'a*', '*a', 'a b', 'a*b*', 'é', '~!', 'a'.repeat(257)]) {
+      const fits = pattern.test(text) && text.length <= MODEL.maxLength
+      expect([text, fits]).toEqual([text, isModelPattern(text)])
     }
   })
 })

@@ -140,6 +140,7 @@ function nothing(mistakes: readonly Mistake[]): FromDocument {
     mentioned: new Set(),
     mistakes,
     issuers: [],
+    policies: { policies: [], rules: [] },
     needed: new Map(),
     excluded: new Map(),
     memberOf,

@@ -2,7 +2,7 @@
 
 import { stringify } from 'yaml'
 import type { Given, Written } from '../given.ts'
-import type { IssuerGiven } from '../issuers.ts'
+import type { Listings } from '../read.ts'
 import { type Key, settingOf } from '../table.ts'
 import { escaped } from './expand.ts'
 import { CHOOSES } from './schema.ts'
@@ -13,7 +13,7 @@ export const SCHEMA_LINE = '# yaml-language-server: $schema=./postern.schema.jso
 export interface Printable {
   /** Secrets left out. */
   readonly given: ReadonlyMap<Key, Given>
-  readonly listed: readonly IssuerGiven[]
+  readonly listed: Listings
 }
 
 /** In the order of the schema; what has its fallback is left out. */
@@ -23,7 +23,7 @@ export function printDocument({ given, listed }: Printable): string {
   for (const [key, path] of PATHS) {
     const found = given.get(key)
     if (!found) continue
-    if (!given.has('devMode') && !isChosen(path, given)) {
+    if (!given.has('devMode') && !isChosen(path, given, listed.issuers.length > 0)) {
       unused.push(key)
       continue
     }
@@ -31,11 +31,14 @@ export function printDocument({ given, listed }: Printable): string {
     if ('file' in written) put(root, fileOf(path), written.file)
     else put(root, path, written.value)
   }
-  if (listed.length > 1) root['issuers'] = listed.map(({ written }) => written)
+  const { issuers, policies, rules } = listed
+  if (issuers.length > 1) root['issuers'] = issuers.map(({ written }) => written)
+  if (policies.length > 0) root['policies'] = policies.map(({ written }) => written)
+  if (rules.length > 0) root['rules'] = rules.map(({ written }) => written)
   const [issuer] = (root['issuers'] ?? []) as Record<string, unknown>[]
   // What an issuer of the environment is beyond its variables.
-  if (issuer && listed.length === 0) issuer['scope'] = { claims: ['scope'], text_only: true }
-  else if (issuer) Object.assign(issuer, { ...(listed[0]?.written as object), ...issuer })
+  if (issuer && issuers.length === 0) issuer['scope'] = { claims: ['scope'], text_only: true }
+  else if (issuer) Object.assign(issuer, { ...(issuers[0]?.written as object), ...issuer })
   const ordered = Object.keys(ROOT.properties ?? {}).filter((name) => root[name] !== undefined)
   const whole = Object.fromEntries(ordered.map((name) => [name, root[name]]))
   const text = Object.keys(root).length === 0 ? '{}\n' : stringify(whole, { lineWidth: 0 })
@@ -49,11 +52,13 @@ function notes(given: ReadonlyMap<Key, Given>, unused: readonly Key[]): string {
 }
 
 /** An entry that nothing makes one would be an issuer or an upstream that is not there. */
-function isChosen(path: Path, given: ReadonlyMap<Key, Given>): boolean {
+function isChosen(path: Path, given: ReadonlyMap<Key, Given>, listed: boolean): boolean {
   const step = path.find((each) => each.startsWith('['))
   if (step === undefined) return true
   const kind = UPSTREAM_KINDS.find((each) => `[${each}]` === step)
-  return given.has(kind === undefined ? 'issuer' : CHOOSES[kind])
+  if (kind !== undefined) return given.has(CHOOSES[kind])
+  // Without a key set an issuer of the environment is none; one of a document would be discovered.
+  return listed || (given.has('issuer') && given.has('jwksUrl') && given.has('audiences'))
 }
 
 const fileOf = (path: Path): Path => [...path.slice(0, -1), `${path.at(-1)}_file`]

@@ -8,10 +8,11 @@ import type { Mistake } from '../kinds.ts'
 import { ISSUER_KEYS, type IssuerGiven, type IssuerOwn } from '../issuers.ts'
 import { nearest } from '../nearest.ts'
 import { readSecretFile } from '../secret-file.ts'
+import type { Listed, PolicyEntry, RuleEntry } from '../policies.ts'
 import { type Key, settingOf } from '../table.ts'
 import { expand } from './expand.ts'
 import type { ListNode, MapNode, Member, Node, Position, ValueNode } from './node.ts'
-import { CHOOSES } from './schema.ts'
+import { CHOOSES, type NumberShape } from './schema.ts'
 import { entryOf, memberOf, ROOT, type Schema, settingsIn, UPSTREAM_KINDS } from './tree.ts'
 
 export interface About {
@@ -36,6 +37,8 @@ export function readTree(root: Node, about: About): FromDocument {
   const needed = new Map<Key, { from: string; member: string }>()
   const excluded = new Map<Key, string>()
   const issuers: IssuerGiven[] = []
+  const policies: Listed<PolicyEntry>[] = []
+  const rules: Listed<RuleEntry>[] = []
   /** Where the values of the entry go that is being read. */
   let target = { given, mentioned, own: {} as Record<string, unknown> }
 
@@ -97,11 +100,11 @@ export function readTree(root: Node, about: About): FromDocument {
       }
       seen.add(kind)
       const entry = entryOf(items, kind)
-      if (kind === '') walkIssuer(item, items, here, from)
+      if (kind === '') walkEntry(item, items, path, here, from)
       else if (entry) walkMembers(item, entry, here)
-      need(kind, from)
+      if (kind !== '' || path === 'issuers') need(kind, from)
     }
-    settleIssuers(path)
+    if (path === 'issuers') settleIssuers(path)
     for (const entry of items.anyOf ?? [items]) {
       const kind = entry.properties?.['kind']?.const ?? ''
       if (seen.has(kind)) continue
@@ -111,7 +114,13 @@ export function readTree(root: Node, about: About): FromDocument {
     }
   }
 
-  const walkIssuer = (item: MapNode, schema: Schema, path: string, from: string): void => {
+  const walkEntry = (
+    item: MapNode,
+    schema: Schema,
+    list: string,
+    path: string,
+    from: string,
+  ): void => {
     const before = target
     const own: Record<string, unknown> = {}
     const within = new Map<Key, Given>()
@@ -119,13 +128,16 @@ export function readTree(root: Node, about: About): FromDocument {
     walkMembers(item, schema, path)
     for (const key of target.mentioned) mentioned.add(key)
     target = before
-    issuers.push({ from, given: within, own: nested(own), written: plainOf(item) })
+    const made = { from, given: within, own: nested(own), written: plainOf(item) }
+    if (list === 'issuers') issuers.push(made)
+    else if (list === 'policies') policies.push(made as Listed<PolicyEntry>)
+    else rules.push(made as Listed<RuleEntry>)
   }
 
   /** One alone may be completed from elsewhere; several are whole as they stand. */
   const settleIssuers = (path: string): void => {
     const [one] = issuers
-    if (!one || path !== 'issuers') return
+    if (!one) return
     if (issuers.length === 1) {
       for (const [key, each] of one.given) given.set(key, each)
       mentioned.add('jwksUrl')
@@ -176,6 +188,10 @@ export function readTree(root: Node, about: About): FromDocument {
       else wrong(from, 'is neither true nor false', 'write true or false, without quotes')
       return
     }
+    if (schema.number) {
+      target.own[name] = numberOf(node, schema.number, schema.hint ?? '', from)
+      return
+    }
     if (schema.type === 'string') {
       target.own[name] = fitting(node, schema, schema, path)
       return
@@ -185,6 +201,19 @@ export function readTree(root: Node, about: About): FromDocument {
     target.own[name] = node.items.map((item, index) =>
       fitting(item, schema.items ?? {}, schema, `${path}[${index}]`),
     )
+  }
+
+  const numberOf = (node: Node, shape: NumberShape, hint: string, from: string) => {
+    const written = node.kind === 'value' ? node.value : undefined
+    const text = typeof written === 'string' ? textOf(node, from) : undefined
+    if (typeof written === 'string' && !text) return undefined
+    if (text && !text.referenceOnly) return wrong(from, ...asText('number'))
+    const digits = shape.type === 'integer' ? /^\d{1,15}$/ : /^\d{1,9}(?:\.\d{1,6})?$/
+    const number = text?.text ?? (typeof written === 'number' ? String(written) : '')
+    const { minimum = 0, exclusiveMinimum = -1, maximum } = shape
+    const value = digits.test(number) ? Number(number) : Number.NaN
+    const fits = value >= minimum && value > exclusiveMinimum && value <= maximum
+    return fits ? value : wrong(from, 'is not a number in range', hint)
   }
 
   const fitting = (node: Node, shape: Schema, { hint }: Schema, path: string) => {
@@ -281,7 +310,17 @@ export function readTree(root: Node, about: About): FromDocument {
   }
 
   walk(root, ROOT, '')
-  return { whole: true, given, mentioned, mistakes, issuers, needed, excluded, memberOf }
+  return {
+    whole: true,
+    given,
+    mentioned,
+    mistakes,
+    issuers,
+    policies: { policies, rules },
+    needed,
+    excluded,
+    memberOf,
+  }
 }
 
 /** `scope.name` → `{ scope: { name } }`. */

@@ -5,6 +5,7 @@
 import { t } from 'elysia'
 import { ALGORITHMS, AUDIENCE_CLAIMS } from '../issuers.ts'
 import type { Kind } from '../kinds.ts'
+import { CALLER_KINDS, ROUTE_GROUPS, UPSTREAM_KINDS } from '../policies.ts'
 import { type Key, settingOf } from '../table.ts'
 
 /** Members of a TypeBox schema that are ours; JSON Schema lets there be others. */
@@ -15,8 +16,17 @@ export interface Leaf {
   /** What a document alone can say: the name under which an entry keeps it. */
   readonly own?: string
   readonly hint?: string
+  /** Of a number that is a document's own; a variable may stand for it. */
+  readonly number?: NumberShape
   /** Says nothing to this program. */
   readonly forEditors?: true
+}
+
+export interface NumberShape {
+  readonly type: 'integer' | 'number'
+  readonly minimum?: number
+  readonly exclusiveMinimum?: number
+  readonly maximum: number
 }
 
 const REFERENCE = '\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}'
@@ -188,6 +198,87 @@ const AnthropicOauth = t.Object(
   CLOSED,
 )
 
+/** One of ours alone: what it is, and the name under which its entry keeps it. */
+const own = (own: string, description: string, shape: object, hint: string) =>
+  t.Optional(t.Unsafe<never>({ ...shape, description, own, hint }))
+const number = (name: string, shape: NumberShape, description: string) => {
+  const { type, minimum, exclusiveMinimum = 0, maximum } = shape
+  const least = minimum === undefined ? `above ${exclusiveMinimum}` : `from ${minimum}`
+  const hint = `give a ${type === 'integer' ? 'whole ' : ''}number ${least} to ${maximum}`
+  const anyOf = [shape, { type: 'string', pattern: `^${REFERENCE}$` }]
+  return own(name, description, { anyOf, number: shape }, hint)
+}
+const NAME = { type: 'string', pattern: '^[a-z0-9][a-z0-9_.-]{0,62}$' }
+const NAME_HINT = 'give letters a to z, digits, and _ . - between them'
+const WORD = { type: 'string', pattern: '^[^\\u0000-\\u001f\\u007f]{1,256}$' }
+const USD: NumberShape = { type: 'number', exclusiveMinimum: 0, maximum: 999_999_999 }
+const upTo = (minimum: number, maximum: number): NumberShape => ({
+  type: 'integer',
+  minimum,
+  maximum,
+})
+
+/** As src/token/model-pattern.ts has them. */
+export const MODEL = { type: 'string', maxLength: 256, pattern: '^(?=.)[!-)+-~]*\\*?$' }
+
+const limitsOf = (whose: string, before = '') => ({
+  requests_per_minute: number(
+    `${before}requestsPerMinute`,
+    upTo(0, 1_000_000),
+    `Requests a minute of ${whose}; 0 is no limit.`,
+  ),
+  burst: number(`${before}burst`, upTo(1, 1_000_000), 'Of them, how many may come at once.'),
+  concurrency: number(
+    `${before}concurrency`,
+    upTo(1, 1_000_000),
+    `Requests under way of ${whose}.`,
+  ),
+  usd_per_day: number(`${before}usdPerDay`, USD, `US dollars a day of ${whose}, in UTC.`),
+  usd_per_month: number(`${before}usdPerMonth`, USD, `US dollars a month of ${whose}, in UTC.`),
+})
+
+const Policy = t.Object(
+  {
+    name: own('name', 'What rules and keys call it.', NAME, NAME_HINT),
+    models: t.Optional(
+      t.Array(t.Unsafe<string>(MODEL), {
+        description: 'Names, or beginnings with a trailing *; without it, all.',
+        own: 'models',
+        hint: 'give names, or beginnings with a trailing *',
+      }),
+    ),
+    upstreams: some('upstreams', UPSTREAM_KINDS, 'Without it, all.'),
+    routes: some('routes', ROUTE_GROUPS, 'Groups of routes; without it, all.'),
+    max_body_bytes: number('maxBodyBytes', upTo(1, 1_073_741_824), 'Largest request body.'),
+    plaintext: t.Optional(
+      t.Boolean({ description: 'Whether bodies may be unsealed; true.', own: 'plaintext' }),
+    ),
+    ...limitsOf('one caller'),
+    organisation: section(
+      limitsOf('all callers of one organisation together', 'organisation.'),
+      'Beside those of each caller.',
+    ),
+  },
+  CLOSED,
+)
+
+const Rule = t.Object(
+  {
+    policy: own('policy', 'The name of the policy that it gives.', NAME, NAME_HINT),
+    kind: own(
+      'kind',
+      'Of which kind the caller is.',
+      { type: 'string', enum: CALLER_KINDS },
+      `give one of ${CALLER_KINDS.join(', ')}`,
+    ),
+    issuer: own('issuer', 'The name of the issuer of a user.', NAME, NAME_HINT),
+    group: own('group', 'A group of a user, by groups_claim.', WORD, 'give its name'),
+    organisation: own('organisation', 'That of a device or a key.', WORD, 'give its name'),
+    key: own('key', 'The name of a key.', WORD, 'give its name'),
+  },
+  CLOSED,
+)
+
 export const DOCUMENT = t.Object(
   {
     $schema: t.Optional(t.String({ description: 'For editors.', forEditors: true })),
@@ -211,6 +302,17 @@ export const DOCUMENT = t.Object(
     upstreams: t.Optional(
       t.Array(t.Union([Tinfoil, Anthropic, AnthropicOauth]), {
         description: 'Where requests go; the kinds that are listed are all that there are.',
+      }),
+    ),
+    policies: t.Optional(
+      t.Array(Policy, {
+        description:
+          'What callers may do. What one leaves out of a rate or a concurrency, limits says.',
+      }),
+    ),
+    rules: t.Optional(
+      t.Array(Rule, {
+        description: 'Who gets which policy: the first rule that fits in all that it says.',
       }),
     ),
     devices: section(
@@ -286,4 +388,4 @@ export const CHOOSES = {
   tinfoil: 'tinfoilApiKey',
   anthropic: 'anthropicApiKey',
   'anthropic-oauth': 'clientId',
-} as const satisfies Readonly<Record<string, Key>>
+} as const satisfies Readonly<Record<(typeof UPSTREAM_KINDS)[number], Key>>

@@ -1,0 +1,137 @@
+// Named policies and the rules that give them, as a document lists them; no variable can. What their
+// members may be, the document's schema says; whether they go together is judged here.
+
+import type { IssuerEntry } from './issuers.ts'
+import type { Mistake } from './kinds.ts'
+import { nearest } from './nearest.ts'
+
+export const ROUTE_GROUPS = [
+  'models',
+  'chat',
+  'completions',
+  'responses',
+  'embeddings',
+  'audio',
+  'messages',
+  'batches',
+  'files',
+] as const
+export const CALLER_KINDS = ['user', 'device', 'key', 'session'] as const
+export const UPSTREAM_KINDS = ['tinfoil', 'anthropic', 'anthropic-oauth'] as const
+
+/** Absent: as the settings of the whole gate say. */
+export interface LimitsEntry {
+  /** 0 is no limit. */
+  readonly requestsPerMinute?: number
+  readonly burst?: number
+  readonly concurrency?: number
+  readonly usdPerDay?: number
+  readonly usdPerMonth?: number
+}
+
+export interface PolicyEntry extends LimitsEntry {
+  readonly name: string
+  /** Absent: all, of these three. */
+  readonly models?: readonly string[]
+  readonly upstreams?: readonly (typeof UPSTREAM_KINDS)[number][]
+  readonly routes?: readonly (typeof ROUTE_GROUPS)[number][]
+  readonly maxBodyBytes?: number
+  readonly plaintext?: boolean
+  readonly organisation?: LimitsEntry
+}
+
+export interface RuleEntry {
+  readonly kind?: (typeof CALLER_KINDS)[number]
+  readonly issuer?: string
+  readonly group?: string
+  readonly organisation?: string
+  readonly key?: string
+  readonly policy: string
+}
+
+/** An entry as a document lists it. */
+export interface Listed<Entry> {
+  readonly from: string
+  readonly own: Partial<Entry>
+  /** As it was written, for the document that is printed. */
+  readonly written: unknown
+}
+
+export interface PoliciesGiven {
+  readonly policies: readonly Listed<PolicyEntry>[]
+  readonly rules: readonly Listed<RuleEntry>[]
+}
+
+/** Both as they stand; where `policyMistakes` finds any, nothing starts with them. */
+export interface PolicyEntries {
+  readonly policies: readonly PolicyEntry[]
+  readonly rules: readonly RuleEntry[]
+}
+
+export function policyEntries({ policies, rules }: PoliciesGiven): PolicyEntries {
+  return {
+    policies: policies.map(({ own }) => own as PolicyEntry),
+    rules: rules.map(({ own }) => own as RuleEntry),
+  }
+}
+
+export function policyMistakes(
+  { policies, rules }: PoliciesGiven,
+  issuers: readonly IssuerEntry[],
+): Mistake[] {
+  const mistakes: Mistake[] = []
+  const wrong = (setting: string, message: string, hint: string): void => {
+    mistakes.push({ setting, message, hint })
+  }
+  const names = new Map<string, string>()
+  for (const { from, own } of policies) {
+    const { name } = own
+    if (name === undefined) {
+      // One that could not be read is there, and is a mistake already.
+      if (!('name' in own)) wrong(from, 'lacks name', 'rules and keys name a policy')
+    } else if (names.has(name)) wrong(from, `has the name of ${names.get(name)}`, 'rename one')
+    else names.set(name, from)
+    for (const [limits, of] of [
+      [own, ''],
+      [own.organisation ?? {}, 'organisation.'],
+    ] as const) {
+      const rate = limits.requestsPerMinute ?? ('requestsPerMinute' in limits ? 1 : 0)
+      if (limits.burst === undefined || rate > 0) continue
+      const hint = `give ${of}requests_per_minute too`
+      wrong(from, `has ${of}burst without a rate`, hint)
+    }
+  }
+  const known = [...names.keys()]
+  const issuerNames = issuers.map(({ name }) => name)
+  for (const { from, own } of rules) {
+    const { policy, issuer, group, kind, key } = own
+    if (policy === undefined) {
+      if (!('policy' in own)) wrong(from, 'lacks policy', 'a rule gives one')
+    } else if (!names.has(policy))
+      wrong(from, 'gives a policy that is not there', listed(policy, known))
+    if (issuer !== undefined && !issuerNames.includes(issuer)) {
+      wrong(from, 'names an issuer that is not there', listed(issuer, issuerNames))
+    }
+    const grouped = issuers.filter(({ name }) => issuer === undefined || name === issuer)
+    const someIssuer = issuer === undefined || issuerNames.includes(issuer)
+    if (
+      group !== undefined &&
+      someIssuer &&
+      grouped.every(({ groupsClaim }) => groupsClaim === undefined)
+    ) {
+      wrong(from, 'has a group that nobody is in', 'give an issuer its groups_claim')
+    }
+    const others = [issuer ?? group, key].filter((each) => each !== undefined)
+    const only = key === undefined ? 'user' : 'key'
+    if (others.length > 1 || (others.length === 1 && kind !== undefined && kind !== only)) {
+      wrong(from, 'fits nobody', 'issuers and groups are those of users, key names those of keys')
+    }
+  }
+  return mistakes
+}
+
+function listed(name: string, known: readonly string[]): string {
+  const near = nearest(name, known)
+  if (near !== undefined) return `did you mean ${near}?`
+  return known.length === 0 ? 'there is none' : `there are ${known.join(', ')}`
+}
