@@ -155,6 +155,20 @@ export function currentKey(db: Database, name: string): KeyRow | undefined {
   return found ?? undefined
 }
 
+/** The newest of a name or of an identity, whether or not it is still good. */
+export function newestKey(
+  db: Database,
+  by: 'name' | 'identity',
+  value: string,
+): KeyRow | undefined {
+  const found = db
+    .query<KeyRow, [string]>(
+      `SELECT ${KEY_COLUMNS} FROM api_keys WHERE ${by} = ?1 ORDER BY seq DESC LIMIT 1`,
+    )
+    .get(value)
+  return found ?? undefined
+}
+
 /** Names by identity, for reports that know identities alone. */
 export function namesOfKeys(db: Database): ReadonlyMap<string, string> {
   const rows = db

@@ -3,6 +3,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { monthEndMs, monthOf } from '../turn/calendar.ts'
+import { newestKey } from '../keys/store.ts'
 import { audit } from '../enroll/audit.ts'
 import { deviceOfHash, devicesNamed, isOrgNamed } from '../enroll/device-names.ts'
 import type { IdentifyAs } from '../enroll/withdraw.ts'
@@ -90,7 +91,7 @@ function microUsdOf(text: string): number | undefined {
 }
 
 export interface Spending extends Spender {
-  /** A device's, where it has one. */
+  /** A device's, where it has one; `key:NAME` of a key, which is counted as a device is. */
   readonly label: string | undefined
   /** Whose cap counts the same requests. */
   readonly orgId: string | undefined
@@ -105,6 +106,8 @@ export interface Spending extends Spender {
   readonly leftMicroUsd: number | undefined
   readonly corrections: readonly Correction[]
 }
+
+const KEY_PREFIX = 'key:'
 
 /** What spending is read from, and how it is. */
 export interface SpendBooks {
@@ -144,6 +147,7 @@ function spending(
   corrections: readonly Correction[],
 ): Spending {
   const device = kind === 'device' ? deviceOfHash(database, name) : undefined
+  const key = kind === 'device' && !device ? newestKey(database, 'identity', name) : undefined
   const { chargedMicroUsd = 0, estimatedMicroUsd = 0 } = sums ?? {}
   const creditedMicroUsd = corrections.reduce((sum, each) => sum + each.creditMicroUsd, 0)
   const spentMicroUsd = Math.max(0, chargedMicroUsd - creditedMicroUsd)
@@ -152,8 +156,8 @@ function spending(
   return {
     kind,
     name,
-    label: device?.label,
-    orgId: device?.orgId,
+    label: key ? KEY_PREFIX + key.name : device?.label,
+    orgId: device?.orgId ?? key?.org ?? undefined,
     chargedMicroUsd,
     estimatedMicroUsd,
     creditedMicroUsd,
@@ -174,6 +178,10 @@ export async function findSpender(books: SpendBooks, name: string): Promise<Spen
   if (name.startsWith('org:')) {
     return { ok: true, spender: { kind: 'org', name: name.slice('org:'.length) } }
   }
+  if (name.startsWith(KEY_PREFIX)) {
+    const key = newestKey(database, 'name', name.slice(KEY_PREFIX.length))
+    if (key) return { ok: true, spender: { kind: 'device', name: key.identity } }
+  }
   const devices = devicesNamed(database, name, identify)
   const hashes = new Set(devices.map(({ deviceHash }) => deviceHash))
   if (await ledger.reports.knows({ kind: 'device', name })) hashes.add(name)
@@ -185,7 +193,7 @@ export async function findSpender(books: SpendBooks, name: string): Promise<Spen
   if (hash === undefined && isOrg) return { ok: true, spender: { kind: 'org', name } }
   if (hash === undefined) {
     const hint =
-      'postern spend lists who spent anything; a device is named by its id, label or hash'
+      'postern spend lists who spent anything; a device is named by its id, label or hash, a key by key:NAME'
     return { ok: false, message: 'nothing goes by this name', hint }
   }
   const which = [...hashes, ...(isOrg ? [`org:${name}`] : [])]

@@ -159,6 +159,13 @@ describe('a key is a credential', () => {
     const by = async (group: string): Promise<string> =>
       (await on.command(['usage', '--by', group, '--json'])).stdout
     for (const group of ['device', 'user']) expect(await by(group)).toContain('"key:server"')
+    const debit = ['spend', 'key:server', '--debit', '1', '--reason', 'x', '--json']
+    expect(JSON.parse((await on.command(debit)).stdout)).toMatchObject({
+      spending: [
+        { name: identity, label: 'key:server', orgId: 'acme', creditedMicroUsd: -1_000_000 },
+      ],
+    })
+    expect((await on.command(['spend', 'key:none'])).exitCode).toBe(1)
     expect((await on.command(['devices', '--json', '--all'])).stdout).not.toContain(`${identity}`)
   })
 

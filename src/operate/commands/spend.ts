@@ -26,7 +26,7 @@ export const spend = subcommand<SpendFlags>({
     'of it, which a running gate knows within a second.',
   define(command) {
     command
-      .argument('[name]', "a device's id, label or hash, or org:ID")
+      .argument('[name]', "a device's id, label or hash, key:NAME, or org:ID")
       .option('--credit <usd>', 'Give back so many US dollars.')
       .option('--debit <usd>', 'Take so many, as for a credit by mistake.')
       .option('--reason <text>', 'Why; kept with it.')
