@@ -46,13 +46,13 @@ export interface Exchange {
   entry?: LedgerEntry | undefined
 }
 
-export type Begun = Pick<
+export type ExchangeStart = Pick<
   Exchange,
   'requestId' | 'at' | 'method' | 'route' | 'dialect' | 'silent' | 'headers'
 >
 
 /** With every member from the start: an object that grows member by member is slow for all. */
-export function exchangeOf(begun: Begun): Exchange {
+export function exchangeOf(begun: ExchangeStart): Exchange {
   const { requestId, at, method, route, dialect, silent, headers } = begun
   return {
     requestId,

@@ -310,3 +310,39 @@ test('no file imports itself by a detour, types included', () => {
 test('no two folders import from one another, types included', () => {
   expect(cycles(imports, partOf)).toEqual([])
 })
+
+/** Those that are told apart by their folder alone, so far. It may only get shorter. */
+const SHARED_NAMES = [
+  'Client',
+  'End',
+  'Enrollment',
+  'Environment',
+  'Found',
+  'Incoming',
+  'Member',
+  'Names',
+  'Need',
+  'Parsed',
+  'Served',
+  'Shape',
+  'Unreadable',
+  'UpstreamKind',
+]
+
+test('a type that others import says its role, and so no two have one name', async () => {
+  const places = new Map<string, string[]>()
+  for (const file of files) {
+    const text = await Bun.file(root + file).text()
+    for (const [, name = ''] of text.matchAll(
+      /^export (?:interface|type|class) (\w+)\b(?! from)/gm,
+    )) {
+      places.set(name, [...(places.get(name) ?? []), file])
+    }
+  }
+  expect(places.size).toBeGreaterThan(200)
+  const shared = [...places].filter(([, where]) => where.length > 1)
+  const unexpected = shared.filter(([name]) => !SHARED_NAMES.includes(name))
+  expect(unexpected.map(([name, where]) => `${name}: ${where.join(', ')}`)).toEqual([])
+  const left = new Set(shared.map(([name]) => name))
+  expect(SHARED_NAMES.filter((name) => !left.has(name))).toEqual([])
+})

@@ -17,7 +17,7 @@ import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { Client, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Ledger } from '../ledger/port.ts'
-import type { Call } from '../http1/request.ts'
+import type { UpstreamRequest } from '../http1/request.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
@@ -46,7 +46,7 @@ export interface InferenceParts {
   readonly served: Readonly<Record<string, Served>>
 }
 
-const hintOf = (body: Call['body']): string | undefined =>
+const hintOf = (body: UpstreamRequest['body']): string | undefined =>
   body instanceof Uint8Array ? modelHint(body) : undefined
 
 const NO_BODY = granted(false)

@@ -5,7 +5,7 @@ import type { Problem } from './api.ts'
 
 const MAX_ANSWER_BYTES = 65_536
 
-export interface Answer {
+export interface GateAnswer {
   readonly status: number
   readonly headers: Headers
   readonly text: string
@@ -17,7 +17,7 @@ export async function ask(
   path: string,
   init: RequestInit,
   timeoutMs: number,
-): Promise<Answer> {
+): Promise<GateAnswer> {
   const abort = new AbortController()
   const timer = setTimeout(() => abort.abort(), timeoutMs)
   // Bun's own: HTTP_PROXY would send a loopback request, and the token in it, to the proxy.
@@ -71,7 +71,7 @@ export function problem(
   return { code, message: MESSAGES[code], ...more }
 }
 
-export function badStatus({ status, headers }: Answer): Problem {
+export function badStatus({ status, headers }: GateAnswer): Problem {
   const retryAfter = headers.get('retry-after') ?? ''
   const later = /^\d{1,9}$/.test(retryAfter) ? { retryAfterSeconds: Number(retryAfter) } : {}
   // 0: what a manual redirect looks like to a fetch that is built for browsers.

@@ -2,19 +2,23 @@
 // word of an answer reaches an error message.
 
 import type { Problem, Result } from './api.ts'
-import { type Answer, ask, badStatus, problem, problemOf } from './ask.ts'
+import { type GateAnswer, ask, badStatus, problem, problemOf } from './ask.ts'
 import { proxyBaseUrl } from './base-url.ts'
 import { type Grant, isBearerToken } from './grant.ts'
 
-export type Asked =
+export type GateAsked =
   | { readonly kind: 'granted'; readonly grant: Grant }
   /** 401 or 403: the credential is not accepted. `code`: why, as far as it is known. */
-  | { readonly kind: 'refused'; readonly status: number; readonly code: RefusalCode | undefined }
+  | {
+      readonly kind: 'refused'
+      readonly status: number
+      readonly code: GateRefusalCode | undefined
+    }
   /** `heard`: the gate may have acted on it; false only where it certainly has not. */
   | { readonly kind: 'failed'; readonly problem: Problem; readonly heard: boolean }
 
 /** What a gate says of a refused token or enrolment, of those codes that something follows from. */
-export type RefusalCode = (typeof REFUSAL_CODES)[number]
+export type GateRefusalCode = (typeof REFUSAL_CODES)[number]
 
 const REFUSAL_CODES = [
   'token_expired',
@@ -26,21 +30,21 @@ const REFUSAL_CODES = [
 ] as const
 
 /** How a token stands at its gate. */
-export type Standing =
+export type GateStanding =
   /** `replaced`: a refresh has already given a newer one; undefined where the gate does not say. */
   | { readonly kind: 'good'; readonly replaced: boolean | undefined }
   /** In the gate's own words: nothing before it can say that. */
-  | { readonly kind: 'dead'; readonly code: RefusalCode }
+  | { readonly kind: 'dead'; readonly code: GateRefusalCode }
   /** A gate of before this question. */
   | { readonly kind: 'unasked' }
   /** Something before the gate does not let the question through: nothing follows from that. */
   | { readonly kind: 'untold' }
   | { readonly kind: 'failed'; readonly problem: Problem }
 
-export interface Gate {
+export interface RemoteGate {
   health(timeoutMs: number): Promise<Result<undefined>>
   /** `GET /device`. */
-  standing(token: string, timeoutMs: number): Promise<Standing>
+  standing(token: string, timeoutMs: number): Promise<GateStanding>
   bootstrap(
     body: {
       readonly device_id: string
@@ -49,16 +53,20 @@ export interface Gate {
     },
     enrollment: string | undefined,
     timeoutMs: number,
-  ): Promise<Asked>
-  refresh(token: string, timeoutMs: number): Promise<Asked>
+  ): Promise<GateAsked>
+  refresh(token: string, timeoutMs: number): Promise<GateAsked>
 }
 
 /** A clock that is out by less is left alone: `Date` has whole seconds. */
 const MIN_CLOCK_ERROR_MS = 60_000
 
-export function gate(base: string, now: () => number): Gate {
-  async function askForToken(path: string, init: RequestInit, timeoutMs: number): Promise<Asked> {
-    let answer: Answer
+export function gate(base: string, now: () => number): RemoteGate {
+  async function askForToken(
+    path: string,
+    init: RequestInit,
+    timeoutMs: number,
+  ): Promise<GateAsked> {
+    let answer: GateAnswer
     try {
       answer = await ask(base, path, { ...init, method: 'POST' }, timeoutMs)
     } catch (error) {
@@ -141,7 +149,9 @@ function parseObject(text: string): Readonly<Record<string, unknown>> | undefine
   }
 }
 
-function refusalCode(said: Readonly<Record<string, unknown>> | undefined): RefusalCode | undefined {
+function refusalCode(
+  said: Readonly<Record<string, unknown>> | undefined,
+): GateRefusalCode | undefined {
   const { code } = Object(said?.['error']) as { readonly code?: unknown }
   return REFUSAL_CODES.find((each) => each === code)
 }

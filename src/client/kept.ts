@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import type { Storage } from './api.ts'
 import { type Grant, parseGrant, serializeGrant } from './grant.ts'
 
-export interface Kept {
+export interface KeptEnrolment {
   /** Rejects where the storage fails. */
   read(): Promise<Grant | undefined>
   /** Rejects where the storage fails. */
@@ -21,7 +21,7 @@ export function keptName(kind: 'grant' | 'login', base: string): string {
   return `${kind}-${createHash('sha256').update(base).digest('hex').slice(0, 32)}`
 }
 
-export function kept(storage: Storage, base: string): Kept {
+export function kept(storage: Storage, base: string): KeptEnrolment {
   const name = keptName('grant', base)
   let unwritten: Grant | undefined
 

@@ -67,12 +67,12 @@ async function acquire(path: string, ours: string, timing: LockTiming): Promise<
   }
 }
 
-interface Seen {
+interface SeenLock {
   readonly holder: string
   readonly modifiedMs: number
 }
 
-async function read(path: string): Promise<Seen | undefined> {
+async function read(path: string): Promise<SeenLock | undefined> {
   let file: FileHandle
   try {
     file = await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
@@ -94,7 +94,7 @@ async function read(path: string): Promise<Seen | undefined> {
   }
 }
 
-function isStale({ holder, modifiedMs }: Seen, staleMs: number): boolean {
+function isStale({ holder, modifiedMs }: SeenLock, staleMs: number): boolean {
   // Absolute: a clock that was set back must not make a dead lock immortal.
   if (Math.abs(Date.now() - modifiedMs) > staleMs) return true
   const [pid, , host] = holder.split(' ')

@@ -8,9 +8,9 @@
 import type { ConnectOptions, Problem, Result, Storage } from './api.ts'
 import { problem } from './ask.ts'
 import { deviceId } from './device-id.ts'
-import type { Asked, Gate, RefusalCode } from './gate.ts'
+import type { GateAsked, RemoteGate, GateRefusalCode } from './gate.ts'
 import { type Grant, isBearerToken, isGood, refreshable, renewsAtMs } from './grant.ts'
-import type { Kept } from './kept.ts'
+import type { KeptEnrolment } from './kept.ts'
 import { isCode } from './lock.ts'
 import { pause, type Tempo } from './tempo.ts'
 
@@ -22,9 +22,9 @@ export interface Renewed {
   readonly problem?: Problem
 }
 
-export interface Parts {
-  readonly gate: Gate
-  readonly kept: Kept
+export interface RenewalParts {
+  readonly gate: RemoteGate
+  readonly kept: KeptEnrolment
   readonly storage: Storage
   readonly enrollment: ConnectOptions['enrollment']
   readonly appVersion: string | undefined
@@ -38,7 +38,7 @@ export interface Parts {
 /** `newerThan`: this token will not do, however long it lives. Nothing is thrown. */
 export type Renew = (newerThan: string | undefined) => Promise<Result<Renewed>>
 
-export function renewal(parts: Parts): Renew {
+export function renewal(parts: RenewalParts): Renew {
   const { storage } = parts
   return async (newerThan) => {
     const work = () => renew(parts, newerThan)
@@ -51,7 +51,7 @@ export function renewal(parts: Parts): Renew {
 }
 
 /** Rejects where the storage fails. */
-async function renew(parts: Parts, newerThan: string | undefined): Promise<Result<Renewed>> {
+async function renew(parts: RenewalParts, newerThan: string | undefined): Promise<Result<Renewed>> {
   const { gate, kept, tempo } = parts
   const before = await kept.read()
   if (before && suffices(before, newerThan, parts)) return renewed(before)
@@ -80,7 +80,10 @@ async function renew(parts: Parts, newerThan: string | undefined): Promise<Resul
 }
 
 /** Undefined where the gate does not say. */
-async function wasReplaced(present: Grant, { gate, tempo }: Parts): Promise<boolean | undefined> {
+async function wasReplaced(
+  present: Grant,
+  { gate, tempo }: RenewalParts,
+): Promise<boolean | undefined> {
   const standing = await gate.standing(present.token, tempo.standingTimeoutMs)
   return standing.kind === 'good' ? standing.replaced : undefined
 }
@@ -98,7 +101,7 @@ function unmarked(grant: Grant): Grant {
   return clean
 }
 
-function suffices(grant: Grant, newerThan: string | undefined, parts: Parts): boolean {
+function suffices(grant: Grant, newerThan: string | undefined, parts: RenewalParts): boolean {
   const nowMs = parts.tempo.now()
   // It is not yet time, or another process was faster.
   return grant.token !== newerThan && renewsAtMs(grant, parts.refreshWhenLeftMs) > nowMs
@@ -107,7 +110,7 @@ function suffices(grant: Grant, newerThan: string | undefined, parts: Parts): bo
 async function refreshOr(
   otherwise: () => Promise<Result<Renewed>>,
   present: Grant,
-  parts: Parts,
+  parts: RenewalParts,
 ): Promise<Result<Renewed>> {
   const asked = await refresh(present, parts)
   if (asked.kind === 'granted') return take(asked.grant, parts)
@@ -120,7 +123,7 @@ async function refreshOr(
 }
 
 /** Asks again while the gate's grace lasts, where an answer was lost. */
-async function refresh(present: Grant, { gate, kept, tempo }: Parts): Promise<Asked> {
+async function refresh(present: Grant, { gate, kept, tempo }: RenewalParts): Promise<GateAsked> {
   const { refreshSentAtMs, ...clean } = present
   const resent = refreshable(present, tempo.now(), tempo.resendWithinMs) === 'resend'
   const sentAtMs = (resent ? refreshSentAtMs : undefined) ?? tempo.now()
@@ -143,7 +146,7 @@ async function refresh(present: Grant, { gate, kept, tempo }: Parts): Promise<As
   }
 }
 
-async function bootstrap(parts: Parts): Promise<Result<Renewed>> {
+async function bootstrap(parts: RenewalParts): Promise<Result<Renewed>> {
   const { gate, storage, appVersion, deviceName, tempo } = parts
   // First: where the id cannot be kept, neither could the token, and a one-time code would be spent.
   const body = {
@@ -173,13 +176,13 @@ async function bootstrap(parts: Parts): Promise<Result<Renewed>> {
 const NONE_SENT = 'enrollment_required'
 const NOT_ACCEPTED = 'enrollment_refused'
 /** What a person can do something about. */
-const REFUSALS: Readonly<Partial<Record<RefusalCode, string>>> = {
+const REFUSALS: Readonly<Partial<Record<GateRefusalCode, string>>> = {
   enrollment_closed: 'the gate enrols no devices',
   [NONE_SENT]: 'the gate asks for an enrolment code, or the token of a user, and none was given',
   [NOT_ACCEPTED]: 'the gate did not accept the enrolment: its code is unknown, used or expired',
 }
 
-async function take(grant: Grant, { kept }: Parts): Promise<Result<Renewed>> {
+async function take(grant: Grant, { kept }: RenewalParts): Promise<Result<Renewed>> {
   const taken = await kept.take(grant)
   return {
     ok: true,

@@ -7,7 +7,7 @@ import type { Client, ConnectOptions, Problem, Result, Status } from './api.ts'
 import { problem } from './ask.ts'
 import { parseBaseUrl } from './base-url.ts'
 import { deviceId } from './device-id.ts'
-import { gate as gateAt, type RefusalCode } from './gate.ts'
+import { gate as gateAt, type GateRefusalCode } from './gate.ts'
 import { type Grant, isGood, renewsAtMs } from './grant.ts'
 import { kept as keptIn } from './kept.ts'
 import { renewal, type Renewed } from './renewal.ts'
@@ -21,19 +21,21 @@ const MAX_DEAD_TOKENS = 2
 const LOOK_SHARE = 0.9
 
 /** What a person may be told; what follows it says why there is no new enrolment. */
-const DEAD: Readonly<Partial<Record<RefusalCode, string>>> & { readonly invalid_token: string } = {
+const DEAD: Readonly<Partial<Record<GateRefusalCode, string>>> & {
+  readonly invalid_token: string
+} = {
   token_revoked: 'this device was revoked at the gate',
   token_expired: 'the token of this device has expired at the gate',
   invalid_token: 'the gate does not know the token of this device any more',
 }
 
-export interface Session extends Client {
+export interface ClientSession extends Client {
   /** A look at once, and then, unless `background` is false, from time to time. */
   start(): Promise<void>
 }
 
 /** Throws where `baseUrl` is one that no token may be sent to: a mistake in the app's settings. */
-export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session {
+export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSession {
   const base = parseBaseUrl(options.baseUrl)
   // The URL is not repeated: it could hold a password.
   if (base === undefined) throw new TypeError('baseUrl must be https, or http on loopback')
@@ -72,7 +74,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session 
   /** The token that the gate was last asked about, and when. */
   let confirmed: { readonly token: string; readonly atMs: number } | undefined
   /** What the gate said of the token that it takes no more, until there is another. */
-  let dead: RefusalCode | undefined
+  let dead: GateRefusalCode | undefined
   /** Until then a gate that does not know the question is not asked again. */
   let unaskedUntilMs = Number.NEGATIVE_INFINITY
   let lookedAtMs = Number.NEGATIVE_INFINITY
@@ -289,7 +291,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): Session 
   }
 }
 
-function withReason(outcome: Result<Renewed>, dead: RefusalCode | undefined): Result<Renewed> {
+function withReason(outcome: Result<Renewed>, dead: GateRefusalCode | undefined): Result<Renewed> {
   if (outcome.ok || dead === undefined || outcome.problem.code !== 'enrollment_refused') {
     return outcome
   }

@@ -2,13 +2,13 @@
 // of the process. It must never be kept past one piece of work, and neither may its statements.
 
 import type { Database } from 'bun:sqlite'
-import type { Opened } from './database.ts'
+import type { OpenedDatabase } from './database.ts'
 
-export interface Connection {
+export interface DatabaseConnection {
   /** The open database. Throws DatabaseUnusable where there is none that can be used. */
   get(): Database
   /** The same as a value, after a look at what stands at the path now. */
-  open(): Opened
+  open(): OpenedDatabase
   /**
    * For what is answered when it is written: looks at the path before and after `work`, and throws
    * DatabaseUnusable where the file was left meanwhile, so that nobody would find what was written.

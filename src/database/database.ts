@@ -18,13 +18,13 @@ export type Unusable =
   /** An SQLite file, but of another program. */
   | 'foreign_file'
   | 'missing'
-  | Trouble
+  | DatabaseTrouble
 
 /** What can be wrong with a file that is ours. */
-export type Trouble =
+export type DatabaseTrouble =
   'disk_full' | 'disk_error' | 'read_only' | 'locked' | 'corrupt' | 'cannot_open' | 'failed'
 
-export type Opened =
+export type OpenedDatabase =
   | { readonly ok: true; readonly database: Database }
   /** `code` is SQLite's or the system's own, for the log; it quotes neither path nor content. */
   | { readonly ok: false; readonly reason: Unusable; readonly code: string }
@@ -84,7 +84,7 @@ export function openDatabase(
   path: string,
   migrations: readonly string[],
   options: OpenOptions = {},
-): Opened {
+): OpenedDatabase {
   const {
     mode = 'write',
     busyTimeoutMs = BUSY_TIMEOUT_MS,
@@ -104,7 +104,7 @@ function openOnce(
   path: string,
   migrations: readonly string[],
   { mode, busyTimeoutMs, migrationBusyTimeoutMs }: Required<OpenOptions>,
-): Opened {
+): OpenedDatabase {
   let database: Database | undefined
   try {
     if (mode !== 'write' && path !== ':memory:' && !existsSync(path)) return unusable('missing')
@@ -236,7 +236,7 @@ export function inTransaction<T>(database: Database, work: () => T): T {
   }
 }
 
-const TROUBLES: readonly (readonly [prefix: string, trouble: Trouble])[] = [
+const TROUBLES: readonly (readonly [prefix: string, trouble: DatabaseTrouble])[] = [
   ['SQLITE_FULL', 'disk_full'],
   ['ENOSPC', 'disk_full'],
   ['EDQUOT', 'disk_full'],
@@ -259,7 +259,7 @@ const TROUBLES: readonly (readonly [prefix: string, trouble: Trouble])[] = [
   ['EEXIST', 'cannot_open'],
 ]
 
-export function troubleOf(error: unknown): Trouble {
+export function troubleOf(error: unknown): DatabaseTrouble {
   const code = codeOf(error)
   return TROUBLES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 'failed'
 }
@@ -271,4 +271,4 @@ export function codeOf(error: unknown): string {
   return typeof code === 'string' ? code : 'UNKNOWN'
 }
 
-const unusable = (reason: Unusable): Opened => ({ ok: false, reason, code: reason })
+const unusable = (reason: Unusable): OpenedDatabase => ({ ok: false, reason, code: reason })

@@ -14,11 +14,11 @@
 import { constants, Database } from 'bun:sqlite'
 import { realpathSync, rmSync } from 'node:fs'
 import type { Logger } from '../log.ts'
-import type { Connection } from './connection.ts'
+import type { DatabaseConnection } from './connection.ts'
 import {
   codeOf,
   DatabaseUnusable,
-  type Opened,
+  type OpenedDatabase,
   openDatabase,
   troubleOf,
   type Unusable,
@@ -35,14 +35,14 @@ export interface Left {
   readonly saved: boolean
 }
 
-export interface ConnectOptions {
+export interface DatabaseConnectOptions {
   readonly busyTimeoutMs?: number
   /** SQL that sets the connection up. */
   readonly pragmas?: string
 }
 
 export interface Followed {
-  connect(options?: ConnectOptions): Connection
+  connect(options?: DatabaseConnectOptions): DatabaseConnection
   /** Goes over where something else stands at the path. Never throws. */
   look(): void
   /** Why there is no database to use, if there is none. */
@@ -62,7 +62,7 @@ const SAVE_BUSY_MS = 100
 /** A file system that gives a file another inode every time must not fill the gate's log. */
 const SAY_EVERY_MS = 1000
 
-interface Standing {
+interface StandingFile {
   readonly base: Database
   readonly keeper: Database
   readonly marks: Marks
@@ -70,7 +70,7 @@ interface Standing {
   readonly real: string
 }
 
-interface Holder {
+interface ConnectionHolder {
   release(): void
 }
 
@@ -88,10 +88,10 @@ export function follow(
   { migrations, checked }: Tables,
   log: Pick<Logger, 'error' | 'info'>,
 ): Followed {
-  const holders = new Set<Holder>()
+  const holders = new Set<ConnectionHolder>()
   const listeners: (() => void)[] = []
-  let standing: Standing | undefined
-  let trouble: (Opened & { ok: false }) | undefined
+  let standing: StandingFile | undefined
+  let trouble: (OpenedDatabase & { ok: false }) | undefined
   let tried: { readonly marks: Marks; readonly atMs: number } | undefined
   let told = false
   let left: Left | undefined
@@ -100,7 +100,7 @@ export function follow(
   let timer: NodeJS.Timeout | undefined
 
   /** Undefined where all is well. */
-  const begin = (patient: boolean): (Opened & { ok: false }) | undefined => {
+  const begin = (patient: boolean): (OpenedDatabase & { ok: false }) | undefined => {
     const opened = openDatabase(path, migrations, patient ? {} : IMPATIENT)
     if (!opened.ok) return opened
     const base = opened.database
@@ -123,7 +123,7 @@ export function follow(
     }
   }
 
-  const leave = (from: Standing): void => {
+  const leave = (from: StandingFile): void => {
     const { marks, real } = from
     standing = undefined
     for (const holder of holders) holder.release()
@@ -177,7 +177,7 @@ export function follow(
     for (const listener of listeners) listener()
   }
 
-  const connect = ({ busyTimeoutMs, pragmas }: ConnectOptions = {}): Connection => {
+  const connect = ({ busyTimeoutMs, pragmas }: DatabaseConnectOptions = {}): DatabaseConnection => {
     let database: Database | undefined
     const release = (): void => {
       database?.close()
@@ -264,7 +264,7 @@ export function follow(
 /** The event loop waits for nobody once requests are served. */
 const IMPATIENT = { busyTimeoutMs: 0, migrationBusyTimeoutMs: 100 }
 
-function refusalOf(error: unknown): Opened & { ok: false } {
+function refusalOf(error: unknown): OpenedDatabase & { ok: false } {
   if (error instanceof DatabaseUnusable)
     return { ok: false, reason: error.reason, code: error.code }
   return { ok: false, reason: troubleOf(error), code: codeOf(error) }
@@ -274,14 +274,14 @@ function refusalOf(error: unknown): Opened & { ok: false } {
  * Whether nobody can have written to the database since the log was deleted: who opens it makes the
  * files that are missing, and who writes makes the log longer than nothing.
  */
-function isUntouched({ marks, real }: Standing, found: Marks): boolean {
+function isUntouched({ marks, real }: StandingFile, found: Marks): boolean {
   if (found.log === undefined) return found.index === marks.index || found.index === undefined
   if (found.log === marks.log) return found.index === undefined
   return sizeOf(real + LOG) === 0
 }
 
 /** The log goes into the file that it belongs to, wherever that is now. True where it did. */
-function leaveMoved({ base, keeper, marks, real }: Standing, found: Marks): boolean {
+function leaveMoved({ base, keeper, marks, real }: StandingFile, found: Marks): boolean {
   const saved = checkpointed(base)
   base.close()
   keeper.close()
@@ -298,7 +298,7 @@ function leaveMoved({ base, keeper, marks, real }: Standing, found: Marks): bool
 }
 
 /** True where what the deleted log held is in the file now. */
-function leaveLog({ base, keeper, real }: Standing, isUntouched: boolean): boolean {
+function leaveLog({ base, keeper, real }: StandingFile, isUntouched: boolean): boolean {
   if (!isUntouched) {
     base.close()
     keeper.close()

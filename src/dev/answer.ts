@@ -29,12 +29,13 @@ export interface StreamedAnswer {
   readonly usage: Usage
 }
 
-export type Answer = WholeAnswer | StreamedAnswer
+export type DevAnswer = WholeAnswer | StreamedAnswer
 
 /** The fields of a JSON request. Strangers write them, so nothing is believed about their types. */
-export type Fields = Readonly<Record<string, unknown>>
+export type DevFields = Readonly<Record<string, unknown>>
 
-export type Parsed = { ok: true; fields: Fields; model: string } | { ok: false; refusal: Answer }
+export type ParsedBody =
+  { ok: true; fields: DevFields; model: string } | { ok: false; refusal: DevAnswer }
 
 type Capability = 'generate' | 'embed'
 
@@ -69,7 +70,7 @@ export function refuse(
   return { ...json({ error: { message, type, param, code } }), status }
 }
 
-export function listModels(): Answer {
+export function listModels(): DevAnswer {
   const data = Array.from(MODELS.keys(), (id) => ({
     id,
     object: 'model',
@@ -80,7 +81,7 @@ export function listModels(): Answer {
 }
 
 /** Reads a JSON body and checks that its model is one that can do what is asked. */
-export function parseRequest(body: Buffer, capability: Capability): Parsed {
+export function parseRequest(body: Buffer, capability: Capability): ParsedBody {
   const fields = parseJson(body)
   if (fields === undefined) {
     return { ok: false, refusal: refuse(400, 'The request body is not a JSON object.') }
@@ -98,7 +99,7 @@ export function parseRequest(body: Buffer, capability: Capability): Parsed {
 }
 
 /** The body as a JSON object, or nothing. */
-export function parseJson(body: Buffer): Fields | undefined {
+export function parseJson(body: Buffer): DevFields | undefined {
   try {
     const value: unknown = JSON.parse(body.toString('utf8'))
     return isObject(value) && !Array.isArray(value) ? value : undefined

@@ -10,16 +10,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { complete, countMessagesTokens, messages } from './anthropic/messages.ts'
 import { errorAnswer, type Refuse } from './anthropic/errors.ts'
 import { listModels, oneModel } from './anthropic/models.ts'
-import type { Answer } from './answer.ts'
+import type { DevAnswer } from './answer.ts'
 import { keyMatcher, listenOnLoopback, readBody } from './loopback.ts'
-import { transmit, type Pace } from './transmit.ts'
+import { transmit, type TokenPace } from './transmit.ts'
 
 /** The limit of Anthropic's API. */
 const MAX_BODY_BYTES = 32 * 1024 * 1024
 
-export interface AnthropicOptions {
+export interface DevAnthropicOptions {
   readonly apiKey: string
-  readonly pace?: Pace
+  readonly pace?: TokenPace
 }
 
 export interface Anthropic {
@@ -31,12 +31,12 @@ export interface Anthropic {
   close(): Promise<void>
 }
 
-interface Route {
+interface DevAnthropicRoute {
   readonly method: 'GET' | 'POST'
-  readonly answer: (body: Buffer, url: URL, refuse: Refuse) => Answer
+  readonly answer: (body: Buffer, url: URL, refuse: Refuse) => DevAnswer
 }
 
-const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
+const ROUTES: ReadonlyMap<string, DevAnthropicRoute> = new Map<string, DevAnthropicRoute>([
   ['/v1/messages', { method: 'POST', answer: (body, _, refuse) => messages(body, refuse) }],
   [
     '/v1/messages/count_tokens',
@@ -50,7 +50,7 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
 ])
 
 const MODEL_PATH = '/v1/models/'
-const MODEL_ROUTE: Route = {
+const MODEL_ROUTE: DevAnthropicRoute = {
   method: 'GET',
   answer: (_, url, refuse) => oneModel(url.pathname.slice(MODEL_PATH.length), refuse),
 }
@@ -66,7 +66,7 @@ const RATE_LIMITS = {
 export async function startAnthropic({
   apiKey,
   pace = { firstTokenMs: 250, tokenMs: 25 },
-}: AnthropicOptions): Promise<Anthropic> {
+}: DevAnthropicOptions): Promise<Anthropic> {
   const isKey = keyMatcher(apiKey)
   let generating = 0
 
@@ -106,7 +106,7 @@ function decide(
   body: Buffer,
   isKey: (given: string) => boolean,
   refuse: Refuse,
-): Answer {
+): DevAnswer {
   const { method, headers } = request
   const target = `http://anthropic.invalid${request.url ?? '/'}`
   if (!URL.canParse(target)) return refuse('invalid_request_error', 'The path is malformed')

@@ -3,7 +3,7 @@
 //
 // No audio model is listed under /v1/models, so any model name is accepted here.
 
-import { json, missing, parseJson, refuse, type Answer } from './answer.ts'
+import { json, missing, parseJson, refuse, type DevAnswer } from './answer.ts'
 
 const SAMPLES_PER_SECOND = 16_000
 const TONE_HERTZ = 440
@@ -13,7 +13,7 @@ const FADE_SAMPLES = SAMPLES_PER_SECOND * 0.02
 const WAV_HEADER_BYTES = 44
 const SAMPLE_BYTES = 2
 
-export async function transcriptions(body: Buffer, contentType: string): Promise<Answer> {
+export async function transcriptions(body: Buffer, contentType: string): Promise<DevAnswer> {
   if (!/^multipart\/form-data\s*;/i.test(contentType)) {
     return refuse(400, 'A transcription is asked for with multipart/form-data.')
   }
@@ -34,7 +34,7 @@ export async function transcriptions(body: Buffer, contentType: string): Promise
 }
 
 /** Always WAV, whatever `response_format` asks: the content type says so. */
-export function speech(body: Buffer): Answer {
+export function speech(body: Buffer): DevAnswer {
   const fields = parseJson(body)
   if (fields === undefined) return refuse(400, 'The request body is not a JSON object.')
   if (typeof fields['model'] !== 'string' || fields['model'] === '') return missing('model')

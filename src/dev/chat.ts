@@ -12,13 +12,13 @@ import {
   lastUserText,
   missing,
   parseRequest,
-  type Answer,
-  type Fields,
+  type DevAnswer,
+  type DevFields,
   type Generated,
   type Usage,
 } from './answer.ts'
 
-export function chatCompletions(body: Buffer): Answer {
+export function chatCompletions(body: Buffer): DevAnswer {
   const parsed = parseRequest(body, 'generate')
   if (!parsed.ok) return parsed.refusal
   const { fields, model } = parsed
@@ -44,7 +44,7 @@ export function chatCompletions(body: Buffer): Answer {
   return json({ ...shape, object: 'chat.completion', choices, usage: onWire(usage) }, usage)
 }
 
-export function completions(body: Buffer): Answer {
+export function completions(body: Buffer): DevAnswer {
   const parsed = parseRequest(body, 'generate')
   if (!parsed.ok) return parsed.refusal
   const { fields, model } = parsed
@@ -82,12 +82,12 @@ interface Choices {
 }
 
 function stream(
-  fields: Fields,
+  fields: DevFields,
   shape: object,
   generated: Generated,
   usage: Usage,
   { first, token, last }: Choices,
-): Answer {
+): DevAnswer {
   const options = fields['stream_options']
   const includeUsage = isObject(options) && options['include_usage'] === true
   // With include_usage every chunk has the field, null but in the last one.

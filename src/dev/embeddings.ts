@@ -9,7 +9,7 @@ import {
   missing,
   parseRequest,
   refuse,
-  type Answer,
+  type DevAnswer,
   type Usage,
 } from './answer.ts'
 
@@ -20,7 +20,7 @@ const MAX_INPUTS = 2048
 
 type Input = string | readonly number[]
 
-export function embeddings(body: Buffer): Answer {
+export function embeddings(body: Buffer): DevAnswer {
   const parsed = parseRequest(body, 'embed')
   if (!parsed.ok) return parsed.refusal
   const { fields, model } = parsed

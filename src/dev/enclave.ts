@@ -6,7 +6,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-import { listModels, refuse, type Answer } from './answer.ts'
+import { listModels, refuse, type DevAnswer } from './answer.ts'
 import { speech, transcriptions } from './audio.ts'
 import { chatCompletions, completions } from './chat.ts'
 import {
@@ -25,7 +25,7 @@ import {
 import { embeddings } from './embeddings.ts'
 import { keyMatcher, listenOnLoopback, readBody } from './loopback.ts'
 import { responses } from './responses.ts'
-import { transmit, type Pace } from './transmit.ts'
+import { transmit, type TokenPace } from './transmit.ts'
 
 /** The cap of Tinfoil's own router. A frame can be no longer than the body it is in. */
 const MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -33,10 +33,10 @@ const USAGE_WANTED_HEADER = 'x-tinfoil-request-usage-metrics'
 
 export interface EnclaveOptions {
   readonly apiKey: string
-  readonly pace?: Pace
+  readonly pace?: TokenPace
 }
 
-export interface Enclave {
+export interface DevEnclave {
   /** Its origin, without a slash at the end. */
   readonly url: string
   /** How many answers are being made at this moment. */
@@ -45,12 +45,12 @@ export interface Enclave {
   close(): Promise<void>
 }
 
-interface Route {
+interface DevEnclaveRoute {
   readonly method: 'GET' | 'POST'
-  readonly answer: (body: Buffer, contentType: string) => Answer | Promise<Answer>
+  readonly answer: (body: Buffer, contentType: string) => DevAnswer | Promise<DevAnswer>
 }
 
-const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
+const ROUTES: ReadonlyMap<string, DevEnclaveRoute> = new Map<string, DevEnclaveRoute>([
   ['/v1/models', { method: 'GET', answer: listModels }],
   ['/v1/chat/completions', { method: 'POST', answer: chatCompletions }],
   ['/v1/completions', { method: 'POST', answer: completions }],
@@ -64,10 +64,10 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
 export async function startEnclave({
   apiKey,
   pace = { firstTokenMs: 250, tokenMs: 25 },
-}: EnclaveOptions): Promise<Enclave> {
+}: EnclaveOptions): Promise<DevEnclave> {
   const recipient = await SUITE.GenerateKeyPair()
   const body = keyConfig(await SUITE.SerializePublicKey(recipient.publicKey))
-  const keys: Answer = { kind: 'whole', status: 200, contentType: KEYS_MEDIA_TYPE, body }
+  const keys: DevAnswer = { kind: 'whole', status: 200, contentType: KEYS_MEDIA_TYPE, body }
   const routes = new Map(ROUTES).set(KEYS_PATH, { method: 'GET', answer: () => keys })
   const isKey = keyMatcher(apiKey)
   let generating = 0
@@ -120,7 +120,7 @@ async function openIfSealed(
   }
 }
 
-function unopened({ failure }: EhbpError): Answer {
+function unopened({ failure }: EhbpError): DevAnswer {
   switch (failure) {
     case 'framing': {
       const body = 'invalid encrypted request\n'
@@ -137,9 +137,9 @@ function unopened({ failure }: EhbpError): Answer {
 async function decide(
   request: IncomingMessage,
   body: Buffer,
-  routes: ReadonlyMap<string, Route>,
+  routes: ReadonlyMap<string, DevEnclaveRoute>,
   isKey: (given: string) => boolean,
-): Promise<Answer> {
+): Promise<DevAnswer> {
   const path = request.url?.split('?', 1)[0] ?? ''
   if (path.startsWith('/v1/') && !isKey(bearerOf(request))) {
     const message = 'Incorrect API key provided.'
@@ -161,7 +161,7 @@ async function decide(
 const bearerOf = ({ headers }: IncomingMessage): string =>
   /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1] ?? ''
 
-function nothingToAttest(): Answer {
+function nothingToAttest(): DevAnswer {
   const message =
     'The embedded development enclave has nothing to attest: it is a process on this machine, ' +
     'not an enclave. Read its key from /.well-known/hpke-keys.'

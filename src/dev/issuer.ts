@@ -13,7 +13,7 @@ const ALGORITHM = 'ES256'
 const JWKS_PATH = '/.well-known/jwks.json'
 const TOKEN_LIFETIME_SECONDS = 24 * 60 * 60
 
-export interface Issuer {
+export interface DevIssuer {
   /** Its own origin, without a slash at the end. */
   readonly issuer: string
   readonly jwksUrl: string
@@ -28,7 +28,7 @@ export interface IssuerOptions {
   readonly now?: () => number
 }
 
-export async function startIssuer({ now = Date.now }: IssuerOptions = {}): Promise<Issuer> {
+export async function startIssuer({ now = Date.now }: IssuerOptions = {}): Promise<DevIssuer> {
   const { privateKey, publicKey } = await generateKeyPair(ALGORITHM)
   const kid = randomUUID()
   const { kty, crv, x, y } = await exportJWK(publicKey)

@@ -11,11 +11,11 @@ import {
   lastUserText,
   missing,
   parseRequest,
-  type Answer,
+  type DevAnswer,
   type Usage,
 } from './answer.ts'
 
-export function responses(body: Buffer): Answer {
+export function responses(body: Buffer): DevAnswer {
   const parsed = parseRequest(body, 'generate')
   if (!parsed.ok) return parsed.refusal
   const { fields, model } = parsed

@@ -3,19 +3,19 @@
 
 import type { ServerResponse } from 'node:http'
 
-import type { Answer, StreamedAnswer, Usage, WholeAnswer } from './answer.ts'
+import type { DevAnswer, StreamedAnswer, Usage, WholeAnswer } from './answer.ts'
 import { RESPONSE_NONCE_HEADER, type OpenedRequest } from './ehbp.ts'
 
 const USAGE_HEADER = 'X-Tinfoil-Usage-Metrics'
 
 /** How fast an answer comes. A whole one takes as long as its stream would. */
-export interface Pace {
+export interface TokenPace {
   readonly firstTokenMs: number
   readonly tokenMs: number
 }
 
 export interface Transmission {
-  readonly pace: Pace
+  readonly pace: TokenPace
   /** The request that was sealed, when it was: its answer is sealed too, errors included. */
   readonly opened: OpenedRequest | undefined
   readonly wantsUsage: boolean
@@ -23,7 +23,7 @@ export interface Transmission {
   readonly left: AbortSignal
 }
 
-export function transmit(response: ServerResponse, answer: Answer, to: Transmission) {
+export function transmit(response: ServerResponse, answer: DevAnswer, to: Transmission) {
   return answer.kind === 'stream'
     ? transmitStream(response, answer, to)
     : transmitWhole(response, answer, to)

@@ -8,7 +8,7 @@ import type { Costly } from '../upstream/costly.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import type { Call } from '../http1/request.ts'
+import type { UpstreamRequest } from '../http1/request.ts'
 import type { Destination } from '../http1/destination.ts'
 import type { Asked, Upstream } from '../upstream/upstream.ts'
 import { MAX_HELD_BYTES, passOn, readWhole } from './body.ts'
@@ -25,12 +25,12 @@ export interface Outgoing {
   readonly [proof]: true
   readonly upstream: Upstream
   readonly asked: Asked
-  readonly call: Call
+  readonly call: UpstreamRequest
   /**
    * There where its credential can be renewed: the same with a newer one, for once that the upstream
    * has answered 401.
    */
-  readonly renew?: () => Promise<Decision<Call>>
+  readonly renew?: () => Promise<Decision<UpstreamRequest>>
   /** What the body says of its cost, where a limit depends on it. */
   readonly costly: Costly | undefined
   /** Where an answer does not pass as it is. */
@@ -74,7 +74,7 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     { request, method, limited }: Incoming,
     { length, maxBytes }: Inspected,
     exchange: Exchange,
-  ): Decision<Call['body']> | Promise<Decision<Call['body']>> => {
+  ): Decision<UpstreamRequest['body']> | Promise<Decision<UpstreamRequest['body']>> => {
     if (method !== 'POST') return granted(undefined)
     // To ask for the stream of a body is to make one, which costs more than to read the body whole.
     if (length === undefined && request.body === null) return granted(new Uint8Array())
@@ -96,7 +96,7 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
   const costlyOf = async (
     { admitted, reserved }: Permitted,
     { path, upstream }: Incoming,
-    body: Call['body'],
+    body: UpstreamRequest['body'],
     codings: readonly Coding[],
     maxBytes: number,
   ): Promise<Decision<Costly>> => {
@@ -158,7 +158,7 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
 }
 
 /** For what is to be read when it comes back. */
-function unencoded(call: Call): Call {
+function unencoded(call: UpstreamRequest): UpstreamRequest {
   return { ...call, headers: { ...call.headers, 'accept-encoding': 'identity' } }
 }
 
@@ -177,7 +177,7 @@ async function renewable(
   incoming: Incoming,
   asked: Asked,
   destination: Destination,
-  body: Call['body'],
+  body: UpstreamRequest['body'],
   costly: Costly | undefined,
 ): Promise<Decision<Outgoing>> {
   const { upstream } = incoming
@@ -195,9 +195,9 @@ async function renewable(
 function callOf(
   { method, request, upstream }: Incoming,
   to: Destination,
-  body: Call['body'],
+  body: UpstreamRequest['body'],
   credential?: string,
-): Call {
+): UpstreamRequest {
   const headers = upstream.requestHeaders(request.headers, credential)
   // With a credential that can be renewed, a request may go out a second time.
   const sentOnce = credential === undefined

@@ -14,7 +14,7 @@ export interface NamedDevice {
   readonly spendCap: number | undefined
 }
 
-interface Row {
+interface DeviceNameRow {
   readonly device_hash: string
   readonly label: string | null
   readonly name: string | null
@@ -31,7 +31,7 @@ const SELECT = `SELECT device_hash, label, name, org_id, entitlements
 /** By hash, family, the device's own id, its label or its name. */
 export function devicesNamed(db: Database, name: string, identify: IdentifyAs): NamedDevice[] {
   const rows = db
-    .query<Row, [string, string, number]>(
+    .query<DeviceNameRow, [string, string, number]>(
       `${SELECT} WHERE seq IN (SELECT max(seq) FROM device_families LEFT JOIN device_names USING (seq)
          WHERE device_hash = ?1 OR family = ?1 OR device_key = ?2 OR label = ?1 OR name = ?1
          GROUP BY device_hash)
@@ -44,7 +44,7 @@ export function devicesNamed(db: Database, name: string, identify: IdentifyAs): 
 /** Undefined where its enrolments were pruned. */
 export function deviceOfHash(db: Database, hash: string): NamedDevice | undefined {
   const row = db
-    .query<Row, [string]>(`${SELECT} WHERE device_hash = ?1 ORDER BY seq DESC LIMIT 1`)
+    .query<DeviceNameRow, [string]>(`${SELECT} WHERE device_hash = ?1 ORDER BY seq DESC LIMIT 1`)
     .get(hash)
   return row ? named(row) : undefined
 }
@@ -53,7 +53,7 @@ export function isOrgNamed(db: Database, name: string): boolean {
   return db.query('SELECT 1 FROM device_names WHERE org_id = ?1 LIMIT 1').get(name) !== null
 }
 
-function named(row: Row): NamedDevice {
+function named(row: DeviceNameRow): NamedDevice {
   const read = readEntitlements(JSON.parse(row.entitlements))
   return {
     deviceHash: row.device_hash,

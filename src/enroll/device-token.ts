@@ -21,7 +21,7 @@ export interface DeviceClaims extends Entitlements {
   readonly expiresAt: number
 }
 
-export type Opened =
+export type OpenedToken =
   | { readonly ok: true; readonly value: DeviceClaims }
   | { readonly ok: false; readonly expired: boolean; readonly reason: string }
 
@@ -74,7 +74,7 @@ export async function openDeviceToken(
   keys: DeviceKeys,
   nowSeconds: number,
   allowanceSeconds = 0,
-): Promise<Opened> {
+): Promise<OpenedToken> {
   const parsed = parseCompact(bare, SIZES)
   if (!parsed.ok) return wrong(parsed.reason)
   const { typ, kid } = parsed.value.header
@@ -89,7 +89,7 @@ export async function openDeviceToken(
   return readClaims(parsed.value.claims, nowSeconds, allowanceSeconds)
 }
 
-function readClaims(claims: JsonObject, nowSeconds: number, allowanceSeconds: number): Opened {
+function readClaims(claims: JsonObject, nowSeconds: number, allowanceSeconds: number): OpenedToken {
   const { iss, aud, sub, device_id: deviceId, family, jti, iat, exp, cnf } = claims
   if (iss !== DEVICE_ISSUER) return wrong('iss is another')
   if (aud !== DEVICE_AUDIENCE) return wrong('aud is another')
@@ -114,7 +114,7 @@ function readClaims(claims: JsonObject, nowSeconds: number, allowanceSeconds: nu
   return { ok: true, value: { deviceId, deviceHash: sub, jti, family, ...times, ...read.value } }
 }
 
-function wrong(reason: string): Opened {
+function wrong(reason: string): OpenedToken {
   return { ok: false, expired: false, reason }
 }
 

@@ -12,7 +12,7 @@ import type { Counters } from '../state/port.ts'
 import type { Secret } from '../secret.ts'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
-import type { Connection } from '../database/connection.ts'
+import type { DatabaseConnection } from '../database/connection.ts'
 import { DatabaseUnusable } from '../database/database.ts'
 import {
   type BootstrapContext,
@@ -25,7 +25,7 @@ import {
 import {
   type DeviceClaims,
   MAX_LIFETIME_SECONDS,
-  type Opened,
+  type OpenedToken,
   openDeviceToken,
   signDeviceToken,
 } from './device-token.ts'
@@ -36,7 +36,7 @@ import {
   type FamilyListed,
   findFamily,
   rotate,
-  type Rotated,
+  type RotatedFamily,
   type TokenTimes,
 } from './families.ts'
 import { finishRevoking } from './finish.ts'
@@ -92,7 +92,7 @@ export interface Enrollment {
 export interface EnrollmentOptions {
   readonly counters: Counters
   /** Of its own, with ENROLL_PRAGMAS and ENROLL_SCHEMA executed. */
-  readonly connection: Connection
+  readonly connection: DatabaseConnection
   readonly secrets: readonly Secret[]
   readonly identify: IdentifyAs
   readonly policy: BootstrapPolicy
@@ -264,7 +264,7 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
   }
 
   function settleRotation(
-    rotated: Rotated,
+    rotated: RotatedFamily,
     presented: DeviceClaims,
     now: Instant,
   ): Promise<EnrollDecision<Minted>> | EnrollRefusal {
@@ -303,6 +303,6 @@ function unavailable(reason: string): EnrollRefusal {
   return declined('enrollment_unavailable', { reason, retryAfterSeconds: STORAGE_RETRY_SECONDS })
 }
 
-function notOpened({ expired, reason }: Opened & { ok: false }): EnrollRefusal {
+function notOpened({ expired, reason }: OpenedToken & { ok: false }): EnrollRefusal {
   return declined(expired ? 'token_expired' : 'invalid_token', { reason })
 }

@@ -30,7 +30,7 @@ export interface TokenTimes {
   readonly graceSeconds: number
 }
 
-export type Rotated =
+export type RotatedFamily =
   | { readonly kind: 'rotated' | 'repeated'; readonly claims: DeviceClaims }
   | { readonly kind: 'too_fast'; readonly retryAfterSeconds: number }
   | { readonly kind: 'reused' | 'revoked' | 'unknown' | 'too_many' }
@@ -52,7 +52,7 @@ export interface FamilyListed {
   readonly revokedAt: number | undefined
 }
 
-interface Row {
+interface FamilyRow {
   readonly seq: number
   readonly family: string
   readonly device_hash: string
@@ -114,7 +114,7 @@ export function unusedEnrolment(
   isUsed: (family: string) => boolean,
 ): DeviceClaims | undefined {
   const row = db
-    .query<Row, [string, number, number]>(
+    .query<FamilyRow, [string, number, number]>(
       `SELECT * FROM device_families
        WHERE device_hash = ?1 AND created_at > ?2 AND created_at <= ?3 AND revoked_at IS NULL
          AND NOT EXISTS (SELECT 1 FROM device_seen WHERE device_seen.seq = device_families.seq)
@@ -141,9 +141,9 @@ export function rotate(
   times: TokenTimes,
   mayRotate: () => number | undefined,
   maxDevicesPerUser = Number.POSITIVE_INFINITY,
-): Rotated {
+): RotatedFamily {
   const row = db
-    .query<Row, [string]>('SELECT * FROM device_families WHERE family = ?1')
+    .query<FamilyRow, [string]>('SELECT * FROM device_families WHERE family = ?1')
     .get(presented.family)
   // A token of ours without a row: older than the last prune, or than a backup put back.
   if (!row) return { kind: 'unknown' }
@@ -208,7 +208,7 @@ const LISTED = `SELECT device_families.*, device_names.label, device_names.name,
   LEFT JOIN device_names ON device_names.seq = device_families.seq
   LEFT JOIN device_seen ON device_seen.seq = device_families.seq`
 
-interface ListedRow extends Row {
+interface ListedRow extends FamilyRow {
   readonly label: string | null
   readonly name: string | null
   readonly seen_at: number | null

@@ -1,6 +1,6 @@
 // What the operator reads of devices and writes into the audit, over HTTP.
 
-import type { Connection } from '../database/connection.ts'
+import type { DatabaseConnection } from '../database/connection.ts'
 import { unusableFrom } from '../database/database.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type AuditEntry, audit } from './audit.ts'
@@ -15,7 +15,7 @@ export interface Register {
   note(entry: AuditEntry): Decision<undefined>
 }
 
-export function register(connection: Connection): Register {
+export function register(connection: DatabaseConnection): Register {
   return {
     devices: (page) => decided(() => listFamilies(connection.get(), page)),
     note: (entry) =>

@@ -5,7 +5,7 @@
 import type { Database } from 'bun:sqlite'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
-import type { Connection } from '../database/connection.ts'
+import type { DatabaseConnection } from '../database/connection.ts'
 import { polling, versionOf } from '../database/polling.ts'
 import { CLOCK_SKEW_SECONDS } from '../token/compact.ts'
 import { type DeviceClaims, MAX_LIFETIME_SECONDS } from './device-token.ts'
@@ -15,10 +15,10 @@ import { findLeftAlone } from './unfinished.ts'
 import { withdrawFamily } from './withdraw.ts'
 
 /** `retired`: a refresh was asked for with it, and the grace in which it may ask again is over. */
-export type Standing = 'live' | 'revoked' | 'retired'
+export type TokenStanding = 'live' | 'revoked' | 'retired'
 
 export interface Revocations {
-  standing(of: Pick<DeviceClaims, 'jti' | 'family'>, now: Instant): Standing
+  standing(of: Pick<DeviceClaims, 'jti' | 'family'>, now: Instant): TokenStanding
   /** A retired token came back: at once for this process, on disk with the next poll. */
   reused(family: string, now: Instant): void
   /** This process has just written; its own writes leave `data_version` as it was. */
@@ -36,7 +36,7 @@ export interface Revocations {
 }
 
 export interface RevocationOptions {
-  readonly connection: Connection
+  readonly connection: DatabaseConnection
   readonly graceSeconds: number
   readonly allowanceSeconds: number
   readonly log: Logger
@@ -45,7 +45,7 @@ export interface RevocationOptions {
   readonly pollMs?: number
 }
 
-interface Row {
+interface RevocationRow {
   readonly seq: number
   readonly kind: 'retired' | 'token' | 'family'
   readonly name: string
@@ -71,7 +71,7 @@ export function revocations(options: RevocationOptions): Revocations {
   /** Revoked here and not yet on disk, with when. */
   const pending = new Map<string, number>()
   /** The last row that was read; its file, and that file's version then. */
-  let seen: Pick<Row, 'seq' | 'name'> = BEFORE_ALL
+  let seen: Pick<RevocationRow, 'seq' | 'name'> = BEFORE_ALL
   let seenFile: number | undefined
   let seenVersion: number | undefined
   /** What this process knows and the file that it went over to may not. */
@@ -88,7 +88,7 @@ export function revocations(options: RevocationOptions): Revocations {
   let finishing: number | undefined
   const size = partSize()
 
-  const apply = ({ kind, name, at, until }: Row, now: Instant): void => {
+  const apply = ({ kind, name, at, until }: RevocationRow, now: Instant): void => {
     if (kind === 'family') families.set(name, until)
     else if (kind === 'token') tokens.set(name, until)
     else if (!retired.has(name)) {
@@ -109,7 +109,7 @@ export function revocations(options: RevocationOptions): Revocations {
     const oldest = now.epochSeconds - CLOCK_SKEW_SECONDS
     for (;;) {
       const rows = db
-        .query<Row, [number, number, number]>(
+        .query<RevocationRow, [number, number, number]>(
           `SELECT seq, kind, name, at, until FROM withdrawals
            WHERE seq > ?1 AND until > ?2 ORDER BY seq LIMIT ?3`,
         )
@@ -263,7 +263,7 @@ export function revocations(options: RevocationOptions): Revocations {
  * Whether the last row that was read stands where it stood. It does not where a backup was brought
  * into the file itself (`.restore`): numbers are then given out again, and newer rows have lower ones.
  */
-function isThere(db: Database, { seq, name }: Pick<Row, 'seq' | 'name'>): boolean {
+function isThere(db: Database, { seq, name }: Pick<RevocationRow, 'seq' | 'name'>): boolean {
   if (seq === 0) return true
   const found = db
     .query<{ name: string }, [number]>('SELECT name FROM withdrawals WHERE seq = ?1')
@@ -271,7 +271,7 @@ function isThere(db: Database, { seq, name }: Pick<Row, 'seq' | 'name'>): boolea
   return found?.name === name
 }
 
-function isKnown(db: Database, kind: Row['kind'], name: string): boolean {
+function isKnown(db: Database, kind: RevocationRow['kind'], name: string): boolean {
   const found = db
     .query<{ 1: number }, [string, string]>(
       'SELECT 1 FROM withdrawals WHERE name = ?1 AND kind = ?2 LIMIT 1',
@@ -280,7 +280,10 @@ function isKnown(db: Database, kind: Row['kind'], name: string): boolean {
   return found !== null
 }
 
-function insertUnlessKnown(db: Database, { kind, name, at, until }: Omit<Row, 'seq'>): void {
+function insertUnlessKnown(
+  db: Database,
+  { kind, name, at, until }: Omit<RevocationRow, 'seq'>,
+): void {
   if (isKnown(db, kind, name)) return
   db.query('INSERT INTO withdrawals (kind, name, at, until) VALUES (?1, ?2, ?3, ?4)').run(
     kind,

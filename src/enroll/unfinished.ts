@@ -14,7 +14,7 @@ export interface Unfinished {
   readonly act: Act
 }
 
-interface Row {
+interface UnfinishedRow {
   readonly id: number
   readonly named_by: string
   readonly value: string
@@ -46,20 +46,22 @@ export function noteUnfinished(
 
 /** Undefined where somebody has finished it. */
 export function findUnfinished(db: Database, id: number): Unfinished | undefined {
-  const row = db.query<Row, [number]>('SELECT * FROM unfinished_revocations WHERE id = ?1').get(id)
+  const row = db
+    .query<UnfinishedRow, [number]>('SELECT * FROM unfinished_revocations WHERE id = ?1')
+    .get(id)
   return row ? unfinished(row) : undefined
 }
 
 /** `waits`: there is one, and somebody may be at it. */
 export function findLeftAlone(db: Database, nowSeconds: number): Unfinished | 'waits' | undefined {
   const row = db
-    .query<Row, [number, number]>(
+    .query<UnfinishedRow, [number, number]>(
       `SELECT * FROM unfinished_revocations
        ORDER BY abs(worked_at - ?1) < ?2, id LIMIT 1`,
     )
     .get(nowSeconds, LEFT_ALONE_SECONDS)
   if (!row) return undefined
-  const { worked_at: workedAt } = row as Row & { readonly worked_at: number }
+  const { worked_at: workedAt } = row as UnfinishedRow & { readonly worked_at: number }
   return Math.abs(workedAt - nowSeconds) < LEFT_ALONE_SECONDS ? 'waits' : unfinished(row)
 }
 
@@ -75,7 +77,7 @@ export function noteFinished(db: Database, id: number): void {
   db.query('DELETE FROM unfinished_revocations WHERE id = ?1').run(id)
 }
 
-function unfinished(row: Row): Unfinished {
+function unfinished(row: UnfinishedRow): Unfinished {
   // A later version may know more columns; what is not understood must not be passed over.
   if (!isNamedBy(row.named_by)) throw new Error('an unfinished revocation cannot be read')
   return {

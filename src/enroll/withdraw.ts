@@ -23,7 +23,7 @@ export interface Withdrawn {
   readonly unfinished?: true
 }
 
-export interface Begun extends Withdrawn {
+export interface RevocationBegun extends Withdrawn {
   /** Rows of unfinished_revocations, for `finish`. */
   readonly left: readonly number[]
 }
@@ -40,10 +40,10 @@ export function beginRevoking(
   db: Database,
   name: string,
   { identify, actor, at }: { identify: IdentifyAs; actor: string; at: number },
-): Begun {
+): RevocationBegun {
   const act = { at, actor, action: 'revoke' }
   const text: string = name
-  const revoking = db.transaction((): Begun => {
+  const revoking = db.transaction((): RevocationBegun => {
     if (isJti(name)) return { ...withdrawToken(db, name, act), left: [] }
     if (isFamily(name)) {
       const known = isAnyNamed(db, { by: 'family', value: name })
@@ -89,7 +89,11 @@ export function withdrawFamily(db: Database, family: string, act: Act): boolean 
   return row !== null
 }
 
-function withdrawAll(db: Database, groups: readonly Named[], act: Act): Omit<Begun, 'kind'> {
+function withdrawAll(
+  db: Database,
+  groups: readonly Named[],
+  act: Act,
+): Omit<RevocationBegun, 'kind'> {
   const upTo = newestFamily(db)
   const families: string[] = []
   const left: number[] = []

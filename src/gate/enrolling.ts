@@ -12,7 +12,7 @@ import type { Policy } from '../policy/policy.ts'
 import type { Logger } from '../log.ts'
 import type { Counters } from '../state/port.ts'
 import type { Sources } from './sources.ts'
-import type { Connection } from '../database/connection.ts'
+import type { DatabaseConnection } from '../database/connection.ts'
 
 type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy' | 'counters'>
 
@@ -26,7 +26,7 @@ export interface EnrollingOptions {
   readonly counters: Counters
   readonly settings: Settings
   readonly from: Sources
-  readonly connection: Connection
+  readonly connection: DatabaseConnection
   readonly identify: Identify
   readonly policyOf: (claims: DeviceClaims) => Policy | undefined
   readonly log: Logger

@@ -2,7 +2,7 @@
 // that neither a restart nor another file revives a cap.
 
 import { orgKey, personKey } from '../budget/spend-limit.ts'
-import type { Connection } from '../database/connection.ts'
+import type { DatabaseConnection } from '../database/connection.ts'
 import type { Reports, Spent } from '../ledger/reports.ts'
 import { followCorrections } from '../ledger/sqlite/spend-corrections.ts'
 import type { Logger } from '../log.ts'
@@ -12,7 +12,7 @@ import { ledgerIn } from './ledger.ts'
 
 export interface RestoreOptions {
   readonly caps: SpendCaps
-  readonly connection: Connection
+  readonly connection: DatabaseConnection
   readonly reports: Reports
   readonly log: Logger
 }

@@ -5,7 +5,7 @@
 import { decoding } from './decoding.ts'
 import type { AnswerHeaders } from './fields.ts'
 import { destinationOf } from './destination.ts'
-import type { Answer, FailureKind, Timeouts, Transport } from './transport.ts'
+import type { UpstreamAnswer, FailureKind, Timeouts, Transport } from './transport.ts'
 
 export interface Question {
   readonly method: 'GET' | 'POST'
@@ -66,7 +66,7 @@ type Bounded =
   | { readonly ok: false; readonly why: 'too large' | 'cut off' | 'unknown content coding' }
 
 /** `maxBytes` counts what was decoded too. */
-function readBounded({ headers, body }: Answer, maxBytes: number): Promise<Bounded> {
+function readBounded({ headers, body }: UpstreamAnswer, maxBytes: number): Promise<Bounded> {
   return new Promise((resolve) => {
     if (Number(headers['content-length'] ?? 0) > maxBytes) {
       return resolve({ ok: false, why: 'too large' })

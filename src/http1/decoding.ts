@@ -29,7 +29,7 @@ interface Handle {
   ): void
 }
 
-interface Coding {
+interface ContentDecoder {
   readonly handle: Handle
   /** After each write: bytes left free in the output, bytes left unread in the input. */
   readonly left: Uint32Array
@@ -50,7 +50,7 @@ const SMALLEST = { chunkSize: 64 }
 // Decoding is synchronous, so one buffer does for every stream: a reader copies what it holds on to.
 const output = new Uint8Array(65_536)
 
-const CODINGS: ReadonlyMap<string, (first: number) => Coding | undefined> = new Map([
+const CODINGS: ReadonlyMap<string, (first: number) => ContentDecoder | undefined> = new Map([
   ['gzip', () => coding(zlib().createGunzip(SMALLEST), zlib().constants.Z_SYNC_FLUSH)],
   ['x-gzip', () => coding(zlib().createGunzip(SMALLEST), zlib().constants.Z_SYNC_FLUSH)],
   [
@@ -83,7 +83,7 @@ export function decoding(contentEncoding: string | undefined, to: Sink): Decodin
   const open = CODINGS.get(name)
   if (!open) return undefined
 
-  let opened: Coding | undefined
+  let opened: ContentDecoder | undefined
   let over = false
   let isSilent = false
   let decodedBytes = 0
@@ -127,7 +127,7 @@ export function decoding(contentEncoding: string | undefined, to: Sink): Decodin
   }
 }
 
-function coding(stream: unknown, flush: number): Coding | undefined {
+function coding(stream: unknown, flush: number): ContentDecoder | undefined {
   const { _handle: handle, _writeState: left } = stream as {
     _handle?: Handle
     _writeState?: unknown

@@ -3,7 +3,7 @@
 
 import { BlockList, isIP } from 'node:net'
 
-interface Entry {
+interface NoProxyEntry {
   readonly matches: (hostname: string) => boolean
   readonly port: number | undefined
 }
@@ -19,7 +19,7 @@ export function noProxy(list: string): (hostname: string, port: number) => boole
   }
 }
 
-function entryOf(text: string): Entry {
+function entryOf(text: string): NoProxyEntry {
   if (text === '*') return { matches: () => true, port: undefined }
   const [, bracketed, plain = '', digits] =
     /^(?:\[([0-9a-f:.]+)\]|(.*?))(?::(\d{1,5}))?$/i.exec(isIP(text) === 6 ? `[${text}]` : text) ??
@@ -38,7 +38,11 @@ function entryOf(text: string): Entry {
   }
 }
 
-function inNetwork(address: string, family: number, bits: string | undefined): Entry['matches'] {
+function inNetwork(
+  address: string,
+  family: number,
+  bits: string | undefined,
+): NoProxyEntry['matches'] {
   const widest = family === 4 ? 32 : 128
   const prefix = bits === undefined ? widest : /^\d{1,3}$/.test(bits) ? Number(bits) : -1
   if (prefix < 0 || prefix > widest) return () => false

@@ -8,7 +8,7 @@ import type { SocketHandles } from './handles.ts'
 const MAX_IDLE_CONNECTIONS = 256
 const SWEEP_EVERY_MS = 1500
 
-export interface Connections {
+export interface ConnectionPool {
   /** Idle, or on its way. */
   take(origin: Origin, now: number): Connection
   giveBack(connection: Connection): void
@@ -17,7 +17,7 @@ export interface Connections {
   close(): void
 }
 
-export function connections(egress: Egress, first: SocketHandles): Connections {
+export function connections(egress: Egress, first: SocketHandles): ConnectionPool {
   let handles = first
   const idle = new Map<string, Connection[]>()
   let count = 0

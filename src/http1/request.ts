@@ -3,7 +3,7 @@
 
 import type { Destination } from './destination.ts'
 
-export interface Call {
+export interface UpstreamRequest {
   /** Not HEAD: its answer's length is of a body that does not come. */
   readonly method: 'GET' | 'POST' | 'DELETE'
   readonly to: Destination
@@ -23,7 +23,7 @@ export interface BodyStream {
 const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/
 
 /** Undefined where a header's value cannot be sent. */
-export function headOf({ method, to, headers, body }: Call): string | undefined {
+export function headOf({ method, to, headers, body }: UpstreamRequest): string | undefined {
   let head = `${method} ${to.opening}`
   let values = ''
   for (const name in headers) {

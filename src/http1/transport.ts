@@ -8,8 +8,8 @@ import { soon, type Waiting } from '../turn/end-of-turn.ts'
 import { type Carried, type Connection, MAX_JOINED_BYTES } from './connection.ts'
 import { DIRECT, type Egress } from './egress.ts'
 import { NO_HANDLES, type SocketHandles } from './handles.ts'
-import { connections, type Connections } from './pool.ts'
-import { type BodyStream, type Call, chunked, headOf, LAST_CHUNK } from './request.ts'
+import { connections, type ConnectionPool } from './pool.ts'
+import { type BodyStream, type UpstreamRequest, chunked, headOf, LAST_CHUNK } from './request.ts'
 import type { AnswerHeaders } from './fields.ts'
 import type { ResponseHead } from './response.ts'
 
@@ -41,7 +41,7 @@ export interface Failure {
   readonly cause?: unknown
 }
 
-export interface Answer {
+export interface UpstreamAnswer {
   readonly ok: true
   readonly status: number
   readonly headers: AnswerHeaders
@@ -64,7 +64,7 @@ export interface Listener {
 
 export interface Flight {
   /** Never rejects. */
-  readonly head: Promise<Answer | Failure>
+  readonly head: Promise<UpstreamAnswer | Failure>
   /** All of the request was handed to a connection that stood: the upstream may have acted on it. */
   readonly sent: boolean
   /** Whether any of it has left. */
@@ -74,7 +74,7 @@ export interface Flight {
 }
 
 export interface Transport {
-  send(call: Call, timeouts: Timeouts): Flight
+  send(call: UpstreamRequest, timeouts: Timeouts): Flight
   /** What of the runtime's sockets is known to work. Nothing of it, until somebody says so. */
   use(handles: SocketHandles): void
   close(): void
@@ -100,12 +100,12 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
   atMs = -1
   /** What it has failed of where its time has passed. */
   #late: FailureKind = 'connect_timeout'
-  readonly head: Promise<Answer | Failure>
+  readonly head: Promise<UpstreamAnswer | Failure>
   /** Until the outcome is known. */
-  #resolve: ((outcome: Answer | Failure) => void) | undefined
-  readonly #pool: Connections
+  #resolve: ((outcome: UpstreamAnswer | Failure) => void) | undefined
+  readonly #pool: ConnectionPool
   /** Until it is on its way: a stream outlives its question by far. */
-  #call: Call | undefined
+  #call: UpstreamRequest | undefined
   readonly #timeouts: Timeouts
   /** From its departure on. */
   #connection: Connection | undefined
@@ -121,8 +121,8 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
   #end: 'complete' | 'broken' | undefined
   #trailers = NO_TRAILERS
 
-  constructor(pool: Connections, call: Call, timeouts: Timeouts) {
-    const { promise, resolve } = Promise.withResolvers<Answer | Failure>()
+  constructor(pool: ConnectionPool, call: UpstreamRequest, timeouts: Timeouts) {
+    const { promise, resolve } = Promise.withResolvers<UpstreamAnswer | Failure>()
     this.head = promise
     this.#resolve = resolve
     this.#pool = pool
@@ -262,7 +262,7 @@ class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
     if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
   }
 
-  #settle(outcome: Answer | Failure): void {
+  #settle(outcome: UpstreamAnswer | Failure): void {
     clearDeadline(this)
     this.#resolve?.(outcome)
     this.#resolve = undefined

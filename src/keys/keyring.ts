@@ -3,7 +3,7 @@
 // known to be revoked stays revoked; a key that the file does not have is nobody's.
 
 import type { Database } from 'bun:sqlite'
-import type { Connection } from '../database/connection.ts'
+import type { DatabaseConnection } from '../database/connection.ts'
 import { polling, versionOf } from '../database/polling.ts'
 import { describeBug, type Logger } from '../log.ts'
 import { type Instant, instant } from '../turn/instant.ts'
@@ -27,7 +27,7 @@ export interface Keyring {
 }
 
 export interface KeyringOptions {
-  readonly connection: Connection
+  readonly connection: DatabaseConnection
   readonly log: Logger
   readonly pollMs?: number
   readonly maxKeys?: number

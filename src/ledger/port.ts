@@ -19,7 +19,7 @@ export type UsageState = 'exact' | 'partial' | 'estimated' | 'unknown'
  * The four classes that upstreams bill apart; none is part of another. (OpenAI's and Tinfoil's
  * cached prompt tokens are part of their prompt tokens: subtract them first.)
  */
-export interface Tokens {
+export interface TokenClasses {
   readonly input: number
   readonly output: number
   readonly cacheRead: number
@@ -34,7 +34,7 @@ export interface ToolRequests {
   readonly other: number
 }
 
-export interface Measure extends Tokens {
+export interface Measure extends TokenClasses {
   readonly tools?: ToolRequests
   /** What changed the price of its tokens: `speed:fast inference_geo:us`. */
   readonly priceClass?: string

@@ -4,7 +4,7 @@
 
 import type { Decision } from '../refusal.ts'
 import type { Spender } from './corrections.ts'
-import type { LedgerEnd, Tokens, ToolRequests, UsageState } from './port.ts'
+import type { LedgerEnd, TokenClasses, ToolRequests, UsageState } from './port.ts'
 
 export interface Reports {
   stats(filter: UsageFilter): Promise<Decision<UsageStats>>
@@ -121,12 +121,12 @@ export interface UsageSums {
   readonly unknown: number
   /** With measured tokens, and a model that has no price. */
   readonly unpriced: number
-  readonly tokens: Tokens
+  readonly tokens: TokenClasses
   readonly costMicroUsd: number
   /** What upstreams ran by themselves; its cost is in the cost. */
   readonly tools: ToolRequests
   /** Beside what was measured, never in it. */
-  readonly estimate: Tokens & { readonly costMicroUsd: number }
+  readonly estimate: TokenClasses & { readonly costMicroUsd: number }
   readonly averageLatencyMs: number
   readonly averageFirstByteMs: number
 }

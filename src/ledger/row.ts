@@ -16,9 +16,9 @@ const MAX_EPOCH_MS = 8.64e15
 const MAX_STATUS = 999
 
 type Counted = Omit<Required<Measure>, 'tools' | 'priceClass'>
-type Counts = { readonly [name in keyof Counted]: number | null }
+type MeasureColumns = { readonly [name in keyof Counted]: number | null }
 
-const NOTHING: Counts = {
+const NOTHING: MeasureColumns = {
   input: null,
   output: null,
   cacheRead: null,
@@ -29,7 +29,7 @@ const NOTHING: Counts = {
 const NOT_YET: Partial<Outcome> = {}
 
 /** The parameters of the ledger's statements, by name: a type, since SQLite's are a record. */
-export type Row = {
+export type LedgerRow = {
   /** Of the process that wrote it. */
   readonly run: number
   readonly day: number
@@ -66,7 +66,7 @@ export type Row = {
 }
 
 /** One object, written as it is: some thousand are made a second, and nothing keeps them. */
-export function rowOf(run: number, opening: Opening, outcome: Outcome | undefined): Row {
+export function rowOf(run: number, opening: Opening, outcome: Outcome | undefined): LedgerRow {
   const openedMs = whole(opening.openedAtMs, MAX_EPOCH_MS) ?? 0
   const { end, status, usage, firstByteMs, durationMs } = outcome ?? NOT_YET
   const used = usage && 'measured' in usage ? usage.measured : undefined
@@ -113,18 +113,18 @@ export function rowOf(run: number, opening: Opening, outcome: Outcome | undefine
 const SUCCEEDED: ReadonlySet<LedgerEnd> = new Set(['complete', 'client_gone'])
 
 /** In the place of its outcome where a request's process died; its model is the opening's. */
-export const LOST: Row = {
+export const LOST: LedgerRow = {
   ...rowOf(0, { openedAtMs: 0, requestId: '', route: '', upstream: '' }, undefined),
   end_reason: 'lost',
   succeeded: 0,
 }
 
-export const COLUMNS = Object.keys(LOST) as readonly (keyof Row)[]
+export const COLUMNS = Object.keys(LOST) as readonly (keyof LedgerRow)[]
 
 export type Shares = Record<(typeof SUM_COLUMNS)[number], number>
 
 /** Adds what an ended row counts in the sums of its day, or takes it away again. */
-export function addShares(sums: Shares, row: Row, times: 1 | -1): void {
+export function addShares(sums: Shares, row: LedgerRow, times: 1 | -1): void {
   sums.requests += times
   sums.succeeded += times * (row.succeeded ?? 0)
   if (row.end_reason === 'lost') sums.lost += times
@@ -157,12 +157,12 @@ export function addShares(sums: Shares, row: Row, times: 1 | -1): void {
 }
 
 /** Exactly nothing was used, and no byte came. */
-function isUnsent(row: Row): boolean {
+function isUnsent(row: LedgerRow): boolean {
   const { usage, first_byte_ms: firstByteMs, input_tokens: input, output_tokens: output } = row
   return usage === 'exact' && firstByteMs === null && input === 0 && output === 0
 }
 
-function columnsOf(measure: Measure | undefined): Counts {
+function columnsOf(measure: Measure | undefined): MeasureColumns {
   if (!measure) return NOTHING
   return {
     input: whole(measure.input, MAX_TOKENS) ?? 0,

@@ -11,24 +11,24 @@ import { checkAttempt, newAttempt } from './keys.ts'
 import type { SignedIn } from './session-status.ts'
 
 export interface Attempts {
-  begin(now: Instant): Decision<Opened & { readonly ticket: string | undefined }>
+  begin(now: Instant): Decision<OpenedAttempt & { readonly ticket: string | undefined }>
   /** For the browser that a ticket was carried to: it may finish, but collects nothing. */
-  open(ticket: string, now: Instant): Decision<Opened>
+  open(ticket: string, now: Instant): Decision<OpenedAttempt>
   /** Once: whatever comes of it, nobody gets this proof again. */
-  take(attempt: string | undefined, now: Instant): Decision<Taken>
+  take(attempt: string | undefined, now: Instant): Decision<TakenAttempt>
   /** What came of it elsewhere, once; undefined while nothing has. */
   collect(attempt: string, now: Instant): Decision<SignedIn | undefined>
   /** Ids that are known: one of each sign-in, and one more where its ticket was used. */
   readonly size: number
 }
 
-export interface Opened {
+export interface OpenedAttempt {
   readonly proof: Proof
   /** Signed, for the cookie. */
   readonly attempt: string
 }
 
-export interface Taken {
+export interface TakenAttempt {
   readonly proof: Proof
   /** Keeps it for whoever began, where that is somebody else. */
   settle(outcome: Decision<SignedIn>): void
@@ -52,7 +52,7 @@ const PROOF_BYTES = 64
 const TICKET_BYTES = 32
 const TICKET = /^[A-Za-z0-9_-]{43}$/
 
-interface Attempt {
+interface PendingAttempt {
   readonly proof: Proof
   /** By the monotonic clock. */
   readonly expiresAtMs: number
@@ -65,11 +65,11 @@ interface Attempt {
 
 export function attempts({ secrets, tickets }: AttemptsOptions): Attempts {
   /** In the order in which they began, which is the order in which they expire. */
-  const all = new Set<Attempt>()
-  const byId = new Map<string, Attempt>()
-  const byTicket = new Map<string, Attempt>()
+  const all = new Set<PendingAttempt>()
+  const byId = new Map<string, PendingAttempt>()
+  const byTicket = new Map<string, PendingAttempt>()
 
-  const drop = (attempt: Attempt): void => {
+  const drop = (attempt: PendingAttempt): void => {
     all.delete(attempt)
     byId.delete(attempt.beganId)
     if (attempt.openedId !== undefined) byId.delete(attempt.openedId)
@@ -81,7 +81,7 @@ export function attempts({ secrets, tickets }: AttemptsOptions): Attempts {
       drop(attempt)
     }
   }
-  const find = (signed: string | undefined, now: Instant): Found | undefined => {
+  const find = (signed: string | undefined, now: Instant): FoundAttempt | undefined => {
     sweep(now)
     const id = signed === undefined ? undefined : checkAttempt(secrets, signed)
     const attempt = id === undefined ? undefined : byId.get(id)
@@ -98,7 +98,7 @@ export function attempts({ secrets, tickets }: AttemptsOptions): Attempts {
       }
       const { attempt: signed, id } = newAttempt(secrets)
       const ticket = tickets ? randomBytes(TICKET_BYTES).toString('base64url') : undefined
-      const attempt: Attempt = {
+      const attempt: PendingAttempt = {
         proof: { state: randomText(PROOF_BYTES), verifier: randomText(PROOF_BYTES) },
         expiresAtMs: now.monotonicMs + ATTEMPT_SECONDS * 1000,
         beganId: id,
@@ -150,8 +150,8 @@ export function attempts({ secrets, tickets }: AttemptsOptions): Attempts {
   }
 }
 
-interface Found {
-  readonly attempt: Attempt
+interface FoundAttempt {
+  readonly attempt: PendingAttempt
   readonly began: boolean
 }
 

@@ -7,10 +7,8 @@ import { hash } from 'node:crypto'
 import * as oauth from 'oauth4webapi'
 import type { Secret } from '../secret.ts'
 import type { Ask } from '../http1/ask.ts'
-import { type Answer, failed } from './token-answer.ts'
+import { type TokenAnswer, failed } from './token-answer.ts'
 import { answerOf, boundedFetch, failureOf } from './token-endpoint.ts'
-
-export type { Answer, Issued } from './token-answer.ts'
 
 export interface AuthorizationOptions {
   readonly ask: Ask
@@ -43,8 +41,8 @@ export interface Proof {
 export interface Authorization {
   authUrl(proof: Proof): URL
   /** `answer`: the parameters that came with the redirect, or `code` and `state` as pasted. */
-  exchange(answer: URLSearchParams, proof: Proof): Promise<Answer>
-  refresh(refreshToken: string): Promise<Answer>
+  exchange(answer: URLSearchParams, proof: Proof): Promise<TokenAnswer>
+  refresh(refreshToken: string): Promise<TokenAnswer>
 }
 
 /** Generous, since an answer that nobody waits for takes a rotated refresh token with it. */
@@ -102,7 +100,7 @@ export function authorization(options: AuthorizationOptions): Authorization {
   }
 
   /** With the next method where the server does not take this one: the grant is not used up by that. */
-  async function ask(send: (proving: oauth.ClientAuth) => Promise<Response>): Promise<Answer> {
+  async function ask(send: (proving: oauth.ClientAuth) => Promise<Response>): Promise<TokenAnswer> {
     for (let tried = 1; ; tried += 1) {
       const [method, ...others] = methods
       const answer = await answered(() => send(method))
@@ -128,7 +126,7 @@ function authenticationMethods({
   return clientAuth === 'post' ? [post] : [basic, post]
 }
 
-async function answered(send: () => Promise<Response>): Promise<Answer> {
+async function answered(send: () => Promise<Response>): Promise<TokenAnswer> {
   try {
     return await answerOf(await send())
   } catch (error) {

@@ -2,21 +2,24 @@
 // is an argument. Their ends are by the wall clock, since they outlive this run of the program.
 
 import type { Instant } from '../turn/instant.ts'
-import type { Issued } from './authorization.ts'
+import type { Issued } from './token-answer.ts'
 import type { SessionStatus } from './session-status.ts'
-import type { Tokens } from './sessions.ts'
+import type { SessionTokens } from './sealed-tokens.ts'
 
-export interface Held {
+export interface HeldTokenSet {
   readonly id: string
   readonly version: number
-  readonly tokens: Tokens
+  readonly tokens: SessionTokens
   /** Undefined where another run of the program obtained them. */
   readonly lifetimeMs: number | undefined
 }
 
 const RENEW_WHEN_LEFT_MS = 300_000
 
-export function freshness({ tokens, lifetimeMs }: Held, now: Instant): 'fresh' | 'due' | 'expired' {
+export function freshness(
+  { tokens, lifetimeMs }: HeldTokenSet,
+  now: Instant,
+): 'fresh' | 'due' | 'expired' {
   const { expiresAtMs } = tokens
   if (expiresAtMs === undefined) return 'fresh'
   const leftMs = expiresAtMs - epochMs(now)
@@ -28,9 +31,9 @@ export function freshness({ tokens, lifetimeMs }: Held, now: Instant): 'fresh' |
 /** `now` is when it was asked for: what the server took to answer is off its life, too. */
 export function heldFrom(
   issued: Issued,
-  before: Pick<Tokens, 'refreshToken' | 'scope'>,
+  before: Pick<SessionTokens, 'refreshToken' | 'scope'>,
   now: Instant,
-): Pick<Held, 'tokens' | 'lifetimeMs'> {
+): Pick<HeldTokenSet, 'tokens' | 'lifetimeMs'> {
   const { accessToken, lifetimeSeconds } = issued
   const lifetimeMs = lifetimeSeconds === undefined ? undefined : lifetimeSeconds * 1000
   return {
@@ -45,7 +48,7 @@ export function heldFrom(
   }
 }
 
-export function statusOf({ expiresAtMs, scope, refreshToken }: Tokens): SessionStatus {
+export function statusOf({ expiresAtMs, scope, refreshToken }: SessionTokens): SessionStatus {
   return { expiresAtMs, scope, renewable: refreshToken !== undefined }
 }
 

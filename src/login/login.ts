@@ -12,7 +12,7 @@ import type { SessionStatus, SignedIn } from './session-status.ts'
 import { NOBODY, type Sessions, SessionsUnusable } from './sessions.ts'
 import { heldTokens } from './tokens.ts'
 
-export interface Begun {
+export interface SignInBegun {
   /** The authorization server's page, with the challenge and the state in it. */
   readonly authUrl: URL
   /** 64 random bytes, base64url. */
@@ -30,9 +30,9 @@ export interface Begun {
 export interface Login {
   /** Whether the redirect comes back to this gate, so that nothing is pasted. */
   readonly returnsHere: boolean
-  begin(now: Instant): Decision<Begun>
+  begin(now: Instant): Decision<SignInBegun>
   /** The attempt behind a ticket, once. */
-  open(ticket: string, now: Instant): Decision<Pick<Begun, 'authUrl' | 'attempt'>>
+  open(ticket: string, now: Instant): Decision<Pick<SignInBegun, 'authUrl' | 'attempt'>>
   /**
    * `answer` as the authorization server gave it to the redirect (`code`, `state`, `iss`, or
    * `error`), or `code` and `state` from what was pasted. Single use, whatever comes of it.

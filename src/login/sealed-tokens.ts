@@ -1,7 +1,7 @@
 // What is sealed of a session, as bytes: its tokens, and the hash of the key that it answers to,
 // which lies within the seal so that nobody can put another key's in its place.
 
-export interface Tokens {
+export interface SessionTokens {
   readonly accessToken: string
   readonly refreshToken: string | undefined
   readonly expiresAtMs: number | undefined
@@ -9,7 +9,7 @@ export interface Tokens {
 }
 
 export interface Content {
-  readonly tokens: Tokens
+  readonly tokens: SessionTokens
   /** SHA-256. */
   readonly keyHash: Buffer
 }

@@ -7,14 +7,13 @@ import type { Database } from 'bun:sqlite'
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Secret } from '../secret.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
-import type { Connection } from '../database/connection.ts'
+import type { DatabaseConnection } from '../database/connection.ts'
 import { inTransaction } from '../database/database.ts'
 import { checkSessionKey, hashSessionKey, newSessionKey } from './keys.ts'
 import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type Place, seals } from './seal.ts'
-import { packed, type Tokens, unpacked } from './sealed-tokens.ts'
+import { packed, type SessionTokens, unpacked } from './sealed-tokens.ts'
 import { SessionsUnusable, reported, unusableFrom } from './unusable.ts'
 
-export type { Tokens } from './sealed-tokens.ts'
 export { SessionsUnusable } from './unusable.ts'
 
 /**
@@ -24,12 +23,12 @@ export { SessionsUnusable } from './unusable.ts'
  */
 export interface Sessions {
   /** Replaces whichever there was. */
-  begin(tokens: Tokens, nowMs: number): { readonly key: string; readonly id: string }
+  begin(tokens: SessionTokens, nowMs: number): { readonly key: string; readonly id: string }
   /** Whose key it is: the signature first, and only then the disk. */
   find(key: string): Decision<{ readonly id: string }>
-  read(id: string): Decision<{ readonly tokens: Tokens; readonly version: number }>
+  read(id: string): Decision<{ readonly tokens: SessionTokens; readonly version: number }>
   /** False where `version` is not the one there, or the record there does not open. */
-  replace(id: string, version: number, tokens: Tokens, nowMs: number): boolean
+  replace(id: string, version: number, tokens: SessionTokens, nowMs: number): boolean
   /** Undefined where nobody is signed in. */
   current(): { readonly id: string } | undefined
   /** Nothing where `id` is not the session's; its sealed tokens are gone from the file, too. */
@@ -38,11 +37,11 @@ export interface Sessions {
 
 export interface SessionsOptions {
   /** Of its own, with LOGIN_SCHEMA and LOGIN_PRAGMAS. Its busy timeout is the caller's choice. */
-  readonly connection: Connection
+  readonly connection: DatabaseConnection
   readonly secrets: readonly Secret[]
 }
 
-interface Row {
+interface SessionRow {
   readonly version: unknown
   readonly id: unknown
   readonly sealed: unknown
@@ -50,10 +49,10 @@ interface Row {
   readonly writtenMs: number
 }
 
-interface Held {
+interface HeldSession {
   readonly id: string
   readonly version: number
-  readonly tokens: Tokens
+  readonly tokens: SessionTokens
   readonly keyHash: Buffer
   readonly stale: boolean
 }
@@ -71,12 +70,12 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
   let newestVersion = 0
   let resealing = true
   /** The newest record that this process has read or written, as it is in the file. */
-  let newest: Row | undefined
+  let newest: SessionRow | undefined
   let file = connection.file
 
-  const read = (database: Database): Row | null =>
+  const read = (database: Database): SessionRow | null =>
     database
-      .query<Row, [number]>(
+      .query<SessionRow, [number]>(
         `SELECT version, id, CASE WHEN length(sealed) <= ?1 THEN sealed END AS sealed,
            began_ms AS beganMs, written_ms AS writtenMs
          FROM login_session WHERE only = 1`,
@@ -102,13 +101,13 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
     ;({ file } = connection)
   }
 
-  const row = (): Row | null => {
+  const row = (): SessionRow | null => {
     const database = connection.get()
     carryOver(database)
     return read(database)
   }
 
-  const held = (found: Row | null): Decision<Held> => {
+  const held = (found: SessionRow | null): Decision<HeldSession> => {
     const { version, id, sealed } = found ?? {}
     if (!isId(id)) return invalid(NOBODY)
     if (!isVersion(version)) return invalid('record has no version')
@@ -123,13 +122,13 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
     return granted({ id, version, ...content, stale: opened.stale })
   }
 
-  const sealed = (of: Omit<Held, 'stale'>): Buffer => {
+  const sealed = (of: Omit<HeldSession, 'stale'>): Buffer => {
     const content = packed(of)
     if (content.length > MAX_PLAINTEXT_BYTES) throw new SessionsUnusable('too_large')
     return seal(content, placeOf(of.id, of.version))
   }
 
-  const write = <T>(work: (database: Database, found: Row | null) => T): T =>
+  const write = <T>(work: (database: Database, found: SessionRow | null) => T): T =>
     reported(() => {
       const { result, after } = connection.write((database) => {
         carryOver(database)
@@ -143,7 +142,7 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
     })
 
   /** Under the first secret, as soon as one can: until then the older one cannot be dropped. */
-  const resealed = (found: Held): void => {
+  const resealed = (found: HeldSession): void => {
     if (!found.stale || !resealing) return
     try {
       write((database, there) => {
@@ -158,7 +157,7 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
     }
   }
 
-  const reading = (): Decision<Held> => {
+  const reading = (): Decision<HeldSession> => {
     try {
       const found = held(row())
       if (found.ok) resealed(found.value)
@@ -256,7 +255,7 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
 }
 
 /** What was sealed is still in the write-ahead log; nothing depends on its going. */
-function forgetLog(connection: Connection): void {
+function forgetLog(connection: DatabaseConnection): void {
   try {
     connection.get().run('PRAGMA wal_checkpoint(TRUNCATE)')
   } catch {

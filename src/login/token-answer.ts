@@ -16,7 +16,7 @@ export interface Issued {
  * `refused`: the server, or what it said, will not do. `ended`: what was shown to it is no longer
  * good (`invalid_grant`). `unavailable`: it did not answer, or said that it cannot now.
  */
-export interface Failure {
+export interface TokenFailure {
   readonly ok: false
   readonly kind: 'refused' | 'ended' | 'unavailable'
   /** For the log. */
@@ -25,7 +25,7 @@ export interface Failure {
   readonly refreshToken?: string
 }
 
-export type Answer = { readonly ok: true; readonly value: Issued } | Failure
+export type TokenAnswer = { readonly ok: true; readonly value: Issued } | TokenFailure
 
 export interface TokenResponse {
   readonly status: number
@@ -60,7 +60,7 @@ const ERRORS = new Set([
 /** Some say with a 400 what a 503 is for. */
 const PASSING_ERRORS = new Set(['temporarily_unavailable', 'server_error', 'slow_down'])
 
-export function failed(kind: Failure['kind'], reason: string): Failure {
+export function failed(kind: TokenFailure['kind'], reason: string): TokenFailure {
   return { ok: false, kind, reason }
 }
 
@@ -69,17 +69,17 @@ export function isPassing(status: number): boolean {
   return status >= 500 || status === 408 || status === 425 || status === 429
 }
 
-export function readAnswer(response: TokenResponse): Answer {
+export function readAnswer(response: TokenResponse): TokenAnswer {
   const { status } = response
   if (isPassing(status)) return failed('unavailable', `status ${status}`)
   if (status >= 200 && status < 300) return readGranted(response)
   return status >= 400 ? readRefusal(response) : failed('refused', `status ${status}`)
 }
 
-function readGranted({ contentType, text }: TokenResponse): Answer {
+function readGranted({ contentType, text }: TokenResponse): TokenAnswer {
   const members = membersOf(text, contentType)
   const refreshToken = refreshTokenIn(members['refresh_token'])
-  const wrong = (reason: string): Failure => ({
+  const wrong = (reason: string): TokenFailure => ({
     ...failed('refused', reason),
     ...(refreshToken !== undefined && { refreshToken }),
   })
@@ -100,7 +100,7 @@ function readGranted({ contentType, text }: TokenResponse): Answer {
   }
 }
 
-function readRefusal({ status, contentType, text }: TokenResponse): Failure {
+function readRefusal({ status, contentType, text }: TokenResponse): TokenFailure {
   const name = errorIn(membersOf(text, contentType))
   if (name === undefined)
     return failed('refused', status === 400 ? 'malformed' : `status ${status}`)

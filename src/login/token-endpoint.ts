@@ -4,11 +4,17 @@
 
 import * as oauth from 'oauth4webapi'
 import type { Ask } from '../http1/ask.ts'
-import { type Answer, type Failure, failed, isPassing, readAnswer } from './token-answer.ts'
+import {
+  type TokenAnswer,
+  type TokenFailure,
+  failed,
+  isPassing,
+  readAnswer,
+} from './token-answer.ts'
 
 const MAX_BYTES = 131_072
 
-export function failureOf(error: unknown): Failure {
+export function failureOf(error: unknown): TokenFailure {
   if (error instanceof NoAnswer) return error.failure
   // What came with the redirect has no code in it.
   if (error instanceof oauth.OperationProcessingError) return failed('refused', 'malformed')
@@ -16,9 +22,9 @@ export function failureOf(error: unknown): Failure {
 }
 
 class NoAnswer extends Error {
-  readonly failure: Failure
+  readonly failure: TokenFailure
 
-  constructor(failure: Failure) {
+  constructor(failure: TokenFailure) {
     super(failure.reason)
     this.failure = failure
   }
@@ -53,7 +59,7 @@ export function boundedFetch(ask: Ask, timeoutMs: number): NonNullable<Send> {
   }
 }
 
-export async function answerOf(response: Response): Promise<Answer> {
+export async function answerOf(response: Response): Promise<TokenAnswer> {
   const contentType = response.headers.get('content-type') ?? ''
   return readAnswer({ status: response.status, contentType, text: await response.text() })
 }

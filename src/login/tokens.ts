@@ -8,8 +8,9 @@
 import type { Instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
-import type { Authorization, Issued } from './authorization.ts'
-import { epochMs, freshness, type Held, heldFrom, later, statusOf } from './held.ts'
+import type { Authorization } from './authorization.ts'
+import type { Issued } from './token-answer.ts'
+import { epochMs, freshness, type HeldTokenSet, heldFrom, later, statusOf } from './held.ts'
 import type { SessionStatus } from './session-status.ts'
 import { type Sessions, SessionsUnusable } from './sessions.ts'
 import { whenFree } from './unusable.ts'
@@ -52,10 +53,10 @@ export const REJECTION_COOLDOWN_MS = 60_000
 
 export function heldTokens(options: HeldTokensOptions): HeldTokens {
   const { authorization, sessions, scope, log, patienceMs = PATIENCE_MS } = options
-  let held: Held | undefined
+  let held: HeldTokenSet | undefined
   /** Issued, but the disk did not take it: only a write is needed, and nobody may use it before. */
-  let unsaved: Held | undefined
-  let flight: { readonly id: string; readonly done: Promise<Decision<Held>> } | undefined
+  let unsaved: HeldTokenSet | undefined
+  let flight: { readonly id: string; readonly done: Promise<Decision<HeldTokenSet>> } | undefined
   let failures = 0
   /** Why the server will not renew it, where it said so; an outage says nothing. */
   let refusal: string | undefined
@@ -70,7 +71,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     refusal = undefined
     retryAtMs = Number.NEGATIVE_INFINITY
   }
-  const read = (id: string): Decision<Held> => {
+  const read = (id: string): Decision<HeldTokenSet> => {
     const stored = sessions.read(id)
     if (!stored.ok) return stored
     if (held?.id !== id || held.version !== stored.value.version) {
@@ -78,7 +79,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     }
     return granted(held)
   }
-  const load = (id: string): Decision<Held> => (held?.id === id ? granted(held) : read(id))
+  const load = (id: string): Decision<HeldTokenSet> => (held?.id === id ? granted(held) : read(id))
 
   const unavailable = (reason: string, leftMs: number): Refusal =>
     refused('login_unavailable', { reason, retryAfterSeconds: leftMs / 1000 })
@@ -98,7 +99,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     !outcome.ok && outcome.code === 'login_unavailable' && refusal !== undefined
       ? refused('session_ended', { reason: refusal })
       : outcome
-  const ended = async (shown: Held): Promise<Decision<Held>> => {
+  const ended = async (shown: HeldTokenSet): Promise<Decision<HeldTokenSet>> => {
     const newer = await whenFree(() => {
       // Another process may have shown it first, and have the next.
       const now = read(shown.id)
@@ -112,7 +113,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     log.warn({ reason: 'invalid_grant' }, 'the sign-in has ended')
     return refused('session_ended', { reason: 'invalid_grant' })
   }
-  const save = async (fresh: Held, nowMs: number): Promise<Decision<Held>> => {
+  const save = async (fresh: HeldTokenSet, nowMs: number): Promise<Decision<HeldTokenSet>> => {
     const { id, version, tokens, lifetimeMs } = fresh
     const written = await whenFree(() => sessions.replace(id, version, tokens, nowMs))
     if (unsaved === fresh) unsaved = undefined
@@ -125,14 +126,18 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
   }
 
   /** The access token that came with it is of no use; the one before it goes on as it was. */
-  const keepRotated = async (base: Held, refreshToken: string, nowMs: number): Promise<void> => {
+  const keepRotated = async (
+    base: HeldTokenSet,
+    refreshToken: string,
+    nowMs: number,
+  ): Promise<void> => {
     const { id, version, tokens } = base
     await whenFree(() => sessions.replace(id, version, { ...tokens, refreshToken }, nowMs))
     const now = read(id)
     if (now.ok) held = { ...now.value, lifetimeMs: base.lifetimeMs }
   }
 
-  const refresh = async (seen: Held, now: Instant): Promise<Decision<Held>> => {
+  const refresh = async (seen: HeldTokenSet, now: Instant): Promise<Decision<HeldTokenSet>> => {
     const startedMs = performance.now()
     try {
       const there = read(seen.id)
@@ -162,7 +167,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     }
   }
   /** Never rejects, since some who begin it do not wait for it. */
-  const refreshOnce = (seen: Held, now: Instant): Promise<Decision<Held>> => {
+  const refreshOnce = (seen: HeldTokenSet, now: Instant): Promise<Decision<HeldTokenSet>> => {
     if (flight?.id === seen.id) return flight.done
     if (seen.tokens.refreshToken === undefined) return Promise.resolve(unrenewable())
     const leftMs = retryAtMs - now.monotonicMs
@@ -174,7 +179,10 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     return done
   }
 
-  const replaceRejected = async (rejected: Held, now: Instant): Promise<Decision<string>> => {
+  const replaceRejected = async (
+    rejected: HeldTokenSet,
+    now: Instant,
+  ): Promise<Decision<string>> => {
     const { accessToken } = rejected.tokens
     const sinceMs = now.monotonicMs - (replacement?.atMs ?? Number.NEGATIVE_INFINITY)
     if (replacement?.accessToken === accessToken && sinceMs < REJECTION_COOLDOWN_MS) {
@@ -267,7 +275,10 @@ function unrenewable(): Refusal {
   return refused('session_ended', { reason: 'no refresh token' })
 }
 
-function present(sessions: Sessions, load: (id: string) => Decision<Held>): Decision<Held> {
+function present(
+  sessions: Sessions,
+  load: (id: string) => Decision<HeldTokenSet>,
+): Decision<HeldTokenSet> {
   try {
     const current = sessions.current()
     return current ? load(current.id) : refused('session_ended', { reason: 'nobody is signed in' })

@@ -3,7 +3,7 @@
 // error. A link that is to be opened is https, or http to this machine, and nothing else.
 
 import type { Problem, Result } from '../client/api.ts'
-import { type Answer, ask, badStatus, problem, problemOf } from '../client/ask.ts'
+import { type GateAnswer, ask, badStatus, problem, problemOf } from '../client/ask.ts'
 import { isLoopback, parseBaseUrl } from '../client/base-url.ts'
 import { epochMs } from '../client/gate.ts'
 import { isBearerToken } from '../client/grant.ts'
@@ -20,7 +20,7 @@ export interface Started {
   readonly cookie: string
 }
 
-export interface SignedIn {
+export interface SignedInAnswer {
   readonly authenticated: true
   readonly expiresAtMs: number | undefined
   readonly scope: string | undefined
@@ -30,18 +30,19 @@ export interface SignedIn {
   readonly key: string | undefined
 }
 
-export type Status = SignedIn | { readonly authenticated: false; readonly pending: boolean }
+export type SignInStatus =
+  SignedInAnswer | { readonly authenticated: false; readonly pending: boolean }
 
 export interface Auth {
   /** The gate's address. */
   readonly base: string
   start(): Promise<Result<Started>>
-  submit(attempt: Started, codeAndState: string): Promise<Result<Status>>
+  submit(attempt: Started, codeAndState: string): Promise<Result<SignInStatus>>
   /** What became of an attempt. */
-  collect(attempt: Started): Promise<Result<Status>>
+  collect(attempt: Started): Promise<Result<SignInStatus>>
   /** Without a key: whether this gate has a sign-in at all. */
-  status(key: string | undefined): Promise<Result<Status>>
-  refresh(key: string): Promise<Result<Status>>
+  status(key: string | undefined): Promise<Result<SignInStatus>>
+  refresh(key: string): Promise<Result<SignInStatus>>
   logout(key: string): Promise<Result<undefined>>
 }
 
@@ -105,9 +106,9 @@ export function auth(base: string): Auth {
     path: string,
     init: RequestInit,
     timeoutMs: number,
-    parse: (said: Readonly<Record<string, unknown>>, answer: Answer) => T | undefined,
+    parse: (said: Readonly<Record<string, unknown>>, answer: GateAnswer) => T | undefined,
   ): Promise<Result<T>> {
-    let answer: Answer
+    let answer: GateAnswer
     try {
       const headers = { accept: 'application/json', ...init.headers }
       answer = await ask(base, path, { ...init, headers }, timeoutMs)
@@ -209,7 +210,7 @@ function attemptIn(headers: Headers): string | undefined {
   return COOKIE_VALUE.test(value) ? value : undefined
 }
 
-function parseStatus(said: Readonly<Record<string, unknown>>): Status | undefined {
+function parseStatus(said: Readonly<Record<string, unknown>>): SignInStatus | undefined {
   const { authenticated, renewable, scope } = said
   const key = said['session_key'] ?? undefined
   if (authenticated === false) return { authenticated, pending: said['pending'] === true }

@@ -62,14 +62,14 @@ export async function check(
 /** What is asked here is answered at once by whoever is well. */
 const ANSWER_MS = 15_000
 
-interface Outcome {
+interface CheckOutcome {
   readonly ok: boolean
   /** Said, and no failure. */
   readonly warning?: true
   readonly what: string
 }
 
-function checkDatabase({ databaseUrl }: Settings): Outcome[] {
+function checkDatabase({ databaseUrl }: Settings): CheckOutcome[] {
   const found = store(databaseUrl, TABLES).inspect(Date.now())
   switch (found?.kind) {
     case undefined:
@@ -98,8 +98,8 @@ function checkDatabase({ databaseUrl }: Settings): Outcome[] {
 const megabytes = (bytes: number): string =>
   bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
 
-async function checkKeys({ issuers }: Sources, ask: Ask): Promise<Outcome[]> {
-  const outcomes: Outcome[] = []
+async function checkKeys({ issuers }: Sources, ask: Ask): Promise<CheckOutcome[]> {
+  const outcomes: CheckOutcome[] = []
   for (const each of issuers) {
     const name = issuers.length === 1 ? 'key set' : `key set of ${each.name}`
     outcomes.push(...(await checkKeySet(each, name, ask)))
@@ -107,7 +107,7 @@ async function checkKeys({ issuers }: Sources, ask: Ask): Promise<Outcome[]> {
   return outcomes
 }
 
-async function checkKeySet(by: IssuerSettings, name: string, ask: Ask): Promise<Outcome[]> {
+async function checkKeySet(by: IssuerSettings, name: string, ask: Ask): Promise<CheckOutcome[]> {
   let text: string | undefined
   const failed = (error: unknown): string => (error instanceof Error ? error.message : 'unreadable')
   try {
@@ -134,7 +134,7 @@ async function checkKeySet(by: IssuerSettings, name: string, ask: Ask): Promise<
  * Whether the provider calls itself what ISSUER says, where it says so beside its keys: nobody is
  * asked whom the settings have not named for that.
  */
-async function checkIssuer({ issuer, jwksUrl }: IssuerSettings, ask: Ask): Promise<Outcome[]> {
+async function checkIssuer({ issuer, jwksUrl }: IssuerSettings, ask: Ask): Promise<CheckOutcome[]> {
   const url = discoveryUrl(issuer)
   if (!jwksUrl || url?.origin !== jwksUrl.origin) return []
   try {
@@ -148,7 +148,7 @@ async function checkIssuer({ issuer, jwksUrl }: IssuerSettings, ask: Ask): Promi
 }
 
 /** A set may be whole without them: they fail nothing. */
-function droppedKeys(dropped: readonly DroppedEntry[], set: string): Outcome[] {
+function droppedKeys(dropped: readonly DroppedEntry[], set: string): CheckOutcome[] {
   const broken = dropped.filter(({ foreign }) => !foreign)
   return [...byReason(broken)].map(([why, entries]) => {
     const names = entries.map(({ name }) => visible(name)).join(', ')
@@ -163,8 +163,8 @@ async function checkUpstreams(
   parts: Pick<UpstreamParts, 'settings' | 'way'> & { readonly from: Sources },
   wire: Transport,
   timeouts: Timeouts,
-): Promise<Outcome[]> {
-  const get = async (upstream: Upstream, path: string, own: boolean): Promise<Outcome> => {
+): Promise<CheckOutcome[]> {
+  const get = async (upstream: Upstream, path: string, own: boolean): Promise<CheckOutcome> => {
     const asked = { method: 'GET', path, search: '', sealed: false }
     const to = await upstream.destination(asked, 0)
     if (!to.ok) return { ok: false, what: `${upstream.name} ${path}: ${to.code}` }
@@ -178,7 +178,7 @@ async function checkUpstreams(
     if (head.status === 200) return { ok: true, what: what(said) }
     return { ok: false, what: what(`${said}; ${statusAdvice(head.status, upstream.kind, own)}`) }
   }
-  const outcomes: Outcome[] = []
+  const outcomes: CheckOutcome[] = []
   for (const upstream of upstreams(parts)) {
     for (const { path, withKey } of upstream.checks) {
       outcomes.push(await get(upstream, path, withKey))
@@ -194,7 +194,7 @@ async function checkUpstreams(
  * refreshed here would be missing in the gate that runs.
  */
 async function checkLogin(login: LoginSource, wire: Transport, timeouts: Timeouts) {
-  const reach = async (what: string, to: Destination): Promise<Outcome> => {
+  const reach = async (what: string, to: Destination): Promise<CheckOutcome> => {
     const flight = wire.send({ method: 'GET', to, headers: {}, body: undefined }, timeouts)
     const head = await flight.head
     flight.cancel()

@@ -43,7 +43,7 @@ export function inTheWay(env: Environment): string[] {
 }
 
 /** Of a settings file: what stands there beside what `setup` writes. */
-export function inTheWayThere(settings: Settings): string[] {
+export function inTheWayThere(settings: ClaudeSettings): string[] {
   return Object.entries(EFFECTS)
     .filter(([name]) => isOn(name, settings.env[name]))
     .map(([name, effect]) => `env.${name} is set there: ${effect.replace('unset', 'remove')}`)
@@ -66,7 +66,7 @@ export function withoutCredentials(headers: string): string | undefined {
   return lines.join('\n') || undefined
 }
 
-export interface Settings {
+export interface ClaudeSettings {
   readonly file: string
   readonly env: Readonly<Record<string, unknown>>
   readonly apiKeyHelper: unknown
@@ -75,7 +75,7 @@ export interface Settings {
 const MAX_FILE_BYTES = 1_048_576
 
 /** Those that there are, of the user and of the project in `folder`. */
-export function claudeSettings(env: Environment, folder: string): Settings[] {
+export function claudeSettings(env: Environment, folder: string): ClaudeSettings[] {
   const files = [
     settingsFile(env),
     join(folder, '.claude', 'settings.json'),
@@ -100,7 +100,7 @@ export function claudeSettings(env: Environment, folder: string): Settings[] {
  * without showing the token to everybody who lists processes.
  */
 export function overriding(
-  all: readonly Settings[],
+  all: readonly ClaudeSettings[],
   baseUrl: string,
 ): {
   readonly settings: string | undefined

@@ -65,12 +65,12 @@ const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
 ])
 
 /** What the words after `postern` ask for. */
-export type Asked =
+export type CommandAsked =
   | { readonly kind: 'command'; readonly run: (env: Environment) => Promise<number> }
   /** The gate's own words, as flags: `help` is `--help`. */
   | { readonly kind: 'gate'; readonly args: readonly string[] }
 
-export function interpret(given: readonly string[]): Asked {
+export function interpret(given: readonly string[]): CommandAsked {
   const args = gateLast(given)
   const [name, ...rest] = args
   const command = commandNamed(name)

@@ -94,13 +94,13 @@ function cellsOf(of: FamilyListed, question: DevicesQuestion, nowSeconds: number
   ].map(visible)
 }
 
-type State = 'active' | 'away' | 'ended' | 'revoked'
+type DeviceState = 'active' | 'away' | 'ended' | 'revoked'
 
 function stateOf(
   { revokedAt, expiresAt }: FamilyListed,
   { idleSeconds }: DevicesQuestion,
   nowSeconds: number,
-): State {
+): DeviceState {
   if (revokedAt !== undefined) return 'revoked'
   if (expiresAt > nowSeconds) return 'active'
   return expiresAt + idleSeconds > nowSeconds ? 'away' : 'ended'

@@ -3,7 +3,14 @@
 
 import type { Storage } from '../client/api.ts'
 import { fileStorage } from '../client/storage.ts'
-import { auth, failing, NOT_LOCAL, parseLocalGate, type SignedIn, signInWith } from './auth.ts'
+import {
+  auth,
+  failing,
+  NOT_LOCAL,
+  parseLocalGate,
+  type SignedInAnswer,
+  signInWith,
+} from './auth.ts'
 import type { Io } from './exec.ts'
 import { EXIT, exitCodeOf } from './exit.ts'
 import { type KeptLogin, keptLogin } from './kept-login.ts'
@@ -40,13 +47,13 @@ export async function status(options: StatusOptions, io: Io): Promise<number> {
 }
 
 /** In one sentence, without its end. */
-export function describeSignIn({ expiresAtMs, renewable }: SignedIn): string {
+export function describeSignIn({ expiresAtMs, renewable }: SignedInAnswer): string {
   const parts = [`signed in${expiresAtMs === undefined ? '' : ` until ${utcMinute(expiresAtMs)}`}`]
   if (renewable !== undefined) parts.push(renewable ? 'the gate renews it' : 'it cannot be renewed')
   return parts.join(', and ')
 }
 
-function describeScope({ scope }: SignedIn): string {
+function describeScope({ scope }: SignedInAnswer): string {
   return scope === undefined || scope === '' ? '' : `scope: ${scope}\n`
 }
 
@@ -54,7 +61,7 @@ function utcMinute(epochMs: number): string {
   return `${new Date(epochMs).toISOString().slice(0, 16).replace('T', ' ')} UTC`
 }
 
-function asJson(signedIn: SignedIn | undefined, gate: string): object {
+function asJson(signedIn: SignedInAnswer | undefined, gate: string): object {
   if (!signedIn) return { authenticated: false, gate }
   const { expiresAtMs, scope = null, renewable = null } = signedIn
   const expiresAt = expiresAtMs === undefined ? null : new Date(expiresAtMs).toISOString()

@@ -11,7 +11,7 @@ import { describeSignIn } from './login-status.ts'
 import { shellWord } from './shell-word.ts'
 import { type LoginIo, signIn, UNLIKE } from './sign-in.ts'
 
-export interface LoginOptions {
+export interface LoginCommandOptions {
   readonly baseUrl: string
   /** What to add to a command of ours so that it means this gate, such as `--gate URL`. */
   readonly gateWords: readonly string[]
@@ -28,7 +28,7 @@ export interface LoginOptions {
 const EXIT_INTERRUPTED = 130
 
 /** Resolves with the exit code. */
-export async function login(options: LoginOptions, io: LoginIo): Promise<number> {
+export async function login(options: LoginCommandOptions, io: LoginIo): Promise<number> {
   const no = (message: string, exitCode: number): number => {
     io.stderr.write(`postern login: ${message}\n`)
     return exitCode

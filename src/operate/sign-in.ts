@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream'
 import type { Problem, Result } from '../client/api.ts'
 import { problem } from '../client/ask.ts'
 import { pause } from '../client/tempo.ts'
-import { type Auth, notAccepted, signInWith, type Started, type Status } from './auth.ts'
+import { type Auth, notAccepted, signInWith, type Started, type SignInStatus } from './auth.ts'
 import type { Io } from './exec.ts'
 import { mayOpenBrowser, openBrowser } from './open-browser.ts'
 import { readLine } from './read-line.ts'
@@ -22,14 +22,14 @@ const MAX_PASTES = 3
 
 export const UNLIKE = 'not the code#state of this sign-in'
 
-interface Terminal {
+interface SignInTerminal {
   readonly isTTY?: boolean
 }
 
 export interface LoginIo {
-  readonly stdin: Readable & Terminal
-  readonly stdout: Io['stdout'] & Terminal
-  readonly stderr: Io['stderr'] & Terminal
+  readonly stdin: Readable & SignInTerminal
+  readonly stdout: Io['stdout'] & SignInTerminal
+  readonly stderr: Io['stderr'] & SignInTerminal
 }
 
 export interface Person {
@@ -42,9 +42,9 @@ export interface Person {
   readonly pollEveryMs: number | undefined
 }
 
-export type Ended = Result<string> | 'nothing_pasted' | 'unlike'
+export type SignInEnded = Result<string> | 'nothing_pasted' | 'unlike'
 
-export async function signIn(gate: Auth, person: Person): Promise<Ended> {
+export async function signIn(gate: Auth, person: Person): Promise<SignInEnded> {
   const { env, talk } = person
   const started = await gate.start()
   if (!started.ok) {
@@ -67,7 +67,7 @@ export async function signIn(gate: Auth, person: Person): Promise<Ended> {
   return returned(gate, attempt, person.pollEveryMs ?? POLL_EVERY_MS)
 }
 
-async function pasted(gate: Auth, attempt: Started, { stdin, talk }: Person): Promise<Ended> {
+async function pasted(gate: Auth, attempt: Started, { stdin, talk }: Person): Promise<SignInEnded> {
   const atTerminal = stdin.isTTY === true
   const late = Promise.withResolvers<'late'>()
   const timer = setTimeout(() => late.resolve('late'), attempt.expiresInMs)
@@ -132,7 +132,7 @@ async function returned(
   }
 }
 
-function isOver(status: Status): boolean {
+function isOver(status: SignInStatus): boolean {
   return !status.authenticated && !status.pending
 }
 
@@ -140,7 +140,7 @@ function isPassing({ code }: Problem): boolean {
   return code === 'unreachable' || code === 'timeout' || code === 'rate_limited'
 }
 
-function keyOf(said: Result<Status>, base: string): Result<string> {
+function keyOf(said: Result<SignInStatus>, base: string): Result<string> {
   if (!said.ok) return said
   const { value } = said
   if (!value.authenticated) return { ok: false, problem: notAccepted(base) }

@@ -87,7 +87,7 @@ export function readUsageArguments(args: readonly string[], nowMs: number): Usag
     if (error.exitCode === 0) return { kind: 'text', text: shown }
     return mistake(visible(error.message.replace(/^error: /, '')))
   }
-  const given = command.opts<Given>()
+  const given = command.opts<GivenWords>()
   const sinceMs = given.since === 'all' ? 0 : readDay(given.since, nowMs)
   const lastMs = readDay(given.until, nowMs)
   if (sinceMs === undefined) return mistake(`--since ${visible(given.since)} is no date`)
@@ -105,7 +105,7 @@ export function readUsageArguments(args: readonly string[], nowMs: number): Usag
   return { kind: 'question', question: { by: given.by, filter, format } }
 }
 
-interface Given {
+interface GivenWords {
   readonly by: UsageGroup | 'user'
   readonly since: string
   readonly until: string

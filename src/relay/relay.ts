@@ -11,7 +11,7 @@ import { echoOf } from '../upstream/echo.ts'
 import { type HeldAnswer, holdAnswer, ofBytes } from '../upstream/held-answer.ts'
 import type { AnswerHeaders } from '../http1/fields.ts'
 import type { KeyRefused } from '../upstream/key-refused.ts'
-import type { Call } from '../http1/request.ts'
+import type { UpstreamRequest } from '../http1/request.ts'
 import type { Failure, Timeouts, Transport } from '../http1/transport.ts'
 import { Unordered } from '../turn/unordered.ts'
 import type { Client } from './client.ts'
@@ -223,7 +223,8 @@ const CANCELLED: Failure = { ok: false, kind: 'cancelled', reason: 'cancelled' }
 
 const BODY_IS_GONE = { reason: 'credential renewed, body is gone' }
 
-const isHeld = ({ body }: Call): boolean => body === undefined || body instanceof Uint8Array
+const isHeld = ({ body }: UpstreamRequest): boolean =>
+  body === undefined || body instanceof Uint8Array
 
 /** Of an answer that broke before its first byte: nothing of it has been passed on. */
 function stillborn(ownCause: End | undefined): Unanswered {

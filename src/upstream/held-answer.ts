@@ -4,7 +4,7 @@
 import { clearDeadline, deadline } from '../turn/deadline.ts'
 import { decoding } from '../http1/decoding.ts'
 import type { AnswerHeaders } from '../http1/fields.ts'
-import type { Answer, Incoming } from '../http1/transport.ts'
+import type { UpstreamAnswer, Incoming } from '../http1/transport.ts'
 
 export type HeldAnswer =
   | {
@@ -21,7 +21,7 @@ const MAX_HELD_BYTES = 262_144
 const MAX_DECODED_BYTES = 1_048_576
 const TIMEOUT_MS = 30_000
 
-export function holdAnswer({ headers, body }: Answer): Promise<HeldAnswer> {
+export function holdAnswer({ headers, body }: UpstreamAnswer): Promise<HeldAnswer> {
   return new Promise((resolve) => {
     const chunks: Uint8Array[] = []
     let bytes = 0

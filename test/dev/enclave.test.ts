@@ -9,7 +9,7 @@ import http from 'node:http'
 import { Identity, KeyConfigMismatchError, Transport, deriveResponseKeys, decryptChunk } from 'ehbp'
 import OpenAI from 'openai'
 
-import { startEnclave, type Enclave } from '../../src/dev/enclave.ts'
+import { startEnclave, type DevEnclave } from '../../src/dev/enclave.ts'
 
 const API_KEY = 'key-of-the-enclave'
 const MODEL = 'gpt-oss-120b'
@@ -17,7 +17,7 @@ const USAGE = /^prompt=(\d+),completion=(\d+),total=(\d+)$/
 const messages = [{ role: 'user' as const, content: 'the canary sings' }]
 const chat = (more: object = {}) => JSON.stringify({ model: MODEL, messages, ...more })
 
-let enclave: Enclave
+let enclave: DevEnclave
 let openai: OpenAI
 let sealed: OpenAI
 let identity: Identity
@@ -32,7 +32,7 @@ beforeAll(async () => {
 })
 afterAll(() => enclave.close())
 
-function transportTo(to: Enclave, key: Identity) {
+function transportTo(to: DevEnclave, key: Identity) {
   const transport = new Transport(key, new URL(to.url).host)
   return (input: string | URL | Request, init?: RequestInit) => transport.request(input, init)
 }

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 
-import { startIssuer, type Issuer } from '../../src/dev/issuer.ts'
+import { startIssuer, type DevIssuer } from '../../src/dev/issuer.ts'
 
-let issuer: Issuer
+let issuer: DevIssuer
 
 beforeAll(async () => {
   issuer = await startIssuer()

@@ -6,7 +6,7 @@ import pino from 'pino'
 import { issuers } from '../../src/admit/issuers.ts'
 import { ask } from '../support/keys.ts'
 import { Secret } from '../../src/secret.ts'
-import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { parseCompact } from '../../src/token/compact.ts'
 import { bareToken } from '../../src/token/bare.ts'
 import { deviceKeys } from '../../src/enroll/keys.ts'
@@ -16,7 +16,7 @@ import { everything } from '../support/admitted.ts'
 
 let world: Scene
 let token: string
-let issuer: Issuer
+let issuer: DevIssuer
 
 beforeAll(async () => {
   world = scene()

@@ -3,7 +3,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import type { ServerResponse } from 'node:http'
-import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type Running, start } from '../support/binary.ts'
 import { UNLIMITED, usersOf } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
@@ -12,7 +12,7 @@ import { startUpstream, type Upstream } from '../support/upstream.ts'
 const ADMIN_TOKEN = 'operator-canary-operator-canary-0000'
 const OTHERS = 50
 
-let issuer: Issuer
+let issuer: DevIssuer
 let upstream: Upstream
 let gate: Running
 let tokens: string[]

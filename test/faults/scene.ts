@@ -5,7 +5,7 @@ import { Database } from 'bun:sqlite'
 import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type Running, runToEnd, start } from '../support/binary.ts'
 import { HASH_KEY, devicesOf, UNLIMITED } from '../support/settings.ts'
 import { eventually } from '../support/sink.ts'
@@ -19,7 +19,7 @@ import { type ToxicProxy, toxicProxy } from './toxic.ts'
 export interface FaultScene {
   readonly gate: Running
   readonly upstream: CountingUpstream
-  readonly issuer: Issuer
+  readonly issuer: DevIssuer
   /** Before the gate, the upstream and the key set. */
   readonly front: ToxicProxy
   readonly back: ToxicProxy

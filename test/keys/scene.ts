@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
 import { type AdmitKey, keyAdmission } from '../../src/admit/key.ts'
-import type { Connection } from '../../src/database/connection.ts'
+import type { DatabaseConnection } from '../../src/database/connection.ts'
 import { follow } from '../../src/database/follow.ts'
 import { store } from '../../src/database/store.ts'
 import { TABLES } from '../../src/gate/migrations.ts'
@@ -30,7 +30,7 @@ export interface KeyScene extends Disposable {
   readonly db: Database
   /** Everything that was logged. */
   readonly logged: () => string
-  readonly connection: Connection
+  readonly connection: DatabaseConnection
   readonly keys: Keyring
   readonly admit: AdmitKey
   /** A gate that starts now. */

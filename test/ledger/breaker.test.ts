@@ -7,7 +7,7 @@ import { Database } from 'bun:sqlite'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import OpenAI from 'openai'
-import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { usersOf } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import type { Respond } from '../support/upstream.ts'
@@ -31,7 +31,7 @@ const OPEN_SECONDS = 1
 
 let scene: LedgerScene
 let device: Device
-let issuer: Issuer
+let issuer: DevIssuer
 
 beforeAll(async () => {
   issuer = await startIssuer()

@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
-import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { REMAINDER_TOKENS } from '../../src/upstream/reading/passed.ts'
 import { freePort } from '../support/anthropic.ts'
 import { usersOf } from '../support/settings.ts'
@@ -33,7 +33,7 @@ const USED = { input: 100, output: 50, cacheRead: 300, cacheCreation: 20 }
 const SEEN = { ...USED, output: 1 }
 
 let scene: LedgerScene
-let issuer: Issuer
+let issuer: DevIssuer
 let device: Device
 
 beforeAll(async () => {

@@ -2,7 +2,7 @@
 // what the circuit makes of it, and what a cap is charged. And whole answers that are cut.
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
-import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { REMAINDER_TOKENS } from '../../src/upstream/reading/passed.ts'
 import { usersOf } from '../support/settings.ts'
 import { bearer } from '../support/sink.ts'
@@ -24,7 +24,7 @@ const USED = { ...NOTHING, input: 1000, output: 1 }
 const BODY = JSON.stringify({ model: HAIKU, max_tokens: 5000, stream: true, messages: [] })
 
 let scene: LedgerScene
-let issuer: Issuer
+let issuer: DevIssuer
 let device: Device
 
 beforeAll(async () => {

@@ -5,13 +5,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { hash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import {
-  type Answer,
   authorization as authorizationWith,
   type Authorization,
   type AuthorizationOptions,
-  type Issued,
   type Proof,
 } from '../../src/login/authorization.ts'
+import type { Issued, TokenAnswer } from '../../src/login/token-answer.ts'
 import {
   type AuthorizationServer,
   startAuthorizationServer,
@@ -31,7 +30,8 @@ const proof: Proof = { state: `${CANARY}-state`.padEnd(86, 's'), verifier: CANAR
 const codeAnd = (more: Record<string, string> = {}): URLSearchParams =>
   new URLSearchParams({ code: `${CANARY}-code`, state: proof.state, ...more })
 
-const shown = (answer: Answer): string => (answer.ok ? 'ok' : `${answer.kind}: ${answer.reason}`)
+const shown = (answer: TokenAnswer): string =>
+  answer.ok ? 'ok' : `${answer.kind}: ${answer.reason}`
 
 describe('with a real authorization server that demands a secret', () => {
   const secret = 'canary client secret: %+/=&é'.replace('é', '-').replaceAll(' ', '_')

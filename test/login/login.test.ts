@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { Secret } from '../../src/secret.ts'
 import type { Instant } from '../../src/turn/instant.ts'
-import { type Begun, login, type Login } from '../../src/login/login.ts'
+import { type SignInBegun, login, type Login } from '../../src/login/login.ts'
 import type { SignedIn } from '../../src/login/session-status.ts'
 import { sessions } from '../../src/login/sessions.ts'
 import type { Decision } from '../../src/refusal.ts'
@@ -90,14 +90,14 @@ function why(decision: Decision<unknown>): string {
   refusals += JSON.stringify(decision)
   return `${decision.code}: ${decision.reason}`
 }
-function begun(now = at(0)): Begun {
+function begun(now = at(0)): SignInBegun {
   const begun = must(gate.begin(now))
   for (const each of [begun.state, begun.attempt, begun.authUrl.href]) secret.add(each)
   if (begun.ticket !== undefined) secret.add(begun.ticket)
   return begun
 }
 /** What the server gave to the redirect. */
-async function answerTo({ authUrl }: Pick<Begun, 'authUrl'>): Promise<URLSearchParams> {
+async function answerTo({ authUrl }: Pick<SignInBegun, 'authUrl'>): Promise<URLSearchParams> {
   const { searchParams } = await server.signIn(authUrl)
   secret.add(searchParams.get('code') ?? '')
   return searchParams
@@ -144,7 +144,7 @@ describe('attack 39: an answer that is not to the sign-in of who brings it begin
     expect(why(await gate.accessToken(at(1)))).toBe('session_ended: nobody is signed in')
   }
   /** After that the right answer is of no use, either. */
-  const spent = async ({ attempt }: Begun, answer: URLSearchParams): Promise<void> => {
+  const spent = async ({ attempt }: SignInBegun, answer: URLSearchParams): Promise<void> => {
     await refusedFor(attempt, answer, 'attempt')
   }
   const changed = (answer: URLSearchParams, more: Record<string, string>): URLSearchParams => {

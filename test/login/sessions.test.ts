@@ -20,9 +20,10 @@ import { newSessionKey } from '../../src/login/keys.ts'
 import { ENROLL_SCHEMA } from '../../src/enroll/schema.ts'
 import { LEDGER_SCHEMA } from '../../src/ledger/sqlite/schema.ts'
 import { LOGIN_PRAGMAS, LOGIN_SCHEMA } from '../../src/login/schema.ts'
-import { type Sessions, sessions, type Tokens } from '../../src/login/sessions.ts'
+import type { SessionTokens } from '../../src/login/sealed-tokens.ts'
+import { type Sessions, sessions } from '../../src/login/sessions.ts'
 import { SessionsUnusable } from '../../src/login/unusable.ts'
-import type { Connection } from '../../src/database/connection.ts'
+import type { DatabaseConnection } from '../../src/database/connection.ts'
 import { openDatabase, type OpenOptions } from '../../src/database/database.ts'
 import { store } from '../../src/database/store.ts'
 import { TABLES } from '../../src/gate/migrations.ts'
@@ -34,7 +35,7 @@ const FIRST = new Secret('first-secret-of-the-tests-0123456789abcdef')
 const SECOND = new Secret('second-secret-of-the-tests-0123456789abcde')
 const NOW_MS = 1_800_000_000_000
 
-const tokensOf = (name: string, more: Partial<Tokens> = {}): Tokens => ({
+const tokensOf = (name: string, more: Partial<SessionTokens> = {}): SessionTokens => ({
   accessToken: `at-${name}-canary`,
   refreshToken: `rt-${name}-canary`,
   expiresAtMs: NOW_MS + 3_600_000,
@@ -58,7 +59,7 @@ afterEach(() => {
 })
 
 /** Set up as the gate's own is. */
-function connected(database: Database): Connection {
+function connected(database: Database): DatabaseConnection {
   database.run(LOGIN_PRAGMAS)
   return connectionTo(database)
 }

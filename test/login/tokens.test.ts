@@ -8,7 +8,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { Secret } from '../../src/secret.ts'
 import type { Instant } from '../../src/turn/instant.ts'
-import { authorization, type Authorization, type Issued } from '../../src/login/authorization.ts'
+import { authorization, type Authorization } from '../../src/login/authorization.ts'
+import type { Issued } from '../../src/login/token-answer.ts'
 import { type Sessions, sessions } from '../../src/login/sessions.ts'
 import {
   type HeldTokens,

@@ -7,7 +7,7 @@ import type { Measure, Opening, Outcome } from '../../src/ledger/port.ts'
 import { PERSON_DAYS } from '../../src/ledger/sqlite/person-days.ts'
 import { LEDGER_INDEXES, LEDGER_SCHEMA, LEDGER_TOOLS } from '../../src/ledger/sqlite/schema.ts'
 import type { SqliteLedgerOptions } from '../../src/ledger/sqlite/writer.ts'
-import { type Opened, openDatabase, type OpenOptions } from '../../src/database/database.ts'
+import { type OpenedDatabase, openDatabase, type OpenOptions } from '../../src/database/database.ts'
 
 /** 2026-11-20T12:00:00Z. */
 export const NOON = Date.UTC(2026, 10, 20, 12)
@@ -65,10 +65,10 @@ export function folder(): { path: string; remove(): void } {
 
 export const LEDGER_SCHEMAS = [LEDGER_SCHEMA, LEDGER_INDEXES, LEDGER_TOOLS, PERSON_DAYS]
 
-export const openLedgerFile = (path: string, options: OpenOptions = {}): Opened =>
+export const openLedgerFile = (path: string, options: OpenOptions = {}): OpenedDatabase =>
   openDatabase(path, LEDGER_SCHEMAS, options)
 
-export function opened(result: Opened): Database {
+export function opened(result: OpenedDatabase): Database {
   if (!result.ok) throw new Error(`cannot open: ${result.reason} ${result.code}`)
   return result.database
 }

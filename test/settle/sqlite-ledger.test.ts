@@ -8,7 +8,7 @@ import type { Ledger } from '../../src/ledger/port.ts'
 import { ledgerFile } from '../../src/ledger/sqlite/file.ts'
 import { slipOf } from '../../src/ledger/notices.ts'
 import { sqliteLedger, type SqliteLedgerOptions } from '../../src/ledger/sqlite/writer.ts'
-import type { Opened } from '../../src/database/database.ts'
+import type { OpenedDatabase } from '../../src/database/database.ts'
 import { follow, type Followed } from '../../src/database/follow.ts'
 import { connectionBy } from '../support/connection.ts'
 import {
@@ -47,7 +47,7 @@ afterEach(async () => {
 })
 
 /** On a connection that follows the path, as the gate's does, unless the test opens one of its own. */
-function start(open?: () => Opened, options: Partial<SqliteLedgerOptions> = {}): Ledger {
+function start(open?: () => OpenedDatabase, options: Partial<SqliteLedgerOptions> = {}): Ledger {
   const recording = recordingLog()
   lines = recording.lines
   const ledger = sqliteLedger(open ? connectionBy(open) : following(recording.log).connect(), {

@@ -4,7 +4,7 @@
 import { Database } from 'bun:sqlite'
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
-import type { Connection } from '../../src/database/connection.ts'
+import type { DatabaseConnection } from '../../src/database/connection.ts'
 import { openDatabase } from '../../src/database/database.ts'
 import { follow, type Followed } from '../../src/database/follow.ts'
 import { folder, recordingLog } from '../settle/ledger-parts.ts'
@@ -16,7 +16,7 @@ let file: string
 let remove: () => void
 let followed: Followed
 let lines: ReturnType<typeof recordingLog>['lines']
-let connection: Connection
+let connection: DatabaseConnection
 
 beforeEach(() => {
   const made = folder()

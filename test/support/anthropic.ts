@@ -4,7 +4,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type CommandEnd, type Running, runToEnd, start } from './binary.ts'
 import { HASH_KEY, UNLIMITED, usersOf } from './settings.ts'
 import { eventually } from './sink.ts'
@@ -29,7 +29,7 @@ export interface DeviceScene {
   readonly folder: string
   readonly databaseFile: string
   /** Where the scene has users. */
-  readonly issuer: Issuer | undefined
+  readonly issuer: DevIssuer | undefined
   /** `postern …` as a process of its own, on the gate's database. */
   command(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<CommandEnd>
   /** A code by `postern enrol`. */

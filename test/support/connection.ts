@@ -1,13 +1,13 @@
 // A connection of a test's own choosing, where nothing at its path is looked at.
 
 import type { Database } from 'bun:sqlite'
-import type { Connection } from '../../src/database/connection.ts'
-import { DatabaseUnusable, type Opened } from '../../src/database/database.ts'
+import type { DatabaseConnection } from '../../src/database/connection.ts'
+import { DatabaseUnusable, type OpenedDatabase } from '../../src/database/database.ts'
 
 /** Opened when it is first used, and again after it was closed. */
-export function connectionBy(make: () => Opened): Connection {
+export function connectionBy(make: () => OpenedDatabase): DatabaseConnection {
   let database: Database | undefined
-  const open = (): Opened => {
+  const open = (): OpenedDatabase => {
     if (database) return { ok: true, database }
     const opened = make()
     if (opened.ok) ({ database } = opened)
@@ -30,5 +30,5 @@ export function connectionBy(make: () => Opened): Connection {
   }
 }
 
-export const connectionTo = (database: Database): Connection =>
+export const connectionTo = (database: Database): DatabaseConnection =>
   connectionBy(() => ({ ok: true, database }))

@@ -1,7 +1,7 @@
 // The usual scene: an issuer, a recording upstream, and the compiled binary between them, in
 // production mode.
 
-import { type Issuer, startIssuer } from '../../src/dev/issuer.ts'
+import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type Running, start, until } from './binary.ts'
 import { UNLIMITED, usersOf } from './settings.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
@@ -9,7 +9,7 @@ import { startUpstream, type Upstream } from './upstream.ts'
 export interface Scene {
   readonly gate: Running
   readonly upstream: Upstream
-  readonly issuer: Issuer
+  readonly issuer: DevIssuer
   /** A good token of the issuer's. */
   readonly token: string
   close(): Promise<void>
@@ -28,7 +28,7 @@ export interface SceneOptions {
 
 /** Nothing is limited, plaintext passes, and the upstream is the only enclave there is. */
 export function usualSettings(
-  issuer: Issuer,
+  issuer: DevIssuer,
   upstream: Upstream,
 ): Readonly<Record<string, string>> {
   return {

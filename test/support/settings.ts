@@ -1,6 +1,6 @@
 // Settings that many scenes share, in production mode.
 
-import type { Issuer } from '../../src/dev/issuer.ts'
+import type { DevIssuer } from '../../src/dev/issuer.ts'
 
 /** Of 32 random bytes: what can be guessed starts no gate. */
 export const HASH_KEY = '18abc8a3882ad46e9db089d4950cfdbcc5328ae566102983d6d1c0f1b33fa9ee'
@@ -16,7 +16,7 @@ export const UNLIMITED: Env = {
 }
 
 /** The tokens of this issuer's users, and no others. */
-export function usersOf({ jwksUrl, issuer, audience }: Issuer): Env {
+export function usersOf({ jwksUrl, issuer, audience }: DevIssuer): Env {
   return { JWKS_URL: jwksUrl, ISSUER: issuer, AUDIENCES: audience }
 }
 

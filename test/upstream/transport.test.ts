@@ -17,8 +17,13 @@ import { documents } from '../../src/upstream/tinfoil/documents.ts'
 import { type Destination, destinationOf } from '../../src/http1/destination.ts'
 import { DIRECT } from '../../src/http1/egress.ts'
 import { ALL_HANDLES, NO_HANDLES } from '../../src/http1/handles.ts'
-import type { Call } from '../../src/http1/request.ts'
-import { type Answer, type Failure, type Listener, transport } from '../../src/http1/transport.ts'
+import type { UpstreamRequest } from '../../src/http1/request.ts'
+import {
+  type UpstreamAnswer,
+  type Failure,
+  type Listener,
+  transport,
+} from '../../src/http1/transport.ts'
 
 /** public-road.test.ts runs this file with none of them. */
 const HANDLES = process.env['TEST_SOCKET_HANDLES'] === 'none' ? NO_HANDLES : ALL_HANDLES
@@ -82,7 +87,7 @@ function client() {
   return wire
 }
 
-const get = (to: Destination, headers: Call['headers'] = {}): Call => ({
+const get = (to: Destination, headers: UpstreamRequest['headers'] = {}): UpstreamRequest => ({
   method: 'GET',
   to,
   headers,
@@ -95,7 +100,7 @@ interface Ended {
   readonly trailers: Readonly<Record<string, string | undefined>>
 }
 
-function bodyOf(head: Answer | Failure): Promise<Ended> {
+function bodyOf(head: UpstreamAnswer | Failure): Promise<Ended> {
   if (!head.ok) throw new Error(`${head.kind}: ${head.reason}`)
   return new Promise((resolve) => {
     let body = ''
@@ -108,7 +113,7 @@ function bodyOf(head: Answer | Failure): Promise<Ended> {
   })
 }
 
-async function fetched(wire: ReturnType<typeof transport>, call: Call) {
+async function fetched(wire: ReturnType<typeof transport>, call: UpstreamRequest) {
   const head = await wire.send(call, TIMEOUTS).head
   return head.ok ? { status: head.status, ...(await bodyOf(head)) } : head
 }
@@ -178,7 +183,12 @@ describe.concurrent('a request', () => {
       async function* chunks() {
         yield Buffer.from('GET ')
       }
-      const post: Call = { method: 'POST', to, headers: {}, body: { chunks: chunks(), length } }
+      const post: UpstreamRequest = {
+        method: 'POST',
+        to,
+        headers: {},
+        body: { chunks: chunks(), length },
+      }
       expect(await wire.send(post, TIMEOUTS).head).toMatchObject({ ok: false, kind: 'body_failed' })
       expect(await fetched(wire, get(to))).toMatchObject({ body: 'ok' })
       expect(received).toHaveLength(2)
@@ -226,7 +236,7 @@ describe.concurrent('a request', () => {
   test('of any size arrives as it is, head and body', async () => {
     const { to, received } = await upstream((socket) => socket.write(answer('ok')))
     const wire = client()
-    const post: Call = { method: 'POST', to, headers: {}, body: new Uint8Array() }
+    const post: UpstreamRequest = { method: 'POST', to, headers: {}, body: new Uint8Array() }
     await fetched(wire, post)
     const head = received[0]?.length ?? 0
     const most = 16_384 - head - '16384'.length + 1
@@ -406,7 +416,7 @@ describe.concurrent('an answer', () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n')
       flood(socket, 32 * 1_048_576, sent)
     })
-    const head = (await client().send(get(to), TIMEOUTS).head) as Answer
+    const head = (await client().send(get(to), TIMEOUTS).head) as UpstreamAnswer
     await sleep(200)
     expect(sent.bytes).toBeLessThan(16 * 1_048_576)
     let bytes = 0
@@ -681,7 +691,7 @@ describe.concurrent('who is slow', () => {
       socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${MANY}\r\n\r\n`)
       flood(socket, MANY, sent)
     })
-    const head = (await client().send(get(to), TIMEOUTS).head) as Answer
+    const head = (await client().send(get(to), TIMEOUTS).head) as UpstreamAnswer
     let bytes = 0
     const whole = new Promise<string>((resolve) => {
       const listener: Listener = {
@@ -731,7 +741,7 @@ describe.concurrent('who is slow', () => {
     async function* chunks() {
       for (; taken < MANY; taken += 65_536) yield new Uint8Array(65_536)
     }
-    const post: Call = {
+    const post: UpstreamRequest = {
       method: 'POST',
       to,
       headers: {},
@@ -749,7 +759,7 @@ describe.concurrent('who is slow', () => {
       yield new Uint8Array(10)
       await new Promise(() => {})
     }
-    const post: Call = {
+    const post: UpstreamRequest = {
       method: 'POST',
       to,
       headers: {},

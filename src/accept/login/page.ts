@@ -71,12 +71,12 @@ export function loginPage(view: View): string {
     </html> `.html
 }
 
-interface Content {
+interface PageContent {
   readonly title: string
   readonly main: Markup
 }
 
-function contentOf(view: View): Content {
+function contentOf(view: View): PageContent {
   switch (view.kind) {
     case 'signed_out':
       return signedOut(view)
@@ -89,7 +89,7 @@ function contentOf(view: View): Content {
   }
 }
 
-function signedOut({ mayPaste, justNow }: View & { kind: 'signed_out' }): Content {
+function signedOut({ mayPaste, justNow }: View & { kind: 'signed_out' }): PageContent {
   const start = html`<div class="actions">
     ${button(ROUTES.loginStart.path, justNow ? 'Sign in again' : 'Start sign-in', 'primary')}
   </div>`
@@ -118,7 +118,7 @@ function backWithCode(): Markup {
     ${pasteForm('button')}`
 }
 
-function underWay(view: View & { kind: 'under_way' }): Content {
+function underWay(view: View & { kind: 'under_way' }): PageContent {
   const { link, provider, paste, minutes } = view
   const good = html`<p class="quiet">Good once, for ${minutes} minutes, in this browser alone.</p>`
   // With a code to bring back, this page has to stay.
@@ -177,7 +177,7 @@ function pasteForm(look: string): Markup {
   </form>`
 }
 
-function signedIn({ status, key, baseUrl }: View & { kind: 'signed_in' }): Content {
+function signedIn({ status, key, baseUrl }: View & { kind: 'signed_in' }): PageContent {
   const actions = html`<div class="actions">
     ${status.renewable ? button(ROUTES.loginRefresh.path, 'Refresh now') : undefined}
     ${button(ROUTES.loginLogout.path, 'Sign out')}
@@ -284,7 +284,7 @@ const NO_WAY_ON: ReadonlySet<RefusalCode> = new Set([
   'rate_limit_exceeded',
 ])
 
-function notAccepted(view: View & { kind: 'refused' }): Content {
+function notAccepted(view: View & { kind: 'refused' }): PageContent {
   const { code, mayPaste, retryAfterSeconds } = view
   const [title, text] = TOLD[code] ?? ['That did not work', 'The gate could not do this.']
   const seconds = retryAfterSeconds === undefined ? undefined : Math.ceil(retryAfterSeconds)

@@ -43,7 +43,7 @@ const MAX_ATTEMPT_SECONDS = 600
 const NO_ORIGIN =
   'a cookie counts only with an Origin or Sec-Fetch-Site header; send the session key as x-api-key'
 
-interface Asked {
+interface LoginAsked {
   readonly exchange: Exchange
   readonly request: Request
   readonly query: string
@@ -51,17 +51,17 @@ interface Asked {
   readonly page: boolean
   /** Undefined where another page asks: its reader is not shown what these open. */
   readonly cookie: string | null
-  readonly server: Listener | null
+  readonly server: LoginListener | null
 }
 
-interface Listener extends Peer {
+interface LoginListener extends Peer {
   timeout(request: Request, seconds: number): void
 }
 
 interface Context {
   readonly arrival: Arrival
   readonly request: Request
-  readonly server: Listener | null
+  readonly server: LoginListener | null
 }
 
 export type LoginRoutes = ReturnType<typeof loginRoutes>
@@ -70,7 +70,7 @@ export function loginRoutes(parts: LoginParts) {
   const { answers, login, cookies, countAddress, publicUrl, redirectUri } = parts
   const known = (): URL[] => (login.returnsHere ? [publicUrl(), redirectUri] : [publicUrl()])
 
-  const allowed = ({ exchange, request, server }: Asked): Decision<unknown> => {
+  const allowed = ({ exchange, request, server }: LoginAsked): Decision<unknown> => {
     const counted = countAddress(exchange, request, server)
     if (!counted.ok) return counted
     const host = knownHost(request.headers.get('host'), known())
@@ -79,10 +79,10 @@ export function loginRoutes(parts: LoginParts) {
   }
   /** Each route goes through this, so that none can be declared without it. */
   const guarded =
-    (respond: (asked: Asked) => Response | Promise<Response>) =>
+    (respond: (asked: LoginAsked) => Response | Promise<Response>) =>
     async ({ arrival: { exchange, target }, request, server }: Context): Promise<Response> => {
       harden(exchange.headers)
-      const asked: Asked = {
+      const asked: LoginAsked = {
         exchange,
         request,
         query: target.search.slice(1),
@@ -94,12 +94,12 @@ export function loginRoutes(parts: LoginParts) {
       return decision.ok ? respond(asked) : refuse(asked, decision)
     }
 
-  const show = ({ exchange }: Asked, view: View): Response => {
+  const show = ({ exchange }: LoginAsked, view: View): Response => {
     const { headers } = exchange
     headers.set('content-type', 'text/html; charset=utf-8')
     return answers.reply(exchange, new Response(loginPage(view), { headers }))
   }
-  const refuse = (asked: Asked, refusal: Refusal): Response => {
+  const refuse = (asked: LoginAsked, refusal: Refusal): Response => {
     const said = answers.refuse(asked.exchange, refusal)
     if (!asked.page) return said
     const { code, retryAfterSeconds } = refusal
@@ -108,22 +108,22 @@ export function loginRoutes(parts: LoginParts) {
     const view = { kind: 'refused', code, retryAfterSeconds, mayPaste: mayPaste(asked) } as const
     return new Response(loginPage(view), { status, headers })
   }
-  const mayPaste = ({ cookie }: Asked): boolean =>
+  const mayPaste = ({ cookie }: LoginAsked): boolean =>
     !login.returnsHere && cookies.attempt(cookie) !== undefined
-  const keep = ({ exchange }: Asked, ...setCookies: readonly string[]): void => {
+  const keep = ({ exchange }: LoginAsked, ...setCookies: readonly string[]): void => {
     for (const each of setCookies) exchange.headers.append('set-cookie', each)
   }
 
-  const showSignedIn = (asked: Asked, status: SessionStatus, key?: string): Response =>
+  const showSignedIn = (asked: LoginAsked, status: SessionStatus, key?: string): Response =>
     show(asked, { kind: 'signed_in', status, key, baseUrl: publicUrl().origin })
   /** To whom has just signed in: the one answer that the key is in. */
-  const welcome = (asked: Asked, { key, status }: SignedIn): Response => {
+  const welcome = (asked: LoginAsked, { key, status }: SignedIn): Response => {
     keep(asked, cookies.keepSession(key), cookies.dropAttempt())
     if (asked.page) return showSignedIn(asked, status, key)
     return answers.json(asked.exchange, 200, { ...wireStatus(status), session_key: key })
   }
   /** An attempt is good for one answer, whatever comes of it. */
-  const finish = async (asked: Asked, answer: URLSearchParams): Promise<Response> => {
+  const finish = async (asked: LoginAsked, answer: URLSearchParams): Promise<Response> => {
     const attempt = cookies.attempt(asked.cookie)
     asked.server?.timeout(asked.request, EXCHANGE_IDLE_SECONDS)
     const ended = await login.finish(attempt, answer, asked.exchange.at)
@@ -132,7 +132,7 @@ export function loginRoutes(parts: LoginParts) {
     return refuse({ ...asked, cookie: null }, ended)
   }
   /** A key that is sent on purpose goes before a cookie, which comes along by itself. */
-  const sessionOf = (asked: Asked): Decision<Session> => {
+  const sessionOf = (asked: LoginAsked): Decision<Session> => {
     const sent = sentKey(asked.request.headers, asked.query)
     if (!sent.ok) return sent
     const { method, headers } = asked.request

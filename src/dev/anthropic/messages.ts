@@ -12,8 +12,8 @@ import {
   json,
   parseJson,
   textOf,
-  type Answer,
-  type Fields,
+  type DevAnswer,
+  type DevFields,
   type Usage,
   type WholeAnswer,
 } from '../answer.ts'
@@ -24,7 +24,7 @@ import { isServed, isServedByComplete } from './models.ts'
 const HUMAN = '\n\nHuman:'
 const ASSISTANT = '\n\nAssistant:'
 
-export function messages(body: Buffer, refuse: Refuse): Answer {
+export function messages(body: Buffer, refuse: Refuse): DevAnswer {
   const asked = readMessages(body, refuse)
   if (!asked.ok) return asked.refusal
   const { fields, model, messages } = asked
@@ -73,20 +73,20 @@ export function messages(body: Buffer, refuse: Refuse): Answer {
 }
 
 /** What changes the price of a token is answered as it was asked for. */
-function askedOf({ speed, inference_geo: geo }: Fields): object {
+function askedOf({ speed, inference_geo: geo }: DevFields): object {
   return {
     ...(speed === 'fast' ? { speed } : {}),
     ...(typeof geo === 'string' ? { inference_geo: geo } : {}),
   }
 }
 
-export function countMessagesTokens(body: Buffer, refuse: Refuse): Answer {
+export function countMessagesTokens(body: Buffer, refuse: Refuse): DevAnswer {
   const asked = readMessages(body, refuse)
   if (!asked.ok) return asked.refusal
   return json({ input_tokens: countPrompt(asked.fields, asked.messages) })
 }
 
-export function complete(body: Buffer, refuse: Refuse): Answer {
+export function complete(body: Buffer, refuse: Refuse): DevAnswer {
   const fields = parseJson(body)
   if (fields === undefined) return notJson(refuse)
   const { model, prompt, max_tokens_to_sample: maxTokens } = fields
@@ -123,11 +123,11 @@ export function complete(body: Buffer, refuse: Refuse): Answer {
   }
 }
 
-type Asked =
-  | { ok: true; fields: Fields; model: string; messages: readonly unknown[] }
+type AskedMessages =
+  | { ok: true; fields: DevFields; model: string; messages: readonly unknown[] }
   | { ok: false; refusal: WholeAnswer }
 
-function readMessages(body: Buffer, refuse: Refuse): Asked {
+function readMessages(body: Buffer, refuse: Refuse): AskedMessages {
   const fields = parseJson(body)
   if (fields === undefined) return { ok: false, refusal: notJson(refuse) }
   const { model, messages: given } = fields
@@ -150,7 +150,7 @@ function lastWords(messages: readonly unknown[]): string {
   return texts.findLast((text) => text !== '') ?? ''
 }
 
-function countPrompt(fields: Fields, messages: readonly unknown[]): number {
+function countPrompt(fields: DevFields, messages: readonly unknown[]): number {
   const { system, tools } = fields
   const toolTokens = Array.isArray(tools) ? countTokens(JSON.stringify(tools)) : 0
   return countMessageTokens(messages) + countTokens(textOf(system)) + toolTokens

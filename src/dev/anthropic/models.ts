@@ -1,6 +1,6 @@
 // The models that the embedded Anthropic lists, and the names that it answers to. None of them runs.
 
-import { json, type Answer } from '../answer.ts'
+import { json, type DevAnswer } from '../answer.ts'
 import type { Refuse } from './errors.ts'
 
 /** Newest first, as Anthropic lists them. */
@@ -35,7 +35,7 @@ export function isServedByComplete(model: string): boolean {
   return SERVED_BY_COMPLETE.test(model) || SERVED.test(model)
 }
 
-export function listModels(query: URLSearchParams, refuse: Refuse): Answer {
+export function listModels(query: URLSearchParams, refuse: Refuse): DevAnswer {
   const limit = query.get('limit') ?? String(DEFAULT_LIMIT)
   if (!/^\d{1,4}$/.test(limit) || Number(limit) < 1 || Number(limit) > MAX_LIMIT) {
     return refuse('invalid_request_error', `limit: Input should be from 1 to ${MAX_LIMIT}`)
@@ -59,7 +59,7 @@ export function listModels(query: URLSearchParams, refuse: Refuse): Answer {
   })
 }
 
-export function oneModel(id: string, refuse: Refuse): Answer {
+export function oneModel(id: string, refuse: Refuse): DevAnswer {
   const listed = MODELS.find((model) => model.id === id)
   if (listed) return json(listed)
   if (!isServed(id)) return refuse('not_found_error', 'model: not found')

@@ -3,17 +3,17 @@
 
 import type { Database } from 'bun:sqlite'
 import { codeOf, inTransaction } from '../../database/database.ts'
-import { addShares, COLUMNS, LOST, type Row, rowOf, type Shares } from '../row.ts'
+import { addShares, COLUMNS, LOST, type LedgerRow, rowOf, type Shares } from '../row.ts'
 import type { Slip } from '../notices.ts'
 import { personDays } from './person-days.ts'
-import { ledgerRuns, type Run } from './runs.ts'
+import { ledgerRuns, type LedgerRun } from './runs.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
 import { SUM_COLUMNS } from '../columns.ts'
 
 export interface LedgerFile {
   readonly database: Database
   /** One batch. What it wrote is marked on the slips, after the commit. */
-  write(slips: readonly Slip[], nowMs: number): Written
+  write(slips: readonly Slip[], nowMs: number): WrittenBatch
   /** Tells other processes that the open rows of this one are alive. */
   beat(nowMs: number): void
   /** Closes up to `max` rows that a dead process left open; how many it found. */
@@ -28,7 +28,7 @@ export interface LedgerFile {
   leave(): void
 }
 
-export interface Written {
+export interface WrittenBatch {
   /** Of the slips, from the first: those of many devices or models take more than one batch. */
   readonly taken: number
   readonly unwritable: readonly Unwritable[]
@@ -45,25 +45,25 @@ const MAX_SUMS_AT_ONCE = 50
 /** Of a row, never of the disk: what is tried again with these fails again. */
 const UNWRITABLE = /^SQLITE_(?:CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
 
-type Key = Pick<Row, 'day' | 'device' | 'org' | 'model'>
+type SumKey = Pick<LedgerRow, 'day' | 'device' | 'org' | 'model'>
 
-const KEYS = ['day', 'device', 'org', 'model'] as const satisfies readonly (keyof Key)[]
+const KEYS = ['day', 'device', 'org', 'model'] as const satisfies readonly (keyof SumKey)[]
 /** What is known only when a request has ended. */
 const TAIL = COLUMNS.slice(COLUMNS.indexOf('model'))
 const list = (...names: readonly string[]): string => names.join(', ')
 const bound = (...names: readonly string[]): string => names.map((name) => `$${name}`).join(', ')
 
 /** Takes its place in the file: `run` is the same across reconnections of one process. */
-export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerFile {
+export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): LedgerFile {
   // The event loop never waits for another writer; the batch just comes again.
   database.run('PRAGMA busy_timeout = 0')
   const runs = ledgerRuns(database, run, nowMs)
   const { id } = runs
-  const insert = database.query<unknown, Row>(
+  const insert = database.query<unknown, LedgerRow>(
     `INSERT INTO ledger (${list(...COLUMNS)}) VALUES (${bound(...COLUMNS)})`,
   )
   const close = (state: string) =>
-    database.query<unknown, Row & { readonly id: number }>(
+    database.query<unknown, LedgerRow & { readonly id: number }>(
       `UPDATE ledger SET ${TAIL.map((name) => `${name} = $${name}`).join(', ')}
        WHERE id = $id AND run = $run AND request_id = $request_id AND end_reason ${state}`,
     )
@@ -77,7 +77,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
      VALUES (${bound(...KEYS, ...SUM_COLUMNS)}) ON CONFLICT DO UPDATE SET
      ${SUM_COLUMNS.map((name) => `${name} = ${name} + excluded.${name}`).join(', ')}`,
   )
-  const openRowsOf = database.query<Key & { readonly id: number }, [number, number]>(
+  const openRowsOf = database.query<SumKey & { readonly id: number }, [number, number]>(
     `SELECT id, ${list(...KEYS)} FROM ledger WHERE end_reason IS NULL AND run = ? LIMIT ?`,
   )
   const deleteRows = database.query(
@@ -94,7 +94,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
   const writeSums = (sums: readonly Sum[]): void => {
     for (const sum of sums) add.run(sum)
   }
-  const addEnded = (row: Row, sums: Sum[]): void => {
+  const addEnded = (row: LedgerRow, sums: Sum[]): void => {
     addShares(sumFor(row, sums), row, 1)
     persons.add(row)
   }
@@ -174,7 +174,7 @@ export function ledgerFile(database: Database, run: Run, nowMs: number): LedgerF
   }
 }
 
-type Sum = Key & Shares
+type Sum = SumKey & Shares
 
 const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
 
@@ -182,7 +182,7 @@ const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
  * Rows of a batch mostly share their day, device and model: their sums are written once. Found by
  * going through them, since they are few.
  */
-function sumFor({ day, device, org, model }: Key, sums: Sum[]): Sum {
+function sumFor({ day, device, org, model }: SumKey, sums: Sum[]): Sum {
   for (const sum of sums) {
     const same = sum.model === model && sum.device === device && sum.org === org && sum.day === day
     if (same) return sum

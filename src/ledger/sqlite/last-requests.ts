@@ -47,12 +47,12 @@ export function* requestsInPieces(
   const edge = database.query<Cursor, SQLQueryBindings[]>(
     `SELECT id, opened_ms AS openedMs FROM ledger ${where} ${newestFirst} LIMIT 1 OFFSET ?`,
   )
-  const found = database.query<Found, SQLQueryBindings[]>(
+  const found = database.query<FoundRequest, SQLQueryBindings[]>(
     `SELECT id, opened_ms AS openedMs, ${REQUEST_COLUMNS}
      FROM (SELECT * FROM ledger ${where} ${newestFirst} LIMIT ?)
      ${rest.where} ${newestFirst} LIMIT ?`,
   )
-  const rows: Found[] = []
+  const rows: FoundRequest[] = []
   for (let left = rest.where === '' ? limit : MAX_ROWS_LOOKED_AT; left > 0;) {
     const most = Math.min(Math.max(1, yield), left)
     const from = [...near.values, before.openedMs, before.id]
@@ -66,12 +66,12 @@ export function* requestsInPieces(
   return pageOf(rows, before)
 }
 
-function pageOf(found: readonly Found[], last: Cursor | undefined): RequestPage {
+function pageOf(found: readonly FoundRequest[], last: Cursor | undefined): RequestPage {
   const rows = found.map(rowOf)
   return last ? { rows, next: `${last.openedMs.toString(36)}-${last.id.toString(36)}` } : { rows }
 }
 
-function rowOf(found: Found): RequestRow {
+function rowOf(found: FoundRequest): RequestRow {
   const { id: _id, openedMs, ...row } = found
   return Object.assign(row, { openedAt: new Date(openedMs).toISOString() })
 }
@@ -81,7 +81,7 @@ interface Cursor {
   readonly id: number
 }
 
-type Found = Omit<RequestRow, 'openedAt'> & Cursor
+type FoundRequest = Omit<RequestRow, 'openedAt'> & Cursor
 
 const LATEST: Cursor = { openedMs: Number.MAX_SAFE_INTEGER, id: 0 }
 

@@ -3,7 +3,7 @@
 
 import type { Database } from 'bun:sqlite'
 import type { SpentSums } from '../reports.ts'
-import type { Row } from '../row.ts'
+import type { LedgerRow } from '../row.ts'
 import type { Pieces } from './in-pieces.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
 
@@ -19,7 +19,7 @@ CREATE TABLE ledger_person_day (
 
 export interface PersonDays {
   /** Of a row that has ended, in the transaction that writes it. */
-  add(row: Row): void
+  add(row: LedgerRow): void
   /** Up to `max` rows of before `day`; how many they were. */
   deleteBefore(day: number, max: number): number
 }

@@ -4,7 +4,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { type Decision, granted, refused } from '../../refusal.ts'
-import type { Connection } from '../../database/connection.ts'
+import type { DatabaseConnection } from '../../database/connection.ts'
 import { unusableFrom } from '../../database/database.ts'
 import { pace, type Pieces } from './in-pieces.ts'
 import { requestsInPieces } from './last-requests.ts'
@@ -16,7 +16,7 @@ const MAX_RUNNING_OF_ONE = 4
 const RETRY_SECONDS = 5
 
 /** `connection` is of the reports' own: what it reads does not change what others have prepared. */
-export function sqliteReports(connection: Connection): Reports {
+export function sqliteReports(connection: DatabaseConnection): Reports {
   const running = new Map<string, Promise<Decision<unknown>>>()
   const askers = new Map<string, number>()
   const inTurn = pace()

@@ -5,7 +5,7 @@ import type { Database } from 'bun:sqlite'
 import { hostname } from 'node:os'
 import { isRunning } from '../../database/running.ts'
 
-export interface Run {
+export interface LedgerRun {
   /** Unique to this process. */
   readonly token: string
   /** Counts up where the file turns out to be another one than before. */
@@ -32,7 +32,7 @@ const BEAT_EVERY_MS = 1000
 const HOST = hostname()
 
 /** Takes this process's place in the file. */
-export function ledgerRuns(database: Database, run: Run, nowMs: number): LedgerRuns {
+export function ledgerRuns(database: Database, run: LedgerRun, nowMs: number): LedgerRuns {
   const id = enter(database, run, nowMs)
   const seen = database.query(
     `INSERT INTO ledger_run (id, token, host, pid, seen_ms) VALUES (?, ?, ?, ?, ?)
@@ -91,7 +91,7 @@ function isDead({ token, host, pid, seen_ms: seenMs }: OpenRun, nowMs: number): 
 }
 
 /** The number under which this process is known in the file, the same as before if it was here. */
-function enter(database: Database, run: Run, nowMs: number): number {
+function enter(database: Database, run: LedgerRun, nowMs: number): number {
   const mine = database.query<{ id: number }, [string]>('SELECT id FROM ledger_run WHERE token = ?')
   living.add(run.token)
   const before = mine.get(run.token)?.id

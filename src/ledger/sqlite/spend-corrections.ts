@@ -4,7 +4,7 @@
 import type { Database } from 'bun:sqlite'
 import { monthOf } from '../../turn/calendar.ts'
 import { describeBug, type Logger } from '../../log.ts'
-import type { Connection } from '../../database/connection.ts'
+import type { DatabaseConnection } from '../../database/connection.ts'
 import type { Correction, NewCorrection } from '../corrections.ts'
 
 /** To be called in a transaction, beside its entry in the audit table. */
@@ -27,7 +27,7 @@ const SELECT = `SELECT seq, at_ms AS atMs, month, kind, name, credit_micro_usd A
   reason, actor FROM spend_correction`
 
 export interface CorrectionsOptions {
-  readonly connection: Connection
+  readonly connection: DatabaseConnection
   /** Told of each correction once, however often it is read. */
   readonly onCorrection: (correction: Correction) => void
   readonly log: Logger

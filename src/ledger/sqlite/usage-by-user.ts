@@ -3,7 +3,7 @@
 // the requests alone. What is older than these, or of nobody, counts as nobody's.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
-import { addShares, type Row, type Shares } from '../row.ts'
+import { addShares, type LedgerRow, type Shares } from '../row.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
 import { SUM_COLUMNS } from '../columns.ts'
 import type { UsageFilter, UsageTable } from '../reports.ts'
@@ -56,7 +56,7 @@ function usersWithoutDevice(
     ['model = ?', model],
   ])
   const rows = database
-    .query<Row, SQLQueryBindings[]>(`SELECT * FROM ledger ${where}`)
+    .query<LedgerRow, SQLQueryBindings[]>(`SELECT * FROM ledger ${where}`)
     .iterate(...values)
   for (const row of rows) {
     const shares = found.get(row.identity) ?? nothing()

@@ -4,7 +4,7 @@
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { atOnce, type Pieces } from './in-pieces.ts'
-import type { Tokens } from '../port.ts'
+import type { TokenClasses } from '../port.ts'
 import { DAY_MS, dayOf } from '../../turn/calendar.ts'
 import { SUM_COLUMNS } from '../columns.ts'
 import type {
@@ -71,7 +71,7 @@ export function* usageSumsInPieces(database: Database, filter: UsageFilter): Pie
   return sumsOf(total)
 }
 
-type Key = readonly (string | number)[]
+type DayKey = readonly (string | number)[]
 
 /**
  * Walks the sums that a filter of day, device and organisation finds, in the order of the index that
@@ -92,7 +92,7 @@ function* eachRange<T>(
   const columns = `(${key.join(', ')})`
   const marks = `(${key.map(() => '?').join(', ')})`
   /** Before all keys of that day. */
-  const before = (day: number): Key => [day - 0.5, ...key.slice(1).map(() => '')]
+  const before = (day: number): DayKey => [day - 0.5, ...key.slice(1).map(() => '')]
   const end = before(untilMs === undefined ? LAST_DAY : Math.ceil(untilMs / DAY_MS))
   const edge = database.query<Readonly<Record<string, string | number>>, SQLQueryBindings[]>(
     `SELECT ${key.join(', ')} FROM ledger_day WHERE ${fixed.sql} ${columns} > ${marks}
@@ -205,7 +205,7 @@ export const SUMMED = SUM_COLUMNS.map((name) => `sum(${name}) AS ${name}`).join(
 
 export function sumsOf(row: SumsRow): UsageSums {
   const of = (column: string): number => Number(row[column] ?? 0)
-  const tokens = (prefix: '' | 'estimated_'): Tokens => ({
+  const tokens = (prefix: '' | 'estimated_'): TokenClasses => ({
     input: of(`${prefix}input_tokens`),
     output: of(`${prefix}output_tokens`),
     cacheRead: of(`${prefix}cache_read_tokens`),

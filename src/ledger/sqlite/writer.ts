@@ -3,13 +3,13 @@
 
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../../log.ts'
-import type { Connection } from '../../database/connection.ts'
-import { codeOf, type Opened, troubleOf, type Unusable } from '../../database/database.ts'
+import type { DatabaseConnection } from '../../database/connection.ts'
+import { codeOf, type OpenedDatabase, troubleOf, type Unusable } from '../../database/database.ts'
 import type { LedgerEntry } from '../../exchange.ts'
 import type { Ledger, LedgerHealth } from '../port.ts'
 import { type LedgerFile, ledgerFile } from './file.ts'
 import { notices, type Slip, slipOf } from '../notices.ts'
-import type { Run } from './runs.ts'
+import type { LedgerRun } from './runs.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
 
 export interface SqliteLedgerOptions {
@@ -45,7 +45,7 @@ const LOCKED_GRACE_MS = 3000
  * a failure. A database that can't be opened is told by `health()`, at once.
  */
 export function sqliteLedger(
-  connection: Connection,
+  connection: DatabaseConnection,
   {
     log,
     nowMs: startedMs,
@@ -56,7 +56,7 @@ export function sqliteLedger(
   }: SqliteLedgerOptions,
 ): Ledger {
   const waiting = notices(maxWaiting)
-  const run: Run = { token: randomUUID(), file: 0, id: undefined }
+  const run: LedgerRun = { token: randomUUID(), file: 0, id: undefined }
   let file: LedgerFile | undefined
   let trouble: Failing | undefined
   let unwritable = 0
@@ -270,9 +270,9 @@ const isPatient = ({ reason, sinceMs }: Failing, nowMs: number): boolean =>
   reason === 'locked' && nowMs - sinceMs < LOCKED_GRACE_MS
 
 class Unopened extends Error {
-  readonly opened: Extract<Opened, { ok: false }>
+  readonly opened: Extract<OpenedDatabase, { ok: false }>
 
-  constructor(opened: Extract<Opened, { ok: false }>) {
+  constructor(opened: Extract<OpenedDatabase, { ok: false }>) {
     super(opened.reason)
     this.opened = opened
   }

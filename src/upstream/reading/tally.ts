@@ -8,7 +8,7 @@ import { PRICE_CLASS_MEMBERS, priceClassOf } from './price-classes.ts'
  * `exact`: all of it was said. `partial`: a lower bound, since the end was not seen or something in
  * it could not be read. `unknown`: nothing was said, and every count is 0.
  */
-export type UsageState = 'exact' | 'partial' | 'unknown'
+export type MeterState = 'exact' | 'partial' | 'unknown'
 
 export interface TokenCounts {
   readonly inputTokens: number
@@ -22,7 +22,7 @@ export interface TokenCounts {
 
 /** What the answer's own model used, and what goes with it. */
 export interface MeteredUsage extends TokenCounts {
-  readonly state: UsageState
+  readonly state: MeterState
   /** The model that answered, which an alias in the request does not tell. */
   readonly model?: string
   /** The `type` of the error in the stream or the body, never its message. */
@@ -80,7 +80,7 @@ export interface Tally {
   readonly promptTokens: number
 }
 
-interface Counts {
+interface TokenTally {
   input: number
   output: number
   cacheRead: number
@@ -89,17 +89,17 @@ interface Counts {
   cacheCreation1h: number
 }
 
-type CountsOfModels = Map<string, Partial<Counts>>
+type CountsOfModels = Map<string, Partial<TokenTally>>
 
-type Fields = readonly (readonly [string, keyof Counts])[]
+type CountFields = readonly (readonly [string, keyof TokenTally])[]
 
-const FIELDS: Fields = [
+const FIELDS: CountFields = [
   ['input_tokens', 'input'],
   ['output_tokens', 'output'],
   ['cache_read_input_tokens', 'cacheRead'],
   ['cache_creation_input_tokens', 'cacheCreation'],
 ]
-const CACHE_FIELDS: Fields = [
+const CACHE_FIELDS: CountFields = [
   ['ephemeral_5m_input_tokens', 'cacheCreation5m'],
   ['ephemeral_1h_input_tokens', 'cacheCreation1h'],
 ]
@@ -113,11 +113,11 @@ const MAX_TOOLS = 16
 const MAX_OTHERS = 16
 
 export function tally(): Tally {
-  const said: Partial<Counts> = {}
-  const besides: Partial<Counts> = {}
+  const said: Partial<TokenTally> = {}
+  const besides: Partial<TokenTally> = {}
   const tools = new Map<string, number>()
   const classes = new Map<string, string | undefined>()
-  let samplings: Partial<Counts> = {}
+  let samplings: Partial<TokenTally> = {}
   /** Samplings of other models than the one that answers, and those of advisors. */
   let foreign: CountsOfModels = new Map()
   let advisors: CountsOfModels = new Map()
@@ -132,7 +132,7 @@ export function tally(): Tally {
     inDoubt = true
   }
 
-  const take = (from: unknown, fields: Fields, to: Partial<Counts>): void => {
+  const take = (from: unknown, fields: CountFields, to: Partial<TokenTally>): void => {
     if (from === undefined || from === null) return
     if (typeof from !== 'object') return doubt()
     for (const [field, count] of fields) {
@@ -146,7 +146,7 @@ export function tally(): Tally {
   const addToModel = (
     models: CountsOfModels,
     name: string | undefined,
-    counts: Partial<Counts>,
+    counts: Partial<TokenTally>,
   ): void => {
     if (name === undefined || (models.size >= MAX_OTHERS && !models.has(name))) doubt()
     else addTo(models.getOrInsert(name, {}), counts)
@@ -160,13 +160,13 @@ export function tally(): Tally {
   const takeIterations = (iterations: unknown): void => {
     if (iterations === undefined || iterations === null) return
     if (!Array.isArray(iterations)) return doubt()
-    const compacted: Partial<Counts> = {}
+    const compacted: Partial<TokenTally> = {}
     const elsewhere: CountsOfModels = new Map()
     const advised: CountsOfModels = new Map()
-    const sampled: Partial<Counts> = {}
+    const sampled: Partial<TokenTally> = {}
     for (const iteration of iterations as readonly unknown[]) {
       const { type, model, cache_creation: creation } = objectOf(iteration)
-      const counts: Partial<Counts> = {}
+      const counts: Partial<TokenTally> = {}
       take(iteration, FIELDS, counts)
       take(creation, CACHE_FIELDS, counts)
       const isSampling = type === 'message' || type === 'fallback_message'
@@ -177,7 +177,7 @@ export function tally(): Tally {
       else if (!isSampling) doubt()
       else if (name !== undefined && name !== modelName) addToModel(elsewhere, name, counts)
     }
-    for (const count of Object.keys(compacted) as (keyof Counts)[]) {
+    for (const count of Object.keys(compacted) as (keyof TokenTally)[]) {
       besides[count] = Math.max(besides[count] ?? 0, compacted[count] ?? 0)
     }
     if (elsewhere.size >= foreign.size) {
@@ -204,7 +204,7 @@ export function tally(): Tally {
    * Where the counts above the iterations include other models' samplings, these are priced apart;
    * where they don't, they come on top.
    */
-  const include = (count: keyof Counts): number => {
+  const include = (count: keyof TokenTally): number => {
     const all = samplings[count] ?? 0
     const apart = [...foreign.values()].reduce((sum, each) => sum + (each[count] ?? 0), 0)
     const total = said[count] ?? 0
@@ -214,14 +214,14 @@ export function tally(): Tally {
   return {
     note(usage, which) {
       if (usage === undefined || usage === null) return
-      const now: Partial<Counts> = {}
+      const now: Partial<TokenTally> = {}
       take(usage, FIELDS, now)
       // A count that goes down is no final one.
       if (now.output !== undefined) {
         outputIsFinal = which === 'last' && now.output >= (said.output ?? 0)
         sawLast ||= which === 'last'
       }
-      for (const count of Object.keys(now) as (keyof Counts)[]) {
+      for (const count of Object.keys(now) as (keyof TokenTally)[]) {
         said[count] = Math.max(said[count] ?? 0, now[count] ?? 0)
       }
       if (typeof usage !== 'object') return
@@ -247,12 +247,12 @@ export function tally(): Tally {
     },
     doubt,
     result(whole, since, written = whole) {
-      const sum = (count: keyof Counts): number => include(count) + (besides[count] ?? 0)
+      const sum = (count: keyof TokenTally): number => include(count) + (besides[count] ?? 0)
       const any = Object.keys(said).length > 0
       const nothingSince = since === undefined || since.outputTokens + since.inputTokens === 0
       const isFinal = outputIsFinal || (sawLast && since !== undefined && nothingSince)
       const all = whole && isFinal && said.input !== undefined && !inDoubt
-      const state: UsageState = all ? 'exact' : any ? 'partial' : 'unknown'
+      const state: MeterState = all ? 'exact' : any ? 'partial' : 'unknown'
       const priceClasses = [...classes.values()].filter((each) => each !== undefined)
       return {
         state,
@@ -285,13 +285,13 @@ export function tally(): Tally {
   }
 }
 
-function addTo(sums: Partial<Counts>, counts: Partial<Counts>): void {
-  for (const count of Object.keys(counts) as (keyof Counts)[]) {
+function addTo(sums: Partial<TokenTally>, counts: Partial<TokenTally>): void {
+  for (const count of Object.keys(counts) as (keyof TokenTally)[]) {
     sums[count] = (sums[count] ?? 0) + (counts[count] ?? 0)
   }
 }
 
-function modelUsage([model, counts]: readonly [string, Partial<Counts>]): ModelUsage {
+function modelUsage([model, counts]: readonly [string, Partial<TokenTally>]): ModelUsage {
   const { cacheCreation5m = 0, cacheCreation1h = 0 } = counts
   return {
     model,
