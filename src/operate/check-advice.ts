@@ -30,8 +30,12 @@ export function statusAdvice(status: number, kind: UpstreamKind, ownKey: boolean
 
 const WHERE = 'a provider names it as jwks_uri in its /.well-known/openid-configuration'
 
+const DISCOVERY =
+  'no key set is named, and its issuer names none that can be believed: check issuer, to the letter, or give jwks_url'
+
 /** `reason` is one of the key set's own. */
 export function keySetAdvice(reason: string): string | undefined {
+  if (reason.startsWith('discovery: ')) return DISCOVERY
   if (/^status (?:404|405|410)$/.test(reason)) return `nothing is there: check JWKS_URL; ${WHERE}`
   if (/^status (?:401|403)$/.test(reason)) {
     return `a key set is public, this address is not: check JWKS_URL; ${WHERE}`

@@ -5,104 +5,33 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { generateKeyPairSync } from 'node:crypto'
 import http, { type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { AsymmetricSigningAlgorithm, JWK } from 'oidc-provider'
 import type { Algorithm } from '../../src/admit/algorithms.ts'
 import { issuers } from '../../src/admit/issuers.ts'
 import { identifier } from '../../src/token/identity.ts'
 import { everything } from '../support/admitted.ts'
-import { quietly } from '../support/authorization-server.ts'
 import { scene, type Scene } from '../support/gate.ts'
 import { ask, silent } from '../support/keys.ts'
 import { signer } from '../support/signers.ts'
-
-const RESOURCE = 'https://gate.example'
-const CLIENT = { id: 'a-server', secret: 'a-secret-of-a-server-in-a-test-0123' }
-const TAKEN = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'] as const satisfies Algorithm[]
-
-interface Provider {
-  readonly issuer: string
-  token(): Promise<string>
-  close(): void
-}
-
-/** Its set has a key for each algorithm; it signs by `alg`. */
-async function provider(alg: AsymmetricSigningAlgorithm): Promise<Provider> {
-  const server: Server = http.createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const keys = TAKEN.map((each) => signer(each).privateJwk as JWK)
-  const made = await quietly(async () => {
-    const { default: Provider } = await import('oidc-provider')
-    return new Provider(issuer, {
-      clients: [
-        {
-          client_id: CLIENT.id,
-          client_secret: CLIENT.secret,
-          grant_types: ['client_credentials'],
-          redirect_uris: [],
-          response_types: [],
-        },
-      ],
-      jwks: { keys },
-      scopes: ['inference'],
-      ttl: { ClientCredentials: 600 },
-      features: {
-        devInteractions: { enabled: false },
-        clientCredentials: { enabled: true },
-        resourceIndicators: {
-          enabled: true,
-          getResourceServerInfo: () => ({
-            scope: 'inference',
-            audience: RESOURCE,
-            accessTokenFormat: 'jwt',
-            jwt: { sign: { alg } },
-          }),
-        },
-      },
-    })
-  })
-  server.on('request', made.callback())
-  return {
-    issuer,
-    async token() {
-      const response = await fetch(`${issuer}/token`, {
-        method: 'POST',
-        headers: { authorization: `Basic ${btoa(`${CLIENT.id}:${CLIENT.secret}`)}` },
-        body: new URLSearchParams({
-          grant_type: 'client_credentials',
-          scope: 'inference',
-          resource: RESOURCE,
-        }),
-      })
-      const said = (await response.json()) as { readonly access_token: string }
-      if (!response.ok) throw new Error(JSON.stringify(said))
-      return said.access_token
-    },
-    close() {
-      server.closeAllConnections()
-      server.close()
-    },
-  }
-}
+import { RESOURCE, TAKEN, type TokenServer, tokenServer } from '../support/token-server.ts'
 
 const headerOf = (token: string): Record<string, unknown> =>
   JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString())
 
 interface Signed {
-  readonly from: Provider
+  readonly from: TokenServer
   readonly at: Scene
   readonly token: string
 }
 
-async function signed(from: Provider): Promise<Signed> {
+async function signed(from: TokenServer): Promise<Signed> {
   const env = { JWKS_URL: `${from.issuer}/jwks`, ISSUER: from.issuer, AUDIENCES: RESOURCE }
   return { from, at: await scene({ env }), token: await from.token() }
 }
 
 const all = new Map<Algorithm, Signed>()
 beforeAll(async () => {
-  const providers: (readonly [Algorithm, Provider])[] = []
-  for (const alg of TAKEN) providers.push([alg, await provider(alg)])
+  const providers: (readonly [Algorithm, TokenServer])[] = []
+  for (const alg of TAKEN) providers.push([alg, await tokenServer(alg)])
   await Promise.all(providers.map(async ([alg, from]) => all.set(alg, await signed(from))))
 }, 20_000)
 afterAll(async () => {
@@ -116,7 +45,7 @@ afterAll(async () => {
 
 for (const alg of TAKEN) {
   describe(alg, () => {
-    let from: Provider
+    let from: TokenServer
     let at: Scene
     let token: string
     beforeAll(() => {

@@ -213,11 +213,14 @@ export const CASES: readonly Case[] = [
   {
     id: '21',
     attack:
-      "forged tokens: alg none, HS256 by the public key, r=s=0, DER, crit, b64, jku, … (a corpus of ours, and Wycheproof's for ES256)",
+      "forged tokens: alg none, HS256 by the public key, r=s=0, DER, crit, b64, jku, … (a corpus of ours, and Wycheproof's for ES256, RSA and Ed25519)",
     expected: '401 invalid_token, one body, 0 fetches for jku and x5u',
     tests: [
       test('attack/tokens', /attack 21:|anybody anything/, 'one and the same 401'),
       test('admit/wycheproof', /^(?!18:)/, 'refused, as the library does'),
+      test('admit/wycheproof-rsa', /./, 'as the vectors say'),
+      test('admit/algorithms', /is refused|are refused|verifies nothing/, 'refused'),
+      test('admit/issuers', /never by another|to the letter/, 'refused'),
     ],
     own: [FORGED_TOKENS],
   },
