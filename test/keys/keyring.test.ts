@@ -312,6 +312,30 @@ describe('another file', () => {
     expect(said(on, third.key, 2)).toBe(third.row.identity)
   })
 
+  test('while a large one is read, piece by piece, what was known before holds', () => {
+    using on = keyScene()
+    const [gone, kept, revoked] = ['gone', 'kept', 'revoked'].map((name) => on.add({ name }))
+    on.hear()
+    on.db.run(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+      INSERT INTO api_keys (changed, name, key_sha256, identity, created_at)
+      SELECT 100 + i, 'n' || i, 'd' || i, 'i' || i, 0 FROM n`)
+    on.db.run("DELETE FROM api_keys WHERE name = 'gone'")
+    const path = backup(on)
+    revokeKeys(on.db, 'revoked', at(1).epochSeconds)
+    on.hear(1)
+    putBack(on, path)
+    const codes = () => [gone, kept, revoked].map((each) => said(on, each?.key ?? '', 2))
+    let turns = 0
+    on.look()
+    while (on.keys.poll(at(2))) {
+      turns += 1
+      expect(codes().slice(1)).toEqual([kept?.row.identity ?? '', 'key_revoked'])
+    }
+    expect(turns).toBeGreaterThan(1)
+    expect(codes()).toEqual(['invalid_token', kept?.row.identity ?? '', 'key_revoked'])
+    expect(on.keys.size).toBe(1202)
+  })
+
   test('as long as what stands at the path cannot be used, what is known holds', () => {
     using on = keyScene()
     const [kept, revoked] = ['kept', 'revoked'].map((name) => on.add({ name }))

@@ -36,6 +36,8 @@ export interface KeyScene extends Disposable {
   /** A gate that starts now. */
   another(options?: Partial<KeyringOptions>): { readonly keys: Keyring; readonly admit: AdmitKey }
   add(terms?: Partial<KeyTerms>, seconds?: number): Made
+  /** As the timer does that follows the file. */
+  look(): void
   /** Polls until nothing is left, `seconds` after the beginning. */
   hear(seconds?: number): void
 }
@@ -76,6 +78,7 @@ export function keyScene(options: Partial<KeyringOptions> = {}): KeyScene {
       if (!added.ok) throw new Error(added.why)
       return added
     },
+    look: file.look,
     hear(seconds = 0) {
       file.look()
       while (keys.poll(at(seconds)));
