@@ -9,7 +9,7 @@ import { hopsOfForwarded, hopsOfForwardedFor } from '../src/accept/forwarded.ts'
 import { loginCookies } from '../src/accept/login/cookies.ts'
 import { knownHost } from '../src/accept/login/guard.ts'
 import { pastedAnswer } from '../src/accept/login/paste.ts'
-import { ALL_ROUTES, routeFinder } from '../src/accept/routes.ts'
+import { routeFinder } from '../src/accept/route-finder.ts'
 import { targetOf } from '../src/accept/target.ts'
 import { bearerToken } from '../src/admit/bearer.ts'
 import { parseCompact } from '../src/token/compact.ts'
@@ -29,6 +29,7 @@ import { forbiddenBy } from '../src/upstream/forbidden.ts'
 import { openAiUsageMeter } from '../src/upstream/reading/openai-usage.ts'
 import { parseTinfoilUsage } from '../src/upstream/tinfoil/usage.ts'
 import { regexLiterals } from './support/regex-literals.ts'
+import { EVERY_ROUTE } from './support/routes.ts'
 
 const root = new URL('../src/', import.meta.url).pathname
 
@@ -172,7 +173,7 @@ describe('every regular expression', () => {
 const HEADER = 16_384
 const BODY = 65_536
 const header = (name: string) => (text: string) => new Headers([[name, text]])
-const find = routeFinder(ALL_ROUTES)
+const find = routeFinder(EVERY_ROUTE)
 const cookies = loginCookies({ secure: true, returnsHere: true })
 const bytes = (text: string): Uint8Array => Buffer.from(text)
 const BLANKS = [' ', '\t', ',', ', ', ';', '; ', '=', '"', '\\', '/', '.', ':', '-', 'a', '0', '%']

@@ -1,9 +1,10 @@
 // The README's tables, made from the tables that the program runs on: `bun tools/docs.ts`
 // writes them, and a test fails where they have drifted. Not part of the binary.
 
-import { ALL_ROUTES } from '../src/accept/routes.ts'
+import { RELAYED_ROUTES, type RelayedRoute, ROUTES } from '../src/accept/routes.ts'
 import { memberOf } from '../src/config/document/tree.ts'
 import { flagOf, type Group, type Key, KEYS, type Setting, settingOf } from '../src/config/table.ts'
+import { KINDS } from '../src/gate/upstreams.ts'
 
 /** `<!-- name -->…<!-- /name -->` in the README holds the table of that name. */
 export function withTables(readme: string): string {
@@ -23,10 +24,22 @@ function row(...cells: readonly string[]): string {
 }
 
 function routes(): string {
-  const rows = ALL_ROUTES.map(({ method, path, access, about }) =>
-    row(`\`${method} ${path}\``, access, about),
+  const own = Object.values(ROUTES).map(({ method, path, access, about }) =>
+    row(`\`${method} ${path}\``, access, '', about),
   )
-  return row('Route', 'Access', '') + row('---', '---', '---') + rows.join('')
+  const relayed = RELAYED_ROUTES.map((route) =>
+    row(`\`${route.method} ${route.path}\``, callersOf(route), route.group, route.about),
+  )
+  const head = row('Route', 'Access', 'Group', '') + row('---', '---', '---', '---')
+  return head + own.join('') + relayed.join('')
+}
+
+/** Where the environment is all that is said. */
+function callersOf({ method, path, dialects }: RelayedRoute): string {
+  const serving = Object.values(KINDS).filter(({ serves }) =>
+    dialects.some((dialect) => serves({ dialect, method, path })),
+  )
+  return serving.flatMap(({ callers }) => callers).join(', ')
 }
 
 function settings(): string {

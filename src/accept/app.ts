@@ -17,7 +17,8 @@ import type { LoginRoutes } from './login/routes.ts'
 import { pipelining } from './pipelining.ts'
 import { type Probe, probeAt } from './probes.ts'
 import { type PublicParts, publicRoutes } from './public.ts'
-import { type Route, routeFinder } from './routes.ts'
+import { routeFinder } from './route-finder.ts'
+import type { Route } from './routes.ts'
 
 export interface Common {
   readonly answers: Answers

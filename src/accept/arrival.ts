@@ -7,7 +7,8 @@ import { instant } from '../turn/instant.ts'
 import { type Dialect, type Refusal, refused } from '../refusal.ts'
 import { dialectOf } from './dialect.ts'
 import { dialectOfPath, noSuchRoute, routeMeant } from './meant.ts'
-import { type FindRoute, type Found, isSilent, type Route } from './routes.ts'
+import type { FindRoute, Found } from './route-finder.ts'
+import { isSilent, type Route } from './routes.ts'
 import { malformedTarget, probeTarget, type Target, targetOf } from './target.ts'
 
 export interface Arrival {

@@ -2,82 +2,61 @@
 
 import { Elysia } from 'elysia'
 import type { Admitted } from '../admit/admitted.ts'
-import type { AdmitDevice } from '../admit/device.ts'
-import type { UserAdmission } from '../admit/admit.ts'
-import type { AdmitSession } from '../admit/session.ts'
-import type { Breaker } from '../budget/breaker.ts'
 import type { Budget, Reserved } from '../budget/budget.ts'
 import type { Charges } from '../budget/charge.ts'
+import type { PickByModel } from '../dispatch/by-model.ts'
+import { isByModel, type Candidate, permittedOf } from '../dispatch/choose.ts'
 import type { Dispatch } from '../dispatch/dispatch.ts'
 import { modelHint } from '../dispatch/model-hint.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
-import { allows, bounded, routeGroup } from '../policy/allows.ts'
+import { allows, bounded } from '../policy/allows.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { Client, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Ledger } from '../ledger/port.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
-import type { Upstream } from '../upstream/upstream.ts'
+import { ENCAPSULATED_KEY } from '../upstream/inspected.ts'
 import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
+import { type Admissions, door, NOT_ADMITTED } from './door.ts'
 import { admittedIdleSeconds } from './keep-alive.ts'
 import { otherKind } from './other-kind.ts'
-import { INFERENCE_ROUTES } from './routes.ts'
-
-export interface Served {
-  readonly upstream: Upstream
-  readonly breaker: Breaker
-}
+import { RELAYED_ROUTES } from './routes.ts'
 
 export interface InferenceParts {
   readonly answers: Answers
-  readonly admitUser: UserAdmission['admit'] | undefined
-  readonly admitDevice: AdmitDevice | undefined
-  readonly admitSession: AdmitSession | undefined
+  readonly admissions: Admissions
   readonly budget: Budget
   readonly charges: Charges
   readonly dispatch: Dispatch
+  readonly pickByModel: PickByModel
   readonly relay: Relay
   readonly ledger: Ledger
   /** Of the listener; not by Elysia's `server`, which would be defined anew on each request. */
   readonly setIdleTimeout: SetIdleTimeout
-  readonly served: Readonly<Record<string, Served>>
 }
 
 const hintOf = (body: UpstreamRequest['body']): string | undefined =>
   body instanceof Uint8Array ? modelHint(body) : undefined
 
 const NO_BODY = granted(false)
-
-/** No route is served whose credentials nobody can check. */
-const NOT_ADMITTED = refused('internal_error', { reason: 'route without admission' })
+const NO_CANDIDATES: readonly Candidate[] = []
+const NOWHERE = { choices: undefined, group: undefined, kinds: [] }
 
 export function inferenceRoutes(parts: InferenceParts) {
-  const { answers, budget, charges, dispatch, relay, ledger } = parts
+  const { answers, budget, charges, dispatch, pickByModel, relay, ledger } = parts
 
-  const admit = (
-    { exchange, target, route }: Arrival,
-    request: Request,
-  ): Decision<Admitted> | Promise<Decision<Admitted>> => {
-    const query = target.search.slice(1)
-    const authorization = request.headers.get('authorization')
-    if (route?.access === 'user' && parts.admitUser) {
-      return parts.admitUser({ authorization, query }, exchange.at)
-    }
-    if (route?.access === 'device' && parts.admitDevice) {
-      const apiKey = request.headers.get('x-api-key')
-      return parts.admitDevice({ authorization, apiKey, query }, exchange.at)
-    }
-    if (route?.access === 'session' && parts.admitSession) {
-      return parts.admitSession(request.headers, query, request.method)
-    }
-    return NOT_ADMITTED
-  }
-  const begin = (exchange: Exchange, admitted: Admitted, route: Arrival['route']) => {
-    const { identity, kind, org } = admitted
-    exchange.upstream = route?.needs ?? '-'
+  const { admit, explain } = door(parts.admissions)
+
+  const begin = (
+    exchange: Exchange,
+    { identity, kind, org }: Admitted,
+    candidates: readonly Candidate[],
+  ) => {
+    // Of several the request decides, perhaps by its body: the row is told when it is closed.
+    exchange.upstream = candidates.length === 1 ? (candidates[0]?.served.upstream.name ?? '-') : '-'
     const opening = {
       openedAtMs: exchange.at.epochSeconds * 1000,
       requestId: exchange.requestId,
@@ -108,23 +87,33 @@ export function inferenceRoutes(parts: InferenceParts) {
       : answers.refuse(exchange, refusal)
   }
 
-  /** An answer to whoever may not go on. */
-  const enter = (arrival: Arrival, admitted: Decision<Admitted>): Response | undefined => {
+  /** The answer to a caller who may not go on. */
+  const enter = (
+    arrival: Arrival,
+    admitted: Decision<Admitted>,
+    { headers }: Request,
+  ): Response | undefined => {
     const { exchange, route } = arrival
     if (!admitted.ok) return answers.refuse(exchange, admitted)
     exchange.identity = admitted.value.identity
-    if (admitted.value.org !== undefined) exchange.org = admitted.value.org
+    const { kind, org } = admitted.value
+    if (org !== undefined) exchange.org = org
+    const { choices, kinds } = route?.relay ?? NOWHERE
+    const candidates = choices?.[kind] ?? NO_CANDIDATES
+    if (candidates.length === 0) {
+      return answers.refuse(exchange, otherKind(kind, kinds, arrival, headers))
+    }
     const spent = budget.spend(admitted.value, exchange)
     if (!spent.ok) return answers.refuse(exchange, spent)
     if (arrival.closing) exchange.headers.delete('connection')
-    begin(exchange, admitted.value, route)
+    begin(exchange, admitted.value, candidates)
     arrival.admitted = admitted.value
   }
 
-  const answerTo = (arrival: Arrival, admitted: Decision<Admitted>, { headers }: Request) =>
+  const answerTo = (arrival: Arrival, admitted: Decision<Admitted>, request: Request) =>
     admitted.ok || admitted.code !== 'invalid_token'
-      ? enter(arrival, admitted)
-      : otherKind(admitted, arrival, headers, parts).then((instead) => enter(arrival, instead))
+      ? enter(arrival, admitted, request)
+      : explain(admitted, arrival, request).then((told) => enter(arrival, told, request))
 
   const protectedGroup = new Elysia({ name: 'protected' })
     .use(arrivals)
@@ -142,21 +131,19 @@ export function inferenceRoutes(parts: InferenceParts) {
     hook.hasReturn = true
   }
 
-  // Where two dialects share a path, one Elysia route serves both.
-  const distinct = new Map(INFERENCE_ROUTES.map((each) => [`${each.method} ${each.path}`, each]))
-  for (const { method, path } of distinct.values()) {
-    if (method === 'HEAD') continue
+  for (const { method, path } of RELAYED_ROUTES) {
     const named = `${method} ${path}`
-    const group = routeGroup(path)
     protectedGroup.route(
       method,
       path,
       async ({ arrival: { exchange, target, route, admitted, idleSeconds }, request }) => {
         // However Elysia may scope a hook: what has not passed the door goes no further.
         if (!admitted) return answers.refuse(exchange, NOT_ADMITTED)
-        const on = route?.needs && parts.served[route.needs]
-        if (!on) return answers.refuse(exchange, refused('not_found'))
         const hasBody = method === 'POST'
+        const { choices, group } = route?.relay ?? NOWHERE
+        const among = amongOf(choices?.[admitted.kind], admitted, request, hasBody)
+        let on = among[0]?.served
+        if (!on) return answers.refuse(exchange, refused('upstream_not_allowed'))
         const inspected = on.upstream.inspect(request.headers, hasBody)
         if (!inspected.ok) return answers.refuse(exchange, inspected)
         const { sealed, length } = inspected.value
@@ -173,17 +160,29 @@ export function inferenceRoutes(parts: InferenceParts) {
         client.hold()
         const permitted = { admitted, reserved: reserved.value }
         const { path: to, search } = target
-        const incoming = {
-          request,
-          method,
-          path: to,
-          search,
-          upstream: on.upstream,
-          limited: limited.value,
-        }
-        const within = bounded(policy, inspected.value)
         try {
-          const outgoing = await dispatch(permitted, incoming, within, exchange)
+          let seen = bounded(policy, inspected.value)
+          let held: Decision<Uint8Array> | undefined
+          if (among.length > 1) {
+            if (hasBody && isByModel(among)) {
+              const picked = await pickByModel(permitted, request, seen, among, exchange)
+              if (!picked.ok) return giveUp(picked, reserved.value, client, exchange)
+              ;({ on, held } = picked.value)
+              seen = bounded(policy, picked.value.inspected)
+            }
+            exchange.upstream = on.upstream.name
+          }
+          const { upstream, breaker } = on
+          const incoming = {
+            request,
+            method,
+            path: to,
+            search,
+            upstream,
+            limited: limited.value,
+            held,
+          }
+          const outgoing = await dispatch(permitted, incoming, seen, exchange)
           if (!outgoing.ok) return giveUp(outgoing, reserved.value, client, exchange)
           const { costly, asked, call } = outgoing.value
           const asking = {
@@ -192,7 +191,7 @@ export function inferenceRoutes(parts: InferenceParts) {
             hasBody,
             model: costly?.model ?? (asked.sealed ? undefined : hintOf(call.body)),
           }
-          const charge = charges.take(admitted, costly, on.breaker, asking, instant())
+          const charge = charges.take(admitted, costly, breaker, asking, instant())
           if (!charge.ok) return giveUp(charge, reserved.value, client, exchange)
           const taken = { reserved: reserved.value, charge: charge.value }
           return await relay.send(outgoing.value, taken, exchange, client)
@@ -206,4 +205,15 @@ export function inferenceRoutes(parts: InferenceParts) {
     )
   }
   return protectedGroup
+}
+
+/** Where a request may go; of one way to go nothing is asked. */
+function amongOf(
+  candidates: readonly Candidate[] = NO_CANDIDATES,
+  { policy }: Admitted,
+  { headers }: Request,
+  hasBody: boolean,
+): readonly Candidate[] {
+  if (candidates.length < 2) return candidates
+  return permittedOf(candidates, { sealed: headers.has(ENCAPSULATED_KEY), hasBody, policy })
 }

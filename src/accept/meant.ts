@@ -2,7 +2,7 @@
 // told and never taken: a path that is taken for another is how guards are walked around.
 
 import type { Dialect } from '../refusal.ts'
-import type { FindRoute, Found } from './routes.ts'
+import type { FindRoute, Found } from './route-finder.ts'
 
 /** Longer paths are no slip in a base URL. */
 const MAX_LENGTH = 512

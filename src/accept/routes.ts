@@ -1,66 +1,93 @@
 // Every path and method that there is. What is not here is 404 or 405 and goes no further; the
 // README's table comes from here too. Which of them a gate serves depends on what is configured.
 
+import type { CallerKind } from '../policy/select.ts'
+import { CALLER_KINDS, type Choices, type GroupedEndpoint } from '../dispatch/choose.ts'
+import type { RouteGroup } from '../policy/policy.ts'
 import type { Dialect } from '../refusal.ts'
 
+type Method = 'GET' | 'POST' | 'HEAD' | 'DELETE'
+
 export interface Route {
-  readonly method: 'GET' | 'POST' | 'HEAD' | 'DELETE'
+  readonly method: Method
   /** One segment `:id` stands for the name of a model, a batch or a file. */
   readonly path: string
   /**
-   * Who may: anybody; a user's JWT with the scope `inference`; a device's token; the session of the
-   * one who has signed in; a device's token, for what is its own, or the operator's key; the
-   * operator's key alone.
+   * - `public`: anybody
+   * - `relayed`: the callers that the table of upstreams allows
+   * - `device`: a device, for what is its own
+   * - `own`: a device, for what is its own, or the operator
+   * - `operator`: the operator alone
    */
-  readonly access: 'public' | 'user' | 'device' | 'session' | 'own' | 'operator'
+  readonly access: 'public' | 'relayed' | 'device' | 'own' | 'operator'
   readonly dialect: Dialect
-  /** Served where this is configured; absent means always. */
-  readonly needs?: Need
-  /** And where this is. */
-  readonly orNeeds?: Need
+  /** Served where one of these is configured; absent means always. */
+  readonly needs?: readonly Feature[]
+  /** Of a relayed route. */
+  readonly relay?: Relayed
   readonly about: string
 }
 
-export type Need = 'tinfoil' | 'anthropic' | 'login' | 'anthropic-oauth'
-
-export function isServed(route: Route, served: (need: Need) => boolean): boolean {
-  const { needs, orNeeds } = route
-  return needs === undefined || served(needs) || (orNeeds !== undefined && served(orNeeds))
+export interface Relayed {
+  readonly group: RouteGroup
+  readonly choices: Choices
+  /** That reach anything. */
+  readonly kinds: readonly CallerKind[]
 }
+
+/** A route that some upstream may serve, in each dialect that has it. */
+export interface RelayedRoute {
+  readonly method: Exclude<Method, 'HEAD'>
+  readonly path: string
+  readonly group: RouteGroup
+  /** Where there are two, the request says which it speaks. */
+  readonly dialects: readonly Dialect[]
+  readonly about: string
+}
+
+/** What some routes of our own are for. */
+export type Feature = 'enclave' | 'devices' | 'sign-in'
 
 export const ROUTES = {
   health: open('GET', '/health', '`{"status":"ok","backend":"tinfoil"}`'),
   healthz: open('GET', '/healthz', '`{"status":"ok"}`: the process is alive.'),
   readyz: open('GET', '/readyz', '503 while draining, or while no key has ever been loaded.'),
-  hpkeKeys: open('GET', '/.well-known/hpke-keys', "The enclave's HPKE keys.", 'tinfoil'),
-  attestation: open('GET', '/attestation', 'The attestation bundle.', 'tinfoil'),
-  attestationFor: open('POST', '/attestation', 'The same for a chosen enclave.', 'tinfoil'),
+  hpkeKeys: open('GET', '/.well-known/hpke-keys', "The enclave's HPKE keys.", 'enclave'),
+  attestation: open('GET', '/attestation', 'The attestation bundle.', 'enclave'),
+  attestationFor: open('POST', '/attestation', 'The same for a chosen enclave.', 'enclave'),
   root: greeting('/', "Claude Code's first word."),
   hello: greeting('/api/hello', "Claude Code's warm-up."),
-  bootstrap: open('POST', '/bootstrap', 'Enrols a device: a token for it.', 'anthropic'),
-  refresh: open('POST', '/refresh', "A device's next token for its present one.", 'anthropic'),
-  device: claude('GET', '/device', "A device's own limits, caps and token, as they stand."),
-  loginPage: open('GET', '/auth/device', 'The page to sign in on.', 'login'),
-  loginStart: open('POST', '/auth/device/start', 'Begins a sign-in: where it goes on.', 'login'),
+  bootstrap: open('POST', '/bootstrap', 'Enrols a device: a token for it.', 'devices'),
+  refresh: open('POST', '/refresh', "A device's next token for its present one.", 'devices'),
+  device: {
+    method: 'GET',
+    path: '/device',
+    access: 'device',
+    dialect: 'anthropic',
+    needs: ['devices'],
+    about: "A device's own limits, caps and token, as they stand.",
+  },
+  loginPage: open('GET', '/auth/device', 'The page to sign in on.', 'sign-in'),
+  loginStart: open('POST', '/auth/device/start', 'Begins a sign-in: where it goes on.', 'sign-in'),
   loginOpen: open(
     'GET',
     '/auth/device/open',
     "A terminal's sign-in, taken up in a browser.",
-    'login',
+    'sign-in',
   ),
   loginSubmit: open(
     'POST',
     '/auth/device/submit',
     'Ends it by `code#state`: a session key.',
-    'login',
+    'sign-in',
   ),
-  loginCallback: open('GET', '/auth/callback', 'Ends it where the redirect comes back.', 'login'),
-  loginStatus: open('GET', '/auth/status', 'Whether one is signed in, and until when.', 'login'),
-  loginRefresh: open('POST', '/auth/refresh', 'Refreshes the access token now.', 'login'),
-  loginLogout: open('POST', '/auth/logout', 'Ends the session.', 'login'),
-  loginStyle: open('GET', '/auth/assets/login.css', "The page's style.", 'login'),
-  loginScript: open('GET', '/auth/assets/login.js', "The page's script.", 'login'),
-  loginIcon: open('GET', '/auth/assets/login.svg', "The page's icon.", 'login'),
+  loginCallback: open('GET', '/auth/callback', 'Ends it where the redirect comes back.', 'sign-in'),
+  loginStatus: open('GET', '/auth/status', 'Whether one is signed in, and until when.', 'sign-in'),
+  loginRefresh: open('POST', '/auth/refresh', 'Refreshes the access token now.', 'sign-in'),
+  loginLogout: open('POST', '/auth/logout', 'Ends the session.', 'sign-in'),
+  loginStyle: open('GET', '/auth/assets/login.css', "The page's style.", 'sign-in'),
+  loginScript: open('GET', '/auth/assets/login.js', "The page's script.", 'sign-in'),
+  loginIcon: open('GET', '/auth/assets/login.svg', "The page's icon.", 'sign-in'),
   usage: admin('GET', '/admin/usage', 'own', 'Stats and the last requests, paged.'),
   stats: admin('GET', '/admin/stats', 'own', 'Stats.'),
   circuit: admin('GET', '/admin/circuit-breaker', 'operator', 'The state of each circuit.'),
@@ -69,42 +96,54 @@ export const ROUTES = {
   revoke: admin('POST', '/admin/revoke', 'operator', 'Ends a device, a family or a token.'),
 } as const satisfies Readonly<Record<string, Route>>
 
-/**
- * Those that are relayed. `/v1/models` answers in the dialect that the request speaks. A gate has one
- * Anthropic: behind a key, for devices, or behind a sign-in, for one person and all of its API.
- */
-export const INFERENCE_ROUTES: readonly Route[] = [
-  sealed('GET', '/v1/models', 'The models on offer.'),
-  sealed('POST', '/v1/chat/completions', 'Chat completions.'),
-  sealed('POST', '/v1/completions', 'Text completions.'),
-  sealed('POST', '/v1/responses', 'Responses.'),
-  sealed('POST', '/v1/embeddings', 'Embeddings.'),
-  sealed('POST', '/v1/audio/transcriptions', 'Speech to text.'),
-  sealed('POST', '/v1/audio/speech', 'Text to speech.'),
-  claude('POST', '/v1/messages', 'Messages.'),
-  claude('POST', '/v1/messages/count_tokens', 'Counts tokens.'),
-  claude('POST', '/v1/complete', 'Legacy completions.'),
-  claude('GET', '/v1/models', 'The models on offer, where `anthropic-version` is sent.'),
-  claude('GET', '/v1/models/:id', 'One of them.'),
-  signedIn('POST', '/v1/messages', 'Messages.'),
-  signedIn('POST', '/v1/messages/count_tokens', 'Counts tokens.'),
-  signedIn('POST', '/v1/complete', 'Legacy completions.'),
-  signedIn('GET', '/v1/models', 'The models on offer, where `anthropic-version` is sent.'),
-  signedIn('GET', '/v1/models/:id', 'One of them.'),
-  signedIn('POST', '/v1/messages/batches', 'Starts a batch.'),
-  signedIn('GET', '/v1/messages/batches', 'The batches.'),
-  signedIn('GET', '/v1/messages/batches/:id', 'One of them.'),
-  signedIn('POST', '/v1/messages/batches/:id/cancel', 'Ends it early.'),
-  signedIn('GET', '/v1/messages/batches/:id/results', 'Its results.'),
-  signedIn('DELETE', '/v1/messages/batches/:id', 'Deletes it.'),
-  signedIn('POST', '/v1/files', 'Uploads a file.'),
-  signedIn('GET', '/v1/files', 'The files.'),
-  signedIn('GET', '/v1/files/:id', 'What is known of one.'),
-  signedIn('GET', '/v1/files/:id/content', 'Its content.'),
-  signedIn('DELETE', '/v1/files/:id', 'Deletes it.'),
+/** Which upstream serves one, and for whom, is for dispatch/choose.ts to say. */
+export const RELAYED_ROUTES: readonly RelayedRoute[] = [
+  {
+    method: 'GET',
+    path: '/v1/models',
+    group: 'models',
+    dialects: ['openai', 'anthropic'],
+    about: "The models on offer; Anthropic's where `anthropic-version` or `x-api-key` is sent.",
+  },
+  openai('POST', '/v1/chat/completions', 'chat', 'Chat completions.'),
+  openai('POST', '/v1/completions', 'completions', 'Text completions.'),
+  openai('POST', '/v1/responses', 'responses', 'Responses.'),
+  openai('POST', '/v1/embeddings', 'embeddings', 'Embeddings.'),
+  openai('POST', '/v1/audio/transcriptions', 'audio', 'Speech to text.'),
+  openai('POST', '/v1/audio/speech', 'audio', 'Text to speech.'),
+  anthropic('POST', '/v1/messages', 'messages', 'Messages.'),
+  anthropic('POST', '/v1/messages/count_tokens', 'messages', 'Counts tokens.'),
+  anthropic('POST', '/v1/complete', 'completions', 'Legacy completions.'),
+  anthropic('GET', '/v1/models/:id', 'models', 'One of the models.'),
+  anthropic('POST', '/v1/messages/batches', 'batches', 'Starts a batch.'),
+  anthropic('GET', '/v1/messages/batches', 'batches', 'The batches.'),
+  anthropic('GET', '/v1/messages/batches/:id', 'batches', 'One of them.'),
+  anthropic('POST', '/v1/messages/batches/:id/cancel', 'batches', 'Ends it early.'),
+  anthropic('GET', '/v1/messages/batches/:id/results', 'batches', 'Its results.'),
+  anthropic('DELETE', '/v1/messages/batches/:id', 'batches', 'Deletes it.'),
+  anthropic('POST', '/v1/files', 'files', 'Uploads a file.'),
+  anthropic('GET', '/v1/files', 'files', 'The files.'),
+  anthropic('GET', '/v1/files/:id', 'files', "A file's metadata."),
+  anthropic('GET', '/v1/files/:id/content', 'files', 'Its content.'),
+  anthropic('DELETE', '/v1/files/:id', 'files', 'Deletes it.'),
 ]
 
-export const ALL_ROUTES: readonly Route[] = [...Object.values(ROUTES), ...INFERENCE_ROUTES]
+/** `choose`: who reaches what on one route. A route that nobody reaches is not served. */
+export function servedRoutes(
+  has: (feature: Feature) => boolean,
+  choose: (endpoint: GroupedEndpoint) => Choices,
+): readonly Route[] {
+  const own: readonly Route[] = Object.values(ROUTES)
+  const relayed = RELAYED_ROUTES.flatMap(({ dialects, group, ...route }) =>
+    dialects.flatMap((dialect): Route[] => {
+      const choices = choose({ dialect, method: route.method, path: route.path, group })
+      const kinds = CALLER_KINDS.filter((kind) => choices[kind].length > 0)
+      if (kinds.length === 0) return []
+      return [{ ...route, access: 'relayed', dialect, relay: { group, choices, kinds } }]
+    }),
+  )
+  return [...own.filter(({ needs }) => needs?.some(has) ?? true), ...relayed]
+}
 
 /** Answered without a line in the log: probes come every second. */
 const SILENT = new Set<string>([ROUTES.health.path, ROUTES.healthz.path, ROUTES.readyz.path])
@@ -113,81 +152,31 @@ export function isSilent(path: string): boolean {
   return SILENT.has(path)
 }
 
-export interface Found {
-  /** The path as the route has it. */
-  readonly pattern: string
-  readonly methods: ReadonlySet<string>
-  /** Of all its routes; undefined where they differ. */
-  readonly dialect: Dialect | undefined
-  /** By method; two where two dialects share it. */
-  routes(method: string): readonly Route[]
-}
-
-/** From a raw path to its routes among those that are served; undefined where there is none. */
-export type FindRoute = (path: string) => Found | undefined
-
-const NONE: readonly Route[] = []
-
-/** Names as providers give them to models, batches and files; none means anything to a URL. */
-const NAME_SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/
-const PARAMETER = ':id'
-
-export function routeFinder(served: readonly Route[]): FindRoute {
-  const found = new Map<string, Found>()
-  for (const [pattern, routes] of Map.groupBy(served, ({ path }) => path)) {
-    const probe = SILENT.has(pattern) ? ['HEAD'] : []
-    const dialects = new Set(routes.map(({ dialect }) => dialect))
-    const byMethod = Map.groupBy(routes, ({ method }): string => method)
-    found.set(pattern, {
-      pattern,
-      methods: new Set([...routes.map(({ method }) => method), ...probe]),
-      dialect: dialects.size === 1 ? routes[0]?.dialect : undefined,
-      routes: (method) => byMethod.get(isSilent(pattern) ? 'GET' : method) ?? NONE,
-    })
-  }
-  return (path) => {
-    const exact = found.get(path)
-    if (exact) return path.includes(PARAMETER) ? undefined : exact
-    const last = path.lastIndexOf('/')
-    return found.get(named(path, last, path.length)) ?? found.get(inner(path, last))
-  }
-}
-
-/** The path with a name between `slash` and `end` replaced by its parameter; '' where none is. */
-function named(path: string, slash: number, end: number): string {
-  if (slash < 0 || !NAME_SEGMENT.test(path.slice(slash + 1, end))) return ''
-  return `${path.slice(0, slash + 1)}${PARAMETER}${path.slice(end)}`
-}
-
-const inner = (path: string, last: number): string =>
-  last > 0 ? named(path, path.lastIndexOf('/', last - 1), last) : ''
-
-function open(method: Route['method'], path: string, about: string, needs?: Need): Route {
-  const dialect = needs === 'anthropic' || needs === 'login' ? 'anthropic' : 'openai'
-  return { method, path, access: 'public', dialect, about, ...(needs && { needs }) }
-}
-
-function sealed(method: 'GET' | 'POST', path: string, about: string): Route {
-  return { method, path, access: 'user', dialect: 'openai', needs: 'tinfoil', about }
-}
-
-function claude(method: 'GET' | 'POST', path: string, about: string): Route {
-  return { method, path, access: 'device', dialect: 'anthropic', needs: 'anthropic', about }
+function open(method: Method, path: string, about: string, needs?: Feature): Route {
+  const dialect = needs === 'devices' || needs === 'sign-in' ? 'anthropic' : 'openai'
+  return { method, path, access: 'public', dialect, about, ...(needs && { needs: [needs] }) }
 }
 
 function greeting(path: string, about: string): Route {
-  return { ...open('HEAD', path, about, 'anthropic'), orNeeds: 'anthropic-oauth' }
+  return { ...open('HEAD', path, about, 'devices'), needs: ['devices', 'sign-in'] }
 }
 
-function signedIn(method: 'GET' | 'POST' | 'DELETE', path: string, about: string): Route {
-  return {
-    method,
-    path,
-    access: 'session',
-    dialect: 'anthropic',
-    needs: 'anthropic-oauth',
-    about,
-  }
+function openai(
+  method: RelayedRoute['method'],
+  path: string,
+  group: RouteGroup,
+  about: string,
+): RelayedRoute {
+  return { method, path, group, dialects: ['openai'], about }
+}
+
+function anthropic(
+  method: RelayedRoute['method'],
+  path: string,
+  group: RouteGroup,
+  about: string,
+): RelayedRoute {
+  return { method, path, group, dialects: ['anthropic'], about }
 }
 
 function admin(

@@ -5,7 +5,8 @@
 import type { Policy } from '../policy/policy.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type Admitted, permitted } from './admitted.ts'
-import { bearerToken, TWO_CREDENTIALS } from './bearer.ts'
+import { bearerToken } from './bearer.ts'
+import { sentAuthorization } from './credentials.ts'
 import type { Identify } from '../token/identity.ts'
 
 /** `method` decides how much of a cookie is believed: reading changes nothing. */
@@ -44,17 +45,10 @@ export const sessionIdentity = (identify: Identify, id: string): string => ident
 
 const HINT = 'missing authorization; sign in at /auth/device or with postern login'
 
-/** What was sent on purpose, before what a browser adds; apiKeyHelper of Claude Code sends both. */
+/** What was sent on purpose, before what a browser adds. */
 export function sentKey(headers: Headers, query: string): Decision<string | undefined> {
-  const authorization = headers.get('authorization')
-  const apiKey = headers.get('x-api-key')
-  if (apiKey === null && authorization === null) {
-    const none = bearerToken(null, query)
-    return none.ok || none.code === 'missing_authorization' ? granted(undefined) : none
-  }
-  const given = bearerToken(apiKey === null ? authorization : `Bearer ${apiKey}`, query)
-  if (!given.ok || apiKey === null || authorization === null) return given
-  const bearer = bearerToken(authorization, query)
-  if (!bearer.ok) return bearer
-  return bearer.value === given.value ? given : TWO_CREDENTIALS
+  const sent = sentAuthorization(headers, query)
+  if (sent !== null && typeof sent !== 'string') return sent
+  const key = bearerToken(sent, query)
+  return !key.ok && key.code === 'missing_authorization' ? granted(undefined) : key
 }

@@ -2,8 +2,6 @@
 // one. The body is read here: whole where it is small or where a limit depends on what it says,
 // and passed on as it comes otherwise.
 
-import type { Admitted } from '../admit/admitted.ts'
-import type { Reserved } from '../budget/budget.ts'
 import type { Costly } from '../upstream/costly.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
@@ -11,13 +9,10 @@ import { type Decision, granted, refused } from '../refusal.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
 import type { Destination } from '../http1/destination.ts'
 import type { Asked, Upstream } from '../upstream/upstream.ts'
-import { MAX_HELD_BYTES, passOn, readWhole } from './body.ts'
+import { type Bodies, type Permitted, readableAs } from './bodies.ts'
 import type { Inspected } from '../upstream/inspected.ts'
-import { type Coding, codingsOf } from './content-coding.ts'
-import { decodeWhole } from './decoded-body.ts'
-import { heldBytes } from './held-bytes.ts'
+import type { Coding } from './content-coding.ts'
 import { hiddenModel, type ListedModels, listedModels, type Rewrite } from './model-list.ts'
-import { isPlainJson } from './plain-json.ts'
 
 declare const proof: unique symbol
 
@@ -47,11 +42,8 @@ export interface Incoming {
   readonly upstream: Upstream
   /** A limit depends on what the body says. */
   readonly limited: boolean
-}
-
-export interface Permitted {
-  readonly admitted: Admitted
-  readonly reserved: Reserved
+  /** Its body, where it had to be read before. */
+  readonly held?: Decision<Uint8Array> | undefined
 }
 
 export type Dispatch = (
@@ -65,51 +57,7 @@ const ALL_MODELS = granted<ListedModels | undefined>(undefined)
 const NOT_COSTLY = granted<Costly | undefined>(undefined)
 const UNREAD = granted<readonly Coding[]>([])
 
-/** `bodyTimeoutMs`: how long a held body may stand still, or take to arrive where it is small. */
-export function dispatching(bodyTimeoutMs: number): Dispatch {
-  const memory = heldBytes()
-
-  const bodyOf = (
-    { admitted, reserved }: Permitted,
-    { request, method, limited }: Incoming,
-    { length, maxBytes }: Inspected,
-    exchange: Exchange,
-  ): Decision<UpstreamRequest['body']> | Promise<Decision<UpstreamRequest['body']>> => {
-    if (method !== 'POST') return granted(undefined)
-    // To ask for the stream of a body is to make one, which costs more than to read the body whole.
-    if (length === undefined && request.body === null) return granted(new Uint8Array())
-    const small = length !== undefined && length <= MAX_HELD_BYTES
-    if (!small && !limited) {
-      return granted(
-        passOn(request, length, maxBytes, (bytes) => {
-          exchange.bytesIn += bytes
-        }),
-      )
-    }
-    if (small) return readWhole(request, maxBytes, bodyTimeoutMs)
-    const share = memory.share(admitted.identity)
-    reserved.also(share.giveBack)
-    const room = share.roomFor(length ?? 0)
-    return room.ok ? readWhole(request, maxBytes, bodyTimeoutMs, share.take) : room
-  }
-
-  const costlyOf = async (
-    { admitted, reserved }: Permitted,
-    { path, upstream }: Incoming,
-    body: UpstreamRequest['body'],
-    codings: readonly Coding[],
-    maxBytes: number,
-  ): Promise<Decision<Costly>> => {
-    if (!(body instanceof Uint8Array)) return refused('internal_error', { reason: 'unread body' })
-    if (codings.length === 0) return upstream.costOf(path, body)
-    const share = memory.share(admitted.identity)
-    reserved.also(share.giveBack)
-    const plain = await decodeWhole(body, codings, maxBytes, share.take)
-    const costly = plain.ok ? upstream.costOf(path, plain.value) : plain
-    share.giveBack()
-    return costly
-  }
-
+export function dispatching(bodies: Bodies): Dispatch {
   return async (permitted, incoming, inspected, exchange) => {
     const { method, path, search, request, upstream } = incoming
     const { sealed, enclaveHost } = inspected
@@ -130,12 +78,12 @@ export function dispatching(bodyTimeoutMs: number): Dispatch {
     if (!destination.ok) return destination
     const codings = incoming.limited ? readableAs(request.headers) : UNREAD
     if (!codings.ok) return codings
-    const read = bodyOf(permitted, incoming, inspected, exchange)
+    const read = incoming.held ?? bodies.read(permitted, incoming, inspected, exchange)
     const body = read instanceof Promise ? await read : read
     if (!body.ok) return body
     if (body.value instanceof Uint8Array) exchange.bytesIn = body.value.byteLength
     const costly = incoming.limited
-      ? await costlyOf(permitted, incoming, body.value, codings.value, inspected.maxBytes)
+      ? await costlyOf(bodies, permitted, incoming, body.value, codings.value, inspected.maxBytes)
       : NOT_COSTLY
     if (!costly.ok) return costly
     if (costly.value) exchange.model = costly.value.model
@@ -171,6 +119,18 @@ function modelsFor(
   return hiddenModel(path, patterns) ?? listedModels(path, search, patterns)
 }
 
+/** Apart, since a function that makes a closure keeps its variables on the heap from its beginning. */
+function costlyOf(
+  bodies: Bodies,
+  permitted: Permitted,
+  { upstream, path }: Incoming,
+  body: UpstreamRequest['body'],
+  codings: readonly Coding[],
+  maxBytes: number,
+): Promise<Decision<Costly>> {
+  return bodies.decoded(permitted, body, codings, maxBytes, (plain) => upstream.costOf(path, plain))
+}
+
 /** Apart, for what a closure needs is kept in a place of its own from where its function begins. */
 async function renewable(
   identity: string,
@@ -202,11 +162,4 @@ function callOf(
   // With a credential that can be renewed, a request may go out a second time.
   const sentOnce = credential === undefined
   return { method, to, headers, body, sentOnce }
-}
-
-/** Before a body is read that a limit depends on: whether it can be. */
-function readableAs(headers: Headers): Decision<readonly Coding[]> {
-  return isPlainJson(headers.get('content-type'))
-    ? codingsOf(headers.get('content-encoding'))
-    : refused('unsupported_body')
 }

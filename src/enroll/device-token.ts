@@ -3,6 +3,7 @@
 // it for a user's (attack 23). Pure: whether it was withdrawn is revocations.ts's to say.
 
 import { CompactSign, compactVerify } from 'jose'
+import { DEVICE_TOKEN_TYPE } from '../token/bare.ts'
 import { CLOCK_SKEW_SECONDS, parseCompact } from '../token/compact.ts'
 import type { JsonObject } from '../token/strict-json.ts'
 import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
@@ -25,7 +26,6 @@ export type OpenedToken =
   | { readonly ok: true; readonly value: DeviceClaims }
   | { readonly ok: false; readonly expired: boolean; readonly reason: string }
 
-export const DEVICE_TOKEN_TYPE = 'postern-device+jwt'
 export const DEVICE_ISSUER = 'postern'
 export const DEVICE_AUDIENCE = 'postern-device'
 /** JWT_EXPIRATION_HOURS can be no more. */

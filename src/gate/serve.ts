@@ -8,7 +8,7 @@ import { publicCounter } from '../accept/count-address.ts'
 import { probes } from '../accept/probes.ts'
 import { idleSeconds } from '../accept/keep-alive.ts'
 import { cors } from '../accept/cors.ts'
-import { ALL_ROUTES, isServed, type Need, type Route, ROUTES } from '../accept/routes.ts'
+import { type Feature, type Route, ROUTES, servedRoutes } from '../accept/routes.ts'
 import { issuers } from '../admit/issuers.ts'
 import { derivedIdentityKey, identifier } from '../token/identity.ts'
 import { keyAdmission } from '../admit/key.ts'
@@ -17,6 +17,9 @@ import { charges } from '../budget/charge.ts'
 import type { Prices } from '../budget/prices.ts'
 import type { Settings } from '../config/read.ts'
 import type { Secret } from '../secret.ts'
+import { bodies } from '../dispatch/bodies.ts'
+import { pickingByModel } from '../dispatch/by-model.ts'
+import { CALLER_KINDS, choicesOf } from '../dispatch/choose.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { register } from '../enroll/register.ts'
 import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
@@ -30,7 +33,8 @@ import { settlement } from '../settle/settle.ts'
 import { allowLargeHeaders } from './header-limit.ts'
 import { policies } from './policies.ts'
 import type { Sources } from './sources.ts'
-import { guarded, upstreams } from './upstreams.ts'
+import { admissions } from './admissions.ts'
+import { environmentRules, guarded, upstreams } from './upstreams.ts'
 import type { Followed } from '../database/follow.ts'
 import { store } from '../database/store.ts'
 import { gateLedger } from './ledger.ts'
@@ -95,6 +99,7 @@ export async function serve(
     from.issuers.length > 0 ? issuers(from.issuers, { ask, identify, policyOf, log }) : undefined
   const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
   const apiKeys = keyring({ connection, log })
+  const admitKey = keyAdmission(apiKeys, policyOf)
   let listeningAt = new URL('http://127.0.0.1')
   const enrolled =
     from.anthropic &&
@@ -108,7 +113,7 @@ export async function serve(
       policyOf: allowed.ofDevice,
       log,
       listeningAt: () => listeningAt,
-      admitKey: keyAdmission(apiKeys, policyOf),
+      admitKey,
     })
   const devices = enrolled?.enrollment
   const admitDevice = enrolled?.admitDevice
@@ -125,20 +130,31 @@ export async function serve(
       log,
       listeningAt: () => listeningAt,
     })
-  const served = Object.fromEntries(
-    upstreams({ settings, from, way, signIn }).map((each) => [
-      each.name,
-      guarded(each, settings, log),
-    ]),
-  )
+  const there = upstreams({ settings, from, way, signIn })
+  const served = there.map((upstream) => guarded(upstream, settings, log))
   const stalls = watchStalls({
     transport: wire,
-    watched: Object.values(served),
+    watched: served,
     connectMs: timeouts.connectMs,
     answerMs: Math.min(MAX_ANSWER_MS, timeouts.headersMs / 4),
   })
-  const isOn = (need: Need): boolean => (need === 'login' ? signIn : served[need]) !== undefined
-  const routes = ALL_ROUTES.filter((route) => isServed(route, isOn))
+  const admitting = admissions({
+    admitUser: users?.admit,
+    admitDevice,
+    admitKey,
+    admitSession: signIn?.admitSession,
+  })
+  const features: Readonly<Record<Feature, unknown>> = {
+    enclave: from.tinfoil,
+    devices: enrolled,
+    'sign-in': signIn,
+  }
+  const rules = environmentRules(there)
+  const kinds = CALLER_KINDS.filter((kind) => admitting[kind])
+  const routes = servedRoutes(
+    (feature) => features[feature] !== undefined,
+    (endpoint) => choicesOf(endpoint, rules, served, kinds),
+  )
   const ownListener = settings.adminPort !== undefined
   const isAdmin = ({ access }: Route): boolean => access === 'own' || access === 'operator'
   const countedBy: AddressKey = addressKey(settings.trustedProxies ?? [])
@@ -164,9 +180,10 @@ export async function serve(
     enrollment: devices,
     reports,
     register: register(connection),
-    breakers: Object.fromEntries(Object.entries(served).map(([name, on]) => [name, on.breaker])),
+    breakers: Object.fromEntries(served.map((on) => [on.upstream.name, on.breaker])),
     bodyTimeoutMs,
   }
+  const reading = bodies(bodyTimeoutMs)
   let draining = false
   let listener: ReturnType<typeof gate>['server'] = null
 
@@ -181,7 +198,7 @@ export async function serve(
       answers: said,
       probes: probes({
         answers: said,
-        backend: Object.keys(served).join('+'),
+        backend: there.map(({ name }) => name).join('+'),
         keys: users,
         ledger,
         draining: () => draining,
@@ -193,16 +210,14 @@ export async function serve(
     },
     inference: {
       answers: said,
-      admitUser: users?.admit,
-      admitDevice,
-      admitSession: signIn?.admitSession,
+      admissions: admitting,
       budget: budget({ ...settings, counters: memoryCounters }),
       charges: charging,
-      dispatch: dispatching(bodyTimeoutMs),
+      dispatch: dispatching(reading),
+      pickByModel: pickingByModel(reading),
       relay,
       ledger,
       setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),
-      served,
     },
     devices: enrolled?.routes({
       answers: said,

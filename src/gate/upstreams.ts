@@ -1,21 +1,26 @@
 // The upstreams of this gate, each behind a circuit breaker of its own: the one place that names a
 // kind's implementation.
 
-import { type Breaker, breaker } from '../budget/breaker.ts'
+import type { CallerKind } from '../policy/select.ts'
+import { breaker } from '../budget/breaker.ts'
 import type { Settings } from '../config/read.ts'
+import type { RouteRule, Served } from '../dispatch/choose.ts'
 import type { Egress } from '../http1/egress.ts'
 import type { Logger } from '../log.ts'
-import { anthropic, type AnthropicOptions } from '../upstream/anthropic/anthropic.ts'
-import { anthropicOAuth, type AnthropicOAuthOptions } from '../upstream/anthropic/oauth.ts'
-import { tinfoil, type TinfoilOptions } from '../upstream/tinfoil/tinfoil.ts'
+import {
+  anthropic,
+  type AnthropicOptions,
+  servesAnthropic,
+} from '../upstream/anthropic/anthropic.ts'
+import {
+  anthropicOAuth,
+  type AnthropicOAuthOptions,
+  servesAccount,
+} from '../upstream/anthropic/oauth.ts'
+import { servesTinfoil, tinfoil, type TinfoilOptions } from '../upstream/tinfoil/tinfoil.ts'
 import type { Upstream, UpstreamKind } from '../upstream/upstream.ts'
 import type { SigningIn } from './signing-in.ts'
 import type { Sources } from './sources.ts'
-
-export interface Served {
-  readonly upstream: Upstream
-  readonly breaker: Breaker
-}
 
 interface OptionsOf {
   readonly tinfoil: TinfoilOptions
@@ -23,12 +28,23 @@ interface OptionsOf {
   readonly 'anthropic-oauth': AnthropicOAuthOptions
 }
 
-/** A kind without a maker does not compile. */
-const MAKERS: { readonly [Kind in UpstreamKind]: (options: OptionsOf[Kind]) => Upstream } = {
-  tinfoil,
-  anthropic,
-  'anthropic-oauth': anthropicOAuth,
+interface KindOf<Options> {
+  readonly make: (options: Options) => Upstream
+  readonly serves: Upstream['serves']
+  /** Who reaches it where the environment is all that is said. */
+  readonly callers: readonly CallerKind[]
 }
+
+/** A kind that is not here does not compile. */
+export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<OptionsOf[Kind]> } = {
+  tinfoil: { make: tinfoil, serves: servesTinfoil, callers: ['user'] },
+  anthropic: { make: anthropic, serves: servesAnthropic, callers: ['device', 'key'] },
+  'anthropic-oauth': { make: anthropicOAuth, serves: servesAccount, callers: ['session'] },
+}
+
+/** The rules of a gate that is set up by its environment: one kind of caller for each upstream. */
+export const environmentRules = (upstreams: readonly Upstream[]): readonly RouteRule[] =>
+  upstreams.map(({ name, kind }) => ({ upstream: name, callers: KINDS[kind].callers }))
 
 type UpstreamSource = {
   readonly [Kind in UpstreamKind]: { readonly kind: Kind; readonly options: OptionsOf[Kind] }
@@ -48,7 +64,7 @@ export function upstreams(parts: UpstreamParts): readonly Upstream[] {
 }
 
 const made = <Kind extends UpstreamKind>({ kind, options }: UpstreamSource & { kind: Kind }) =>
-  (MAKERS[kind] as (options: OptionsOf[Kind]) => Upstream)(options as OptionsOf[Kind])
+  (KINDS[kind] as KindOf<OptionsOf[Kind]>).make(options as OptionsOf[Kind])
 
 function sourcesOf({ settings, from, way, signIn }: UpstreamParts): readonly UpstreamSource[] {
   const { maxPayloadSize: maxBodyBytes, requireEhbp, tinfoilEnclaveHosts } = settings

@@ -72,6 +72,7 @@ export interface Outcome {
   readonly status?: number | undefined
   /** Where it was not known yet when the row was opened. */
   readonly model?: string | undefined
+  readonly upstream?: string | undefined
   /** From arrival to the first byte of the answer's body. */
   readonly firstByteMs?: number | undefined
   readonly durationMs: number

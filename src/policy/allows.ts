@@ -42,22 +42,3 @@ export function bounded<T extends { readonly maxBytes: number }>(
 ): T {
   return maxBodyBytes < of.maxBytes ? { ...of, maxBytes: maxBodyBytes } : of
 }
-
-/** Of a path in our own table. Undefined for one that no policy can name, and so none allows by name. */
-export function routeGroup(path: string): RouteGroup | undefined {
-  return GROUPS.find(([start]) => path === start || path.startsWith(`${start}/`))?.[1]
-}
-
-/** The longer path first. */
-const GROUPS: readonly (readonly [string, RouteGroup])[] = [
-  ['/v1/models', 'models'],
-  ['/v1/chat/completions', 'chat'],
-  ['/v1/completions', 'completions'],
-  ['/v1/complete', 'completions'],
-  ['/v1/responses', 'responses'],
-  ['/v1/embeddings', 'embeddings'],
-  ['/v1/audio', 'audio'],
-  ['/v1/messages/batches', 'batches'],
-  ['/v1/messages', 'messages'],
-  ['/v1/files', 'files'],
-]

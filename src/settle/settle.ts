@@ -31,8 +31,11 @@ export function settlement({ log, ledger, prices }: SettlementOptions): Settle {
     const price = priceOf(model) ?? priceOf(asked)
     const durationMs = performance.now() - exchange.at.monotonicMs
     const metered = bill ? charge(bill, { end, durationMs, price, priceOf }) : UNKNOWN
-    const { entry, status, firstByteMs } = exchange
-    if (entry) ledger.close(entry, { end, durationMs, usage: metered, status, model, firstByteMs })
+    const { entry, status, firstByteMs, upstream } = exchange
+    if (entry) {
+      const outcome = { end, durationMs, usage: metered, status, model, upstream, firstByteMs }
+      ledger.close(entry, outcome)
+    }
     if (!exchange.silent) writeLine(log, exchange, end, durationMs, metered, usage?.sawError)
   }
 }

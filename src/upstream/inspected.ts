@@ -2,6 +2,9 @@
 
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 
+/** EHBP: its body is sealed to an enclave. */
+export const ENCAPSULATED_KEY = 'ehbp-encapsulated-key'
+
 export interface Inspected {
   readonly sealed: boolean
   /** The host of an allowed enclave; undefined where the configured upstream is meant. */

@@ -48,6 +48,8 @@ export interface Upstream {
   readonly kind: UpstreamKind
   /** Asked when the gate starts, and not for each request. */
   serves(endpoint: Endpoint): boolean
+  /** What it takes: an upstream of `sealed` bodies cannot be asked in clear. */
+  readonly bodies: 'plain' | 'sealed' | 'both'
   /** What the request's headers say of its body: sealed or not, and how large. */
   inspect(headers: Headers, hasBody: boolean): Decision<Inspected>
   /** What the body says that a request costs, where a limit depends on it; `body` is decoded. */

@@ -3,12 +3,13 @@
 import { describe, expect, test } from 'bun:test'
 import { arrive } from '../../src/accept/arrival.ts'
 import { cors } from '../../src/accept/cors.ts'
-import { ALL_ROUTES, routeFinder } from '../../src/accept/routes.ts'
+import { routeFinder } from '../../src/accept/route-finder.ts'
 import type { Exchange } from '../../src/exchange.ts'
+import { EVERY_ROUTE } from '../support/routes.ts'
 
 const APP = 'https://app.example'
 const allowing = cors([APP, 'http://localhost:3000'])
-const find = routeFinder(ALL_ROUTES)
+const find = routeFinder(EVERY_ROUTE)
 const METHODS = ['GET', 'POST']
 
 function asking(

@@ -2,9 +2,10 @@
 
 import { describe, expect, test } from 'bun:test'
 import { arrive } from '../../src/accept/arrival.ts'
-import { ALL_ROUTES, isServed, routeFinder } from '../../src/accept/routes.ts'
+import { routeFinder } from '../../src/accept/route-finder.ts'
+import { EVERY_ROUTE, routesWith } from '../support/routes.ts'
 
-const find = routeFinder(ALL_ROUTES)
+const find = routeFinder(EVERY_ROUTE)
 
 function told(
   path: string,
@@ -79,9 +80,7 @@ describe('a wrong base URL is told which route was meant, and is not followed', 
     )
   })
   test('a route that this gate does not serve is not named', () => {
-    const served = routeFinder(
-      ALL_ROUTES.filter((route) => isServed(route, (need) => need === 'tinfoil')),
-    )
+    const served = routeFinder(routesWith('tinfoil'))
     const request = new Request('http://gate.test/v1/v1/messages', {
       headers: { host: 'gate.test' },
     })

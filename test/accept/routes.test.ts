@@ -2,20 +2,16 @@
 
 import { describe, expect, test } from 'bun:test'
 import { arrive } from '../../src/accept/arrival.ts'
-import {
-  ALL_ROUTES,
-  INFERENCE_ROUTES,
-  isSilent,
-  isServed,
-  type Need,
-  routeFinder,
-} from '../../src/accept/routes.ts'
+import { routeFinder } from '../../src/accept/route-finder.ts'
+import { isSilent, RELAYED_ROUTES } from '../../src/accept/routes.ts'
+import type { UpstreamKind } from '../../src/upstream/upstream.ts'
+import { EVERY_ROUTE, routesWith } from '../support/routes.ts'
 
-const find = routeFinder(ALL_ROUTES)
+const find = routeFinder(EVERY_ROUTE)
 const real = (path: string): string => path.replace(':id', 'claude-sonnet-4-5')
 
 test('every route is there under its own path and method', () => {
-  for (const route of ALL_ROUTES) {
+  for (const route of EVERY_ROUTE) {
     const found = find(real(route.path))
     expect(found?.pattern).toBe(route.path)
     expect(found?.methods.has(route.method)).toBe(true)
@@ -23,42 +19,41 @@ test('every route is there under its own path and method', () => {
   }
 })
 
-test('no two routes of one gate share method, path and dialect', () => {
-  // It has one Anthropic, by a key or by a sign-in.
-  for (const other of ['anthropic', 'anthropic-oauth']) {
-    const names = ALL_ROUTES.filter(({ needs }) => needs !== other).map(
-      ({ method, path, dialect }) => `${method} ${path} ${dialect}`,
-    )
-    expect(new Set(names).size).toBe(names.length)
-  }
+test('no two routes share method, path and dialect', () => {
+  const names = EVERY_ROUTE.map(({ method, path, dialect }) => `${method} ${path} ${dialect}`)
+  expect(new Set(names).size).toBe(names.length)
+  const relayed = RELAYED_ROUTES.map(({ method, path }) => `${method} ${path}`)
+  expect(new Set(relayed).size).toBe(relayed.length)
 })
 
-const ACCESS = new Map<Need | undefined, string>([
-  ['tinfoil', 'user'],
-  ['anthropic', 'device'],
-  ['anthropic-oauth', 'session'],
-])
-
-test('everything under /v1/ is protected, and /admin/ is, and /device, and nothing else is', () => {
-  for (const { path, access, needs } of ALL_ROUTES) {
+test('everything under /v1/ is relayed, and /admin/ is protected, and /device, and nothing else is', () => {
+  for (const { path, access } of EVERY_ROUTE) {
     const expected = path.startsWith('/v1/')
-      ? [ACCESS.get(needs)]
+      ? ['relayed']
       : path.startsWith('/admin/')
         ? ['own', 'operator']
         : [path === '/device' ? 'device' : 'public']
     expect([path, expected]).toEqual([path, expect.arrayContaining([access])])
   }
-  expect(INFERENCE_ROUTES).toHaveLength(28)
-  const own = ALL_ROUTES.filter(({ access }) => access === 'own').map(({ path }) => path)
+  expect(RELAYED_ROUTES).toHaveLength(22)
+  const own = EVERY_ROUTE.filter(({ access }) => access === 'own').map(({ path }) => path)
   expect(own).toEqual(['/admin/usage', '/admin/stats'])
 })
 
+test('an environment opens each upstream to its own kinds of callers', () => {
+  const kinds = (...upstreams: UpstreamKind[]) =>
+    new Set(routesWith(...upstreams).flatMap(({ relay }) => relay?.kinds ?? []))
+  expect(kinds('tinfoil')).toEqual(new Set(['user']))
+  expect(kinds('anthropic')).toEqual(new Set(['device', 'key']))
+  expect(kinds('anthropic-oauth')).toEqual(new Set(['session']))
+})
+
 test('only probes are silent, and HEAD is answered by them and where it is listed', () => {
-  const silent = ALL_ROUTES.filter(({ path }) => isSilent(path)).map(({ path }) => path)
+  const silent = EVERY_ROUTE.filter(({ path }) => isSilent(path)).map(({ path }) => path)
   expect(silent).toEqual(['/health', '/healthz', '/readyz'])
-  const listed = new Set(ALL_ROUTES.filter((each) => each.method === 'HEAD').map((r) => r.path))
+  const listed = new Set(EVERY_ROUTE.filter((each) => each.method === 'HEAD').map((r) => r.path))
   expect([...listed]).toEqual(['/', '/api/hello'])
-  for (const { path } of ALL_ROUTES) {
+  for (const { path } of EVERY_ROUTE) {
     const head = isSilent(path) || listed.has(path)
     expect([path, find(real(path))?.methods.has('HEAD')]).toEqual([path, head])
     if (!head) expect(find(real(path))?.routes('HEAD')).toEqual([])
@@ -188,8 +183,7 @@ describe("a batch's and a file's", () => {
 })
 
 describe('what is served is what is configured', () => {
-  const servedBy = (...needs: Need[]) =>
-    routeFinder(ALL_ROUTES.filter((each) => isServed(each, (need) => needs.includes(need))))
+  const servedBy = (...kinds: UpstreamKind[]) => routeFinder(routesWith(...kinds))
   test('without Anthropic there is none of its routes', () => {
     const only = servedBy('tinfoil')
     for (const path of [
@@ -233,7 +227,8 @@ describe('what is served is what is configured', () => {
 })
 
 describe('the dialect', () => {
-  const asked = (path: string, headers: Record<string, string> = {}, served = find) =>
+  const both = routeFinder(routesWith('tinfoil', 'anthropic'))
+  const asked = (path: string, headers: Record<string, string> = {}, served = both) =>
     arrive(
       new Request(`http://gate.test${path}`, { headers: { host: 'gate.test', ...headers } }),
       served,
@@ -241,14 +236,14 @@ describe('the dialect', () => {
   const VERSION = { 'anthropic-version': '2023-06-01' }
 
   test('of a path that two share is what anthropic-version says, whatever its value', () => {
-    for (const [headers, access, dialect] of [
-      [{}, 'user', 'openai'],
-      [VERSION, 'device', 'anthropic'],
-      [{ 'anthropic-version': '' }, 'device', 'anthropic'],
-      [{ 'x-anthropic-version': '1', 'anthropic-beta': 'x' }, 'user', 'openai'],
+    for (const [headers, kinds, dialect] of [
+      [{}, ['user'], 'openai'],
+      [VERSION, ['device', 'key'], 'anthropic'],
+      [{ 'anthropic-version': '' }, ['device', 'key'], 'anthropic'],
+      [{ 'x-anthropic-version': '1', 'anthropic-beta': 'x' }, ['user'], 'openai'],
     ] as const) {
       const { route, exchange } = asked('/v1/models', headers)
-      expect([route?.access, exchange.dialect]).toEqual([access, dialect])
+      expect([route?.relay?.kinds, exchange.dialect]).toEqual([kinds, dialect])
     }
   })
   test('of a path that one has is its own, whatever is sent', () => {
@@ -261,10 +256,25 @@ describe('the dialect', () => {
     expect(asked('/nowhere', VERSION).exchange.dialect).toBe('anthropic')
   })
   test('with one of the two served, that one answers both', () => {
-    const tinfoil = routeFinder(ALL_ROUTES.filter((each) => isServed(each, (n) => n === 'tinfoil')))
-    expect(asked('/v1/models', VERSION, tinfoil).route?.access).toBe('user')
+    const tinfoil = routeFinder(routesWith('tinfoil'))
+    expect(asked('/v1/models', VERSION, tinfoil).route?.relay?.kinds).toEqual(['user'])
   })
   test("a model's name is in no log: the route is", () => {
     expect(asked('/v1/models/secret-model').exchange.route).toBe('/v1/models/:id')
   })
+})
+
+test.each([
+  ['/v1/messages', 'messages'],
+  ['/v1/messages/count_tokens', 'messages'],
+  ['/v1/messages/batches', 'batches'],
+  ['/v1/messages/batches/:id/results', 'batches'],
+  ['/v1/models/:id', 'models'],
+  ['/v1/chat/completions', 'chat'],
+  ['/v1/complete', 'completions'],
+  ['/v1/audio/speech', 'audio'],
+  ['/v1/files/:id', 'files'],
+  ['/v1/messages2', undefined],
+] as const)('%s is a route of the group %s', (path, group) => {
+  expect(RELAYED_ROUTES.find((each) => each.path === path)?.group).toBe(group)
 })

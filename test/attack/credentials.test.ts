@@ -41,11 +41,17 @@ describe('attack 13: more than one credential, or a strange one', () => {
     })
   }
 
-  // x-api-key is no credential of this gate: it is ignored like any other header, and not passed.
-  test('X-Api-Key beside a good token changes nothing, and alone it is no credential', async () => {
+  // Azure's and Anthropic's clients send their keys so. Neither header is passed.
+  test('X-Api-Key beside a good token changes nothing, and alone it is the credential', async () => {
     expect((await ask(good(), 'X-Api-Key: other'))?.status).toBe(200)
     expect((await reachedUpstream(at))[0]?.headers['x-api-key']).toBeUndefined()
-    expect((await ask(`X-Api-Key: ${at.token}`))?.status).toBe(401)
+    for (const name of ['X-Api-Key', 'Api-Key']) {
+      forget(at)
+      expect((await ask(`${name}: ${at.token}`))?.status).toBe(200)
+      expect((await reachedUpstream(at))[0]?.headers[name.toLowerCase()]).toBeUndefined()
+      expect((await ask(`${name}: other`))?.status).toBe(401)
+      expect((await ask(`X-Api-Key: ${at.token}`, 'Api-Key: other'))?.status).toBe(400)
+    }
   })
 
   for (const scheme of ['bearer', 'BEARER', 'Bearer  ', 'bEaReR']) {

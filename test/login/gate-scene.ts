@@ -14,7 +14,7 @@ import { addressCounter } from '../../src/accept/count-address.ts'
 import { cors } from '../../src/accept/cors.ts'
 import { loginCookies } from '../../src/accept/login/cookies.ts'
 import { type LoginParts, loginRoutes } from '../../src/accept/login/routes.ts'
-import { ALL_ROUTES } from '../../src/accept/routes.ts'
+import { servedRoutes } from '../../src/accept/routes.ts'
 import { rateLimiter } from '../../src/budget/budget.ts'
 import { Secret } from '../../src/secret.ts'
 import { granted, refused } from '../../src/refusal.ts'
@@ -156,7 +156,10 @@ function nothingElse(said: Parts['open']['answers']): Omit<Parts, 'log' | 'cors'
     answers: said,
     countAddress: () => granted(undefined),
     idleSeconds: () => 79,
-    routes: ALL_ROUTES.filter(({ needs }) => needs === undefined || needs === 'login'),
+    routes: servedRoutes(
+      (feature) => feature === 'sign-in',
+      () => ({ user: [], device: [], key: [], session: [] }),
+    ),
     open: {
       answers: said,
       probes: probes({
@@ -174,9 +177,12 @@ function nothingElse(said: Parts['open']['answers']): Omit<Parts, 'log' | 'cors'
     inference: {
       ...never<Parts['inference']>(),
       answers: said,
-      admitUser: undefined,
-      admitDevice: undefined,
-      admitSession: () => refused('missing_authorization'),
+      admissions: {
+        user: undefined,
+        device: undefined,
+        key: undefined,
+        session: () => refused('missing_authorization'),
+      },
     },
     devices: undefined,
     admin: undefined,

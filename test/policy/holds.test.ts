@@ -9,7 +9,7 @@ import { budget } from '../../src/budget/budget.ts'
 import { charges } from '../../src/budget/charge.ts'
 import { parsePrices } from '../../src/budget/price-table.ts'
 import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
-import { allows, bounded, routeGroup } from '../../src/policy/allows.ts'
+import { allows, bounded } from '../../src/policy/allows.ts'
 import { narrowed, type Policy, policy, ROUTE_GROUPS } from '../../src/policy/policy.ts'
 import { spendCaps } from '../../src/state/memory/spend.ts'
 import type { Costly } from '../../src/upstream/costly.ts'
@@ -172,20 +172,4 @@ test('a policy without limits lets everything pass', () => {
   expect(bounded(free, inspected)).toBe(inspected)
   expect(bounded(policy({ name: 'x', maxBodyBytes: 11 }), inspected)).toBe(inspected)
   expect(bounded(policy({ name: 'x', maxBodyBytes: 9 }), inspected)).toEqual({ maxBytes: 9 })
-})
-
-test.each([
-  ['/v1/messages', 'messages'],
-  ['/v1/messages/count_tokens', 'messages'],
-  ['/v1/messages/batches', 'batches'],
-  ['/v1/messages/batches/:id/results', 'batches'],
-  ['/v1/models/:id', 'models'],
-  ['/v1/chat/completions', 'chat'],
-  ['/v1/complete', 'completions'],
-  ['/v1/audio/speech', 'audio'],
-  ['/v1/files/:id', 'files'],
-  ['/v1/messages2', undefined],
-  ['/v2/messages', undefined],
-] as const)('%s is a route of the group %s', (path, group) => {
-  expect(routeGroup(path)).toBe(group)
 })

@@ -10,8 +10,8 @@ import { cors } from '../../src/accept/cors.ts'
 import { loginCookies } from '../../src/accept/login/cookies.ts'
 import { deviceRoutes } from '../../src/accept/devices.ts'
 import { loginRoutes } from '../../src/accept/login/routes.ts'
-import { ALL_ROUTES, INFERENCE_ROUTES, isServed, type Route } from '../../src/accept/routes.ts'
-import type { UserAdmission } from '../../src/admit/admit.ts'
+import type { Admission } from '../../src/accept/door.ts'
+import { RELAYED_ROUTES, type Route, ROUTES } from '../../src/accept/routes.ts'
 import type { Admitted } from '../../src/admit/admitted.ts'
 import { Secret } from '../../src/secret.ts'
 import type { Enrollment } from '../../src/enroll/enroll.ts'
@@ -20,6 +20,7 @@ import type { Ledger } from '../../src/ledger/port.ts'
 import { type Scene, scene } from '../support/gate.ts'
 import { bearer, errorOf, forget, reachedUpstream } from '../support/sink.ts'
 import { exchange, head } from '../support/wire.ts'
+import { EVERY_ROUTE, routesWith } from '../support/routes.ts'
 
 let at: Scene
 beforeAll(async () => {
@@ -32,8 +33,7 @@ const ask = (method: string, path: string, headers: Record<string, string> = {})
   fetch(`${at.gate.url}${path}`, { method, headers, ...(method === 'POST' ? { body: '{}' } : {}) })
 
 describe('a route that is not public', () => {
-  for (const { method, path, needs } of INFERENCE_ROUTES) {
-    if (needs !== 'tinfoil') continue
+  for (const { method, path } of routesWith('tinfoil').filter(isRelayed)) {
     test(`${method} ${path} is 401 without a token, and reaches no upstream`, async () => {
       const response = await ask(method, path)
       expect(response.status).toBe(401)
@@ -60,13 +60,15 @@ describe('a route that is not public', () => {
   for (const other of ['anthropic', 'anthropic-oauth'] as const) {
     for (const dialect of ['openai', 'anthropic'] as const) {
       test(`is every route of the app that is not declared public, asked in ${dialect}'s, without ${other}`, async () => {
-        const routes = ALL_ROUTES.filter((route) => isServed(route, (need) => need !== other))
+        const routes = routesWith(
+          'tinfoil',
+          other === 'anthropic' ? 'anthropic-oauth' : 'anthropic',
+        )
         const app = gate({ ...nothingBehindTheDoor(), routes })
-        const byName = (all: readonly Route[]) =>
-          Map.groupBy(all, ({ method, path }) => `${method} ${path}`)
-        const served = byName(routes)
+        const served = Map.groupBy(routes, nameOf)
         const walked = app.routes.map(({ method, path }) => `${method} ${path}`)
-        expect(walked.toSorted()).toEqual([...byName(ALL_ROUTES).keys()].toSorted())
+        const every = [...Object.values(ROUTES), ...RELAYED_ROUTES].map(nameOf)
+        expect(walked.toSorted()).toEqual(every.toSorted())
         for (const { method, path } of app.routes) {
           const request = new Request(`http://gate.test${path.replace(':id', 'some-model')}`, {
             method,
@@ -94,7 +96,7 @@ describe('a route that is not public', () => {
   const throwing = (): never => {
     throw new RangeError('admission is broken')
   }
-  const doors: Readonly<Record<string, [number, () => ReturnType<UserAdmission['admit']>]>> = {
+  const doors: Readonly<Record<string, [number, () => ReturnType<Admission>]>> = {
     'refuses at once': [401, () => refused('invalid_token')],
     'refuses later': [401, async () => refused('invalid_token')],
     throws: [500, throwing],
@@ -104,16 +106,19 @@ describe('a route that is not public', () => {
     test(`is reached by nobody where admission ${name}`, async () => {
       const bugs: string[] = []
       const parts = nothingBehindTheDoor()
-      const served = (route: Route) => isServed(route, (need) => need === 'tinfoil')
+      const routes = routesWith('tinfoil')
       const app = gate({
         ...parts,
-        routes: ALL_ROUTES.filter(served),
+        routes,
         log: {
           error: ({ error }: { error: string }) => void bugs.push(error),
         } as unknown as Parts['log'],
-        inference: { ...parts.inference, admitUser: admission },
+        inference: {
+          ...parts.inference,
+          admissions: { ...parts.inference.admissions, user: admission },
+        },
       })
-      const walked = INFERENCE_ROUTES.filter(served)
+      const walked = routes.filter(isRelayed)
       for (const { method, path } of walked) {
         const url = `http://gate.test${path.replace(':id', 'some-model')}`
         const response = await app.handle(
@@ -128,7 +133,7 @@ describe('a route that is not public', () => {
 
   test('is behind a door that the routes of the operator share with nobody', async () => {
     const app = adminGate({ ...nothingBehindTheDoor(), admin: admin() })
-    const declared = ALL_ROUTES.filter(({ access }) => access === 'own' || access === 'operator')
+    const declared = EVERY_ROUTE.filter(({ access }) => access === 'own' || access === 'operator')
     const walked = app.routes.map(({ method, path }) => `${method} ${path}`)
     expect(walked.toSorted()).toEqual(
       declared.map(({ method, path }) => `${method} ${path}`).toSorted(),
@@ -162,6 +167,9 @@ describe('a route that is not public', () => {
     }
   })
 })
+
+const isRelayed = ({ access }: Route): boolean => access === 'relayed'
+const nameOf = ({ method, path }: Pick<Route, 'method' | 'path'>): string => `${method} ${path}`
 
 const never = (): never => {
   throw new Error('reached')
@@ -209,7 +217,7 @@ function nothingBehindTheDoor(): Parts {
     idleSeconds: () => 79,
     countAddress: () => granted(undefined),
     log: { error: never } as unknown as Parts['log'],
-    routes: ALL_ROUTES,
+    routes: EVERY_ROUTE,
     open: {
       answers: said,
       probes: probes({
@@ -226,16 +234,19 @@ function nothingBehindTheDoor(): Parts {
     },
     inference: {
       answers: said,
-      admitUser: async () => refused('missing_authorization'),
-      admitDevice: async () => refused('missing_authorization'),
-      admitSession: () => refused('missing_authorization'),
+      admissions: {
+        user: async () => refused('missing_authorization'),
+        device: async () => refused('missing_authorization'),
+        key: () => refused('missing_authorization'),
+        session: () => refused('missing_authorization'),
+      },
       budget: { spend: never, reserve: never, underWay: 0 },
       charges: { needsBody: never, take: never, standing: never },
       dispatch: never,
+      pickByModel: never,
       relay: { send: never, breakAll: never, running: 0 },
       ledger,
       setIdleTimeout: () => {},
-      served: {},
     },
     devices: deviceRoutes({
       answers: said,
@@ -290,7 +301,7 @@ describe('attack 18: a preflight is for pages, and opens nothing', () => {
       }),
     )
   test('of an allowed page it is answered without a credential, and reaches no route', async () => {
-    for (const { path } of ALL_ROUTES) {
+    for (const { path } of EVERY_ROUTE) {
       const response = await preflight(path.replace(':id', 'a'), 'https://app.example')
       expect([path, response.status]).toEqual([path, 204])
       expect(response.headers.get('access-control-allow-origin')).toBe('https://app.example')

@@ -67,6 +67,7 @@ export const PATHS: readonly string[] = [
   'GET /v1/models',
   'GET /v1/models/:id',
 ]
+export const servesAnthropic = serving('anthropic', PATHS)
 
 export function anthropic(options: AnthropicOptions): Upstream {
   const { name = 'anthropic', baseUrl, apiKey, maxBodyBytes } = options
@@ -74,7 +75,8 @@ export function anthropic(options: AnthropicOptions): Upstream {
   return {
     name,
     kind: 'anthropic',
-    serves: serving('anthropic', PATHS),
+    serves: servesAnthropic,
+    bodies: 'plain',
     inspect: (headers, hasBody) => inspectPlain(headers, hasBody, maxBodyBytes),
     checks: [{ path: '/v1/models', withKey: true }],
     costOf: anthropicCost,

@@ -28,7 +28,7 @@ const ACCOUNT_LIMITS = /^anthropic-ratelimit-[a-z-]{1,64}$/
 const MAX_LIMIT_LENGTH = 64
 
 /** What belongs to the account is the caller's own. */
-const ACCOUNT_PATHS = [
+export const servesAccount = serving('anthropic', [
   ...PATHS,
   'POST /v1/messages/batches',
   'GET /v1/messages/batches',
@@ -41,7 +41,7 @@ const ACCOUNT_PATHS = [
   'GET /v1/files/:id',
   'GET /v1/files/:id/content',
   'DELETE /v1/files/:id',
-]
+])
 
 export function anthropicOAuth(options: AnthropicOAuthOptions): Upstream {
   const { name = 'anthropic-oauth', baseUrl, accessToken, maxBodyBytes } = options
@@ -49,7 +49,8 @@ export function anthropicOAuth(options: AnthropicOAuthOptions): Upstream {
   return {
     name,
     kind: 'anthropic-oauth',
-    serves: serving('anthropic', ACCOUNT_PATHS),
+    serves: servesAccount,
+    bodies: 'plain',
     inspect: (headers, hasBody) => inspectPlain(headers, hasBody, maxBodyBytes),
     // A token that was refreshed for it would be missing in the gate that runs.
     checks: [],

@@ -1,7 +1,7 @@
 // What a request's headers say of its seal (EHBP) and of the enclave that it is for. Pure.
 
 import { type Decision, granted, refused } from '../../refusal.ts'
-import { declaredLength, type Inspected } from '../inspected.ts'
+import { declaredLength, ENCAPSULATED_KEY, type Inspected } from '../inspected.ts'
 import { allowedHost } from './enclave.ts'
 
 export interface SealRules {
@@ -10,7 +10,6 @@ export interface SealRules {
   readonly maxBodyBytes: number
 }
 
-export const ENCAPSULATED_KEY = 'ehbp-encapsulated-key'
 const ENCLAVE_URL = 'x-tinfoil-enclave-url'
 /** EHBP 0.3.1: an X25519 public key in hexadecimal. */
 const KEY = /^[0-9a-f]{64}$/i

@@ -12,7 +12,8 @@ import { NO_USAGE } from '../reading/tally.ts'
 import { parseTinfoilUsage } from './usage.ts'
 import { type Destination, destinationOf } from '../../http1/destination.ts'
 import { placesUnder } from '../places.ts'
-import { ENCAPSULATED_KEY, inspectSealed, type SealRules } from './inspect.ts'
+import { ENCAPSULATED_KEY } from '../inspected.ts'
+import { inspectSealed, type SealRules } from './inspect.ts'
 import { resolving } from './resolving.ts'
 import {
   allowedValues,
@@ -69,7 +70,7 @@ const USAGE = Buffer.from('"usage":{')
 const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-const PATHS = [
+export const servesTinfoil = serving('openai', [
   'GET /v1/models',
   'POST /v1/chat/completions',
   'POST /v1/completions',
@@ -77,7 +78,7 @@ const PATHS = [
   'POST /v1/embeddings',
   'POST /v1/audio/transcriptions',
   'POST /v1/audio/speech',
-]
+])
 
 export function tinfoil(options: TinfoilOptions): Upstream {
   const { name = 'tinfoil', baseUrl, apiKey, lookup, isProxied } = options
@@ -102,7 +103,8 @@ export function tinfoil(options: TinfoilOptions): Upstream {
   return {
     name,
     kind: 'tinfoil',
-    serves: serving('openai', PATHS),
+    serves: servesTinfoil,
+    bodies: options.requireEhbp ? 'sealed' : 'both',
     inspect: (headers, hasBody) => inspectSealed(headers, hasBody, options),
     checks: [
       { path: '/.well-known/hpke-keys', withKey: false },

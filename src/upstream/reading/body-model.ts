@@ -1,0 +1,23 @@
+// The model that a body names, read as strictly as what limits are decided by: where it decides the
+// upstream, no upstream may read another name than was read here.
+
+import { type Decision, granted, refused } from '../../refusal.ts'
+import { ambiguousBody } from './unparsed.ts'
+import { modelIn } from './members.ts'
+import { hashOf, type Names, Outline, type Shape } from './outline.ts'
+
+const MODEL = 'model'
+const NAMES: Names<undefined> = {
+  known: new Map([[hashOf(MODEL), MODEL]]),
+  unlisted: () => 'opaque',
+  named: () => undefined,
+}
+const SHAPE: Shape<undefined> = { members: new Map([[MODEL, 'text' as const]]) }
+
+export function bodyModel(body: Uint8Array): Decision<string> {
+  const found = new Outline(body, NAMES, undefined).read(SHAPE)
+  if (typeof found === 'string') return ambiguousBody(found)
+  const model = modelIn(found.get(MODEL))
+  if (model !== undefined) return granted(model)
+  return refused('invalid_model', { reason: found.has(MODEL) ? 'wrong_model' : 'missing_model' })
+}
