@@ -7,7 +7,7 @@ import type { DeviceAbout } from '../enroll/enroll.ts'
 
 export function aboutDevice(
   { claims, family, replaced, refreshableUntil }: DeviceAbout,
-  { models, person }: Policy,
+  { name, models, person }: Policy,
   caps: readonly CapStanding[],
 ): object {
   const { orgId, userId } = claims
@@ -26,6 +26,7 @@ export function aboutDevice(
     refreshable_until: replaced ? null : utc(refreshableUntil),
     replaced,
     policy: {
+      name,
       // Exact names or with a trailing `*`; null: every model.
       models: models ?? null,
       rate_limit: rate ? { requests_per_minute: rate.perMinute, burst: rate.burst } : null,

@@ -12,6 +12,8 @@ export interface Entitlements {
   readonly rateLimit: number | undefined
   /** US dollars in a calendar month. */
   readonly spendCap: number | undefined
+  /** The name of the gate's policy that the device has, which all of the above narrows. */
+  readonly policy: string | undefined
   readonly orgId: string | undefined
   readonly userId: string | undefined
 }
@@ -24,6 +26,7 @@ export const NO_ENTITLEMENTS: Entitlements = {
   models: undefined,
   rateLimit: undefined,
   spendCap: undefined,
+  policy: undefined,
   orgId: undefined,
   userId: undefined,
 }
@@ -36,16 +39,19 @@ export const MAX_SPEND_CAP_USD = 1_000_000_000
 /** Printable ASCII that neither begins nor ends with a space. */
 const ID = /^[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?$/
 
-/** From members named as in a token: `models`, `rate_limit`, `spend_cap`, `org_id`, `user_id`. */
+const POLICY = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+
+/** From members named as in a token: `models`, `rate_limit`, `spend_cap`, `policy`, `org_id`, `user_id`. */
 export function readEntitlements(members: JsonObject): EntitlementsRead {
   const { models, rate_limit: rateLimit, spend_cap: spendCap, org_id: orgId } = members
-  const { user_id: userId } = members
+  const { policy, user_id: userId } = members
   if (models !== undefined && !areModels(models)) return wrong('models')
   if (rateLimit !== undefined && !isRateLimit(rateLimit)) return wrong('rate_limit')
   if (spendCap !== undefined && !isSpendCap(spendCap)) return wrong('spend_cap')
+  if (policy !== undefined && !isPolicyName(policy)) return wrong('policy')
   if (orgId !== undefined && !isId(orgId)) return wrong('org_id')
   if (userId !== undefined && !isId(userId)) return wrong('user_id')
-  return { ok: true, value: { models, rateLimit, spendCap, orgId, userId } }
+  return { ok: true, value: { models, rateLimit, spendCap, policy, orgId, userId } }
 }
 
 /** The same members again; what is undefined is left out by JSON. */
@@ -56,6 +62,7 @@ export function entitlementMembers(of: Entitlements): JsonObject {
     models: of.models,
     rate_limit: of.rateLimit,
     spend_cap: of.spendCap,
+    policy: of.policy,
   }
 }
 
@@ -65,6 +72,7 @@ export function withDefaults(own: Entitlements, defaults: Entitlements): Entitle
     models: own.models ?? defaults.models,
     rateLimit: own.rateLimit ?? defaults.rateLimit,
     spendCap: own.spendCap ?? defaults.spendCap,
+    policy: own.policy ?? defaults.policy,
     orgId: own.orgId ?? defaults.orgId,
     userId: own.userId ?? defaults.userId,
   }
@@ -91,6 +99,10 @@ function isRateLimit(value: unknown): value is number {
 
 function isSpendCap(value: unknown): value is number {
   return typeof value === 'number' && value > 0 && value <= MAX_SPEND_CAP_USD
+}
+
+function isPolicyName(value: unknown): value is string {
+  return typeof value === 'string' && POLICY.test(value)
 }
 
 function isId(value: unknown): value is string {

@@ -60,6 +60,7 @@ export function enrolling(options: EnrollingOptions): Enrolling {
       models: settings.deviceModels,
       rateLimit: settings.deviceRateLimit,
       spendCap: settings.deviceSpendCap,
+      policy: undefined,
       orgId: undefined,
       userId: undefined,
     },

@@ -22,6 +22,7 @@ import { readDuration } from './when.ts'
 export interface EnrolFlags {
   readonly models?: string
   readonly rateLimit?: string
+  readonly policy?: string
   readonly spendCap?: string
   readonly org?: string
   readonly user?: string
@@ -43,6 +44,11 @@ export const ENROL_FLAGS: readonly {
   },
   { key: 'rateLimit', flags: '--rate-limit <number>', about: 'Requests a minute.' },
   { key: 'spendCap', flags: '--spend-cap <usd>', about: 'US dollars in a calendar month.' },
+  {
+    key: 'policy',
+    flags: '--policy <name>',
+    about: 'The policy of its devices; --models and the other limits narrow it.',
+  },
   { key: 'org', flags: '--org <id>', about: 'The organisation that its usage counts for.' },
   { key: 'user', flags: '--user <id>', about: 'The user that its usage counts for.' },
   { key: 'uses', flags: '--uses <number>', about: 'Devices that may enrol with it (default: 1).' },
@@ -102,6 +108,11 @@ export function readEnrolFlags(flags: EnrolFlags): EnrolRead {
     rateLimit: whole('--rate-limit', flags.rateLimit, MAX_RATE_LIMIT),
     spendCap: grant('--spend-cap', { spend_cap: dollars }, 'give US dollars above 0, as in 12.50')
       .spendCap,
+    policy: grant(
+      '--policy',
+      { policy: flags.policy },
+      'give letters, digits, dots, dashes; 64 at most',
+    ).policy,
     orgId: grant('--org', { org_id: org }, 'give 1 to 200 ASCII characters').orgId,
     userId: grant('--user', { user_id: user }, 'give 1 to 200 ASCII characters').userId,
   }
@@ -211,7 +222,7 @@ function account({ kind, known, families }: Withdrawn): string {
 }
 
 function describe(code: CodeListed): string {
-  const { models, rateLimit, spendCap, orgId, userId } = code.entitlements
+  const { models, rateLimit, spendCap, policy, orgId, userId } = code.entitlements
   const parts = [
     code.name,
     ...(code.label === '' ? [] : [JSON.stringify(code.label)]),
@@ -220,6 +231,7 @@ function describe(code: CodeListed): string {
     `models ${models?.join(',') ?? 'as set'}`,
     `rate ${rateLimit === undefined ? 'as set' : `${rateLimit}/min`}`,
     `spend ${spendCap === undefined ? 'as set' : `$${spendCap}/month`}`,
+    ...(policy === undefined ? [] : [`policy ${policy}`]),
     ...(orgId === undefined ? [] : [`org ${orgId}`]),
     ...(userId === undefined ? [] : [`user ${userId}`]),
   ]

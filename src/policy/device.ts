@@ -12,13 +12,15 @@ export interface DeviceEntitlements {
   readonly rateLimit: number | undefined
   /** US dollars a month. */
   readonly spendCap: number | undefined
+  /** The name of the policy that its enrolment code gave it. */
+  readonly policy: string | undefined
   readonly orgId: string | undefined
 }
 
 /** Asked once for each token that is remembered. */
 export function devicePolicies(policyOf: PolicyOf, { device, ratedDevice }: DefaultPolicies) {
   return (own: DeviceEntitlements): Policy | undefined => {
-    const given = policyOf({ kind: 'device', org: own.orgId })
+    const given = policyOf({ kind: 'device', org: own.orgId, policy: own.policy })
     if (!given) return undefined
     const base = given === device && own.rateLimit !== undefined ? ratedDevice : given
     return narrowed(base, ownPolicy(own))

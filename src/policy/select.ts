@@ -13,11 +13,9 @@ export interface Caller {
   readonly issuer?: string | undefined
   readonly groups?: readonly string[] | undefined
   readonly org?: string | undefined
-  /** The label of the code that a device enrolled with. */
-  readonly code?: string | undefined
   /** The name of a key. */
   readonly key?: string | undefined
-  /** The name of the policy that the credential itself carries. */
+  /** The name of the policy that a key has, or the code that a device enrolled with. */
   readonly policy?: string | undefined
 }
 
@@ -27,7 +25,6 @@ export interface PolicyRule {
   readonly issuer?: string | undefined
   readonly group?: string | undefined
   readonly organisation?: string | undefined
-  readonly code?: string | undefined
   readonly key?: string | undefined
   readonly policy: Policy
 }
@@ -50,13 +47,12 @@ export function policySelector({ named, rules, defaults }: PolicyTable): PolicyO
 }
 
 function fits(rule: PolicyRule, caller: Caller): boolean {
-  const { kind, issuer, group, organisation, code, key } = rule
+  const { kind, issuer, group, organisation, key } = rule
   return (
     (kind === undefined || kind === caller.kind) &&
     (issuer === undefined || issuer === caller.issuer) &&
     (group === undefined || (caller.groups?.includes(group) ?? false)) &&
     (organisation === undefined || organisation === caller.org) &&
-    (code === undefined || code === caller.code) &&
     (key === undefined || key === caller.key)
   )
 }

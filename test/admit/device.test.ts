@@ -88,6 +88,7 @@ describe('admission', () => {
     models: undefined,
     rateLimit: undefined,
     spendCap: undefined,
+    policy: undefined,
     orgId: undefined,
     userId: undefined,
     ...more,

@@ -48,7 +48,13 @@ async function forged(
 }
 
 test('carries the claims of system C and a kind of its own', async () => {
-  const terms = { models: ['claude-sonnet-*'], rateLimit: 30, spendCap: 12.5, orgId: 'acme' }
+  const terms = {
+    models: ['claude-sonnet-*'],
+    rateLimit: 30,
+    spendCap: 12.5,
+    policy: 'staff',
+    orgId: 'acme',
+  }
   const rich = await world.enrolled('laptop', { entitlements: { ...terms, userId: 'ann' } })
   expect(decodeProtectedHeader(rich)).toMatchObject({ alg: 'HS256', typ: 'postern-device+jwt' })
   const claims = decodeJwt(rich)
@@ -58,6 +64,7 @@ test('carries the claims of system C and a kind of its own', async () => {
     device_id: 'laptop',
     user_id: 'ann',
     org_id: 'acme',
+    policy: 'staff',
     models: ['claude-sonnet-*'],
     rate_limit: 30,
     spend_cap: 12.5,
@@ -228,7 +235,7 @@ test('the largest entitlements there are still make a token that is taken', asyn
   const models = Array.from({ length: 64 }, (_, n) => `${'m'.repeat(43)}${n}`.slice(0, 44))
   const id = '~'.repeat(200)
   const limits = { rateLimit: 1_000_000, spendCap: 1_000_000_000 }
-  const entitlements = { models, orgId: id, userId: id, ...limits }
+  const entitlements = { models, policy: 'p'.repeat(64), orgId: id, userId: id, ...limits }
   const large = await world.enrolled('~'.repeat(200), { entitlements })
   expect(large.length).toBeLessThanOrEqual(8192)
   expect(await verdict(large)).toBe('granted')

@@ -39,14 +39,12 @@ describe('a rule', () => {
   ])('does not fit %s', (_name, caller) => {
     expect(nameOf([staff], caller)).toBe(defaults[caller.kind].name)
   })
-  test('may go by kind, organisation, code or key', () => {
+  test('may go by kind, organisation or key', () => {
     const rules = [
       { key: 'ci', policy: named('of-ci') },
-      { code: 'interns', policy: named('of-interns') },
       { kind: 'device', organisation: 'acme', policy: named('of-acme') },
     ] as const
     expect(nameOf(rules, { kind: 'key', key: 'ci' })).toBe('of-ci')
-    expect(nameOf(rules, { kind: 'device', code: 'interns', org: 'acme' })).toBe('of-interns')
     expect(nameOf(rules, { kind: 'device', org: 'acme' })).toBe('of-acme')
     expect(nameOf(rules, { kind: 'user', org: 'acme' })).toBe('users')
   })
