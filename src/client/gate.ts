@@ -193,7 +193,7 @@ function claimedExpiry(token: string): unknown {
   return parseObject(Buffer.from(claims, 'base64url').toString('utf8'))?.['exp']
 }
 
-/** ISO 8601 as system C has it, or a NumericDate (RFC 7519 §2), or that in milliseconds. */
+/** ISO 8601, or a NumericDate (RFC 7519 §2), or that in milliseconds. */
 export function epochMs(value: unknown): number | undefined {
   const number =
     typeof value === 'string' && /^\s*\d{1,15}(?:\.\d{0,9})?\s*$/.test(value)

@@ -32,7 +32,7 @@ export function readAddress(given: ReadonlyMap<Key, Given>): Respelled {
   return { values: { host: split[1].replace(/^\[|\]$/g, ''), port }, mistakes: [] }
 }
 
-/** System C's spelling of the bucket. */
+/** An older spelling of the bucket. */
 export function readWindow(given: ReadonlyMap<Key, Given>, values: Values): Respelled {
   const ours = given.get('rateLimitMax') ?? given.get('rateLimitWindow')
   if (!ours) return NOTHING

@@ -1,5 +1,5 @@
-// What a user of the gate's database holds: a connection that goes over to another file with the rest
-// of the process. It must never be kept past one piece of work, and neither may its statements.
+// A connection to the gate's database that switches to another file together with the rest of the
+// process. Never keep the open database, or a statement of it, past one piece of work.
 
 import type { Database } from 'bun:sqlite'
 import type { OpenedDatabase } from './database.ts'

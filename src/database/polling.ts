@@ -1,4 +1,4 @@
-// How a gate hears what other processes write into its file: it looks a few times a second whether
+// How a gate learns what other processes write into its file: it checks a few times a second whether
 // anything was written, and reads only then.
 
 import type { Database } from 'bun:sqlite'

@@ -1,6 +1,5 @@
-// The one file in which a gate keeps what must outlive it, and the connections to it. `:memory:`
-// stands for a file that goes with the process: what several connections share cannot live in one of
-// them.
+// The gate's one database file and the connections to it. `:memory:` stands for a temporary file that is
+// deleted with the process, because several connections cannot share a database in memory.
 
 import { rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,10 +1,10 @@
-// Enrolment's connection waits for the disk at each commit (enroll/schema.ts), which takes some
-// milliseconds, and with it waits the whole gate. What a power cut may take back without harm does not wait: the next
-// commit that does carries it along.
+// Enrolment's connection waits for the disk at each commit (enroll/schema.ts), and the whole gate waits
+// with it for some milliseconds. Writes that a power cut may undo without harm skip that wait; the next
+// synced commit carries them along.
 
 import type { Database } from 'bun:sqlite'
 
-/** Not to be called in a transaction, where SQLite keeps to what it had. */
+/** Not inside a transaction, where SQLite ignores the change. */
 export function unsynced<T>(db: Database, work: () => T): T {
   const before = db.query<{ synchronous: number }, []>('PRAGMA synchronous').get()?.synchronous ?? 2
   db.run('PRAGMA synchronous = NORMAL')

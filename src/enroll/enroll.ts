@@ -47,7 +47,7 @@ import { type Revocations, revocations } from './revocations.ts'
 import { seenDevices } from './seen.ts'
 import { beginRevoking, type IdentifyAs, type Withdrawn } from './withdraw.ts'
 
-/** The body of an answer, as system C gives it. */
+/** The body of an answer to /bootstrap and /refresh. */
 export interface Minted {
   readonly wrapper_token: string
   readonly proxy_base_url: string

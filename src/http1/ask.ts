@@ -1,6 +1,6 @@
-// One question that is ours, and its answer whole: for key sets, tokens and documents. Over the one
-// transport, so that it goes out as everything does. Bounded in time and in size, followed nowhere,
-// never sent twice; a content coding that nobody asked for is undone all the same.
+// The gate's own requests, for key sets, tokens and documents: each response is read whole. They use the
+// same transport as everything else, are bounded in time and size, follow no redirect and are never
+// retried. A content coding is decoded even though none was asked for.
 
 import { decoding } from './decoding.ts'
 import type { AnswerHeaders } from './fields.ts'
@@ -12,10 +12,10 @@ export interface Question {
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
   readonly body?: Uint8Array
-  /** For connection, headers and body together. */
+  /** For the connection, the headers and the body together. */
   readonly timeoutMs: number
   readonly maxBytes: number
-  /** Of which answers the body is read; of others it is empty. */
+  /** Whether the body of a response with this status is read; otherwise it is empty. */
   readonly reads: (status: number) => boolean
 }
 

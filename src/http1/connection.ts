@@ -1,5 +1,5 @@
-// One kept connection to an upstream. Requests go over it one after another, never two at once, and it
-// is given up at the first oddity.
+// One keep-alive connection to an upstream. It carries one request at a time, without pipelining, and is
+// closed at the first protocol violation.
 
 import net, { isIP, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
@@ -19,12 +19,12 @@ export interface Carried extends ResponseEvents {
 }
 
 export interface Origin {
-  /** All of the others in one, to tell origins apart. */
+  /** The key of the pool: all other members in one text. */
   readonly name: string
   readonly tls: boolean
   readonly hostname: string
   readonly port: number
-  /** Connect here instead of resolving `hostname` again; the certificate is still the name's. */
+  /** Connect to this address instead of resolving `hostname`; the certificate must match the name. */
   readonly address: string | undefined
 }
 
@@ -38,25 +38,25 @@ export function originAt(
   return { name, tls: secure, hostname, port, address }
 }
 
-/** Shorter than the idle time of the servers that matter, so that few requests meet a closed one. */
+/** Shorter than the idle timeouts of common servers, so that few requests meet a closed connection. */
 const IDLE_CONNECTION_MS = 15_000
-/** How much earlier than it has announced the other side is taken to close. */
+/** Subtracted from the idle time that the server announces. */
 const IDLE_MARGIN_MS = 1000
-/** Of a larger request, a copy costs more than a send of its own for the head. */
+/** Above this size, copying the body costs more than a separate send for the head. */
 export const MAX_JOINED_BYTES = 16_384
-/** Where requests are put together; each has left, or is copied, when the next one comes. */
+/** Scratch space for one request: it is sent, or its rest copied, before the next one is written. */
 const JOINED = Buffer.allocUnsafeSlow(MAX_JOINED_BYTES)
 /**
- * Dead peers are found by the kernel, since an answer may be silent for ten minutes: after so much
- * silence it probes, and Bun has it give up after ten probes, a second apart.
+ * TCP keep-alive finds dead peers, because a response may be silent for ten minutes. The kernel probes
+ * after this time; Bun has it give up after ten probes, a second apart.
  */
 const PROBE_AFTER_MS = 30_000
 
 export class Connection {
   readonly origin: string
-  /** Undefined until a proxy has let it through. */
+  /** Undefined until the proxy has accepted the tunnel. */
   #socket: OwnedSocket | undefined
-  /** What it goes through, and ends with it. */
+  /** Closed together with the connection. */
   #tunnel: Tunnel | undefined
   #reader: ResponseReader | undefined
   #carried: Carried | undefined
@@ -65,7 +65,7 @@ export class Connection {
   #gone = false
   /** Monotonic milliseconds. */
   idleUntil = 0
-  /** Its last request asked for its end. */
+  /** The last request said `connection: close`. */
   saidClose = false
 
   readonly handles: SocketHandles
@@ -107,7 +107,7 @@ export class Connection {
     return this.#connected && !this.#gone
   }
 
-  /** Nothing of what was written waits here: the kernel has it all. */
+  /** Whether the kernel has taken everything that was written. */
   get flushed(): boolean {
     return (this.#socket?.writableLength ?? 0) === 0
   }
@@ -117,10 +117,10 @@ export class Connection {
     this.#carried?.onConnected()
   }
 
-  /** False where it should be the last for now. */
+  /** False if the caller should stop reading for now. */
   read(chunk: Buffer): boolean {
     if (this.#reader) this.#push(this.#reader, chunk)
-    // Nobody has asked for anything.
+    // Bytes that no request asked for.
     else this.destroy()
     return !this.#paused
   }
@@ -134,10 +134,10 @@ export class Connection {
     this.#reader = new ResponseReader(carried)
   }
 
-  /** The answer has been read; false where the connection can carry no other. */
+  /** After a response has been read. False if the connection cannot be reused. */
   release(): boolean {
     const reader = this.#reader
-    // With a rest of its request still to be sent, the next would wait behind that.
+    // If part of its request is still unsent, the next request would wait behind it.
     const reusable = reader?.reusable === true && this.usable && this.flushed && !this.saidClose
     const keptMs = (reader?.idleSeconds ?? Number.POSITIVE_INFINITY) * 1000 - IDLE_MARGIN_MS
     this.#carried = undefined
@@ -147,17 +147,17 @@ export class Connection {
       return false
     }
     this.idleUntil = performance.now() + Math.min(IDLE_CONNECTION_MS, keptMs)
-    // A reader that was slower than the answer's last bytes has left it standing.
+    // A slow reader may have left it paused.
     if (this.#paused) this.resume()
     return true
   }
 
-  /** False where the caller should wait for `onDrain`. */
+  /** False if the caller should wait for `onDrain`. */
   write(bytes: Uint8Array): boolean {
     return this.#socket?.write(bytes) ?? false
   }
 
-  /** The whole of a request, in one send; up to `MAX_JOINED_BYTES` of it. */
+  /** Sends a whole request of up to `MAX_JOINED_BYTES` in one write. */
   send(head: string, body: Uint8Array | undefined): void {
     JOINED.write(head, 'latin1')
     if (body) JOINED.set(body, head.length)
@@ -166,7 +166,7 @@ export class Connection {
     if (taken < bytes) this.#socket?.write(Buffer.from(JOINED.subarray(taken, bytes)))
   }
 
-  /** How many of those bytes the kernel takes at once; none where others wait for it already. */
+  /** How many bytes the kernel takes now; 0 if earlier bytes are still waiting. */
   #take(bytes: number): number {
     if (!this.#socket || !this.handles.write) return 0
     const { _handle: handle, writableLength } = this.#socket
@@ -174,7 +174,7 @@ export class Connection {
     return Math.max(0, handle.write(JOINED, 0, bytes))
   }
 
-  /** From the next chunk on, or from this one where one is being read. */
+  /** Takes effect after the chunk that is being read. */
   pause(): void {
     this.#paused = true
   }
@@ -219,13 +219,13 @@ export class Connection {
   }
 }
 
-/** Told by `this`, for closures of each socket's own would be a fifth of what a connection weighs. */
+/** Handlers find the connection through `this`: per-socket closures would add 20 % to its memory. */
 type OwnedSocket = Socket & { readonly owner: Connection; readonly _handle?: NativeSocket | null }
 
 function onConnect(this: OwnedSocket): void {
   this.owner.connect()
 }
-/** PLAIN_HTTP_HOSTS is for one's own network: what leads out of it gets nothing in clear. */
+/** PLAIN_HTTP_HOSTS is for private networks: nothing is sent in clear to a public address. */
 function onPlainConnect(this: OwnedSocket): void {
   const address = (this.remoteAddress ?? '').replace(/^::ffff:/i, '')
   if (isPublic(address)) this.owner.lose('public address')
@@ -247,12 +247,12 @@ function onClose(this: OwnedSocket): void {
   this.owner.lose('closed')
 }
 
-/** What node:stream does with a chunk, to keep it and tell of it, costs more than reading it. */
+/** Bypasses node:stream's buffering and events, which cost more than reading the chunk. */
 function push(this: OwnedSocket, chunk: Buffer | null): boolean {
   return chunk === null ? Duplex.prototype.push.call(this, chunk) : this.owner.read(chunk)
 }
 
-/** On its way. */
+/** Returns at once; the connection is still being made. */
 export function connect(
   origin: Origin,
   { trust, proxyTo }: Egress,

@@ -1,5 +1,5 @@
-// The one way out, as it is configured: whose certificates are trusted, and which hosts are asked
-// through the proxy. What the environment says of proxies to other programs counts for nothing here.
+// How outgoing connections are made: which certificates are trusted, and which hosts are reached through
+// the proxy. HTTP_PROXY and the like in the environment are ignored.
 
 import tls from 'node:tls'
 import { isLoopback } from '../hosts.ts'

@@ -1,19 +1,15 @@
-// The fields of an answer's head, or of its trailers (RFC 9110 §5, RFC 9112 §5): from text whose form
-// has been looked at to names and values. It knows the meaning of none, but for those that only the
-// first of several may have.
+// The fields of a response's head or trailers (RFC 9110 §5, RFC 9112 §5): from text whose form has been
+// checked to names and values. It knows no field's meaning, except which fields count only once.
 
 /** Names in lower case. */
 export type AnswerHeaders = Readonly<Record<string, string | undefined>>
 
 /** RFC 9110 §5.6.2 */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-/** Those of which the first counts where there are several. */
+/** Of these, the first one counts. */
 const SINGLE = new Set(['content-type', 'retry-after', 'etag', 'last-modified', 'location'])
 
-/**
- * From `from` on, of lines that end in CRLF and hold no control; undefined where one of them is none of
- * `name: value`.
- */
+/** Parses CRLF-separated `name: value` lines starting at `from`; undefined if any line is malformed. */
 export function readFields(text: string, from: number): AnswerHeaders | undefined {
   const headers: Record<string, string> = { __proto__: null as never }
   let at = from
@@ -51,18 +47,18 @@ interface Name {
   readonly key: string
 }
 
-/** By their length, to be found without being cut out: an upstream sends the same ones each time. */
+/** Known names by length, so that a name is found without a substring: an upstream repeats them. */
 const NAMES: readonly Name[][] = Array.from({ length: 65 }, () => [])
 const MAX_NAMES_OF_A_LENGTH = 8
 
-/** Undefined for what is no name. */
+/** Undefined if it is not a token. */
 function keyAt(text: string, from: number, to: number): string | undefined {
   const known = NAMES[to - from]
   if (known) for (const { asItCame, key } of known) if (text.startsWith(asItCame, from)) return key
   const name = text.slice(from, to)
   if (!TOKEN.test(name)) return undefined
   const key = name.toLowerCase()
-  // As a copy: a part of a head would keep all of it.
+  // A copy, because a substring would keep the whole head alive.
   if (known && known.length < MAX_NAMES_OF_A_LENGTH) {
     known.push({ asItCame: copyOf(name), key: copyOf(key) })
   }

@@ -1,14 +1,14 @@
-// The two parts of Bun's sockets that this client uses though nothing documents them, each tried once on
-// a connection to this very process. Where one is not what it was in the Bun that this was written for,
-// connections take the public road: 'data' events and `write`, which cost a fifth more.
+// The two undocumented parts of Bun's sockets that this client uses, each tried once on a connection to
+// this process itself. If one does not behave as in the Bun that this was written for, connections use
+// the public API, 'data' events and `write`, at a fifth more CPU.
 
 import net, { type AddressInfo, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 
 export interface SocketHandles {
-  /** A socket passes each chunk to its own `push`, and keeps none that this takes. */
+  /** A socket passes each chunk to its own `push` method, so that overriding it takes the chunk. */
   readonly push: boolean
-  /** `_handle.write(bytes, offset, length)` says how many bytes the kernel took, and keeps none. */
+  /** `_handle.write(bytes, offset, length)` returns how many bytes the kernel took, and buffers none. */
   readonly write: boolean
 }
 

@@ -1,5 +1,5 @@
-// NO_PROXY as curl reads it, and with the ports and networks that others read into it: which hosts are
-// asked past the proxy. What it holds that is nothing of the kind matches nothing.
+// NO_PROXY as curl reads it, plus ports and networks as other programs do: which hosts bypass the proxy.
+// An entry of any other form matches nothing.
 
 import { BlockList, isIP } from 'node:net'
 

@@ -1,5 +1,4 @@
-// The connections to upstreams that are kept while no request goes over them, by origin, bounded in
-// number and in time.
+// Idle connections to upstreams, by origin, bounded in number and in time.
 
 import { connect, type Connection, type Origin } from './connection.ts'
 import type { Egress } from './egress.ts'
@@ -9,10 +8,10 @@ const MAX_IDLE_CONNECTIONS = 256
 const SWEEP_EVERY_MS = 1500
 
 export interface ConnectionPool {
-  /** Idle, or on its way. */
+  /** An idle connection, or a new one that is still connecting. */
   take(origin: Origin, now: number): Connection
   giveBack(connection: Connection): void
-  /** For new connections; those that were made otherwise are not kept. */
+  /** For new connections; existing ones are closed once they are idle. */
   use(handles: SocketHandles): void
   close(): void
 }
@@ -45,7 +44,7 @@ export function connections(egress: Egress, first: SocketHandles): ConnectionPoo
     take(origin, now) {
       const { name } = origin
       const stack = idle.get(name)
-      // The last that was used is the least likely to be closed by the other side.
+      // The server is least likely to have closed the one that was used last.
       for (let last = stack?.pop(); last; last = stack?.pop()) {
         count -= 1
         if (last.usable && last.idleUntil > now) return last

@@ -1,16 +1,16 @@
-// A request as it is written to an upstream (RFC 9112 §3, §7.1): its head, and the framing of a body
-// whose length is not known.
+// How a request is written to an upstream (RFC 9112 §3, §7.1): its head, and chunked framing for a body
+// of unknown length.
 
 import type { Destination } from './destination.ts'
 
 export interface UpstreamRequest {
-  /** Not HEAD: its answer's length is of a body that does not come. */
+  /** Not HEAD: its response announces a body that does not follow. */
   readonly method: 'GET' | 'POST' | 'DELETE'
   readonly to: Destination
   readonly headers: Readonly<Record<string, string>>
-  /** Held whole, or passed on as it comes; `length` where it is known beforehand. */
+  /** Held in memory, or streamed; `length` if it is known beforehand. */
   readonly body: Uint8Array | BodyStream | undefined
-  /** Nobody needs the body once it has been sent: its memory is given back there and then. */
+  /** The body is not needed after it has been sent, so that its memory is freed at once. */
   readonly sentOnce?: boolean
 }
 
@@ -19,10 +19,10 @@ export interface BodyStream {
   readonly length: number | undefined
 }
 
-/** RFC 9110 §5.5: what could end a line, and with it begin another header, is not sent. */
+/** RFC 9110 §5.5: a character that could end the line, and so inject a header, is not sent. */
 const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/
 
-/** Undefined where a header's value cannot be sent. */
+/** Undefined if a header value cannot be sent. */
 export function headOf({ method, to, headers, body }: UpstreamRequest): string | undefined {
   let head = `${method} ${to.opening}`
   let values = ''

@@ -1,6 +1,6 @@
-// Reads the answers of one connection to an upstream (RFC 9112). Stricter than it has to be: an
-// answer that two readers could read differently is no answer, since what is left of it on a kept
-// connection would be taken for the next caller's. It decodes no content coding and keeps no body.
+// Reads the responses of one connection to an upstream (RFC 9112). Stricter than it has to be: a response
+// that two readers could read differently is refused, because what is left of it on a reused connection
+// would be taken for the next caller's. It decodes no content coding and keeps no body.
 
 import { type AnswerHeaders, readFields } from './fields.ts'
 
@@ -14,7 +14,7 @@ export interface ResponseEvents {
   onData(chunk: Buffer): void
   /** The whole answer has been read. */
   onEnd(trailers: AnswerHeaders): void
-  /** What came is no answer, and nothing after it will be one. */
+  /** Not a valid response; nothing after it on this connection can be trusted. */
   onInvalid(): void
 }
 
@@ -156,7 +156,7 @@ export class ResponseReader {
     const from = this.#unsearched(at)
     const end = chunk.indexOf(BLANK_LINE, from)
     if ((end === -1 ? chunk.length : end) - at > MAX_HEAD_BYTES) return this.#invalid()
-    // Of something else than HTTP, the end would be waited for until the time is up.
+    // Otherwise a reply that is not HTTP would be waited for until the timeout.
     if (end === -1) return looksLikeHead(chunk, at, from) ? undefined : this.#invalid()
     const text = chunk.toString('latin1', at, end)
     if (!HEAD.test(text)) return this.#invalid()

@@ -1,7 +1,8 @@
-// The one way out: HTTP/1.1 to an upstream. Bun's `fetch` would drop trailers (streams carry their
-// usage there), queue silently behind 256 requests in flight, and lose most of what it holds when an
-// upstream dies; `node:http` does none of that, and costs more than all the rest of a request. This
-// client follows no redirect, goes out as egress.ts says and no other way, and decodes no body.
+// The HTTP/1.1 client for upstreams. Bun's `fetch` drops trailers (some streams carry their usage there),
+// queues silently behind 256 requests in flight, and loses most of what it has buffered when an upstream
+// dies. `node:http` does none of that, but costs more CPU than the rest of a request. npm's undici is not
+// an option: Bun resolves it to a shim over fetch. This client follows no redirect, decodes no body, and
+// connects only as egress.ts allows.
 
 import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
 import { soon, type Waiting } from '../turn/end-of-turn.ts'
@@ -14,11 +15,11 @@ import type { AnswerHeaders } from './fields.ts'
 import type { ResponseHead } from './response.ts'
 
 export interface Timeouts {
-  /** Until the connection stands, its TLS included. */
+  /** To establish the connection, TLS included. */
   readonly connectMs: number
-  /** From the request's last byte to the answer's headers. */
+  /** From the request's last byte to the response's headers. */
   readonly headersMs: number
-  /** How long the source of a request's body may stand still. */
+  /** How long the source of a request body may send nothing. */
   readonly bodyMs: number
 }
 
@@ -26,7 +27,7 @@ export type FailureKind =
   /** No connection. */
   | 'unreachable'
   | 'connect_timeout'
-  /** A connection, and then no answer: it ended, or what came was none. */
+  /** Connected, but got no valid response before the connection ended. */
   | 'unanswered'
   | 'headers_timeout'
   | 'body_timeout'
@@ -48,9 +49,9 @@ export interface UpstreamAnswer {
   readonly body: Incoming
 }
 
-/** The body of an answer on its way in. */
+/** A response body that is still arriving. */
 export interface Incoming {
-  /** Once: what has come already is told at once. */
+  /** May be called once; what has already arrived is delivered at once. */
   listen(to: Listener): void
   pause(): void
   resume(): void
@@ -58,16 +59,16 @@ export interface Incoming {
 
 export interface Listener {
   onData(chunk: Uint8Array): void
-  /** `broken`: the connection died, or what came was no answer any more. */
+  /** `broken`: the connection died, or the response became invalid. */
   onEnd(how: 'complete' | 'broken', trailers: AnswerHeaders): void
 }
 
 export interface Flight {
   /** Never rejects. */
   readonly head: Promise<UpstreamAnswer | Failure>
-  /** All of the request was handed to a connection that stood: the upstream may have acted on it. */
+  /** The whole request was written to an established connection: the upstream may have acted on it. */
   readonly sent: boolean
-  /** Whether any of it has left. */
+  /** Whether any byte of it was sent. */
   readonly begun: boolean
   /** Closes the connection, whatever state it is in. */
   cancel(): void
@@ -75,7 +76,7 @@ export interface Flight {
 
 export interface Transport {
   send(call: UpstreamRequest, timeouts: Timeouts): Flight
-  /** What of the runtime's sockets is known to work. Nothing of it, until somebody says so. */
+  /** Which private parts of the runtime's sockets work; until this is called, none is used. */
   use(handles: SocketHandles): void
   close(): void
 }
@@ -89,7 +90,7 @@ export function transport(egress: Egress = DIRECT, handles: SocketHandles = NO_H
   }
 }
 
-/** A listener is there in the turn of the head, or the upstream waits for it. */
+/** Buffered until a listener attaches, usually in the same turn; above it, the upstream waits. */
 const MAX_EARLY_BYTES = 262_144
 
 const NO_TRAILERS: AnswerHeaders = {}

@@ -1,5 +1,5 @@
-// A connection through a proxy (RFC 9110 §9.3.6): CONNECT, and then bytes. The proxy sees a host, a
-// port and its own credentials; what is said over TLS inside it does not see.
+// A tunnel through a proxy (RFC 9110 §9.3.6). The proxy sees a host, a port and its own credentials, and
+// nothing of the TLS connection inside.
 
 import net, { type Socket } from 'node:net'
 import tls from 'node:tls'

@@ -1,8 +1,8 @@
-// What waits for its turn: in the order in which it came, and out again from anywhere. A Set would
-// say the same, and keep what left it alive for longer (src/turn/unordered.ts). It is a chain, and what
-// leaves it lets go of its neighbours: an old one must not hold the young.
+// A queue from which any item can be removed. A Set would keep removed items alive for longer
+// (src/turn/unordered.ts). It is a linked list, and an item that leaves drops its neighbours, so that an
+// old item cannot keep younger ones alive.
 
-/** Its neighbours are the chain's to write. */
+/** The queue writes these members. */
 export interface Linked<T extends Linked<T>> {
   chain: InOrder<T> | undefined
   before: T | undefined

@@ -1,5 +1,5 @@
-// What the ledger has been told and has not written yet: openings and closed rows, each in order,
-// bounded together. It keeps them in memory and knows nothing of a database.
+// What the ledger has not written yet: openings and closed rows, each in order, with one common bound.
+// They are in memory; this file knows no database.
 
 import { InOrder, type Linked } from './in-order.ts'
 import type { LedgerEntry } from '../exchange.ts'

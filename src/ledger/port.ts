@@ -1,6 +1,6 @@
 // The ledger's port: one row for each admitted request, opened when it is admitted and closed on
-// every path. It takes plain values, holds no subject, token or prompt, and is a diary, not a
-// judge: nothing on a request's road waits for it, and nothing is refused because of it.
+// every path. It takes plain values and holds no subject, token or prompt. No request waits for it, and
+// none is refused because of it.
 
 import type { End } from '../end.ts'
 import type { LedgerEntry } from '../exchange.ts'

@@ -1,6 +1,5 @@
-// From what the road said to what the tables hold: every text and number bounded, so that nothing a
-// caller or an upstream sends can make a row that the database refuses, or a sum that overflows.
-// Pure.
+// Turns what is known of a request into a row. Every text and number is bounded, so that nothing that a
+// caller or an upstream sends can make a row that the database refuses, or a sum that overflows. Pure.
 
 import type { LedgerEnd, Measure, Opening, Outcome, UsageState } from './port.ts'
 import { DAY_MS } from '../turn/calendar.ts'

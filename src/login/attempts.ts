@@ -47,7 +47,7 @@ export const ATTEMPT_SECONDS = 600
  * /auth/* per address keeps one address far below this number in ten minutes.
  */
 export const MAX_ATTEMPTS = 1000
-/** System B's size, for the verifier and the state alike; 43 to 128 characters are allowed. */
+/** Of the verifier (43 to 128 characters, RFC 7636 §4.1) and of the state. */
 const PROOF_BYTES = 64
 const TICKET_BYTES = 32
 const TICKET = /^[A-Za-z0-9_-]{43}$/

@@ -66,7 +66,7 @@ export function malformed(reason: string): Malformed {
   return { ok: false, reason }
 }
 
-/** Of the segment that is being looked at: the bytes of each would be an object of their own. */
+/** Scratch space for the segment being read, which saves an object for each. */
 const decoded = Buffer.alloc(MAX_TOKEN_BYTES)
 
 function decode(segment: string): number {
@@ -78,13 +78,13 @@ function isCanonical(segment: string): boolean {
   return segment !== '' && decoded.toString('base64url', 0, decode(segment)) === segment
 }
 
-/** What was read last: the tokens of one key have one header. */
+/** The last header: tokens signed by one key share it. */
 let known: { readonly text: string; readonly header: JsonObject } | undefined
 
 function readHeader(segment: string): JsonObject | undefined {
   if (known?.text === segment) return known.header
   const header = parseObject(segment)
-  // In a copy: a part of the token's text keeps the whole of it.
+  // A copy, because a substring would keep the whole token alive.
   if (header) known = { text: decoded.toString('base64url', 0, decode(segment)), header }
   return header
 }

@@ -1,18 +1,17 @@
-// So many SHA-256 digests and no more, each in a row by whose number others keep what belongs to it;
-// beyond that the oldest makes room. All in arrays of numbers, made once: a Map in which each new
-// entry ends another walks past the places of all that have gone to find the oldest (25 µs of each
-// token, at 20,000), and all that is in it lives long enough to cost the collector. No token is kept:
-// a prefix of one, or its signature alone, has been other gateways' undoing as a key.
+// A fixed-capacity table of SHA-256 digests. Callers store their data in arrays indexed by the row
+// number; the oldest row is reused. The table is a few typed arrays, allocated once: a Map that evicts
+// on every insert walks past its deleted entries to find the oldest (25 µs a token at 20,000 entries),
+// and its entries live long enough to cost the collector. It keeps no token, and no part of one as a
+// key: gateways that used a prefix or the signature alone were broken by it.
 
-/** The row of what is nowhere, and the end of each chain. */
+/** No such row, and the end of each chain. */
 export const NO_ROW = -1
-/** Of SHA-256. */
 export const DIGEST_BYTES = 32
 
 export class Digests {
   readonly #rows: number
   readonly #bytes: Buffer
-  /** The row with which each chain begins; the digests of a chain begin with equal bits. */
+  /** First row of each chain. Digests in one chain share their first bits. */
   readonly #first: Int32Array
   readonly #next: Int32Array
   readonly #mask: number
@@ -28,14 +27,14 @@ export class Digests {
     this.#next = new Int32Array(rows).fill(NO_ROW)
   }
 
-  /** The row of exactly this digest, all 32 bytes of it. */
+  /** The row of this digest; all 32 bytes are compared. */
   find(digest: Buffer): number {
     let row = this.#first[this.#chain(digest, 0)] ?? NO_ROW
     while (row !== NO_ROW && !this.#holds(row, digest)) row = this.#next[row] ?? NO_ROW
     return row
   }
 
-  /** A row for a digest that is in none, if need be that of the oldest. */
+  /** A row for a digest that has none; the oldest row if the table is full. */
   add(digest: Buffer): number {
     const row = this.#used < this.#rows ? this.#used : this.#oldest
     if (this.#used < this.#rows) this.#used += 1
@@ -50,7 +49,7 @@ export class Digests {
     return row
   }
 
-  /** A stranger may look for what shares a chain; only tokens that verified ever are in one. */
+  /** An attacker could search for collisions, but only verified tokens enter a chain. */
   #chain(bytes: Buffer, offset: number): number {
     return bytes.readInt32LE(offset) & this.#mask
   }

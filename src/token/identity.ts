@@ -1,5 +1,5 @@
-// Who somebody is to limits, logs and tables: an HMAC, so that none of them holds a subject. With
-// no key configured a random one serves for the life of the process.
+// How limits, logs and tables name a person: an HMAC, so that none of them holds a subject. Without a
+// configured key, a random one lasts as long as the process.
 
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { Secret } from '../secret.ts'

@@ -1,14 +1,14 @@
-// What is known of tokens that may not themselves be kept, by their SHA-256, of the last so many of
-// them. It says nothing of how long it holds: whoever asks looks whether it still does.
+// A cache keyed by a token's SHA-256, since the token itself must not be kept. It holds a fixed number of
+// entries and knows no expiry: callers check that what they find still holds.
 
 import { DIGEST_BYTES, Digests, NO_ROW } from './digests.ts'
 
 export class TokenMemory<T> {
   readonly #tokens: number
-  /** Made with the first token: it takes 200 KB for 20,000 of them, which an idle gate has no use for. */
+  /** Made with the first token: 20,000 rows take 200 KB, which an idle gate need not spend. */
   #digests: Digests | undefined
   readonly #known: (T | undefined)[] = []
-  /** Of the token that is being looked at. */
+  /** Scratch space for the token being looked up. */
   readonly #digest = Buffer.alloc(DIGEST_BYTES)
 
   constructor(tokens: number) {

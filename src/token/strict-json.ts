@@ -1,6 +1,6 @@
-// JSON for documents that two parsers must not read differently: an object whose members appear
-// once each. JSON.parse keeps the last of two and says nothing (RFC 8259 §4; RFC 7515 §5.2 step 4
-// lets a verifier reject them, and one that doesn't can be told another story than the next one).
+// JSON for documents that two parsers must not read differently: an object without repeated members.
+// JSON.parse silently keeps the last of two (RFC 8259 §4). RFC 7515 §5.2 step 4 lets a verifier reject
+// them; one that does not may read other claims than the next one.
 
 export type JsonObject = Readonly<Record<string, unknown>>
 

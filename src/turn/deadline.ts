@@ -1,12 +1,11 @@
-// Time limits by the hundred: one timer looks after all of them, so that setting one and clearing it
-// again, which is what nearly every request does, costs next to nothing. They are kept to the tenth
-// of a second and never early.
+// Timeouts for hundreds of requests on one timer. Nearly every request sets one and clears it again, so
+// both have to be cheap. A timeout fires up to 100 ms late and never early.
 
 import { type Placed, Unordered } from './unordered.ts'
 
-/** Whatever has one can be it itself, without an object and a closure beside it. */
+/** An object may implement Deadline itself, which saves an object and a closure for each timer. */
 export interface Deadline extends Placed {
-  /** Is written here; -1 until it is set. */
+  /** Written by this file; -1 until it is set. */
   atMs: number
   passed(): void
 }
@@ -16,14 +15,14 @@ const TICK_MS = 100
 const pending = new Unordered<Deadline>()
 let ticking: ReturnType<typeof setInterval> | undefined
 
-/** `passed` is called once, in `afterMs` or up to a tick later, unless it was cleared before. */
+/** Calls `passed` once, after `afterMs` and up to a tick, unless it is cleared first. */
 export function deadline(afterMs: number, passed: () => void): Deadline {
   const set: Deadline = { atMs: -1, passed, place: -1 }
   setDeadline(set, afterMs)
   return set
 }
 
-/** The same for what is its own deadline; one that is set already is moved. */
+/** For an object that implements Deadline. A deadline that is already set is moved. */
 export function setDeadline(set: Deadline, afterMs: number): void {
   set.atMs = performance.now() + afterMs
   if (set.place < 0) pending.add(set)
@@ -37,7 +36,7 @@ export function clearDeadline(set: Deadline | undefined): void {
 function tick(): void {
   const now = performance.now()
   for (const each of pending.all()) {
-    // One that has passed may have cleared another, or moved it.
+    // An earlier one may have cleared or moved this one.
     if (each.atMs <= now && pending.delete(each)) each.passed()
   }
   if (pending.size > 0) return

@@ -1,21 +1,21 @@
-// Who has something to deliver at the end of this turn of the event loop, and delivers it then: an
-// answer's bytes to a client, a request to its upstream.
+// A queue of writes that are flushed together at the end of the current event-loop turn: response
+// bytes to clients, requests to upstreams.
 
 export interface Waiting {
-  /** `now`: monotonic milliseconds, asked for once for all. */
+  /** `now`: monotonic milliseconds, read once for the whole queue. */
   deliver(now: number): void
-  /** Delivering has failed. */
+  /** `deliver` threw. */
   fail(): void
 }
 
-/** Those that something has come for in this turn, in that order. */
+/** In the order in which they were queued. */
 let waiting: Waiting[] = []
-/** How many may wait for each other: so long is the first of them held up by reading the others. */
+/** At this many the queue is flushed at once: the first entry waits while the others are read. */
 const MAX_WAITING = 64
 
 /**
- * When many streams' events come at once, they are all read, and then they all leave: whoever reads
- * many of them is woken once and not for each.
+ * When events of many streams arrive at once, all are read before any is written: a client that reads
+ * several streams wakes once instead of once for each.
  */
 export function soon(each: Waiting): void {
   const place = waiting.push(each)
@@ -31,7 +31,7 @@ function deliverAll(): void {
     try {
       each.deliver(now)
     } catch (error) {
-      // Its trouble alone: those behind it are not to wait for it.
+      // One failure must not hold up the rest of the queue.
       each.fail()
       process.nextTick(() => {
         throw error

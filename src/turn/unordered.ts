@@ -1,10 +1,9 @@
-// What is under way, by the hundred and for a moment each. A Set would say the same; but each time
-// that JavaScriptCore has outgrown the table of one it keeps the old table pointing at the new, and
-// once an old one has survived a collection so does all that was in every later one. With Sets here
-// a fifth of a second's requests outlived their end until the next full collection: five times the
-// work for the collector, for memory that nobody could see.
+// A collection for hundreds of short-lived objects. A Set that JavaScriptCore rehashes keeps its old
+// table alive, and the old table points at the new one; once promoted, it keeps every later entry alive
+// until a full collection. With Sets here, a fifth of a second's requests outlived their end, at five
+// times the work for the collector.
 
-/** Its place is the list's to write; -1 while it is in none. */
+/** The list writes `place`; it is -1 while the object is in no list. */
 export interface Placed {
   place: number
 }
@@ -21,7 +20,7 @@ export class Unordered<T extends Placed> {
     this.#items.push(item)
   }
 
-  /** False where it was gone already. */
+  /** False if it had already gone. */
   delete(item: T): boolean {
     const { place } = item
     if (place < 0) return false
@@ -34,7 +33,7 @@ export class Unordered<T extends Placed> {
     return true
   }
 
-  /** As they are now: whoever goes through it may delete, and should ask whether one is gone. */
+  /** A copy: entries may be deleted while it is walked, so check that each is still there. */
   all(): readonly T[] {
     return [...this.#items]
   }

@@ -97,7 +97,7 @@ export function adminRoutes(parts: AdminParts) {
           each.state(exchange.at),
         ])
         const [first] = states
-        // System C had one upstream, whose state stood at the top.
+        // Apps that know one upstream read its state at the top.
         const body = states.length === 1 ? first?.[1] : Object.fromEntries(states)
         return answers.json(exchange, 200, body ?? {})
       })

@@ -1,7 +1,7 @@
-// Long questions to the database on the event loop's own thread, a few rows at a time: SQLite answers
-// synchronously, and every request of the gate waits for as long as a statement runs. A piece is made
-// to take about two milliseconds, on a slow disk by taking fewer rows, and the loop has its turn after
-// each. All questions share the same pace, so that twenty of them take no more of it than one.
+// Long queries on the event loop's own thread, a few rows at a time: SQLite is synchronous, and every
+// request of the gate waits while a statement runs. Each piece takes about two milliseconds, with fewer
+// rows on a slow disk, and the event loop gets a turn after it. All queries share one pace, so that
+// twenty of them slow the gate no more than one.
 
 /** Yields between statements, and is given how many rows the next one may touch. */
 export type Pieces<T> = Generator<undefined, T, number>
