@@ -15,7 +15,7 @@ import {
 import { familiesCalled, listFamilies } from '../enroll/families.ts'
 import { finishRevoking } from '../enroll/finish.ts'
 import { beginRevoking, type IdentifyAs, type Withdrawn } from '../enroll/withdraw.ts'
-import { currentKey } from '../keys/store.ts'
+import { currentKey } from '../keys/find.ts'
 import { readDuration } from './when.ts'
 
 /** As a command line gives them: text, or absent. */

@@ -6,22 +6,18 @@ import type { Database } from 'bun:sqlite'
 import type { Mistake } from '../config/kinds.ts'
 import { readEntitlements } from '../enroll/entitlements.ts'
 import { isMeantAsKey } from '../keys/format.ts'
-import { type KeyStanding, standingOf } from '../keys/row.ts'
+import { standingOf } from '../keys/row.ts'
 import {
   addKey,
-  type KeyListed,
   type KeyTerms,
-  listKeys,
   MAX_KEYS,
   revokeKeys,
   type Rotation,
   rotateKey,
 } from '../keys/store.ts'
-import { columns, type Columns, utcMinute } from './columns.ts'
+import { utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { EXIT } from './exit.ts'
-import { jsonList } from './json-list.ts'
-import { visible } from '../terminal.ts'
 import { type End, readDuration, readEnd } from './when.ts'
 
 export interface AddFlags {
@@ -163,101 +159,6 @@ const TOO_MANY =
 
 /** What policies there are, the settings of the gate say: here they are not known. */
 const POLICY_NOTE = 'a gate that has no policy of this name refuses the key\n'
-
-export interface ListQuestion {
-  /** Also those that have ended. */
-  readonly all: boolean
-  readonly json: boolean
-}
-
-const PAGE = 500
-const TITLES = ['KEY', 'POLICY', 'ORG', 'LAST SEEN', 'STATE', 'IN LOGS']
-const NONE = '-'
-
-export function list(
-  db: Database,
-  { all, json }: ListQuestion,
-  { stdout, stderr }: Output,
-  nowSeconds: number,
-): void {
-  const listed = pages(db, all, nowSeconds)
-  if (json) {
-    for (const text of jsonList(listed, (each) => asJson(each, nowSeconds))) stdout(text)
-    return
-  }
-  let line: Columns | undefined
-  for (const page of listed) {
-    const rows = page.map((each) => cellsOf(each, nowSeconds))
-    if (!line) {
-      line = columns([TITLES, ...rows])
-      stdout(line(TITLES))
-    }
-    for (const cells of rows) stdout(line(cells))
-  }
-  if (line) stderr('\nAll times are UTC. postern key revoke takes each KEY.\n')
-  else stderr(`No keys${all ? '' : '; --all shows those that have ended, too'}.\n`)
-}
-
-function* pages(db: Database, all: boolean, nowSeconds: number): Generator<readonly KeyListed[]> {
-  let before = Number.MAX_SAFE_INTEGER
-  for (;;) {
-    const page = listKeys(db, { limit: PAGE, before })
-    const shown = all ? page : page.filter((each) => standingOf(each, nowSeconds) === 'good')
-    if (shown.length > 0) yield shown
-    if (page.length < PAGE) return
-    before = page.at(-1)?.seq ?? 0
-  }
-}
-
-type State = 'active' | 'rotated' | Exclude<KeyStanding, 'good'>
-
-/** `rotated`: there is a newer one, and this one is good until the overlap ends. */
-function stateOf(key: KeyListed, nowSeconds: number): State {
-  const standing = standingOf(key, nowSeconds)
-  if (standing !== 'good') return standing
-  return key.replacedBy === null ? 'active' : 'rotated'
-}
-
-function stateText(key: KeyListed, nowSeconds: number): string {
-  const { expiresAt, revokedAt, overlapEndsAt } = key
-  switch (stateOf(key, nowSeconds)) {
-    case 'active':
-      return expiresAt === null ? 'never ends' : `until ${utcMinute(expiresAt)}`
-    case 'rotated':
-      return `rotated, good until ${utcMinute(Math.min(overlapEndsAt ?? 0, expiresAt ?? Infinity))}`
-    case 'replaced':
-      return `rotated, ended ${utcMinute(overlapEndsAt ?? 0)}`
-    case 'expired':
-      return `expired ${utcMinute(expiresAt ?? 0)}`
-    case 'revoked':
-      return `revoked ${utcMinute(revokedAt ?? 0)}`
-  }
-}
-
-function cellsOf(key: KeyListed, nowSeconds: number): string[] {
-  const { name, policy, org, seenAt, identity } = key
-  const seen = seenAt === null ? 'never' : utcMinute(seenAt)
-  const state = stateText(key, nowSeconds)
-  return [name, policy ?? NONE, org ?? NONE, seen, state, identity].map(visible)
-}
-
-function asJson(key: KeyListed, nowSeconds: number): object {
-  const utc = (epochSeconds: number | null): string | null =>
-    epochSeconds === null ? null : new Date(epochSeconds * 1000).toISOString()
-  return {
-    name: key.name,
-    // As logs and the ledger show it.
-    identity: key.identity,
-    policy: key.policy,
-    org: key.org,
-    state: stateOf(key, nowSeconds),
-    created_at: utc(key.createdAt),
-    last_seen_at: utc(key.seenAt),
-    expires_at: utc(key.expiresAt),
-    overlap_ends_at: utc(key.overlapEndsAt),
-    revoked_at: utc(key.revokedAt),
-  }
-}
 
 function described(key: {
   name: string

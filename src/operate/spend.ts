@@ -3,7 +3,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { monthEndMs, monthOf } from '../turn/calendar.ts'
-import { newestKey } from '../keys/store.ts'
+import { newestKey } from '../keys/find.ts'
 import { audit } from '../enroll/audit.ts'
 import { deviceOfHash, devicesNamed, isOrgNamed } from '../enroll/device-names.ts'
 import type { IdentifyAs } from '../enroll/withdraw.ts'

@@ -10,12 +10,12 @@ import { isWellFormed } from '../../src/keys/format.ts'
 import {
   add,
   type AddFlags,
-  list,
   readAdd,
   readRotation,
   revoke,
   rotate,
 } from '../../src/operate/keys.ts'
+import { list } from '../../src/operate/key-list.ts'
 import { readEnd } from '../../src/operate/when.ts'
 import { type CommandEnd, runToEnd } from '../support/binary.ts'
 import { at, type KeyScene, keyScene } from './scene.ts'

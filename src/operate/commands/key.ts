@@ -9,13 +9,13 @@ import {
   type AddFlags,
   DEFAULT_EXPIRES,
   DEFAULT_OVERLAP,
-  list as listOf,
   readAdd,
   readRotation,
   revoke as revokeBy,
   rotate as rotateBy,
   type RotateFlags,
 } from '../keys.ts'
+import { list as listOf } from '../key-list.ts'
 import { nowSeconds, output } from './output.ts'
 import { failed, type Subcommand, subcommand } from './subcommand.ts'
 import { withDatabase } from './with-database.ts'

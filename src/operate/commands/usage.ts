@@ -3,7 +3,7 @@
 
 import { usersOfDevices } from '../../enroll/families.ts'
 import { ledgerIn } from '../../gate/ledger.ts'
-import { namesOfKeys } from '../../keys/store.ts'
+import { namesOfKeys } from '../../keys/find.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 import { readUsageArguments, usage as usageOf } from '../usage.ts'

@@ -1,0 +1,68 @@
+// Keys on disk, looked for: by name, by hash, by the key itself, or all of them.
+
+import type { Database } from 'bun:sqlite'
+import { digestOf, isMeantAsKey } from './format.ts'
+import { KEY_COLUMNS, type KeyRow } from './row.ts'
+
+export interface KeyListed extends KeyRow {
+  readonly seenAt: number | null
+}
+
+/** The newest first; `before` is the `seq` of the last one seen. */
+export function listKeys(
+  db: Database,
+  { limit, before }: { readonly limit: number; readonly before: number },
+): KeyListed[] {
+  return db
+    .query<KeyListed, [number, number]>(
+      `SELECT ${KEY_COLUMNS}, (SELECT at FROM api_key_seen
+         WHERE api_key_seen.key_sha256 = api_keys.key_sha256) AS seenAt
+       FROM api_keys WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2`,
+    )
+    .all(before, limit)
+}
+
+/** Of the name; that one which a rotation would replace. */
+export function currentKey(db: Database, name: string): KeyRow | undefined {
+  const found = db
+    .query<KeyRow, [string]>(
+      `SELECT ${KEY_COLUMNS} FROM api_keys
+       WHERE name = ?1 AND revoked_at IS NULL AND replaced_by IS NULL`,
+    )
+    .get(name)
+  return found ?? undefined
+}
+
+/** The newest of a name or of an identity, whether or not it is still good. */
+export function newestKey(
+  db: Database,
+  by: 'name' | 'identity',
+  value: string,
+): KeyRow | undefined {
+  const found = db
+    .query<KeyRow, [string]>(
+      `SELECT ${KEY_COLUMNS} FROM api_keys WHERE ${by} = ?1 ORDER BY seq DESC LIMIT 1`,
+    )
+    .get(value)
+  return found ?? undefined
+}
+
+/** Names by identity, for reports that know identities alone. */
+export function namesOfKeys(db: Database): ReadonlyMap<string, string> {
+  const rows = db
+    .query<Pick<KeyRow, 'identity' | 'name'>, []>('SELECT identity, name FROM api_keys')
+    .all()
+  return new Map(rows.map(({ identity, name }) => [identity, name]))
+}
+
+/** By name, by hash as logs show it, or by the key itself. */
+export function keysCalled(db: Database, given: string): KeyRow[] {
+  if (isMeantAsKey(given)) {
+    return db
+      .query<KeyRow, [string]>(`SELECT ${KEY_COLUMNS} FROM api_keys WHERE key_sha256 = ?1`)
+      .all(digestOf(given))
+  }
+  return db
+    .query<KeyRow, [string]>(`SELECT ${KEY_COLUMNS} FROM api_keys WHERE name = ?1 OR identity = ?1`)
+    .all(given)
+}
