@@ -35,8 +35,8 @@ export interface RelayOptions {
 }
 
 /**
- * How exactly idle time is kept, and how long a client's leaving may go unheard before the answer has
- * begun: one timer for all requests, none of their own.
+ * The resolution of idle timeouts, and how late a client's abort may be noticed before the response has
+ * begun: one timer serves all requests.
  */
 const WATCH_INTERVAL_MS = 100
 
@@ -49,13 +49,14 @@ export function relaying(options: RelayOptions): Relay {
   }, WATCH_INTERVAL_MS)
   watch.unref()
 
-  // No closure in here: it would keep the question, body and all, for as long as the answer runs.
+  // No closures here: they would keep the request and its body alive as long as the response runs.
   const send: Relay['send'] = async (outgoing, taken, exchange, client) => {
     const { upstream, asked } = outgoing
     let { call } = outgoing
     const sent = transport.send(call, timeouts)
     const run = new Run(running, settle, taken, exchange, client, sent)
-    // Of a body that is still on its way, the end must be told from its sender's.
+    // While a request body is still streaming, listen for abort at once, so that we can tell our client's
+    // end from the upstream's.
     if (!isHeld(call)) run.listen()
 
     let head = await run.flight.head
@@ -65,7 +66,7 @@ export function relaying(options: RelayOptions): Relay {
       const renewed = await outgoing.renew()
       if (run.cause !== undefined) return run.refuse(failed(CANCELLED, run.cause))
       if (!renewed.ok) return run.refuse(denied(renewed))
-      // What was passed on as it came is gone; the credential's next request is the better for it.
+      // A streamed body cannot be sent again. Refuse this request; the renewed credential serves the next.
       if (!isHeld(call)) return run.refuse(denied(refused('credential_renewed', BODY_IS_GONE)))
       call = renewed.value
       run.flight = transport.send(call, timeouts)

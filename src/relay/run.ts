@@ -1,5 +1,5 @@
-// One request under way, and what has to happen when it ends: once, however it ends and whoever ends
-// it. It outlives its question by far, so it keeps nothing of it.
+// One running request, and what has to happen when it ends: exactly once, whoever ends it and however. It
+// outlives the request's body by far, so it keeps no part of it.
 
 import type { Charge } from '../budget/charge.ts'
 import type { Reserved } from '../budget/budget.ts'
@@ -64,14 +64,14 @@ export class Run implements PassageEvents, Placed {
   }
 
   /**
-   * From here on the client's leaving is heard at once. Not from the start: most answers are there
-   * before anybody could leave, and to listen costs them a tenth of all that they cost.
+   * From here on a client's abort is noticed at once. Not earlier: most responses arrive before anybody
+   * could leave, and listening costs a tenth of such a request.
    */
   listen(): void {
     if (this.#listening || this.#ended) return
     this.#listening = true
     const { signal } = this.#client
-    // Never taken back: the signal goes with its request.
+    // Never removed: the signal is collected with its request.
     signal.addEventListener('abort', () => this.onAbort())
     if (signal.aborted) this.onAbort()
   }
@@ -161,7 +161,7 @@ export class Run implements PassageEvents, Placed {
   /** The client has left. */
   onCancel(): void {
     this.cause ??= 'client_gone'
-    // First: the end of the flight would be taken for the upstream's failure.
+    // First, or the end of the flight would be taken for the upstream's failure.
     this.finish(this.cause, 'neutral')
     this.#client.release()
     this.#passing?.drop()

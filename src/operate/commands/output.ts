@@ -1,4 +1,4 @@
-// What the commands are given of the process: where they write, what they read, and the hour.
+// stdout, stderr, stdin and the current time, for the operator's commands.
 
 import { stderr, stdout } from '../../print.ts'
 import type { Output } from '../enroll.ts'
