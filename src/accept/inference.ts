@@ -12,7 +12,7 @@ import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
 import { allows, bounded } from '../policy/allows.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
-import { Client, type SetIdleTimeout } from '../relay/client.ts'
+import { RelayClient, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Ledger } from '../ledger/port.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
@@ -77,7 +77,7 @@ export function inferenceRoutes(parts: InferenceParts) {
   const giveUp = (
     refusal: Refusal,
     reserved: Reserved,
-    client: Client,
+    client: RelayClient,
     exchange: Exchange,
   ): Response => {
     client.release()
@@ -156,7 +156,11 @@ export function inferenceRoutes(parts: InferenceParts) {
         const reserved = budget.reserve(admitted, exchange)
         if (!reserved.ok) return answers.refuse(exchange, reserved)
 
-        const client = new Client(request, admittedIdleSeconds(idleSeconds), parts.setIdleTimeout)
+        const client = new RelayClient(
+          request,
+          admittedIdleSeconds(idleSeconds),
+          parts.setIdleTimeout,
+        )
         client.hold()
         const permitted = { admitted, reserved: reserved.value }
         const { path: to, search } = target

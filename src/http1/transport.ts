@@ -46,11 +46,11 @@ export interface UpstreamAnswer {
   readonly ok: true
   readonly status: number
   readonly headers: AnswerHeaders
-  readonly body: Incoming
+  readonly body: ResponseBody
 }
 
 /** A response body that is still arriving. */
-export interface Incoming {
+export interface ResponseBody {
   /** May be called once; what has already arrived is delivered at once. */
   listen(to: Listener): void
   pause(): void
@@ -96,7 +96,7 @@ const MAX_EARLY_BYTES = 262_144
 const NO_TRAILERS: AnswerHeaders = {}
 
 /** One request and its answer. */
-class RoundTrip implements Flight, Incoming, Carried, Waiting, Deadline {
+class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
   place = -1
   atMs = -1
   /** What it has failed of where its time has passed. */

@@ -18,7 +18,7 @@ import {
 import { utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { EXIT } from './exit.ts'
-import { type End, readDuration, readEnd } from './when.ts'
+import { type GivenEnd, readDuration, readEnd } from './when.ts'
 
 export interface AddFlags {
   readonly policy?: string
@@ -86,7 +86,7 @@ export function readRotation(flags: RotateFlags, nowSeconds: number): KeyRead<Ro
   return { ok: true, value: { overlapSeconds, expiresAt: end === 'same' ? end : expiresAt(end) } }
 }
 
-const expiresAt = (end: End): number | undefined => (end === 'never' ? undefined : end)
+const expiresAt = (end: GivenEnd): number | undefined => (end === 'never' ? undefined : end)
 
 /** The exit code. `nowSeconds` is since the epoch. */
 export function add(db: Database, terms: KeyTerms, out: Output, nowSeconds: number): number {

@@ -24,7 +24,7 @@ export type UsageArguments =
   | { readonly kind: 'mistake'; readonly message: string; readonly hint: string }
 
 /** What names the hashes of a report; asked where a report has them. */
-export interface Names {
+export interface UsageNames {
   readonly usersOfDevices: () => ReadonlyMap<string, string>
   /** Of keys by their hash; the ledger has these among the devices. */
   readonly keys: () => ReadonlyMap<string, string>
@@ -33,7 +33,7 @@ export interface Names {
 /** The whole answer, for stdout. A key is `key:NAME` wherever it would stand among devices or users. */
 export async function usage(
   reports: ReportsAtOnce,
-  names: Names,
+  names: UsageNames,
   question: UsageQuestion,
   terminal: Terminal,
 ): Promise<string> {
@@ -46,7 +46,7 @@ export async function usage(
   return usageText(by === 'device' ? withKeys(table, names) : table, question, terminal)
 }
 
-function withKeys(table: UsageTable, names: Names): UsageTable {
+function withKeys(table: UsageTable, names: UsageNames): UsageTable {
   const keys = new Map(called(names.keys()))
   const rows = table.rows.map((row) =>
     Object.assign({}, row, { key: keys.get(row.key) ?? row.key }),

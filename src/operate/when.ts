@@ -15,12 +15,12 @@ export function readDuration(text: string, maxDays: number): number | undefined 
 }
 
 /** A moment to come, in seconds since the epoch; `never` only where that is said. */
-export type End = number | 'never'
+export type GivenEnd = number | 'never'
 
 const MAX_END_DAYS = 3660
 
 /** `90d` from now, `2027-01-31` (to the end of that day), `2027-01-31T12:00:00Z`, or `never`. */
-export function readEnd(text: string, nowSeconds: number): End | undefined {
+export function readEnd(text: string, nowSeconds: number): GivenEnd | undefined {
   if (text === 'never') return 'never'
   const seconds = readDuration(text, MAX_END_DAYS)
   if (seconds !== undefined) return nowSeconds + seconds

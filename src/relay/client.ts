@@ -23,7 +23,7 @@ const LAST_LINGER_MS = 100
  * can't be seen here, but proxies that speak it (nginx by default) send `Connection: close`; for
  * those it is a reset after all, later.
  */
-export class Client implements Deadline {
+export class RelayClient implements Deadline {
   place = -1
   atMs = -1
   readonly #request: Request

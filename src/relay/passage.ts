@@ -8,7 +8,7 @@
 
 import { soon } from '../turn/end-of-turn.ts'
 import type { AnswerHeaders } from '../http1/fields.ts'
-import type { Incoming, Listener } from '../http1/transport.ts'
+import type { ResponseBody, Listener } from '../http1/transport.ts'
 
 /** What is held for a reader that is slower than its upstream, beyond the kernel's own buffers. */
 const HIGH_WATER_BYTES = 65_536
@@ -69,7 +69,7 @@ let lastCameAt = 0
 const TOGETHER_MS = 0.1
 
 export function passage(
-  incoming: Incoming,
+  incoming: ResponseBody,
   events: PassageEvents,
   along: ReadingAlong,
   now: number,
@@ -81,7 +81,7 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
   readonly type = 'direct'
   /** Of whoever waits for the first byte. */
   #begin: ((well: boolean) => void) | undefined
-  readonly #incoming: Incoming
+  readonly #incoming: ResponseBody
   readonly #events: PassageEvents
   readonly #along: ReadingAlong
   #held: Uint8Array[] = []
@@ -99,7 +99,7 @@ class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Arra
   firstByteAt: number | undefined
   trailers: AnswerHeaders = {}
 
-  constructor(incoming: Incoming, events: PassageEvents, along: ReadingAlong, now: number) {
+  constructor(incoming: ResponseBody, events: PassageEvents, along: ReadingAlong, now: number) {
     this.#incoming = incoming
     this.#events = events
     this.#along = along

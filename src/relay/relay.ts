@@ -14,12 +14,12 @@ import type { KeyRefused } from '../upstream/key-refused.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
 import type { Failure, Timeouts, Transport } from '../http1/transport.ts'
 import { Unordered } from '../turn/unordered.ts'
-import type { Client } from './client.ts'
+import type { RelayClient } from './client.ts'
 import { sayStreamed } from './streamed.ts'
 import { Run, type Taken, type Unanswered } from './run.ts'
 
 export interface Relay {
-  send(outgoing: Outgoing, taken: Taken, exchange: Exchange, client: Client): Promise<Response>
+  send(outgoing: Outgoing, taken: Taken, exchange: Exchange, client: RelayClient): Promise<Response>
   /** Breaks every stream that still runs; each is recorded as drained. */
   breakAll(): void
   readonly running: number

@@ -8,10 +8,10 @@ import type { End } from '../end.ts'
 import type { Exchange } from '../exchange.ts'
 import { type Refusal, refusalResponse, statusOf } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
-import type { Flight, Incoming } from '../http1/transport.ts'
+import type { Flight, ResponseBody } from '../http1/transport.ts'
 import type { UsageMeter } from '../upstream/upstream.ts'
 import type { Placed, Unordered } from '../turn/unordered.ts'
-import type { Client } from './client.ts'
+import type { RelayClient } from './client.ts'
 import { verdictOnError } from './error-event.ts'
 import { type Passage, passage, type PassageEnd, type PassageEvents } from './passage.ts'
 
@@ -40,7 +40,7 @@ export class Run implements PassageEvents, Placed {
   readonly #settle: Settle
   readonly #taken: Taken
   readonly #exchange: Exchange
-  readonly #client: Client
+  readonly #client: RelayClient
   #ended = false
   #listening = false
   #passing: Passage | undefined
@@ -51,7 +51,7 @@ export class Run implements PassageEvents, Placed {
     settle: Settle,
     taken: Taken,
     exchange: Exchange,
-    client: Client,
+    client: RelayClient,
     flight: Flight,
   ) {
     this.#running = running
@@ -77,7 +77,7 @@ export class Run implements PassageEvents, Placed {
   }
 
   /** From here on the upstream's answer is what passes. */
-  pass(body: Incoming, meter: UsageMeter, now: number): Passage {
+  pass(body: ResponseBody, meter: UsageMeter, now: number): Passage {
     this.#meter = meter
     this.#passing = passage(body, this, meter, now)
     return this.#passing

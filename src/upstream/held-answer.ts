@@ -4,12 +4,12 @@
 import { clearDeadline, deadline } from '../turn/deadline.ts'
 import { decoding } from '../http1/decoding.ts'
 import type { AnswerHeaders } from '../http1/fields.ts'
-import type { UpstreamAnswer, Incoming } from '../http1/transport.ts'
+import type { UpstreamAnswer, ResponseBody } from '../http1/transport.ts'
 
 export type HeldAnswer =
   | {
       readonly ok: true
-      readonly body: Incoming
+      readonly body: ResponseBody
       /** As it came, and decoded, in latin1; the same where it has no content coding. */
       readonly raw: string
       readonly text: string
@@ -68,10 +68,10 @@ function decoded(
 }
 
 /** A body of our own in an upstream's place. */
-export const ofBytes = (bytes: Uint8Array): Incoming => again([bytes], {})
+export const ofBytes = (bytes: Uint8Array): ResponseBody => again([bytes], {})
 
 /** The same bytes once more. */
-function again(chunks: readonly Uint8Array[], trailers: AnswerHeaders): Incoming {
+function again(chunks: readonly Uint8Array[], trailers: AnswerHeaders): ResponseBody {
   return {
     listen(to) {
       for (const chunk of chunks) to.onData(chunk)

@@ -33,7 +33,7 @@ export function concurrency(maxTotal: number): Concurrency {
       total += 1
       person.places += 1
       if (organisation) organisation.places += 1
-      return granted(new Held(person, organisation, ended))
+      return granted(new HeldLease(person, organisation, ended))
     },
     get underWay() {
       return total
@@ -61,7 +61,7 @@ class Holders {
   }
 }
 
-class Held implements Lease {
+class HeldLease implements Lease {
   #person: Holder | undefined
   readonly #organisation: Holder | undefined
   readonly #ended: () => void
