@@ -5,7 +5,7 @@ import type { Admitted } from '../admit/admitted.ts'
 import type { Budget, Reserved } from '../budget/budget.ts'
 import type { Charges } from '../budget/charge.ts'
 import type { PickByModel } from '../dispatch/by-model.ts'
-import { isByModel, type Candidate, permittedOf } from '../dispatch/choose.ts'
+import { type Candidate, isByModel, isDecided, permittedOf } from '../dispatch/choose.ts'
 import type { Dispatch } from '../dispatch/dispatch.ts'
 import { modelHint } from '../dispatch/model-hint.ts'
 import type { Exchange } from '../exchange.ts'
@@ -56,7 +56,7 @@ export function inferenceRoutes(parts: InferenceParts) {
     candidates: readonly Candidate[],
   ) => {
     // Of several the request decides, perhaps by its body: the row is told when it is closed.
-    exchange.upstream = candidates.length === 1 ? (candidates[0]?.served.upstream.name ?? '-') : '-'
+    exchange.upstream = isDecided(candidates) ? (candidates[0]?.served.upstream.name ?? '-') : '-'
     const opening = {
       openedAtMs: exchange.at.epochSeconds * 1000,
       requestId: exchange.requestId,
@@ -167,15 +167,13 @@ export function inferenceRoutes(parts: InferenceParts) {
         try {
           let seen = bounded(policy, inspected.value)
           let held: Decision<Uint8Array> | undefined
-          if (among.length > 1) {
-            if (hasBody && isByModel(among)) {
-              const picked = await pickByModel(permitted, request, seen, among, exchange)
-              if (!picked.ok) return giveUp(picked, reserved.value, client, exchange)
-              ;({ on, held } = picked.value)
-              seen = bounded(policy, picked.value.inspected)
-            }
-            exchange.upstream = on.upstream.name
+          if (hasBody && isByModel(among)) {
+            const picked = await pickByModel(permitted, request, seen, among, exchange)
+            if (!picked.ok) return giveUp(picked, reserved.value, client, exchange)
+            ;({ on, held } = picked.value)
+            seen = bounded(policy, picked.value.inspected)
           }
+          exchange.upstream = on.upstream.name
           const { upstream, breaker } = on
           const incoming = {
             request,
@@ -211,13 +209,12 @@ export function inferenceRoutes(parts: InferenceParts) {
   return protectedGroup
 }
 
-/** Where a request may go; of one way to go nothing is asked. */
 function amongOf(
   candidates: readonly Candidate[] = NO_CANDIDATES,
   { policy }: Admitted,
   { headers }: Request,
   hasBody: boolean,
 ): readonly Candidate[] {
-  if (candidates.length < 2) return candidates
+  if (candidates.length === 0 || isDecided(candidates)) return candidates
   return permittedOf(candidates, { sealed: headers.has(ENCAPSULATED_KEY), hasBody, policy })
 }

@@ -67,6 +67,10 @@ export interface Routed {
   readonly policy: Pick<Policy, 'upstreams'>
 }
 
+/** Of one way to go, whatever the model, nothing is asked. */
+export const isDecided = (candidates: readonly Candidate[]): boolean =>
+  candidates.length === 1 && candidates[0]?.models === undefined
+
 /**
  * Those of several candidates that a request may go to. A sealed body is for an upstream that opens
  * it, and a plain one for an upstream that takes it so, wherever there is one.
@@ -87,18 +91,14 @@ export function permittedOf(
   return sealed ? found.filter(({ models }) => models === undefined) : found
 }
 
-/** Whether the model decides between them, so that the body has to be read first. */
+/** Whether a rule names models, so that the body has to be read first. */
 export const isByModel = (candidates: readonly Candidate[]): boolean =>
-  candidates.length > 1 && candidates.some(({ models }) => models !== undefined)
+  candidates.some(({ models }) => models !== undefined)
 
 /** The first that serves the model; `model` is what the upstream will read too. */
 export function servedModel(candidates: readonly Candidate[], model: string): Decision<Served> {
-  const found = candidates.find(({ models }) => models === undefined || listed(model, models))
+  const found = candidates.find(({ models }) => allowedModel(model, models))
   return found ? granted(found.served) : refused('not_found', { message: NO_SUCH_MODEL })
 }
-
-/** An empty list names no model at all. */
-const listed = (model: string, patterns: readonly string[]): boolean =>
-  patterns.length > 0 && allowedModel(model, patterns)
 
 const NO_SUCH_MODEL = 'no upstream of this gate serves that model to this token'

@@ -1,25 +1,17 @@
 // Every route there is, walked: what is public, what is guarded, and what every answer carries.
 
-import { memoryCounters } from '../../src/gate/state.ts'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import type { AdminParts } from '../../src/accept/admin/routes.ts'
 import { adminGate, gate, type Parts } from '../../src/accept/app.ts'
-import { answers } from '../../src/accept/answers.ts'
-import { probes } from '../../src/accept/probes.ts'
 import { cors } from '../../src/accept/cors.ts'
-import { loginCookies } from '../../src/accept/login/cookies.ts'
-import { deviceRoutes } from '../../src/accept/devices.ts'
-import { loginRoutes } from '../../src/accept/login/routes.ts'
 import type { Admission } from '../../src/accept/door.ts'
 import { RELAYED_ROUTES, type Route, ROUTES } from '../../src/accept/routes.ts'
 import type { Admitted } from '../../src/admit/admitted.ts'
-import { Secret } from '../../src/secret.ts'
-import type { Enrollment } from '../../src/enroll/enroll.ts'
 import { granted, refused } from '../../src/refusal.ts'
-import type { Ledger } from '../../src/ledger/port.ts'
 import { type Scene, scene } from '../support/gate.ts'
 import { bearer, errorOf, forget, reachedUpstream } from '../support/sink.ts'
 import { exchange, head } from '../support/wire.ts'
+import { admin, nothingBehindTheDoor } from '../support/closed-gate.ts'
 import { EVERY_ROUTE, routesWith } from '../support/routes.ts'
 
 let at: Scene
@@ -170,121 +162,6 @@ describe('a route that is not public', () => {
 
 const isRelayed = ({ access }: Route): boolean => access === 'relayed'
 const nameOf = ({ method, path }: Pick<Route, 'method' | 'path'>): string => `${method} ${path}`
-
-const never = (): never => {
-  throw new Error('reached')
-}
-const said = answers(() => {})
-
-function admin(): AdminParts {
-  return {
-    answers: said,
-    adminToken: new Secret('a'.repeat(32)),
-    admitDevice: async () => refused('invalid_token'),
-    enrollment: undefined,
-    reports: { stats: never, requests: never, spent: never },
-    register: { devices: never, note: never },
-    breakers: {},
-    bodyTimeoutMs: 1,
-  }
-}
-
-/** A gate that admits nobody, and whose every other part is a bug to reach. */
-function nothingBehindTheDoor(): Parts {
-  const document = async () => refused('upstream_unavailable')
-  const ledger: Ledger = {
-    open: never,
-    close: never,
-    flush: never,
-    health: () => ({ ok: true, waiting: 0, lost: 0 }),
-    deleteBefore: never,
-    stop: never,
-  }
-  const enrollment: Enrollment = {
-    bootstrap: never,
-    refresh: never,
-    verify: never,
-    about: never,
-    revoke: never,
-    poll: never,
-    start: never,
-    stop: never,
-    storage: 'ok',
-  }
-  return {
-    answers: said,
-    cors: cors([]),
-    idleSeconds: () => 79,
-    countAddress: () => granted(undefined),
-    log: { error: never } as unknown as Parts['log'],
-    routes: EVERY_ROUTE,
-    open: {
-      answers: said,
-      probes: probes({
-        answers: said,
-        backend: 'tinfoil',
-        keys: { ready: () => true },
-        ledger,
-        draining: () => false,
-        fileTrouble: () => undefined,
-      }),
-      countAddress: () => granted(undefined),
-      documents: { hpkeKeys: document, attestation: document },
-      bodyTimeoutMs: 1,
-    },
-    inference: {
-      answers: said,
-      admissions: {
-        user: async () => refused('missing_authorization'),
-        device: async () => refused('missing_authorization'),
-        key: () => refused('missing_authorization'),
-        session: () => refused('missing_authorization'),
-      },
-      budget: { spend: never, reserve: never, underWay: 0 },
-      charges: { needsBody: never, take: never, standing: never },
-      dispatch: never,
-      pickByModel: never,
-      relay: { send: never, breakAll: never, running: 0 },
-      ledger,
-      setIdleTimeout: () => {},
-    },
-    devices: deviceRoutes({
-      answers: said,
-      counters: memoryCounters,
-      enrollment,
-      policy: 'off',
-      admitDevice: async () => refused('missing_authorization'),
-      charges: { standing: never },
-      enrollingUser: undefined,
-      addressKey: () => '',
-      countAddress: () => granted(undefined),
-      bodyTimeoutMs: 1,
-    }),
-    login: loginRoutes({
-      answers: said,
-      login: {
-        returnsHere: true,
-        begin: never,
-        open: never,
-        finish: never,
-        collect: never,
-        find: never,
-        wasEnded: never,
-        standing: never,
-        renew: never,
-        accessToken: never,
-        end: never,
-        idle: never,
-      },
-      cookies: loginCookies({ secure: false, returnsHere: true }),
-      countAddress: () => granted(undefined),
-      publicUrl: () => new URL('http://127.0.0.1'),
-      redirectUri: new URL('http://127.0.0.1/auth/callback'),
-      bodyTimeoutMs: 1,
-    }),
-    admin: admin(),
-  }
-}
 
 describe('attack 18: a preflight is for pages, and opens nothing', () => {
   const app = gate({ ...nothingBehindTheDoor(), cors: cors(['https://app.example']) })

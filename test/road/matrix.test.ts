@@ -1,0 +1,225 @@
+// Which caller reaches which upstream on which route: what the table says, and nothing else. Tables are
+// drawn by chance and asked through the whole app; what a real environment says, the binary is asked.
+
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { gate } from '../../src/accept/app.ts'
+import type { Admission } from '../../src/accept/door.ts'
+import { RELAYED_ROUTES, type RelayedRoute, servedRoutes } from '../../src/accept/routes.ts'
+import type { Admitted } from '../../src/admit/admitted.ts'
+import type { Reserved } from '../../src/budget/budget.ts'
+import { bodies } from '../../src/dispatch/bodies.ts'
+import { pickingByModel } from '../../src/dispatch/by-model.ts'
+import { CALLER_KINDS, choicesOf, type RouteRule, type Served } from '../../src/dispatch/choose.ts'
+import { KINDS } from '../../src/gate/upstreams.ts'
+import { makeKey } from '../../src/keys/format.ts'
+import { type Policy, policy, ROUTE_GROUPS } from '../../src/policy/policy.ts'
+import type { CallerKind } from '../../src/policy/select.ts'
+import { type Dialect, granted, refused } from '../../src/refusal.ts'
+import { inspectPlain } from '../../src/upstream/inspected.ts'
+import type { UpstreamKind } from '../../src/upstream/upstream.ts'
+import { fuzz } from '../fuzz/fuzz.ts'
+import { anthropicScene, type DeviceScene, messages } from '../support/anthropic.ts'
+import { nothingBehindTheDoor } from '../support/closed-gate.ts'
+import type { Random } from '../support/random.ts'
+import { unreached } from '../support/routes.ts'
+import { eventually } from '../support/sink.ts'
+
+const NAMES: readonly (readonly [string, UpstreamKind])[] = [
+  ['t1', 'tinfoil'],
+  ['t2', 'tinfoil'],
+  ['a1', 'anthropic'],
+  ['a2', 'anthropic'],
+  ['o1', 'anthropic-oauth'],
+]
+const MODELS = ['m-1', 'm-2', 'other']
+const PATTERNS = [undefined, ['m-*'], ['m-1'], ['other', 'm-2'], []]
+
+const header = (typ: string): string =>
+  Buffer.from(JSON.stringify({ alg: 'X', typ })).toString('base64url')
+const TOKENS: Readonly<Record<CallerKind, string>> = {
+  user: `${header('JWT')}.e30.e30`,
+  device: `${header('postern-device+jwt')}.e30.e30`,
+  key: makeKey(),
+  session: 'pst_session',
+}
+
+const some = <T>(random: Random, from: readonly T[]): readonly T[] =>
+  from.filter(() => random.int(2) === 0)
+
+interface Table {
+  readonly rules: readonly RouteRule[]
+  readonly policies: Readonly<Record<CallerKind, Policy>>
+}
+
+function tableBy(random: Random): Table {
+  const names = NAMES.map(([name]) => name)
+  const rules = Array.from({ length: random.int(7) }, (): RouteRule => ({
+    upstream: random.pick([...names, 'gone']),
+    callers: some(random, CALLER_KINDS),
+    groups: random.int(2) === 0 ? undefined : some(random, ROUTE_GROUPS),
+    models: random.pick(PATTERNS),
+  }))
+  const drawn = (name: string): Policy =>
+    policy({
+      name,
+      upstreams: random.int(3) === 0 ? some(random, names) : undefined,
+      routes: random.int(3) === 0 ? some(random, ROUTE_GROUPS) : undefined,
+    })
+  const [user, device, key, session] = CALLER_KINDS.map(drawn) as [Policy, Policy, Policy, Policy]
+  return { rules, policies: { user, device, key, session } }
+}
+
+/** The app of a table, in which what would go out is noted and goes nowhere. */
+function appOf({ rules, policies }: Table, reached: string[]) {
+  const served = NAMES.map(([name, kind]): Served => {
+    const { upstream, breaker } = unreached(kind, name)
+    const inspect = (headers: Headers, hasBody: boolean) => inspectPlain(headers, hasBody, 1000)
+    return { upstream: { ...upstream, bodies: 'plain', inspect }, breaker }
+  })
+  const admitting =
+    (kind: CallerKind): Admission =>
+    (authorization) =>
+      authorization === `Bearer ${TOKENS[kind]}`
+        ? granted({ identity: kind, kind, policy: policies[kind], groups: [] } as never as Admitted)
+        : refused('invalid_token')
+  const closed = nothingBehindTheDoor()
+  const reserved = { release() {}, also() {} } as never as Reserved
+  return gate({
+    ...closed,
+    routes: servedRoutes(
+      () => false,
+      (endpoint) => choicesOf(endpoint, rules, served),
+    ),
+    inference: {
+      ...closed.inference,
+      admissions: {
+        user: admitting('user'),
+        device: admitting('device'),
+        key: admitting('key'),
+        session: admitting('session'),
+      },
+      budget: { spend: () => granted(undefined), reserve: () => granted(reserved), underWay: 0 },
+      charges: { ...closed.inference.charges, needsBody: () => granted(false) },
+      ledger: { ...closed.inference.ledger, open: () => ({}) as never },
+      pickByModel: pickingByModel(bodies(1000)),
+      dispatch: async (_permitted, { upstream }) => {
+        reached.push(upstream.name)
+        return refused('upstream_unavailable')
+      },
+    },
+  })
+}
+
+const isListed = (model: string, patterns: readonly string[] | undefined): boolean =>
+  patterns === undefined ||
+  patterns.some((each) => (each === 'm-*' ? model.startsWith('m-') : each === model))
+
+/** By the table alone, and by nothing of the code that is tested. */
+function allowedBy(
+  { rules, policies }: Table,
+  kind: CallerKind,
+  { method, path, group }: RelayedRoute,
+  dialect: Dialect,
+  model: string,
+): readonly string[] {
+  const { upstreams, routes } = policies[kind]
+  if (routes && !routes.includes(group)) return []
+  return rules
+    .filter((rule) => rule.callers.includes(kind) && (rule.groups?.includes(group) ?? true))
+    .filter((rule) => upstreams?.includes(rule.upstream) ?? true)
+    .filter((rule) => method !== 'POST' || isListed(model, rule.models))
+    .map((rule) => NAMES.find(([name]) => name === rule.upstream))
+    .filter((found) => found !== undefined)
+    .filter(([, of]) => KINDS[of].serves({ dialect, method, path }))
+    .map(([name]) => name)
+}
+
+const HEADERS = ['authorization', 'x-api-key', 'api-key'] as const
+
+test(
+  'a caller reaches the first upstream that the table names, and where it names none, none',
+  fuzz('matrix', 120, async (random) => {
+    const reached: string[] = []
+    const table = tableBy(random)
+    const app = appOf(table, reached)
+    for (const route of RELAYED_ROUTES) {
+      for (const kind of CALLER_KINDS) {
+        const { method, path } = route
+        const model = random.pick(MODELS)
+        const [dialect = 'openai', ...others] = route.dialects
+        const name = random.pick(HEADERS)
+        // The dialect of a path with two of them is the request's own, and told by these.
+        if (others.length > 0 && name === 'x-api-key') continue
+        reached.length = 0
+        const body = JSON.stringify({ model })
+        const request = new Request(`http://gate.test${path.replace(':id', 'an-id')}`, {
+          method,
+          headers: {
+            host: 'gate.test',
+            [name]: name === 'authorization' ? `Bearer ${TOKENS[kind]}` : TOKENS[kind],
+            ...(method === 'POST' && { 'content-length': String(body.length) }),
+          },
+          ...(method === 'POST' && { body }),
+        })
+        const { status } = await app.handle(request)
+        // A gate that serves one dialect of a path answers in that.
+        const isServed = (each: Dialect): boolean =>
+          table.rules.some(
+            (rule) =>
+              rule.callers.length > 0 &&
+              (rule.groups?.includes(route.group) ?? true) &&
+              NAMES.some(
+                ([upstream, of]) =>
+                  upstream === rule.upstream && KINDS[of].serves({ dialect: each, method, path }),
+              ),
+          )
+        const spoken = isServed(dialect) ? dialect : (others[0] ?? dialect)
+        const expected = allowedBy(table, kind, route, spoken, model)
+        const told = [kind, method, path, model, JSON.stringify(table)]
+        expect([...told, reached]).toEqual([...told, expected.slice(0, 1)])
+        if (expected.length === 0) expect(status).toBeWithin(400, 500)
+      }
+    }
+  }),
+)
+
+describe('a real environment', () => {
+  let on: DeviceScene
+  let tokens: Readonly<Record<'user' | 'device' | 'key', string>>
+  beforeAll(async () => {
+    on = await anthropicScene({ users: true })
+    const { stdout } = await on.command(['key', 'add', 'server'])
+    tokens = {
+      user: (await on.issuer?.token()) ?? '',
+      device: await on.device(),
+      key: stdout.trim(),
+    }
+    // Made by another process.
+    await eventually(async () => (await messages(on.gate, tokens.key)).ok)
+  })
+  afterAll(() => on.close())
+
+  for (const kind of ['user', 'device', 'key'] as const) {
+    test(`opens to a ${kind} what its upstream serves, and nothing else`, async () => {
+      const to = kind === 'user' ? 'tinfoil' : 'anthropic'
+      for (const { method, path, dialects } of RELAYED_ROUTES) {
+        for (const dialect of dialects) {
+          on.upstream.seen.length = 0
+          const answer = await fetch(on.gate.url + path.replace(':id', 'an-id'), {
+            method,
+            headers: {
+              authorization: `Bearer ${tokens[kind]}`,
+              ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
+            },
+            ...(method === 'POST' && { body: '{}' }),
+          })
+          await answer.body?.cancel()
+          const isOpen = KINDS[to].serves({ dialect, method, path })
+          const seen = on.upstream.seen.length
+          expect([method, path, dialect, seen]).toEqual([method, path, dialect, isOpen ? 1 : 0])
+          if (!isOpen) expect(answer.status).toBeOneOf([401, 404])
+        }
+      }
+    })
+  }
+})

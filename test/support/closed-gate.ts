@@ -1,0 +1,130 @@
+// A gate that admits nobody, and whose every part behind the door is a bug to reach.
+
+import type { AdminParts } from '../../src/accept/admin/routes.ts'
+import { answers } from '../../src/accept/answers.ts'
+import type { Parts } from '../../src/accept/app.ts'
+import { cors } from '../../src/accept/cors.ts'
+import { deviceRoutes } from '../../src/accept/devices.ts'
+import { loginCookies } from '../../src/accept/login/cookies.ts'
+import { loginRoutes } from '../../src/accept/login/routes.ts'
+import { probes } from '../../src/accept/probes.ts'
+import type { Enrollment } from '../../src/enroll/enroll.ts'
+import { memoryCounters } from '../../src/gate/state.ts'
+import type { Ledger } from '../../src/ledger/port.ts'
+import { granted, refused } from '../../src/refusal.ts'
+import { Secret } from '../../src/secret.ts'
+import { EVERY_ROUTE } from './routes.ts'
+
+export const never = (): never => {
+  throw new Error('reached')
+}
+export const said = answers(() => {})
+
+export function admin(): AdminParts {
+  return {
+    answers: said,
+    adminToken: new Secret('a'.repeat(32)),
+    admitDevice: async () => refused('invalid_token'),
+    enrollment: undefined,
+    reports: { stats: never, requests: never, spent: never },
+    register: { devices: never, note: never },
+    breakers: {},
+    bodyTimeoutMs: 1,
+  }
+}
+
+export function nothingBehindTheDoor(): Parts {
+  const document = async () => refused('upstream_unavailable')
+  const ledger: Ledger = {
+    open: never,
+    close: never,
+    flush: never,
+    health: () => ({ ok: true, waiting: 0, lost: 0 }),
+    deleteBefore: never,
+    stop: never,
+  }
+  const enrollment: Enrollment = {
+    bootstrap: never,
+    refresh: never,
+    verify: never,
+    about: never,
+    revoke: never,
+    poll: never,
+    start: never,
+    stop: never,
+    storage: 'ok',
+  }
+  return {
+    answers: said,
+    cors: cors([]),
+    idleSeconds: () => 79,
+    countAddress: () => granted(undefined),
+    log: { error: never } as unknown as Parts['log'],
+    routes: EVERY_ROUTE,
+    open: {
+      answers: said,
+      probes: probes({
+        answers: said,
+        backend: 'tinfoil',
+        keys: { ready: () => true },
+        ledger,
+        draining: () => false,
+        fileTrouble: () => undefined,
+      }),
+      countAddress: () => granted(undefined),
+      documents: { hpkeKeys: document, attestation: document },
+      bodyTimeoutMs: 1,
+    },
+    inference: {
+      answers: said,
+      admissions: {
+        user: async () => refused('missing_authorization'),
+        device: async () => refused('missing_authorization'),
+        key: () => refused('missing_authorization'),
+        session: () => refused('missing_authorization'),
+      },
+      budget: { spend: never, reserve: never, underWay: 0 },
+      charges: { needsBody: never, take: never, standing: never },
+      dispatch: never,
+      pickByModel: never,
+      relay: { send: never, breakAll: never, running: 0 },
+      ledger,
+      setIdleTimeout: () => {},
+    },
+    devices: deviceRoutes({
+      answers: said,
+      counters: memoryCounters,
+      enrollment,
+      policy: 'off',
+      admitDevice: async () => refused('missing_authorization'),
+      charges: { standing: never },
+      enrollingUser: undefined,
+      addressKey: () => '',
+      countAddress: () => granted(undefined),
+      bodyTimeoutMs: 1,
+    }),
+    login: loginRoutes({
+      answers: said,
+      login: {
+        returnsHere: true,
+        begin: never,
+        open: never,
+        finish: never,
+        collect: never,
+        find: never,
+        wasEnded: never,
+        standing: never,
+        renew: never,
+        accessToken: never,
+        end: never,
+        idle: never,
+      },
+      cookies: loginCookies({ secure: false, returnsHere: true }),
+      countAddress: () => granted(undefined),
+      publicUrl: () => new URL('http://127.0.0.1'),
+      redirectUri: new URL('http://127.0.0.1/auth/callback'),
+      bodyTimeoutMs: 1,
+    }),
+    admin: admin(),
+  }
+}
