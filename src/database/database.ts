@@ -1,26 +1,26 @@
-// Opening the one SQLite file: its mode, its pragmas, its schema. It knows no table; the owners of
-// tables hand in the statements that make them. It never waits longer than it is told to for another
-// process, and none of its errors contains the path or any content.
+// Opens the one SQLite file: its mode, its pragmas, its schema. It knows no table; callers hand in the
+// migrations. It waits for another process no longer than it is told to, and none of its errors contains
+// the path or any content.
 //
-// Nothing in this program opens the file other than through SQLite: POSIX drops all locks that a
-// process has on a file when it closes any descriptor of that file (sqlite.org/howtocorrupt.html
-// §2.2), and the next program that closes the database then deletes the log under the gate.
+// Nothing in this program opens the file except through SQLite: closing any descriptor of a file drops
+// all POSIX locks that the process has on it (sqlite.org/howtocorrupt.html §2.2), and the next program to
+// close the database would then delete the log under the gate.
 
 import { Database, SQLiteError } from 'bun:sqlite'
 import { accessSync, chmodSync, constants as fs, existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 export type Unusable =
-  /** Written by a later version of this program: going on would lose what that one added. */
+  /** Written by a later version of this program: using it would lose what that version added. */
   | 'newer_schema'
-  /** A reader found tables of an earlier version; a server that starts brings them up to date. */
+  /** A reader found tables of an earlier version; the next start of a gate updates them. */
   | 'older_schema'
   /** An SQLite file, but of another program. */
   | 'foreign_file'
   | 'missing'
   | DatabaseTrouble
 
-/** What can be wrong with a file that is ours. */
+/** What can go wrong with our own file. */
 export type DatabaseTrouble =
   'disk_full' | 'disk_error' | 'read_only' | 'locked' | 'corrupt' | 'cannot_open' | 'failed'
 
@@ -29,7 +29,7 @@ export type OpenedDatabase =
   /** `code` is SQLite's or the system's own, for the log; it quotes neither path nor content. */
   | { readonly ok: false; readonly reason: Unusable; readonly code: string }
 
-/** There is no database that can be used, at the start or now. */
+/** The database cannot be used, at the start or later. */
 export class DatabaseUnusable extends Error {
   readonly reason: Unusable
   readonly code: string
@@ -58,20 +58,20 @@ export interface OpenOptions {
    */
   readonly mode?: OpenMode
   /**
-   * How long a statement may wait for another process, and with it the whole event loop: every
-   * writer here holds the lock for milliseconds.
+   * How long a statement may wait for another process's lock. The event loop waits with it; every writer
+   * here holds the lock for milliseconds.
    */
   readonly busyTimeoutMs?: number
-  /** The same while tables are made: before anything is served, patience costs nothing. */
+  /** The same during migrations, before anything is served. */
   readonly migrationBusyTimeoutMs?: number
 }
 
 const BUSY_TIMEOUT_MS = 1000
 const LOCKED_PAUSE_MS = 10
 const MIGRATION_BUSY_TIMEOUT_MS = 5000
-/** `pstn`: says whose file it is, to `file` and to us. */
+/** `pstn`: marks the file as ours, also for file(1). */
 const APPLICATION_ID = 0x70_73_74_6e
-/** A reader that holds on may let the log grow; afterwards it shrinks to this. */
+/** A long read lets the log grow; afterwards it shrinks to this size. */
 const MAX_IDLE_WAL_BYTES = 16 * 1024 * 1024
 /** Pages of 4 KiB. The fewer, the shorter the commit that carries them over: 1000 took up to 100 ms. */
 const CHECKPOINT_PAGES = 200
@@ -93,7 +93,7 @@ export function openDatabase(
   const deadline = performance.now() + busyTimeoutMs
   for (;;) {
     const opened = openOnce(path, migrations, { mode, busyTimeoutMs, migrationBusyTimeoutMs })
-    // Where two turn a new file to WAL at once, SQLite tells one so without waiting
+    // When two processes switch a new file to WAL at once, SQLite fails one of them without waiting
     // (sqlite.org/c3ref/busy_handler.html).
     if (opened.ok || opened.reason !== 'locked' || performance.now() >= deadline) return opened
     Bun.sleepSync(LOCKED_PAUSE_MS)
@@ -127,7 +127,7 @@ function openOnce(
   }
 }
 
-/** SQLite says the same of a folder that is missing, closed to us or read-only; the system does not. */
+/** SQLite has one error for a folder that is missing, unreadable or read-only; the system has three. */
 function unreachable(path: string): unknown {
   try {
     accessSync(dirname(path), fs.W_OK)
@@ -165,7 +165,7 @@ function keepPrivate(path: string): void {
   try {
     chmodSync(path, 0o600)
   } catch {
-    // Somebody else's file that we may write: its mode is theirs to choose.
+    // A file of another user that we may write: they choose its mode.
   }
 }
 
@@ -210,7 +210,7 @@ interface Identity {
   readonly tables: number
 }
 
-/** One statement, and so one moment: another process may be making the tables meanwhile. */
+/** One statement, so that another process cannot migrate between two reads. */
 function identityOf(database: Database): Identity {
   const found = database
     .query<Identity, []>(
@@ -222,7 +222,7 @@ function identityOf(database: Database): Identity {
   return found ?? { owner: 0, version: 0, tables: 0 }
 }
 
-/** All of `work` or nothing; the write lock is taken first, so that it can't be lost half-way. */
+/** Runs `work` in a transaction that takes the write lock first, so that it cannot lose it half-way. */
 export function inTransaction<T>(database: Database, work: () => T): T {
   database.run('BEGIN IMMEDIATE')
   try {

@@ -1,15 +1,15 @@
-// The gate's own connections to the one file, which follow its path. Somebody may move, replace or
-// delete the file under the gate, or its log alone; without any error SQLite would go on writing into
-// what nobody will ever read. So the inodes at the path are looked at forty times a second and before
-// each write; when they change, all connections are closed together and opened anew.
+// The gate's connections to its file follow the file's path. Somebody may move, replace or delete the
+// file, or its log alone, while the gate runs; SQLite would go on writing without an error, where nobody
+// will ever read. So the inodes at the path are checked forty times a second and before each write. When
+// they change, all connections are closed together and reopened.
 //
-// Together, because SQLite shares one index of the log among the connections that a process has to one
-// inode: a new connection beside an old one would read a new log by the old log's index.
+// Together, because the connections of one process to one inode share SQLite's index of the log: a new
+// connection beside an old one would read the new log by the old log's index.
 //
-// What the last connection to close does to the file is decided by whether it may write. One that may
-// saves the log into the file and deletes the log, by its name, as long as no other process has the file
-// open. One that cannot write changes nothing. `keeper` is of the second kind, so that the order in
-// which `base` and `keeper` close says whether the old log is saved.
+// The last connection to close decides what happens to the log. If it may write, it saves the log into
+// the file and deletes the log by its name, unless another process has the file open. If it is read-only,
+// it changes nothing. `keeper` is read-only, so the order in which `base` and `keeper` close decides
+// whether the old log is saved.
 
 import { constants, Database } from 'bun:sqlite'
 import { realpathSync, rmSync } from 'node:fs'
@@ -31,7 +31,7 @@ export interface Left {
   /** `moved`: the file was moved, replaced or deleted. `log_gone`: its log, or the log's index. */
   readonly what: 'moved' | 'log_gone'
   readonly atMs: number
-  /** False where the log held what can no longer be brought into the file. */
+  /** False if part of the log could not be saved into the file. */
   readonly saved: boolean
 }
 
@@ -43,23 +43,23 @@ export interface DatabaseConnectOptions {
 
 export interface Followed {
   connect(options?: DatabaseConnectOptions): DatabaseConnection
-  /** Goes over where something else stands at the path. Never throws. */
+  /** Switches if another file is at the path. Never throws. */
   look(): void
-  /** Why there is no database to use, if there is none. */
+  /** Why no database can be used now; undefined if one can. */
   readonly away: Unusable | undefined
   /** The last time a file was left. */
   readonly left: Left | undefined
-  /** After each file that is gone over to. */
+  /** Called after each switch to another file. */
   onFile(listener: () => void): void
   stop(): void
 }
 
-/** Sooner than a command that is typed after `rm` can have opened the file. */
+/** Before a command that is typed after `rm` can have opened the file. */
 const LOOK_EVERY_MS = 25
 const RETRY_EVERY_MS = 500
-/** For other programs that read while the log is saved; all of the gate waits for as long. */
+/** How long to wait for other programs' reads before the log is saved; the whole gate waits. */
 const SAVE_BUSY_MS = 100
-/** A file system that gives a file another inode every time must not fill the gate's log. */
+/** A file system that changes a file's inode at every look must not flood the gate's log. */
 const SAY_EVERY_MS = 1000
 
 interface StandingFile {
@@ -156,7 +156,7 @@ export function follow(
       leave(standing)
     }
     if (timer === undefined) return
-    // What could not be used a moment ago is tried again now and then, and at once when it changes.
+    // A file that could not be used is retried every 500 ms, and at once when it changes.
     const found = marksOf(path, path)
     if (tried && sameMarks(tried.marks, found)) {
       if (performance.now() - tried.atMs < RETRY_EVERY_MS) return
@@ -198,7 +198,7 @@ export function follow(
       if (!opened.ok) throw new DatabaseUnusable(opened.reason, opened.code)
       try {
         if (pragmas !== undefined) opened.database.run(pragmas)
-        // It was opened by its name, and may be of what came there since the look.
+        // It was opened by name: another file may have come there since the check.
         if (!sameMarks(marks, marksOf(path, real)))
           throw new DatabaseUnusable('cannot_open', 'moved')
       } catch (error) {
@@ -261,7 +261,7 @@ export function follow(
   }
 }
 
-/** The event loop waits for nobody once requests are served. */
+/** Once requests are served, the event loop must not wait for locks. */
 const IMPATIENT = { busyTimeoutMs: 0, migrationBusyTimeoutMs: 100 }
 
 function refusalOf(error: unknown): OpenedDatabase & { ok: false } {
@@ -271,8 +271,8 @@ function refusalOf(error: unknown): OpenedDatabase & { ok: false } {
 }
 
 /**
- * Whether nobody can have written to the database since the log was deleted: who opens it makes the
- * files that are missing, and who writes makes the log longer than nothing.
+ * Whether nobody can have written to the database since the log was deleted: opening it recreates the
+ * missing files, and writing makes the log longer than 0 bytes.
  */
 function isUntouched({ marks, real }: StandingFile, found: Marks): boolean {
   if (found.log === undefined) return found.index === marks.index || found.index === undefined
@@ -333,7 +333,7 @@ function checkpointed(database: Database): boolean {
   }
 }
 
-/** Whether the file of an open connection stands at its path no longer. */
+/** Whether the file of an open connection is no longer at its path. */
 function hasMoved(database: Database): boolean {
   const answer = new Int32Array(2)
   const known = database.fileControl(constants.SQLITE_FCNTL_HAS_MOVED, answer) === 0

@@ -1,5 +1,5 @@
-// Tries the database as a start would, and changes nothing in it: can it be opened and written, is it
-// ours, and is it sound? For `postern check`, which may run beside a gate.
+// Checks the database as a start would, without changing it: can it be opened and written, is it ours,
+// is it intact? For `postern check`, which may run beside a gate.
 
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -17,7 +17,7 @@ export type Inspection =
       /** SQLite's own name for it, or the first thing that its check found. */
       readonly detail: string
     }
-  /** A gate that runs writes to a log that is no longer there. */
+  /** A running gate writes to a log that has been deleted. */
   | { readonly kind: 'parted'; readonly pid: number }
 
 /** A running gate says that it is alive every five seconds. */

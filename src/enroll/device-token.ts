@@ -93,7 +93,7 @@ function readClaims(claims: JsonObject, nowSeconds: number, allowanceSeconds: nu
   const { iss, aud, sub, device_id: deviceId, family, jti, iat, exp, cnf } = claims
   if (iss !== DEVICE_ISSUER) return wrong('iss is another')
   if (aud !== DEVICE_AUDIENCE) return wrong('aud is another')
-  // RFC 7800 §3.1: whoever cannot check the proof must not take the token for a bearer's.
+  // RFC 7800 §3.1: a verifier that cannot check the proof must not accept the token as a bearer token.
   if (cnf !== undefined) return wrong('cnf asks for a proof of possession')
   if (typeof sub !== 'string' || !/^[0-9a-f]{64}$/.test(sub)) return wrong('sub is no device')
   if (!isDeviceId(deviceId)) return wrong('device_id is malformed')
@@ -104,7 +104,7 @@ function readClaims(claims: JsonObject, nowSeconds: number, allowanceSeconds: nu
   if (exp > nowSeconds + MAX_LIFETIME_SECONDS + CLOCK_SKEW_SECONDS) {
     return wrong('exp is too far ahead')
   }
-  // No leeway: whoever dated the token is the one who reads it.
+  // No leeway: the same clock issued the token.
   if (exp + allowanceSeconds <= nowSeconds) {
     return { ok: false, expired: true, reason: 'exp is past' }
   }

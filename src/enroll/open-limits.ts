@@ -1,5 +1,5 @@
 // How many devices strangers may enrol in an hour: from one address, from the networks around it, and in
-// all. Whoever owns many addresses must not be able to use up what there is for everybody: a /48 has
+// all. An owner of many addresses must not be able to use up everybody's share: a /48 has
 // 65,536 networks that each count as one address.
 
 import type { BucketDecision, Buckets, Counters } from '../state/port.ts'

@@ -10,7 +10,7 @@ import { isFamily, isJti, MAX_LIFETIME_SECONDS } from './device-token.ts'
 import { familiesNamed, isAnyNamed, type Named, newestFamily } from './named-families.ts'
 import { noteUnfinished } from './unfinished.ts'
 
-/** HMAC of a value under the identity key, in a space of its own for each kind; 64 hex digits. */
+/** HMAC of a value under the identity key, separate for each kind; 64 hex digits. */
 export type IdentifyAs = (kind: 'device' | 'device_id', value: string) => string
 
 export interface Withdrawn {

@@ -25,7 +25,7 @@ const ATTEMPT = /^([\w-]{43})\.([\w-]{43})$/
 const sessionKeys = signing('postern session key')
 const attempts = signing('postern sign-in attempt')
 
-/** `pst_` tells whoever finds one in a log or a repository what it is. Throws without a secret. */
+/** `pst_` identifies a key that is found in a log or a repository. Throws without a secret. */
 export function newSessionKey(secrets: readonly Secret[]): string {
   return sessionKeys.signed(secrets, SESSION_PREFIX + randomText())
 }

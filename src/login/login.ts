@@ -21,7 +21,7 @@ export interface SignInBegun {
   readonly attempt: string
   /**
    * Opens the same attempt in a browser, once: for a terminal whose person signs in elsewhere.
-   * There where the redirect comes back to the gate itself.
+   * Present only if the redirect comes back to the gate itself.
    */
   readonly ticket: string | undefined
   readonly expiresInSeconds: number

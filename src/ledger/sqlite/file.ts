@@ -1,5 +1,5 @@
-// The ledger's statements on one open database: each call is one short transaction, and throws
-// what SQLite throws. It decides nothing about when, and never waits for another process.
+// The ledger's statements on one open database. Each call is one short transaction and throws what SQLite
+// throws. The caller decides when; nothing here waits for another process.
 
 import type { Database } from 'bun:sqlite'
 import { codeOf, inTransaction } from '../../database/database.ts'
@@ -12,11 +12,11 @@ import { SUM_COLUMNS } from '../columns.ts'
 
 export interface LedgerFile {
   readonly database: Database
-  /** One batch. What it wrote is marked on the slips, after the commit. */
+  /** Writes one batch, and marks the slips after the commit. */
   write(slips: readonly Slip[], nowMs: number): WrittenBatch
   /** Tells other processes that the open rows of this one are alive. */
   beat(nowMs: number): void
-  /** Closes up to `max` rows that a dead process left open; how many it found. */
+  /** Closes up to `max` rows that a dead process left open, and returns how many it found. */
   closeLost(max: number, nowMs: number): number
   /** Up to `max` rows of before `day`; when there are none, as many sums of before `sumsDay`. */
   deleteBefore(
@@ -34,28 +34,28 @@ export interface WrittenBatch {
   readonly unwritable: readonly Unwritable[]
 }
 
-/** A row that the database refuses for what it holds, whatever is tried. */
+/** A row that the database refuses because of its content, at every attempt. */
 export interface Unwritable {
   readonly slip: Slip
   readonly code: string
 }
 
-/** Each lies on pages of its own: it holds the event loop for as long as some 30 rows of one do. */
+/** Each sum is on its own pages: writing one takes as long as some 30 rows of one device. */
 const MAX_SUMS_AT_ONCE = 50
-/** Of a row, never of the disk: what is tried again with these fails again. */
+/** Errors of the row, not of the disk: a retry fails again. */
 const UNWRITABLE = /^SQLITE_(?:CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
 
 type SumKey = Pick<LedgerRow, 'day' | 'device' | 'org' | 'model'>
 
 const KEYS = ['day', 'device', 'org', 'model'] as const satisfies readonly (keyof SumKey)[]
-/** What is known only when a request has ended. */
+/** Known only when a request has ended. */
 const TAIL = COLUMNS.slice(COLUMNS.indexOf('model'))
 const list = (...names: readonly string[]): string => names.join(', ')
 const bound = (...names: readonly string[]): string => names.map((name) => `$${name}`).join(', ')
 
 /** Takes its place in the file: `run` is the same across reconnections of one process. */
 export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): LedgerFile {
-  // The event loop never waits for another writer; the batch just comes again.
+  // The event loop must not wait for another writer; the batch is retried.
   database.run('PRAGMA busy_timeout = 0')
   const runs = ledgerRuns(database, run, nowMs)
   const { id } = runs
@@ -107,13 +107,13 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
         addEnded(row, sums)
         return written.id
       }
-      // Given up for lost by another process, which took this one for dead.
+      // Another process took this one for dead and marked the row as lost.
       if (closeFound.run(found).changes > 0) {
         addShares(sumFor({ ...row, model: rowOf(id, opening, undefined).model }, sums), LOST, -1)
         addEnded(row, sums)
         return written.id
       }
-      // Deleted meanwhile, and another may have its number: it is written anew.
+      // Deleted meanwhile, and its number may be reused: write it again.
     }
     const { lastInsertRowid } = insert.run(row)
     if (outcome) addEnded(row, sums)
@@ -178,10 +178,7 @@ type Sum = SumKey & Shares
 
 const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
 
-/**
- * Rows of a batch mostly share their day, device and model: their sums are written once. Found by
- * going through them, since they are few.
- */
+/** Rows of a batch mostly share day, device and model, so each sum is written once. There are few. */
 function sumFor({ day, device, org, model }: SumKey, sums: Sum[]): Sum {
   for (const sum of sums) {
     const same = sum.model === model && sum.device === device && sum.org === org && sum.day === day

@@ -1,6 +1,6 @@
-// Reports from the SQLite file, in pieces between which the gate serves requests. The same question that
-// is asked twice at once is worked on once, and each asker has a few questions at a time: neither a
-// page that reloads nor a device that floods keeps the others from their answers.
+// Reports from the SQLite file, in pieces between which the gate serves requests. Identical concurrent
+// questions share one answer, and each caller may ask a few at a time, so that neither a page that reloads
+// nor a device that floods delays the others.
 
 import type { Database } from 'bun:sqlite'
 import { type Decision, granted, refused } from '../../refusal.ts'

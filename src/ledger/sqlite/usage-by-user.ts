@@ -1,6 +1,6 @@
-// Usage by user, for a process that has nothing else to do. The sums of days know devices, and whose
-// they are is known where they enrolled; a user with a token of their own has no device, and is in
-// the requests alone. What is older than these, or of nobody, counts as nobody's.
+// Usage by user, for commands. The daily sums know devices, and enrolment knows their users. A user with
+// their own JWT has no device and is in the requests alone, which are kept for a shorter time; older
+// usage, and usage of devices without a user, counts as nobody's.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { addShares, type LedgerRow, type Shares } from '../row.ts'

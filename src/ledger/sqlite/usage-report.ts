@@ -18,7 +18,7 @@ import type {
 } from '../reports.ts'
 import { spentByPersons } from './person-days.ts'
 
-/** Whoever may choose model names may choose many. */
+/** Callers choose model names, and may choose many. */
 export const MAX_GROUPS = 10_000
 
 export function usageBy(

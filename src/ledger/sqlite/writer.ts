@@ -28,16 +28,16 @@ const RETRY_EVERY_MS = 1000
 const MAX_WAITING = 50_000
 /** They hold the event loop for half a millisecond, or 3 where the commit carries pages over. */
 const MAX_BATCH_ROWS = 200
-/** Between two batches the road has its turn. */
+/** Between two batches, requests get a turn. */
 const YIELD_MS = 4
-/** Signs of life for other processes, and a look for those that no longer give any. */
+/** How often this process says that it is alive, and looks for others that no longer do. */
 const TEND_EVERY_MS = 5000
 const MAX_LOST_ROWS_AT_ONCE = 200
 const MAX_DELETED_AT_ONCE = 100
 const DELETE_PAUSE_MS = 20
-/** In a row, against another writer's lock. */
+/** Attempts in a row while another writer holds the lock. */
 const MAX_DELETE_TRIES = 50
-/** Another writer's lock is no failure until it has lasted. */
+/** Another writer's lock counts as a failure only after this time. */
 const LOCKED_GRACE_MS = 3000
 
 /**
@@ -61,7 +61,7 @@ export function sqliteLedger(
   let trouble: Failing | undefined
   let unwritable = 0
   let lostTold = 0
-  /** Rows of dead processes may be left. */
+  /** Whether rows of dead processes may be left. */
   let searching = true
   let stopped = false
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -116,7 +116,7 @@ export function sqliteLedger(
         'the ledger cannot be written; inference goes on, and rows wait in memory',
       )
     }
-    // A full disk or a busy file is the same file later; any other may need opening anew.
+    // After a full disk or a lock the file is the same; after anything else it may have to be reopened.
     if (reason !== 'disk_full' && reason !== 'locked') disconnect()
   }
 
@@ -128,7 +128,7 @@ export function sqliteLedger(
     trouble = undefined
   }
 
-  /** Once when it begins in each time of trouble, and the total after it. */
+  /** Logged once when losses begin during a failure, and once after it with the total. */
   const tellLost = (): void => {
     if (lost() === lostTold || trouble?.lossTold) return
     lostTold = lost()
@@ -146,9 +146,9 @@ export function sqliteLedger(
   }
 
   /**
-   * A batch is full: it goes at the end of this turn. Under load that is every few milliseconds, and
-   * its rows are young: the collector never has to carry them over. What is open keeps its time,
-   * since most requests are short, and so does a backlog, for the road's sake.
+   * A full batch is written at the end of this turn: under load every few milliseconds, so that its rows
+   * die young and cost the collector nothing. Open rows wait for the timer, because most requests are
+   * short, and so does a backlog, so that requests are not held up.
    */
   const hasten = (): void => {
     if (soon || trouble) return
@@ -252,7 +252,7 @@ export function sqliteLedger(
       try {
         if (file) connected(nowMs).leave()
       } catch {
-        // A later start finds out by itself.
+        // A later start finds the open rows by itself.
       }
       disconnect()
     },
