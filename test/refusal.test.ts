@@ -274,6 +274,13 @@ test('the challenge names the scheme, and the error only where a token came', ()
   )
 })
 
+test('the challenge names the scope that is asked for, where it is another', () => {
+  const missing = refused('insufficient_scope', { scope: 'gate/use', message: 'gate/use scope' })
+  expect(answer(missing).headers.get('www-authenticate')).toBe(
+    'Bearer realm="postern", error="insufficient_scope", error_description="gate/use scope", scope="gate/use"',
+  )
+})
+
 test('Retry-After is whole seconds, rounded up, and at least 1', () => {
   for (const [seconds, said] of [
     [0, '1'],
