@@ -5,7 +5,7 @@ import { bundledPrices, parsePrices } from './budget/price-table.ts'
 import type { Prices } from './budget/prices.ts'
 import { readCaFile } from './config/ca-file.ts'
 import { namesDocument } from './config/given.ts'
-import { readSettings } from './config/read.ts'
+import { type Invocation, readSettings } from './config/read.ts'
 import { isMissing } from './config/demands.ts'
 import type { Mistake } from './config/kinds.ts'
 import { waysToRun } from './config/ways.ts'
@@ -14,6 +14,7 @@ import { type LogOutput, logOutput } from './log-output.ts'
 import { banner } from './operate/banner.ts'
 import { stderr, stdout } from './print.ts'
 import { type Gate, serve } from './gate/serve.ts'
+import type { Reload } from './gate/reload.ts'
 import { obeySignals } from './signals.ts'
 import { type Sources, sources } from './gate/sources.ts'
 import { ADVICE, isLasting } from './database/advice.ts'
@@ -35,9 +36,11 @@ async function main(): Promise<void> {
   if (asked?.kind === 'command') exitAfter(await asked.run(process.env))
   const words = asked?.args ?? args
   const open = namesDocument(words, process.env) ? (await documents()).openDocument : undefined
-  const invocation = commands
-    ? (await import('./config/command-line.ts')).readInvocation(words, process.env, open)
-    : readSettings('serve', {}, [], process.env, open)
+  const commandLine = commands && (await import('./config/command-line.ts'))
+  const read = (): Invocation =>
+    commandLine?.readInvocation(words, process.env, open) ??
+    readSettings('serve', {}, [], process.env, open)
+  const invocation = read()
   if (invocation.kind === 'text') {
     stdout.write(commands?.withCommands(invocation.text) ?? invocation.text)
     exitAfter(0)
@@ -81,8 +84,39 @@ async function main(): Promise<void> {
   })
   for (const warning of warnings) log.warn(warning)
   const running = await listen(() => serve(settings, from, prices.value, log))
-  stop.drainWith(() => running.drain())
+  const reload = await reloadOf(invocation, read, running, log)
+  if (reload) stop.reloadWith(() => reload.now())
+  stop.drainWith(() => {
+    reload?.stop()
+    return running.drain()
+  })
   announce(running, from, log, output)
+}
+
+/** Absent where no file says anything: the environment of a process cannot change. */
+async function reloadOf(
+  { settings, document, given }: Invocation & { kind: 'run' },
+  read: () => Invocation,
+  gate: Gate,
+  log: Logger,
+): Promise<Reload | undefined> {
+  const { filesOf, reloading } = await import('./gate/reload.ts')
+  const files = filesOf(document, given)
+  if (settings.devMode || files.length === 0) return undefined
+  return reloading({
+    settings,
+    files,
+    log,
+    exchange: (next) => gate.exchange(next),
+    reread() {
+      const again = read()
+      if (again.kind === 'run') {
+        const { settings, document, given } = again
+        return { ok: true, settings, files: filesOf(document, given) }
+      }
+      return { ok: false, mistakes: again.kind === 'mistakes' ? again.mistakes : [] }
+    },
+  })
 }
 
 /** What reads a document: a gate without one never loads it. */

@@ -26,3 +26,6 @@ export class Secret {
     return '[secret]'
   }
 }
+
+/** A secret that may be exchanged: read where it is needed, and kept nowhere. */
+export type Revealing = Pick<Secret, 'reveal'>

@@ -16,11 +16,14 @@ const SAME_KEYSTROKE_MS = 150
 export interface Stop {
   /** From now on a signal drains the gate; before, there is nothing to drain. */
   readonly drainWith: (drain: () => Promise<void>) => void
+  /** From now on SIGHUP reloads; before, there is nothing that could have changed. */
+  readonly reloadWith: (reload: () => void) => void
 }
 
 /** `end` ends the process, after what the log still holds. */
 export function obeySignals(log: Logger, end: (exitCode: number) => void): Stop {
   let drain: () => Promise<void> = () => Promise.resolve()
+  let reload: (() => void) | undefined
   let first: { readonly signal: NodeJS.Signals; readonly at: number } | undefined
   const stop = (signal: NodeJS.Signals): void => {
     const at = performance.now()
@@ -46,6 +49,7 @@ export function obeySignals(log: Logger, end: (exitCode: number) => void): Stop 
     process.on('SIGHUP', () => {
       // The terminal in which it was started was closed: nobody is there to stop it any more.
       if (onTerminal && !isTerminal(1)) return stop('SIGHUP')
+      if (reload && !first) return reload()
       log.info(
         { signal: 'SIGHUP' },
         'nothing to reload: settings are read at start, and the log is stdout',
@@ -55,6 +59,9 @@ export function obeySignals(log: Logger, end: (exitCode: number) => void): Stop 
   return {
     drainWith(given) {
       drain = given
+    },
+    reloadWith(given) {
+      reload = given
     },
   }
 }

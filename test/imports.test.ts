@@ -264,6 +264,7 @@ test('what else is loaded on demand: commands, documents, and what devices or on
     'main.ts -> config/command-line.ts',
     'main.ts -> config/document/open.ts',
     'main.ts -> config/document/print.ts',
+    'main.ts -> gate/reload.ts',
     'main.ts -> operate/check.ts',
     'main.ts -> operate/commands.ts',
     'operate/commands/schema.ts -> config/document/json-schema.ts',

@@ -85,6 +85,8 @@ export type Invocation =
       /** As they were given, secrets left out, for the document that would say the same. */
       readonly given: ReadonlyMap<Key, Given>
       readonly listed: Listings
+      /** The path of the document, where there is one. */
+      readonly document: string | undefined
     }
 
 export const COMMANDS = ['serve', 'check', 'config'] as const
@@ -112,7 +114,15 @@ export function readSettings(
   const settings = { ...(read.values as Settings), issuers: read.issuers, policies: read.policies }
   const warnings = [...read.warnings, ...egressWarnings(env, settings)]
   const given = withoutSecrets(read.given)
-  return { kind: 'run', command: name, settings, warnings, given, listed: read.listed }
+  return {
+    kind: 'run',
+    command: name,
+    settings,
+    warnings,
+    given,
+    listed: read.listed,
+    document: documentPath(flags, env),
+  }
 }
 
 /** What may be kept and shown: of a secret, how it was referred to. */

@@ -34,7 +34,7 @@ import { allowLargeHeaders } from './header-limit.ts'
 import { policies } from './policies.ts'
 import type { Sources } from './sources.ts'
 import { admissions } from './admissions.ts'
-import { environmentRules, guarded, upstreams } from './upstreams.ts'
+import { environmentRules, exchangeable, guarded, upstreams } from './upstreams.ts'
 import type { Followed } from '../database/follow.ts'
 import { store } from '../database/store.ts'
 import { gateLedger } from './ledger.ts'
@@ -53,6 +53,8 @@ export interface Gate {
   readonly adminUrl: URL | undefined
   /** The page on which the one person signs in. */
   readonly signInUrl: URL | undefined
+  /** From now on by these, where they differ in nothing but what reload.ts exchanges. */
+  exchange(settings: Settings): void
   /** Resolves when the last request has ended or was broken; never before the drain is over. */
   drain(): Promise<void>
 }
@@ -79,6 +81,8 @@ export async function serve(
     bodyMs: settings.bodyTimeoutSeconds * 1000,
   }
   const bodyTimeoutMs = timeouts.bodyMs
+  /** What may be exchanged is read from here by each request that needs it. */
+  let current = settings
   const way = egress(settings, from.certificates)
   const wire = transport(way)
   const ask = asking(wire, timeouts)
@@ -130,7 +134,7 @@ export async function serve(
       log,
       listeningAt: () => listeningAt,
     })
-  const there = upstreams({ settings, from, way, signIn })
+  const there = upstreams({ settings, from: exchangeable(from, () => current), way, signIn })
   const served = there.map((upstream) => guarded(upstream, settings, log))
   const stalls = watchStalls({
     transport: wire,
@@ -175,7 +179,7 @@ export async function serve(
   const charging = charges({ caps, prices })
   const admin: AdminParts = {
     answers: said,
-    adminToken: settings.adminToken,
+    adminToken: () => current.adminToken,
     admitDevice,
     enrollment: devices,
     reports,
@@ -275,6 +279,11 @@ export async function serve(
   return {
     url: listeningAt,
     adminUrl: operator?.server ? new URL(operator.server.url) : undefined,
+    exchange(next) {
+      // It alone can throw, and has then changed nothing.
+      users?.replace(next.issuers, policyOf)
+      current = next
+    },
     signInUrl: signIn && new URL(ROUTES.loginPage.path, signIn.publicUrl()),
     async drain() {
       draining = true

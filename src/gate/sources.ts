@@ -5,17 +5,17 @@ import { randomBytes } from 'node:crypto'
 import type { IssuerSettings } from '../admit/issuer-settings.ts'
 import { ONE_TEXT } from '../config/issuers.ts'
 import type { Settings } from '../config/read.ts'
-import { Secret } from '../secret.ts'
+import { type Revealing, Secret } from '../secret.ts'
 
 export interface Sources {
   /** Whose users are taken; none where only devices come. */
   readonly issuers: readonly IssuerSettings[]
   readonly tinfoil?: {
-    readonly apiKey: Secret
+    readonly apiKey: Revealing
     readonly baseUrl: URL
     readonly attestationUrl: URL
   }
-  readonly anthropic?: { readonly apiKey: Secret; readonly baseUrl: URL }
+  readonly anthropic?: { readonly apiKey: Revealing; readonly baseUrl: URL }
   /** Where one person signs in, in the place of `anthropic`. */
   readonly login?: LoginSource
   /** Of UPSTREAM_CA_FILE, in PEM. */

@@ -63,6 +63,27 @@ export function upstreams(parts: UpstreamParts): readonly Upstream[] {
   return sourcesOf(parts).map(made)
 }
 
+/** With keys that are read anew by each request. */
+export function exchangeable(
+  { tinfoil, anthropic }: UpstreamParts['from'],
+  settings: () => Settings,
+): UpstreamParts['from'] {
+  return {
+    ...(tinfoil && {
+      tinfoil: {
+        ...tinfoil,
+        apiKey: { reveal: () => (settings().tinfoilApiKey ?? tinfoil.apiKey).reveal() },
+      },
+    }),
+    ...(anthropic && {
+      anthropic: {
+        ...anthropic,
+        apiKey: { reveal: () => (settings().anthropicApiKey ?? anthropic.apiKey).reveal() },
+      },
+    }),
+  }
+}
+
 const made = <Kind extends UpstreamKind>({ kind, options }: UpstreamSource & { kind: Kind }) =>
   (KINDS[kind] as KindOf<OptionsOf[Kind]>).make(options as OptionsOf[Kind])
 

@@ -20,10 +20,13 @@ export const never = (): never => {
 }
 export const said = answers(() => {})
 
+/** One object, as the gate's own is. */
+const OPERATOR = new Secret('a'.repeat(32))
+
 export function admin(): AdminParts {
   return {
     answers: said,
-    adminToken: new Secret('a'.repeat(32)),
+    adminToken: () => OPERATOR,
     admitDevice: async () => refused('invalid_token'),
     enrollment: undefined,
     reports: { stats: never, requests: never, spent: never },

@@ -22,7 +22,8 @@ import { ROUTES } from '../routes.ts'
 export interface AdminParts {
   readonly answers: Answers
   /** Absent where the operator has set no key: what is the operator's alone is then 404. */
-  readonly adminToken: Secret | undefined
+  /** As it is now: it may be exchanged. */
+  readonly adminToken: () => Secret | undefined
   readonly admitDevice: AdmitDevice | undefined
   readonly enrollment: Enrollment | undefined
   readonly reports: Reports
@@ -42,7 +43,7 @@ export function adminRoutes(parts: AdminParts) {
 
   const who = async ({ exchange, target, route }: Arrival, request: Request) => {
     const operatorOnly = route?.access === 'operator'
-    if (operatorOnly && !adminToken) return refused('not_found')
+    if (operatorOnly && !adminToken()) return refused('not_found')
     const sent = {
       authorization: request.headers.get('authorization'),
       apiKey: request.headers.get('x-api-key'),
@@ -146,10 +147,15 @@ export function adminRoutes(parts: AdminParts) {
 }
 
 /** Hashes of equal length are compared, so that neither length nor prefix shows in the time. */
-function operatorCheck(secret: Secret | undefined): (token: string) => boolean {
+function operatorCheck(secret: () => Secret | undefined): (token: string) => boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
-  const expected = secret && digest(secret.reveal())
-  return (token) => expected !== undefined && timingSafeEqual(digest(token), expected)
+  let of: Secret | undefined
+  let expected: Buffer | undefined
+  return (token) => {
+    const now = secret()
+    if (now !== of) [of, expected] = [now, now && digest(now.reveal())]
+    return expected !== undefined && timingSafeEqual(digest(token), expected)
+  }
 }
 
 /** A device sees its own, whatever it asks for. A day that is none would be every day. */

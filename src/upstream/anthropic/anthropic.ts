@@ -2,7 +2,7 @@
 // sends as a pair must arrive as a pair, so `anthropic-*` and `x-claude-code-*` pass as they came.
 // What describes the operator's account does not come back.
 
-import type { Secret } from '../../secret.ts'
+import type { Revealing } from '../../secret.ts'
 import { anthropicCost } from './cost.ts'
 import { anthropicUsageMeter } from './usage.ts'
 import { inspectPlain } from '../inspected.ts'
@@ -20,7 +20,7 @@ import {
 export interface AnthropicOptions {
   readonly name?: string
   readonly baseUrl: URL
-  readonly apiKey: Secret
+  readonly apiKey: Revealing
   readonly maxBodyBytes: number
 }
 

@@ -1,7 +1,7 @@
 // Tinfoil: where a request goes and with whose key. Its enclaves read what we cannot; what they say
 // of usage comes in a header, or in a trailer after a stream.
 
-import type { Secret } from '../../secret.ts'
+import type { Revealing } from '../../secret.ts'
 import { type Decision, granted } from '../../refusal.ts'
 import type { Lookup } from './enclave.ts'
 import type { AnswerHeaders } from '../../http1/fields.ts'
@@ -28,7 +28,7 @@ import {
 export interface TinfoilOptions extends SealRules {
   readonly name?: string
   readonly baseUrl: URL
-  readonly apiKey: Secret
+  readonly apiKey: Revealing
   readonly lookup?: Lookup
   /** Whether a proxy leads to a host: then that resolves its name, and here there may be no DNS. */
   readonly isProxied?: (hostname: string, port: number) => boolean
