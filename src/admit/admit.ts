@@ -56,9 +56,10 @@ export function userAdmission(
   const byIss = new Map<unknown, Issuer>(issuers.map((each) => [each.rules.issuer, each]))
   const groupsOf = keptGroups()
 
-  const decide = (by: Issuer, { issuer, subject, scopes, groups }: Claims): Decision<Admitted> => {
+  const decide = (by: Issuer, claims: Claims): Decision<Admitted> => {
+    const { issuer, subject, scopes, groups, organisation: org } = claims
     if (by.scope !== undefined && !scopes.has(by.scope)) return scopeMissing(by.scope)
-    const more = { issuer: by.name, groups: groupsOf(groups) }
+    const more = { issuer: by.name, groups: groupsOf(groups), org }
     const policy = policyOf({ kind: 'user', ...more })
     if (!policy) return refused('policy_unknown')
     return granted(permitted('user', identify(issuer, subject), policy, more))

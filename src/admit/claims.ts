@@ -21,6 +21,8 @@ export interface ClaimRules {
   readonly required: readonly RequiredClaim[]
   /** Absent: users have no groups. */
   readonly groups: ClaimPath | undefined
+  /** Absent: users are of no organisation. */
+  readonly organisation?: ClaimPath | undefined
 }
 
 export interface RequiredClaim {
@@ -35,6 +37,7 @@ export interface Claims {
   readonly expiresAt: number
   readonly scopes: ReadonlySet<string>
   readonly groups: readonly string[]
+  readonly organisation: string | undefined
 }
 
 export type Checked =
@@ -76,7 +79,19 @@ export function checkClaims(claims: JsonObject, rules: ClaimRules, nowSeconds: n
   if (!scopes) return wrong('scope is no text')
   const groups = rules.groups ? groupsOf(claims, rules.groups) : []
   if (!groups) return wrong('groups are neither text nor a list of texts, or left out')
-  return { ok: true, value: { issuer: rules.issuer, subject, expiresAt: exp, scopes, groups } }
+  const organisation = rules.organisation && claimAt(claims, rules.organisation)
+  if (organisation !== undefined && !isOrganisation(organisation)) {
+    return wrong('the organisation is no text of 1 to 200 ASCII characters')
+  }
+  const who = { issuer: rules.issuer, subject, groups, organisation }
+  return { ok: true, value: { ...who, expiresAt: exp, scopes } }
+}
+
+/** As a device's may be: it is shown in logs and reports. */
+const ORGANISATION = /^[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?$/
+
+function isOrganisation(value: unknown): value is string {
+  return typeof value === 'string' && ORGANISATION.test(value)
 }
 
 function wrong(reason: string): Checked {

@@ -24,6 +24,8 @@ export interface IssuerSettings {
   /** Names or paths of claims (claim-path.ts). Absent: `sub`, and no groups. */
   readonly subjectClaim?: string | undefined
   readonly groupsClaim?: string | undefined
+  /** Absent: users are of no organisation. Those of one name are one, whoever names it. */
+  readonly organisationClaim?: string | undefined
   /** `NAME=VALUE` or `PATH=VALUE`: of each claim that is named, a token has one of the values. */
   readonly requiredClaims?: readonly string[] | undefined
   readonly refreshSeconds: number
@@ -64,6 +66,8 @@ export function issuerOf(settings: IssuerSettings, keys: Issuer['keys']): Issuer
       required: requiredClaims(settings.requiredClaims ?? []),
       scopeLists: scope.textOnly !== true,
       groups: settings.groupsClaim === undefined ? undefined : path(settings.groupsClaim),
+      organisation:
+        settings.organisationClaim === undefined ? undefined : path(settings.organisationClaim),
     },
   }
 }
@@ -101,7 +105,8 @@ export function issuerMistakes(all: readonly IssuerSettings[]): string[] {
 
 function mistakesOf(settings: IssuerSettings): string[] {
   const { issuer, jwksUrl, audiences, audienceClaims, algorithms, scope } = settings
-  const claims = [settings.subjectClaim, settings.groupsClaim, ...(scope?.claims ?? [])]
+  const { subjectClaim, groupsClaim, organisationClaim } = settings
+  const claims = [subjectClaim, groupsClaim, organisationClaim, ...(scope?.claims ?? [])]
   const missing = missingClaim(issuer, settings.requiredClaims)
   const found: (string | false)[] = [
     issuer === '' && 'has no issuer; give what tokens say as iss',

@@ -35,6 +35,7 @@ export interface IssuerOwn {
   }
   readonly subjectClaim?: string
   readonly groupsClaim?: string
+  readonly organisationClaim?: string
   /** `NAME=VALUE`: a token has at least one of the values of each claim that is named. */
   readonly requiredClaims?: readonly string[]
 }

@@ -17,6 +17,21 @@ const UNKNOWN = { ok: false, code: 'unknown_kid' } as const
 const { rules } = issuerOf(SETTINGS, { current: () => undefined, lookup: async () => UNKNOWN })
 const check = (claims: Json, now = NOW) => checkClaims({ ...goodClaims(), ...claims }, rules, now)
 
+test('an organisation is one text, by a claim that the settings name; without it there is none', () => {
+  const keys = { current: () => undefined, lookup: async () => UNKNOWN }
+  const named = issuerOf({ ...SETTINGS, organisationClaim: 'o.id' }, keys).rules
+  const of = (claims: Json, by = named): unknown => {
+    const checked = checkClaims({ ...goodClaims(), ...claims }, by, NOW)
+    return checked.ok ? checked.value.organisation : checked.reason
+  }
+  expect(of({ o: { id: 'acme' } })).toBe('acme')
+  expect(of({ o: {} })).toBeUndefined()
+  expect(of({ o: { id: 'acme' } }, rules)).toBeUndefined()
+  for (const id of ['', ' acme', 'ac\nme', 'é', 'a'.repeat(201), 7, null, ['acme'], {}]) {
+    expect(of({ o: { id } })).toBe('the organisation is no text of 1 to 200 ASCII characters')
+  }
+})
+
 test('good claims become issuer, subject, expiry and scopes', () => {
   expect(check({ scope: 'openid  inference email' })).toEqual({
     ok: true,
@@ -26,6 +41,7 @@ test('good claims become issuer, subject, expiry and scopes', () => {
       expiresAt: NOW + 900,
       scopes: new Set(['openid', 'inference', 'email']),
       groups: [],
+      organisation: undefined,
     },
   })
 })

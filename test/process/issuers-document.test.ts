@@ -40,7 +40,11 @@ const documentOf = (issuerOfRs: string): string => {
     audience_claims: [azp]
     scope: { optional: true }
     groups_claim: realm_access.roles
+    organisation_claim: tenant
     required_claims: [realm_access.roles=staff]
+policies:
+  - { name: tenants, organisation: { requests_per_minute: 1, burst: 1 } }
+rules: [{ issuer: realm, policy: tenants }]
 upstreams:
   - kind: tinfoil
     api_key: \${TK}
@@ -102,6 +106,13 @@ test("nobody is served by another issuer's key, nor without what is required", a
   ]) {
     expect(await ask(ofRealm(claims))).toBe('401 invalid_token')
   }
+})
+
+test('an organisation that a token names has the limits of its policy, and one that is no text is none', async () => {
+  expect(await ask(ofRealm({ tenant: ['acme'] }))).toBe('401 invalid_token')
+  const [one, other] = [ofRealm({ tenant: 'acme' }), ofRealm({ tenant: 'acme', sub: 'another' })]
+  expect([await ask(one), await ask(other)]).toEqual(['200', '429 rate_limit_exceeded'])
+  expect(await ask(ofRealm({ tenant: 'acme2' }))).toBe('200')
 })
 
 test('the check has a line for each, and says whose document it does not believe', async () => {

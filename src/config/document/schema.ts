@@ -143,6 +143,7 @@ const Issuer = t.Object(
     ),
     subject_claim: claim('subjectClaim', 'Who somebody is; without it, sub.'),
     groups_claim: claim('groupsClaim', 'In which groups they are; without it, in none.'),
+    organisation_claim: claim('organisationClaim', 'Of which organisation; without it, of none.'),
     required_claims: t.Optional(
       t.Array(t.String({ maxLength: 512, pattern: '^[^=]+=[^\\s=][\\s\\S]*$' }), {
         minItems: 1,
@@ -273,7 +274,12 @@ const Rule = t.Object(
     ),
     issuer: own('issuer', 'The name of the issuer of a user.', NAME, NAME_HINT),
     group: own('group', 'A group of a user, by groups_claim.', WORD, 'give its name'),
-    organisation: own('organisation', 'That of a device or a key.', WORD, 'give its name'),
+    organisation: own(
+      'organisation',
+      'That of a device or a key, or of a user by organisation_claim.',
+      WORD,
+      'give its name',
+    ),
     key: own('key', 'The name of a key.', WORD, 'give its name'),
   },
   CLOSED,

@@ -48,11 +48,12 @@ function usersWithoutDevice(
   { sinceMs, untilMs, device, org, model }: UsageFilter,
 ): ReadonlyMap<string, Shares> {
   const found = new Map<string, Shares>()
-  if (device !== undefined || org !== undefined) return found
+  if (device !== undefined) return found
   const { where, values } = conditions([
-    ["device = '' AND org = '' AND end_reason IS NOT NULL AND identity <> ?", ''],
+    ["device = '' AND end_reason IS NOT NULL AND identity <> ?", ''],
     ['opened_ms >= ?', sinceMs === undefined ? undefined : startOfDay(sinceMs)],
     ['opened_ms < ?', untilMs === undefined ? undefined : startOfDay(untilMs + DAY_MS - 1)],
+    ['org = ?', org],
     ['model = ?', model],
   ])
   const rows = database
