@@ -2,23 +2,31 @@
 // its issuer what the settings call it, to the letter (§4.3): otherwise one issuer could name the keys of
 // another.
 
+import { isListed } from '../config/egress-kinds.ts'
 import type { Ask } from '../http1/ask.ts'
 import { isLoopback } from '../hosts.ts'
 import { parseStrictObject } from '../token/strict-json.ts'
 import { KeySetError } from './key-set.ts'
 import { readDocument } from './read-document.ts'
 
+/** Hosts whose URLs may be http beside loopback, as `PLAIN_HTTP_HOSTS` names them. */
+type PlainHosts = readonly string[]
+
 /** Undefined where the issuer is no URL that can be asked: then its key set has to be named. */
-export function discoveryUrl(issuer: string): URL | undefined {
-  const url = trustworthyUrl(issuer)
+export function discoveryUrl(issuer: string, plainHosts: PlainHosts = []): URL | undefined {
+  const url = trustworthyUrl(issuer, plainHosts)
   if (!url || url.search !== '' || url.hash !== '') return undefined
   // §4.1: one slash at the end is not doubled.
   return new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`)
 }
 
 /** Throws a `KeySetError` where the document is absent, another's, or names no key set. */
-export async function discoverKeySet(ask: Ask, issuer: string, timeoutMs?: number): Promise<URL> {
-  const url = discoveryUrl(issuer)
+export async function discoverKeySet(
+  ask: Ask,
+  { issuer, plainHosts = [] }: { readonly issuer: string; readonly plainHosts?: PlainHosts },
+  timeoutMs?: number,
+): Promise<URL> {
+  const url = discoveryUrl(issuer, plainHosts)
   if (!url) throw new KeySetError('discovery: the issuer is no https URL')
   const text = await readDocument(ask, { url, accept: 'application/json', timeoutMs }).catch(
     (error: unknown) => {
@@ -31,7 +39,7 @@ export async function discoverKeySet(ask: Ask, issuer: string, timeoutMs?: numbe
     throw new KeySetError('discovery: the document calls its issuer something else')
   }
   const { jwks_uri: named } = document
-  const keys = typeof named === 'string' ? trustworthyUrl(named) : undefined
+  const keys = typeof named === 'string' ? trustworthyUrl(named, plainHosts) : undefined
   // Only what is plain itself may send us to what is plain.
   if (!keys || (keys.protocol === 'http:' && url.protocol !== 'http:')) {
     throw new KeySetError('discovery: jwks_uri is missing or no https URL')
@@ -39,11 +47,11 @@ export async function discoverKeySet(ask: Ask, issuer: string, timeoutMs?: numbe
   return keys
 }
 
-/** https anywhere, http on loopback alone: whoever changes the document on its way chooses the keys. */
-function trustworthyUrl(text: string): URL | undefined {
+/** https anywhere, http nearby alone: whoever changes the document on its way chooses the keys. */
+function trustworthyUrl(text: string, plainHosts: PlainHosts): URL | undefined {
   const url = URL.parse(text)
   if (!url || url.username !== '' || url.password !== '') return undefined
-  const trustworthy =
-    url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
-  return trustworthy ? url : undefined
+  const { protocol, hostname } = url
+  const isNear = isLoopback(hostname) || isListed(hostname, plainHosts)
+  return protocol === 'https:' || (protocol === 'http:' && isNear) ? url : undefined
 }

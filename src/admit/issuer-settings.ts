@@ -28,6 +28,8 @@ export interface IssuerSettings {
   readonly organisationClaim?: string | undefined
   /** `NAME=VALUE` or `PATH=VALUE`: of each claim that is named, a token has one of the values. */
   readonly requiredClaims?: readonly string[] | undefined
+  /** Where discovery may ask by http, beside loopback. */
+  readonly plainHosts?: readonly string[]
   readonly refreshSeconds: number
   readonly maxStaleSeconds: number
 }
@@ -110,7 +112,9 @@ function mistakesOf(settings: IssuerSettings): string[] {
   const missing = missingClaim(issuer, settings.requiredClaims)
   const found: (string | false)[] = [
     issuer === '' && 'has no issuer; give what tokens say as iss',
-    !jwksUrl && !discoveryUrl(issuer) && 'is no https URL to discover keys at; give its jwks_url',
+    !jwksUrl &&
+      !discoveryUrl(issuer, settings.plainHosts) &&
+      'is no https URL to discover keys at; give its jwks_url',
     (audiences.length === 0 || audiences.includes('')) &&
       'has no audience; without one, a token for any other service would do',
     audienceClaims !== undefined &&

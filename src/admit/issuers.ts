@@ -70,15 +70,16 @@ export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Is
 
 /** Equal where the keys are the same, read as often. */
 function sourceOf(settings: IssuerSettings): string {
-  const { name, issuer, jwksUrl, refreshSeconds, maxStaleSeconds } = settings
-  return JSON.stringify([name, issuer, jwksUrl?.href, refreshSeconds, maxStaleSeconds])
+  const { name, issuer, jwksUrl, refreshSeconds, maxStaleSeconds, plainHosts } = settings
+  const times = [refreshSeconds, maxStaleSeconds]
+  return JSON.stringify([name, issuer, jwksUrl?.href, ...times, plainHosts])
 }
 
 function keySource(settings: IssuerSettings, ask: Ask, log: Logger): KeySource {
-  const { name, issuer, jwksUrl, refreshSeconds, maxStaleSeconds } = settings
+  const { name, jwksUrl, refreshSeconds, maxStaleSeconds } = settings
   return jwksSource({
     ask,
-    url: jwksUrl ?? (() => discoverKeySet(ask, issuer)),
+    url: jwksUrl ?? (() => discoverKeySet(ask, settings)),
     refreshMs: refreshSeconds * 1000,
     maxStaleMs: maxStaleSeconds * 1000,
     // The one that has no name of its own needs none.

@@ -2,6 +2,7 @@
 // lists. What their members may be, the document's schema says; whether they go together is judged here.
 
 import { issuerContradictions } from './demands.ts'
+import { isListed } from './egress-kinds.ts'
 import type { Given } from './given.ts'
 import { isLoopback } from '../hosts.ts'
 import type { Mistake } from './kinds.ts'
@@ -66,6 +67,8 @@ export interface IssuerEntry extends IssuerOwn {
   /** Absent: where the issuer's discovery document says. */
   readonly jwksUrl: URL | undefined
   readonly audiences: readonly string[]
+  /** Where discovery may ask by http, beside loopback. */
+  readonly plainHosts?: readonly string[]
   readonly refreshSeconds: number
   readonly maxStaleSeconds: number
 }
@@ -135,7 +138,8 @@ function entryOf(
   const { issuer, jwksUrl, audiences, jwksRefreshSeconds, jwksMaxStaleSeconds } = values
   if (issuer === undefined || !audiences) return []
   if (!jwksUrl && from === '') return []
-  if (!jwksUrl && !isDiscoverable(issuer)) {
+  const { plainHttpHosts: plainHosts } = values
+  if (!jwksUrl && !isDiscoverable(issuer, plainHosts)) {
     const hint = 'its issuer is no https URL, under which the key set could be found'
     mistakes.push({ setting: from, message: 'lacks jwks_url', hint })
   }
@@ -155,17 +159,19 @@ function entryOf(
       issuer,
       jwksUrl,
       audiences,
+      ...(plainHosts && { plainHosts }),
       refreshSeconds: jwksRefreshSeconds ?? 0,
       maxStaleSeconds: jwksMaxStaleSeconds ?? 0,
     },
   ]
 }
 
-/** What admission asks there at the start is https, or on this machine. */
-function isDiscoverable(issuer: string): boolean {
+/** What admission asks there at the start is https, or near. */
+function isDiscoverable(issuer: string, plainHosts: readonly string[] = []): boolean {
   const url = URL.parse(issuer)
   if (!url || url.search !== '' || url.hash !== '' || url.username !== '') return false
-  return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
+  const isNear = isLoopback(url.hostname) || isListed(url.hostname, plainHosts)
+  return url.protocol === 'https:' || (url.protocol === 'http:' && isNear)
 }
 
 /** Several have to be told apart, in the log and by their tokens. */

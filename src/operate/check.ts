@@ -111,7 +111,7 @@ async function checkKeySet(by: IssuerSettings, name: string, ask: Ask): Promise<
   let text: string | undefined
   const failed = (error: unknown): string => (error instanceof Error ? error.message : 'unreadable')
   try {
-    text = await fetchKeySet(ask, by.jwksUrl ?? (await discoverKeySet(ask, by.issuer)))
+    text = await fetchKeySet(ask, by.jwksUrl ?? (await discoverKeySet(ask, by)))
   } catch (error) {
     const reason = failed(error)
     const todo = keySetAdvice(reason)

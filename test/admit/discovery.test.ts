@@ -89,7 +89,7 @@ describe('believes no document', () => {
   for (const [name, [make, why]] of Object.entries(cases)) {
     test(name, async () => {
       document = make()
-      await expect(discoverKeySet(ask, issuer)).rejects.toThrow(why)
+      await expect(discoverKeySet(ask, { issuer })).rejects.toThrow(why)
       expect(await admitted(opened())).toBe('keys_unavailable')
       expect(paths()).not.toContain('/jwks')
     })
@@ -108,7 +108,7 @@ describe('believes no document', () => {
     test(name, async () => {
       document = undefined
       serve(respond)
-      await expect(discoverKeySet(ask, issuer)).rejects.toThrow(why)
+      await expect(discoverKeySet(ask, { issuer })).rejects.toThrow(why)
       expect(await admitted(opened())).toBe('keys_unavailable')
       expect(paths()).not.toContain('/elsewhere')
     })
@@ -117,7 +117,7 @@ describe('believes no document', () => {
   test('that takes too long', async () => {
     document = undefined
     serve(() => {})
-    await expect(discoverKeySet(ask, issuer, 50)).rejects.toThrow('discovery: TimeoutError')
+    await expect(discoverKeySet(ask, { issuer }, 50)).rejects.toThrow('discovery: TimeoutError')
   })
 })
 
@@ -160,4 +160,12 @@ test('the document is at the issuer, whose slash at the end is not doubled', () 
   ] as const) {
     expect([of, discoveryUrl(of)?.href]).toEqual([of, url])
   }
+})
+
+test('http is for loopback, and for hosts that the settings name', () => {
+  const at = (issuer: string) => discoveryUrl(issuer, ['id', '.svc.cluster.local'])?.hostname
+  expect(at('http://id')).toBe('id')
+  expect(at('http://id.auth.svc.cluster.local/realms/x')).toBe('id.auth.svc.cluster.local')
+  expect(at('http://id.example')).toBeUndefined()
+  expect(at('http://svc.cluster.local')).toBeUndefined()
 })

@@ -417,6 +417,14 @@ describe('several issuers', () => {
     expect(found[0]).toStartWith(wrong)
   })
 
+  test('are found by http at a private host that is named for it, and nowhere else', () => {
+    const plain = ISSUERS.replace('https://login.example/v2.0', 'http://id.corp/realms/x')
+    expect(mistakes(plain)[0]).toStartWith('3:5 issuers[0] lacks jwks_url')
+    const path = file(`${plain}egress: { plain_http_hosts: [.corp] }\n`)
+    expect(settings(path).issuers[0]?.plainHosts).toEqual(['.corp'])
+    expect(issuerMistakes(settings(path).issuers)).toEqual([])
+  })
+
   test('are not completed, nor brought to development mode', () => {
     expect(mistakes(ISSUERS, { env: { AUDIENCES: 'x' } })[0]).toBe(
       'AUDIENCES is set, but FILE lists several issuers under issuers (unset it, or add the entry)',
