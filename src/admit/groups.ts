@@ -2,6 +2,7 @@
 // is kept once, and so is each list.
 
 const MAX_LISTS = 5000
+const MAX_NAMES = 50_000
 const NONE: readonly string[] = []
 
 export function keptGroups(): (groups: readonly string[]) => readonly string[] {
@@ -17,7 +18,7 @@ export function keptGroups(): (groups: readonly string[]) => readonly string[] {
     const key = Bun.SHA256.hash(JSON.stringify(groups), 'base64')
     const before = lists.get(key)
     if (before) return before
-    if (lists.size >= MAX_LISTS) {
+    if (lists.size >= MAX_LISTS || names.size >= MAX_NAMES) {
       lists.clear()
       names.clear()
     }
