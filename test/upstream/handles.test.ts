@@ -2,9 +2,11 @@
 // where it is not what it was.
 
 import { expect, test } from 'bun:test'
-import net, { type Socket } from 'node:net'
+import net, { type AddressInfo, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { tryHandles } from '../../src/http1/handles.ts'
+import { destinationOf } from '../../src/http1/destination.ts'
+import { ALL_HANDLES, tryHandles } from '../../src/http1/handles.ts'
+import { transport } from '../../src/http1/transport.ts'
 
 interface Below {
   write(bytes: Uint8Array, offset: number, length: number): unknown
@@ -58,4 +60,43 @@ test('a `push` that chunks do not come by is not used', async () => {
 test('where nothing can be connected, nothing is used, and nothing is thrown', async () => {
   const open = (): Socket => net.connect(1, '127.0.0.1')
   expect(await tryHandles(open)).toEqual({ push: false, write: false })
+})
+
+test('what was connected before they were tried is used no further', async () => {
+  let connections = 0
+  const server = net.createServer((socket) => {
+    connections += 1
+    socket.on('error', () => {})
+    socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'))
+  })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  const { port } = server.address() as AddressInfo
+  const wire = transport()
+  const to = destinationOf(new URL(`http://127.0.0.1:${port}/`))
+  const timeouts = { connectMs: 5000, headersMs: 5000, bodyMs: 5000 }
+  const ask = async (meanwhile = (): void => {}): Promise<string> => {
+    const head = await wire.send({ method: 'GET', to, headers: {}, body: undefined }, timeouts).head
+    if (!head.ok) throw new Error(head.reason)
+    meanwhile()
+    const { promise, resolve } = Promise.withResolvers<string>()
+    let text = ''
+    head.body.listen({
+      onData: (chunk) => void (text += Buffer.from(chunk).toString()),
+      onEnd: (end) => resolve(`${end} ${text}`),
+    })
+    return promise
+  }
+  try {
+    expect([await ask(), await ask(), connections]).toEqual(['complete ok', 'complete ok', 1])
+    wire.use(ALL_HANDLES)
+    expect([await ask(), await ask(), connections]).toEqual(['complete ok', 'complete ok', 2])
+    // Of one that is under way, the answer is still read, and the connection not kept.
+    expect(await ask(() => wire.use({ ...ALL_HANDLES }))).toBe('complete ok')
+    expect([await ask(), connections]).toEqual(['complete ok', 3])
+  } finally {
+    wire.close()
+    server.close()
+  }
 })
