@@ -6,6 +6,11 @@ import { memberOf } from '../src/config/document/tree.ts'
 import { flagOf, type Group, type Key, KEYS, type Setting, settingOf } from '../src/config/table.ts'
 import { KINDS } from '../src/gate/upstreams.ts'
 
+const CALLERS = {
+  tinfoilCallers: ['user'],
+  anthropicCallers: ['device', 'key'],
+} as const
+
 /** `<!-- name -->…<!-- /name -->` in the README holds the table of that name. */
 export function withTables(readme: string): string {
   const tables = { routes: routes(), settings: settings() }
@@ -34,12 +39,12 @@ function routes(): string {
   return head + own.join('') + relayed.join('')
 }
 
-/** Where the environment is all that is said. */
+/** Where no setting says otherwise. */
 function callersOf({ method, path, dialects }: RelayedRoute): string {
   const serving = Object.values(KINDS).filter(({ serves }) =>
     dialects.some((dialect) => serves({ dialect, method, path })),
   )
-  return serving.flatMap(({ callers }) => callers).join(', ')
+  return serving.flatMap(({ callers }) => callers(CALLERS)).join(', ')
 }
 
 function settings(): string {

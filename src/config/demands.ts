@@ -30,7 +30,7 @@ export const isMissing = ({ message }: Mistake): boolean => message.startsWith(M
 export function missing(
   mentioned: ReadonlySet<Key>,
   signIn: boolean,
-  bootstrap: Values['bootstrap'],
+  { bootstrap, anthropicCallers }: Pick<Values, 'bootstrap' | 'anthropicCallers'>,
   memberOf?: (key: Key) => string | undefined,
 ): Mistake[] {
   // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
@@ -39,7 +39,8 @@ export function missing(
   const needs: Readonly<Record<Need, boolean>> = {
     Tinfoil: tinfoil,
     Anthropic: anthropic,
-    'user tokens': tinfoil || bootstrap === 'jwt',
+    'user tokens':
+      tinfoil || bootstrap === 'jwt' || (anthropic && anthropicCallers?.includes('user') === true),
     enrolment: anthropic && bootstrap !== undefined && bootstrap !== 'off',
     'signing in': signIn,
   }
@@ -83,6 +84,7 @@ export function contradictions(
     ...keySetMistakes(given, values),
     ...sharedSecrets(given),
     ...plainHttpMistakes(given, values, ASKED),
+    ...callerMistakes(mode, given, values),
   ]
   if (mode === 'development') mistakes.push(...developmentMistakes(given, values))
   if (mode === 'sign-in') mistakes.push(...signInMistakes(given, values))
@@ -116,6 +118,20 @@ function sharedSecrets(given: ReadonlyMap<Key, Given>): Mistake[] {
     }
   }
   return mistakes
+}
+
+/** Devices enrol beside Anthropic's key alone. */
+function callerMistakes(mode: Mode, given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
+  const hasDevices =
+    mode === 'development' || (mode === 'production' && given.has('anthropicApiKey'))
+  if (hasDevices || values.tinfoilCallers?.includes('device') !== true) return []
+  return [
+    {
+      setting: given.get('tinfoilCallers')?.from ?? 'TINFOIL_CALLERS',
+      message: 'names devices, and none can enrol at this gate',
+      hint: 'set ANTHROPIC_API_KEY and JWT_SECRET, or leave device out',
+    },
+  ]
 }
 
 function keySetMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {

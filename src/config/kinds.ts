@@ -76,6 +76,22 @@ export function oneOf<const T extends string>(...choices: T[]): Kind<T> {
   }
 }
 
+/** Some of these, by commas; one that is named twice counts once. */
+export function someOf<const T extends string>(...choices: T[]): Kind<readonly T[]> {
+  const { read, ...kind } = listOf(`<${choices.join('|')},...>`, undefined, '')
+  return {
+    ...kind,
+    read(text) {
+      const entries = read(text)
+      if (!entries.ok) return entries
+      const found = choices.filter((choice) => entries.value.includes(choice))
+      return found.length === new Set(entries.value).size
+        ? value(found)
+        : wrong('names what is not one of the choices', `give some of ${choices.join(', ')}`)
+    },
+  }
+}
+
 export function text(placeholder: string): Kind<string> {
   return {
     placeholder,

@@ -217,7 +217,7 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
   const signIn = isSignIn(mentioned)
   const mode: Mode = devMode ? 'development' : signIn ? 'sign-in' : 'production'
   if (!devMode) {
-    const lacking = missing(mentioned, signIn, (values as Values).bootstrap, document?.memberOf)
+    const lacking = missing(mentioned, signIn, values as Values, document?.memberOf)
     mistakes.push(...lacking, ...(document ? lackingEntries(document, mentioned, lacking) : []))
   }
   if (signIn && !given.has('host')) values['host'] = '127.0.0.1'

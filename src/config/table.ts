@@ -27,6 +27,7 @@ import {
   longSecret,
   notYet,
   oneOf,
+  someOf,
   scopes,
   secretList,
   secureUrl,
@@ -445,6 +446,13 @@ export const SETTINGS = {
     'Enclaves that `X-Tinfoil-Enclave-Url` may choose: a host, or a suffix with its dot.',
     { fallback: '.tinfoil.sh' },
   ),
+  tinfoilCallers: setting(
+    'TINFOIL_CALLERS',
+    'Upstream',
+    someOf('user', 'device', 'key'),
+    'Who reaches Tinfoil: users, devices, API keys.',
+    { fallback: 'user' },
+  ),
   anthropicApiKey: setting(
     'ANTHROPIC_API_KEY',
     'Upstream',
@@ -458,6 +466,13 @@ export const SETTINGS = {
     outboundUrl,
     "Anthropic's API, without `/v1`.",
     { fallback: 'https://api.anthropic.com' },
+  ),
+  anthropicCallers: setting(
+    'ANTHROPIC_CALLERS',
+    'Upstream',
+    someOf('user', 'device', 'key'),
+    'Who reaches Anthropic by its key.',
+    { fallback: 'device,key' },
   ),
   requireEhbp: setting(
     'REQUIRE_EHBP',

@@ -34,7 +34,7 @@ import { allowLargeHeaders } from './header-limit.ts'
 import { policies } from './policies.ts'
 import type { Sources } from './sources.ts'
 import { admissions } from './admissions.ts'
-import { environmentRules, exchangeable, guarded, upstreams } from './upstreams.ts'
+import { exchangeable, guarded, routeRules, upstreams } from './upstreams.ts'
 import type { Followed } from '../database/follow.ts'
 import { store } from '../database/store.ts'
 import { gateLedger } from './ledger.ts'
@@ -153,7 +153,7 @@ export async function serve(
     devices: enrolled,
     'sign-in': signIn,
   }
-  const rules = environmentRules(there)
+  const rules = routeRules(there, settings)
   const kinds = CALLER_KINDS.filter((kind) => admitting[kind])
   const routes = servedRoutes(
     (feature) => features[feature] !== undefined,

@@ -28,23 +28,28 @@ interface OptionsOf {
   readonly 'anthropic-oauth': AnthropicOAuthOptions
 }
 
+type CallerSettings = Pick<Settings, 'tinfoilCallers' | 'anthropicCallers'>
+
 interface KindOf<Options> {
   readonly make: (options: Options) => Upstream
   readonly serves: Upstream['serves']
-  /** Who reaches it where the environment is all that is said. */
-  readonly callers: readonly CallerKind[]
+  /** Who reaches it, by kind. */
+  readonly callers: (settings: CallerSettings) => readonly CallerKind[]
 }
 
 /** A kind that is not here does not compile. */
 export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<OptionsOf[Kind]> } = {
-  tinfoil: { make: tinfoil, serves: servesTinfoil, callers: ['user'] },
-  anthropic: { make: anthropic, serves: servesAnthropic, callers: ['device', 'key'] },
-  'anthropic-oauth': { make: anthropicOAuth, serves: servesAccount, callers: ['session'] },
+  tinfoil: { make: tinfoil, serves: servesTinfoil, callers: (set) => set.tinfoilCallers },
+  anthropic: { make: anthropic, serves: servesAnthropic, callers: (set) => set.anthropicCallers },
+  'anthropic-oauth': { make: anthropicOAuth, serves: servesAccount, callers: () => ['session'] },
 }
 
-/** The rules of a gate that is set up by its environment: one kind of caller for each upstream. */
-export const environmentRules = (upstreams: readonly Upstream[]): readonly RouteRule[] =>
-  upstreams.map(({ name, kind }) => ({ upstream: name, callers: KINDS[kind].callers }))
+/** Who reaches which upstream, as the settings say. */
+export const routeRules = (
+  upstreams: readonly Upstream[],
+  settings: CallerSettings,
+): readonly RouteRule[] =>
+  upstreams.map(({ name, kind }) => ({ upstream: name, callers: KINDS[kind].callers(settings) }))
 
 type UpstreamSource = {
   readonly [Kind in UpstreamKind]: { readonly kind: Kind; readonly options: OptionsOf[Kind] }

@@ -19,8 +19,8 @@ export interface DefaultPolicies extends Readonly<Record<CallerKind, Policy>> {
 }
 
 /**
- * Each kind of caller keeps to the upstream that it always had; a document says otherwise.
- * MAX_REQUEST_BODY_BYTES, MAX_PAYLOAD_SIZE and REQUIRE_EHBP are the upstreams' own: they hold for each
+ * Which upstreams a kind of caller reaches, TINFOIL_CALLERS and ANTHROPIC_CALLERS say; see
+ * dispatch/choose.ts. MAX_REQUEST_BODY_BYTES, MAX_PAYLOAD_SIZE and REQUIRE_EHBP are the upstreams' own: they hold for each
  * caller there. DEVICE_* are in the device's token when it is made.
  */
 export function defaultPolicies(settings: PolicySettings): DefaultPolicies {
@@ -28,14 +28,13 @@ export function defaultPolicies(settings: PolicySettings): DefaultPolicies {
   const rate: Rate | undefined = perMinute === 0 ? undefined : { perMinute, burst }
   const person: Limits = { ...NO_LIMITS, rate, concurrency: maxIdentityConcurrency }
   const organisation = { ...NO_LIMITS, spendPerMonth: microUsd(settings.orgSpendCap) }
-  const of = (name: string, upstreams: readonly string[], own = person): Policy =>
-    policy({ name, upstreams, person: own, organisation })
+  const of = (name: string, own = person): Policy => policy({ name, person: own, organisation })
   return {
-    user: of('users', ['tinfoil']),
-    device: of('devices', ['anthropic']),
-    ratedDevice: of('devices', ['anthropic'], { ...person, rate: undefined }),
-    key: of('keys', ['tinfoil', 'anthropic']),
-    session: of('session', ['anthropic-oauth']),
+    user: of('users'),
+    device: of('devices'),
+    ratedDevice: of('devices', { ...person, rate: undefined }),
+    key: of('keys'),
+    session: of('session'),
   }
 }
 

@@ -127,3 +127,32 @@ describe('what the use that is made of it cannot do without', () => {
     ])
   })
 })
+
+describe('who reaches an upstream', () => {
+  const ANTHROPIC = { ANTHROPIC_API_KEY: 'k', JWT_SECRET: 'd7-1b0c-93fe-44aa-8812-57c0-a19d-6e03' }
+  test('is by commas, in any order, and no caller that there is not', () => {
+    const { tinfoilCallers } = settings([], { ...PRODUCTION, TINFOIL_CALLERS: 'key, user,key' })
+    expect(tinfoilCallers).toEqual(['user', 'key'])
+    for (const callers of ['users', 'session', 'user,*', ',']) {
+      expect([callers, wrong([], { ...PRODUCTION, TINFOIL_CALLERS: callers })]).toEqual([
+        callers,
+        ['TINFOIL_CALLERS'],
+      ])
+    }
+  })
+  test('names devices where none can enrol, and is a mistake', () => {
+    expect(wrong([], { ...PRODUCTION, TINFOIL_CALLERS: 'user,device' })).toEqual([
+      'TINFOIL_CALLERS',
+    ])
+    const both = settings([], { ...PRODUCTION, ...ANTHROPIC, TINFOIL_CALLERS: 'device' })
+    expect(both.tinfoilCallers).toEqual(['device'])
+  })
+  test('names users, and then needs their issuer', () => {
+    const alone = { ...ANTHROPIC, IDENTITY_HASH_KEY: HASH_KEY }
+    expect(wrong([], { ...alone, ANTHROPIC_CALLERS: 'user' })).toEqual([
+      'JWKS_URL',
+      'ISSUER',
+      'AUDIENCES',
+    ])
+  })
+})

@@ -22,6 +22,8 @@ test('the least that production needs, and what it falls back to', () => {
     maxUpstreamConcurrency: 256,
     requireEhbp: true,
     tinfoilEnclaveHosts: ['.tinfoil.sh'],
+    tinfoilCallers: ['user'],
+    anthropicCallers: ['device', 'key'],
     logFormat: 'text',
   })
   expect(String(read.tinfoilBaseUrl)).toBe('https://inference.tinfoil.sh/')

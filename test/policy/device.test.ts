@@ -38,7 +38,6 @@ describe('by the flat settings alone', () => {
     expect(defaults.device).toMatchObject({
       name: 'devices',
       models: undefined,
-      upstreams: ['anthropic'],
       maxBodyBytes: undefined,
       plaintext: true,
       person: { rate: { perMinute: 60, burst: 10 }, concurrency: 16, spendPerMonth: undefined },

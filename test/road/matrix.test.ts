@@ -1,7 +1,9 @@
 // Which caller reaches which upstream on which route: what the table says, and nothing else. Tables are
 // drawn by chance and asked through the whole app; what a real environment says, the binary is asked.
 
+import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import OpenAI from 'openai'
 import { gate } from '../../src/accept/app.ts'
 import type { Admission } from '../../src/accept/door.ts'
 import { RELAYED_ROUTES, type RelayedRoute, servedRoutes } from '../../src/accept/routes.ts'
@@ -183,43 +185,93 @@ test(
   }),
 )
 
-describe('a real environment', () => {
-  let on: DeviceScene
-  let tokens: Readonly<Record<'user' | 'device' | 'key', string>>
-  beforeAll(async () => {
-    on = await anthropicScene({ users: true })
-    const { stdout } = await on.command(['key', 'add', 'server'])
-    tokens = {
-      user: (await on.issuer?.token()) ?? '',
-      device: await on.device(),
-      key: stdout.trim(),
-    }
-    // Made by another process.
-    await eventually(async () => (await messages(on.gate, tokens.key)).ok)
-  })
-  afterAll(() => on.close())
+interface Environment {
+  readonly env: Readonly<Record<string, string>>
+  readonly reaches: Readonly<Record<'user' | 'device' | 'key', readonly UpstreamKind[]>>
+}
 
-  for (const kind of ['user', 'device', 'key'] as const) {
-    test(`opens to a ${kind} what its upstream serves, and nothing else`, async () => {
-      const to = kind === 'user' ? 'tinfoil' : 'anthropic'
-      for (const { method, path, dialects } of RELAYED_ROUTES) {
-        for (const dialect of dialects) {
-          on.upstream.seen.length = 0
-          const answer = await fetch(on.gate.url + path.replace(':id', 'an-id'), {
-            method,
-            headers: {
-              authorization: `Bearer ${tokens[kind]}`,
-              ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
-            },
-            ...(method === 'POST' && { body: '{}' }),
-          })
-          await answer.body?.cancel()
-          const isOpen = KINDS[to].serves({ dialect, method, path })
-          const seen = on.upstream.seen.length
-          expect([method, path, dialect, seen]).toEqual([method, path, dialect, isOpen ? 1 : 0])
-          if (!isOpen) expect(answer.status).toBeOneOf([401, 404])
+const BOTH: readonly UpstreamKind[] = ['tinfoil', 'anthropic']
+const ENVIRONMENTS: Readonly<Record<string, Environment>> = {
+  'as it always was': {
+    env: {},
+    reaches: { user: ['tinfoil'], device: ['anthropic'], key: ['anthropic'] },
+  },
+  'open to everybody': {
+    env: { TINFOIL_CALLERS: 'user,device,key', ANTHROPIC_CALLERS: 'key,device,user' },
+    reaches: { user: BOTH, device: BOTH, key: BOTH },
+  },
+  'the other way round': {
+    env: { TINFOIL_CALLERS: 'device', ANTHROPIC_CALLERS: 'user' },
+    reaches: { user: ['anthropic'], device: ['tinfoil'], key: [] },
+  },
+}
+
+for (const [name, { env, reaches }] of Object.entries(ENVIRONMENTS)) {
+  describe(`the binary, ${name}`, () => {
+    let on: DeviceScene
+    let tokens: Readonly<Record<'user' | 'device' | 'key', string>>
+    beforeAll(async () => {
+      on = await anthropicScene({ users: true, env })
+      const { stdout } = await on.command(['key', 'add', 'server'])
+      tokens = {
+        user: (await on.issuer?.token()) ?? '',
+        device: await on.device(),
+        key: stdout.trim(),
+      }
+      // Made by another process.
+      await eventually(async () => {
+        const { error } = (await (await messages(on.gate, tokens.key)).json()) as {
+          error?: { message: string }
         }
+        return error?.message !== 'no such API key'
+      })
+    })
+    afterAll(() => on.close())
+
+    for (const kind of ['user', 'device', 'key'] as const) {
+      test(`opens to a ${kind} what its upstreams serve, and nothing else`, async () => {
+        for (const { method, path, dialects } of RELAYED_ROUTES) {
+          for (const dialect of dialects) {
+            on.upstream.seen.length = 0
+            const answer = await fetch(on.gate.url + path.replace(':id', 'an-id'), {
+              method,
+              headers: {
+                authorization: `Bearer ${tokens[kind]}`,
+                ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
+              },
+              ...(method === 'POST' && { body: '{}' }),
+            })
+            await answer.body?.cancel()
+            const isOpen = reaches[kind].some((to) => KINDS[to].serves({ dialect, method, path }))
+            const seen = on.upstream.seen.length
+            expect([method, path, dialect, seen]).toEqual([method, path, dialect, isOpen ? 1 : 0])
+            if (!isOpen) expect(answer.status).toBeOneOf([401, 404])
+          }
+        }
+      })
+    }
+
+    test('tells the SDKs of both APIs what it tells anybody', async () => {
+      on.upstream.seen.length = 0
+      for (const [kind, apiKey] of Object.entries(tokens)) {
+        const openai = new OpenAI({ apiKey, baseURL: `${on.gate.url}/v1`, maxRetries: 0 })
+        const anthropic = new Anthropic({ apiKey, baseURL: on.gate.url, maxRetries: 0 })
+        const status = (asked: Promise<Response>): Promise<number> =>
+          asked.then(
+            (answer) => answer.status,
+            (error: { readonly status?: number }) => error.status ?? 0,
+          )
+        const of = (to: UpstreamKind): number =>
+          reaches[kind as keyof typeof tokens].includes(to) ? 200 : 401
+        const said = await status(
+          openai.chat.completions.create({ model: 'm', messages: [] }).asResponse(),
+        )
+        expect([kind, 'openai', said]).toEqual([kind, 'openai', of('tinfoil')])
+        const answered = await status(
+          anthropic.messages.create({ model: 'm', max_tokens: 1, messages: [] }).asResponse(),
+        )
+        expect([kind, 'anthropic', answered]).toEqual([kind, 'anthropic', of('anthropic')])
       }
     })
-  }
-})
+  })
+}

@@ -2,8 +2,14 @@
 
 import { type Feature, type Route, servedRoutes } from '../../src/accept/routes.ts'
 import { choicesOf, type Served } from '../../src/dispatch/choose.ts'
-import { environmentRules, KINDS } from '../../src/gate/upstreams.ts'
+import { KINDS, routeRules } from '../../src/gate/upstreams.ts'
 import type { Upstream, UpstreamKind } from '../../src/upstream/upstream.ts'
+
+/** As they are where nobody sets them. */
+const CALLERS = {
+  tinfoilCallers: ['user'],
+  anthropicCallers: ['device', 'key'],
+} as const
 
 const FEATURES: Readonly<Record<UpstreamKind, Feature>> = {
   tinfoil: 'enclave',
@@ -19,7 +25,10 @@ export function unreached(kind: UpstreamKind, name: string = kind): Served {
 
 export function routesWith(...kinds: readonly UpstreamKind[]): readonly Route[] {
   const served = kinds.map((kind) => unreached(kind))
-  const rules = environmentRules(served.map(({ upstream }) => upstream))
+  const rules = routeRules(
+    served.map(({ upstream }) => upstream),
+    CALLERS,
+  )
   return servedRoutes(
     (feature) => kinds.some((kind) => FEATURES[kind] === feature),
     (endpoint) => choicesOf(endpoint, rules, served),

@@ -166,6 +166,7 @@ const Tinfoil = t.Object(
     attestation_url: leaf('tinfoilAttestationUrl'),
     enclave_hosts: leaf('tinfoilEnclaveHosts'),
     require_ehbp: leaf('requireEhbp'),
+    callers: leaf('tinfoilCallers'),
   },
   CLOSED,
 )
@@ -175,6 +176,7 @@ const Anthropic = t.Object(
     kind: t.Literal('anthropic'),
     ...secret('api_key', 'anthropicApiKey'),
     base_url: leaf('anthropicBaseUrl'),
+    callers: leaf('anthropicCallers'),
   },
   CLOSED,
 )
