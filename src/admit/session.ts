@@ -20,7 +20,7 @@ export interface SessionAdmissionOptions {
   /** Whether it is a page of ours that asks, or no page at all. */
   readonly ownPage: (headers: Headers, method: string) => boolean
   readonly identify: Identify
-  /** Undefined where the gate has none for a session. */
+  /** As it is when it is read; undefined where the gate has none for a session. */
   readonly policy: Policy | undefined
 }
 
@@ -28,7 +28,7 @@ export interface SessionAdmissionOptions {
 const ISSUER = 'session'
 
 export function sessionAdmission(options: SessionAdmissionOptions): AdmitSession {
-  const { find, cookie, ownPage, identify, policy } = options
+  const { find, cookie, ownPage, identify } = options
   return (headers, query, method = 'GET') => {
     const sent = sentKey(headers, query)
     if (!sent.ok) return sent
@@ -36,6 +36,7 @@ export function sessionAdmission(options: SessionAdmissionOptions): AdmitSession
     if (key === undefined) return refused('missing_authorization', { message: HINT })
     const session = find(key)
     if (!session.ok) return session
+    const { policy } = options
     if (!policy) return refused('policy_unknown')
     return granted(permitted('session', sessionIdentity(identify, session.value.id), policy))
   }

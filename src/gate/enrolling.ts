@@ -17,6 +17,8 @@ import type { DatabaseConnection } from '../database/connection.ts'
 type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy' | 'counters'>
 
 export interface Enrolling {
+  /** By the policies of now, whatever was decided before. */
+  decideAnew(): void
   readonly enrollment: Enrollment
   readonly admitDevice: AdmitDevice
   routes(common: Common): DeviceRoutes
@@ -67,10 +69,16 @@ export function enrolling(options: EnrollingOptions): Enrolling {
     log,
     ...(settings.devMode && { limits: DEVELOPMENT_LIMITS }),
   })
-  const admitDevice = deviceAdmission(devices.verify, options.policyOf, options.admitKey)
+  const decided = (): AdmitDevice =>
+    deviceAdmission(devices.verify, options.policyOf, options.admitKey)
+  let admission = decided()
+  const admitDevice: AdmitDevice = (sent, now) => admission(sent, now)
   return {
     enrollment: devices,
     admitDevice,
+    decideAnew() {
+      admission = decided()
+    },
     routes: (common) =>
       deviceRoutes({
         ...common,

@@ -12,6 +12,22 @@ export interface Policies {
   readonly ofDevice: (own: DeviceEntitlements) => Policy | undefined
 }
 
+export interface ExchangeablePolicies extends Policies {
+  /** What was decided by those of before is to be decided anew. */
+  exchange(settings: Settings): void
+}
+
+export function exchangeablePolicies(settings: Settings): ExchangeablePolicies {
+  let current = policies(settings)
+  return {
+    policyOf: (caller) => current.policyOf(caller),
+    ofDevice: (own) => current.ofDevice(own),
+    exchange(next) {
+      current = policies(next)
+    },
+  }
+}
+
 /** Named policies and who gets them come before what the flat settings say. */
 export function policies(settings: Settings): Policies {
   const defaults = defaultPolicies(settings)

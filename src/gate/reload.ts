@@ -1,6 +1,6 @@
 // Settings that change under a running gate: read whole, judged whole, exchanged at once or not at all.
 // What can be exchanged is what a request reads once, where it needs it: the upstreams' keys, the
-// operator's token, and the issuers. A change of anything else needs a restart, and until then none
+// operator's token, the issuers, and the policies. A change of anything else needs a restart, and until then none
 // of the changes beside it counts: a new issuer without the rule that belongs to it would be a hole.
 
 import { statSync } from 'node:fs'
@@ -10,6 +10,14 @@ import type { Settings } from '../config/read.ts'
 import { type Key, KEYS, settingOf } from '../config/table.ts'
 import type { Logger } from '../log.ts'
 import { Secret } from '../secret.ts'
+
+/** What policies are made of; each may come and go. */
+const POLICIES: ReadonlySet<string> = new Set<keyof Settings>([
+  'policies',
+  'rateLimitRpm',
+  'maxIdentityConcurrency',
+  'orgSpendCap',
+])
 
 /** Of these, the value may change; that there is one may not. */
 const EXCHANGED: ReadonlySet<string> = new Set<keyof Settings>([
@@ -38,7 +46,9 @@ export function changeOf(before: Settings, after: Settings): Change {
   const changed = members.filter((each) => !isSame(before[each], after[each]))
   if (changed.length === 0) return { kind: 'none' }
   const lasting = changed.filter(
-    (each) => !EXCHANGED.has(each) || isEmpty(before[each]) !== isEmpty(after[each]),
+    (each) =>
+      !POLICIES.has(each) &&
+      (!EXCHANGED.has(each) || isEmpty(before[each]) !== isEmpty(after[each])),
   )
   // The issuer's own members may come and go, as long as there is an issuer.
   const single = new Set<string>(['issuer', 'jwksUrl', 'audiences'])

@@ -11,7 +11,7 @@ import { cors } from '../accept/cors.ts'
 import { type Feature, type Route, ROUTES, servedRoutes } from '../accept/routes.ts'
 import { issuers } from '../admit/issuers.ts'
 import { derivedIdentityKey, identifier } from '../token/identity.ts'
-import { keyAdmission } from '../admit/key.ts'
+import { type AdmitKey, keyAdmission } from '../admit/key.ts'
 import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
 import type { Prices } from '../budget/prices.ts'
@@ -31,7 +31,7 @@ import { watchStalls } from '../relay/stalls.ts'
 import { DAY_MS, monthStartMs } from '../turn/calendar.ts'
 import { settlement } from '../settle/settle.ts'
 import { allowLargeHeaders } from './header-limit.ts'
-import { policies } from './policies.ts'
+import { exchangeablePolicies } from './policies.ts'
 import type { Sources } from './sources.ts'
 import { admissions } from './admissions.ts'
 import { exchangeable, guarded, routeRules, upstreams } from './upstreams.ts'
@@ -97,13 +97,14 @@ export async function serve(
     keyRefused: keyRefusals(log),
   })
   const identify = identifier(identityKey(settings, from))
-  const allowed = policies(settings)
+  const allowed = exchangeablePolicies(settings)
   const { policyOf } = allowed
   const users =
     from.issuers.length > 0 ? issuers(from.issuers, { ask, identify, policyOf, log }) : undefined
   const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
   const apiKeys = keyring({ connection, log })
-  const admitKey = keyAdmission(apiKeys, policyOf)
+  let keysNow = keyAdmission(apiKeys, policyOf)
+  const admitKey: AdmitKey = (key, at) => keysNow(key, at)
   let listeningAt = new URL('http://127.0.0.1')
   const enrolled =
     from.anthropic &&
@@ -280,9 +281,20 @@ export async function serve(
     url: listeningAt,
     adminUrl: operator?.server ? new URL(operator.server.url) : undefined,
     exchange(next) {
-      // It alone can throw, and has then changed nothing.
-      users?.replace(next.issuers, policyOf)
+      allowed.exchange(next)
+      try {
+        users?.replace(next.issuers, policyOf)
+      } catch (error) {
+        allowed.exchange(current)
+        throw error
+      }
       current = next
+      // Each remembers what it has decided by the policies of before.
+      keysNow = keyAdmission(apiKeys, policyOf)
+      enrolled?.decideAnew()
+      signIn?.decideAnew()
+      // Under a cap that was not there, spending may not have been counted.
+      void restored.again()
     },
     signInUrl: signIn && new URL(ROUTES.loginPage.path, signIn.publicUrl()),
     async drain() {

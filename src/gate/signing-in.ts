@@ -23,6 +23,8 @@ import type { Upstream } from '../upstream/upstream.ts'
 type Credential = NonNullable<Upstream['credential']>
 
 export interface SigningIn {
+  /** By the policies of now. */
+  decideAnew(): void
   /** The page, and what stands behind it. */
   routes(common: Pick<LoginParts, 'answers' | 'countAddress' | 'bodyTimeoutMs'>): LoginRoutes
   /** What programs and browsers reach this gate by. */
@@ -65,6 +67,7 @@ export function signingIn(options: SigningInOptions): SigningIn {
     const same = value !== undefined && sessionIdentity(identify, value.id) === identity
     return same ? token : refused('session_invalid', { reason: 'the session was replaced' })
   }
+  let policy = options.policyOf({ kind: 'session' })
   const cookies = loginCookies({ secure: publicUrl().protocol === 'https:', returnsHere })
   return {
     routes: (common) => loginRoutes({ ...common, login: signIn, cookies, publicUrl, redirectUri }),
@@ -72,7 +75,9 @@ export function signingIn(options: SigningInOptions): SigningIn {
     apiBaseUrl: from.apiBaseUrl,
     accessToken,
     admitSession: sessionAdmission({
-      policy: options.policyOf({ kind: 'session' }),
+      get policy() {
+        return policy
+      },
       find: signIn.find,
       cookie: (headers) => cookies.session(headers.get('cookie')),
       ownPage: (headers, method) =>
@@ -81,6 +86,9 @@ export function signingIn(options: SigningInOptions): SigningIn {
         !asksFromElsewhere(headers, known()),
       identify,
     }),
+    decideAnew() {
+      policy = options.policyOf({ kind: 'session' })
+    },
     close: () => signIn.idle(),
   }
 }

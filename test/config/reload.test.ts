@@ -26,6 +26,14 @@ test('keys, the operator token and issuers are exchanged', () => {
   expect(exchanged({ ISSUER: 'https://b.example' })).toEqual(['ISSUER', 'issuers'])
 })
 
+const POLICIES = new Set(['RATE_LIMIT_RPM', 'MAX_IDENTITY_CONCURRENCY'])
+
+test('what policies are made of is exchanged, a cap that was not there too', () => {
+  const changed = { RATE_LIMIT_RPM: '7', MAX_IDENTITY_CONCURRENCY: '3', ORG_SPEND_CAP: '5' }
+  expect(change(changed).kind).toBe('exchange')
+  expect(change({ ...changed, PORT: '9' })).toEqual({ kind: 'restart', names: ['PORT'] })
+})
+
 test('that there is one, or none, needs a restart', () => {
   expect(change({ ADMIN_TOKEN: '' })).toEqual({ kind: 'restart', names: ['ADMIN_TOKEN'] })
 })
@@ -42,7 +50,12 @@ test('everything else needs one, secrets within a value too, and takes the rest 
   expect(change(proxy)).toEqual({ ...restart, names: ['UPSTREAM_PROXY'] })
   for (const key of KEYS) {
     const { env, kind } = settingOf(key)
-    if (kind.shape.type !== 'integer' || /^(JWKS|RATE_LIMIT_(MAX|WINDOW)|REDIS)/.test(env)) continue
+    if (
+      kind.shape.type !== 'integer' ||
+      POLICIES.has(env) ||
+      /^(JWKS|RATE_LIMIT_(MAX|WINDOW)|REDIS)/.test(env)
+    )
+      continue
     const text = String((kind.shape.minimum ?? 0) + 3)
     expect([env, change({ [env]: text }).kind]).toEqual([env, 'restart'])
   }

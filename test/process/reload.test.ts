@@ -5,7 +5,7 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
-import { type Running, start, until } from '../support/binary.ts'
+import { type Running, runToEnd, start, until } from '../support/binary.ts'
 import { UNLIMITED } from '../support/settings.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 
@@ -118,6 +118,17 @@ test("the operator's token is exchanged", async () => {
   await told('settings reloaded', () => put(path, written([issuer])))
 })
 
+test('policies, and who gets them, hold for the next request of a token that is known', async () => {
+  const rules = (routes: string): string =>
+    `policies: [{ name: narrow, routes: [${routes}] }]\nrules: [{ kind: user, policy: narrow }]\n`
+  expect(await status(issuer)).toBe(200)
+  await told('settings reloaded', () => put(path, written([issuer], rules('models'))))
+  expect(await status(issuer)).toBe(403)
+  await told('settings reloaded', () => put(path, written([issuer], rules('chat'))))
+  expect(await status(issuer)).toBe(200)
+  await told('settings reloaded', () => put(path, written([issuer])))
+})
+
 test('a wrong document changes nothing, and each mistake is told', async () => {
   await told('those of before go on', () => put(path, written([issuer, other], 'lissen: {}\n')))
   expect(gate.lines().some(({ msg }) => String(msg).includes('lissen is not known'))).toBe(true)
@@ -159,6 +170,68 @@ test('a hundred reloads under streams touch none of them', async () => {
   upstream.respond((_request, response) => void response.end('{}'))
   expect(await status(issuer)).toBe(200)
   expect(upstream.seen.at(-1)?.headers.authorization).toBe('Bearer key-canary-99')
+})
+
+test('a device and an API key that are known have the policy of now', async () => {
+  const own = join(folder, 'devices.yaml')
+  const database = `sqlite:${join(folder, 'devices.db')}`
+  const text = (rules = ''): string => `upstreams:
+  - { kind: anthropic, api_key: key-canary-3, base_url: "${upstream.url}" }
+devices: { signing_secrets: [${ADMIN[1]}], bootstrap: code, base_url: "http://127.0.0.1:1" }
+ledger: { identity_hash_key: ${HASH}, database_url: "${database}" }
+${rules}`
+  const env = { ...UNLIMITED, POSTERN_CONFIG: own, DATABASE_URL: '' }
+  put(own, text())
+  const second = await start(env)
+  try {
+    const printed = async (...words: string[]): Promise<string> => {
+      const ended = await runToEnd(words, env)
+      expect([words, ended.exitCode]).toEqual([words, 0])
+      return ended.stdout.trim()
+    }
+    const apiKey = await printed('key', 'add', 'ci')
+    const enrolled = await fetch(`${second.url}/bootstrap`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${await printed('enrol')}`,
+        'content-type': 'application/json',
+      },
+      body: '{"device_id":"laptop"}',
+    })
+    const { wrapper_token: device } = (await enrolled.json()) as { wrapper_token: string }
+    const statusOf = async (token: string): Promise<number> => {
+      const response = await fetch(`${second.url}/v1/messages`, {
+        method: 'POST',
+        headers: { 'x-api-key': token, 'anthropic-version': '2023-06-01' },
+        body: '{"model":"claude-sonnet-4-5","max_tokens":1,"messages":[]}',
+      })
+      await response.bytes()
+      return response.status
+    }
+    const both = async (): Promise<number[]> => [await statusOf(device), await statusOf(apiKey)]
+    await until(() => second.lines().length > 0)
+    let known = await both()
+    // A running gate knows a new key within a second.
+    while (known[1] === 401) known = await both()
+    expect(known).toEqual([200, 200])
+    const exchanged = async (rules: string): Promise<void> => {
+      const count = (): number =>
+        second.lines().filter(({ msg }) => msg === 'settings reloaded').length
+      const before = count()
+      put(own, text(rules))
+      await until(() => count() > before)
+    }
+    const narrow = 'policies: [{ name: narrow, routes: [models] }]\n'
+    await exchanged(`${narrow}rules: [{ kind: key, policy: narrow }]\n`)
+    expect(await both()).toEqual([200, 403])
+    await exchanged(`${narrow}rules: [{ kind: device, policy: narrow }]\n`)
+    expect(await both()).toEqual([403, 200])
+    await exchanged('')
+    expect(await both()).toEqual([200, 200])
+    expect(second.output()).not.toContain('canary')
+  } finally {
+    await second.stop()
+  }
 })
 
 test('no secret of any of them is in the log', () => {
