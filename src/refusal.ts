@@ -95,7 +95,7 @@ const WIRE = {
   too_many_models: bad(400, 'the request names too many models'),
   model_not_priced: bad(400, 'that model has no price, so a spend cap cannot admit it'),
   spend_cap_reached: {
-    ...limited("the month's spend cap is reached"),
+    ...limited('the spend cap is reached'),
     anthropicType: 'billing_error',
     retry: false,
   },

@@ -143,7 +143,7 @@ const WIRE: Readonly<
     'invalid_request_error',
     'that model has no price, so a spend cap cannot admit it',
   ],
-  spend_cap_reached: [429, 'rate_limit_error', "the month's spend cap is reached"],
+  spend_cap_reached: [429, 'rate_limit_error', 'the spend cap is reached'],
   spend_reserved: [
     429,
     'rate_limit_error',

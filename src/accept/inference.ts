@@ -146,10 +146,9 @@ export function inferenceRoutes(parts: InferenceParts) {
         if (!on) return answers.refuse(exchange, refused('upstream_not_allowed'))
         const inspected = on.upstream.inspect(request.headers, hasBody)
         if (!inspected.ok) return answers.refuse(exchange, inspected)
-        const { sealed, length } = inspected.value
+        const { sealed } = inspected.value
         const { policy } = admitted
-        const { name } = on.upstream
-        const passes = allows(policy, { route: group, upstream: name, hasBody, sealed, length })
+        const passes = allows(policy, group, on.upstream.name, hasBody, inspected.value)
         if (!passes.ok) return answers.refuse(exchange, passes)
         const limited = hasBody ? charges.needsBody(admitted, sealed) : NO_BODY
         if (!limited.ok) return answers.refuse(exchange, limited)

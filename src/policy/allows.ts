@@ -4,14 +4,11 @@
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Policy, RouteGroup } from './policy.ts'
 
-export interface PolicyRequest {
-  readonly route: RouteGroup | undefined
-  /** The name of the upstream that it is for. */
-  readonly upstream: string
-  readonly hasBody: boolean
-  /** Only the enclave can read the body. */
+/** What a request's headers say of its body. */
+export interface DeclaredBody {
+  /** Only the enclave can read it. */
   readonly sealed: boolean
-  /** As it was declared; one that is larger than it says is cut off when it comes. */
+  /** One that is larger than it says is cut off when it comes. */
   readonly length: number | undefined
 }
 
@@ -20,9 +17,14 @@ const UNSEALED = refused('encryption_required', {
   message: 'the policy of this credential demands a sealed body: Ehbp-Encapsulated-Key is missing',
 })
 
-export function allows(policy: Policy, request: PolicyRequest): Decision<undefined> {
-  const { routes, upstreams, maxBodyBytes, plaintext } = policy
-  const { route, upstream, hasBody, sealed, length } = request
+/** `upstream`: the name of the one that it is for. Makes no object: every request is asked. */
+export function allows(
+  { routes, upstreams, maxBodyBytes, plaintext }: Policy,
+  route: RouteGroup | undefined,
+  upstream: string,
+  hasBody: boolean,
+  { sealed, length }: DeclaredBody,
+): Decision<undefined> {
   if (routes && (route === undefined || !routes.includes(route))) {
     return refused('route_not_allowed')
   }
