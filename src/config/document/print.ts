@@ -5,7 +5,7 @@ import type { Given, Written } from '../given.ts'
 import type { Listings } from '../read.ts'
 import { type Key, settingOf } from '../table.ts'
 import { escaped } from './expand.ts'
-import { CHOOSES } from './schema.ts'
+import { CHOOSES } from './upstream-schema.ts'
 import { type Path, PATHS, ROOT, UPSTREAM_KINDS } from './tree.ts'
 
 export const SCHEMA_LINE = '# yaml-language-server: $schema=./postern.schema.json'

@@ -5,14 +5,16 @@
 import type { FromDocument } from '../from-document.ts'
 import type { Environment, Given } from '../given.ts'
 import type { Mistake } from '../kinds.ts'
-import { ISSUER_KEYS, type IssuerGiven, type IssuerOwn } from '../issuers.ts'
+import { ISSUER_KEYS, type IssuerGiven } from '../issuers.ts'
 import { nearest } from '../nearest.ts'
 import { readSecretFile } from '../secret-file.ts'
 import type { Listed, PolicyEntry, RuleEntry } from '../policies.ts'
 import { type Key, settingOf } from '../table.ts'
 import { expand } from './expand.ts'
-import type { ListNode, MapNode, Member, Node, Position, ValueNode } from './node.ts'
-import { CHOOSES, type NumberShape } from './schema.ts'
+import type { ListNode, MapNode, Member, Node, Position } from './node.ts'
+import type { NumberShape } from './leaf.ts'
+import { asText, instead, LIST, nested, plainOf } from './shapes.ts'
+import { CHOOSES } from './upstream-schema.ts'
 import { entryOf, memberOf, ROOT, type Schema, settingsIn, UPSTREAM_KINDS } from './tree.ts'
 
 export interface About {
@@ -321,39 +323,4 @@ export function readTree(root: Node, about: About): FromDocument {
     excluded,
     memberOf,
   }
-}
-
-/** `scope.name` → `{ scope: { name } }`. */
-function nested(own: Readonly<Record<string, unknown>>): IssuerOwn {
-  const made: Record<string, unknown> = {}
-  for (const [name, value] of Object.entries(own)) {
-    const [first = '', second] = name.split('.')
-    if (second === undefined) made[first] = value
-    else made[first] = { ...(made[first] as object | undefined), [second]: value }
-  }
-  return made
-}
-
-function plainOf(node: Node): unknown {
-  if (node.kind === 'value') return node.value
-  if (node.kind === 'list') return node.items.map(plainOf)
-  return Object.fromEntries(node.members.map(({ name, value }) => [name, plainOf(value)]))
-}
-
-const LIST = 'write [one, another], or an entry a line'
-
-function asText(type: string): [message: string, hint: string] {
-  if (type === 'array') return ['is one text, and no list', LIST]
-  if (type === 'boolean') return ['is text', 'write true or false, without quotes']
-  return ['is text, and no number', 'write the number without quotes']
-}
-
-function instead(value: ValueNode['value'], type: string): [message: string, hint: string] {
-  if (value === undefined) return ['is a value of no kind that settings have', 'put it in quotes']
-  const is = typeof value === 'boolean' ? 'is true or false' : 'is a number'
-  if (type === 'string') return [`${is}, and no text`, 'put it in quotes']
-  if (type === 'array') return [`${is}, and no list`, LIST]
-  return type === 'boolean'
-    ? ['is a number', 'write true or false']
-    : ['is true or false, and no number', 'give a number']
 }

@@ -2,7 +2,9 @@
 // beside it.
 
 import type { Key } from '../table.ts'
-import { CHOOSES, DOCUMENT, type Leaf } from './schema.ts'
+import type { Leaf } from './leaf.ts'
+import { DOCUMENT } from './schema.ts'
+import { CHOOSES } from './upstream-schema.ts'
 
 export interface Schema extends Partial<Leaf> {
   readonly type?: string

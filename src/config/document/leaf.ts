@@ -1,0 +1,104 @@
+// What a member of a document may be: a setting of the table, whose words and range it has, or one of a
+// document's own.
+
+import { t } from 'elysia'
+import type { Kind } from '../kinds.ts'
+import { type Key, settingOf } from '../table.ts'
+
+/** Members of a TypeBox schema that are ours; JSON Schema lets there be others. */
+export interface Leaf {
+  readonly setting?: Key
+  /** `name_file` names the file that holds `name`. */
+  readonly secretFile?: true
+  /** What a document alone can say: the name under which an entry keeps it. */
+  readonly own?: string
+  readonly hint?: string
+  /** Of a number that is a document's own; a variable may stand for it. */
+  readonly number?: NumberShape
+  /** Says nothing to this program. */
+  readonly forEditors?: true
+}
+
+export interface NumberShape {
+  readonly type: 'integer' | 'number'
+  readonly minimum?: number
+  readonly exclusiveMinimum?: number
+  readonly maximum: number
+}
+
+const REFERENCE = '\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}'
+
+/** A variable may stand for any value; its text is then read as the setting's own variable is. */
+function shapeOf({ shape }: Kind<unknown>): object {
+  const reference = { type: 'string', pattern: `^${REFERENCE}$` }
+  if (shape.type === 'string') {
+    return shape.enum ? { anyOf: [shape, reference] } : shape
+  }
+  if (shape.type === 'array') {
+    return { anyOf: [{ type: 'array', items: { type: 'string' }, minItems: 1 }, reference] }
+  }
+  return { anyOf: [shape, reference] }
+}
+
+function fallbackOf(key: Key): object {
+  const { fallback, kind } = settingOf(key)
+  if (fallback === undefined) return {}
+  const { type } = kind.shape
+  if (type === 'array') return { default: fallback.split(',') }
+  return { default: type === 'string' ? fallback : (JSON.parse(fallback) as unknown) }
+}
+
+export function leaf(key: Key, about?: string) {
+  const setting = settingOf(key)
+  const described = { description: about ?? setting.about, ...fallbackOf(key) }
+  return t.Optional(t.Unsafe({ ...shapeOf(setting.kind), ...described, setting: key }))
+}
+
+/** The secret under its name, as `${VARIABLE}`, or the file that holds it. */
+export function secret<const Name extends string>(name: Name, key: Key, about?: string) {
+  const { env } = settingOf(key)
+  const file = t.String({
+    description: `The file that holds ${name}.`,
+    setting: key,
+    secretFile: true,
+  })
+  return {
+    [name]: leaf(key, `${about ?? settingOf(key).about} As \${${env}}, or by ${name}_file.`),
+    [`${name}_file`]: t.Optional(file),
+  }
+}
+
+export const CLOSED = { additionalProperties: false }
+
+export const section = (members: Parameters<typeof t.Object>[0], description: string) =>
+  t.Optional(t.Object(members, { ...CLOSED, description }))
+
+export const some = (own: string, from: readonly string[], description: string) =>
+  t.Optional(
+    t.Array(t.Unsafe<string>({ type: 'string', enum: from }), {
+      minItems: 1,
+      description,
+      own,
+      hint: `give some of ${from.join(', ')}`,
+    }),
+  )
+
+/** One of ours alone: what it is, and the name under which its entry keeps it. */
+export const own = (own: string, description: string, shape: object, hint: string) =>
+  t.Optional(t.Unsafe<never>({ ...shape, description, own, hint }))
+export const number = (name: string, shape: NumberShape, description: string) => {
+  const { type, minimum, exclusiveMinimum = 0, maximum } = shape
+  const least = minimum === undefined ? `above ${exclusiveMinimum}` : `from ${minimum}`
+  const hint = `give a ${type === 'integer' ? 'whole ' : ''}number ${least} to ${maximum}`
+  const anyOf = [shape, { type: 'string', pattern: `^${REFERENCE}$` }]
+  return own(name, description, { anyOf, number: shape }, hint)
+}
+export const NAME = { type: 'string', pattern: '^[a-z0-9][a-z0-9_.-]{0,62}$' }
+export const NAME_HINT = 'give letters a to z, digits, and _ . - between them'
+export const WORD = { type: 'string', pattern: '^[^\\u0000-\\u001f\\u007f]{1,256}$' }
+export const USD: NumberShape = { type: 'number', exclusiveMinimum: 0, maximum: 999_999_999 }
+export const upTo = (minimum: number, maximum: number): NumberShape => ({
+  type: 'integer',
+  minimum,
+  maximum,
+})

@@ -1,0 +1,71 @@
+// Policies and the rules that give them, as a document lists them.
+
+import { t } from 'elysia'
+import { CALLER_KINDS, ROUTE_GROUPS, UPSTREAM_KINDS } from '../policies.ts'
+import { CLOSED, NAME, NAME_HINT, number, own, section, some, upTo, USD, WORD } from './leaf.ts'
+
+/** As src/token/model-pattern.ts has them. */
+export const MODEL = { type: 'string', maxLength: 256, pattern: '^(?=.)[!-)+-~]*\\*?$' }
+
+const limitsOf = (whose: string, before = '') => ({
+  requests_per_minute: number(
+    `${before}requestsPerMinute`,
+    upTo(0, 1_000_000),
+    `Requests a minute of ${whose}; 0 is no limit.`,
+  ),
+  burst: number(`${before}burst`, upTo(1, 1_000_000), 'Of them, how many may come at once.'),
+  concurrency: number(
+    `${before}concurrency`,
+    upTo(1, 1_000_000),
+    `Requests under way of ${whose}.`,
+  ),
+  usd_per_day: number(`${before}usdPerDay`, USD, `US dollars a day of ${whose}, in UTC.`),
+  usd_per_month: number(`${before}usdPerMonth`, USD, `US dollars a month of ${whose}, in UTC.`),
+})
+
+export const Policy = t.Object(
+  {
+    name: own('name', 'What rules and keys call it.', NAME, NAME_HINT),
+    models: t.Optional(
+      t.Array(t.Unsafe<string>(MODEL), {
+        description: 'Names, or beginnings with a trailing *; without it, all.',
+        own: 'models',
+        hint: 'give names, or beginnings with a trailing *',
+      }),
+    ),
+    upstreams: some('upstreams', UPSTREAM_KINDS, 'Without it, all.'),
+    routes: some('routes', ROUTE_GROUPS, 'Groups of routes; without it, all.'),
+    max_body_bytes: number('maxBodyBytes', upTo(1, 1_073_741_824), 'Largest request body.'),
+    plaintext: t.Optional(
+      t.Boolean({ description: 'Whether bodies may be unsealed; true.', own: 'plaintext' }),
+    ),
+    ...limitsOf('one caller'),
+    organisation: section(
+      limitsOf('all callers of one organisation together', 'organisation.'),
+      'Beside those of each caller.',
+    ),
+  },
+  CLOSED,
+)
+
+export const Rule = t.Object(
+  {
+    policy: own('policy', 'The name of the policy that it gives.', NAME, NAME_HINT),
+    kind: own(
+      'kind',
+      'Of which kind the caller is.',
+      { type: 'string', enum: CALLER_KINDS },
+      `give one of ${CALLER_KINDS.join(', ')}`,
+    ),
+    issuer: own('issuer', 'The name of the issuer of a user.', NAME, NAME_HINT),
+    group: own('group', 'A group of a user, by groups_claim.', WORD, 'give its name'),
+    organisation: own(
+      'organisation',
+      'That of a device or a key, or of a user by organisation_claim.',
+      WORD,
+      'give its name',
+    ),
+    key: own('key', 'The name of a key.', WORD, 'give its name'),
+  },
+  CLOSED,
+)
