@@ -211,7 +211,7 @@ describe('the log deleted under the gate', () => {
     rmSync(`${file}-wal`)
     rmSync(`${file}-shm`)
     // Before the gate has noticed, the file may not know of the device yet, and the command says so.
-    await eventually(async () => (await scene.command('revoke', hash)).exitCode === 0, LOSS_MS)
+    await eventually(async () => (await scene.command('revoke', hash)).exitCode === 0)
     await isRefused(device)
     await isSaid('log_gone')
     await scene.gate.stop('SIGKILL')

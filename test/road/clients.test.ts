@@ -78,8 +78,8 @@ for (const road of ['plain', 'sealed'] as const) {
         text += chunk.choices[0]?.delta.content ?? ''
       }
       expect(text.length).toBeGreaterThan(10)
-      // Eight tokens at the enclave's pace, not eight at once.
-      expect((arrivals.at(-1) ?? 0) - (arrivals[0] ?? 0)).toBeGreaterThan(50)
+      // Eight tokens at the enclave's pace, not eight at once: to read those takes one or two.
+      expect((arrivals.at(-1) ?? 0) - (arrivals[0] ?? 0)).toBeGreaterThan(10)
     })
 
     test.concurrent('embeddings', async () => {
