@@ -67,7 +67,9 @@ async function renew(parts: RenewalParts, newerThan: string | undefined): Promis
 
   const asked = refreshable(present, tempo.now(), tempo.resendWithinMs)
   const replaced = asked === 'resend' ? undefined : await wasReplaced(present, parts)
-  if (replaced === true) return another(await bootstrap(parts))
+  if (replaced === true) {
+    return (await byAnother(present, parts)) ?? another(await bootstrap(parts))
+  }
   if (replaced === false) return refreshOr(() => bootstrap(parts), unmarked(present), parts)
   if (asked !== 'doubtful') return refreshOr(() => bootstrap(parts), present, parts)
   // If the gate heard the ask, it gave the family's next token to nobody: another family, then.
@@ -86,6 +88,22 @@ async function wasReplaced(
 ): Promise<boolean | undefined> {
   const standing = await gate.standing(present.token, tempo.standingTimeoutMs)
   return standing.kind === 'good' ? standing.replaced : undefined
+}
+
+/** What another process has asked for, once it has written it, where the storage has no lock. */
+async function byAnother(
+  present: Grant,
+  { kept, storage, tempo }: RenewalParts,
+): Promise<Result<Renewed> | undefined> {
+  const written = async (): Promise<Result<Renewed> | undefined> => {
+    const now = await kept.read()
+    const isNewer = now && now.token !== present.token && isGood(now, tempo.now())
+    return isNewer ? renewed(now) : undefined
+  }
+  const found = await written()
+  if (found || storage.exclusively) return found
+  await pause(tempo.resendPauseMs)
+  return written()
 }
 
 function another(outcome: Result<Renewed>): Result<Renewed> {
