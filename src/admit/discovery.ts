@@ -47,7 +47,7 @@ export async function discoverKeySet(
   return keys
 }
 
-/** https anywhere, http nearby alone: whoever changes the document on its way chooses the keys. */
+/** http only to loopback and listed hosts: anyone who changes the document in transit chooses the keys. */
 function trustworthyUrl(text: string, plainHosts: PlainHosts): URL | undefined {
   const url = URL.parse(text)
   if (!url || url.username !== '' || url.password !== '') return undefined

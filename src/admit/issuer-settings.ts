@@ -24,7 +24,7 @@ export interface IssuerSettings {
   /** Names or paths of claims (claim-path.ts). Absent: `sub`, and no groups. */
   readonly subjectClaim?: string | undefined
   readonly groupsClaim?: string | undefined
-  /** Absent: users are of no organisation. Those of one name are one, whoever names it. */
+  /** Absent: users have no organisation. Organisations with the same name count as one. */
   readonly organisationClaim?: string | undefined
   /** `NAME=VALUE` or `PATH=VALUE`: of each claim that is named, a token has one of the values. */
   readonly requiredClaims?: readonly string[] | undefined

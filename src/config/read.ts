@@ -94,7 +94,7 @@ export type CommandName = (typeof COMMANDS)[number]
 
 /**
  * `flags` as commander has them, and what was wrong with them; a gate may have none. `open` reads the
- * document that they or the environment name, and need not be there where they name none.
+ * document that they or the environment name; it may be absent if they name none.
  */
 export function readSettings(
   name: CommandName | undefined,

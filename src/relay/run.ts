@@ -1,5 +1,5 @@
-// One running request, and what has to happen when it ends: exactly once, whoever ends it and however. It
-// outlives the request's body by far, so it keeps no part of it.
+// One running request, and what has to happen exactly once when it ends, by any cause. It outlives the
+// request's body by far, so it keeps no part of it.
 
 import type { Charge } from '../budget/charge.ts'
 import type { Reserved } from '../budget/budget.ts'
