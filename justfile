@@ -48,7 +48,7 @@ lint:
 fmt:
     bun fmt --no-script
 
-# Bring the README's tables up to date with the code.
+# Bring the tables of docs/ up to date with the code.
 docs: setup
     bun tools/docs.ts
 

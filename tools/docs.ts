@@ -1,4 +1,4 @@
-// The README's tables, made from the tables that the program runs on: `bun tools/docs.ts`
+// Generates the documentation's tables from the tables that the program runs on: `bun tools/docs.ts`
 // writes them, and a test fails where they have drifted. Not part of the binary.
 
 import { RELAYED_ROUTES, type RelayedRoute, ROUTES } from '../src/accept/routes.ts'
@@ -11,8 +11,11 @@ const CALLERS = {
   anthropicCallers: ['device', 'key'],
 } as const
 
-/** `<!-- name -->…<!-- /name -->` in the README holds the table of that name. */
-export function withTables(readme: string): string {
+/** The pages with generated tables. */
+export const PAGES = ['docs/api.md', 'docs/settings.md'] as const
+
+/** `<!-- name -->…<!-- /name -->` in a page holds the table of that name. */
+export function withTables(page: string): string {
   const tables = { routes: routes(), settings: settings() }
   return Object.entries(tables).reduce(
     (text, [name, table]) =>
@@ -20,7 +23,7 @@ export function withTables(readme: string): string {
         new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- /${name} -->)`),
         (_, open: string, close: string) => `${open}\n${table}\n${close}`,
       ),
-    readme,
+    page,
   )
 }
 
@@ -78,7 +81,6 @@ function fallbackOf({ fallback, devFallback, required }: Setting<unknown>): stri
 }
 
 if (import.meta.main) {
-  const readme = await Bun.file('README.md').text()
-  await Bun.write('README.md', withTables(readme))
-  await Bun.$`${process.execPath} fmt --no-script README.md`.quiet()
+  for (const page of PAGES) await Bun.write(page, withTables(await Bun.file(page).text()))
+  await Bun.$`${process.execPath} fmt --no-script ${PAGES}`.quiet()
 }

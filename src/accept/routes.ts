@@ -1,5 +1,5 @@
 // Every path and method that there is. What is not here is 404 or 405 and goes no further; the
-// README's table comes from here too. Which of them a gate serves depends on what is configured.
+// table in docs/api.md comes from here too. Which of them a gate serves depends on what is configured.
 
 import type { CallerKind } from '../policy/select.ts'
 import { CALLER_KINDS, type Choices, type GroupedEndpoint } from '../dispatch/choose.ts'

@@ -1,4 +1,4 @@
-// Every setting there is. The command line, `--help`, the README's table and the mistakes that
+// Every setting there is. The command line, `--help`, the table in docs/settings.md and the mistakes that
 // stop a start all come from here; nothing else in the tree reads the environment.
 
 import { isModelPattern } from '../token/model-pattern.ts'

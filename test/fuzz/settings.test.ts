@@ -86,7 +86,7 @@ const DOLLARS: Choices = {
   bad: ['0', '-1', '1e3', '1.0000001', '$5', '.5'],
 }
 
-/** Read off the README's table, not off the code. None of the good ones needs another. */
+/** Read off docs/settings.md, not off the code. None of the good ones needs another. */
 const SETTINGS: Readonly<Record<string, Choices>> = {
   DRAIN_DELAY_SECONDS: whole(0, 300),
   DRAIN_TIMEOUT_SECONDS: whole(0, 3600),
@@ -233,7 +233,7 @@ function keySetTimes(
   if (Number(env[stale] ?? 86_400) < Number(env[refresh] ?? 900)) wrong.add(stale)
 }
 
-/** What the README says is needed for which use. */
+/** What docs/settings.md says is needed for which use. */
 function missing(env: Env, wrong: ReadonlySet<string>): string[] {
   const has = (name: string): boolean => (env[name] ?? '') !== ''
   const anthropic = has('ANTHROPIC_API_KEY')

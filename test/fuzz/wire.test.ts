@@ -59,7 +59,7 @@ const OURS: Readonly<Record<Way, readonly Line[]>> = {
   ],
 }
 
-/** What may cross upwards, by hand from the README and not from the code. */
+/** What may cross upwards, by hand from the documentation and not from the code. */
 function mayRise(way: Way, name: string): boolean {
   const common = ['content-type', 'content-encoding', 'accept', 'accept-encoding']
   if (common.includes(name)) return true
