@@ -37,10 +37,7 @@ export function sentAuthorization(headers: Headers, query: string): string | nul
 }
 
 /** With or without the prefix of a device's token. */
-function isSame(a: string, b: string): boolean {
-  const bare = bareToken(a)
-  return bare !== undefined && bareToken(b) === bare
-}
+const isSame = (a: string, b: string): boolean => bareToken(a) === bareToken(b)
 
 const differing = (hasAzureKey: boolean): Refusal =>
   hasAzureKey
@@ -60,7 +57,6 @@ const kindOfHeader = new Map<string, 'user' | 'device'>()
 /** Undefined where a text has the form of none. */
 export function kindOfToken(sent: string): CallerKind | undefined {
   const token = bareToken(sent)
-  if (token === undefined) return undefined
   if (isMeantAsKey(token)) return 'key'
   if (token.startsWith(SESSION_PREFIX)) return 'session'
   const end = token.indexOf('.')

@@ -2,7 +2,7 @@
 // an API key, with or without the prefix that some of them insist on. A key is taken in its place.
 
 import type { DeviceClaims } from '../enroll/device-token.ts'
-import { bareToken } from '../token/bare.ts'
+import { bareToken, ownToken } from '../token/bare.ts'
 import type { EnrollDecision } from '../enroll/refusals.ts'
 import { isMeantAsKey } from '../keys/format.ts'
 import type { Instant } from '../turn/instant.ts'
@@ -27,9 +27,7 @@ export function deviceToken(sent: DeviceCredentials): Decision<string> {
   if (!key.ok || authorization === null) return key
   const bearer = bearerToken(authorization, query)
   if (!bearer.ok) return bearer
-  const bare = bareToken(key.value)
-  const same = bare !== undefined && bareToken(bearer.value) === bare
-  return same ? key : TWO_CREDENTIALS
+  return bareToken(key.value) === bareToken(bearer.value) ? key : TWO_CREDENTIALS
 }
 
 /** Without a promise for a key, and for what is no one token. */
@@ -63,7 +61,7 @@ export function deviceAdmission(
   return (sent, now) => {
     const token = deviceToken(sent)
     if (!token.ok) return token
-    const bare = bareToken(token.value)
+    const bare = ownToken(token.value)
     return bare !== undefined && isMeantAsKey(bare)
       ? admitKey(bare, now)
       : admitted(token.value, now)

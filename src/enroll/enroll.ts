@@ -29,7 +29,7 @@ import {
   openDeviceToken,
   signDeviceToken,
 } from './device-token.ts'
-import { bareToken } from '../token/bare.ts'
+import { ownToken } from '../token/bare.ts'
 import { type Entitlements, withDefaults } from './entitlements.ts'
 import {
   createFamily,
@@ -172,7 +172,7 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
     return { ok: true, value: claims }
   }
   const verify = async (token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>> => {
-    const bare = bareToken(token)
+    const bare = ownToken(token)
     if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
     const known = remembered.recall(bare, now.epochSeconds)
     if (known) return usable(known, now)
@@ -200,7 +200,7 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
     },
 
     async refresh(token, now) {
-      const bare = bareToken(token)
+      const bare = ownToken(token)
       if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
       const opened = await openDeviceToken(bare, keys, now.epochSeconds, allowanceSeconds)
       if (!opened.ok) return notOpened(opened)

@@ -7,7 +7,7 @@ import type { AdmitDevice } from '../admit/device.ts'
 import type { AdmitKey } from '../admit/key.ts'
 import type { AdmitSession } from '../admit/session.ts'
 import { refused } from '../refusal.ts'
-import { bareToken } from '../token/bare.ts'
+import { ownToken } from '../token/bare.ts'
 
 export interface AdmissionParts {
   readonly admitUser: UserAdmission['admit'] | undefined
@@ -30,7 +30,7 @@ export function admissions(parts: AdmissionParts): Admissions {
     key(authorization, { exchange, target }) {
       const token = bearerToken(authorization, target.search.slice(1))
       if (!token.ok) return token
-      const key = bareToken(token.value)
+      const key = ownToken(token.value)
       return key === undefined ? refused('invalid_token') : admitKey(key, exchange.at)
     },
     session:

@@ -30,6 +30,12 @@ describe('what was sent', () => {
   ] as const)('%p is %p', (headers, expected) => {
     expect(sent(headers)).toBe(expected)
   })
+  test("a user's token of 16 KiB is one credential in both headers, and two where one byte differs", () => {
+    const token = `e30.${'a'.repeat(16_000)}.e30`
+    const twice = { authorization: `Bearer ${token}`, 'x-api-key': token }
+    expect(sent(twice)).toBe(`Bearer ${token}`)
+    expect(sent({ ...twice, authorization: `Bearer ${token}0` })).toBe('ambiguous_credentials')
+  })
   test('a token in the query is told of before two that differ', () => {
     const headers = { authorization: 'Bearer a', 'x-api-key': 'b' }
     expect(sent(headers, 'access_token=x')).toBe('malformed_authorization')
@@ -51,6 +57,7 @@ describe('its kind', () => {
     [jwt({ alg: 'ES256', typ: 'at+jwt' }), 'user'],
     [jwt({ alg: 'ES256' }), 'user'],
     [jwt({ typ: ['postern-device+jwt'] }), 'user'],
+    [`${jwt({ alg: 'RS256' }).split('.', 1)[0]}.${'a'.repeat(16_000)}.e30`, 'user'],
     ['nonsense', undefined],
     ['', undefined],
     ['.a.b', undefined],

@@ -8,7 +8,7 @@ import { ask } from '../support/keys.ts'
 import { Secret } from '../../src/secret.ts'
 import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { parseCompact } from '../../src/token/compact.ts'
-import { bareToken } from '../../src/token/bare.ts'
+import { ownToken } from '../../src/token/bare.ts'
 import { deviceKeys } from '../../src/enroll/keys.ts'
 import { rememberedTokens } from '../../src/enroll/remembered.ts'
 import { at, claimsOf, identify, outcome, type Scene, scene, SECRET } from './scene.ts'
@@ -227,8 +227,8 @@ test('attack 24: 8 KiB and not a byte more is looked at', async () => {
   expect(await verdict(`sk-ant-proxy-${'a'.repeat(1_000_000)}`)).toBe('invalid_token')
   const result = await world.gate.verify('a'.repeat(8193), at(0))
   expect(result).toMatchObject({ reason: 'too long' })
-  expect(bareToken('a'.repeat(8193))).toBeUndefined()
-  expect(bareToken(`sk-ant-proxy-${'a'.repeat(8192)}`)).toHaveLength(8192)
+  expect(ownToken('a'.repeat(8193))).toBeUndefined()
+  expect(ownToken(`sk-ant-proxy-${'a'.repeat(8192)}`)).toHaveLength(8192)
 })
 
 test('the largest entitlements there are still make a token that is taken', async () => {
