@@ -1,10 +1,10 @@
 // Who comes in on a relayed route. The table of upstreams says which kinds of callers may; any kind is
 // admitted on any route that the table opens to it, in whichever header its credential came.
 
+import type { CallerKind } from '../names.ts'
 import type { Admitted } from '../admit/admitted.ts'
 import { bearerToken } from '../admit/bearer.ts'
 import { kindOfToken, sentAuthorization } from '../admit/credentials.ts'
-import type { CallerKind } from '../policy/select.ts'
 import { type Decision, type Refusal, refused } from '../refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { otherKind } from './other-kind.ts'

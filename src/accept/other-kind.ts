@@ -1,7 +1,7 @@
 // A good credential at a route that takes another kind of it. "Invalid token" would send its owner
 // looking for a fault that it does not have.
 
-import type { CallerKind } from '../policy/select.ts'
+import type { CallerKind } from '../names.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { dialectOf } from './dialect.ts'

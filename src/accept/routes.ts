@@ -1,9 +1,8 @@
 // Every path and method that there is. What is not here is 404 or 405 and goes no further; the
 // table in docs/api.md comes from here too. Which of them a gate serves depends on what is configured.
 
-import type { CallerKind } from '../policy/select.ts'
-import { CALLER_KINDS, type Choices, type GroupedEndpoint } from '../dispatch/choose.ts'
-import type { RouteGroup } from '../policy/policy.ts'
+import { CALLER_KINDS, type CallerKind, type RouteGroup } from '../names.ts'
+import { type Choices, type GroupedEndpoint } from '../dispatch/choose.ts'
 import type { Dialect } from '../refusal.ts'
 
 type Method = 'GET' | 'POST' | 'HEAD' | 'DELETE'

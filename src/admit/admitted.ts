@@ -1,7 +1,7 @@
 // The proof that somebody may: made in this folder alone, and nothing behind it works without one.
 
+import type { CallerKind } from '../names.ts'
 import type { Policy } from '../policy/policy.ts'
-import type { CallerKind } from '../policy/select.ts'
 
 declare const proof: unique symbol
 

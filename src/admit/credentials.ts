@@ -1,8 +1,8 @@
 // The one credential of a request, whichever header it came in, and what kind of credential it is by
 // its form. Whether it is good is for the admission of its kind to say.
 
+import type { CallerKind } from '../names.ts'
 import { isMeantAsKey } from '../keys/format.ts'
-import type { CallerKind } from '../policy/select.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { bareToken, DEVICE_TOKEN_TYPE } from '../token/bare.ts'
 import { bearerToken, TWO_CREDENTIALS } from './bearer.ts'

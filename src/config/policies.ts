@@ -1,23 +1,10 @@
 // Named policies and the rules that give them, as a document lists them; no variable can. What their
 // members may be, the document's schema says; whether they go together is judged here.
 
+import type { CallerKind, RouteGroup, UpstreamKind } from '../names.ts'
 import type { IssuerEntry } from './issuers.ts'
 import type { Mistake } from './kinds.ts'
 import { nearest } from './nearest.ts'
-
-export const ROUTE_GROUPS = [
-  'models',
-  'chat',
-  'completions',
-  'responses',
-  'embeddings',
-  'audio',
-  'messages',
-  'batches',
-  'files',
-] as const
-export const CALLER_KINDS = ['user', 'device', 'key', 'session'] as const
-export const UPSTREAM_KINDS = ['tinfoil', 'anthropic', 'anthropic-oauth'] as const
 
 /** Absent: as the settings of the whole gate say. */
 export interface LimitsEntry {
@@ -33,15 +20,15 @@ export interface PolicyEntry extends LimitsEntry {
   readonly name: string
   /** Absent: all, of these three. */
   readonly models?: readonly string[]
-  readonly upstreams?: readonly (typeof UPSTREAM_KINDS)[number][]
-  readonly routes?: readonly (typeof ROUTE_GROUPS)[number][]
+  readonly upstreams?: readonly UpstreamKind[]
+  readonly routes?: readonly RouteGroup[]
   readonly maxBodyBytes?: number
   readonly plaintext?: boolean
   readonly organisation?: LimitsEntry
 }
 
 export interface RuleEntry {
-  readonly kind?: (typeof CALLER_KINDS)[number]
+  readonly kind?: CallerKind
   readonly issuer?: string
   readonly group?: string
   readonly organisation?: string

@@ -1,9 +1,9 @@
 // Where a request goes. A table of rules says which callers reach which upstream; what it says of one
 // route is worked out when the gate starts, so that a request with one way to go is not asked anything.
 
+import { CALLER_KINDS, type CallerKind, type RouteGroup } from '../names.ts'
 import type { Breaker } from '../budget/breaker.ts'
-import type { Policy, RouteGroup } from '../policy/policy.ts'
-import type { CallerKind } from '../policy/select.ts'
+import type { Policy } from '../policy/policy.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { allowedModel } from '../token/model-pattern.ts'
 import type { Endpoint, Upstream } from '../upstream/upstream.ts'
@@ -31,8 +31,6 @@ export interface Candidate {
 
 /** By the kind of the caller: the upstreams that it reaches on one route, in the table's order. */
 export type Choices = Readonly<Record<CallerKind, readonly Candidate[]>>
-
-export const CALLER_KINDS: readonly CallerKind[] = ['user', 'device', 'key', 'session']
 
 export interface GroupedEndpoint extends Endpoint {
   readonly group: RouteGroup

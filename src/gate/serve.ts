@@ -1,5 +1,6 @@
 // The running gate: its parts put together, its listeners, and how it stops.
 
+import { CALLER_KINDS } from '../names.ts'
 import { type AddressKey, addressKey, proxyCheck } from '../accept/address.ts'
 import type { AdminParts } from '../accept/admin/routes.ts'
 import { type Answers, answers } from '../accept/answers.ts'
@@ -19,7 +20,7 @@ import type { Settings } from '../config/read.ts'
 import type { Secret } from '../secret.ts'
 import { bodies } from '../dispatch/bodies.ts'
 import { pickingByModel } from '../dispatch/by-model.ts'
-import { CALLER_KINDS, choicesOf } from '../dispatch/choose.ts'
+import { choicesOf } from '../dispatch/choose.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { register } from '../enroll/register.ts'
 import { ENROLL_PRAGMAS } from '../enroll/schema.ts'

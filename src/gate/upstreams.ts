@@ -1,7 +1,7 @@
 // The upstreams of this gate, each behind a circuit breaker of its own: the one place that names a
 // kind's implementation.
 
-import type { CallerKind } from '../policy/select.ts'
+import type { CallerKind, UpstreamKind } from '../names.ts'
 import { breaker } from '../budget/breaker.ts'
 import type { Settings } from '../config/read.ts'
 import type { RouteRule, Served } from '../dispatch/choose.ts'
@@ -18,7 +18,7 @@ import {
   servesAccount,
 } from '../upstream/anthropic/oauth.ts'
 import { servesTinfoil, tinfoil, type TinfoilOptions } from '../upstream/tinfoil/tinfoil.ts'
-import type { Upstream, UpstreamKind } from '../upstream/upstream.ts'
+import type { Upstream } from '../upstream/upstream.ts'
 import type { SigningIn } from './signing-in.ts'
 import type { Sources } from './sources.ts'
 

@@ -1,7 +1,7 @@
 // What to do about an answer that `postern check` got and did not want. It names settings, and repeats
 // nothing of what was sent or answered but addresses of a provider's own document.
 
-import type { UpstreamKind } from '../upstream/upstream.ts'
+import type { UpstreamKind } from '../names.ts'
 
 /** Which settings an upstream was reached by. */
 const SETTINGS: Readonly<Record<UpstreamKind, { readonly key: string; readonly url: string }>> = {

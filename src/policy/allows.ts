@@ -1,8 +1,9 @@
 // Whether a policy lets a request through to an upstream, as far as its headers tell. What depends on
 // the body is decided in src/budget, just before the request goes out. Pure.
 
+import type { RouteGroup } from '../names.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import type { Policy, RouteGroup } from './policy.ts'
+import type { Policy } from './policy.ts'
 
 /** What a request's headers say of its body. */
 export interface DeclaredBody {

@@ -1,8 +1,8 @@
 // The policies that the environment's flat settings make, one for each kind of caller. They do what
 // these settings did before there were policies, so a gate that is started as before behaves as before.
 
+import type { CallerKind } from '../names.ts'
 import { type Limits, NO_LIMITS, type Policy, policy, type Rate } from './policy.ts'
-import type { CallerKind } from './select.ts'
 
 export interface PolicySettings {
   /** 0 is no limit. */

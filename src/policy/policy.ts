@@ -1,22 +1,8 @@
 // What a caller may do. A policy is one frozen object that all of its callers share: limits keep what
 // they know of it beside that object, so that a request allocates nothing for it.
 
+import type { RouteGroup } from '../names.ts'
 import { intersection } from '../token/model-pattern.ts'
-
-/** Which routes a policy can name; src/accept/routes.ts says which route is of which group. */
-export const ROUTE_GROUPS = [
-  'models',
-  'chat',
-  'completions',
-  'responses',
-  'embeddings',
-  'audio',
-  'messages',
-  'batches',
-  'files',
-] as const
-
-export type RouteGroup = (typeof ROUTE_GROUPS)[number]
 
 export interface Rate {
   readonly perMinute: number

@@ -2,9 +2,8 @@
 // operator can say in one sentence why somebody has a policy; several groups of one caller are
 // never added up. Pure, and asked once for a token that is remembered, never once a request.
 
+import type { CallerKind } from '../names.ts'
 import type { Policy } from './policy.ts'
-
-export type CallerKind = 'user' | 'device' | 'key' | 'session'
 
 /** What is known of a caller whose credential is good. */
 export interface Caller {

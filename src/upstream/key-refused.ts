@@ -1,8 +1,9 @@
 // What the operator has to do where an upstream refuses the key of this gate: one line of the log a
 // minute for each upstream, however many requests meet it.
 
+import type { UpstreamKind } from '../names.ts'
 import type { Logger } from '../log.ts'
-import type { Upstream, UpstreamKind } from './upstream.ts'
+import type { Upstream } from './upstream.ts'
 
 export type KeyRefused = (
   upstream: Pick<Upstream, 'name' | 'kind'>,

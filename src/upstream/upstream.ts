@@ -3,14 +3,13 @@
 
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, type Dialect, type Refusal, refused } from '../refusal.ts'
+import type { UpstreamKind } from '../names.ts'
 import type { Destination } from '../http1/destination.ts'
 import type { AnswerHeaders } from '../http1/fields.ts'
 import type { Costly } from './costly.ts'
 import { forbiddenBy } from './forbidden.ts'
 import type { Inspected } from './inspected.ts'
 import type { MeteredUsage } from './reading/tally.ts'
-
-export type UpstreamKind = 'tinfoil' | 'anthropic' | 'anthropic-oauth'
 
 /** A route as an API has it. */
 export interface Endpoint {

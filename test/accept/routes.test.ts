@@ -1,10 +1,10 @@
 // The table of routes: exact paths and methods, and nothing that a stranger's path could inherit.
 
+import type { UpstreamKind } from '../../src/names.ts'
 import { describe, expect, test } from 'bun:test'
 import { arrive } from '../../src/accept/arrival.ts'
 import { routeFinder } from '../../src/accept/route-finder.ts'
 import { isSilent, RELAYED_ROUTES } from '../../src/accept/routes.ts'
-import type { UpstreamKind } from '../../src/upstream/upstream.ts'
 import { EVERY_ROUTE, routesWith } from '../support/routes.ts'
 
 const find = routeFinder(EVERY_ROUTE)

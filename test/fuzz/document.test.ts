@@ -2,12 +2,13 @@
 // document at all. Nothing throws, a member that is not known never starts a gate, and no value is in
 // a mistake.
 
+import { UPSTREAM_KINDS } from '../../src/names.ts'
 import { expect, test } from 'bun:test'
 import { readInvocation } from '../../src/config/command-line.ts'
 import { readText } from '../../src/config/document/open.ts'
 import { parseToml } from '../../src/config/document/toml.ts'
 import { parseJson, parseYaml } from '../../src/config/document/yaml.ts'
-import { entryOf, ROOT, type Schema, UPSTREAM_KINDS } from '../../src/config/document/tree.ts'
+import { entryOf, ROOT, type Schema } from '../../src/config/document/tree.ts'
 import type { OpenDocument } from '../../src/config/from-document.ts'
 import type { Random } from '../support/random.ts'
 import { chance, fuzz, FUZZ_MS } from './fuzz.ts'

@@ -1,6 +1,7 @@
 // No request passes that its policy does not allow: random policies and random requests through every
 // check in its order, held against a reading of the policy that is written apart from the code.
 
+import { ROUTE_GROUPS } from '../../src/names.ts'
 import { expect, test } from 'bun:test'
 import type { Admitted } from '../../src/admit/admitted.ts'
 import { memoryCounters } from '../../src/gate/state.ts'
@@ -10,7 +11,7 @@ import { charges } from '../../src/budget/charge.ts'
 import { parsePrices } from '../../src/budget/price-table.ts'
 import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
 import { allows, bounded } from '../../src/policy/allows.ts'
-import { narrowed, type Policy, policy, ROUTE_GROUPS } from '../../src/policy/policy.ts'
+import { narrowed, type Policy, policy } from '../../src/policy/policy.ts'
 import { spendCaps } from '../../src/state/memory/spend.ts'
 import type { Costly } from '../../src/upstream/costly.ts'
 import { somebody } from '../support/admitted.ts'

@@ -1,14 +1,8 @@
 // Two policies together are never wider than either, and never narrower than both say.
 
+import { ROUTE_GROUPS } from '../../src/names.ts'
 import { describe, expect, test } from 'bun:test'
-import {
-  type Limits,
-  narrowed,
-  NO_LIMITS,
-  type Policy,
-  policy,
-  ROUTE_GROUPS,
-} from '../../src/policy/policy.ts'
+import { type Limits, narrowed, NO_LIMITS, type Policy, policy } from '../../src/policy/policy.ts'
 import { allowedModel, intersection } from '../../src/token/model-pattern.ts'
 import { type Random, seeded } from '../support/random.ts'
 import { randomPolicy } from './random-policy.ts'

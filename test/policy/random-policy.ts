@@ -1,6 +1,7 @@
 // Policies out of few words and small numbers, so that two of them often meet.
 
-import { type Limits, type Policy, policy, ROUTE_GROUPS } from '../../src/policy/policy.ts'
+import { ROUTE_GROUPS } from '../../src/names.ts'
+import { type Limits, type Policy, policy } from '../../src/policy/policy.ts'
 import type { Random } from '../support/random.ts'
 
 const PATTERNS = ['*', 'a', 'a*', 'ab', 'ab*', 'abc*', 'b*', 'ba', 'b*b']

@@ -1,13 +1,9 @@
 // Who gets which policy: the first rule that fits, and nothing of any other.
 
+import type { CallerKind } from '../../src/names.ts'
 import { describe, expect, test } from 'bun:test'
 import { policy } from '../../src/policy/policy.ts'
-import {
-  type Caller,
-  type CallerKind,
-  type PolicyRule,
-  policySelector,
-} from '../../src/policy/select.ts'
+import { type Caller, type PolicyRule, policySelector } from '../../src/policy/select.ts'
 import { seeded } from '../support/random.ts'
 
 const named = (name: string) => policy({ name })

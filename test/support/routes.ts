@@ -1,9 +1,10 @@
 // The routes of a gate with these upstreams, as its environment sets it up.
 
+import type { UpstreamKind } from '../../src/names.ts'
 import { type Feature, type Route, servedRoutes } from '../../src/accept/routes.ts'
 import { choicesOf, type Served } from '../../src/dispatch/choose.ts'
 import { KINDS, routeRules } from '../../src/gate/upstreams.ts'
-import type { Upstream, UpstreamKind } from '../../src/upstream/upstream.ts'
+import type { Upstream } from '../../src/upstream/upstream.ts'
 
 /** As they are where nobody sets them. */
 const CALLERS = {

@@ -1,7 +1,7 @@
 // Policies and the rules that give them, as a document lists them.
 
+import { CALLER_KINDS, ROUTE_GROUPS, UPSTREAM_KINDS } from '../../names.ts'
 import { t } from 'elysia'
-import { CALLER_KINDS, ROUTE_GROUPS, UPSTREAM_KINDS } from '../policies.ts'
 import { CLOSED, NAME, NAME_HINT, number, own, section, some, upTo, USD, WORD } from './leaf.ts'
 
 /** As src/token/model-pattern.ts has them. */

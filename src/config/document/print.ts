@@ -1,12 +1,13 @@
 // The document that says what was given, secrets left out: for `postern config`.
 
+import { UPSTREAM_KINDS } from '../../names.ts'
 import { stringify } from 'yaml'
 import type { Given, Written } from '../given.ts'
 import type { Listings } from '../read.ts'
 import { type Key, settingOf } from '../table.ts'
 import { escaped } from './expand.ts'
 import { CHOOSES } from './upstream-schema.ts'
-import { type Path, PATHS, ROOT, UPSTREAM_KINDS } from './tree.ts'
+import { type Path, PATHS, ROOT } from './tree.ts'
 
 export const SCHEMA_LINE = '# yaml-language-server: $schema=./postern.schema.json'
 

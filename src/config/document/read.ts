@@ -2,6 +2,7 @@
 // and places are judged here, values by the kinds that judge a variable. What was written is not
 // repeated in a mistake: it may be a secret, in its place or by a slip out of it.
 
+import { UPSTREAM_KINDS } from '../../names.ts'
 import type { FromDocument } from '../from-document.ts'
 import type { Environment, Given } from '../given.ts'
 import type { Mistake } from '../kinds.ts'
@@ -15,7 +16,7 @@ import type { ListNode, MapNode, Member, Node, Position } from './node.ts'
 import type { NumberShape } from './leaf.ts'
 import { asText, instead, LIST, nested, plainOf } from './shapes.ts'
 import { CHOOSES } from './upstream-schema.ts'
-import { entryOf, memberOf, ROOT, type Schema, settingsIn, UPSTREAM_KINDS } from './tree.ts'
+import { entryOf, memberOf, ROOT, type Schema, settingsIn } from './tree.ts'
 
 export interface About {
   /** The file, as a mistake names it. */

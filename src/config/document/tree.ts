@@ -4,7 +4,6 @@
 import type { Key } from '../table.ts'
 import type { Leaf } from './leaf.ts'
 import { DOCUMENT } from './schema.ts'
-import { CHOOSES } from './upstream-schema.ts'
 
 export interface Schema extends Partial<Leaf> {
   readonly type?: string
@@ -19,9 +18,6 @@ export interface Schema extends Partial<Leaf> {
 }
 
 export const ROOT = DOCUMENT as unknown as Schema
-
-export type UpstreamKind = keyof typeof CHOOSES
-export const UPSTREAM_KINDS = Object.keys(CHOOSES) as readonly UpstreamKind[]
 
 /** Of a list whose entries differ by their `kind`, the one of this kind. */
 export function entryOf(items: Schema, kind: string | undefined): Schema | undefined {

@@ -1,7 +1,7 @@
 // One upstream of each kind, as a document lists it.
 
 import { t } from 'elysia'
-import type { UPSTREAM_KINDS } from '../policies.ts'
+import type { UpstreamKind } from '../../names.ts'
 import type { Key } from '../table.ts'
 import { CLOSED, leaf, secret } from './leaf.ts'
 
@@ -53,4 +53,4 @@ export const CHOOSES = {
   tinfoil: 'tinfoilApiKey',
   anthropic: 'anthropicApiKey',
   'anthropic-oauth': 'clientId',
-} as const satisfies Readonly<Record<(typeof UPSTREAM_KINDS)[number], Key>>
+} as const satisfies Readonly<Record<UpstreamKind, Key>>

@@ -1,0 +1,22 @@
+// The words that settings, policies and the gate share: the groups of routes, and the kinds of callers
+// and of upstreams. A word that is added here does not compile until every table has a row for it.
+
+/** Which routes a policy can name; src/accept/routes.ts says which route is of which group. */
+export const ROUTE_GROUPS = [
+  'models',
+  'chat',
+  'completions',
+  'responses',
+  'embeddings',
+  'audio',
+  'messages',
+  'batches',
+  'files',
+] as const
+export type RouteGroup = (typeof ROUTE_GROUPS)[number]
+
+export const CALLER_KINDS = ['user', 'device', 'key', 'session'] as const
+export type CallerKind = (typeof CALLER_KINDS)[number]
+
+export const UPSTREAM_KINDS = ['tinfoil', 'anthropic', 'anthropic-oauth'] as const
+export type UpstreamKind = (typeof UPSTREAM_KINDS)[number]
