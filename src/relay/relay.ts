@@ -1,22 +1,29 @@
 // The relay: an outgoing request becomes an answer whose bytes nobody here reads. Whatever happens,
 // each request ends exactly once, its lease is given back then, and a broken answer looks broken.
 
-import { BodyRefused } from '../dispatch/body.ts'
 import type { Outgoing } from '../dispatch/dispatch.ts'
-import type { End } from '../end.ts'
 import type { Exchange } from '../exchange.ts'
-import { type Refusal, refused } from '../refusal.ts'
+import { refused } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
 import { echoOf } from '../upstream/echo.ts'
-import { type HeldAnswer, holdAnswer, ofBytes } from '../upstream/held-answer.ts'
-import type { AnswerHeaders } from '../http1/fields.ts'
+import { holdAnswer, ofBytes } from '../upstream/held-answer.ts'
 import type { KeyRefused } from '../upstream/key-refused.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
-import type { Failure, Timeouts, Transport } from '../http1/transport.ts'
+import type { Timeouts, Transport } from '../http1/transport.ts'
 import { Unordered } from '../turn/unordered.ts'
 import type { RelayClient } from './client.ts'
 import { sayStreamed } from './streamed.ts'
 import { Run, type Taken, type Unanswered } from './run.ts'
+import {
+  CANCELLED,
+  denied,
+  failed,
+  isOverload,
+  QUOTED,
+  stillborn,
+  unfitStatus,
+  unreadable,
+} from './unanswered.ts'
 
 export interface Relay {
   send(outgoing: Outgoing, taken: Taken, exchange: Exchange, client: RelayClient): Promise<Response>
@@ -164,113 +171,13 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 /** Statuses that carry no body (RFC 9110 §15.3.5, §15.3.6); 304 answers conditions we never send. */
 const NULL_BODY_STATUSES = new Set([204, 205])
 
-/** A status that must not be passed on as it is, and what is said instead. */
-function unfitStatus(status: number): Refusal | undefined {
-  const reason = `upstream status ${status}`
-  if (status < 200 || status > 599) return refused('upstream_invalid', { reason })
-  if (status >= 300 && status < 400) return refused('upstream_redirect', { reason })
-  return undefined
-}
-
-/** An error in which an upstream says that it is well and has too much to do. */
-function isOverload(status: number, headers: AnswerHeaders, held: HeldAnswer | undefined): boolean {
-  if (status === 503 && headers['retry-after'] !== undefined) return true
-  if (!held?.ok) return false
-  const text = held.text.slice(0, OVERLOAD_CHARS).toLowerCase()
-  return OVERLOAD.some((words) => text.includes(words))
-}
-
-/** As Anthropic, OpenAI, and the clouds that serve their models name it. */
-const OVERLOAD = [
-  'overloaded',
-  'rate limit',
-  'rate_limit',
-  'ratelimit',
-  'throttl',
-  'too many requests',
-  'resource_exhausted',
-  'slow down',
-  'slowdown',
-]
-const OVERLOAD_CHARS = 2000
-
 /** Of an answer that is not passed on. */
 function giveUp(run: Run, unanswered: Unanswered): Response {
   run.flight.cancel()
   return run.refuse(unanswered)
 }
 
-const QUOTED: Unanswered = {
-  refusal: refused('upstream_invalid', { reason: 'the answer quotes a credential of this gate' }),
-  end: 'upstream_error',
-  verdict: 'neutral',
-}
-
-type Unread = Extract<HeldAnswer, { ok: false }>['why']
-
-/** Of an error that could not be read whole. */
-function unreadable(why: Unread): Unanswered {
-  if (why === 'broken') return stillborn(undefined)
-  const code = why === 'too slow' ? 'upstream_timeout' : 'upstream_invalid'
-  const refusal = refused(code, { reason: `error ${why}` })
-  return { refusal, end: why === 'too slow' ? 'timeout' : 'upstream_error', verdict: 'neutral' }
-}
-
-/** A credential that is refused says nothing of the upstream's health. */
-const denied = (refusal: Refusal): Unanswered => ({ refusal, end: 'refused', verdict: 'neutral' })
-
-/** Of a request that nobody waits for any more, and that is not sent again. */
-const CANCELLED: Failure = { ok: false, kind: 'cancelled', reason: 'cancelled' }
-
 const BODY_IS_GONE = { reason: 'credential renewed, body is gone' }
 
 const isHeld = ({ body }: UpstreamRequest): boolean =>
   body === undefined || body instanceof Uint8Array
-
-/** Of an answer that broke before its first byte: nothing of it has been passed on. */
-function stillborn(ownCause: End | undefined): Unanswered {
-  const reason = 'broke before the first byte'
-  const verdict = ownCause === 'drained' ? 'neutral' : 'failure'
-  return ownCause === 'timeout'
-    ? { refusal: refused('upstream_timeout', { reason }), end: ownCause, verdict }
-    : {
-        refusal: refused('upstream_unavailable', { reason }),
-        end: ownCause ?? 'upstream_error',
-        verdict,
-      }
-}
-
-function failed({ kind, reason, cause }: Failure, ownCause: End | undefined): Unanswered {
-  switch (kind) {
-    case 'unreachable':
-    case 'unanswered':
-      return {
-        refusal: refused('upstream_unavailable', { reason }),
-        end: 'upstream_error',
-        verdict: kind === 'unreachable' ? kind : 'failure',
-      }
-    case 'connect_timeout':
-    case 'headers_timeout':
-      return {
-        refusal: refused('upstream_timeout', { reason }),
-        end: 'timeout',
-        verdict: kind === 'connect_timeout' ? 'unreachable' : 'failure',
-      }
-    case 'body_timeout':
-      return { refusal: refused('request_timeout', { reason }), end: 'timeout', verdict: 'neutral' }
-    case 'body_failed':
-      return cause instanceof BodyRefused
-        ? { refusal: cause.refusal, end: 'refused', verdict: 'neutral' }
-        : {
-            refusal: refused('bad_request', { reason: 'body ended early' }),
-            end: 'client_gone',
-            verdict: 'neutral',
-          }
-    case 'cancelled':
-      return {
-        refusal: refused('upstream_unavailable', { reason }),
-        end: ownCause ?? 'drained',
-        verdict: 'neutral',
-      }
-  }
-}
