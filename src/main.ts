@@ -18,7 +18,7 @@ import type { Reload } from './gate/reload.ts'
 import { obeySignals } from './signals.ts'
 import { type Sources, sources } from './gate/sources.ts'
 import { ADVICE, isLasting } from './database/advice.ts'
-import { unusableFrom } from './database/database.ts'
+import { unusableFrom } from './database/trouble.ts'
 
 /** sysexits.h: EX_USAGE, EX_CONFIG and EX_IOERR. */
 const EXIT_USAGE = 64

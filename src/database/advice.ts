@@ -1,6 +1,6 @@
 // What a person is told where the database cannot be used: what is wrong, and what to do.
 
-import type { Unusable } from './database.ts'
+import type { Unusable } from './trouble.ts'
 
 export interface Advice {
   readonly what: string

@@ -6,48 +6,15 @@
 // all POSIX locks that the process has on it (sqlite.org/howtocorrupt.html §2.2), and the next program to
 // close the database would then delete the log under the gate.
 
-import { Database, SQLiteError } from 'bun:sqlite'
+import { Database } from 'bun:sqlite'
 import { accessSync, chmodSync, constants as fs, existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-
-export type Unusable =
-  /** Written by a later version of this program: using it would lose what that version added. */
-  | 'newer_schema'
-  /** A reader found tables of an earlier version; the next start of a gate updates them. */
-  | 'older_schema'
-  /** An SQLite file, but of another program. */
-  | 'foreign_file'
-  | 'missing'
-  | DatabaseTrouble
-
-/** What can go wrong with our own file. */
-export type DatabaseTrouble =
-  'disk_full' | 'disk_error' | 'read_only' | 'locked' | 'corrupt' | 'cannot_open' | 'failed'
+import { codeOf, troubleOf, type Unusable } from './trouble.ts'
 
 export type OpenedDatabase =
   | { readonly ok: true; readonly database: Database }
   /** `code` is SQLite's or the system's own, for the log; it quotes neither path nor content. */
   | { readonly ok: false; readonly reason: Unusable; readonly code: string }
-
-/** The database cannot be used, at the start or later. */
-export class DatabaseUnusable extends Error {
-  readonly reason: Unusable
-  readonly code: string
-
-  constructor(reason: Unusable, code: string = reason) {
-    super(`the database cannot be used: ${reason}`)
-    this.reason = reason
-    this.code = code
-  }
-}
-
-/** Undefined where the error is not about the database. */
-export function unusableFrom(error: unknown): DatabaseUnusable | undefined {
-  if (error instanceof DatabaseUnusable) return error
-  return error instanceof SQLiteError
-    ? new DatabaseUnusable(troubleOf(error), codeOf(error))
-    : undefined
-}
 
 export type OpenMode = 'write' | 'existing' | 'inspect' | 'read'
 
@@ -234,41 +201,6 @@ export function inTransaction<T>(database: Database, work: () => T): T {
     if (database.inTransaction) database.run('ROLLBACK')
     throw error
   }
-}
-
-const TROUBLES: readonly (readonly [prefix: string, trouble: DatabaseTrouble])[] = [
-  ['SQLITE_FULL', 'disk_full'],
-  ['ENOSPC', 'disk_full'],
-  ['EDQUOT', 'disk_full'],
-  ['SQLITE_IOERR', 'disk_error'],
-  ['EIO', 'disk_error'],
-  ['SQLITE_READONLY', 'read_only'],
-  ['SQLITE_PERM', 'read_only'],
-  ['EROFS', 'read_only'],
-  ['EACCES', 'read_only'],
-  ['EPERM', 'read_only'],
-  ['SQLITE_BUSY', 'locked'],
-  ['SQLITE_LOCKED', 'locked'],
-  ['SQLITE_CORRUPT', 'corrupt'],
-  ['SQLITE_NOTADB', 'corrupt'],
-  ['SQLITE_CANTOPEN', 'cannot_open'],
-  ['ENOENT', 'cannot_open'],
-  ['ENOTDIR', 'cannot_open'],
-  ['EISDIR', 'cannot_open'],
-  // A file where the folder should be.
-  ['EEXIST', 'cannot_open'],
-]
-
-export function troubleOf(error: unknown): DatabaseTrouble {
-  const code = codeOf(error)
-  return TROUBLES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 'failed'
-}
-
-/** SQLite's or the system's own name for it; never the message, which may quote a path. */
-export function codeOf(error: unknown): string {
-  if (error instanceof SQLiteError) return error.code ?? 'SQLITE_ERROR'
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  return typeof code === 'string' ? code : 'UNKNOWN'
 }
 
 const unusable = (reason: Unusable): OpenedDatabase => ({ ok: false, reason, code: reason })

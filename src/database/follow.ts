@@ -5,26 +5,16 @@
 //
 // Together, because the connections of one process to one inode share SQLite's index of the log: a new
 // connection beside an old one would read the new log by the old log's index.
-//
-// The last connection to close decides what happens to the log. If it may write, it saves the log into
-// the file and deletes the log by its name, unless another process has the file open. If it is read-only,
-// it changes nothing. `keeper` is read-only, so the order in which `base` and `keeper` close decides
-// whether the old log is saved.
 
 import { constants, Database } from 'bun:sqlite'
-import { realpathSync, rmSync } from 'node:fs'
+import { realpathSync } from 'node:fs'
 import type { Logger } from '../log.ts'
 import type { DatabaseConnection } from './connection.ts'
-import {
-  codeOf,
-  DatabaseUnusable,
-  type OpenedDatabase,
-  openDatabase,
-  troubleOf,
-  type Unusable,
-} from './database.ts'
+import { type OpenedDatabase, openDatabase } from './database.ts'
+import { codeOf, DatabaseUnusable, troubleOf, type Unusable } from './trouble.ts'
 import { isDamaged } from './inspect.ts'
-import { INDEX, LOG, type Marks, marksOf, sameMarks, sizeOf } from './marks.ts'
+import { isUntouched, leaveLog, leaveMoved, type StandingFile } from './leave.ts'
+import { type Marks, marksOf, sameMarks } from './marks.ts'
 
 /** Why a file was left. */
 export interface Left {
@@ -57,18 +47,8 @@ export interface Followed {
 /** Before a command that is typed after `rm` can have opened the file. */
 const LOOK_EVERY_MS = 25
 const RETRY_EVERY_MS = 500
-/** How long to wait for other programs' reads before the log is saved; the whole gate waits. */
-const SAVE_BUSY_MS = 100
 /** A file system that changes a file's inode at every look must not flood the gate's log. */
 const SAY_EVERY_MS = 1000
-
-interface StandingFile {
-  readonly base: Database
-  readonly keeper: Database
-  readonly marks: Marks
-  /** Where SQLite keeps the log: beside the file that a link leads to. */
-  readonly real: string
-}
 
 interface ConnectionHolder {
   release(): void
@@ -268,69 +248,6 @@ function refusalOf(error: unknown): OpenedDatabase & { ok: false } {
   if (error instanceof DatabaseUnusable)
     return { ok: false, reason: error.reason, code: error.code }
   return { ok: false, reason: troubleOf(error), code: codeOf(error) }
-}
-
-/**
- * Whether nobody can have written to the database since the log was deleted: opening it recreates the
- * missing files, and writing makes the log longer than 0 bytes.
- */
-function isUntouched({ marks, real }: StandingFile, found: Marks): boolean {
-  if (found.log === undefined) return found.index === marks.index || found.index === undefined
-  if (found.log === marks.log) return found.index === undefined
-  return sizeOf(real + LOG) === 0
-}
-
-/** The log goes into the file that it belongs to, wherever that is now. True where it did. */
-function leaveMoved({ base, keeper, marks, real }: StandingFile, found: Marks): boolean {
-  const saved = checkpointed(base)
-  base.close()
-  keeper.close()
-  // SQLite would take what still stands there for the log of the file that stands there now.
-  try {
-    if (found.log !== undefined && found.log === marks.log) rmSync(real + LOG, { force: true })
-    if (found.index !== undefined && found.index === marks.index) {
-      rmSync(real + INDEX, { force: true })
-    }
-  } catch {
-    // A folder that may not be written any more: nothing can be opened for writing there, either.
-  }
-  return saved
-}
-
-/** True where what the deleted log held is in the file now. */
-function leaveLog({ base, keeper, real }: StandingFile, isUntouched: boolean): boolean {
-  if (!isUntouched) {
-    base.close()
-    keeper.close()
-    return false
-  }
-  // Who has the file open now, with no log there, opened it before: with the old log and its locks.
-  if (sizeOf(real + LOG) === undefined && checkpointed(base)) {
-    base.close()
-    keeper.close()
-    return true
-  }
-  keeper.close()
-  try {
-    // Alone with the file, or not at all: what is saved now would tear the pages of another writer.
-    base.run(`PRAGMA busy_timeout = ${SAVE_BUSY_MS}; PRAGMA locking_mode = EXCLUSIVE`)
-    base.run('BEGIN IMMEDIATE')
-    base.run('COMMIT')
-    return checkpointed(base)
-  } catch {
-    return false
-  } finally {
-    base.close()
-  }
-}
-
-function checkpointed(database: Database): boolean {
-  try {
-    const done = database.query<{ busy: number }, []>('PRAGMA wal_checkpoint(TRUNCATE)').get()
-    return done?.busy === 0
-  } catch {
-    return false
-  }
 }
 
 /** Whether the file of an open connection is no longer at its path. */

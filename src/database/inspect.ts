@@ -5,7 +5,8 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import type { Database } from 'bun:sqlite'
-import { codeOf, openDatabase, troubleOf, type Unusable } from './database.ts'
+import { openDatabase } from './database.ts'
+import { codeOf, troubleOf, type Unusable } from './trouble.ts'
 import { isRunning } from './running.ts'
 
 export type Inspection =

@@ -1,6 +1,6 @@
 // Whether a process of this machine runs, by its number.
 
-import { codeOf } from './database.ts'
+import { codeOf } from './trouble.ts'
 
 export function isRunning(pid: number): boolean {
   try {

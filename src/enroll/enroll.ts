@@ -13,7 +13,7 @@ import type { Secret } from '../secret.ts'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import type { DatabaseConnection } from '../database/connection.ts'
-import { DatabaseUnusable } from '../database/database.ts'
+import { DatabaseUnusable } from '../database/trouble.ts'
 import {
   type BootstrapContext,
   BOOTSTRAP_LIMITS,

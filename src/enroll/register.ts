@@ -1,7 +1,7 @@
 // What the operator reads of devices and writes into the audit, over HTTP.
 
 import type { DatabaseConnection } from '../database/connection.ts'
-import { unusableFrom } from '../database/database.ts'
+import { unusableFrom } from '../database/trouble.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type AuditEntry, audit } from './audit.ts'
 import { type FamilyListed, listFamilies } from './families.ts'

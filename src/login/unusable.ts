@@ -2,7 +2,7 @@
 // failing. It quotes neither path nor content.
 
 import { SQLiteError } from 'bun:sqlite'
-import { codeOf, DatabaseUnusable, troubleOf, type Unusable } from '../database/database.ts'
+import { codeOf, DatabaseUnusable, troubleOf, type Unusable } from '../database/trouble.ts'
 
 export class SessionsUnusable extends Error {
   /** `moved`: the file was deleted or replaced, so that nobody would find what is written. */

@@ -2,7 +2,8 @@
 
 import type { Database } from 'bun:sqlite'
 import type { DatabaseConnection } from '../../src/database/connection.ts'
-import { DatabaseUnusable, type OpenedDatabase } from '../../src/database/database.ts'
+import { type OpenedDatabase } from '../../src/database/database.ts'
+import { DatabaseUnusable } from '../../src/database/trouble.ts'
 
 /** Opened when it is first used, and again after it was closed. */
 export function connectionBy(make: () => OpenedDatabase): DatabaseConnection {

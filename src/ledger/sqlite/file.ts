@@ -2,7 +2,8 @@
 // throws. The caller decides when; nothing here waits for another process.
 
 import type { Database } from 'bun:sqlite'
-import { codeOf, inTransaction } from '../../database/database.ts'
+import { inTransaction } from '../../database/database.ts'
+import { codeOf } from '../../database/trouble.ts'
 import { addShares, COLUMNS, LOST, type LedgerRow, rowOf, type Shares } from '../row.ts'
 import type { Slip } from '../notices.ts'
 import { personDays } from './person-days.ts'

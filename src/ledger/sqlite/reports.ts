@@ -5,7 +5,7 @@
 import type { Database } from 'bun:sqlite'
 import { type Decision, granted, refused } from '../../refusal.ts'
 import type { DatabaseConnection } from '../../database/connection.ts'
-import { unusableFrom } from '../../database/database.ts'
+import { unusableFrom } from '../../database/trouble.ts'
 import { pace, type Pieces } from './in-pieces.ts'
 import { requestsInPieces } from './last-requests.ts'
 import type { Reports } from '../reports.ts'

@@ -1,0 +1,84 @@
+// Lets go of a database file that was moved, or whose log was deleted, and saves what its log still holds.
+//
+// The last connection to close decides what happens to the log. If it may write, it saves the log into
+// the file and deletes the log by its name, unless another process has the file open. If it is read-only,
+// it changes nothing. `keeper` is read-only, so the order in which `base` and `keeper` close decides
+// whether the old log is saved.
+
+import type { Database } from 'bun:sqlite'
+import { rmSync } from 'node:fs'
+import { INDEX, LOG, type Marks, sizeOf } from './marks.ts'
+
+/** How long to wait for other programs' reads before the log is saved; the whole gate waits. */
+const SAVE_BUSY_MS = 100
+
+export interface StandingFile {
+  readonly base: Database
+  readonly keeper: Database
+  readonly marks: Marks
+  /** Where SQLite keeps the log: beside the file that a link leads to. */
+  readonly real: string
+}
+
+/**
+ * Whether nobody can have written to the database since the log was deleted: opening it recreates the
+ * missing files, and writing makes the log longer than 0 bytes.
+ */
+export function isUntouched({ marks, real }: StandingFile, found: Marks): boolean {
+  if (found.log === undefined) return found.index === marks.index || found.index === undefined
+  if (found.log === marks.log) return found.index === undefined
+  return sizeOf(real + LOG) === 0
+}
+
+/** The log goes into the file that it belongs to, wherever that is now. True where it did. */
+export function leaveMoved({ base, keeper, marks, real }: StandingFile, found: Marks): boolean {
+  const saved = checkpointed(base)
+  base.close()
+  keeper.close()
+  // SQLite would take what still stands there for the log of the file that stands there now.
+  try {
+    if (found.log !== undefined && found.log === marks.log) rmSync(real + LOG, { force: true })
+    if (found.index !== undefined && found.index === marks.index) {
+      rmSync(real + INDEX, { force: true })
+    }
+  } catch {
+    // A folder that may not be written any more: nothing can be opened for writing there, either.
+  }
+  return saved
+}
+
+/** True where what the deleted log held is in the file now. */
+export function leaveLog({ base, keeper, real }: StandingFile, isUntouched: boolean): boolean {
+  if (!isUntouched) {
+    base.close()
+    keeper.close()
+    return false
+  }
+  // Who has the file open now, with no log there, opened it before: with the old log and its locks.
+  if (sizeOf(real + LOG) === undefined && checkpointed(base)) {
+    base.close()
+    keeper.close()
+    return true
+  }
+  keeper.close()
+  try {
+    // Alone with the file, or not at all: what is saved now would tear the pages of another writer.
+    base.run(`PRAGMA busy_timeout = ${SAVE_BUSY_MS}; PRAGMA locking_mode = EXCLUSIVE`)
+    base.run('BEGIN IMMEDIATE')
+    base.run('COMMIT')
+    return checkpointed(base)
+  } catch {
+    return false
+  } finally {
+    base.close()
+  }
+}
+
+function checkpointed(database: Database): boolean {
+  try {
+    const done = database.query<{ busy: number }, []>('PRAGMA wal_checkpoint(TRUNCATE)').get()
+    return done?.busy === 0
+  } catch {
+    return false
+  }
+}
