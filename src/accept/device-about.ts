@@ -3,7 +3,7 @@
 
 import type { CapStanding } from '../budget/spend-limit.ts'
 import type { Policy } from '../policy/policy.ts'
-import type { DeviceAbout } from '../enroll/enroll.ts'
+import type { DeviceAbout } from '../enroll/enrollment.ts'
 
 export function aboutDevice(
   { claims, family, replaced, refreshableUntil }: DeviceAbout,

@@ -13,7 +13,7 @@ import {
   MAX_BOOTSTRAP_BODY_BYTES,
   parseBootstrap,
 } from '../enroll/bootstrap.ts'
-import type { Enrollment } from '../enroll/enroll.ts'
+import type { Enrollment } from '../enroll/enrollment.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { AddressKey } from './address.ts'
 import type { Answers } from './answers.ts'

@@ -29,16 +29,11 @@
 // the breaker forgetful, and shuts nobody out. Pure: `now` is monotonic milliseconds, an argument.
 
 import type { Instant } from '../turn/instant.ts'
-import { type Placed, Unordered } from '../turn/unordered.ts'
 import { Circuit, type CircuitRules, type CircuitState } from './circuit.ts'
 import { Lane, type LaneRules } from './lane.ts'
+import { UpstreamOrigin } from './origin.ts'
+import { IssuedPass, type Pass } from './pass.ts'
 import { Recent } from './recent.ts'
-
-/**
- * `unreachable`: no connection. `failure`: a connection without an answer, none in time, or a body
- * that broke or stood still by the upstream's fault. `neutral`: what says nothing of its health.
- */
-export type Verdict = 'success' | 'failure' | 'unreachable' | 'neutral'
 
 /** What of a request tells whose failure it would be. */
 export interface Asking {
@@ -48,19 +43,6 @@ export interface Asking {
   readonly route: string
   /** Where it is known; a caller's own word is enough. */
   readonly model: string | undefined
-}
-
-/** One request's leave to go upstream. Every way out of it has to report, once; more do nothing. */
-export interface Pass {
-  /** It waits at an upstream that answers nobody. */
-  readonly isStuck: boolean
-  /**
-   * The upstream's headers are here. Any status but a 2xx is a verdict, and the last word.
-   * `isOverload`: its error says that it is well, and has too much to do.
-   */
-  answered(status: number, now: number, isOverload?: boolean): void
-  /** It is over. */
-  report(verdict: Verdict, now: number): void
 }
 
 export type Entry =
@@ -111,10 +93,6 @@ export interface BreakerOptions {
 
 const DEFAULT_PROBE_MS = 15_000
 const DEFAULT_STALL_MS = 40_000
-/** Longer than this many of its recent answers took on average is long for an upstream. */
-const STALL_ANSWERS = 3
-/** What the last answer weighs in that average. */
-const MEAN_WEIGHT = 0.1
 /** How often a host in doubt is asked. */
 const CHECK_EVERY_MS = 5000
 /** A caller's own pause, at first. */
@@ -141,9 +119,9 @@ export function breaker(options: BreakerOptions = {}): Breaker {
     },
     onChange: told('route'),
   }
-  let origins = new Recent<Origin>(MAX_ORIGINS / 2)
+  let origins = new Recent<UpstreamOrigin>(MAX_ORIGINS / 2)
   let lanes = new Recent<Lane>(MAX_LANES / 2)
-  const newOrigin = (): Origin => new Origin(new Circuit(originRules))
+  const newOrigin = (): UpstreamOrigin => new UpstreamOrigin(new Circuit(originRules))
   const newLane = (): Lane => new Lane(laneRules)
 
   return {
@@ -161,7 +139,7 @@ export function breaker(options: BreakerOptions = {}): Breaker {
       const own = row ? row.circuit.waitMs(now) : 0
       if (row && own > 0) return wait(own, !row.refused && !row.broke)
 
-      const pass = new Issued(origin, lane, caller, row?.circuit.era ?? 0, now)
+      const pass = new IssuedPass(origin, lane, caller, row?.circuit.era ?? 0, now)
       origin.circuit.enter(pass, now)
       lane.enter(caller, now)
       row?.circuit.enter(pass, now)
@@ -215,128 +193,6 @@ export function breaker(options: BreakerOptions = {}): Breaker {
 }
 
 const RANK = { CLOSED: 0, HALF_OPEN: 1, OPEN: 2 } as const
-
-/** One address of the upstream. */
-class Origin {
-  readonly circuit: Circuit
-  /** Requests that have no answer yet. */
-  readonly waiting = new Unordered<Issued>()
-  /** When anything last answered, and how long its good answers take on average. */
-  heardAt = Number.NEGATIVE_INFINITY
-  meanMs = 0
-  checkAt = 0
-  /** Since when it answers nobody; undefined where it does. */
-  stalledAt: number | undefined
-
-  constructor(circuit: Circuit) {
-    this.circuit = circuit
-  }
-
-  seemsDead(stallMs: number, now: number): boolean {
-    if (this.stalledAt !== undefined) return true
-    const longMs = Math.max(stallMs, STALL_ANSWERS * this.meanMs)
-    if (this.waiting.size < 2 || now - this.heardAt < longMs || !this.circuit.isClosed) return false
-    const patient = this.waiting.all().filter(({ sentAt }) => now - sentAt >= longMs)
-    return patient.some(({ caller }) => caller !== patient[0]?.caller)
-  }
-
-  isAlive(now: number): void {
-    this.heardAt = now
-    if (this.stalledAt === undefined) return
-    this.stalledAt = undefined
-    this.circuit.close()
-  }
-
-  isSilent(askedAt: number, now: number): void {
-    if (this.heardAt >= askedAt) return
-    // Again only where a request has been let through meanwhile, so that one is, each time.
-    if (this.stalledAt !== undefined && !this.circuit.isProbing) return
-    this.stalledAt ??= now
-    this.circuit.open(now)
-  }
-}
-
-class Issued implements Pass, Placed {
-  place = -1
-  readonly caller: string
-  readonly sentAt: number
-  readonly #origin: Origin
-  readonly #lane: Lane
-  readonly #originEra: number
-  /** Of the caller's own circuit, where it has one by then. */
-  readonly #ownEra: number
-  #stage: 'sent' | 'answered' | 'over' = 'sent'
-
-  constructor(origin: Origin, lane: Lane, caller: string, ownEra: number, now: number) {
-    this.#origin = origin
-    this.#lane = lane
-    this.#originEra = origin.circuit.era
-    this.#ownEra = ownEra
-    this.caller = caller
-    this.sentAt = now
-  }
-
-  get isStuck(): boolean {
-    return this.#stage === 'sent' && this.#origin.stalledAt !== undefined
-  }
-
-  answered(status: number, now: number, isOverload = false): void {
-    if (this.#stage !== 'sent') return
-    this.#heard(now)
-    const verdict = verdictOf(status, isOverload)
-    if (verdict !== 'success') {
-      this.#stage = 'over'
-      return verdict === 'failure' ? this.#failed(false, now) : this.#left()
-    }
-    this.#stage = 'answered'
-    const origin = this.#origin
-    origin.meanMs += MEAN_WEIGHT * (now - this.sentAt - origin.meanMs)
-    this.#lane.row(this.caller)?.circuit.answered(this, this.#ownEra)
-    this.#lane.answered(this.caller, this.sentAt, now)
-  }
-
-  report(verdict: Verdict, now: number): void {
-    if (this.#stage === 'over') return
-    const wasAnswered = this.#stage === 'answered'
-    this.#stage = 'over'
-    this.#origin.waiting.delete(this)
-    if (verdict === 'unreachable') {
-      this.#origin.circuit.failed(this, this.#originEra, false, now)
-      return this.#left()
-    }
-    if (!wasAnswered) this.#origin.circuit.left(this, this.#originEra)
-    if (verdict === 'failure') this.#failed(wasAnswered, now)
-    else if (verdict === 'success' && wasAnswered) this.#completed()
-    else this.#left()
-  }
-
-  /** Whatever it says, something answers there. */
-  #heard(now: number): void {
-    const origin = this.#origin
-    origin.waiting.delete(this)
-    origin.isAlive(now)
-    origin.circuit.answered(this, this.#originEra)
-  }
-
-  #failed(wasAnswered: boolean, now: number): void {
-    const { circuit } = this.#lane.failed(this.caller, wasAnswered, this.sentAt, now)
-    circuit.failed(this, this.#ownEra, wasAnswered, now)
-  }
-
-  #completed(): void {
-    this.#lane.completed(this.sentAt)
-    this.#lane.row(this.caller)?.circuit.completed(this, this.#ownEra)
-  }
-
-  #left(): void {
-    this.#lane.row(this.caller)?.circuit.left(this, this.#ownEra)
-  }
-}
-
-function verdictOf(status: number, isOverload: boolean): 'success' | 'failure' | 'neutral' {
-  if (status >= 200 && status < 300) return 'success'
-  return status < 500 || status === 529 || isOverload ? 'neutral' : 'failure'
-}
 
 function wait(ms: number, own: boolean): Entry {
   return { ok: false, own, retryAfterSeconds: Math.max(1, Math.ceil(ms / 1000)) }

@@ -8,20 +8,10 @@
 // would else die whenever another one renews it. Revoking the family ends it with all others.
 
 import type { Database } from 'bun:sqlite'
-import type { Counters } from '../state/port.ts'
-import type { Secret } from '../secret.ts'
 import { type Instant, instant } from '../turn/instant.ts'
-import { describeBug, type Logger } from '../log.ts'
-import type { DatabaseConnection } from '../database/connection.ts'
+import { describeBug } from '../log.ts'
 import { DatabaseUnusable } from '../database/trouble.ts'
-import {
-  type BootstrapContext,
-  BOOTSTRAP_LIMITS,
-  type BootstrapLimits,
-  type BootstrapPolicy,
-  bootstrapPolicy,
-  type BootstrapRequest,
-} from './bootstrap.ts'
+import { BOOTSTRAP_LIMITS, bootstrapPolicy } from './bootstrap.ts'
 import {
   type DeviceClaims,
   MAX_LIFETIME_SECONDS,
@@ -30,85 +20,17 @@ import {
   signDeviceToken,
 } from './device-token.ts'
 import { ownToken } from '../token/bare.ts'
-import { type Entitlements, withDefaults } from './entitlements.ts'
-import {
-  createFamily,
-  type FamilyListed,
-  findFamily,
-  rotate,
-  type RotatedFamily,
-  type TokenTimes,
-} from './families.ts'
+import { withDefaults } from './entitlements.ts'
+import type { Enrollment, EnrollmentOptions, Minted } from './enrollment.ts'
+import { createFamily, rotate, type RotatedFamily, type TokenTimes } from './families.ts'
+import { findFamily } from './family-list.ts'
 import { finishRevoking } from './finish.ts'
 import { deviceKeys } from './keys.ts'
 import { declined, type EnrollDecision, type EnrollRefusal } from './refusals.ts'
 import { type Known, rememberedTokens } from './remembered.ts'
-import { type Revocations, revocations } from './revocations.ts'
+import { revocations } from './revocations.ts'
 import { seenDevices } from './seen.ts'
-import { beginRevoking, type IdentifyAs, type Withdrawn } from './withdraw.ts'
-
-/** The body of an answer to /bootstrap and /refresh. */
-export interface Minted {
-  readonly wrapper_token: string
-  readonly proxy_base_url: string
-  /** ISO 8601 in UTC, with milliseconds. */
-  readonly expires_at: string
-}
-
-/** A device's token, and what its enrolment says. */
-export interface DeviceAbout {
-  readonly claims: DeviceClaims
-  /** Undefined where the disk cannot be read. */
-  readonly family: FamilyListed | undefined
-  /** Whether a refresh has given a newer token. */
-  readonly replaced: boolean
-  /** Seconds since the epoch: until then a refresh is taken, if nothing is revoked. */
-  readonly refreshableUntil: number
-}
-
-export interface Enrollment {
-  bootstrap(
-    request: BootstrapRequest,
-    context: BootstrapContext,
-    now: Instant,
-  ): Promise<EnrollDecision<Minted>>
-  /** `token` as it came, with or without its prefix. */
-  refresh(token: string, now: Instant): Promise<EnrollDecision<Minted>>
-  verify(token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>>
-  /** For `GET /device`: also asks the disk, so that a family that is lost there is told at once. */
-  about(token: string, now: Instant): Promise<EnrollDecision<DeviceAbout>>
-  /**
-   * For /admin/revoke: true of the first `verify` after it resolves. Rejects where the disk fails
-   * before anything is done, or where the file with what was done has gone.
-   */
-  revoke(name: string, actor: string, now: Instant): Promise<Withdrawn>
-  /** Looks at the disk now, as the timer does: for when another file has come. */
-  poll(now: Instant): void
-  start(): void
-  stop(): void
-  readonly storage: Revocations['storage']
-}
-
-export interface EnrollmentOptions {
-  readonly counters: Counters
-  /** Of its own, with ENROLL_PRAGMAS and ENROLL_SCHEMA executed. */
-  readonly connection: DatabaseConnection
-  readonly secrets: readonly Secret[]
-  readonly identify: IdentifyAs
-  readonly policy: BootstrapPolicy
-  readonly lifetimeSeconds: number
-  /** Where devices reach the gate; asked for each token, since a free port is known late. */
-  readonly proxyBaseUrl: () => string
-  /** DEVICE_MODELS, DEVICE_RATE_LIMIT, DEVICE_SPEND_CAP. */
-  readonly defaults: Entitlements
-  readonly log: Logger
-  readonly limits?: BootstrapLimits
-  readonly graceSeconds?: number
-  /** DEVICE_IDLE_DAYS: how long an expired token may still be refreshed; none unless it is said. */
-  readonly allowanceSeconds?: number
-  readonly maxRetired?: number
-  readonly pollMs?: number
-}
+import { beginRevoking } from './withdraw.ts'
 
 const GRACE_SECONDS = 10
 const STORAGE_RETRY_SECONDS = 5

@@ -5,7 +5,8 @@
 import type { Database } from 'bun:sqlite'
 import { randomBytes } from 'node:crypto'
 import type { DeviceClaims } from './device-token.ts'
-import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
+import { type Entitlements, entitlementMembers } from './entitlements.ts'
+import { type FamilyRow, stored } from './family-list.ts'
 
 export interface NewFamily {
   readonly deviceId: string
@@ -34,37 +35,6 @@ export type RotatedFamily =
   | { readonly kind: 'rotated' | 'repeated'; readonly claims: DeviceClaims }
   | { readonly kind: 'too_fast'; readonly retryAfterSeconds: number }
   | { readonly kind: 'reused' | 'revoked' | 'unknown' | 'too_many' }
-
-export interface FamilyListed {
-  readonly seq: number
-  readonly family: string
-  readonly deviceHash: string
-  readonly owner: string
-  readonly label: string | undefined
-  readonly name: string | undefined
-  readonly entitlements: Entitlements
-  readonly appVersion: string | undefined
-  readonly createdAt: number
-  /** `exp` of its last token. */
-  readonly expiresAt: number
-  /** To the minute; undefined where it was never seen. */
-  readonly seenAt: number | undefined
-  readonly revokedAt: number | undefined
-}
-
-interface FamilyRow {
-  readonly seq: number
-  readonly family: string
-  readonly device_hash: string
-  readonly owner: string
-  readonly entitlements: string
-  readonly app_version: string | null
-  readonly created_at: number
-  readonly head_jti: string
-  readonly head_iat: number
-  readonly head_exp: number
-  readonly revoked_at: number | null
-}
 
 /** With a prefix, so that each names what it is, and hexadecimal, so that none looks like a flag. */
 const newId = (prefix: 'fam' | 'tok'): string => `${prefix}_${randomBytes(16).toString('hex')}`
@@ -203,88 +173,6 @@ export function countOtherDevices(
   return row?.devices ?? 0
 }
 
-const LISTED = `SELECT device_families.*, device_names.label, device_names.name,
-  device_seen.at AS seen_at FROM device_families
-  LEFT JOIN device_names ON device_names.seq = device_families.seq
-  LEFT JOIN device_seen ON device_seen.seq = device_families.seq`
-
-interface ListedRow extends FamilyRow {
-  readonly label: string | null
-  readonly name: string | null
-  readonly seen_at: number | null
-}
-
-export interface FamilyFilter {
-  readonly limit: number
-  /** The `seq` of the last one seen. */
-  readonly before?: number
-  readonly user?: string | undefined
-  readonly org?: string | undefined
-  /** Only those that are not revoked, and whose last token ended after this: they can come back. */
-  readonly endedAfter?: number | undefined
-}
-
-/** The newest first. */
-export function listFamilies(db: Database, filter: FamilyFilter): FamilyListed[] {
-  const { limit, before, user, org, endedAfter } = filter
-  return db
-    .query<ListedRow, [number, number, string | null, string | null, number | null]>(
-      `${LISTED} WHERE device_families.seq < ?1
-         AND (?3 IS NULL OR user_id = ?3) AND (?4 IS NULL OR org_id = ?4)
-         AND (?5 IS NULL OR (revoked_at IS NULL AND head_exp > ?5))
-       ORDER BY device_families.seq DESC LIMIT ?2`,
-    )
-    .all(before ?? Number.MAX_SAFE_INTEGER, limit, user ?? null, org ?? null, endedAfter ?? null)
-    .map(listed)
-}
-
-/** Whose each device is, by its hash; the newest enrolment says. */
-export function usersOfDevices(db: Database): ReadonlyMap<string, string> {
-  const rows = db
-    .query<{ device_hash: string; user_id: string }, []>(
-      `SELECT device_hash, user_id FROM device_families JOIN device_names USING (seq)
-       WHERE user_id IS NOT NULL ORDER BY seq`,
-    )
-    .all()
-  return new Map(rows.map(({ device_hash: device, user_id: user }) => [device, user]))
-}
-
-export function findFamily(
-  db: Database,
-  family: string,
-): (FamilyListed & { readonly headJti: string }) | undefined {
-  const row = db.query<ListedRow, [string]>(`${LISTED} WHERE family = ?1`).get(family)
-  return row ? { ...listed(row), headJti: row.head_jti } : undefined
-}
-
-/** Those that are not revoked and call themselves so. */
-export function familiesCalled(db: Database, name: string, limit: number): FamilyListed[] {
-  return db
-    .query<ListedRow, [string, number]>(
-      `${LISTED} WHERE device_names.name = ?1 AND revoked_at IS NULL
-       ORDER BY device_families.seq DESC LIMIT ?2`,
-    )
-    .all(name, limit)
-    .map(listed)
-}
-
-function listed(row: ListedRow): FamilyListed {
-  return {
-    seq: row.seq,
-    family: row.family,
-    deviceHash: row.device_hash,
-    owner: row.owner,
-    label: row.label ?? undefined,
-    name: row.name ?? undefined,
-    entitlements: stored(row.entitlements),
-    appVersion: row.app_version ?? undefined,
-    createdAt: row.created_at,
-    expiresAt: row.head_exp,
-    seenAt: row.seen_at ?? undefined,
-    revokedAt: row.revoked_at ?? undefined,
-  }
-}
-
 /** Families that were seen at that minute, so many of them in one transaction. */
 export function markSeen(db: Database, seen: readonly (readonly [string, number])[]): void {
   const mark = db.query<undefined, [string, number]>(
@@ -297,11 +185,4 @@ export function markSeen(db: Database, seen: readonly (readonly [string, number]
 function nextHead({ now, lifetimeSeconds }: TokenTimes) {
   const issuedAt = Math.floor(now)
   return { jti: newId('tok'), issuedAt, expiresAt: issuedAt + lifetimeSeconds }
-}
-
-/** Throws where the row is not what we wrote: no entitlements would be no limits. */
-function stored(text: string): Entitlements {
-  const read = readEntitlements(JSON.parse(text))
-  if (!read.ok) throw new Error('a stored family has entitlements that cannot be applied')
-  return read.value
 }

@@ -4,7 +4,7 @@ import type { DatabaseConnection } from '../database/connection.ts'
 import { unusableFrom } from '../database/trouble.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { type AuditEntry, audit } from './audit.ts'
-import { type FamilyListed, listFamilies } from './families.ts'
+import { type FamilyListed, listFamilies } from './family-list.ts'
 
 export interface Register {
   /** The newest first; `before` is the `seq` of the last one seen. */

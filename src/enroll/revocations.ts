@@ -11,6 +11,7 @@ import { CLOCK_SKEW_SECONDS } from '../token/compact.ts'
 import { type DeviceClaims, MAX_LIFETIME_SECONDS } from './device-token.ts'
 import { partSize, revokePart } from './finish.ts'
 import { pruneEnrolment } from './prune.ts'
+import { insertUnlessKnown, isKnown, isThere, type RevocationRow } from './revocation-rows.ts'
 import { findLeftAlone } from './unfinished.ts'
 import { withdrawFamily } from './withdraw.ts'
 
@@ -43,14 +44,6 @@ export interface RevocationOptions {
   /** What else is written off the road, four times a second at the most. */
   readonly flush?: (db: Database) => void
   readonly pollMs?: number
-}
-
-interface RevocationRow {
-  readonly seq: number
-  readonly kind: 'retired' | 'token' | 'family'
-  readonly name: string
-  readonly at: number
-  readonly until: number
 }
 
 /** Rows for one read: the loop must not be held for longer than some milliseconds. */
@@ -257,40 +250,6 @@ export function revocations(options: RevocationOptions): Revocations {
       return storage
     },
   }
-}
-
-/**
- * Whether the last row that was read stands where it stood. It does not where a backup was brought
- * into the file itself (`.restore`): numbers are then given out again, and newer rows have lower ones.
- */
-function isThere(db: Database, { seq, name }: Pick<RevocationRow, 'seq' | 'name'>): boolean {
-  if (seq === 0) return true
-  const found = db
-    .query<{ name: string }, [number]>('SELECT name FROM withdrawals WHERE seq = ?1')
-    .get(seq)
-  return found?.name === name
-}
-
-function isKnown(db: Database, kind: RevocationRow['kind'], name: string): boolean {
-  const found = db
-    .query<{ 1: number }, [string, string]>(
-      'SELECT 1 FROM withdrawals WHERE name = ?1 AND kind = ?2 LIMIT 1',
-    )
-    .get(name, kind)
-  return found !== null
-}
-
-function insertUnlessKnown(
-  db: Database,
-  { kind, name, at, until }: Omit<RevocationRow, 'seq'>,
-): void {
-  if (isKnown(db, kind, name)) return
-  db.query('INSERT INTO withdrawals (kind, name, at, until) VALUES (?1, ?2, ?3, ?4)').run(
-    kind,
-    name,
-    at,
-    until,
-  )
 }
 
 function* take<T>(from: Iterator<T>, count: number): Generator<T> {

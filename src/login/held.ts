@@ -2,7 +2,7 @@
 // is an argument. Their ends are by the wall clock, since they outlive this run of the program.
 
 import type { Instant } from '../turn/instant.ts'
-import type { Issued } from './token-answer.ts'
+import type { IssuedTokens } from './token-answer.ts'
 import type { SessionStatus } from './session-status.ts'
 import type { SessionTokens } from './sealed-tokens.ts'
 
@@ -30,7 +30,7 @@ export function freshness(
 
 /** `now` is when it was asked for: what the server took to answer is off its life, too. */
 export function heldFrom(
-  issued: Issued,
+  issued: IssuedTokens,
   before: Pick<SessionTokens, 'refreshToken' | 'scope'>,
   now: Instant,
 ): Pick<HeldTokenSet, 'tokens' | 'lifetimeMs'> {

@@ -4,7 +4,7 @@
 // word of the server reaches a reason but the names that RFC 6749 knows.
 
 /** What a sign-in or a refresh gave. */
-export interface Issued {
+export interface IssuedTokens {
   readonly accessToken: string
   readonly refreshToken: string | undefined
   readonly lifetimeSeconds: number | undefined
@@ -25,7 +25,7 @@ export interface TokenFailure {
   readonly refreshToken?: string
 }
 
-export type TokenAnswer = { readonly ok: true; readonly value: Issued } | TokenFailure
+export type TokenAnswer = { readonly ok: true; readonly value: IssuedTokens } | TokenFailure
 
 export interface TokenResponse {
   readonly status: number

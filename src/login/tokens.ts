@@ -9,7 +9,7 @@ import type { Instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { Authorization } from './authorization.ts'
-import type { Issued } from './token-answer.ts'
+import type { IssuedTokens } from './token-answer.ts'
 import { epochMs, freshness, type HeldTokenSet, heldFrom, later, statusOf } from './held.ts'
 import type { SessionStatus } from './session-status.ts'
 import { type Sessions, SessionsUnusable } from './sessions.ts'
@@ -18,7 +18,7 @@ import { whenFree } from './unusable.ts'
 export interface HeldTokens {
   /** Rejects with SessionsUnusable where it cannot be written. */
   begin(
-    issued: Issued,
+    issued: IssuedTokens,
     now: Instant,
   ): Promise<{ readonly key: string; readonly status: SessionStatus }>
   status(id: string): Decision<SessionStatus>
@@ -54,7 +54,7 @@ export const REJECTION_COOLDOWN_MS = 60_000
 export function heldTokens(options: HeldTokensOptions): HeldTokens {
   const { authorization, sessions, scope, log, patienceMs = PATIENCE_MS } = options
   let held: HeldTokenSet | undefined
-  /** Issued, but the disk did not take it: only a write is needed, and nobody may use it before. */
+  /** IssuedTokens, but the disk did not take it: only a write is needed, and nobody may use it before. */
   let unsaved: HeldTokenSet | undefined
   let flight: { readonly id: string; readonly done: Promise<Decision<HeldTokenSet>> } | undefined
   let failures = 0

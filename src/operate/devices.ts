@@ -3,7 +3,7 @@
 // word; the other names are the operator's, and `postern revoke` takes each of them.
 
 import type { Database } from 'bun:sqlite'
-import { type FamilyListed, listFamilies } from '../enroll/families.ts'
+import { type FamilyListed, listFamilies } from '../enroll/family-list.ts'
 import { columns, type Columns, utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { jsonList } from './json-list.ts'

@@ -12,7 +12,7 @@ import {
   NO_ENTITLEMENTS,
   readEntitlements,
 } from '../enroll/entitlements.ts'
-import { familiesCalled, listFamilies } from '../enroll/families.ts'
+import { familiesCalled, listFamilies } from '../enroll/family-list.ts'
 import { finishRevoking } from '../enroll/finish.ts'
 import { beginRevoking, type IdentifyAs, type Withdrawn } from '../enroll/withdraw.ts'
 import { currentKey } from '../keys/find.ts'

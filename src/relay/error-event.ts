@@ -1,7 +1,7 @@
 // An answer that ends in an error after its headers said 200: what its type says of the upstream, as
 // the status would have said it.
 
-import type { Verdict } from '../budget/breaker.ts'
+import type { Verdict } from '../budget/pass.ts'
 
 /** 429 and 529 never count against an upstream, and a 4xx is about the request. */
 const NEUTRAL: ReadonlySet<string> = new Set([

@@ -3,7 +3,7 @@
 
 import type { Charge } from '../budget/charge.ts'
 import type { Reserved } from '../budget/budget.ts'
-import type { Verdict } from '../budget/breaker.ts'
+import type { Verdict } from '../budget/pass.ts'
 import type { End } from '../end.ts'
 import type { Exchange } from '../exchange.ts'
 import { type Refusal, refusalResponse, statusOf } from '../refusal.ts'

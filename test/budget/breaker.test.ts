@@ -8,8 +8,8 @@ import {
   breaker,
   type CircuitOf,
   type Entry,
-  type Pass,
 } from '../../src/budget/breaker.ts'
+import { type Pass } from '../../src/budget/pass.ts'
 import type { CircuitState } from '../../src/budget/circuit.ts'
 
 const OPEN_MS = 30_000

@@ -8,7 +8,7 @@ import {
   parseBootstrap,
 } from '../../src/enroll/bootstrap.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
-import { listFamilies } from '../../src/enroll/families.ts'
+import { listFamilies } from '../../src/enroll/family-list.ts'
 import { at, claimsOf, granted, outcome, scene, tokenOf } from './scene.ts'
 
 const user = (identity: string, claims: object = {}): Partial<BootstrapContext> => ({

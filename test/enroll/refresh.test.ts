@@ -1,7 +1,7 @@
 // One enrolment's line of tokens: how it goes on, and how it ends.
 
 import { expect, test } from 'bun:test'
-import type { Enrollment } from '../../src/enroll/enroll.ts'
+import type { Enrollment } from '../../src/enroll/enrollment.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import { entitlementMembers } from '../../src/enroll/entitlements.ts'
 import { BOOTSTRAP_LIMITS } from '../../src/enroll/bootstrap.ts'

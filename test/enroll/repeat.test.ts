@@ -2,7 +2,7 @@
 // only seen its code.
 
 import { expect, test } from 'bun:test'
-import { listFamilies } from '../../src/enroll/families.ts'
+import { listFamilies } from '../../src/enroll/family-list.ts'
 import { at, claimsOf, outcome, scene, tokenOf } from './scene.ts'
 
 test('the same code from the same device within ten minutes: the same token, and no second use', async () => {

@@ -3,7 +3,7 @@
 import { Database } from 'bun:sqlite'
 import { expect, test } from 'bun:test'
 import pino from 'pino'
-import type { Enrollment } from '../../src/enroll/enroll.ts'
+import type { Enrollment } from '../../src/enroll/enrollment.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import { pruneEnrolment } from '../../src/enroll/prune.ts'
 import { revocations } from '../../src/enroll/revocations.ts'

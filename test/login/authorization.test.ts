@@ -10,7 +10,7 @@ import {
   type AuthorizationOptions,
   type Proof,
 } from '../../src/login/authorization.ts'
-import type { Issued, TokenAnswer } from '../../src/login/token-answer.ts'
+import type { IssuedTokens, TokenAnswer } from '../../src/login/token-answer.ts'
 import {
   type AuthorizationServer,
   startAuthorizationServer,
@@ -123,7 +123,7 @@ describe('with a real authorization server', () => {
     client = authorization(server)
   })
   afterAll(() => server.stop())
-  const signedIn = async (): Promise<Issued> => {
+  const signedIn = async (): Promise<IssuedTokens> => {
     const back = await server.signIn(client.authUrl(proof))
     const answer = await client.exchange(back.searchParams, proof)
     if (!answer.ok) throw new Error(shown(answer))
@@ -244,7 +244,7 @@ describe('over a socket', () => {
     expect(shown(first)).not.toContain(String(sink.port))
     return shown(first)
   }
-  const refreshed = async (body: unknown): Promise<Issued> => {
+  const refreshed = async (body: unknown): Promise<IssuedTokens> => {
     sink.respond(json(body))
     const answer = await client.refresh('rt')
     if (!answer.ok) throw new Error(shown(answer))

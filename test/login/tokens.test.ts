@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { Secret } from '../../src/secret.ts'
 import type { Instant } from '../../src/turn/instant.ts'
 import { authorization, type Authorization } from '../../src/login/authorization.ts'
-import type { Issued } from '../../src/login/token-answer.ts'
+import type { IssuedTokens } from '../../src/login/token-answer.ts'
 import { type Sessions, sessions } from '../../src/login/sessions.ts'
 import {
   type HeldTokens,
@@ -87,7 +87,7 @@ function started(patienceMs?: number): Process {
   return { database, sessions: kept, tokens: heldTokens({ ...options, ...patience }) }
 }
 
-async function issue(): Promise<Issued> {
+async function issue(): Promise<IssuedTokens> {
   const back = await server.signIn(client.authUrl(proof))
   const answer = await client.exchange(back.searchParams, proof)
   if (!answer.ok) throw new Error(answer.reason)
@@ -95,7 +95,7 @@ async function issue(): Promise<Issued> {
 }
 
 /** Signs alice in, and begins to count what the server is asked. */
-async function signedIn(more: Partial<Issued> = {}): Promise<{ access: string; id: string }> {
+async function signedIn(more: Partial<IssuedTokens> = {}): Promise<{ access: string; id: string }> {
   const issued = { ...(await issue()), ...more }
   await first.tokens.begin(issued, at(0))
   asked = server.asked

@@ -1,7 +1,7 @@
 // `postern usage`: its place in the table. Its words are read by ../usage.ts, because dates among them
 // mean something by the day on which they are said.
 
-import { usersOfDevices } from '../../enroll/families.ts'
+import { usersOfDevices } from '../../enroll/family-list.ts'
 import { ledgerIn } from '../../gate/ledger.ts'
 import { namesOfKeys } from '../../keys/find.ts'
 import { stderr, stdout } from '../../print.ts'

@@ -1,0 +1,52 @@
+// One address of an upstream: who waits there, and whether it answers anybody. The rules are in breaker.ts.
+
+import { type Placed, Unordered } from '../turn/unordered.ts'
+import type { Circuit } from './circuit.ts'
+
+export interface WaitingRequest extends Placed {
+  readonly caller: string
+  readonly sentAt: number
+}
+
+/** Longer than this many of its recent answers took on average is long for an upstream. */
+const STALL_ANSWERS = 3
+
+/** One address of the upstream. */
+export class UpstreamOrigin {
+  readonly circuit: Circuit
+  /** Requests that have no answer yet. */
+  readonly waiting = new Unordered<WaitingRequest>()
+  /** When anything last answered, and how long its good answers take on average. */
+  heardAt = Number.NEGATIVE_INFINITY
+  meanMs = 0
+  checkAt = 0
+  /** Since when it answers nobody; undefined where it does. */
+  stalledAt: number | undefined
+
+  constructor(circuit: Circuit) {
+    this.circuit = circuit
+  }
+
+  seemsDead(stallMs: number, now: number): boolean {
+    if (this.stalledAt !== undefined) return true
+    const longMs = Math.max(stallMs, STALL_ANSWERS * this.meanMs)
+    if (this.waiting.size < 2 || now - this.heardAt < longMs || !this.circuit.isClosed) return false
+    const patient = this.waiting.all().filter(({ sentAt }) => now - sentAt >= longMs)
+    return patient.some(({ caller }) => caller !== patient[0]?.caller)
+  }
+
+  isAlive(now: number): void {
+    this.heardAt = now
+    if (this.stalledAt === undefined) return
+    this.stalledAt = undefined
+    this.circuit.close()
+  }
+
+  isSilent(askedAt: number, now: number): void {
+    if (this.heardAt >= askedAt) return
+    // Again only where a request has been let through meanwhile, so that one is, each time.
+    if (this.stalledAt !== undefined && !this.circuit.isProbing) return
+    this.stalledAt ??= now
+    this.circuit.open(now)
+  }
+}

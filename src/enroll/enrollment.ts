@@ -1,0 +1,82 @@
+// What enrolment offers to the rest of the gate, and what it needs from it.
+
+import type { DatabaseConnection } from '../database/connection.ts'
+import type { Logger } from '../log.ts'
+import type { Secret } from '../secret.ts'
+import type { Counters } from '../state/port.ts'
+import type { Instant } from '../turn/instant.ts'
+import type {
+  BootstrapContext,
+  BootstrapLimits,
+  BootstrapPolicy,
+  BootstrapRequest,
+} from './bootstrap.ts'
+import type { DeviceClaims } from './device-token.ts'
+import type { Entitlements } from './entitlements.ts'
+import type { FamilyListed } from './family-list.ts'
+import type { EnrollDecision } from './refusals.ts'
+import type { Revocations } from './revocations.ts'
+import type { IdentifyAs, Withdrawn } from './withdraw.ts'
+
+/** The body of an answer to /bootstrap and /refresh. */
+export interface Minted {
+  readonly wrapper_token: string
+  readonly proxy_base_url: string
+  /** ISO 8601 in UTC, with milliseconds. */
+  readonly expires_at: string
+}
+
+/** A device's token, and what its enrolment says. */
+export interface DeviceAbout {
+  readonly claims: DeviceClaims
+  /** Undefined where the disk cannot be read. */
+  readonly family: FamilyListed | undefined
+  /** Whether a refresh has given a newer token. */
+  readonly replaced: boolean
+  /** Seconds since the epoch: until then a refresh is taken, if nothing is revoked. */
+  readonly refreshableUntil: number
+}
+
+export interface Enrollment {
+  bootstrap(
+    request: BootstrapRequest,
+    context: BootstrapContext,
+    now: Instant,
+  ): Promise<EnrollDecision<Minted>>
+  /** `token` as it came, with or without its prefix. */
+  refresh(token: string, now: Instant): Promise<EnrollDecision<Minted>>
+  verify(token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>>
+  /** For `GET /device`: also asks the disk, so that a family that is lost there is told at once. */
+  about(token: string, now: Instant): Promise<EnrollDecision<DeviceAbout>>
+  /**
+   * For /admin/revoke: true of the first `verify` after it resolves. Rejects where the disk fails
+   * before anything is done, or where the file with what was done has gone.
+   */
+  revoke(name: string, actor: string, now: Instant): Promise<Withdrawn>
+  /** Looks at the disk now, as the timer does: for when another file has come. */
+  poll(now: Instant): void
+  start(): void
+  stop(): void
+  readonly storage: Revocations['storage']
+}
+
+export interface EnrollmentOptions {
+  readonly counters: Counters
+  /** Of its own, with ENROLL_PRAGMAS and ENROLL_SCHEMA executed. */
+  readonly connection: DatabaseConnection
+  readonly secrets: readonly Secret[]
+  readonly identify: IdentifyAs
+  readonly policy: BootstrapPolicy
+  readonly lifetimeSeconds: number
+  /** Where devices reach the gate; asked for each token, since a free port is known late. */
+  readonly proxyBaseUrl: () => string
+  /** DEVICE_MODELS, DEVICE_RATE_LIMIT, DEVICE_SPEND_CAP. */
+  readonly defaults: Entitlements
+  readonly log: Logger
+  readonly limits?: BootstrapLimits
+  readonly graceSeconds?: number
+  /** DEVICE_IDLE_DAYS: how long an expired token may still be refreshed; none unless it is said. */
+  readonly allowanceSeconds?: number
+  readonly maxRetired?: number
+  readonly pollMs?: number
+}
