@@ -13,7 +13,7 @@ import {
   MAX_BOOTSTRAP_BODY_BYTES,
   parseBootstrap,
 } from '../enroll/bootstrap.ts'
-import type { Enrollment } from '../enroll/enrollment.ts'
+import type { DeviceEnrollment } from '../enroll/enrollment.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { AddressKey } from './address.ts'
 import type { Answers } from './answers.ts'
@@ -26,7 +26,7 @@ import { ROUTES } from './routes.ts'
 export interface DeviceParts {
   readonly answers: Answers
   readonly counters: Counters
-  readonly enrollment: Enrollment
+  readonly enrollment: DeviceEnrollment
   readonly policy: BootstrapPolicy
   /** Under the policy `jwt`. */
   readonly enrollingUser: UserAdmission['enrolling'] | undefined

@@ -12,14 +12,14 @@ export interface ParsedToken {
   readonly claims: JsonObject
 }
 
-export type Parsed = { readonly ok: true; readonly value: ParsedToken } | Malformed
+export type TokenParsed = { readonly ok: true; readonly value: ParsedToken } | Malformed
 
 const MAX_KID_LENGTH = 256
 
 /** RFC 9068 §2.1 and RFC 7519 §5.1; other types (`dpop+jwt`, …) are other kinds of token. */
 const TOKEN_TYPES = new Set(['jwt', 'at+jwt', 'application/at+jwt'])
 
-export function parseToken(token: string): Parsed {
+export function parseToken(token: string): TokenParsed {
   const compact = parseCompact(token, SIGNATURE_SIZES)
   if (!compact.ok) return compact
   const { header, claims, alg, signatureBytes } = compact.value

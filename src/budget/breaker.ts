@@ -32,11 +32,11 @@ import type { Instant } from '../turn/instant.ts'
 import { Circuit, type CircuitRules, type CircuitState } from './circuit.ts'
 import { Lane, type LaneRules } from './lane.ts'
 import { UpstreamOrigin } from './origin.ts'
-import { IssuedPass, type Pass } from './pass.ts'
+import { IssuedPass, type CircuitPermit } from './pass.ts'
 import { Recent } from './recent.ts'
 
 /** What of a request tells whose failure it would be. */
-export interface Asking {
+export interface CircuitRequest {
   readonly caller: string
   /** The enclave that the caller chose; '' for the upstream's own address. */
   readonly host: string
@@ -45,8 +45,8 @@ export interface Asking {
   readonly model: string | undefined
 }
 
-export type Entry =
-  | { readonly ok: true; readonly pass: Pass }
+export type CircuitDecision =
+  | { readonly ok: true; readonly pass: CircuitPermit }
   | {
       readonly ok: false
       /** Others are answered, and only this caller's requests fail. */
@@ -66,7 +66,7 @@ export interface CircuitReport {
 
 export interface Breaker {
   /** Ask last, when all else is granted: a probe's place is taken from here on. */
-  enter(asking: Asking, now: number): Entry
+  enter(asking: CircuitRequest, now: number): CircuitDecision
   state(now: Instant): CircuitReport
   /** Closes everything and forgets; what is under way no longer counts, either way. */
   reset(): void
@@ -194,6 +194,6 @@ export function breaker(options: BreakerOptions = {}): Breaker {
 
 const RANK = { CLOSED: 0, HALF_OPEN: 1, OPEN: 2 } as const
 
-function wait(ms: number, own: boolean): Entry {
+function wait(ms: number, own: boolean): CircuitDecision {
   return { ok: false, own, retryAfterSeconds: Math.max(1, Math.ceil(ms / 1000)) }
 }

@@ -7,7 +7,12 @@ import type { Policy, Rate } from '../policy/policy.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { BucketDecision, Concurrency, Counters, Lease } from '../state/port.ts'
 import { type BucketRate, bucketRate } from '../state/rate.ts'
-import { type ToldLimit, limitsOf, rateHeaders, type Told } from './rate-headers.ts'
+import {
+  type AdvertisedLimit,
+  limitsOf,
+  rateHeaders,
+  type RateHeaderTarget,
+} from './rate-headers.ts'
 
 declare const proof: unique symbol
 
@@ -17,9 +22,9 @@ export interface Reserved extends Lease {
 
 export interface Budget {
   /** Spends one request of each rate and says the narrowest in the headers, allowed or not. */
-  spend(admitted: Admitted, told: Told): Decision<undefined>
+  spend(admitted: Admitted, told: RateHeaderTarget): Decision<undefined>
   /** A place among the running requests; where there is none, the rates get their request back. */
-  reserve(admitted: Admitted, told: Told): Decision<Reserved>
+  reserve(admitted: Admitted, told: RateHeaderTarget): Decision<Reserved>
   readonly underWay: number
 }
 
@@ -29,7 +34,7 @@ export interface BudgetOptions {
 }
 
 /** A rate as its bucket and its headers need it, made once for each policy. */
-interface RateLimit extends BucketRate, ToldLimit {}
+interface RateLimit extends BucketRate, AdvertisedLimit {}
 
 interface RateLimits {
   readonly person: RateLimit | undefined
@@ -105,7 +110,7 @@ function tellNarrowest(
   person: RateLimit | undefined,
   ours: BucketDecision,
   organisation: RateLimit,
-  told: Told,
+  told: RateHeaderTarget,
 ): void {
   const isMine =
     mine !== undefined &&
@@ -116,8 +121,8 @@ function tellNarrowest(
 }
 
 export interface RateLimiter {
-  take(key: string, told: Told): BucketDecision
-  giveBack(key: string, told: Told): void
+  take(key: string, told: RateHeaderTarget): BucketDecision
+  giveBack(key: string, told: RateHeaderTarget): void
 }
 
 /** Undefined where `perMinute` is 0: no limit, and no header that speaks of one. */

@@ -7,20 +7,20 @@ import { type Decision, granted, refused } from '../refusal.ts'
 import type { SpendCaps } from '../state/port.ts'
 import type { Instant } from '../turn/instant.ts'
 import type { Costly } from '../upstream/costly.ts'
-import type { Asking, Breaker } from './breaker.ts'
-import type { Pass } from './pass.ts'
-import { decideAll, type Held, type Limit } from './limit.ts'
+import type { CircuitRequest, Breaker } from './breaker.ts'
+import type { CircuitPermit } from './pass.ts'
+import { decideAll, type HeldReservation, type Limit } from './limit.ts'
 import { modelLimit } from './model-limit.ts'
 import type { Prices } from './prices.ts'
 import { circuitOpen } from './refusals.ts'
 import { type CapStanding, spendLimit } from './spend-limit.ts'
 
-export interface Charge extends Held {
-  readonly pass: Pass
+export interface Charge extends HeldReservation {
+  readonly pass: CircuitPermit
 }
 
 /** What is known of a request that is about to go out. */
-export interface Charged extends Omit<Asking, 'caller'> {
+export interface ChargeableRequest extends Omit<CircuitRequest, 'caller'> {
   readonly hasBody: boolean
 }
 
@@ -31,7 +31,7 @@ export interface Charges {
     admitted: Admitted,
     costly: Costly | undefined,
     breaker: Breaker,
-    charged: Charged,
+    charged: ChargeableRequest,
     now: Instant,
   ): Decision<Charge>
   /** Of each cap that requests of this caller count against. */

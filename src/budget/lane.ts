@@ -53,7 +53,7 @@ export interface LaneRules {
  * claim, then one with more answers behind it: neither a name that was
  * minted for this nor the fastest asker takes it from the others.
  */
-interface Pace {
+interface ProbePace {
   at: number
   ms: number
   /** The best claim among those that wait. */
@@ -82,8 +82,8 @@ export class Lane {
   /** Callers that failed wait so long. */
   #openUntil = 0
   /** Regulars and strangers probe apart, so that minted names take no turn of theirs. */
-  readonly #regularPace: Pace = { at: 0, ms: FIRST_PACE_MS, vain: Infinity, answers: 0 }
-  readonly #strangerPace: Pace = { at: 0, ms: FIRST_PACE_MS, vain: Infinity, answers: 0 }
+  readonly #regularPace: ProbePace = { at: 0, ms: FIRST_PACE_MS, vain: Infinity, answers: 0 }
+  readonly #strangerPace: ProbePace = { at: 0, ms: FIRST_PACE_MS, vain: Infinity, answers: 0 }
 
   constructor(rules: LaneRules) {
     this.#rules = rules

@@ -8,7 +8,7 @@ import type { Instant } from '../turn/instant.ts'
 import type { Costly } from '../upstream/costly.ts'
 
 /** What was reserved, and what it was reserved for. */
-export interface Held {
+export interface HeldReservation {
   readonly reservation: Reservation | undefined
   readonly maxTokens?: number | undefined
   /** What the request can have cost if it was stopped after so many tokens of output. */
@@ -19,10 +19,10 @@ export interface Limit {
   /** Whether it limits this caller, and so has to know the body of each of their requests. */
   needsBody(admitted: Admitted): boolean
   /** Asked of a caller whom it limits, with what was read. */
-  decide(admitted: Admitted, costly: Costly, now: Instant): Decision<Held>
+  decide(admitted: Admitted, costly: Costly, now: Instant): Decision<HeldReservation>
 }
 
-export const NOTHING_HELD: Held = { reservation: undefined }
+export const NOTHING_HELD: HeldReservation = { reservation: undefined }
 const NOTHING = granted(NOTHING_HELD)
 
 /**
@@ -34,7 +34,7 @@ export function decideAll(
   admitted: Admitted,
   read: { readonly costly: Costly | undefined; readonly hasBody: boolean },
   now: Instant,
-): Decision<Held> {
+): Decision<HeldReservation> {
   let held = NOTHING_HELD
   for (const limit of limits) {
     if (!limit.needsBody(admitted)) continue

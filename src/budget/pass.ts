@@ -10,7 +10,7 @@ import type { UpstreamOrigin, WaitingRequest } from './origin.ts'
 export type Verdict = 'success' | 'failure' | 'unreachable' | 'neutral'
 
 /** One request's leave to go upstream. Every way out of it has to report, once; more do nothing. */
-export interface Pass {
+export interface CircuitPermit {
   /** It waits at an upstream that answers nobody. */
   readonly isStuck: boolean
   /**
@@ -25,7 +25,7 @@ export interface Pass {
 /** What the last answer weighs in that average. */
 const MEAN_WEIGHT = 0.1
 
-export class IssuedPass implements Pass, WaitingRequest {
+export class IssuedPass implements CircuitPermit, WaitingRequest {
   place = -1
   readonly caller: string
   readonly sentAt: number

@@ -43,7 +43,7 @@ export interface Prices {
 }
 
 /** What an answer says that it used. */
-export interface Billed extends TokenCounts {
+export interface BilledUsage extends TokenCounts {
   readonly priceClasses?: readonly string[]
   /** Requests of server tools, by their names in `usage.server_tool_use`. */
   readonly serverTools?: Readonly<Record<string, number>>
@@ -55,7 +55,7 @@ export interface Billed extends TokenCounts {
 export const MIN_CODE_EXECUTION_MS = 5 * 60_000
 
 /** Undefined where the table has no price for a class or a tool of it. */
-export function costOf(price: Price, billed: Billed): number | undefined {
+export function costOf(price: Price, billed: BilledUsage): number | undefined {
   const { priceClasses = [], serverTools = {}, codeExecutionMs } = billed
   const factors = factorsOf(price, priceClasses)
   const tools = toolCost(price.tools, serverTools, codeExecutionMs)

@@ -6,28 +6,28 @@ import type { Dialect } from '../refusal.ts'
 import type { BucketDecision } from '../state/port.ts'
 
 /** What the headers are said on. */
-export interface Told {
+export interface RateHeaderTarget {
   readonly headers: Headers
   readonly dialect: Dialect
   readonly at: Instant
 }
 
 /** What a limiter says of itself, the same each time. */
-export interface ToldLimit {
+export interface AdvertisedLimit {
   readonly policy: string
   readonly limit: string
 }
 
 /** `windowSeconds` is the time in which an empty bucket fills. */
-export function limitsOf(limit: number, windowSeconds: number): ToldLimit {
+export function limitsOf(limit: number, windowSeconds: number): AdvertisedLimit {
   const policy = `"requests";q=${limit};w=${Math.ceil(windowSeconds)}`
   return { policy, limit: String(limit) }
 }
 
 export function rateHeaders(
   { remaining, resetSeconds }: BucketDecision,
-  { policy, limit }: ToldLimit,
-  { headers, dialect, at }: Told,
+  { policy, limit }: AdvertisedLimit,
+  { headers, dialect, at }: RateHeaderTarget,
 ): void {
   headers.set('ratelimit-policy', policy)
   headers.set('ratelimit', `"requests";r=${remaining};t=${Math.ceil(resetSeconds)}`)

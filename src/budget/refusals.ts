@@ -47,12 +47,12 @@ export function circuitOpen(own: boolean, retryAfterSeconds: number): Refusal {
   })
 }
 
-export type Whose = 'user' | 'device' | 'key' | 'session' | 'organisation'
+export type CapOwner = 'user' | 'device' | 'key' | 'session' | 'organisation'
 
 /** In micro-USD; of the cap that has no room. */
-export interface Overspent {
+export interface SpendOverrun {
   readonly reason: SpendRefusalReason
-  readonly whose: Whose
+  readonly whose: CapOwner
   readonly period: Period
   readonly amount: number
   readonly cap: number
@@ -62,7 +62,7 @@ export interface Overspent {
 }
 
 /** A refusal that waiting does not mend says nothing of waiting. */
-export function overspent(over: Overspent, nowEpochMs: number): Refusal {
+export function overspent(over: SpendOverrun, nowEpochMs: number): Refusal {
   const { reason, whose, period, amount, cap, spent, reserved, retryAfterSeconds } = over
   const may = `this request may cost up to ${usd(amount, Math.ceil)}`
   const of = `the ${whose}'s ${usd(cap, Math.floor)} a ${period}`

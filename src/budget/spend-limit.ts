@@ -8,9 +8,9 @@ import type { Reservation, SpendCaps, SpendScope } from '../state/port.ts'
 import type { Instant } from '../turn/instant.ts'
 import { spanOf } from '../turn/calendar.ts'
 import type { Costly } from '../upstream/costly.ts'
-import { type Held, type Limit, NOTHING_HELD } from './limit.ts'
+import { type HeldReservation, type Limit, NOTHING_HELD } from './limit.ts'
 import { BATCH, type Prices } from './prices.ts'
-import { modelNotPriced, overspent, unknownCost, type Whose } from './refusals.ts'
+import { modelNotPriced, overspent, unknownCost, type CapOwner } from './refusals.ts'
 import { mostOf } from './worst-case.ts'
 
 /** How a cap stands in this month or day. */
@@ -53,7 +53,7 @@ export function spendLimit(caps: SpendCaps, prices: Prices): SpendLimit {
       const { scope, reason, retryAfterSeconds } = taken
       const { key, period, capMicroUsd: cap } = scope
       const { spentMicroUsd: spent, reservedMicroUsd: reserved } = caps.read(key, nowMs, period)
-      const whose: Whose = key === personKey(admitted.identity) ? admitted.kind : 'organisation'
+      const whose: CapOwner = key === personKey(admitted.identity) ? admitted.kind : 'organisation'
       const over = { reason, whose, period, amount, cap, spent, reserved, retryAfterSeconds }
       return overspent(over, nowMs)
     },
@@ -96,7 +96,12 @@ function scopes(key: string, { spendPerMonth, spendPerDay }: Policy['person']): 
   return found
 }
 
-function held(reservation: Reservation, maxTokens: number, costly: Costly, prices: Prices): Held {
+function held(
+  reservation: Reservation,
+  maxTokens: number,
+  costly: Costly,
+  prices: Prices,
+): HeldReservation {
   const { amountMicroUsd } = reservation
   const atMost = (outputTokens: number): number =>
     stoppedAfter(Math.min(maxTokens, Math.ceil(outputTokens)), costly, prices, amountMicroUsd)

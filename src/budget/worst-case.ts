@@ -20,12 +20,12 @@ const CODE_EXECUTION_MS = 3_600_000
 const ASSUMED_CALLS = 3
 const ASSUMED_ADVICE_TOKENS = 16_384
 
-export type Most =
+export type MostCost =
   | { readonly ok: true; readonly microUsd: number }
   /** `what` is undefined where the model itself has no price. */
   | { readonly ok: false; readonly model: string; readonly what: string | undefined }
 
-export function mostOf(costly: Costly, maxTokens: number, prices: Prices): Most {
+export function mostOf(costly: Costly, maxTokens: number, prices: Prices): MostCost {
   let total = 0
   for (const { model, factsFor } of runsOf(costly, maxTokens)) {
     const price = prices.priceOf(model)
@@ -38,12 +38,12 @@ export function mostOf(costly: Costly, maxTokens: number, prices: Prices): Most 
   return { ok: true, microUsd: total }
 }
 
-interface Run {
+interface ModelRun {
   readonly model: string
   factsFor(price: Price): { readonly facts: RequestFacts; readonly times: number }
 }
 
-function runsOf(costly: Costly, maxTokens: number): Run[] {
+function runsOf(costly: Costly, maxTokens: number): ModelRun[] {
   const { cacheWrite, priceClasses, fallbacks, advisors, models } = costly
   const promptFor = (price: Price): number => promptTokensOf(costly, price)
   const times = costly.compacts ? 2 : 1

@@ -17,7 +17,7 @@ import { isUntouched, leaveLog, leaveMoved, type StandingFile } from './leave.ts
 import { type Marks, marksOf, sameMarks } from './marks.ts'
 
 /** Why a file was left. */
-export interface Left {
+export interface FileLeft {
   /** `moved`: the file was moved, replaced or deleted. `log_gone`: its log, or the log's index. */
   readonly what: 'moved' | 'log_gone'
   readonly atMs: number
@@ -31,14 +31,14 @@ export interface DatabaseConnectOptions {
   readonly pragmas?: string
 }
 
-export interface Followed {
+export interface DatabaseFollower {
   connect(options?: DatabaseConnectOptions): DatabaseConnection
   /** Switches if another file is at the path. Never throws. */
   look(): void
   /** Why no database can be used now; undefined if one can. */
   readonly away: Unusable | undefined
   /** The last time a file was left. */
-  readonly left: Left | undefined
+  readonly left: FileLeft | undefined
   /** Called after each switch to another file. */
   onFile(listener: () => void): void
   stop(): void
@@ -67,14 +67,14 @@ export function follow(
   path: string,
   { migrations, checked }: Tables,
   log: Pick<Logger, 'error' | 'info'>,
-): Followed {
+): DatabaseFollower {
   const holders = new Set<ConnectionHolder>()
   const listeners: (() => void)[] = []
   let standing: StandingFile | undefined
   let trouble: (OpenedDatabase & { ok: false }) | undefined
   let tried: { readonly marks: Marks; readonly atMs: number } | undefined
   let told = false
-  let left: Left | undefined
+  let left: FileLeft | undefined
   let saidAtMs = Number.NEGATIVE_INFINITY
   let file = 0
   let timer: NodeJS.Timeout | undefined

@@ -6,14 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from '../log.ts'
 import { type OpenedDatabase, openDatabase, type OpenOptions } from './database.ts'
-import { follow, type Followed, type Tables } from './follow.ts'
+import { follow, type DatabaseFollower, type Tables } from './follow.ts'
 import { type Inspection, inspect } from './inspect.ts'
 
 export interface Store {
   /** For one piece of work, as a command's. */
   open(options?: OpenOptions): OpenedDatabase
   /** For a gate. Throws DatabaseUnusable where the file cannot be used. */
-  follow(log: Pick<Logger, 'error' | 'info'>): Followed
+  follow(log: Pick<Logger, 'error' | 'info'>): DatabaseFollower
   /** For `postern check`; changes nothing. Undefined where the file goes with the process. */
   inspect(nowMs: number): Inspection | undefined
 }

@@ -4,7 +4,7 @@
 import type { Database } from 'bun:sqlite'
 
 /** Who did what, and when. */
-export interface Act {
+export interface AuditedAct {
   /** Seconds since the epoch. */
   readonly at: number
   /** `cli`, `operator`, or `gate` for what it does on its own. */
@@ -13,7 +13,7 @@ export interface Act {
   readonly action: string
 }
 
-export interface AuditEntry extends Act {
+export interface AuditEntry extends AuditedAct {
   readonly subject: string
 }
 

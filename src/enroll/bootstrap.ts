@@ -55,7 +55,7 @@ export const BOOTSTRAP_LIMITS: BootstrapLimits = {
   perUserPerHour: 30,
 }
 
-export interface Granted {
+export interface GrantedEnrollment {
   readonly owner: string
   /** What the operator wrote on the code. */
   readonly label?: string | undefined
@@ -66,13 +66,13 @@ export interface Granted {
 }
 
 /** What is left to do on the disk, inside the transaction that makes the family. */
-export type Take = (db: Database, now: Instant) => EnrollDecision<Granted>
+export type TakeEnrollment = (db: Database, now: Instant) => EnrollDecision<GrantedEnrollment>
 
-export type Permit = (
+export type PermitEnrollment = (
   request: BootstrapRequest,
   context: BootstrapContext,
   now: Instant,
-) => EnrollDecision<Take>
+) => EnrollDecision<TakeEnrollment>
 
 export const MAX_BOOTSTRAP_BODY_BYTES = 4096
 const APP_VERSION = /^[\x20-\x7e]{1,64}$/
@@ -109,19 +109,19 @@ export function bootstrapPolicy(
   limits: BootstrapLimits = BOOTSTRAP_LIMITS,
   /** Whether a token of this family was seen in use, where the disk does not know it yet. */
   isUsed: (family: string) => boolean = () => false,
-): Permit {
+): PermitEnrollment {
   const granted = (
     owner: string,
     deviceId: string,
     entitlements: Entitlements,
-  ): { ok: true; value: Granted } => {
+  ): { ok: true; value: GrantedEnrollment } => {
     // Bound to who enrolled it: a device's id is its own word, and whoever enrolled with another's
     // would read its usage and spend its cap.
     const deviceHash = identify('device', `${owner}\0${deviceId}`)
     return { ok: true, value: { owner, deviceHash, entitlements } }
   }
 
-  const permits: Readonly<Record<BootstrapPolicy, () => Permit>> = {
+  const permits: Readonly<Record<BootstrapPolicy, () => PermitEnrollment>> = {
     off: () => () => declined('enrollment_closed'),
 
     code:
@@ -200,7 +200,7 @@ function wrongCode(reason = 'code is unknown, used or expired'): EnrollDecision<
   return declined('enrollment_refused', { reason, message: WRONG_CODE })
 }
 
-function take(value: Take): EnrollDecision<Take> {
+function take(value: TakeEnrollment): EnrollDecision<TakeEnrollment> {
   return { ok: true, value }
 }
 

@@ -21,13 +21,13 @@ import {
 } from './device-token.ts'
 import { ownToken } from '../token/bare.ts'
 import { withDefaults } from './entitlements.ts'
-import type { Enrollment, EnrollmentOptions, Minted } from './enrollment.ts'
+import type { DeviceEnrollment, EnrollmentOptions, Minted } from './enrollment.ts'
 import { createFamily, rotate, type RotatedFamily, type TokenTimes } from './families.ts'
 import { findFamily } from './family-list.ts'
 import { finishRevoking } from './finish.ts'
 import { deviceKeys } from './keys.ts'
 import { declined, type EnrollDecision, type EnrollRefusal } from './refusals.ts'
-import { type Known, rememberedTokens } from './remembered.ts'
+import { type RememberedToken, rememberedTokens } from './remembered.ts'
 import { revocations } from './revocations.ts'
 import { seenDevices } from './seen.ts'
 import { beginRevoking } from './withdraw.ts'
@@ -41,7 +41,7 @@ const REFRESHES_PER_MINUTE = 0.2
 const MAX_RETIRED = 1_000_000
 
 /** Throws where a secret is too short or the disk cannot be read: nothing is served then. */
-export function enrollment(options: EnrollmentOptions): Enrollment {
+export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
   const { counters, connection, identify, lifetimeSeconds, proxyBaseUrl, defaults, log } = options
   const { graceSeconds = GRACE_SECONDS, allowanceSeconds = 0, pollMs } = options
   if (!(lifetimeSeconds > 0 && lifetimeSeconds <= MAX_LIFETIME_SECONDS)) {
@@ -87,7 +87,7 @@ export function enrollment(options: EnrollmentOptions): Enrollment {
     },
   })
   /** Whether what was opened may be used for a request. */
-  const usable = (known: Known, now: Instant): EnrollDecision<DeviceClaims> => {
+  const usable = (known: RememberedToken, now: Instant): EnrollDecision<DeviceClaims> => {
     const { claims } = known
     if (withdrawn.standing(claims, now) === 'revoked') return revoked()
     seen.note(known, now.epochSeconds)

@@ -37,7 +37,7 @@ export interface DeviceAbout {
   readonly refreshableUntil: number
 }
 
-export interface Enrollment {
+export interface DeviceEnrollment {
   bootstrap(
     request: BootstrapRequest,
     context: BootstrapContext,

@@ -60,7 +60,7 @@ export function revokePart(
   return { families, isFinished: false }
 }
 
-export interface Rest {
+export interface RevocationRest {
   readonly families: readonly string[]
   /** Undefined where all is done. */
   readonly error: unknown
@@ -73,7 +73,7 @@ export interface Rest {
 export async function finishRevoking(
   left: readonly number[],
   write: <T>(work: (db: Database, nowSeconds: number) => T) => T,
-): Promise<Rest> {
+): Promise<RevocationRest> {
   const size = partSize()
   const families: string[] = []
   for (const id of left) {

@@ -13,12 +13,13 @@ const COLUMNS = {
   org_id: 'device_names',
 } as const
 
-export interface Named {
+export interface FamilySelector {
   readonly by: keyof typeof COLUMNS
   readonly value: string
 }
 
-export const isNamedBy = (text: string): text is Named['by'] => Object.hasOwn(COLUMNS, text)
+export const isNamedBy = (text: string): text is FamilySelector['by'] =>
+  Object.hasOwn(COLUMNS, text)
 
 export interface FamilyFound {
   readonly seq: number
@@ -29,7 +30,7 @@ export interface FamilyFound {
 /** In the order in which they enrolled. Revoked ones too: to pass over a thousand takes time as well. */
 export function familiesNamed(
   db: Database,
-  { by, value }: Named,
+  { by, value }: FamilySelector,
   { after, upTo, limit }: { readonly after: number; readonly upTo: number; readonly limit: number },
 ): FamilyFound[] {
   const table = COLUMNS[by]
@@ -43,7 +44,7 @@ export function familiesNamed(
     .all(value, after, upTo, limit)
 }
 
-export function isAnyNamed(db: Database, { by, value }: Named): boolean {
+export function isAnyNamed(db: Database, { by, value }: FamilySelector): boolean {
   return db.query(`SELECT 1 FROM ${COLUMNS[by]} WHERE ${by} = ?1 LIMIT 1`).get(value) !== null
 }
 

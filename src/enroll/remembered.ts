@@ -5,22 +5,22 @@
 import { TokenMemory } from '../token/memory.ts'
 import type { DeviceClaims } from './device-token.ts'
 
-export interface Known {
+export interface RememberedToken {
   readonly claims: DeviceClaims
   /** Of the last request that was noted (seen.ts). */
   seenMinute: number
 }
 
 export interface RememberedTokens {
-  recall(bare: string, nowSeconds: number): Known | undefined
-  remember(bare: string, claims: DeviceClaims): Known
+  recall(bare: string, nowSeconds: number): RememberedToken | undefined
+  remember(bare: string, claims: DeviceClaims): RememberedToken
 }
 
 /** About 450 bytes each. Beyond it the oldest is forgotten, and costs a signature once more. */
 const MAX_TOKENS = 20_000
 
 export function rememberedTokens(maxTokens: number = MAX_TOKENS): RememberedTokens {
-  const remembered = new TokenMemory<Known>(maxTokens)
+  const remembered = new TokenMemory<RememberedToken>(maxTokens)
   return {
     recall(bare, nowSeconds) {
       const found = remembered.get(bare)

@@ -4,12 +4,12 @@
 import type { Database } from 'bun:sqlite'
 import type { DeviceClaims } from './device-token.ts'
 import { markSeen } from './families.ts'
-import type { Known } from './remembered.ts'
+import type { RememberedToken } from './remembered.ts'
 import { unsynced } from '../database/unsynced.ts'
 
-export interface Seen {
+export interface SeenDevices {
   /** Costs a comparison, but for the first time in each minute. */
-  note(known: Known, nowSeconds: number): void
+  note(known: RememberedToken, nowSeconds: number): void
   /** Seen, and not on the disk yet. */
   has(family: DeviceClaims['family']): boolean
   /** Throws where the disk fails: what is not written stays for the next time. */
@@ -22,7 +22,7 @@ const MAX_PENDING = 250_000
 /** A transaction of some milliseconds. */
 const FLUSH_ROWS = 300
 
-export function seenDevices(): Seen {
+export function seenDevices(): SeenDevices {
   const pending = new Map<string, number>()
   return {
     note(known, nowSeconds) {

@@ -3,15 +3,15 @@
 // next that starts, finds it and goes on.
 
 import type { Database } from 'bun:sqlite'
-import type { Act } from './audit.ts'
-import { isNamedBy, type Named } from './named-families.ts'
+import type { AuditedAct } from './audit.ts'
+import { isNamedBy, type FamilySelector } from './named-families.ts'
 
 export interface Unfinished {
   readonly id: number
-  readonly group: Named
+  readonly group: FamilySelector
   readonly after: number
   readonly upTo: number
-  readonly act: Act
+  readonly act: AuditedAct
 }
 
 interface UnfinishedRow {
@@ -30,10 +30,10 @@ const LEFT_ALONE_SECONDS = 2
 /** Its number. */
 export function noteUnfinished(
   db: Database,
-  { by, value }: Named,
+  { by, value }: FamilySelector,
   after: number,
   upTo: number,
-  { at, actor }: Act,
+  { at, actor }: AuditedAct,
 ): number {
   const { lastInsertRowid } = db
     .query(

@@ -4,10 +4,10 @@
 // since each holds up the event loop of a gate and the writes of all others.
 
 import type { Database } from 'bun:sqlite'
-import { type Act, audit } from './audit.ts'
+import { type AuditedAct, audit } from './audit.ts'
 import { withdrawCode } from './codes.ts'
 import { isFamily, isJti, MAX_LIFETIME_SECONDS } from './device-token.ts'
-import { familiesNamed, isAnyNamed, type Named, newestFamily } from './named-families.ts'
+import { familiesNamed, isAnyNamed, type FamilySelector, newestFamily } from './named-families.ts'
 import { noteUnfinished } from './unfinished.ts'
 
 /** HMAC of a value under the identity key, separate for each kind; 64 hex digits. */
@@ -58,10 +58,10 @@ export function beginRevoking(
     }
     for (const kind of ['user', 'org'] as const) {
       if (!text.startsWith(`${kind}:`)) continue
-      const theirs: Named = { by: `${kind}_id`, value: text.slice(kind.length + 1) }
+      const theirs: FamilySelector = { by: `${kind}_id`, value: text.slice(kind.length + 1) }
       return { kind, ...withdrawAll(db, [theirs], act) }
     }
-    const called: readonly Named[] = [
+    const called: readonly FamilySelector[] = [
       { by: 'device_hash', value: name },
       { by: 'device_key', value: identify('device_id', name) },
       // What the operator wrote: the name that a device gives itself could be another's.
@@ -73,7 +73,7 @@ export function beginRevoking(
 }
 
 /** True where it was alive until now. To be called in a transaction. */
-export function withdrawFamily(db: Database, family: string, act: Act): boolean {
+export function withdrawFamily(db: Database, family: string, act: AuditedAct): boolean {
   const row = db
     .query<{ dead_at: number }, [string, number]>(
       `UPDATE device_families SET revoked_at = ?2
@@ -91,8 +91,8 @@ export function withdrawFamily(db: Database, family: string, act: Act): boolean 
 
 function withdrawAll(
   db: Database,
-  groups: readonly Named[],
-  act: Act,
+  groups: readonly FamilySelector[],
+  act: AuditedAct,
 ): Omit<RevocationBegun, 'kind'> {
   const upTo = newestFamily(db)
   const families: string[] = []
@@ -108,8 +108,8 @@ function withdrawAll(
   return { known, families, left }
 }
 
-interface Part {
-  readonly group: Named
+interface RevocationPart {
+  readonly group: FamilySelector
   readonly after: number
   readonly upTo: number
   readonly limit: number
@@ -118,8 +118,8 @@ interface Part {
 /** `after`: where the next part begins; undefined where there is none. To be called in a transaction. */
 export function withdrawPart(
   db: Database,
-  { group, after, upTo, limit }: Part,
-  act: Act,
+  { group, after, upTo, limit }: RevocationPart,
+  act: AuditedAct,
 ): { readonly families: string[]; readonly looked: number; readonly after: number | undefined } {
   const rows = familiesNamed(db, group, { after, upTo, limit: limit + 1 })
   const isMore = rows.length > limit
@@ -133,7 +133,7 @@ export function withdrawPart(
 }
 
 /** That one alone: tokens that came of it by refresh are the family's. */
-function withdrawToken(db: Database, jti: string, act: Act): Withdrawn {
+function withdrawToken(db: Database, jti: string, act: AuditedAct): Withdrawn {
   const known =
     isAnyNamed(db, { by: 'head_jti', value: jti }) ||
     db.query('SELECT 1 FROM withdrawals WHERE name = ?1').get(jti) !== null

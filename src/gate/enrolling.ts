@@ -7,7 +7,7 @@ import type { AdmitKey } from '../admit/key.ts'
 import type { Identify } from '../token/identity.ts'
 import type { Settings } from '../config/read.ts'
 import { enrollment } from '../enroll/enroll.ts'
-import { type Enrollment } from '../enroll/enrollment.ts'
+import { type DeviceEnrollment } from '../enroll/enrollment.ts'
 import type { DeviceClaims } from '../enroll/device-token.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Logger } from '../log.ts'
@@ -20,7 +20,7 @@ type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy' | 'count
 export interface Enrolling {
   /** By the policies of now, whatever was decided before. */
   decideAnew(): void
-  readonly enrollment: Enrollment
+  readonly enrollment: DeviceEnrollment
   readonly admitDevice: AdmitDevice
   routes(common: Common): DeviceRoutes
 }

@@ -1,7 +1,7 @@
 // Which ledger there is: the one of the SQLite file, for a gate and for a command.
 
 import type { Database } from 'bun:sqlite'
-import type { Followed } from '../database/follow.ts'
+import type { DatabaseFollower } from '../database/follow.ts'
 import type { Corrections } from '../ledger/corrections.ts'
 import type { Ledger } from '../ledger/port.ts'
 import type { Reports, ReportsAtOnce } from '../ledger/reports.ts'
@@ -16,7 +16,7 @@ export interface GateLedger {
   readonly reports: Reports
 }
 
-export function gateLedger(file: Followed, log: Logger, nowMs: number): GateLedger {
+export function gateLedger(file: DatabaseFollower, log: Logger, nowMs: number): GateLedger {
   return {
     ledger: sqliteLedger(file.connect({ busyTimeoutMs: 0 }), { log, nowMs }),
     // Of its own: what it reads must not change what the ledger's connection has prepared.

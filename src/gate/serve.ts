@@ -36,7 +36,7 @@ import { exchangeablePolicies } from './policies.ts'
 import type { Sources } from './sources.ts'
 import { admissions } from './admissions.ts'
 import { exchangeable, guarded, routeRules, upstreams } from './upstreams.ts'
-import type { Followed } from '../database/follow.ts'
+import type { DatabaseFollower } from '../database/follow.ts'
 import { store } from '../database/store.ts'
 import { gateLedger } from './ledger.ts'
 import { TABLES } from './migrations.ts'
@@ -331,6 +331,6 @@ function identityKey({ identityHashKey }: Settings, { login }: Sources): Secret 
 /** For long enough that whatever polls `/readyz` finds it. */
 const TELL_LEFT_MS = 600_000
 
-function fileTrouble({ away, left }: Followed, now: number): string | undefined {
+function fileTrouble({ away, left }: DatabaseFollower, now: number): string | undefined {
   return away ?? (left && now - left.atMs < TELL_LEFT_MS ? left.what : undefined)
 }

@@ -16,7 +16,7 @@ import { type Sessions, sessions, SessionsUnusable } from '../login/sessions.ts'
 import type { Logger } from '../log.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { LoginSource } from './sources.ts'
-import type { Followed } from '../database/follow.ts'
+import type { DatabaseFollower } from '../database/follow.ts'
 import type { Ask } from '../http1/ask.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
@@ -40,7 +40,7 @@ export interface SigningInOptions {
   readonly ask: Ask
   readonly settings: Settings
   readonly from: LoginSource
-  readonly file: Followed
+  readonly file: DatabaseFollower
   readonly identify: Identify
   readonly policyOf: PolicyOf
   readonly log: Logger

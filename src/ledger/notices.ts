@@ -6,15 +6,15 @@ import type { LedgerEntry } from '../exchange.ts'
 import type { Opening, Outcome } from './port.ts'
 
 /** An entry as the ledger sees it. It lives as long as its request or its notice. */
-export interface Slip extends Linked<Slip>, LedgerEntry {
+export interface PendingEntry extends Linked<PendingEntry>, LedgerEntry {
   readonly opening: Opening
   outcome: Outcome | undefined
   /** The row that its opening became, and in which file. */
   row: { readonly file: number; readonly id: number } | undefined
 }
 
-export function slipOf(opening: Opening): Slip {
-  const slip: Omit<Slip, keyof LedgerEntry> = {
+export function pendingEntry(opening: Opening): PendingEntry {
+  const slip: Omit<PendingEntry, keyof LedgerEntry> = {
     opening,
     outcome: undefined,
     row: undefined,
@@ -22,15 +22,15 @@ export function slipOf(opening: Opening): Slip {
     before: undefined,
     after: undefined,
   }
-  return slip as Slip
+  return slip as PendingEntry
 }
 
 export interface Notices {
-  opened(slip: Slip): void
-  closed(slip: Slip): void
+  opened(slip: PendingEntry): void
+  closed(slip: PendingEntry): void
   /** Up to `max`, closed ones first: they hold what was spent. They stay until `done`. */
-  next(max: number): readonly Slip[]
-  done(slips: readonly Slip[]): void
+  next(max: number): readonly PendingEntry[]
+  done(slips: readonly PendingEntry[]): void
   readonly size: number
   /** How many of them are closed. */
   readonly closedSize: number
@@ -39,8 +39,8 @@ export interface Notices {
 }
 
 export function notices(max: number): Notices {
-  const openings = new InOrder<Slip>()
-  const closings = new InOrder<Slip>()
+  const openings = new InOrder<PendingEntry>()
+  const closings = new InOrder<PendingEntry>()
   let lost = 0
 
   /** An opening that makes room is no loss: its row is written whole when it closes. */
@@ -64,7 +64,7 @@ export function notices(max: number): Notices {
       closings.add(slip)
     },
     next(most) {
-      const slips: Slip[] = []
+      const slips: PendingEntry[] = []
       for (const chain of [closings, openings]) {
         for (let slip = chain.first; slip && slips.length < most; slip = slip.after) {
           slips.push(slip)

@@ -120,10 +120,10 @@ export const LOST: LedgerRow = {
 
 export const COLUMNS = Object.keys(LOST) as readonly (keyof LedgerRow)[]
 
-export type Shares = Record<(typeof SUM_COLUMNS)[number], number>
+export type DaySums = Record<(typeof SUM_COLUMNS)[number], number>
 
 /** Adds what an ended row counts in the sums of its day, or takes it away again. */
-export function addShares(sums: Shares, row: LedgerRow, times: 1 | -1): void {
+export function addToSums(sums: DaySums, row: LedgerRow, times: 1 | -1): void {
   sums.requests += times
   sums.succeeded += times * (row.succeeded ?? 0)
   if (row.end_reason === 'lost') sums.lost += times

@@ -6,7 +6,7 @@ import { hash, randomBytes } from 'node:crypto'
 import type { Secret } from '../secret.ts'
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import type { Proof } from './authorization.ts'
+import type { SignInProof } from './authorization.ts'
 import { checkAttempt, newAttempt } from './keys.ts'
 import type { SignedIn } from './session-status.ts'
 
@@ -23,13 +23,13 @@ export interface Attempts {
 }
 
 export interface OpenedAttempt {
-  readonly proof: Proof
+  readonly proof: SignInProof
   /** Signed, for the cookie. */
   readonly attempt: string
 }
 
 export interface TakenAttempt {
-  readonly proof: Proof
+  readonly proof: SignInProof
   /** Keeps it for whoever began, where that is somebody else. */
   settle(outcome: Decision<SignedIn>): void
 }
@@ -53,7 +53,7 @@ const TICKET_BYTES = 32
 const TICKET = /^[A-Za-z0-9_-]{43}$/
 
 interface PendingAttempt {
-  readonly proof: Proof
+  readonly proof: SignInProof
   /** By the monotonic clock. */
   readonly expiresAtMs: number
   readonly beganId: string

@@ -31,7 +31,7 @@ export interface AuthorizationOptions {
 export type ClientAuthMethod = 'basic' | 'post' | 'none'
 
 /** What a sign-in keeps to itself until its code is exchanged. */
-export interface Proof {
+export interface SignInProof {
   readonly state: string
   /** PKCE's `code_verifier` (RFC 7636 §4.1). */
   readonly verifier: string
@@ -39,9 +39,9 @@ export interface Proof {
 
 /** Never rejects. */
 export interface Authorization {
-  authUrl(proof: Proof): URL
+  authUrl(proof: SignInProof): URL
   /** `answer`: the parameters that came with the redirect, or `code` and `state` as pasted. */
-  exchange(answer: URLSearchParams, proof: Proof): Promise<TokenAnswer>
+  exchange(answer: URLSearchParams, proof: SignInProof): Promise<TokenAnswer>
   refresh(refreshToken: string): Promise<TokenAnswer>
 }
 

@@ -6,7 +6,7 @@
 import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Secret } from '../secret.ts'
 
-export interface Attempt {
+export interface SignedAttempt {
   /** Names the attempt to whoever keeps it. */
   readonly id: string
   /** For the cookie: the id, signed. */
@@ -41,7 +41,7 @@ export function hashSessionKey(key: string): Buffer {
 }
 
 /** Throws without a secret. */
-export function newAttempt(secrets: readonly Secret[]): Attempt {
+export function newAttempt(secrets: readonly Secret[]): SignedAttempt {
   const id = randomText()
   return { id, attempt: attempts.signed(secrets, id) }
 }

@@ -7,7 +7,7 @@ import type { Instant } from '../turn/instant.ts'
 import type { Logger } from '../log.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { ATTEMPT_SECONDS, attempts } from './attempts.ts'
-import { authorization, type AuthorizationOptions, type Proof } from './authorization.ts'
+import { authorization, type AuthorizationOptions, type SignInProof } from './authorization.ts'
 import type { SessionStatus, SignedIn } from './session-status.ts'
 import { NOBODY, type Sessions, SessionsUnusable } from './sessions.ts'
 import { heldTokens } from './tokens.ts'
@@ -87,7 +87,7 @@ export function login(options: LoginOptions): Login {
 
   const signIn = async (
     answer: URLSearchParams,
-    proof: Proof,
+    proof: SignInProof,
     now: Instant,
   ): Promise<Decision<SignedIn>> => {
     const issued = await server.exchange(answer, proof)

@@ -9,7 +9,7 @@ import type { Secret } from '../secret.ts'
 import { secretBytes } from './keys.ts'
 
 /** What a record is sealed for, and opens for alone: the additional authenticated data. */
-export interface Place {
+export interface SealPlace {
   readonly table: string
   readonly id: string
   /** What kind of thing is sealed, so that no two kinds can be taken for one another. */
@@ -26,8 +26,8 @@ export type Unsealed =
 
 export interface Seals {
   /** Throws where `plaintext` is longer than MAX_PLAINTEXT_BYTES: it could not be opened again. */
-  seal(plaintext: Uint8Array, place: Place): Buffer
-  open(record: Uint8Array, place: Place): Unsealed
+  seal(plaintext: Uint8Array, place: SealPlace): Buffer
+  open(record: Uint8Array, place: SealPlace): Unsealed
 }
 
 /** Far beyond any pair of tokens; a record that claims more is not looked at. */
@@ -105,7 +105,7 @@ function recordKey(master: Buffer, salt: Uint8Array): Buffer {
 }
 
 /** As JSON, so that no two places read alike, whatever is in their names. */
-function additionalData({ table, id, purpose, version }: Place): Buffer {
+function additionalData({ table, id, purpose, version }: SealPlace): Buffer {
   return Buffer.from(JSON.stringify([table, id, purpose, version]))
 }
 

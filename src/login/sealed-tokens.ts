@@ -8,7 +8,7 @@ export interface SessionTokens {
   readonly scope: string | undefined
 }
 
-export interface Content {
+export interface SealedContent {
   readonly tokens: SessionTokens
   /** SHA-256. */
   readonly keyHash: Buffer
@@ -16,7 +16,7 @@ export interface Content {
 
 const HASH_BYTES = 32
 
-export function packed({ tokens, keyHash }: Content): Buffer {
+export function packed({ tokens, keyHash }: SealedContent): Buffer {
   return Buffer.from(
     JSON.stringify({
       key_hash: keyHash.toString('base64url'),
@@ -29,7 +29,7 @@ export function packed({ tokens, keyHash }: Content): Buffer {
 }
 
 /** Undefined where it is not what `packed` makes, as another version of this program might. */
-export function unpacked(bytes: Buffer): Content | undefined {
+export function unpacked(bytes: Buffer): SealedContent | undefined {
   const members = parsed(bytes.toString())
   const { access_token: accessToken, refresh_token: refreshToken, scope } = members
   const { expires_at_ms: expiresAtMs, key_hash: hashText } = members

@@ -10,7 +10,7 @@ import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { DatabaseConnection } from '../database/connection.ts'
 import { inTransaction } from '../database/database.ts'
 import { checkSessionKey, hashSessionKey, newSessionKey } from './keys.ts'
-import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type Place, seals } from './seal.ts'
+import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type SealPlace, seals } from './seal.ts'
 import { packed, type SessionTokens, unpacked } from './sealed-tokens.ts'
 import { SessionsUnusable, reported, unusableFrom } from './unusable.ts'
 
@@ -263,7 +263,7 @@ function forgetLog(connection: DatabaseConnection): void {
   }
 }
 
-function placeOf(id: string, version: number): Place {
+function placeOf(id: string, version: number): SealPlace {
   return { table: 'login_session', id, purpose: 'tokens', version }
 }
 

@@ -9,7 +9,7 @@ import { epochMs } from '../client/gate.ts'
 import { isBearerToken } from '../client/grant.ts'
 import { shellWord } from './shell-word.ts'
 
-export interface Started {
+export interface SignInStarted {
   /** To be opened by a person: the authorization server, or the gate, which redirects there. */
   readonly link: URL
   readonly state: string
@@ -36,10 +36,10 @@ export type SignInStatus =
 export interface Auth {
   /** The gate's address. */
   readonly base: string
-  start(): Promise<Result<Started>>
-  submit(attempt: Started, codeAndState: string): Promise<Result<SignInStatus>>
+  start(): Promise<Result<SignInStarted>>
+  submit(attempt: SignInStarted, codeAndState: string): Promise<Result<SignInStatus>>
   /** What became of an attempt. */
-  collect(attempt: Started): Promise<Result<SignInStatus>>
+  collect(attempt: SignInStarted): Promise<Result<SignInStatus>>
   /** Without a key: whether this gate has a sign-in at all. */
   status(key: string | undefined): Promise<Result<SignInStatus>>
   refresh(key: string): Promise<Result<SignInStatus>>
@@ -178,7 +178,7 @@ function parseStarted(
   members: Readonly<Record<string, unknown>>,
   headers: Headers,
   base: string,
-): Started | undefined {
+): SignInStarted | undefined {
   const { paste, state, expires_in: expiresIn } = members
   const link = parseLink(paste === true ? members['auth_url'] : members['open_url'], base)
   const attempt = attemptIn(headers)

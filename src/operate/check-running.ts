@@ -5,7 +5,7 @@ import { parseStrictObject } from '../token/strict-json.ts'
 import type { Settings } from '../config/read.ts'
 import type { Ask } from '../http1/ask.ts'
 
-export interface Running {
+export interface RunningGate {
   readonly ok: boolean
   readonly warning?: true
   readonly what: string
@@ -23,7 +23,7 @@ const SAID: ReadonlyMap<unknown, string> = new Map([
 export async function checkRunning(
   { host, port }: Pick<Settings, 'host' | 'port'>,
   ask: Ask,
-): Promise<Running[]> {
+): Promise<RunningGate[]> {
   if (port === 0) return []
   const name = ANY.has(host) ? '127.0.0.1' : host
   const url = new URL(`http://${name.includes(':') ? `[${name}]` : name}:${port}/readyz`)

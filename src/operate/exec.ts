@@ -23,7 +23,7 @@ export interface ExecOptions {
   readonly renewWhenLeftMs?: number
 }
 
-export interface Io {
+export interface CommandIo {
   readonly stdout: { write(text: string): unknown }
   readonly stderr: { write(text: string): unknown }
 }
@@ -41,7 +41,7 @@ const FOREIGN_CREDENTIALS = ['ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN', ...
 const RENEW_WHEN_LEFT_MS = 5 * 60_000
 
 /** Resolves with the exit code. */
-export async function exec(options: ExecOptions, io: Io): Promise<number> {
+export async function exec(options: ExecOptions, io: CommandIo): Promise<number> {
   const [file, ...args] = options.command
   if (file === undefined || file === '') {
     io.stderr.write('postern exec: no command; try: postern exec -- claude\n')
@@ -91,7 +91,7 @@ function aimed(
   args: readonly string[],
   baseUrl: string,
   env: Readonly<Record<string, string | undefined>>,
-  io: Io,
+  io: CommandIo,
 ): readonly string[] {
   const say = (text: string): unknown => io.stderr.write(`postern exec: ${text}\n`)
   const { settings, names, unheeded } = overriding(claudeSettings(env, process.cwd()), baseUrl)
@@ -114,7 +114,7 @@ async function enrolledEnvironment(connect: ConnectOptions): Promise<Result<Envi
   return environment
 }
 
-function ended(child: ChildProcess, file: string, io: Io): Promise<number> {
+function ended(child: ChildProcess, file: string, io: CommandIo): Promise<number> {
   return new Promise((resolve) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
       const missing = error.code === 'ENOENT'

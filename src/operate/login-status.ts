@@ -11,7 +11,7 @@ import {
   type SignedInAnswer,
   signInWith,
 } from './auth.ts'
-import type { Io } from './exec.ts'
+import type { CommandIo } from './exec.ts'
 import { EXIT, exitCodeOf } from './exit.ts'
 import { type KeptLogin, keptLogin } from './kept-login.ts'
 
@@ -24,7 +24,7 @@ export interface StatusOptions {
 const EXIT_NOT_SIGNED_IN = 1
 
 /** Resolves with the exit code: 0 signed in, 1 not, another where that cannot be told. */
-export async function status(options: StatusOptions, io: Io): Promise<number> {
+export async function status(options: StatusOptions, io: CommandIo): Promise<number> {
   const no = (message: string, exitCode: number): number => {
     io.stderr.write(`postern status: ${message}\n`)
     return exitCode
@@ -77,7 +77,7 @@ export interface LogoutOptions {
  * Resolves with the exit code. Where the gate does not hear of it, the key stays: without it nobody
  * could end the session that is still there.
  */
-export async function logout(options: LogoutOptions, io: Io): Promise<number> {
+export async function logout(options: LogoutOptions, io: CommandIo): Promise<number> {
   const no = (message: string, exitCode: number): number => {
     io.stderr.write(`postern logout: ${message}\n`)
     return exitCode

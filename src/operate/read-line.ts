@@ -3,16 +3,16 @@
 
 import type { Readable } from 'node:stream'
 
-export type Line =
+export type LineRead =
   | { readonly kind: 'line'; readonly text: string }
   /** The input ended, or failed, with nothing in it. */
   | { readonly kind: 'ended' }
   | { readonly kind: 'too_long' }
 
-export function readLine(input: Readable, maxBytes: number): Promise<Line> {
+export function readLine(input: Readable, maxBytes: number): Promise<LineRead> {
   return new Promise((resolve) => {
     let held = Buffer.alloc(0)
-    const finish = (line: Line): void => {
+    const finish = (line: LineRead): void => {
       input.off('data', take).off('end', end).off('error', end)
       input.pause()
       resolve(line)
@@ -30,6 +30,6 @@ export function readLine(input: Readable, maxBytes: number): Promise<Line> {
   })
 }
 
-function line(bytes: Buffer): Line {
+function line(bytes: Buffer): LineRead {
   return { kind: 'line', text: bytes.toString('utf8').trim() }
 }

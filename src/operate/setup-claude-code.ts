@@ -22,7 +22,7 @@ import { parseBaseUrl } from '../client/base-url.ts'
 import { isCode } from '../client/lock.ts'
 import type { Environment } from '../config/given.ts'
 import { inTheWay, inTheWayThere, settingsFile } from './claude-settings.ts'
-import type { Io } from './exec.ts'
+import type { CommandIo } from './exec.ts'
 import { EXIT } from './exit.ts'
 import { setMember } from './json-text.ts'
 import { shellWord } from './shell-word.ts'
@@ -40,7 +40,7 @@ export interface SetupOptions {
   readonly env?: Environment | undefined
 }
 
-export interface SetupIo extends Io {
+export interface SetupIo extends CommandIo {
   readonly stdin: Readable & { readonly isTTY?: boolean }
 }
 

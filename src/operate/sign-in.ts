@@ -6,8 +6,14 @@ import type { Readable } from 'node:stream'
 import type { Problem, Result } from '../client/api.ts'
 import { problem } from '../client/ask.ts'
 import { pause } from '../client/tempo.ts'
-import { type Auth, notAccepted, signInWith, type Started, type SignInStatus } from './auth.ts'
-import type { Io } from './exec.ts'
+import {
+  type Auth,
+  notAccepted,
+  signInWith,
+  type SignInStarted,
+  type SignInStatus,
+} from './auth.ts'
+import type { CommandIo } from './exec.ts'
 import { mayOpenBrowser, openBrowser } from './open-browser.ts'
 import { readLine } from './read-line.ts'
 
@@ -28,8 +34,8 @@ interface SignInTerminal {
 
 export interface LoginIo {
   readonly stdin: Readable & SignInTerminal
-  readonly stdout: Io['stdout'] & SignInTerminal
-  readonly stderr: Io['stderr'] & SignInTerminal
+  readonly stdout: CommandIo['stdout'] & SignInTerminal
+  readonly stderr: CommandIo['stderr'] & SignInTerminal
 }
 
 export interface Person {
@@ -67,7 +73,11 @@ export async function signIn(gate: Auth, person: Person): Promise<SignInEnded> {
   return returned(gate, attempt, person.pollEveryMs ?? POLL_EVERY_MS)
 }
 
-async function pasted(gate: Auth, attempt: Started, { stdin, talk }: Person): Promise<SignInEnded> {
+async function pasted(
+  gate: Auth,
+  attempt: SignInStarted,
+  { stdin, talk }: Person,
+): Promise<SignInEnded> {
   const atTerminal = stdin.isTTY === true
   const late = Promise.withResolvers<'late'>()
   const timer = setTimeout(() => late.resolve('late'), attempt.expiresInMs)
@@ -97,7 +107,7 @@ async function pasted(gate: Auth, attempt: Started, { stdin, talk }: Person): Pr
  * Told apart here, where it costs nothing: at the gate an attempt is spent by one answer. The
  * address that a browser was left at holds the same two.
  */
-function isOf({ state }: Started, text: string): boolean {
+function isOf({ state }: SignInStarted, text: string): boolean {
   if (/^https?:/i.test(text)) return URL.parse(text)?.searchParams.get('state') === state
   // RFC 6749 appendix A.11: visible characters, of which `#` is the one that is taken.
   const code = text.slice(0, -state.length - 1)
@@ -106,7 +116,7 @@ function isOf({ state }: Started, text: string): boolean {
 
 async function returned(
   gate: Auth,
-  attempt: Started,
+  attempt: SignInStarted,
   pollEveryMs: number,
 ): Promise<Result<string>> {
   const deadlineMs = performance.now() + attempt.expiresInMs
@@ -149,7 +159,7 @@ function keyOf(said: Result<SignInStatus>, base: string): Result<string> {
   return { ok: true, value: value.key }
 }
 
-function tooLate({ expiresInMs }: Started, base: string): Problem {
+function tooLate({ expiresInMs }: SignInStarted, base: string): Problem {
   const minutes = Math.max(1, Math.round(expiresInMs / 60_000))
   const within = minutes === 1 ? 'a minute' : `${minutes} minutes`
   const message = `nobody signed in within ${within}; ${signInWith(base)}`

@@ -4,7 +4,7 @@
 
 import type { ConnectOptions, Result } from '../client/api.ts'
 import { session } from '../client/session.ts'
-import type { Io } from './exec.ts'
+import type { CommandIo } from './exec.ts'
 import { exitCodeOf } from './exit.ts'
 import { withoutToken, renewedKey, signedInKey } from './kept-login.ts'
 
@@ -15,7 +15,10 @@ export interface TokenOptions {
 }
 
 /** Resolves with the exit code. */
-export async function token({ connect, refresh = false }: TokenOptions, io: Io): Promise<number> {
+export async function token(
+  { connect, refresh = false }: TokenOptions,
+  io: CommandIo,
+): Promise<number> {
   const present =
     (await (refresh ? renewedKey(connect) : signedInKey(connect))) ??
     (await deviceToken(connect, refresh))

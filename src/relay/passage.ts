@@ -74,10 +74,10 @@ export function passage(
   along: ReadingAlong,
   now: number,
 ): Passage {
-  return new Passing(incoming, events, along, now)
+  return new StreamPassage(incoming, events, along, now)
 }
 
-class Passing implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Array> {
+class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Array> {
   readonly type = 'direct'
   /** Of whoever waits for the first byte. */
   #begin: ((well: boolean) => void) | undefined

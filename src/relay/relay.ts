@@ -13,7 +13,7 @@ import type { Timeouts, Transport } from '../http1/transport.ts'
 import { Unordered } from '../turn/unordered.ts'
 import type { RelayClient } from './client.ts'
 import { sayStreamed } from './streamed.ts'
-import { Run, type Taken, type Unanswered } from './run.ts'
+import { RunningRequest, type RequestHoldings, type Unanswered } from './run.ts'
 import {
   CANCELLED,
   denied,
@@ -26,7 +26,12 @@ import {
 } from './unanswered.ts'
 
 export interface Relay {
-  send(outgoing: Outgoing, taken: Taken, exchange: Exchange, client: RelayClient): Promise<Response>
+  send(
+    outgoing: Outgoing,
+    taken: RequestHoldings,
+    exchange: Exchange,
+    client: RelayClient,
+  ): Promise<Response>
   /** Breaks every stream that still runs; each is recorded as drained. */
   breakAll(): void
   readonly running: number
@@ -49,7 +54,7 @@ const WATCH_INTERVAL_MS = 100
 
 export function relaying(options: RelayOptions): Relay {
   const { transport, timeouts, idleMs, settle, keyRefused } = options
-  const running = new Unordered<Run>()
+  const running = new Unordered<RunningRequest>()
   const watch = setInterval(() => {
     const now = performance.now()
     for (const each of running.all()) each.check(now, idleMs)
@@ -61,7 +66,7 @@ export function relaying(options: RelayOptions): Relay {
     const { upstream, asked } = outgoing
     let { call } = outgoing
     const sent = transport.send(call, timeouts)
-    const run = new Run(running, settle, taken, exchange, client, sent)
+    const run = new RunningRequest(running, settle, taken, exchange, client, sent)
     // While a request body is still streaming, listen for abort at once, so that we can tell our client's
     // end from the upstream's.
     if (!isHeld(call)) run.listen()
@@ -172,7 +177,7 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 const NULL_BODY_STATUSES = new Set([204, 205])
 
 /** Of an answer that is not passed on. */
-function giveUp(run: Run, unanswered: Unanswered): Response {
+function giveUp(run: RunningRequest, unanswered: Unanswered): Response {
   run.flight.cancel()
   return run.refuse(unanswered)
 }

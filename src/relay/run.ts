@@ -16,7 +16,7 @@ import { verdictOnError } from './error-event.ts'
 import { type Passage, passage, type PassageEnd, type PassageEvents } from './passage.ts'
 
 /** What was taken for this request, and is given back or settled when it has ended. */
-export interface Taken {
+export interface RequestHoldings {
   readonly reserved: Reserved
   readonly charge: Charge
 }
@@ -29,16 +29,16 @@ export interface Unanswered {
   readonly verdict: Verdict
 }
 
-export class Run implements PassageEvents, Placed {
+export class RunningRequest implements PassageEvents, Placed {
   place = -1
   /** Whether the upstream may bill this request; undefined until it has answered. */
   owed: boolean | undefined
   /** Why it ends as it does, where we ourselves are the reason. */
   cause: End | undefined
   flight: Flight
-  readonly #running: Unordered<Run>
+  readonly #running: Unordered<RunningRequest>
   readonly #settle: Settle
-  readonly #taken: Taken
+  readonly #taken: RequestHoldings
   readonly #exchange: Exchange
   readonly #client: RelayClient
   #ended = false
@@ -47,9 +47,9 @@ export class Run implements PassageEvents, Placed {
   #meter: UsageMeter | undefined
 
   constructor(
-    running: Unordered<Run>,
+    running: Unordered<RunningRequest>,
     settle: Settle,
-    taken: Taken,
+    taken: RequestHoldings,
     exchange: Exchange,
     client: RelayClient,
     flight: Flight,

@@ -6,14 +6,14 @@ import type { Breaker } from '../budget/breaker.ts'
 import type { Transport } from '../http1/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
-export interface Watched {
+export interface WatchedUpstream {
   readonly upstream: Upstream
   readonly breaker: Breaker
 }
 
 export interface StallsOptions {
   readonly transport: Transport
-  readonly watched: readonly Watched[]
+  readonly watched: readonly WatchedUpstream[]
   readonly connectMs: number
   /** How long an answer may take. */
   readonly answerMs: number
@@ -26,7 +26,7 @@ export function watchStalls({ transport, watched, connectMs, answerMs }: StallsO
 } {
   const timeouts = { connectMs, headersMs: answerMs, bodyMs: answerMs }
 
-  const ask = async ({ upstream, breaker }: Watched, host: string): Promise<void> => {
+  const ask = async ({ upstream, breaker }: WatchedUpstream, host: string): Promise<void> => {
     const askedAt = performance.now()
     const models = { method: 'GET', path: '/v1/models', search: '', sealed: false }
     const to = await upstream.destination(

@@ -27,7 +27,7 @@ export interface Bill {
 }
 
 /** What the amounts depend on beside the bill. */
-export interface Ended {
+export interface EndedRequest {
   readonly end: End
   readonly durationMs: number
   /** Of the model that was asked for, or of the name under which it answered. */
@@ -40,7 +40,7 @@ const NO_TOKENS = { input: 0, output: 0, cacheRead: 0, cacheCreation: 0 }
 const NOTHING: Metered = { state: 'exact', measured: { ...NO_TOKENS, costMicroUsd: 0 } }
 
 /** Settles or releases the reservation, and says what the ledger writes. */
-export function charge(bill: Bill, ended: Ended): Metered {
+export function charge(bill: Bill, ended: EndedRequest): Metered {
   const { reservation, usage, owed } = bill
   const metered = meteredOf(bill, ended)
   const measured = 'measured' in metered ? metered.measured : undefined
@@ -52,7 +52,7 @@ export function charge(bill: Bill, ended: Ended): Metered {
   return metered
 }
 
-function meteredOf(bill: Bill, ended: Ended): Metered {
+function meteredOf(bill: Bill, ended: EndedRequest): Metered {
   const { reservation, usage, owed, isUnsent } = bill
   if (isUnsent) return NOTHING
   if (!usage || usage.state === 'unknown') {
@@ -84,7 +84,7 @@ function free({ reservation }: Bill): Metered {
  * Of an answer that said nothing of its usage. Where it was stopped, no more can have been made than
  * passed, or than a model can make in that time; where it was not, all that was reserved counts.
  */
-function unseen({ usage, atMost }: Bill, ended: Ended, reservation: Reservation): Measure {
+function unseen({ usage, atMost }: Bill, ended: EndedRequest, reservation: Reservation): Measure {
   const { amountMicroUsd } = reservation
   const passed = usage?.since?.outputTokens
   const output = { ...NO_TOKENS, output: passed ?? 0 }
@@ -96,7 +96,7 @@ function unseen({ usage, atMost }: Bill, ended: Ended, reservation: Reservation)
 /** What a partial answer is charged beyond its counts. */
 function beyond(
   { reservation, maxTokens }: Bill,
-  ended: Ended,
+  ended: EndedRequest,
   usage: MeteredUsage,
   measured: Measure,
 ): Measure | undefined {
@@ -134,7 +134,7 @@ function withSince(usage: MeteredUsage, since: Since, output: number): MeteredUs
   }
 }
 
-function measureOf(usage: MeteredUsage, ended: Ended): Measure {
+function measureOf(usage: MeteredUsage, ended: EndedRequest): Measure {
   const others = usage.others ?? []
   const sum = (own: number, of: (each: (typeof others)[number]) => number): number =>
     others.reduce((total, each) => total + of(each), own)
@@ -158,7 +158,7 @@ function toolsOf({ serverTools = {}, codeRuns = 0 }: MeteredUsage): ToolRequests
 /** Undefined where something in it has no price. */
 function costOfUsage(
   usage: MeteredUsage,
-  { price, priceOf, durationMs }: Ended,
+  { price, priceOf, durationMs }: EndedRequest,
 ): number | undefined {
   const own =
     price && costOf(price, usage.codeRuns ? { ...usage, codeExecutionMs: durationMs } : usage)

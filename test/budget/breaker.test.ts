@@ -3,18 +3,18 @@
 
 import { describe, expect, test } from 'bun:test'
 import {
-  type Asking,
+  type CircuitRequest,
   type Breaker,
   breaker,
   type CircuitOf,
-  type Entry,
+  type CircuitDecision,
 } from '../../src/budget/breaker.ts'
-import { type Pass } from '../../src/budget/pass.ts'
+import { type CircuitPermit } from '../../src/budget/pass.ts'
 import type { CircuitState } from '../../src/budget/circuit.ts'
 
 const OPEN_MS = 30_000
 
-const asking = (caller: string, more: Partial<Asking> = {}): Asking => ({
+const asking = (caller: string, more: Partial<CircuitRequest> = {}): CircuitRequest => ({
   caller,
   host: '',
   route: 'POST /v1/messages',
@@ -22,17 +22,27 @@ const asking = (caller: string, more: Partial<Asking> = {}): Asking => ({
   ...more,
 })
 
-function enter(circuit: Breaker, now: number, caller = 'a', more: Partial<Asking> = {}): Pass {
+function enter(
+  circuit: Breaker,
+  now: number,
+  caller = 'a',
+  more: Partial<CircuitRequest> = {},
+): CircuitPermit {
   const entry = circuit.enter(asking(caller, more), now)
   if (!entry.ok) throw new Error('the circuit let nobody through')
   return entry.pass
 }
-const goes = (circuit: Breaker, now: number, caller = 'z', more: Partial<Asking> = {}): boolean =>
-  circuit.enter(asking(caller, more), now).ok
-const refusal = (entry: Entry) => entry.ok || { own: entry.own, seconds: entry.retryAfterSeconds }
+const goes = (
+  circuit: Breaker,
+  now: number,
+  caller = 'z',
+  more: Partial<CircuitRequest> = {},
+): boolean => circuit.enter(asking(caller, more), now).ok
+const refusal = (entry: CircuitDecision) =>
+  entry.ok || { own: entry.own, seconds: entry.retryAfterSeconds }
 
 function unreachable(circuit: Breaker, times: number, now: number, model = 'a'): void {
-  const pass = (): Pass => enter(circuit, now, 'a', { model })
+  const pass = (): CircuitPermit => enter(circuit, now, 'a', { model })
   for (let each = 0; each < times; each += 1) pass().report('unreachable', now)
 }
 function answered(circuit: Breaker, status: number, now: number, caller = 'a', more = {}): void {
@@ -90,7 +100,7 @@ describe('no connection', () => {
 })
 
 describe('a 5xx, a reset, a late answer, a broken stream', () => {
-  const kinds: Readonly<Record<string, (pass: Pass, now: number) => void>> = {
+  const kinds: Readonly<Record<string, (pass: CircuitPermit, now: number) => void>> = {
     'a 500': (pass, now) => pass.answered(500, now),
     'a 503': (pass, now) => pass.answered(503, now),
     'no answer': (pass, now) => pass.report('failure', now),

@@ -10,7 +10,7 @@ import {
   rateLimiter,
   tooFast,
 } from '../../src/budget/budget.ts'
-import { limitsOf, rateHeaders, type Told } from '../../src/budget/rate-headers.ts'
+import { limitsOf, rateHeaders, type RateHeaderTarget } from '../../src/budget/rate-headers.ts'
 import { type Dialect, refusalResponse } from '../../src/refusal.ts'
 import { somebody } from '../support/admitted.ts'
 import { seeded } from '../support/random.ts'
@@ -23,7 +23,11 @@ const who = (identity: string): Admitted =>
 const unlimited = (identity: string): Admitted => somebody(identity)
 const NOVEMBER = Date.UTC(2026, 10, 20, 12) / 1000
 const at = (monotonicMs: number, epochSeconds = 0) => ({ epochSeconds, monotonicMs })
-const told = (now: number, headers = new Headers(), dialect: Dialect = 'openai'): Told => ({
+const told = (
+  now: number,
+  headers = new Headers(),
+  dialect: Dialect = 'openai',
+): RateHeaderTarget => ({
   headers,
   dialect,
   at: at(now),

@@ -7,7 +7,7 @@ import {
   modelNotAllowed,
   modelNotPriced,
   overspent,
-  type Overspent,
+  type SpendOverrun,
 } from '../../src/budget/refusals.ts'
 import { type Dialect, type Refusal, refusalResponse } from '../../src/refusal.ts'
 
@@ -81,7 +81,7 @@ test('a model without a price is named', async () => {
 })
 
 describe('a cost that is refused names both amounts', () => {
-  const over: Overspent = {
+  const over: SpendOverrun = {
     reason: 'exceeds_cap',
     whose: 'device',
     period: 'month',

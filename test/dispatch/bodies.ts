@@ -5,7 +5,7 @@ import {
   type MaxTokensMember,
   readRequestFields,
   type RequestFields,
-  type Unreadable,
+  type UnreadableRequest,
 } from '../../src/upstream/anthropic/request-fields.ts'
 import type { Random } from '../support/random.ts'
 
@@ -15,7 +15,7 @@ export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(te
 export function readAll(
   body: string | Uint8Array,
   member?: MaxTokensMember,
-): RequestFields | Unreadable {
+): RequestFields | UnreadableRequest {
   const read = readRequestFields(typeof body === 'string' ? bytesOf(body) : body, member)
   return read.ok ? read.value : read.reason
 }
@@ -24,7 +24,7 @@ export function readAll(
 export function read(
   body: string | Uint8Array,
   member?: MaxTokensMember,
-): Pick<RequestFields, 'model' | 'maxTokens' | 'stream'> | Unreadable {
+): Pick<RequestFields, 'model' | 'maxTokens' | 'stream'> | UnreadableRequest {
   const all = readAll(body, member)
   if (typeof all === 'string') return all
   const { model, maxTokens, stream } = all
@@ -35,11 +35,11 @@ export const claude = { model: 'claude-haiku-4-5', maxTokens: undefined, stream:
 export const MODEL = '"model":"claude-haiku-4-5"'
 
 /** A test for each of the bodies. */
-export function refusesEach(cases: Partial<Record<Unreadable, readonly string[]>>): void {
+export function refusesEach(cases: Partial<Record<UnreadableRequest, readonly string[]>>): void {
   for (const [reason, bodies] of Object.entries(cases)) {
     for (const body of bodies) {
       test(`${reason}: ${JSON.stringify(body.slice(0, 60))}`, () =>
-        expect(read(body)).toBe(reason as Unreadable))
+        expect(read(body)).toBe(reason as UnreadableRequest))
     }
   }
 }

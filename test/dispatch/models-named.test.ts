@@ -2,11 +2,14 @@
 // and that what is the caller's own (texts, schemas, arguments, metadata) is never taken for one.
 
 import { describe, expect, test } from 'bun:test'
-import type { RequestFields, Unreadable } from '../../src/upstream/anthropic/request-fields.ts'
+import type {
+  RequestFields,
+  UnreadableRequest,
+} from '../../src/upstream/anthropic/request-fields.ts'
 import { MODEL, readAll } from './bodies.ts'
 
 /** All but the request's own. */
-function named(body: string): string[] | Unreadable {
+function named(body: string): string[] | UnreadableRequest {
   const read = readAll(body)
   if (typeof read === 'string') return read
   const { fallbacks, advisors, models } = read
@@ -173,7 +176,7 @@ describe('is refused, for two parsers could read it differently', () => {
     ['fewer than none', '"fallbacks":[{"model":"a","max_tokens":-1}]', 'wrong_count'],
     ['a million members', `"x":[${'{"a":1},'.repeat(500_000)}1]`, 'too_many_members'],
   ])('%s', (_name, members, reason) => {
-    expect(named(`{${MODEL},${members}}`)).toBe(reason as Unreadable)
+    expect(named(`{${MODEL},${members}}`)).toBe(reason as UnreadableRequest)
   })
 })
 

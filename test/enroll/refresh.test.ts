@@ -1,18 +1,18 @@
 // One enrolment's line of tokens: how it goes on, and how it ends.
 
 import { expect, test } from 'bun:test'
-import type { Enrollment } from '../../src/enroll/enrollment.ts'
+import type { DeviceEnrollment } from '../../src/enroll/enrollment.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import { entitlementMembers } from '../../src/enroll/entitlements.ts'
 import { BOOTSTRAP_LIMITS } from '../../src/enroll/bootstrap.ts'
 import { pruneEnrolment } from '../../src/enroll/prune.ts'
 import { at, claimsOf, DAY_SECONDS, openDatabase, outcome, scene, tokenOf } from './scene.ts'
 
-const refreshed = async (gate: Enrollment, token: string, seconds: number): Promise<string> =>
+const refreshed = async (gate: DeviceEnrollment, token: string, seconds: number): Promise<string> =>
   tokenOf(await gate.refresh(token, at(seconds)))
-const asked = async (gate: Enrollment, token: string, seconds: number): Promise<string> =>
+const asked = async (gate: DeviceEnrollment, token: string, seconds: number): Promise<string> =>
   outcome(await gate.refresh(token, at(seconds)))
-const used = async (gate: Enrollment, token: string, seconds: number): Promise<string> =>
+const used = async (gate: DeviceEnrollment, token: string, seconds: number): Promise<string> =>
   outcome(await gate.verify(token, at(seconds)))
 
 test('gives a new token of the same family with a life of its own', async () => {

@@ -3,7 +3,7 @@
 import { Database } from 'bun:sqlite'
 import { expect, test } from 'bun:test'
 import pino from 'pino'
-import type { Enrollment } from '../../src/enroll/enrollment.ts'
+import type { DeviceEnrollment } from '../../src/enroll/enrollment.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import { pruneEnrolment } from '../../src/enroll/prune.ts'
 import { revocations } from '../../src/enroll/revocations.ts'
@@ -22,7 +22,7 @@ import {
   tokenOf,
 } from './scene.ts'
 
-const used = async (gate: Enrollment, token: string, seconds = 0): Promise<string> =>
+const used = async (gate: DeviceEnrollment, token: string, seconds = 0): Promise<string> =>
   outcome(await gate.verify(token, at(seconds)))
 
 test('attack 37: revoked by another process, dead on a running gate', async () => {

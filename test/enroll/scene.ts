@@ -12,7 +12,7 @@ import type { BootstrapContext } from '../../src/enroll/bootstrap.ts'
 import { type CodeTerms, makeCode } from '../../src/enroll/codes.ts'
 import type { DeviceClaims } from '../../src/enroll/device-token.ts'
 import { enrollment } from '../../src/enroll/enroll.ts'
-import { type Enrollment, type EnrollmentOptions } from '../../src/enroll/enrollment.ts'
+import { type DeviceEnrollment, type EnrollmentOptions } from '../../src/enroll/enrollment.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import type { EnrollDecision } from '../../src/enroll/refusals.ts'
 import {
@@ -51,24 +51,24 @@ export function openDatabase(path: string): Database {
 export interface Scene extends Disposable {
   readonly db: Database
   readonly path: string
-  readonly gate: Enrollment
+  readonly gate: DeviceEnrollment
   /** Everything that was logged. */
   readonly logged: () => string
   /** A second gate on the same file, as after a restart or on another core. */
-  another(options?: Partial<EnrollmentOptions>): Enrollment
+  another(options?: Partial<EnrollmentOptions>): DeviceEnrollment
   code(terms?: Partial<CodeTerms>): string
   bootstrap(deviceId: string, context?: Partial<BootstrapContext>, seconds?: number): Bootstrapped
   /** The token of a device that enrolled with a code of its own. */
   enrolled(deviceId?: string, terms?: Partial<CodeTerms>): Promise<string>
 }
-type Bootstrapped = ReturnType<Enrollment['bootstrap']>
+type Bootstrapped = ReturnType<DeviceEnrollment['bootstrap']>
 
 export function scene(options: Partial<EnrollmentOptions> = {}): Scene {
   const directory = mkdtempSync(join(tmpdir(), 'postern-enroll-'))
   const path = join(directory, 'postern.db')
   const open: Database[] = []
   let log = ''
-  const start = (more: Partial<EnrollmentOptions>): [Database, Enrollment] => {
+  const start = (more: Partial<EnrollmentOptions>): [Database, DeviceEnrollment] => {
     const db = openDatabase(path)
     open.push(db)
     const gate = enrollment({
@@ -131,7 +131,7 @@ export function outcome(decision: EnrollDecision<unknown>): string {
 }
 
 export async function claimsOf(
-  gate: Enrollment,
+  gate: DeviceEnrollment,
   token: string,
   seconds = 0,
 ): Promise<DeviceClaims> {

@@ -8,7 +8,7 @@ import {
   authorization as authorizationWith,
   type Authorization,
   type AuthorizationOptions,
-  type Proof,
+  type SignInProof,
 } from '../../src/login/authorization.ts'
 import type { IssuedTokens, TokenAnswer } from '../../src/login/token-answer.ts'
 import {
@@ -26,7 +26,10 @@ const authorization = (options: Omit<AuthorizationOptions, 'ask'>): Authorizatio
   authorizationWith({ ask, ...options })
 
 const CANARY = 'canary-0f3a'
-const proof: Proof = { state: `${CANARY}-state`.padEnd(86, 's'), verifier: CANARY.padEnd(86, 'v') }
+const proof: SignInProof = {
+  state: `${CANARY}-state`.padEnd(86, 's'),
+  verifier: CANARY.padEnd(86, 'v'),
+}
 const codeAnd = (more: Record<string, string> = {}): URLSearchParams =>
   new URLSearchParams({ code: `${CANARY}-code`, state: proof.state, ...more })
 

@@ -4,13 +4,18 @@
 import { expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { Secret } from '../../src/secret.ts'
-import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type Place, seals } from '../../src/login/seal.ts'
+import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type SealPlace, seals } from '../../src/login/seal.ts'
 import { seeded } from '../support/random.ts'
 
 const FIRST = new Secret('first-secret-of-the-tests-0123456789abcdef')
 const SECOND = new Secret('second-secret-of-the-tests-0123456789abcde')
 const THIRD = new Secret('third-secret-of-the-tests-0123456789abcdef')
-const PLACE: Place = { table: 'login_session', id: 'ab'.repeat(16), purpose: 'tokens', version: 7 }
+const PLACE: SealPlace = {
+  table: 'login_session',
+  id: 'ab'.repeat(16),
+  purpose: 'tokens',
+  version: 7,
+}
 const TEXT = Buffer.from('canary-in-the-record, and some more of it')
 
 const { seal, open } = seals([FIRST])
@@ -91,7 +96,7 @@ test('attack 41: every truncation, from either end, and a byte too many', () => 
 })
 
 test('attack 41: a record opens in its own place alone', () => {
-  const others: Partial<Place>[] = [
+  const others: Partial<SealPlace>[] = [
     { table: 'another' },
     { id: 'cd'.repeat(16) },
     { id: '' },

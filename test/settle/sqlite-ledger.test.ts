@@ -6,10 +6,10 @@ import type { Database } from 'bun:sqlite'
 import { existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import type { Ledger } from '../../src/ledger/port.ts'
 import { ledgerFile } from '../../src/ledger/sqlite/file.ts'
-import { slipOf } from '../../src/ledger/notices.ts'
+import { pendingEntry } from '../../src/ledger/notices.ts'
 import { sqliteLedger, type SqliteLedgerOptions } from '../../src/ledger/sqlite/writer.ts'
 import type { OpenedDatabase } from '../../src/database/database.ts'
-import { follow, type Followed } from '../../src/database/follow.ts'
+import { follow, type DatabaseFollower } from '../../src/database/follow.ts'
 import { connectionBy } from '../support/connection.ts'
 import {
   bothSums,
@@ -30,7 +30,7 @@ let file: string
 let remove: () => void
 let lines: Line[]
 let ledgers: Ledger[]
-let followed: Followed[]
+let followed: DatabaseFollower[]
 
 beforeEach(() => {
   const made = folder()
@@ -61,7 +61,7 @@ function start(open?: () => OpenedDatabase, options: Partial<SqliteLedgerOptions
   return ledger
 }
 
-function following(log: SqliteLedgerOptions['log']): Followed {
+function following(log: SqliteLedgerOptions['log']): DatabaseFollower {
   const found = follow(file, { migrations: LEDGER_SCHEMAS, checked: [] }, log)
   followed.push(found)
   return found
@@ -394,7 +394,7 @@ test('rows of very many devices take more batches than others, and none is missi
     NOON,
   )
   const slips = Array.from({ length: 200 }, (_, at) => {
-    const slip = slipOf(opening({ requestId: `r${at}`, device: `device-${at % 120}` }))
+    const slip = pendingEntry(opening({ requestId: `r${at}`, device: `device-${at % 120}` }))
     slip.outcome = outcome()
     return slip
   })

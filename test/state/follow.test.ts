@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import type { DatabaseConnection } from '../../src/database/connection.ts'
 import { openDatabase } from '../../src/database/database.ts'
-import { follow, type Followed } from '../../src/database/follow.ts'
+import { follow, type DatabaseFollower } from '../../src/database/follow.ts'
 import { folder, recordingLog } from '../settle/ledger-parts.ts'
 
 const KIND = { migrations: ['CREATE TABLE t (x INTEGER PRIMARY KEY) STRICT'], checked: ['t'] }
@@ -14,7 +14,7 @@ const KIND = { migrations: ['CREATE TABLE t (x INTEGER PRIMARY KEY) STRICT'], ch
 let path: string
 let file: string
 let remove: () => void
-let followed: Followed
+let followed: DatabaseFollower
 let lines: ReturnType<typeof recordingLog>['lines']
 let connection: DatabaseConnection
 

@@ -8,7 +8,7 @@ import { deviceRoutes } from '../../src/accept/devices.ts'
 import { loginCookies } from '../../src/accept/login/cookies.ts'
 import { loginRoutes } from '../../src/accept/login/routes.ts'
 import { probes } from '../../src/accept/probes.ts'
-import type { Enrollment } from '../../src/enroll/enrollment.ts'
+import type { DeviceEnrollment } from '../../src/enroll/enrollment.ts'
 import { memoryCounters } from '../../src/gate/state.ts'
 import type { Ledger } from '../../src/ledger/port.ts'
 import { granted, refused } from '../../src/refusal.ts'
@@ -46,7 +46,7 @@ export function nothingBehindTheDoor(): Parts {
     deleteBefore: never,
     stop: never,
   }
-  const enrollment: Enrollment = {
+  const enrollment: DeviceEnrollment = {
     bootstrap: never,
     refresh: never,
     verify: never,

@@ -10,7 +10,7 @@ import { parseStrictObject } from '../../token/strict-json.ts'
 import type { Breaker } from '../../budget/breaker.ts'
 import type { Secret } from '../../secret.ts'
 import { readBounded } from '../../dispatch/body.ts'
-import type { Enrollment } from '../../enroll/enrollment.ts'
+import type { DeviceEnrollment } from '../../enroll/enrollment.ts'
 import type { Register } from '../../enroll/register.ts'
 import { type Decision, granted, refused, statusOf } from '../../refusal.ts'
 import type { Reports, UsageFilter } from '../../ledger/reports.ts'
@@ -25,7 +25,7 @@ export interface AdminParts {
   /** As it is now: it may be exchanged. */
   readonly adminToken: () => Secret | undefined
   readonly admitDevice: AdmitDevice | undefined
-  readonly enrollment: Enrollment | undefined
+  readonly enrollment: DeviceEnrollment | undefined
   readonly reports: Reports
   readonly register: Register
   readonly breakers: Readonly<Record<string, Breaker>>

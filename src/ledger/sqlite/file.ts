@@ -4,8 +4,8 @@
 import type { Database } from 'bun:sqlite'
 import { inTransaction } from '../../database/database.ts'
 import { codeOf } from '../../database/trouble.ts'
-import { addShares, COLUMNS, LOST, type LedgerRow, rowOf, type Shares } from '../row.ts'
-import type { Slip } from '../notices.ts'
+import { addToSums, COLUMNS, LOST, type LedgerRow, rowOf, type DaySums } from '../row.ts'
+import type { PendingEntry } from '../notices.ts'
 import { personDays } from './person-days.ts'
 import { ledgerRuns, type LedgerRun } from './runs.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
@@ -14,7 +14,7 @@ import { SUM_COLUMNS } from '../columns.ts'
 export interface LedgerFile {
   readonly database: Database
   /** Writes one batch, and marks the slips after the commit. */
-  write(slips: readonly Slip[], nowMs: number): WrittenBatch
+  write(slips: readonly PendingEntry[], nowMs: number): WrittenBatch
   /** Tells other processes that the open rows of this one are alive. */
   beat(nowMs: number): void
   /** Closes up to `max` rows that a dead process left open, and returns how many it found. */
@@ -37,7 +37,7 @@ export interface WrittenBatch {
 
 /** A row that the database refuses because of its content, at every attempt. */
 export interface Unwritable {
-  readonly slip: Slip
+  readonly slip: PendingEntry
   readonly code: string
 }
 
@@ -96,11 +96,11 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
     for (const sum of sums) add.run(sum)
   }
   const addEnded = (row: LedgerRow, sums: Sum[]): void => {
-    addShares(sumFor(row, sums), row, 1)
+    addToSums(sumFor(row, sums), row, 1)
     persons.add(row)
   }
   /** The row's id, and in `sums` what it adds to them. */
-  const writeOne = ({ opening, outcome, row: written }: Slip, sums: Sum[]): number => {
+  const writeOne = ({ opening, outcome, row: written }: PendingEntry, sums: Sum[]): number => {
     const row = rowOf(id, opening, outcome)
     if (written?.file === run.file) {
       const found = { ...row, id: written.id }
@@ -110,7 +110,7 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
       }
       // Another process took this one for dead and marked the row as lost.
       if (closeFound.run(found).changes > 0) {
-        addShares(sumFor({ ...row, model: rowOf(id, opening, undefined).model }, sums), LOST, -1)
+        addToSums(sumFor({ ...row, model: rowOf(id, opening, undefined).model }, sums), LOST, -1)
         addEnded(row, sums)
         return written.id
       }
@@ -125,7 +125,7 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
     database,
     beat: runs.beat,
     write(slips, now) {
-      const begun: (readonly [Slip, number])[] = []
+      const begun: (readonly [PendingEntry, number])[] = []
       const unwritable: Unwritable[] = []
       let taken = 0
       inTransaction(database, () => {
@@ -159,7 +159,7 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
         const sums: Sum[] = []
         for (const row of rows) {
           giveUp.run(row.id)
-          addShares(sumFor(row, sums), LOST, 1)
+          addToSums(sumFor(row, sums), LOST, 1)
         }
         writeSums(sums)
         return rows.length
@@ -175,9 +175,9 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
   }
 }
 
-type Sum = SumKey & Shares
+type Sum = SumKey & DaySums
 
-const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
+const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as DaySums
 
 /** Rows of a batch mostly share day, device and model, so each sum is written once. There are few. */
 function sumFor({ day, device, org, model }: SumKey, sums: Sum[]): Sum {

@@ -20,10 +20,10 @@ export function atOnce<T>(pieces: Pieces<T>): T {
   }
 }
 
-export type Pace = <T>(pieces: Pieces<T>) => Promise<T>
+export type PiecePacer = <T>(pieces: Pieces<T>) => Promise<T>
 
 /** One turn after the other, over all that is asked of it. */
-export function pace(): Pace {
+export function pace(): PiecePacer {
   let last: Promise<unknown> = Promise.resolve()
   const turn = async <T>(work: () => T): Promise<T> => {
     const mine = last.then(work)

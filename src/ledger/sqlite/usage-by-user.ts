@@ -3,7 +3,7 @@
 // usage, and usage of devices without a user, counts as nobody's.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
-import { addShares, type LedgerRow, type Shares } from '../row.ts'
+import { addToSums, type LedgerRow, type DaySums } from '../row.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
 import { SUM_COLUMNS } from '../columns.ts'
 import type { UsageFilter, UsageTable } from '../reports.ts'
@@ -16,15 +16,15 @@ export function usageByUser(
   filter: UsageFilter,
   userOf: ReadonlyMap<string, string>,
 ): UsageTable {
-  const users = new Map<string, Shares>()
-  const sharesOf = (user: string): Shares => {
+  const users = new Map<string, DaySums>()
+  const sharesOf = (user: string): DaySums => {
     const found = users.get(user) ?? nothing()
     users.set(user, found)
     return found
   }
   const { where, values } = dayFilter(filter)
   const devices = database
-    .query<Shares & { readonly device: string }, SQLQueryBindings[]>(
+    .query<DaySums & { readonly device: string }, SQLQueryBindings[]>(
       `SELECT device, ${SUMMED} FROM ledger_day ${where} GROUP BY device`,
     )
     .all(...values)
@@ -46,8 +46,8 @@ export function usageByUser(
 function usersWithoutDevice(
   database: Database,
   { sinceMs, untilMs, device, org, model }: UsageFilter,
-): ReadonlyMap<string, Shares> {
-  const found = new Map<string, Shares>()
+): ReadonlyMap<string, DaySums> {
+  const found = new Map<string, DaySums>()
   if (device !== undefined) return found
   const { where, values } = conditions([
     ["device = '' AND end_reason IS NOT NULL AND identity <> ?", ''],
@@ -62,15 +62,15 @@ function usersWithoutDevice(
   for (const row of rows) {
     const shares = found.get(row.identity) ?? nothing()
     found.set(row.identity, shares)
-    addShares(shares, row, 1)
+    addToSums(shares, row, 1)
   }
   return found
 }
 
 const startOfDay = (epochMs: number): number => Math.floor(epochMs / DAY_MS) * DAY_MS
 
-const nothing = (): Shares => Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as Shares
+const nothing = (): DaySums => Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as DaySums
 
-function add(to: Shares, shares: Readonly<Shares>, times: 1 | -1): void {
+function add(to: DaySums, shares: Readonly<DaySums>, times: 1 | -1): void {
   for (const name of SUM_COLUMNS) to[name] += times * Number(shares[name])
 }

@@ -9,7 +9,7 @@ import { codeOf, troubleOf, type Unusable } from '../../database/trouble.ts'
 import type { LedgerEntry } from '../../exchange.ts'
 import type { Ledger, LedgerHealth } from '../port.ts'
 import { type LedgerFile, ledgerFile } from './file.ts'
-import { notices, type Slip, slipOf } from '../notices.ts'
+import { notices, type PendingEntry, pendingEntry } from '../notices.ts'
 import type { LedgerRun } from './runs.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
 
@@ -192,7 +192,7 @@ export function sqliteLedger(
 
   return {
     open(opening) {
-      const slip = slipOf(opening)
+      const slip = pendingEntry(opening)
       if (!stopped) {
         waiting.opened(slip)
         schedule(flushEveryMs)
@@ -200,7 +200,7 @@ export function sqliteLedger(
       return slip
     },
     close(entry: LedgerEntry, outcome) {
-      const slip = entry as Slip
+      const slip = entry as PendingEntry
       if (slip.outcome) return
       slip.outcome = outcome
       if (stopped) {

@@ -18,7 +18,7 @@ export interface Subcommand {
 }
 
 /** What was given to one command; `words` are no flags. */
-export interface Words<Flags> {
+export interface CommandInput<Flags> {
   readonly flags: Flags
   readonly words: readonly string[]
 }
@@ -34,7 +34,7 @@ export interface Definition<Flags extends object> {
   readonly define: (command: Command) => void
   /** Its environment is completed by the document that POSTERN_CONFIG names. */
   readonly readsSettings?: true
-  readonly run: (given: Words<Flags>, env: Environment) => Promise<number> | number
+  readonly run: (given: CommandInput<Flags>, env: Environment) => Promise<number> | number
 }
 
 export function subcommand<Flags extends object = object>({

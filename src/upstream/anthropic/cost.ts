@@ -3,7 +3,11 @@
 import { type Decision, granted, type Refusal, refused } from '../../refusal.ts'
 import type { Costly } from '../costly.ts'
 import { ambiguousBody } from '../reading/unparsed.ts'
-import { type MaxTokensMember, readRequestFields, type Unreadable } from './request-fields.ts'
+import {
+  type MaxTokensMember,
+  readRequestFields,
+  type UnreadableRequest,
+} from './request-fields.ts'
 
 /** Which paths have a body that limits are decided by, and which member bounds the answer. */
 const READ = new Map<string, { readonly member: MaxTokensMember; readonly free?: boolean }>([
@@ -23,7 +27,7 @@ export function anthropicCost(path: string, body: Uint8Array): Decision<Costly> 
   return read.ok ? granted({ ...read.value, free: route.free === true }) : unreadable(read.reason)
 }
 
-function unreadable(reason: Unreadable): Refusal {
+function unreadable(reason: UnreadableRequest): Refusal {
   switch (reason) {
     case 'missing_model':
     case 'wrong_model':

@@ -11,11 +11,12 @@ import { LEGACY_REQUEST, NAMES, nothingGathered, REQUEST, type Trouble } from '.
 
 export type RequestFields = Omit<Costly, 'free'> & { readonly stream: boolean }
 
-export type Unreadable = Unparsed | Trouble | 'missing_model' | 'wrong_max_tokens' | 'wrong_stream'
+export type UnreadableRequest =
+  Unparsed | Trouble | 'missing_model' | 'wrong_max_tokens' | 'wrong_stream'
 
 export type FieldsRead =
   | { readonly ok: true; readonly value: RequestFields }
-  | { readonly ok: false; readonly reason: Unreadable }
+  | { readonly ok: false; readonly reason: UnreadableRequest }
 
 /** What bounds the answer: `POST /v1/complete` has a name of its own for it. */
 export type MaxTokensMember = 'max_tokens' | 'max_tokens_to_sample'
@@ -58,6 +59,6 @@ export function readRequestFields(
   }
 }
 
-function not(reason: Unreadable): FieldsRead {
+function not(reason: UnreadableRequest): FieldsRead {
   return { ok: false, reason }
 }

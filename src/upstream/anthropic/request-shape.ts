@@ -6,7 +6,13 @@ import { printable } from '../../token/model-pattern.ts'
 import type { Advisor, Fallback } from '../costly.ts'
 import { countIn, MODEL_MEMBER, modelIn, stringIn } from '../reading/members.ts'
 import { priceClassesIn } from '../reading/price-classes.ts'
-import { type Found, hashOf, type Member, type Names, type Shape } from '../reading/outline.ts'
+import {
+  type OutlinedMembers,
+  hashOf,
+  type OutlineMember,
+  type Names,
+  type OutlineShape,
+} from '../reading/outline.ts'
 
 export type Trouble = 'wrong_model' | 'wrong_count' | 'too_many_models'
 
@@ -52,17 +58,20 @@ const MAX_MODELS = 32
 const known = new Map<number, string>()
 
 function shape(
-  members: Readonly<Record<string, Member<Gathered>>>,
-  rest: Omit<Shape<Gathered>, 'members'> = {},
-): Shape<Gathered> {
+  members: Readonly<Record<string, OutlineMember<Gathered>>>,
+  rest: Omit<OutlineShape<Gathered>, 'members'> = {},
+): OutlineShape<Gathered> {
   const made = { members: new Map(), ...rest }
   add(made, members)
   return made
 }
 
 /** A table that names itself. */
-function add(to: Shape<Gathered>, members: Readonly<Record<string, Member<Gathered>>>): void {
-  const own = to.members as Map<string, Member<Gathered>>
+function add(
+  to: OutlineShape<Gathered>,
+  members: Readonly<Record<string, OutlineMember<Gathered>>>,
+): void {
+  const own = to.members as Map<string, OutlineMember<Gathered>>
   for (const [name, member] of Object.entries(members)) {
     own.set(name, member)
     known.set(hashOf(name), name)
@@ -121,7 +130,7 @@ const SERVER_TOOL = /^(web_search|web_fetch|code_execution|advisor)_\d{8}$/
 /** The API pauses its own loop after ten turns. */
 const ASSUMED_USES = 10
 
-function gatherTool(found: Found, to: Gathered): void {
+function gatherTool(found: OutlinedMembers, to: Gathered): void {
   const type = found.has('type') && found.get('type') !== 'null' ? stringIn(found.get('type')) : ''
   const kind = type && SERVER_TOOL.exec(type)?.[1]
   const maxUses = count(found, 'max_uses', to)
@@ -158,20 +167,20 @@ function hasRoom({ fallbacks, advisors, models }: Gathered): boolean {
   return fallbacks.length + advisors.length + models.length < MAX_MODELS
 }
 
-function named(found: Found, to: Gathered): string {
+function named(found: OutlinedMembers, to: Gathered): string {
   const name = modelIn(found.get('model'))
   if (name === undefined) to.trouble ??= 'wrong_model'
   if (!hasRoom(to)) to.trouble ??= 'too_many_models'
   return name ?? ''
 }
 
-function count(found: Found, name: string, to: Gathered): number | undefined {
+function count(found: OutlinedMembers, name: string, to: Gathered): number | undefined {
   const value = countIn(found.get(name))
   if (value === null) to.trouble ??= 'wrong_count'
   return value ?? undefined
 }
 
-const FALLBACK: Shape<Gathered> = shape(
+const FALLBACK: OutlineShape<Gathered> = shape(
   { model: 'text', max_tokens: 'text', speed: 'text', output_config: OUTPUT },
   {
     leave(found, to) {
@@ -196,7 +205,7 @@ const SOURCE = shape(
   { leave: (found) => ({ type: stringIn(found.get('type')), bytes: found.get('data') }) },
 )
 
-const BLOCK: Shape<Gathered> = shape(
+const BLOCK: OutlineShape<Gathered> = shape(
   {
     type: 'text',
     id: 'opaque',

@@ -4,7 +4,7 @@
 import { type Decision, granted, refused } from '../../refusal.ts'
 import { ambiguousBody } from './unparsed.ts'
 import { modelIn } from './members.ts'
-import { hashOf, type Names, Outline, type Shape } from './outline.ts'
+import { hashOf, type Names, Outline, type OutlineShape } from './outline.ts'
 
 const MODEL = 'model'
 const NAMES: Names<undefined> = {
@@ -12,7 +12,7 @@ const NAMES: Names<undefined> = {
   unlisted: () => 'opaque',
   named: () => undefined,
 }
-const SHAPE: Shape<undefined> = { members: new Map([[MODEL, 'text' as const]]) }
+const SHAPE: OutlineShape<undefined> = { members: new Map([[MODEL, 'text' as const]]) }
 
 export function bodyModel(body: Uint8Array): Decision<string> {
   const found = new Outline(body, NAMES, undefined).read(SHAPE)

@@ -5,7 +5,7 @@
 import { type Decision, granted, type Refusal, refused } from '../../refusal.ts'
 import type { Costly } from '../costly.ts'
 import { MODEL_MEMBER, modelIn } from './members.ts'
-import { hashOf, type Member, type Names, Outline, type Shape } from './outline.ts'
+import { hashOf, type OutlineMember, type Names, Outline, type OutlineShape } from './outline.ts'
 import { ambiguousBody } from './unparsed.ts'
 
 interface Gathered {
@@ -32,17 +32,17 @@ const UNREAD =
 /** In no table of prices. */
 const UNPRICED = ['requests of this API']
 
-const ANY: Shape<Gathered> = { members: new Map() }
+const ANY: OutlineShape<Gathered> = { members: new Map() }
 /** Schemas of the caller's own, in which a member may have any name. */
-const TOOL: Shape<Gathered> = {
-  members: new Map<string, Member<Gathered>>([
+const TOOL: OutlineShape<Gathered> = {
+  members: new Map<string, OutlineMember<Gathered>>([
     ['function', 'opaque'],
     ['parameters', 'opaque'],
     ['description', 'opaque'],
   ]),
 }
-const REQUEST: Shape<Gathered> = {
-  members: new Map<string, Member<Gathered>>([
+const REQUEST: OutlineShape<Gathered> = {
+  members: new Map<string, OutlineMember<Gathered>>([
     ['model', 'text'],
     ['messages', 'opaque'],
     ['input', 'opaque'],

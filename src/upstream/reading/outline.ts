@@ -43,29 +43,29 @@ export type Unparsed =
  * it is long. `length`: its bytes are counted. `later`: opaque or not, as the object's type says.
  * `models`: names of models, wherever it stands.
  */
-export type Member<To> = Shape<To> | 'opaque' | 'text' | 'length' | 'later' | 'models'
+export type OutlineMember<To> = OutlineShape<To> | 'opaque' | 'text' | 'length' | 'later' | 'models'
 
 /** By member: the text of a `text`, the bytes of a `length`, what a shape left behind. */
-export type Found = ReadonlyMap<string, unknown>
+export type OutlinedMembers = ReadonlyMap<string, unknown>
 
 /** Of an object, of each in an array, and of arrays in arrays. */
-export interface Shape<To> {
-  readonly members: ReadonlyMap<string, Member<To>>
+export interface OutlineShape<To> {
+  readonly members: ReadonlyMap<string, OutlineMember<To>>
   /** Of the names, made when they are first asked for. */
   folded?: ReadonlySet<string>
   /** Called when an object has ended. What it returns is found by the object around it. */
-  leave?(found: Found, to: To): unknown
+  leave?(found: OutlinedMembers, to: To): unknown
   /** Called for what is no object and no array, as it is written. */
   scalar?(text: string, to: To): void
   /** Of a `later` member: whether an object of that type keeps something opaque in it. */
-  isOpaque?(name: string, found: Found): boolean
+  isOpaque?(name: string, found: OutlinedMembers): boolean
 }
 
 export interface Names<To> {
   /** The names of all tables by `hashOf`, so that no string is made of what is there so often. */
   readonly known: ReadonlyMap<number, string>
   /** What a member is whose name no table has. */
-  unlisted(folded: string): Member<To>
+  unlisted(folded: string): OutlineMember<To>
   /** A name of a model, in a place that no table has. */
   named(text: string, to: To): void
 }
@@ -103,7 +103,7 @@ export class Outline<To> {
   }
 
   /** What was found in the body itself, or why it is none. */
-  read(shape: Shape<To>): Found | Unparsed {
+  read(shape: OutlineShape<To>): OutlinedMembers | Unparsed {
     const bytes = this.#bytes
     if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) return 'byte_order_mark'
     // A decoder that is told to be lenient may swallow a quote along with a broken sequence.
@@ -118,7 +118,13 @@ export class Outline<To> {
   }
 
   /** To where the value ends. */
-  #value(at: number, member: Member<To>, depth: number, name: string, found: Finding): number {
+  #value(
+    at: number,
+    member: OutlineMember<To>,
+    depth: number,
+    name: string,
+    found: Finding,
+  ): number {
     if (typeof member === 'object') return this.#shaped(at, member, depth, name, found)
     if (member === 'models') return this.#models(at, depth)
     const end = this.#skip(at)
@@ -128,7 +134,13 @@ export class Outline<To> {
     return end
   }
 
-  #shaped(at: number, shape: Shape<To>, depth: number, name: string, found: Finding): number {
+  #shaped(
+    at: number,
+    shape: OutlineShape<To>,
+    depth: number,
+    name: string,
+    found: Finding,
+  ): number {
     const bytes = this.#bytes
     if (bytes[at] === OBJECT) {
       if (depth >= MAX_DEPTH) return this.#fail('too_deep')
@@ -181,7 +193,7 @@ export class Outline<To> {
   /** `all`: every name there was, where none may be there twice. */
   #object(
     at: number,
-    shape: Shape<To>,
+    shape: OutlineShape<To>,
     depth: number,
     found: Finding,
     all: Set<string> | undefined,
@@ -229,7 +241,7 @@ export class Outline<To> {
   }
 
   /** What was left for when the type is known: looked into now, where it is not opaque. */
-  #again(end: number, shape: Shape<To>, depth: number, found: Finding): number {
+  #again(end: number, shape: OutlineShape<To>, depth: number, found: Finding): number {
     for (const [name, member] of shape.members) {
       const at = found.get(name)
       if (member !== 'later' || typeof at !== 'number' || shape.isOpaque?.(name, found)) continue
@@ -290,7 +302,7 @@ export function fold(name: string): string {
 const FOLDED = /^[a-z0-9]*$/
 
 /** Of the members that matter: what is opaque may be called what it will. */
-function foldedOf<To>(shape: Shape<To>): ReadonlySet<string> {
+function foldedOf<To>(shape: OutlineShape<To>): ReadonlySet<string> {
   shape.folded ??= new Set(
     [...shape.members].filter(([, member]) => member !== 'opaque').map(([name]) => fold(name)),
   )

@@ -21,7 +21,7 @@ const MAX_DOCUMENT_BYTES = 1_048_576
 /** For headers and body together. */
 const TIMEOUT_MS = 15_000
 
-type Asked = Pick<Question, 'method' | 'url' | 'headers' | 'body'>
+type DocumentRequest = Pick<Question, 'method' | 'url' | 'headers' | 'body'>
 
 export function documents(options: DocumentsOptions): PublicDocuments {
   const { ask, baseUrl, attestationUrl } = options
@@ -31,7 +31,7 @@ export function documents(options: DocumentsOptions): PublicDocuments {
   >()
   const flights = new Map<string, Promise<Decision<PublicDocument>>>()
 
-  const read = async (question: Asked): Promise<Decision<PublicDocument>> => {
+  const read = async (question: DocumentRequest): Promise<Decision<PublicDocument>> => {
     const reply = await ask({
       ...question,
       timeoutMs: TIMEOUT_MS,
@@ -48,7 +48,7 @@ export function documents(options: DocumentsOptions): PublicDocuments {
   const fetchOnce = (
     name: string,
     now: number,
-    question: Asked,
+    question: DocumentRequest,
   ): Promise<Decision<PublicDocument>> => {
     const known = kept.get(name)
     if (known && known.until > now) return Promise.resolve(known.document)
