@@ -63,8 +63,8 @@ const WIRE = {
   login_unavailable: failed(503, 'the authorization server cannot be reached now'),
   foreign_origin: forbidden('requests from other pages are refused'),
 
-  policy_unknown: forbidden(
-    'this credential names a policy that this gate does not have; ask the operator',
+  policy_unknown: coded(
+    forbidden('this credential names a policy that this gate does not have; ask the operator'),
   ),
   route_not_allowed: forbidden('the policy of this credential does not allow this route'),
   upstream_not_allowed: forbidden('the policy of this credential does not allow this upstream'),

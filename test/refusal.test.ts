@@ -191,6 +191,7 @@ const CODED = new Set<RefusalCode>([
   'key_expired',
   'key_revoked',
   'invalid_token',
+  'policy_unknown',
   'enrollment_closed',
   'enrollment_required',
   'enrollment_refused',

@@ -85,6 +85,7 @@ export function contradictions(
     ...sharedSecrets(given),
     ...plainHttpMistakes(given, values, ASKED),
     ...callerMistakes(mode, given, values),
+    ...keyLifetimeMistakes(given, values),
   ]
   if (mode === 'development') mistakes.push(...developmentMistakes(given, values))
   if (mode === 'sign-in') mistakes.push(...signInMistakes(given, values))
@@ -130,6 +131,20 @@ function callerMistakes(mode: Mode, given: ReadonlyMap<Key, Given>, values: Valu
       setting: given.get('tinfoilCallers')?.from ?? 'TINFOIL_CALLERS',
       message: 'names devices, and none can enrol at this gate',
       hint: 'set ANTHROPIC_API_KEY and JWT_SECRET, or leave device out',
+    },
+  ]
+}
+
+/** What nobody has set follows the longest lifetime; see keys.ts. */
+function keyLifetimeMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
+  const { keyExpires = 0, keyMaxLifetime = Infinity } = values
+  const expires = given.get('keyExpires')
+  if (!expires || keyExpires <= keyMaxLifetime) return []
+  return [
+    {
+      setting: expires.from,
+      message: 'is longer than KEY_MAX_LIFETIME lets a key live',
+      hint: 'make it shorter, or that longer',
     },
   ]
 }

@@ -4,6 +4,7 @@
 import { type Guessable, guessable } from './guessable.ts'
 import { isLoopback } from '../hosts.ts'
 import { Secret } from '../secret.ts'
+import { readDuration } from '../turn/duration.ts'
 
 export interface Mistake {
   /** The setting's name as it was given, `PORT` or `--port`. */
@@ -273,6 +274,38 @@ export const dollars: Kind<number> = {
       ? value(usd)
       : wrong('is no amount of US dollars', 'give a number above 0, as in 25 or 0.50')
   },
+}
+
+/** In seconds; `word` is what may stand in its place, and what that is worth. */
+export function duration(
+  maxDays: number,
+  [word, worth]: readonly [word: string, seconds: number] = ['', 0],
+): Kind<number> {
+  const or = word === '' ? '' : `, or ${word}`
+  return {
+    placeholder: '<90d>',
+    shape: TEXT,
+    read: (text) => {
+      const seconds = word !== '' && text === word ? worth : readDuration(text, maxDays)
+      return seconds === undefined
+        ? wrong(
+            'is no time that fits',
+            `give minutes, hours or days as in 30m, 12h, 90d, to ${maxDays}d${or}`,
+          )
+        : value(seconds)
+    },
+  }
+}
+
+/** Of what a document names. */
+export const NAME = /^[a-z0-9][a-z0-9_.-]{0,62}$/
+export const NAME_HINT = 'give letters a to z, digits, and _ . - between them'
+
+/** How documents name policies; whether there is one, policies.ts says. */
+export const policyName: Kind<string> = {
+  placeholder: '<name>',
+  shape: TEXT,
+  read: (text) => (NAME.test(text) ? value(text) : wrong('is no name of a policy', NAME_HINT)),
 }
 
 /** The file of `sqlite:<path>`; `:memory:` for none. */

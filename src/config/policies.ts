@@ -64,7 +64,8 @@ export function policyEntries({ policies, rules }: PoliciesGiven): PolicyEntries
 
 export function policyMistakes(
   { policies, rules }: PoliciesGiven,
-  issuers: readonly IssuerEntry[],
+  /** Undefined: what rules say of issuers is not judged. */
+  issuers: readonly IssuerEntry[] | undefined,
 ): Mistake[] {
   const mistakes: Mistake[] = []
   const wrong = (setting: string, message: string, hint: string): void => {
@@ -89,22 +90,22 @@ export function policyMistakes(
     }
   }
   const known = [...names.keys()]
-  const issuerNames = issuers.map(({ name }) => name)
+  const issuerNames = issuers?.map(({ name }) => name)
   for (const { from, own } of rules) {
     const { policy, issuer, group, kind, key } = own
     if (policy === undefined) {
       if (!('policy' in own)) wrong(from, 'lacks policy', 'a rule gives one')
     } else if (!names.has(policy))
       wrong(from, 'gives a policy that is not there', listed(policy, known))
-    if (issuer !== undefined && !issuerNames.includes(issuer)) {
+    if (issuer !== undefined && issuerNames && !issuerNames.includes(issuer)) {
       wrong(from, 'names an issuer that is not there', listed(issuer, issuerNames))
     }
-    const grouped = issuers.filter(({ name }) => issuer === undefined || name === issuer)
-    const someIssuer = issuer === undefined || issuerNames.includes(issuer)
+    const grouped = issuers?.filter(({ name }) => issuer === undefined || name === issuer)
+    const someIssuer = issuer === undefined || issuerNames?.includes(issuer)
     if (
       group !== undefined &&
       someIssuer &&
-      grouped.every(({ groupsClaim }) => groupsClaim === undefined)
+      grouped?.every(({ groupsClaim }) => groupsClaim === undefined)
     ) {
       wrong(from, 'has a group that nobody is in', 'give an issuer its groups_claim')
     }
@@ -117,7 +118,8 @@ export function policyMistakes(
   return mistakes
 }
 
-function listed(name: string, known: readonly string[]): string {
+/** For a name that is none of those that there are. */
+export function listed(name: string, known: readonly string[]): string {
   const near = nearest(name, known)
   if (near !== undefined) return `did you mean ${near}?`
   return known.length === 0 ? 'there is none' : `there are ${known.join(', ')}`

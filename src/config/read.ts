@@ -15,6 +15,7 @@ import {
 import { type IssuerEntry, issuerEntries, type IssuerGiven } from './issuers.ts'
 import type { Mistake, Read } from './kinds.ts'
 import { lackingEntries, together } from './both.ts'
+import { keyPolicyMistakes } from './keys.ts'
 import {
   type PoliciesGiven,
   type PolicyEntries,
@@ -42,6 +43,8 @@ type Maybe =
   | 'deviceSpendCap'
   | 'orgSpendCap'
   | 'pricesFile'
+  | 'keyPolicy'
+  | 'keyMaxLifetime'
   | 'adminToken'
   | 'adminPort'
   | 'clientId'
@@ -234,7 +237,7 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
   mistakes.push(...contradictions(mode, given, values))
   const listed = document ? { issuers: document.issuers, ...document.policies } : NONE_LISTED
   const issuers = issuerEntries(document?.issuers ?? [], given, values, mistakes)
-  mistakes.push(...policyMistakes(listed, issuers))
+  mistakes.push(...policyMistakes(listed, issuers), ...keyPolicyMistakes(values, given, listed))
   if (devMode && document && document.issuers.length > 1) {
     const [{ from = '' } = {}] = document.issuers
     mistakes.push({ setting: from, message: OWN_ISSUER, hint: 'leave development mode' })

@@ -17,6 +17,7 @@ import { originMistake } from './origin.ts'
 import {
   clientId,
   dollars,
+  duration,
   exactUrl,
   flag,
   headerSecret,
@@ -27,6 +28,7 @@ import {
   longSecret,
   notYet,
   oneOf,
+  policyName,
   someOf,
   scopes,
   secretList,
@@ -37,7 +39,7 @@ import {
 import type { Secret } from '../secret.ts'
 
 export type Group =
-  'Server' | 'Upstream' | 'Users' | 'Devices' | 'Sign-in' | 'Limits' | 'Ledger' | 'Log'
+  'Server' | 'Upstream' | 'Users' | 'Devices' | 'Keys' | 'Sign-in' | 'Limits' | 'Ledger' | 'Log'
 
 /** What makes a setting necessary outside development mode; demands.ts knows when that is. */
 export type Need = 'Tinfoil' | 'Anthropic' | 'user tokens' | 'enrolment' | 'signing in'
@@ -61,6 +63,8 @@ export interface Setting<T> {
 
 const seconds = (min: number, max: number): Kind<number> => integer(min, max, '<seconds>')
 const DAY_SECONDS = 86_400
+export const LONGEST_KEY_DAYS = 3660
+export const LONGEST_OVERLAP_DAYS = 90
 
 function setting<T>(
   env: string,
@@ -219,6 +223,33 @@ export const SETTINGS = {
     'Devices',
     dollars,
     'US dollars a month of all devices of one organisation together.',
+  ),
+
+  keyPolicy: setting(
+    'KEY_POLICY',
+    'Keys',
+    policyName,
+    'The policy of a new key without `--policy`; one of the document.',
+  ),
+  keyExpires: setting(
+    'KEY_EXPIRES',
+    'Keys',
+    duration(LONGEST_KEY_DAYS, ['never', Infinity]),
+    'How long a new key without `--expires` lives: 12h, 90d, never.',
+    { fallback: '90d' },
+  ),
+  keyMaxLifetime: setting(
+    'KEY_MAX_LIFETIME',
+    'Keys',
+    duration(LONGEST_KEY_DAYS),
+    'The longest that a new key may live; without it, any time and for ever.',
+  ),
+  keyRotationOverlap: setting(
+    'KEY_ROTATION_OVERLAP',
+    'Keys',
+    duration(LONGEST_OVERLAP_DAYS, ['0', 0]),
+    'How long a key stays good beside its successor where `--overlap` does not say it.',
+    { fallback: '24h' },
   ),
 
   clientId: setting(

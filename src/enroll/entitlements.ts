@@ -101,7 +101,7 @@ function isSpendCap(value: unknown): value is number {
   return typeof value === 'number' && value > 0 && value <= MAX_SPEND_CAP_USD
 }
 
-function isPolicyName(value: unknown): value is string {
+export function isPolicyName(value: unknown): value is string {
   return typeof value === 'string' && POLICY.test(value)
 }
 

@@ -122,3 +122,16 @@ export function stored(text: string): Entitlements {
   if (!read.ok) throw new Error('a stored family has entitlements that cannot be applied')
   return read.value
 }
+/** The policies that devices name which may come, and how many name each. */
+export function policiesOfDevices(
+  db: Database,
+  nowSeconds: number,
+): { readonly policy: string; readonly count: number }[] {
+  return db
+    .query<{ policy: string; count: number }, [number]>(
+      `SELECT json_extract(entitlements, '$.policy') AS policy, count(*) AS count
+       FROM device_families WHERE revoked_at IS NULL AND dead_at > ?1 AND policy IS NOT NULL
+       GROUP BY policy`,
+    )
+    .all(nowSeconds)
+}

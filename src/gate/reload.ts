@@ -17,6 +17,11 @@ const POLICIES: ReadonlySet<string> = new Set<keyof Settings>([
   'rateLimitRpm',
   'maxIdentityConcurrency',
   'orgSpendCap',
+  // Read by `postern key` alone.
+  'keyPolicy',
+  'keyExpires',
+  'keyMaxLifetime',
+  'keyRotationOverlap',
 ])
 
 /** Of these, the value may change; that there is one may not. */

@@ -4,22 +4,32 @@ import type { Database } from 'bun:sqlite'
 import { digestOf, isMeantAsKey } from './format.ts'
 import { KEY_COLUMNS, type KeyRow } from './row.ts'
 
+const PAGE = 500
+
 export interface KeyListed extends KeyRow {
   readonly seenAt: number | null
 }
 
-/** The newest first; `before` is the `seq` of the last one seen. */
-export function listKeys(
-  db: Database,
-  { limit, before }: { readonly limit: number; readonly before: number },
-): KeyListed[] {
+/** `before` is the `seq` of the last one seen. */
+function pageOfKeys(db: Database, before: number): KeyListed[] {
   return db
     .query<KeyListed, [number, number]>(
       `SELECT ${KEY_COLUMNS}, (SELECT at FROM api_key_seen
          WHERE api_key_seen.key_sha256 = api_keys.key_sha256) AS seenAt
        FROM api_keys WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2`,
     )
-    .all(before, limit)
+    .all(before, PAGE)
+}
+
+/** All of them, the newest first. */
+export function* keyPages(db: Database): Generator<readonly KeyListed[]> {
+  let before = Number.MAX_SAFE_INTEGER
+  for (;;) {
+    const page = pageOfKeys(db, before)
+    yield page
+    if (page.length < PAGE) return
+    before = page.at(-1)?.seq ?? 0
+  }
 }
 
 /** Of the name; that one which a rotation would replace. */

@@ -44,26 +44,34 @@ export function addKey(db: Database, terms: KeyTerms, nowSeconds: number): Added
 export interface Rotation {
   /** How long the old key stays good beside the new one; 0 ends it now. */
   readonly overlapSeconds: number
-  /** `same`: the new key lives as long as the old one was made for. */
+  /** `same`: the new key lives as long as the old one was made for, or as long as one may. */
   readonly expiresAt: number | undefined | 'same'
+  /** Undefined is no bound. */
+  readonly maxLifetimeSeconds?: number
+  /** Those that there are; undefined where that is not known. */
+  readonly policies?: readonly string[] | undefined
 }
 
 export type Rotated =
   | ({ readonly ok: true; readonly old: KeyRow } & Made)
-  | { readonly ok: false; readonly why: 'unknown' | 'too_many' }
+  | { readonly ok: false; readonly why: 'unknown' | 'too_many' | 'policy_gone' }
 
 export function rotateKey(
   db: Database,
   name: string,
-  { overlapSeconds, expiresAt }: Rotation,
+  { overlapSeconds, expiresAt, maxLifetimeSeconds = Infinity, policies }: Rotation,
   nowSeconds: number,
 ): Rotated {
   const rotating = db.transaction((): Rotated => {
     const old = currentKey(db, name)
     if (!old) return { ok: false, why: 'unknown' }
+    if (old.policy !== null && policies?.includes(old.policy) === false) {
+      return { ok: false, why: 'policy_gone' }
+    }
     if (isFull(db, nowSeconds)) return { ok: false, why: 'too_many' }
-    const lifetime = old.expiresAt === null ? undefined : old.expiresAt - old.createdAt
-    const same = lifetime === undefined ? undefined : nowSeconds + lifetime
+    const madeFor = old.expiresAt === null ? Infinity : old.expiresAt - old.createdAt
+    const lifetime = Math.min(madeFor, maxLifetimeSeconds)
+    const same = lifetime === Infinity ? undefined : nowSeconds + lifetime
     // First out of the way of the new one, whose name is the same.
     change(db, old.seq, 'replaced_by = -1, overlap_ends_at = ?2', nowSeconds + overlapSeconds)
     const { policy, org, identity } = old

@@ -1,10 +1,13 @@
 // `postern check`: everything that a start depends on, tried once, with a line for each. It listens
 // on nothing and sends no inference.
 
+import { SQLiteError } from 'bun:sqlite'
+import { existsSync } from 'node:fs'
 import { discoverKeySet, discoveryUrl } from '../admit/discovery.ts'
 import type { IssuerSettings } from '../admit/issuer-settings.ts'
 import { byReason, fetchKeySet } from '../admit/jwks.ts'
 import { type DroppedEntry, NOT_A_KEY_SET, parseKeySet } from '../admit/key-set.ts'
+import { keyDefaults } from '../config/keys.ts'
 import type { Settings } from '../config/read.ts'
 import { stdout } from '../print.ts'
 import type { LoginSource, Sources } from '../gate/sources.ts'
@@ -24,6 +27,7 @@ import {
   notKeySetAdvice,
   statusAdvice,
 } from './check-advice.ts'
+import { credentialTrouble } from './check-credentials.ts'
 import { checkRunning } from './check-running.ts'
 import { advised } from './egress-advice.ts'
 
@@ -49,6 +53,7 @@ export async function check(
   const near = transport()
   const outcomes = [
     ...checkDatabase(settings),
+    ...checkCredentials(settings),
     ...(await checkRunning(settings, asking(near, timeouts))),
     ...(await checkKeys(from, asking(wire, timeouts))),
     ...(await checkUpstreams({ settings, from, way }, wire, timeouts)),
@@ -92,6 +97,26 @@ function checkDatabase({ databaseUrl }: Settings): CheckOutcome[] {
       const detail = found.detail === found.reason ? '' : ` (${found.detail})`
       return [{ ok: false, what: `database: ${what}${detail}\n    ${todo}` }]
     }
+  }
+}
+
+/** Nothing where there is no file to look into; what is wrong with it has been said. */
+function checkCredentials(settings: Settings): CheckOutcome[] {
+  const { databaseUrl, policies } = settings
+  if (databaseUrl === ':memory:' || !existsSync(databaseUrl)) return []
+  const opened = store(databaseUrl, TABLES).open({ mode: 'read' })
+  if (!opened.ok) return []
+  try {
+    const names = policies.policies.map(({ name }) => name)
+    const { maxLifetimeSeconds } = keyDefaults(settings)
+    const rules = { policies: names, maxLifetimeSeconds }
+    const trouble = credentialTrouble(opened.database, rules, Date.now() / 1000)
+    return trouble.map((what) => ({ ok: true, warning: true, what }))
+  } catch (error) {
+    if (!(error instanceof SQLiteError)) throw error
+    return []
+  } finally {
+    opened.database.close()
   }
 }
 

@@ -16,7 +16,8 @@ import { familiesCalled, listFamilies } from '../enroll/family-list.ts'
 import { finishRevoking } from '../enroll/finish.ts'
 import { beginRevoking, type IdentifyAs, type Withdrawn } from '../enroll/withdraw.ts'
 import { currentKey } from '../keys/find.ts'
-import { readDuration } from './when.ts'
+import { policyMistake } from './policy-mistake.ts'
+import { readDuration } from '../turn/duration.ts'
 
 /** As a command line gives them: text, or absent. */
 export interface EnrolFlags {
@@ -78,7 +79,11 @@ const LABEL = /^(?!\s)[^\p{C}\p{Zl}\p{Zp}]{0,100}(?<!\s)$/u
 const OTHER_NAME = /^(?:fam_|tok_|code:|user:|org:)/
 
 /** Every mistake at once, and nothing made before there is none. */
-export function readEnrolFlags(flags: EnrolFlags): EnrolRead {
+export function readEnrolFlags(
+  flags: EnrolFlags,
+  /** Undefined where no document says which there are. */
+  policies?: readonly string[],
+): EnrolRead {
   const mistakes: Mistake[] = []
   const wrong = (setting: string, message: string, hint: string): undefined => {
     mistakes.push({ setting, message, hint })
@@ -108,14 +113,12 @@ export function readEnrolFlags(flags: EnrolFlags): EnrolRead {
     rateLimit: whole('--rate-limit', flags.rateLimit, MAX_RATE_LIMIT),
     spendCap: grant('--spend-cap', { spend_cap: dollars }, 'give US dollars above 0, as in 12.50')
       .spendCap,
-    policy: grant(
-      '--policy',
-      { policy: flags.policy },
-      'give letters, digits, dots, dashes; 64 at most',
-    ).policy,
+    policy: flags.policy,
     orgId: grant('--org', { org_id: org }, 'give 1 to 200 ASCII characters').orgId,
     userId: grant('--user', { user_id: user }, 'give 1 to 200 ASCII characters').userId,
   }
+  const unnamed = flags.policy === undefined ? undefined : policyMistake(flags.policy, policies)
+  if (unnamed) wrong('--policy', unnamed.message, unnamed.hint)
   const uses = whole('--uses', flags.uses, MAX_USES) ?? 1
   const lifetimeSeconds =
     readDuration(expires, MAX_EXPIRES_DAYS) ??

@@ -3,7 +3,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { type KeyStanding, standingOf } from '../keys/row.ts'
-import { type KeyListed, listKeys } from '../keys/find.ts'
+import { type KeyListed, keyPages } from '../keys/find.ts'
 import { columns, type Columns, utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { jsonList } from './json-list.ts'
@@ -13,44 +13,46 @@ export interface ListQuestion {
   /** Also those that have ended. */
   readonly all: boolean
   readonly json: boolean
+  /** Those that the document has; undefined where that is not known. */
+  readonly policies: readonly string[] | undefined
 }
 
-const PAGE = 500
 const TITLES = ['KEY', 'POLICY', 'ORG', 'LAST SEEN', 'STATE', 'IN LOGS']
 const NONE = '-'
+/** Of the hash of a key, enough to find it in a log; --json has all of it. */
+const HASH_LENGTH = 12
 
 export function list(
   db: Database,
-  { all, json }: ListQuestion,
+  { all, json, policies }: ListQuestion,
   { stdout, stderr }: Output,
   nowSeconds: number,
 ): void {
   const listed = pages(db, all, nowSeconds)
   if (json) {
-    for (const text of jsonList(listed, (each) => asJson(each, nowSeconds))) stdout(text)
+    for (const text of jsonList(listed, (each) => asJson(each, policies, nowSeconds))) stdout(text)
     return
   }
   let line: Columns | undefined
+  let refused = false
   for (const page of listed) {
-    const rows = page.map((each) => cellsOf(each, nowSeconds))
+    const rows = page.map((each) => cellsOf(each, policies, nowSeconds))
     if (!line) {
       line = columns([TITLES, ...rows])
       stdout(line(TITLES))
     }
     for (const cells of rows) stdout(line(cells))
+    refused ||= page.some((each) => hasPolicy(each, policies) === false)
   }
+  if (refused) stderr(`\n${GONE}: the document has no such policy, and a gate refuses the key.\n`)
   if (line) stderr('\nAll times are UTC. postern key revoke takes each KEY.\n')
   else stderr(`No keys${all ? '' : '; --all shows those that have ended, too'}.\n`)
 }
 
 function* pages(db: Database, all: boolean, nowSeconds: number): Generator<readonly KeyListed[]> {
-  let before = Number.MAX_SAFE_INTEGER
-  for (;;) {
-    const page = listKeys(db, { limit: PAGE, before })
+  for (const page of keyPages(db)) {
     const shown = all ? page : page.filter((each) => standingOf(each, nowSeconds) === 'good')
     if (shown.length > 0) yield shown
-    if (page.length < PAGE) return
-    before = page.at(-1)?.seq ?? 0
   }
 }
 
@@ -79,14 +81,24 @@ function stateText(key: KeyListed, nowSeconds: number): string {
   }
 }
 
-function cellsOf(key: KeyListed, nowSeconds: number): string[] {
-  const { name, policy, org, seenAt, identity } = key
-  const seen = seenAt === null ? 'never' : utcMinute(seenAt)
-  const state = stateText(key, nowSeconds)
-  return [name, policy ?? NONE, org ?? NONE, seen, state, identity].map(visible)
+const GONE = '(gone)'
+
+/** Null where that is not known. */
+function hasPolicy({ policy }: KeyListed, policies: ListQuestion['policies']): boolean | null {
+  if (policy === null) return true
+  return policies ? policies.includes(policy) : null
 }
 
-function asJson(key: KeyListed, nowSeconds: number): object {
+function cellsOf(key: KeyListed, policies: ListQuestion['policies'], nowSeconds: number): string[] {
+  const { name, org, seenAt, identity } = key
+  const policy = hasPolicy(key, policies) === false ? `${key.policy} ${GONE}` : key.policy
+  const seen = seenAt === null ? 'never' : utcMinute(seenAt)
+  const state = stateText(key, nowSeconds)
+  const hash = identity.slice(0, HASH_LENGTH)
+  return [name, policy ?? NONE, org ?? NONE, seen, state, hash].map(visible)
+}
+
+function asJson(key: KeyListed, policies: ListQuestion['policies'], nowSeconds: number): object {
   const utc = (epochSeconds: number | null): string | null =>
     epochSeconds === null ? null : new Date(epochSeconds * 1000).toISOString()
   return {
@@ -94,6 +106,8 @@ function asJson(key: KeyListed, nowSeconds: number): object {
     // As logs and the ledger show it.
     identity: key.identity,
     policy: key.policy,
+    // False: a gate refuses the key; null: no document says which policies there are.
+    policy_known: hasPolicy(key, policies),
     org: key.org,
     state: stateOf(key, nowSeconds),
     created_at: utc(key.createdAt),

@@ -3,7 +3,9 @@
 // to stderr and holds no key.
 
 import type { Database } from 'bun:sqlite'
+import type { KeyDefaults } from '../config/keys.ts'
 import type { Mistake } from '../config/kinds.ts'
+import { LONGEST_OVERLAP_DAYS } from '../config/table.ts'
 import { readEntitlements } from '../enroll/entitlements.ts'
 import { isMeantAsKey } from '../keys/format.ts'
 import { standingOf } from '../keys/row.ts'
@@ -18,7 +20,9 @@ import {
 import { utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { EXIT } from './exit.ts'
-import { type GivenEnd, readDuration, readEnd } from './when.ts'
+import { policyMistake } from './policy-mistake.ts'
+import { durationText, readDuration } from '../turn/duration.ts'
+import { readEnd } from './when.ts'
 
 export interface AddFlags {
   readonly policy?: string
@@ -35,18 +39,25 @@ export type KeyRead<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] }
 
-export const DEFAULT_EXPIRES = '90d'
-export const DEFAULT_OVERLAP = '24h'
-const MAX_OVERLAP_DAYS = 90
+/** What holds unless the words of a command say otherwise. */
+export interface KeyRules extends KeyDefaults {
+  /** Undefined where no document says which there are. */
+  readonly policies: readonly string[] | undefined
+}
+
 /** Nothing that moves a terminal's cursor, and no blank that nobody could see. */
 const NAME = /^(?![\s-])[^\p{C}\p{Zl}\p{Zp}]{1,100}(?<!\s)$/u
-const POLICY = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 const HASH = /^[0-9a-f]{64}$/
 const EXPIRES_HINT = 'give 12h or 90d, a day to come as in 2027-01-31, or never'
 
 /** Every mistake at once, and nothing made before there is none. */
-export function readAdd(name: string, flags: AddFlags, nowSeconds: number): KeyRead<KeyTerms> {
-  const { policy, org, expires = DEFAULT_EXPIRES } = flags
+export function readAdd(
+  name: string,
+  flags: AddFlags,
+  rules: KeyRules,
+  nowSeconds: number,
+): KeyRead<KeyTerms> {
+  const { org, expires, policy = rules.policy } = flags
   const mistakes: Mistake[] = []
   const wrong = (setting: string, message: string, hint: string): void => {
     mistakes.push({ setting, message, hint })
@@ -55,41 +66,73 @@ export function readAdd(name: string, flags: AddFlags, nowSeconds: number): KeyR
   if (!NAME.test(name) || isMeantAsKey(name) || HASH.test(name)) {
     wrong('NAME', 'is no name for a key', 'give up to 100 characters, as in ci or "nightly build"')
   }
-  if (policy !== undefined && !POLICY.test(policy)) {
-    wrong('--policy', 'is no name of a policy', 'give letters, digits, dots, dashes; 64 at most')
-  }
+  const setting = flags.policy === undefined ? 'KEY_POLICY' : '--policy'
+  const unnamed = policy === undefined ? undefined : policyMistake(policy, rules.policies)
+  if (unnamed) wrong(setting, unnamed.message, unnamed.hint)
   if (org !== undefined && !readEntitlements({ org_id: org }).ok) {
     wrong('--org', 'is not one that can be applied', 'give 1 to 200 ASCII characters')
   }
-  const end = readEnd(expires, nowSeconds)
+  const end =
+    expires === undefined ? nowSeconds + rules.lifetimeSeconds : endOf(expires, nowSeconds)
   if (end === undefined) wrong('--expires', 'is no time to come', EXPIRES_HINT)
+  else if (isTooLong(end, rules, nowSeconds)) wrong('--expires', ...tooLong(rules))
   if (mistakes.length > 0 || end === undefined) return { ok: false, mistakes }
   return { ok: true, value: { name, policy, org, expiresAt: expiresAt(end) } }
 }
 
-export function readRotation(flags: RotateFlags, nowSeconds: number): KeyRead<Rotation> {
-  const { overlap = DEFAULT_OVERLAP, expires } = flags
+export function readRotation(
+  flags: RotateFlags,
+  rules: KeyRules,
+  nowSeconds: number,
+): KeyRead<Rotation> {
+  const { overlap, expires } = flags
   const mistakes: Mistake[] = []
-  const overlapSeconds = overlap === '0' ? 0 : readDuration(overlap, MAX_OVERLAP_DAYS)
+  const read = overlap === '0' ? 0 : readDuration(overlap ?? '', LONGEST_OVERLAP_DAYS)
+  const overlapSeconds = overlap === undefined ? rules.overlapSeconds : read
   if (overlapSeconds === undefined) {
     mistakes.push({
       setting: '--overlap',
       message: 'is no time that fits',
-      hint: `give 1h or 24h, to ${MAX_OVERLAP_DAYS}d; 0 ends the old key now`,
+      hint: `give 1h or 24h, to ${LONGEST_OVERLAP_DAYS}d; 0 ends the old key now`,
     })
   }
-  const end = expires === undefined ? 'same' : readEnd(expires, nowSeconds)
-  if (end === undefined) {
-    mistakes.push({ setting: '--expires', message: 'is no time to come', hint: EXPIRES_HINT })
+  const end = expires === undefined ? 'same' : endOf(expires, nowSeconds)
+  const wrong = (message: string, hint: string): void => {
+    mistakes.push({ setting: '--expires', message, hint })
   }
-  if (overlapSeconds === undefined || end === undefined) return { ok: false, mistakes }
-  return { ok: true, value: { overlapSeconds, expiresAt: end === 'same' ? end : expiresAt(end) } }
+  if (end === undefined) wrong('is no time to come', EXPIRES_HINT)
+  else if (end !== 'same' && isTooLong(end, rules, nowSeconds)) wrong(...tooLong(rules))
+  if (mistakes.length > 0 || overlapSeconds === undefined || end === undefined) {
+    return { ok: false, mistakes }
+  }
+  const { maxLifetimeSeconds, policies } = rules
+  const expiry = end === 'same' ? end : expiresAt(end)
+  return { ok: true, value: { overlapSeconds, expiresAt: expiry, maxLifetimeSeconds, policies } }
 }
 
-const expiresAt = (end: GivenEnd): number | undefined => (end === 'never' ? undefined : end)
+/** Infinity is for ever. */
+function endOf(expires: string, nowSeconds: number): number | undefined {
+  const end = readEnd(expires, nowSeconds)
+  return end === 'never' ? Infinity : end
+}
+
+const isTooLong = (end: number, { maxLifetimeSeconds }: KeyRules, nowSeconds: number): boolean =>
+  end - nowSeconds > maxLifetimeSeconds
+
+const tooLong = ({ maxLifetimeSeconds }: KeyRules): [message: string, hint: string] => [
+  'is later than KEY_MAX_LIFETIME lets a key live',
+  `give ${durationText(maxLifetimeSeconds)} at the most`,
+]
+
+const expiresAt = (end: number): number | undefined => (end === Infinity ? undefined : end)
 
 /** The exit code. `nowSeconds` is since the epoch. */
-export function add(db: Database, terms: KeyTerms, out: Output, nowSeconds: number): number {
+export function add(
+  db: Database,
+  terms: KeyTerms,
+  out: Output,
+  { policies, nowSeconds }: Pick<KeyRules, 'policies'> & { readonly nowSeconds: number },
+): number {
   const added = addKey(db, terms, nowSeconds)
   if (!added.ok) {
     out.stderr(
@@ -102,7 +145,7 @@ export function add(db: Database, terms: KeyTerms, out: Output, nowSeconds: numb
   }
   const { key, row } = added
   out.stderr(`${described(row)}; it is shown this once\n`)
-  if (row.policy !== null) out.stderr(POLICY_NOTE)
+  if (row.policy !== null && !policies) out.stderr(POLICY_NOTE)
   out.stdout(`${key}\n`)
   return 0
 }
@@ -116,7 +159,7 @@ export function rotate(
 ): number {
   const rotated = rotateKey(db, name, rotation, nowSeconds)
   if (!rotated.ok) {
-    out.stderr(rotated.why === 'unknown' ? unknown('rotate') : TOO_MANY)
+    out.stderr(NOT_ROTATED[rotated.why])
     return EXIT.failed
   }
   const { key, row, old } = rotated
@@ -153,12 +196,19 @@ export function revoke(db: Database, given: string, out: Output, nowSeconds: num
 const unknown = (action: string): string =>
   `postern key ${action}: no key goes by this name\n    postern key list shows what there is\n`
 
+const POLICY_GONE =
+  'postern key rotate: its policy is not in the document, so that a gate refuses the key\n' +
+  '    put the policy back, or make another key: postern key add NAME --policy P\n'
+
 const TOO_MANY =
   `postern key: ${MAX_KEYS} keys are good now, and there can be no more\n` +
   '    postern key revoke ends one\n'
 
-/** What policies there are, the settings of the gate say: here they are not known. */
-const POLICY_NOTE = 'a gate that has no policy of this name refuses the key\n'
+const NOT_ROTATED = { unknown: unknown('rotate'), too_many: TOO_MANY, policy_gone: POLICY_GONE }
+
+const POLICY_NOTE =
+  'a gate that has no policy of this name refuses the key; POSTERN_CONFIG names the\n' +
+  'document whose policies are looked up here\n'
 
 function described(key: {
   name: string

@@ -1,18 +1,8 @@
 // Times as an operator writes them: how long something is good for, and until when.
 
-const DAY_SECONDS = 86_400
-const UNIT_SECONDS: ReadonlyMap<string, number> = new Map([
-  ['m', 60],
-  ['h', 3600],
-  ['d', DAY_SECONDS],
-])
+import { readDuration } from '../turn/duration.ts'
 
-/** `30m`, `24h`, `7d` in seconds; undefined where it is none, or longer than `maxDays`. */
-export function readDuration(text: string, maxDays: number): number | undefined {
-  const [, count = '', unit = ''] = /^(\d{1,5})([mhd])$/.exec(text) ?? []
-  const seconds = Number(count) * (UNIT_SECONDS.get(unit) ?? 0)
-  return seconds > 0 && seconds <= maxDays * DAY_SECONDS ? seconds : undefined
-}
+const DAY_SECONDS = 86_400
 
 /** A moment to come, in seconds since the epoch; `never` only where that is said. */
 export type GivenEnd = number | 'never'

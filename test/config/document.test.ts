@@ -15,6 +15,7 @@ import { MODEL } from '../../src/config/document/policy-schema.ts'
 import { memberOf, PATHS, ROOT, settingsIn } from '../../src/config/document/tree.ts'
 import type { Environment } from '../../src/config/given.ts'
 import { ALGORITHMS } from '../../src/config/issuers.ts'
+import { keyDefaults } from '../../src/config/keys.ts'
 import { KEYS } from '../../src/config/table.ts'
 import { policies } from '../../src/gate/policies.ts'
 import { isModelPattern } from '../../src/token/model-pattern.ts'
@@ -469,6 +470,62 @@ rules:
   - { kind: key, policy: rest }
   - { organisation: acme, policy: staff }
 `
+
+describe('keys', () => {
+  const written = (keys: string): string => `${POLICIES}keys: ${keys}\n`
+  const env = { USD: '100' }
+
+  test('are given what the section says, which can be printed and read again', () => {
+    const path = file(
+      written('{ policy: staff, expires: 30d, max_lifetime: 60d, rotation_overlap: "0" }'),
+    )
+    expect(keyDefaults(settings(path, env))).toEqual({
+      policy: 'staff',
+      lifetimeSeconds: 30 * 86_400,
+      maxLifetimeSeconds: 60 * 86_400,
+      overlapSeconds: 0,
+    })
+    const invocation = read(path, env)
+    if (invocation.kind !== 'run') throw new Error('wrong')
+    const again = settings(file(printDocument(invocation)), { ...env, TINFOIL_API_KEY: 'k' })
+    expect(keyDefaults(again)).toEqual(keyDefaults(settings(path, env)))
+  })
+
+  test('without one they live 90 days, or the longest that they may', () => {
+    expect(keyDefaults(settings(file(POLICIES), env))).toEqual({
+      policy: undefined,
+      lifetimeSeconds: 90 * 86_400,
+      maxLifetimeSeconds: Infinity,
+      overlapSeconds: 86_400,
+    })
+    const { lifetimeSeconds } = keyDefaults(settings(file(written('{ max_lifetime: 7d }')), env))
+    expect(lifetimeSeconds).toBe(7 * 86_400)
+    const forEver = keyDefaults(settings(file(written('{ expires: never }')), env))
+    expect(forEver.lifetimeSeconds).toBe(Infinity)
+  })
+
+  test.each([
+    ['{ policy: stuff }', 'keys.policy names a policy that is not there (did you mean staff?)'],
+    ['{ policy: Staff! }', 'keys.policy is no name of a policy'],
+    ['{ expires: soon }', 'keys.expires is no time that fits'],
+    ['{ expires: 30 }', 'keys.expires is'],
+    ['{ max_lifetime: never }', 'keys.max_lifetime is no time that fits'],
+    ['{ rotation_overlap: 91d }', 'keys.rotation_overlap is no time that fits'],
+    [
+      '{ max_lifetime: 7d, expires: never }',
+      'keys.expires is longer than KEY_MAX_LIFETIME lets a key live',
+    ],
+    ['{ overlap: 1h }', 'keys.overlap is not known'],
+  ])('%s is a mistake', (keys, said) => {
+    expect(mistakes(written(keys), { env }).join('\n')).toContain(said)
+  })
+
+  test('a policy for keys that only a variable names has to be in the document, too', () => {
+    const wrong = mistakes(POLICIES, { env: { ...env, KEY_POLICY: 'stuff' } })
+    expect(wrong.join()).toContain('KEY_POLICY names a policy that is not there')
+    expect(settings(file(POLICIES), { ...env, KEY_POLICY: 'rest' }).keyPolicy).toBe('rest')
+  })
+})
 
 describe('policies', () => {
   const env = { USD: '100' }

@@ -10,6 +10,7 @@ import { isWellFormed } from '../../src/keys/format.ts'
 import {
   add,
   type AddFlags,
+  type KeyRules,
   readAdd,
   readRotation,
   revoke,
@@ -29,16 +30,27 @@ function terminal() {
   return { shown, output: { stdout, stderr } }
 }
 
-function added(on: KeyScene, name: string, flags: AddFlags = {}, seconds = 0) {
-  const { shown, output } = terminal()
-  const read = readAdd(name, flags, at(seconds).epochSeconds)
-  if (!read.ok) throw new Error(JSON.stringify(read.mistakes))
-  return { code: add(on.db, read.value, output, at(seconds).epochSeconds), ...shown }
+/** As the settings have it where nothing is set and no document is named. */
+const USUAL: KeyRules = {
+  policy: undefined,
+  lifetimeSeconds: 90 * DAY,
+  maxLifetimeSeconds: Infinity,
+  overlapSeconds: DAY,
+  policies: undefined,
 }
 
-function listed(on: KeyScene, all: boolean, seconds: number): unknown[] {
+function added(on: KeyScene, name: string, flags: AddFlags = {}, seconds = 0, rules = USUAL) {
   const { shown, output } = terminal()
-  list(on.db, { all, json: true }, output, at(seconds).epochSeconds)
+  const nowSeconds = at(seconds).epochSeconds
+  const read = readAdd(name, flags, rules, nowSeconds)
+  if (!read.ok) throw new Error(JSON.stringify(read.mistakes))
+  const code = add(on.db, read.value, output, { policies: rules.policies, nowSeconds })
+  return { code, ...shown }
+}
+
+function listed(on: KeyScene, all: boolean, seconds: number, policies?: string[]): unknown[] {
+  const { shown, output } = terminal()
+  list(on.db, { all, json: true, policies }, output, at(seconds).epochSeconds)
   return JSON.parse(shown.out)
 }
 
@@ -85,13 +97,13 @@ describe('add', () => {
   })
 
   test('every mistake at once, each with its flag and a hint, and nothing made', () => {
-    const read = readAdd('a\u001b[2J', { policy: 'a b', org: 'ä', expires: 'soon' }, 0)
+    const read = readAdd('a\u001b[2J', { policy: 'a b', org: 'ä', expires: 'soon' }, USUAL, 0)
     if (read.ok) throw new Error('no mistake was found')
     const settings = read.mistakes.map(({ setting }) => setting)
     expect(settings).toEqual(['NAME', '--policy', '--org', '--expires'])
     expect(read.mistakes.every(({ hint }) => hint !== '')).toBe(true)
     for (const name of ['', ' a', 'a ', '-x', 'pk_x', 'ab'.repeat(32), 'x'.repeat(101), 'a\nb']) {
-      const wrong = readAdd(name, {}, 0)
+      const wrong = readAdd(name, {}, USUAL, 0)
       expect([name, wrong.ok]).toEqual([name, false])
       if (name.length > 2) expect(JSON.stringify(wrong)).not.toContain(name)
     }
@@ -111,7 +123,7 @@ describe('list, rotate, revoke', () => {
     added(on, 'ci', { expires: '12h' })
     added(on, 'short', { expires: '1m' })
     const said = terminal()
-    const rotation = readRotation({ overlap: '1h' }, at(0).epochSeconds)
+    const rotation = readRotation({ overlap: '1h' }, USUAL, at(0).epochSeconds)
     if (!rotation.ok) throw new Error('mistaken')
     expect(rotate(on.db, 'ci', rotation.value, said.output, at(0).epochSeconds)).toBe(0)
     expect(isWellFormed(said.shown.out.trim())).toBe(true)
@@ -129,7 +141,7 @@ describe('list, rotate, revoke', () => {
     expect(revoke(on.db, 'ci', output, at(3).epochSeconds)).toBe(0)
     expect(states(true, 4)).toEqual(['ci revoked', 'short active', 'ci revoked'])
     const table = terminal()
-    list(on.db, { all: true, json: false }, table.output, at(100).epochSeconds)
+    list(on.db, { all: true, json: false, policies: undefined }, table.output, at(100).epochSeconds)
     expect(table.shown.out).toMatch(/^KEY +POLICY +ORG +LAST SEEN +STATE +IN LOGS\n/)
     expect(table.shown.out).toMatch(/\nshort +- +- +never +expired 20/)
   })
@@ -144,12 +156,103 @@ describe('list, rotate, revoke', () => {
   })
 
   test('mistakes of a rotation, all at once', () => {
-    const read = readRotation({ overlap: '91d', expires: 'x' }, 0)
+    const read = readRotation({ overlap: '91d', expires: 'x' }, USUAL, 0)
     expect(read.ok || read.mistakes.map(({ setting }) => setting)).toEqual([
       '--overlap',
       '--expires',
     ])
-    expect(readRotation({ overlap: '0' }, 0)).toMatchObject({ value: { overlapSeconds: 0 } })
+    expect(readRotation({ overlap: '0' }, USUAL, 0)).toMatchObject({ value: { overlapSeconds: 0 } })
+  })
+})
+
+describe('what the settings say of keys', () => {
+  const strict: KeyRules = {
+    policy: 'builders',
+    lifetimeSeconds: 30 * DAY,
+    maxLifetimeSeconds: 30 * DAY,
+    overlapSeconds: 3600,
+    policies: ['builders', 'staff'],
+  }
+  const mistakesOf = (flags: AddFlags, rules = strict): string[] => {
+    const read = readAdd('ci', flags, rules, at(0).epochSeconds)
+    return read.ok
+      ? []
+      : read.mistakes.map((each) => `${each.setting} ${each.message} (${each.hint})`)
+  }
+
+  test('holds where the words say nothing', () => {
+    using on = keyScene()
+    const { err } = added(on, 'ci', {}, 0, strict)
+    expect(err).toContain('policy builders')
+    expect(err).not.toContain('a gate that has no policy of this name')
+    const expires = new Date((at(0).epochSeconds + 30 * DAY) * 1000).toISOString()
+    expect(listed(on, false, 0)).toMatchObject([{ policy: 'builders', expires_at: expires }])
+    const rotation = readRotation({}, strict, at(0).epochSeconds)
+    expect(rotation).toMatchObject({ ok: true, value: { overlapSeconds: 3600 } })
+  })
+
+  test('a policy that the document does not have is a mistake that names those it has', () => {
+    expect(mistakesOf({ policy: 'staff' })).toEqual([])
+    expect(mistakesOf({ policy: 'stuff' })).toEqual([
+      '--policy names a policy that the document does not have (did you mean staff?)',
+    ])
+    expect(mistakesOf({ policy: 'xyzzy' })).toEqual([
+      '--policy names a policy that the document does not have (there are builders, staff)',
+    ])
+    expect(mistakesOf({ policy: 'xyzzy' }, { ...strict, policies: [] })).toEqual([
+      '--policy names a policy that the document does not have (there is none)',
+    ])
+    expect(mistakesOf({}, { ...strict, policies: ['staff'] })).toEqual([
+      'KEY_POLICY names a policy that the document does not have (there are staff)',
+    ])
+  })
+
+  test('no key is made for longer than one may live', () => {
+    expect(mistakesOf({ expires: '30d' })).toEqual([])
+    for (const expires of ['31d', '721h', 'never', '2030-01-01']) {
+      expect(mistakesOf({ expires })).toEqual([
+        '--expires is later than KEY_MAX_LIFETIME lets a key live (give 30d at the most)',
+      ])
+      expect(readRotation({ expires }, strict, at(0).epochSeconds).ok).toBe(false)
+    }
+  })
+
+  test('a rotation of a key that was made for longer, or for ever, is cut to what one may live', () => {
+    for (const expires of ['365d', 'never', '10d']) {
+      using on = keyScene()
+      added(on, 'old', { expires })
+      const rotation = readRotation({}, strict, at(0).epochSeconds)
+      if (!rotation.ok) throw new Error('mistaken')
+      expect(rotate(on.db, 'old', rotation.value, terminal().output, at(60).epochSeconds)).toBe(0)
+      const days = expires === '10d' ? 10 : 30
+      const end = new Date((at(60).epochSeconds + days * DAY) * 1000).toISOString()
+      expect(listed(on, false, 60)[0]).toMatchObject({ state: 'active', expires_at: end })
+    }
+  })
+
+  test('a key whose policy has gone is told by the list, and gets no successor', () => {
+    using on = keyScene()
+    added(on, 'kept', { policy: 'staff' })
+    added(on, 'lost', { policy: 'gone' })
+    added(on, 'plain')
+    const known = (policies?: string[]) =>
+      (listed(on, false, 0, policies) as { policy_known: unknown }[]).map(
+        ({ policy_known }) => policy_known,
+      )
+    expect(known(['staff'])).toEqual([true, false, true])
+    expect(known()).toEqual([true, null, null])
+    const { shown, output } = terminal()
+    const { epochSeconds } = at(0)
+    list(on.db, { all: false, json: false, policies: ['staff'] }, output, epochSeconds)
+    expect(shown.out).toContain('gone (gone)')
+    expect(shown.err).toContain('a gate refuses the key')
+    const said = terminal()
+    const rotation = readRotation({}, strict, epochSeconds)
+    if (!rotation.ok) throw new Error('mistaken')
+    expect(rotate(on.db, 'lost', rotation.value, said.output, epochSeconds)).toBe(1)
+    expect(said.shown.out).toBe('')
+    expect(said.shown.err).toContain('its policy is not in the document')
+    expect(rotate(on.db, 'kept', rotation.value, terminal().output, epochSeconds)).toBe(0)
   })
 })
 

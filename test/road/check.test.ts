@@ -1,6 +1,12 @@
 // `postern check`: a line for everything that a start depends on, and an exit code for scripts.
 
 import { HASH_KEY } from '../support/settings.ts'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { store } from '../../src/database/store.ts'
+import { TABLES } from '../../src/gate/migrations.ts'
+import { addKey } from '../../src/keys/store.ts'
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { binary, runToEnd } from '../support/binary.ts'
 import { type Forge, startForge } from '../support/forge.ts'
@@ -158,4 +164,31 @@ test.concurrent('an ISSUER that is not what the provider calls itself is told', 
   const foreign = await check({ JWKS_URL, ISSUER: 'https://issuer.test' })
   expect(foreign.stdout).not.toContain('!!')
   await provider.stop(true)
+})
+
+test.concurrent('keys whose policy is gone, or that live too long, are said', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'postern-check-'))
+  const file = join(folder, 'postern.db')
+  const config = join(folder, 'postern.yaml')
+  writeFileSync(config, 'policies: [{ name: staff }]\nkeys: { policy: staff, max_lifetime: 30d }\n')
+  const opened = store(file, TABLES).open()
+  if (!opened.ok) throw new Error(opened.reason)
+  const now = Date.now() / 1000
+  for (const [name, policy, days] of [
+    ['kept', 'staff', 30],
+    ['lost\u001b[2J', 'gone', 30],
+    ['long', undefined, 31],
+  ] as const) {
+    addKey(opened.database, { name, policy, org: undefined, expiresAt: now + days * 86_400 }, now)
+  }
+  opened.database.close()
+  const { exitCode, stdout } = await check({
+    DATABASE_URL: `sqlite:${file}`,
+    POSTERN_CONFIG: config,
+  })
+  expect(stdout).toContain('!!  keys: refused, their policy is not there: lost\\u{1b}[2J (gone)\n')
+  expect(stdout).toContain('!!  keys: live longer than 30d: long\n')
+  expect(stdout).not.toContain('kept')
+  expect(exitCode).toBe(0)
+  rmSync(folder, { recursive: true })
 })

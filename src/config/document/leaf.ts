@@ -2,7 +2,7 @@
 // document's own.
 
 import { t } from 'elysia'
-import type { Kind } from '../kinds.ts'
+import { type Kind, NAME as NAMED } from '../kinds.ts'
 import { type Key, settingOf } from '../table.ts'
 
 /** Members of a TypeBox schema that are ours; JSON Schema lets there be others. */
@@ -93,8 +93,7 @@ export const number = (name: string, shape: NumberShape, description: string) =>
   const anyOf = [shape, { type: 'string', pattern: `^${REFERENCE}$` }]
   return own(name, description, { anyOf, number: shape }, hint)
 }
-export const NAME = { type: 'string', pattern: '^[a-z0-9][a-z0-9_.-]{0,62}$' }
-export const NAME_HINT = 'give letters a to z, digits, and _ . - between them'
+export const NAME = { type: 'string', pattern: NAMED.source }
 export const WORD = { type: 'string', pattern: '^[^\\u0000-\\u001f\\u007f]{1,256}$' }
 export const USD: NumberShape = { type: 'number', exclusiveMinimum: 0, maximum: 999_999_999 }
 export const upTo = (minimum: number, maximum: number): NumberShape => ({

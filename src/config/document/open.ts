@@ -6,6 +6,7 @@ import type { FromDocument } from '../from-document.ts'
 import { documentPath, type Environment, findGiven } from '../given.ts'
 import type { Mistake } from '../kinds.ts'
 import { closing } from '../secret-file.ts'
+import { type PolicyEntries, policyEntries, policyMistakes } from '../policies.ts'
 import { KEYS, settingOf } from '../table.ts'
 import type { Parsed } from './node.ts'
 import { type About, readTree } from './read.ts'
@@ -73,15 +74,20 @@ export function readText(
  * What commands beside the gate read their settings from: the environment, and the document that it
  * names, as if all of it stood in the environment.
  */
-export function completed(
-  env: Environment,
-):
-  | { readonly ok: true; readonly env: Environment }
-  | { readonly ok: false; readonly mistakes: readonly Mistake[] } {
+export type Completed =
+  | {
+      readonly ok: true
+      readonly env: Environment
+      /** Undefined where no document is named: what policies a gate has is not known then. */
+      readonly policies: PolicyEntries | undefined
+    }
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] }
+
+export function completed(env: Environment): Completed {
   const path = documentPath({}, env)
-  if (path === undefined) return { ok: true, env }
+  if (path === undefined) return { ok: true, env, policies: undefined }
   const document = openDocument(path, env, false)
-  const mistakes = [...document.mistakes]
+  const mistakes = [...document.mistakes, ...policyMistakes(document.policies, undefined)]
   const whole: Record<string, string | undefined> = { ...env }
   for (const key of KEYS) {
     const setting = settingOf(key)
@@ -90,7 +96,8 @@ export function completed(
     const found = together(key, elsewhere, document, mistakes)
     if (found && !elsewhere) whole[setting.env] = found.text
   }
-  return mistakes.length > 0 ? { ok: false, mistakes } : { ok: true, env: whole }
+  if (mistakes.length > 0) return { ok: false, mistakes }
+  return { ok: true, env: whole, policies: policyEntries(document.policies) }
 }
 
 type Held =

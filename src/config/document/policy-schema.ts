@@ -2,7 +2,8 @@
 
 import { CALLER_KINDS, ROUTE_GROUPS, UPSTREAM_KINDS } from '../../names.ts'
 import { t } from 'elysia'
-import { CLOSED, NAME, NAME_HINT, number, own, section, some, upTo, USD, WORD } from './leaf.ts'
+import { NAME_HINT } from '../kinds.ts'
+import { CLOSED, NAME, number, own, section, some, upTo, USD, WORD } from './leaf.ts'
 
 /** As src/token/model-pattern.ts has them. */
 export const MODEL = { type: 'string', maxLength: 256, pattern: '^(?=.)[!-)+-~]*\\*?$' }

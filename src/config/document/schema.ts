@@ -58,6 +58,15 @@ export const DOCUMENT = t.Object(
       },
       'How devices enrol, and what they may unless their enrolment says so.',
     ),
+    keys: section(
+      {
+        policy: leaf('keyPolicy'),
+        expires: leaf('keyExpires'),
+        max_lifetime: leaf('keyMaxLifetime'),
+        rotation_overlap: leaf('keyRotationOverlap'),
+      },
+      'What postern key gives a key unless its words say so.',
+    ),
     limits: section(
       {
         requests_per_minute: leaf('rateLimitRpm'),

@@ -22,14 +22,17 @@ export const enrol = subcommand<EnrolFlags>({
     command.allowExcessArguments(false)
   },
   readsSettings: true,
-  run({ flags }, env) {
+  run({ flags }, env, policies) {
     if (flags.list) {
       return withDatabase(env, 'existing', (database) => {
         listEnrolments(database, output, nowSeconds())
         return 0
       })
     }
-    const terms = readEnrolFlags(flags)
+    const terms = readEnrolFlags(
+      flags,
+      policies?.policies.map(({ name }) => name),
+    )
     if (!terms.ok) {
       for (const { setting, message, hint } of terms.mistakes) {
         stderr.write(`postern enrol: ${setting} ${message}\n    ${hint}\n`)

@@ -1,20 +1,22 @@
 // `postern key add|list|rotate|revoke`: their words. What they do is in ../keys.ts.
 
+import type { Environment } from '../../config/given.ts'
 import type { Mistake } from '../../config/kinds.ts'
 import { nearest } from '../../config/nearest.ts'
+import type { PolicyEntries } from '../../config/policies.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 import {
   add as addTo,
   type AddFlags,
-  DEFAULT_EXPIRES,
-  DEFAULT_OVERLAP,
+  type KeyRules,
   readAdd,
   readRotation,
   revoke as revokeBy,
   rotate as rotateBy,
   type RotateFlags,
 } from '../keys.ts'
+import { readKeyDefaults } from '../key-defaults.ts'
 import { list as listOf } from '../key-list.ts'
 import { nowSeconds, output } from './output.ts'
 import { failed, type Subcommand, subcommand } from './subcommand.ts'
@@ -27,6 +29,17 @@ function mistaken(action: string, mistakes: readonly Mistake[]): number {
   return EXIT.usage
 }
 
+/** What the settings say of keys; the mistakes in them are said here. */
+function rulesOf(env: Environment, policies: PolicyEntries | undefined): KeyRules | undefined {
+  const defaults = readKeyDefaults(env)
+  const names = policies?.policies.map(({ name }) => name)
+  if (defaults.ok) return { ...defaults.value, policies: names }
+  for (const { setting, message, hint } of defaults.mistakes) {
+    stderr.write(`postern key: ${setting} ${message}\n    ${hint}\n`)
+  }
+  return undefined
+}
+
 const EXPIRES = 'Until when: 12h, 90d, 2027-01-31, never'
 
 const add = subcommand<AddFlags>({
@@ -37,17 +50,21 @@ const add = subcommand<AddFlags>({
   define(command) {
     command
       .argument('<name>', 'what lists, reports and postern key revoke call it')
-      .option('--policy <name>', 'The policy that it is for.')
+      .option('--policy <name>', 'The policy that it is for (default: KEY_POLICY).')
       .option('--org <id>', 'The organisation that its usage counts for.')
-      .option('--expires <when>', `${EXPIRES} (default: ${DEFAULT_EXPIRES}).`)
+      .option('--expires <when>', `${EXPIRES} (default: KEY_EXPIRES, 90d).`)
       .allowExcessArguments(false)
   },
   readsSettings: true,
-  run({ flags, words }, env) {
+  run({ flags, words }, env, policies) {
     const now = nowSeconds()
-    const terms = readAdd(words[0] ?? '', flags, now)
+    const rules = rulesOf(env, policies)
+    if (!rules) return EXIT.config
+    const terms = readAdd(words[0] ?? '', flags, rules, now)
     if (!terms.ok) return mistaken('add', terms.mistakes)
-    return withDatabase(env, 'existing', (database) => addTo(database, terms.value, output, now))
+    return withDatabase(env, 'existing', (database) =>
+      addTo(database, terms.value, output, { policies: rules.policies, nowSeconds: now }),
+    )
   },
 })
 
@@ -69,9 +86,10 @@ const list = subcommand<ListFlags>({
       .allowExcessArguments(false)
   },
   readsSettings: true,
-  run({ flags: { all = false, json = false } }, env) {
+  run({ flags: { all = false, json = false } }, env, entries) {
+    const policies = entries?.policies.map(({ name }) => name)
     return withDatabase(env, 'read', (database) => {
-      listOf(database, { all, json }, output, nowSeconds())
+      listOf(database, { all, json, policies }, output, nowSeconds())
       return 0
     })
   },
@@ -89,15 +107,17 @@ const rotate = subcommand<RotateFlags>({
       .argument('<name>')
       .option(
         '--overlap <24h>',
-        `How long the old key stays good; 0: ends now (default: ${DEFAULT_OVERLAP}).`,
+        'How long the old key stays good; 0: ends now (default: KEY_ROTATION_OVERLAP, 24h).',
       )
       .option('--expires <when>', `${EXPIRES} (default: as long as the old one was made for).`)
       .allowExcessArguments(false)
   },
   readsSettings: true,
-  run({ flags, words }, env) {
+  run({ flags, words }, env, policies) {
     const now = nowSeconds()
-    const rotation = readRotation(flags, now)
+    const rules = rulesOf(env, policies)
+    if (!rules) return EXIT.config
+    const rotation = readRotation(flags, rules, now)
     if (!rotation.ok) return mistaken('rotate', rotation.mistakes)
     const name = words[0] ?? ''
     return withDatabase(env, 'existing', (database) =>

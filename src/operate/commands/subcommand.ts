@@ -4,6 +4,7 @@
 
 import { Command, CommanderError } from 'commander'
 import { type Environment, namesDocument } from '../../config/given.ts'
+import type { PolicyEntries } from '../../config/policies.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 
@@ -34,7 +35,11 @@ export interface Definition<Flags extends object> {
   readonly define: (command: Command) => void
   /** Its environment is completed by the document that POSTERN_CONFIG names. */
   readonly readsSettings?: true
-  readonly run: (given: CommandInput<Flags>, env: Environment) => Promise<number> | number
+  readonly run: (
+    given: CommandInput<Flags>,
+    env: Environment,
+    policies?: PolicyEntries,
+  ) => Promise<number> | number
 }
 
 export function subcommand<Flags extends object = object>({
@@ -69,7 +74,9 @@ export function subcommand<Flags extends object = object>({
         throw error
       }
       const given = { flags: command.opts<Flags>(), words: command.args }
-      return readsSettings ? withDocument(env, name, (whole) => run(given, whole)) : run(given, env)
+      return readsSettings
+        ? withDocument(env, name, (...whole) => run(given, ...whole))
+        : run(given, env)
     },
   }
 }
@@ -78,12 +85,13 @@ export function subcommand<Flags extends object = object>({
 export async function withDocument(
   env: Environment,
   name: string,
-  run: (env: Environment) => Promise<number> | number,
+  /** `policies`: those of the document; undefined where there is none. */
+  run: (env: Environment, policies?: PolicyEntries) => Promise<number> | number,
 ): Promise<number> {
   if (!namesDocument([], env)) return run(env)
   const { completed } = await import('../../config/document/open.ts')
   const whole = completed(env)
-  if (whole.ok) return run(whole.env)
+  if (whole.ok) return run(whole.env, whole.policies)
   const mistakes = whole.mistakes.map(
     ({ setting, message, hint }) => `${setting} ${message}\n    ${hint}`,
   )

@@ -1,0 +1,53 @@
+// For `postern check`: keys and devices that a gate with these settings refuses, because they name a
+// policy that it does not have; and keys that live longer than a new one may.
+
+import type { Database } from 'bun:sqlite'
+import { policiesOfDevices } from '../enroll/family-list.ts'
+import { keyPages } from '../keys/find.ts'
+import { standingOf } from '../keys/row.ts'
+import { durationText } from '../turn/duration.ts'
+import { visible } from '../terminal.ts'
+
+export interface CredentialRules {
+  /** The names of those that the settings have. */
+  readonly policies: readonly string[]
+  readonly maxLifetimeSeconds: number
+}
+
+/** Of many, so many are named. */
+const MAX_NAMED = 10
+
+/** What is not well, in words for a terminal. */
+export function credentialTrouble(
+  db: Database,
+  { policies, maxLifetimeSeconds }: CredentialRules,
+  nowSeconds: number,
+): string[] {
+  const lost: string[] = []
+  const long: string[] = []
+  for (const key of [...keyPages(db)].flat()) {
+    if (standingOf(key, nowSeconds) !== 'good') continue
+    const { name, policy, createdAt, expiresAt } = key
+    if (policy !== null && !policies.includes(policy)) lost.push(`${name} (${policy})`)
+    if ((expiresAt ?? Infinity) - createdAt > maxLifetimeSeconds) long.push(name)
+  }
+  const devices = policiesOfDevices(db, nowSeconds).filter(
+    ({ policy }) => !policies.includes(policy),
+  )
+  return [
+    ...(lost.length === 0 ? [] : [`keys: refused, their policy is not there: ${named(lost)}`]),
+    ...(long.length === 0
+      ? []
+      : [`keys: live longer than ${durationText(maxLifetimeSeconds)}: ${named(long)}`]),
+    ...devices.map(
+      ({ policy, count }) =>
+        `devices: ${count} refused, their policy is not there: ${visible(policy)}`,
+    ),
+  ]
+}
+
+function named(names: readonly string[]): string {
+  const shown = names.slice(0, MAX_NAMED).map(visible).join(', ')
+  const more = names.length - MAX_NAMED
+  return more > 0 ? `${shown} and ${more} more` : shown
+}

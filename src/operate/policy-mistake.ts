@@ -1,0 +1,21 @@
+// What `--policy` may name: a policy of the document, where one is named.
+
+import type { Mistake } from '../config/kinds.ts'
+import { listed } from '../config/policies.ts'
+import { isPolicyName } from '../enroll/entitlements.ts'
+
+/** What is wrong with the name of a policy; only a document says which there are. */
+export function policyMistake(
+  policy: string,
+  policies: readonly string[] | undefined,
+): Pick<Mistake, 'message' | 'hint'> | undefined {
+  if (!isPolicyName(policy)) {
+    const hint = 'give letters, digits, dots, dashes; 64 at most'
+    return { message: 'is no name of a policy', hint }
+  }
+  if (policies?.includes(policy) ?? true) return undefined
+  return {
+    message: 'names a policy that the document does not have',
+    hint: listed(policy, policies ?? []),
+  }
+}
