@@ -35,6 +35,21 @@ export function logger(
   return log
 }
 
+/** From now on no less than this. */
+export function setLevel(log: Logger, level: Settings['logLevel']): void {
+  log.level = level
+}
+
+/** Its lines with these members more, and at the level that it has by then. */
+export const telling = (
+  log: Logger,
+  members: Readonly<Record<string, unknown>>,
+): Pick<Logger, 'info' | 'warn' | 'error'> => ({
+  info: (fields: object, words?: string) => log.info({ ...members, ...fields }, words),
+  warn: (fields: object, words?: string) => log.warn({ ...members, ...fields }, words),
+  error: (fields: object, words?: string) => log.error({ ...members, ...fields }, words),
+})
+
 /** Keeps its place when a log that cannot be written drops other lines. */
 const isUrgent = (json: string): boolean => json.startsWith('{"level":"error"')
 

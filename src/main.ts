@@ -1,9 +1,5 @@
 // The process: settings or exit 78, one command, signals, and nothing that a stray error could end.
 
-import { readFileSync } from 'node:fs'
-import { bundledPrices, parsePrices } from './budget/price-table.ts'
-import type { Prices } from './budget/prices.ts'
-import { readCaFile } from './config/ca-file.ts'
 import { namesDocument } from './config/given.ts'
 import { type Invocation, readSettings } from './config/read.ts'
 import { isMissing } from './config/demands.ts'
@@ -14,7 +10,9 @@ import { type LogOutput, logOutput } from './log-output.ts'
 import { banner } from './operate/banner.ts'
 import { stderr, stdout } from './print.ts'
 import { type Gate, serve } from './gate/serve.ts'
+import { readNamedFiles } from './gate/named-files.ts'
 import type { Reload } from './gate/reload.ts'
+import type { Configuration } from './gate/reload-change.ts'
 import { obeySignals } from './signals.ts'
 import { type Sources, sources } from './gate/sources.ts'
 import { ADVICE, isLasting } from './database/advice.ts'
@@ -62,15 +60,14 @@ async function main(): Promise<void> {
     stdout.write(printDocument(invocation))
     exitAfter(0)
   }
-  const prices = readPrices(settings.pricesFile)
-  const authorities = readCaFile(settings.upstreamCaFile, Date.now())
-  if (!prices.ok || !authorities.ok) {
-    const wrong = [prices, authorities].flatMap((read) => (read.ok ? [] : read.mistakes))
-    stderr.write(describe(wrong))
+  const files = readNamedFiles(settings, Date.now())
+  if (!files.ok) {
+    stderr.write(describe(files.mistakes))
     process.exit(EXIT_CONFIG)
   }
-  const from = await sources(settings, authorities.certificates)
-  const warnings = [...invocation.warnings, ...authorities.warnings]
+  const { named } = files
+  const from = await sources(settings, named.certificates)
+  const warnings = [...invocation.warnings, ...named.warnings]
   if (command === 'check') {
     const { check } = await import('./operate/check.ts')
     exitAfter((await check(from, settings, warnings)) ? 0 : 1)
@@ -83,8 +80,8 @@ async function main(): Promise<void> {
     void output.finish(LAST_LINES_MS).then(() => process.exit(exitCode))
   })
   for (const warning of warnings) log.warn(warning)
-  const running = await listen(() => serve(settings, from, prices.value, log))
-  const reload = await reloadOf(invocation, read, running, log)
+  const running = await listen(() => serve({ settings, named }, from, log))
+  const reload = await reloadOf({ ...invocation, named }, read, running, log)
   if (reload) stop.reloadWith(() => reload.now())
   stop.drainWith(() => {
     reload?.stop()
@@ -95,29 +92,35 @@ async function main(): Promise<void> {
 
 /** Absent where no file says anything: the environment of a process cannot change. */
 async function reloadOf(
-  { settings, document, given }: Invocation & { kind: 'run' },
+  first: Started,
   read: () => Invocation,
   gate: Gate,
   log: Logger,
 ): Promise<Reload | undefined> {
+  if (first.settings.devMode) return undefined
   const { filesOf, reloading } = await import('./gate/reload.ts')
-  const files = filesOf(document, given)
-  if (settings.devMode || files.length === 0) return undefined
+  const files = filesOf(first)
+  if (files.length === 0) return undefined
   return reloading({
-    settings,
+    first,
     files,
     log,
     exchange: (next) => gate.exchange(next),
     reread() {
       const again = read()
-      if (again.kind === 'run') {
-        const { settings, document, given } = again
-        return { ok: true, settings, files: filesOf(document, given) }
+      if (again.kind !== 'run') {
+        return { ok: false, mistakes: again.kind === 'mistakes' ? again.mistakes : [] }
       }
-      return { ok: false, mistakes: again.kind === 'mistakes' ? again.mistakes : [] }
+      const { settings } = again
+      const files = readNamedFiles(settings, Date.now())
+      if (!files.ok) return files
+      const configuration = { settings, named: files.named }
+      return { ok: true, configuration, files: filesOf(again) }
     },
   })
 }
+
+type Started = Invocation & { readonly kind: 'run' } & Configuration
 
 /** What reads a document: a gate without one never loads it. */
 const documents = () => import('./config/document/open.ts')
@@ -138,21 +141,6 @@ function describe(mistakes: readonly Mistake[]): string {
     ({ setting, message, hint }) => `  ${setting} ${message}\n      ${hint}\n`,
   )
   return `postern: ${count} in the settings; nothing was started\n\n${lines.join('')}`
-}
-
-/** The prices that are built in, or those of the operator's file. */
-function readPrices(
-  file: string | undefined,
-): { ok: true; value: Prices } | { ok: false; mistakes: Mistake[] } {
-  if (file === undefined) return { ok: true, value: bundledPrices() }
-  const mistake = (message: string, hint: string) => ({ setting: 'PRICES_FILE', message, hint })
-  try {
-    const parsed = parsePrices(readFileSync(file, 'utf8'))
-    if (parsed.ok) return { ok: true, value: parsed.prices }
-    return { ok: false, mistakes: parsed.mistakes.map((each) => mistake(each.message, each.hint)) }
-  } catch {
-    return { ok: false, mistakes: [mistake('names a file that cannot be read', 'check the path')] }
-  }
 }
 
 async function listen(start: () => Promise<Gate>): Promise<Gate> {

@@ -4,6 +4,7 @@
 import { RELAYED_ROUTES, type RelayedRoute, ROUTES } from '../src/accept/routes.ts'
 import { memberOf } from '../src/config/document/tree.ts'
 import { flagOf, type Group, type Key, KEYS, type Setting, settingOf } from '../src/config/table.ts'
+import { RELOADING, type Reloading } from '../src/config/reloading.ts'
 import { KINDS } from '../src/gate/upstreams.ts'
 
 const CALLERS = {
@@ -55,16 +56,23 @@ function settings(): string {
   return groups.map((group) => settingsOf(group)).join('\n')
 }
 
+/** What a running gate takes of a change. */
+const RELOADED: Readonly<Record<Reloading, string>> = {
+  taken: 'yes',
+  value: 'its value',
+  restart: 'restart',
+}
+
 function settingsOf(group: Group): string {
   const rows = KEYS.filter((key) => settingOf(key).group === group).map((key) => {
     const setting = settingOf(key)
     const { env, about, secret } = setting
     const file = secret ? ` Or the file that \`${env}_FILE\` names.` : ''
     const names = [`\`${env}\``, `\`${flagOf(env)}\``, member(key)]
-    return row(...names, fallbackOf(setting), about + file)
+    return row(...names, fallbackOf(setting), RELOADED[RELOADING[key]], about + file)
   })
-  const head = row(group, 'Flag', 'In a document', 'Default', '')
-  return head + row('---', '---', '---', '---', '---') + rows.join('')
+  const head = row(group, 'Flag', 'In a document', 'Default', 'Reload', '')
+  return head + row('---', '---', '---', '---', '---', '---') + rows.join('')
 }
 
 function member(key: Key): string {

@@ -32,7 +32,7 @@ export interface DeviceParts {
   readonly enrollingUser: UserAdmission['enrolling'] | undefined
   readonly addressKey: AddressKey
   readonly countAddress: CountAddress
-  readonly bodyTimeoutMs: number
+  readonly bodyTimeoutMs: () => number
   readonly admitDevice: AdmitDevice
   /** Where there are users: only to tell one of them what the matter is. */
   readonly admitUser?: UserAdmission['admit'] | undefined
@@ -81,7 +81,7 @@ export function deviceRoutes(parts: DeviceParts) {
         const { exchange } = arrival
         const counted = countAddress(exchange, request, server)
         if (!counted.ok) return answers.refuse(exchange, counted)
-        const body = await readBounded(request, MAX_BOOTSTRAP_BODY_BYTES, parts.bodyTimeoutMs)
+        const body = await readBounded(request, MAX_BOOTSTRAP_BODY_BYTES, parts.bodyTimeoutMs())
         if (!body.ok) return answers.refuse(exchange, body)
         exchange.bytesIn = body.value.byteLength
         const asked = parseBootstrap(Buffer.from(body.value).toString('utf8'))

@@ -16,7 +16,7 @@ export interface PublicParts {
   readonly probes: Probes
   readonly countAddress: CountAddress
   readonly documents: PublicDocuments | undefined
-  readonly bodyTimeoutMs: number
+  readonly bodyTimeoutMs: () => number
 }
 
 /** `{"enclaveUrl":…,"repo":…}` and nothing more. */
@@ -60,7 +60,7 @@ export function publicRoutes(parts: PublicParts) {
       async ({ arrival: { exchange }, request, server }) => {
         const counted = countAddress(exchange, request, server)
         if (!counted.ok) return answers.refuse(exchange, counted)
-        const body = await readBounded(request, MAX_ATTESTATION_BODY_BYTES, parts.bodyTimeoutMs)
+        const body = await readBounded(request, MAX_ATTESTATION_BODY_BYTES, parts.bodyTimeoutMs())
         if (!body.ok) return answers.refuse(exchange, body)
         exchange.bytesIn = body.value.byteLength
         const { monotonicMs } = exchange.at

@@ -1,7 +1,7 @@
 // The identity providers whose users are taken, each with its keys, and the admission over all of them.
 
 import type { Ask } from '../http1/ask.ts'
-import type { Logger } from '../log.ts'
+import { type Logger, telling } from '../log.ts'
 import type { PolicyOf } from '../policy/select.ts'
 import type { Identify } from '../token/identity.ts'
 import { type UserAdmission, userAdmission } from './admit.ts'
@@ -15,10 +15,10 @@ export interface Issuers extends UserAdmission {
   start(): void
   stop(): void
   /**
-   * From now on these and no others, by this policy. An issuer that stays keeps its keys; every token is
-   * verified anew. Throws where the settings have mistakes, and then nothing has changed.
+   * What it returns puts these and no others in place, by this policy. An issuer that stays keeps its keys; every token is
+   * verified anew. Throws where the settings have mistakes.
    */
-  replace(all: readonly IssuerSettings[], policyOf: PolicyOf): void
+  prepare(all: readonly IssuerSettings[], policyOf: PolicyOf): () => void
 }
 
 export interface IssuersParts {
@@ -35,7 +35,7 @@ export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Is
   let sources: ReadonlyMap<string, KeySource> = new Map()
   let admission: UserAdmission = userAdmission([], identify, parts.policyOf)
 
-  const replace: Issuers['replace'] = (all, policyOf) => {
+  const prepare: Issuers['prepare'] = (all, policyOf) => {
     const mistakes = issuerMistakes(all)
     if (mistakes.length > 0) throw new Error(mistakes.join('\n'))
     const before = sources
@@ -46,12 +46,14 @@ export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Is
       next.set(same, keys)
       return issuerOf(settings, keys)
     })
-    sources = next
-    admission = userAdmission(issuers, identify, policyOf)
-    for (const [same, keys] of before) if (!next.has(same)) keys.stop()
-    if (started) for (const [same, keys] of next) if (!before.has(same)) keys.start()
+    return () => {
+      sources = next
+      admission = userAdmission(issuers, identify, policyOf)
+      for (const [same, keys] of before) if (!next.has(same)) keys.stop()
+      if (started) for (const [same, keys] of next) if (!before.has(same)) keys.start()
+    }
   }
-  replace(all, parts.policyOf)
+  prepare(all, parts.policyOf)()
 
   return {
     admit: (credentials, now) => admission.admit(credentials, now),
@@ -64,7 +66,7 @@ export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Is
     stop() {
       for (const keys of sources.values()) keys.stop()
     },
-    replace,
+    prepare,
   }
 }
 
@@ -83,6 +85,6 @@ function keySource(settings: IssuerSettings, ask: Ask, log: Logger): KeySource {
     refreshMs: refreshSeconds * 1000,
     maxStaleMs: maxStaleSeconds * 1000,
     // The one that has no name of its own needs none.
-    log: name === 'default' ? log : log.child({ issuer: name }),
+    log: name === 'default' ? log : telling(log, { issuer: name }),
   })
 }

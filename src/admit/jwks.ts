@@ -30,7 +30,7 @@ export interface JwksOptions {
   readonly url: URL | (() => Promise<URL>)
   readonly refreshMs: number
   readonly maxStaleMs: number
-  readonly log: Logger
+  readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
   /** For one read of the set, its body included. */
   readonly timeoutMs?: number
   /** How long a request waits for such a read. */

@@ -72,6 +72,8 @@ export interface Breaker {
   reset(): void
   /** The hosts that seem to answer nobody, each once in a while: they should be asked something. */
   doubtful(now: number): string[]
+  /** From now on by these numbers; what is open stays so until the end of its time. */
+  retune(numbers: BreakerNumbers): void
   /** Whether a host that was asked at `askedAt` has answered, whatever it was. */
   checked(host: string, isAlive: boolean, askedAt: number, now: number): void
 }
@@ -79,7 +81,7 @@ export interface Breaker {
 /** Whose circuit has changed. */
 export type CircuitOf = 'upstream' | 'route' | 'caller'
 
-export interface BreakerOptions {
+export interface BreakerNumbers {
   readonly failureThreshold?: number
   readonly successThreshold?: number
   readonly openMs?: number
@@ -87,6 +89,9 @@ export interface BreakerOptions {
   readonly probeMs?: number
   /** How long nobody has to be answered while several wait. */
   readonly stallMs?: number
+}
+
+export interface BreakerOptions extends BreakerNumbers {
   /** For a line in the log. Called in the middle of things: it must not throw, or call back. */
   readonly onChange?: (state: CircuitState, of: CircuitOf) => void
 }
@@ -103,22 +108,14 @@ const MAX_LANES = 128
 const MAX_MODEL_LENGTH = 128
 
 export function breaker(options: BreakerOptions = {}): Breaker {
-  const { failureThreshold = 5, successThreshold = 2, openMs = 30_000 } = options
-  const { probeMs = DEFAULT_PROBE_MS, stallMs = DEFAULT_STALL_MS, onChange } = options
-  const common = { failureThreshold, successThreshold, openMs, probeMs }
+  const { onChange } = options
   const told = (of: CircuitOf) => onChange && ((state: CircuitState) => onChange(state, of))
-  const originRules: CircuitRules = { ...common, firstOpenMs: openMs, onChange: told('upstream') }
-  const laneRules: LaneRules = {
-    witnesses: Math.max(2, failureThreshold),
-    successThreshold,
-    openMs,
-    own: {
-      ...common,
-      firstOpenMs: Math.min(FIRST_OWN_OPEN_MS, openMs),
-      onChange: told('caller'),
-    },
-    onChange: told('route'),
-  }
+  const first = rulesOf(options)
+  let { stallMs } = first
+  // Circuits and lanes hold on to these, so that another number in them is every one's.
+  const originRules: CircuitRules = { ...first.origin, onChange: told('upstream') }
+  const ownRules: CircuitRules = { ...first.own, onChange: told('caller') }
+  const laneRules: LaneRules = { ...first.lane, own: ownRules, onChange: told('route') }
   let origins = new Recent<UpstreamOrigin>(MAX_ORIGINS / 2)
   let lanes = new Recent<Lane>(MAX_LANES / 2)
   const newOrigin = (): UpstreamOrigin => new UpstreamOrigin(new Circuit(originRules))
@@ -184,11 +181,30 @@ export function breaker(options: BreakerOptions = {}): Breaker {
       }
       return hosts
     },
+    retune(numbers) {
+      const rules = rulesOf(numbers)
+      ;({ stallMs } = rules)
+      Object.assign(originRules, rules.origin)
+      Object.assign(ownRules, rules.own)
+      Object.assign(laneRules, rules.lane)
+    },
     checked(host, isAlive, askedAt, now) {
       const origin = origins.find(host)
       if (isAlive) origin?.isAlive(now)
       else origin?.isSilent(askedAt, now)
     },
+  }
+}
+
+function rulesOf(numbers: BreakerNumbers) {
+  const { failureThreshold = 5, successThreshold = 2, openMs = 30_000 } = numbers
+  const { probeMs = DEFAULT_PROBE_MS, stallMs = DEFAULT_STALL_MS } = numbers
+  const common = { failureThreshold, successThreshold, openMs, probeMs }
+  return {
+    stallMs,
+    origin: { ...common, firstOpenMs: openMs },
+    own: { ...common, firstOpenMs: Math.min(FIRST_OWN_OPEN_MS, openMs) },
+    lane: { witnesses: Math.max(2, failureThreshold), successThreshold, openMs },
   }
 }
 

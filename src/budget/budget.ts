@@ -30,7 +30,7 @@ export interface Budget {
 
 export interface BudgetOptions {
   readonly counters: Counters
-  readonly maxUpstreamConcurrency: number
+  readonly maxUpstreamConcurrency: () => number
 }
 
 /** A rate as its bucket and its headers need it, made once for each policy. */

@@ -43,7 +43,7 @@ export interface Bodies {
 }
 
 /** `timeoutMs`: how long a held body may stand still, or take to arrive where it is small. */
-export function bodies(timeoutMs: number): Bodies {
+export function bodies(timeoutMs: () => number): Bodies {
   const memory = heldBytes()
   return {
     read({ admitted, reserved }, { request, method, limited }, { length, maxBytes }, exchange) {
@@ -58,11 +58,11 @@ export function bodies(timeoutMs: number): Bodies {
           }),
         )
       }
-      if (small) return readWhole(request, maxBytes, timeoutMs)
+      if (small) return readWhole(request, maxBytes, timeoutMs())
       const share = memory.share(admitted.identity)
       reserved.also(share.giveBack)
       const room = share.roomFor(length ?? 0)
-      return room.ok ? readWhole(request, maxBytes, timeoutMs, share.take) : room
+      return room.ok ? readWhole(request, maxBytes, timeoutMs(), share.take) : room
     },
     async decoded({ admitted, reserved }, body, codings, maxBytes, read) {
       if (!(body instanceof Uint8Array)) return refused('internal_error', { reason: 'unread body' })

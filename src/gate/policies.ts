@@ -1,6 +1,8 @@
 // Which policies a gate has, and who gets which. The flat settings make one for each kind of caller.
 
 import type { Settings } from '../config/read.ts'
+import type { Configuration } from './reload-change.ts'
+import { type Prepare, remade } from './remade.ts'
 import { devicePolicies, type DeviceEntitlements } from '../policy/device.ts'
 import { defaultPolicies, microUsd } from '../policy/from-settings.ts'
 import type { LimitsEntry, PolicyEntry } from '../config/policies.ts'
@@ -14,17 +16,15 @@ export interface Policies {
 
 export interface ExchangeablePolicies extends Policies {
   /** What was decided by those of before is to be decided anew. */
-  exchange(settings: Settings): void
+  readonly prepare: Prepare
 }
 
-export function exchangeablePolicies(settings: Settings): ExchangeablePolicies {
-  let current = policies(settings)
+export function exchangeablePolicies(first: Configuration): ExchangeablePolicies {
+  const { now, prepare } = remade(first, ({ settings }) => policies(settings))
   return {
-    policyOf: (caller) => current.policyOf(caller),
-    ofDevice: (own) => current.ofDevice(own),
-    exchange(next) {
-      current = policies(next)
-    },
+    policyOf: (caller) => now().policyOf(caller),
+    ofDevice: (own) => now().ofDevice(own),
+    prepare,
   }
 }
 

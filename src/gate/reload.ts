@@ -1,99 +1,33 @@
 // Settings that change under a running gate: read whole, judged whole, exchanged at once or not at all.
-// What can be exchanged is what a request reads once, where it needs it: the upstreams' keys, the
-// operator's token, the issuers, and the policies. A change of anything else needs a restart, and until then none
-// of the changes beside it counts: a new issuer without the rule that belongs to it would be a hole.
+// What can be exchanged is what a request reads once, where it needs it (config/reloading.ts). A change of
+// anything else needs a restart, and until then none of the changes beside it counts: a new issuer without
+// the rule that belongs to it would be a hole.
+//
+// What was read counts only where no file has changed meanwhile, so that no two files are of different
+// times. What is wrong is logged once, and read again until it is right.
 
-import { statSync } from 'node:fs'
 import type { Given } from '../config/given.ts'
 import type { Mistake } from '../config/kinds.ts'
-import type { Settings } from '../config/read.ts'
-import { type Key, KEYS, settingOf } from '../config/table.ts'
-import type { Logger } from '../log.ts'
-import { Secret } from '../secret.ts'
-
-/** What policies are made of; each may come and go. */
-const POLICIES: ReadonlySet<string> = new Set<keyof Settings>([
-  'policies',
-  'rateLimitRpm',
-  'maxIdentityConcurrency',
-  'orgSpendCap',
-  // Read by `postern key` alone.
-  'keyPolicy',
-  'keyExpires',
-  'keyMaxLifetime',
-  'keyRotationOverlap',
-])
-
-/** Of these, the value may change; that there is one may not. */
-const EXCHANGED: ReadonlySet<string> = new Set<keyof Settings>([
-  'tinfoilApiKey',
-  'anthropicApiKey',
-  'adminToken',
-  'issuers',
-  // Those of a single issuer; `issuers` has them, too.
-  'issuer',
-  'jwksUrl',
-  'audiences',
-  'jwksRefreshSeconds',
-  'jwksMaxStaleSeconds',
-])
-
-export type Change =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'exchange'; readonly names: readonly string[] }
-  | { readonly kind: 'restart'; readonly names: readonly string[] }
-
-/** What is different, by the names of the settings. */
-export function changeOf(before: Settings, after: Settings): Change {
-  const members = [
-    ...new Set([...Object.keys(before), ...Object.keys(after)]),
-  ] as (keyof Settings)[]
-  const changed = members.filter((each) => !isSame(before[each], after[each]))
-  if (changed.length === 0) return { kind: 'none' }
-  const lasting = changed.filter(
-    (each) =>
-      !POLICIES.has(each) &&
-      (!EXCHANGED.has(each) || isEmpty(before[each]) !== isEmpty(after[each])),
-  )
-  // The issuer's own members may come and go, as long as there is an issuer.
-  const single = new Set<string>(['issuer', 'jwksUrl', 'audiences'])
-  const needing = lasting.filter((each) => !single.has(each))
-  return needing.length > 0
-    ? { kind: 'restart', names: needing.map(nameOf) }
-    : { kind: 'exchange', names: changed.map(nameOf) }
-}
-
-const isEmpty = (value: unknown): boolean =>
-  value === undefined || (Array.isArray(value) && value.length === 0)
-
-const nameOf = (member: string): string =>
-  KEYS.includes(member as Key) ? settingOf(member as Key).env : member
-
-/** Secrets by what they hold, and addresses by their text. */
-function isSame(a: unknown, b: unknown): boolean {
-  if (a instanceof Secret && b instanceof Secret) return a.reveal() === b.reveal()
-  if (a instanceof URL && b instanceof URL) return a.href === b.href
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
-  if (a.constructor !== b.constructor) return false
-  const [mine, theirs] = [Object.entries(a), new Map(Object.entries(b))]
-  return (
-    mine.length === theirs.size &&
-    mine.every(([name, value]) => theirs.has(name) && isSame(value, theirs.get(name)))
-  )
-}
+import type { Key } from '../config/table.ts'
+import { describeBug, type Logger } from '../log.ts'
+import { changeOf, type Configuration } from './reload-change.ts'
+import { BY_PATH } from './named-files.ts'
+import { stampsOf } from './reload-files.ts'
+import { watchFiles, type WatchOptions } from './reload-watch.ts'
 
 export type Reread =
-  | { readonly ok: true; readonly settings: Settings; readonly files: readonly string[] }
+  | { readonly ok: true; readonly configuration: Configuration; readonly files: readonly string[] }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] }
 
-export interface ReloadParts {
-  readonly settings: Settings
-  /** The document and the files of secrets, which are read again where one of them changes. */
+export interface ReloadParts extends Omit<WatchOptions, 'seen' | 'onChange'> {
+  readonly first: Configuration
+  /** The document and the files beside it, which are read again where one of them changes. */
   readonly files: readonly string[]
   readonly reread: () => Reread
   /** Throws where it cannot, and has then changed nothing. */
-  readonly exchange: (settings: Settings) => void
+  readonly exchange: (next: Configuration) => void
   readonly log: Logger
+  readonly retryMs?: number
 }
 
 export interface Reload {
@@ -102,78 +36,126 @@ export interface Reload {
   stop(): void
 }
 
-/** Editors and Kubernetes put another file in its place: what stands at the path is what counts. */
-const POLL_MS = 1000
+/** Files that change under each reading are read so often, and then again a little later. */
+const MAX_READINGS = 3
+/**
+ * After a change: stamps are only as fine as the file system's clock, so that one look more finds what
+ * was written right after the reading.
+ */
+const LOOK_AGAIN_MS = 1000
+/** As long as something is wrong: what was mended may not show in a stamp. */
+const RETRY_MS = 5000
 
-export function reloading({ reread, exchange, log, ...parts }: ReloadParts): Reload {
-  let { settings, files } = parts
-  let seen = stamp(files)
+export function reloading(parts: ReloadParts): Reload {
+  const { reread, exchange, log, retryMs = RETRY_MS } = parts
+  let current = parts.first
+  let seen = stampsOf(parts.files)
+  let stopped = false
+  let later: ReturnType<typeof setTimeout> | undefined
+  /** Of what is not taken; it is told once. */
+  let told: string | undefined
 
-  const rereadSafely = (): Reread => {
-    try {
-      return reread()
-    } catch {
-      return { ok: false, mistakes: [] }
-    }
+  const once = (text: string, tell: () => void): void => {
+    if (told !== text) tell()
+    told = text
   }
-  const reload = (): void => {
-    seen = stamp(files)
-    const read = rereadSafely()
-    if (!read.ok) {
-      for (const { setting, message, hint } of read.mistakes) {
-        log.error({ hint }, `${setting} ${message}`)
-      }
-      log.error('the settings have mistakes and are not taken; those of before go on')
-      return
+  /** Undefined where each reading met a change. */
+  const read = (): Reread | undefined => {
+    for (let tried = 0; tried < MAX_READINGS; tried += 1) {
+      const before = seen
+      const found = readSafely(reread)
+      const paths = found.ok ? found.files : [...before.keys()]
+      seen = stampsOf(paths)
+      if (paths.every((path) => before.get(path) === seen.get(path))) return found
     }
-    const change = changeOf(settings, read.settings)
+    return undefined
+  }
+  const take = (found: Configuration, isAsked: boolean): void => {
+    const change = changeOf(current, found)
+    const changed = change.names.join(', ') || 'nothing'
     if (change.kind === 'restart') {
-      const changed = change.names.join(', ')
-      log.warn({ changed }, 'settings have changed that need a restart; those of before go on')
-      return
+      return once(changed, () =>
+        log.warn({ changed }, 'settings have changed that need a restart; those of before go on'),
+      )
     }
     if (change.kind === 'exchange') {
-      try {
-        exchange(read.settings)
-      } catch {
-        log.error('the settings cannot be exchanged; those of before go on')
-        return
-      }
-      settings = read.settings
+      exchange(found)
+      current = found
     }
-    files = read.files
-    seen = stamp(files)
-    const changed = change.kind === 'exchange' ? change.names.join(', ') : 'nothing'
-    log.info({ changed }, 'settings reloaded')
+    const isNews = change.kind === 'exchange' || isAsked || told !== undefined
+    told = undefined
+    if (isNews) log.info({ changed }, 'settings reloaded')
   }
-  const timer = setInterval(() => {
-    if (stamp(files) !== seen) reload()
-  }, POLL_MS)
-  timer.unref()
+  const lookAgain = (ms: number): void => {
+    later = setTimeout(() => reload(false), ms)
+    later.unref()
+  }
+  const reload = (isAsked: boolean): void => {
+    if (stopped) return
+    clearTimeout(later)
+    later = undefined
+    if (isAsked) told = undefined
+    const found = read()
+    if (!found) return lookAgain(LOOK_AGAIN_MS)
+    if (!found.ok) {
+      once(JSON.stringify(found.mistakes), () => tell(found.mistakes, log))
+      return lookAgain(retryMs)
+    }
+    try {
+      take(found.configuration, isAsked)
+    } catch (error) {
+      once('not exchanged', () =>
+        log.error(describeBug(error), 'the settings cannot be exchanged; those of before go on'),
+      )
+    }
+  }
+  const watch = watchFiles({
+    ...parts,
+    seen: () => seen,
+    onChange() {
+      reload(false)
+      if (!later) lookAgain(LOOK_AGAIN_MS)
+    },
+  })
   return {
-    now: reload,
-    stop: () => clearInterval(timer),
+    now: () => reload(true),
+    stop() {
+      stopped = true
+      clearTimeout(later)
+      watch.stop()
+    },
   }
 }
 
-/** Another text where a file was written, replaced, or made to point elsewhere. */
-function stamp(files: readonly string[]): string {
-  return files.map(stampOf).join()
+function tell(mistakes: readonly Mistake[], log: Logger): void {
+  for (const { setting, message, hint } of mistakes) log.error({ hint }, `${setting} ${message}`)
+  log.error('the settings have mistakes and are not taken; those of before go on')
 }
 
-function stampOf(path: string): string {
+function readSafely(reread: () => Reread): Reread {
   try {
-    const { dev, ino, mtimeMs, ctimeMs, size } = statSync(path)
-    return [dev, ino, mtimeMs, ctimeMs, size].join(':')
-  } catch {
-    return 'none'
+    return reread()
+  } catch (error) {
+    const { error: name } = describeBug(error)
+    const hint = 'report it: this is a mistake of the program'
+    return {
+      ok: false,
+      mistakes: [{ setting: 'the settings', message: `cannot be read: ${name}`, hint }],
+    }
   }
 }
 
-/** The files from which settings came. */
-export function filesOf(document: string | undefined, given: ReadonlyMap<Key, Given>): string[] {
+/** Where settings came from: the document, the files of secrets, and those that settings name. */
+export function filesOf({
+  document,
+  given,
+}: {
+  readonly document: string | undefined
+  readonly given: ReadonlyMap<Key, Given>
+}): string[] {
   const secrets = [...given.values()].flatMap(({ written }) =>
     written && 'file' in written ? [written.file] : [],
   )
-  return [...(document === undefined ? [] : [document]), ...secrets]
+  const named = BY_PATH.flatMap((key) => given.get(key)?.text ?? [])
+  return [...(document === undefined ? [] : [document]), ...secrets, ...named]
 }

@@ -1,13 +1,10 @@
 // The running gate: its parts put together, its listeners, and how it stops.
 
 import { CALLER_KINDS } from '../names.ts'
-import { type AddressKey, addressKey, proxyCheck } from '../accept/address.ts'
 import type { AdminParts } from '../accept/admin/routes.ts'
 import { type Answers, answers } from '../accept/answers.ts'
 import { adminGate, gate } from '../accept/app.ts'
-import { publicCounter } from '../accept/count-address.ts'
 import { probes } from '../accept/probes.ts'
-import { idleSeconds } from '../accept/keep-alive.ts'
 import { cors } from '../accept/cors.ts'
 import { type Feature, type Route, ROUTES, servedRoutes } from '../accept/routes.ts'
 import { issuers } from '../admit/issuers.ts'
@@ -15,7 +12,6 @@ import { derivedIdentityKey, identifier } from '../token/identity.ts'
 import { type AdmitKey, keyAdmission } from '../admit/key.ts'
 import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
-import type { Prices } from '../budget/prices.ts'
 import type { Settings } from '../config/read.ts'
 import type { Secret } from '../secret.ts'
 import { bodies } from '../dispatch/bodies.ts'
@@ -26,16 +22,21 @@ import { register } from '../enroll/register.ts'
 import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
 import { keyring } from '../keys/keyring.ts'
 import { instant } from '../turn/instant.ts'
-import type { Logger } from '../log.ts'
 import { relaying } from '../relay/relay.ts'
 import { watchStalls } from '../relay/stalls.ts'
 import { DAY_MS, monthStartMs } from '../turn/calendar.ts'
 import { settlement } from '../settle/settle.ts'
 import { allowLargeHeaders } from './header-limit.ts'
 import { exchangeablePolicies } from './policies.ts'
+import { frontParts } from './front.ts'
+import { live } from './live.ts'
+import { type Configuration, isSame } from './reload-change.ts'
+import { type Before, prepareAll, remade } from './remade.ts'
+import { breakerNumbers, exchangeable, guarded, routeRules, upstreams } from './upstreams.ts'
+import { type Egress, egress, egressOf } from '../http1/egress.ts'
+import { type Logger, setLevel } from '../log.ts'
 import type { Sources } from './sources.ts'
 import { admissions } from './admissions.ts'
-import { exchangeable, guarded, routeRules, upstreams } from './upstreams.ts'
 import type { DatabaseFollower } from '../database/follow.ts'
 import { store } from '../database/store.ts'
 import { gateLedger } from './ledger.ts'
@@ -45,7 +46,6 @@ import { memoryCounters } from './state.ts'
 import { useSocketHandles } from './socket-handles.ts'
 import { asking } from '../http1/ask.ts'
 import { documents } from '../upstream/tinfoil/documents.ts'
-import { egress } from '../http1/egress.ts'
 import { keyRefusals } from '../upstream/key-refused.ts'
 import { transport } from '../http1/transport.ts'
 
@@ -54,8 +54,8 @@ export interface Gate {
   readonly adminUrl: URL | undefined
   /** The page on which the one person signs in. */
   readonly signInUrl: URL | undefined
-  /** From now on by these, where they differ in nothing but what reload.ts exchanges. */
-  exchange(settings: Settings): void
+  /** From now on by these, where they differ in nothing but what config/reloading.ts says. */
+  exchange(taken: Configuration): void
   /** Resolves when the last request has ended or was broken; never before the drain is over. */
   drain(): Promise<void>
 }
@@ -66,25 +66,13 @@ const BREAK_MS = 250
 /** How long an upstream has that is asked whether it is there. */
 const MAX_ANSWER_MS = 10_000
 
-/** One visit of the page is four requests, and a sign-in a few more. */
-const SIGN_IN_BURST = 30
-
 /** Rejects where an address cannot be bound, or the file of enrolments cannot be used. */
-export async function serve(
-  settings: Settings,
-  from: Sources,
-  prices: Prices,
-  log: Logger,
-): Promise<Gate> {
-  const timeouts = {
-    connectMs: settings.connectTimeoutSeconds * 1000,
-    headersMs: settings.headersTimeoutSeconds * 1000,
-    bodyMs: settings.bodyTimeoutSeconds * 1000,
-  }
-  const bodyTimeoutMs = timeouts.bodyMs
-  /** What may be exchanged is read from here by each request that needs it. */
-  let current = settings
-  const way = egress(settings, from.certificates)
+export async function serve(first: Configuration, from: Sources, log: Logger): Promise<Gate> {
+  const { settings } = first
+  const of = live(first)
+  const { timeouts, bodyTimeoutMs, prices } = of
+  const ways = remade(first, wayOut)
+  const way = egressOf(ways.now)
   const wire = transport(way)
   const ask = asking(wire, timeouts)
   const file = store(settings.databaseUrl, TABLES).follow(log)
@@ -93,12 +81,12 @@ export async function serve(
   const relay = relaying({
     transport: wire,
     timeouts,
-    idleMs: settings.idleTimeoutSeconds * 1000,
+    idleMs: of.idleMs,
     settle,
     keyRefused: keyRefusals(log),
   })
   const identify = identifier(identityKey(settings, from))
-  const allowed = exchangeablePolicies(settings)
+  const allowed = exchangeablePolicies(first)
   const { policyOf } = allowed
   const users =
     from.issuers.length > 0 ? issuers(from.issuers, { ask, identify, policyOf, log }) : undefined
@@ -136,13 +124,15 @@ export async function serve(
       log,
       listeningAt: () => listeningAt,
     })
-  const there = upstreams({ settings, from: exchangeable(from, () => current), way, signIn })
+  const there = upstreams({ settings, from: exchangeable(from, of.settings), way, signIn })
   const served = there.map((upstream) => guarded(upstream, settings, log))
   const stalls = watchStalls({
     transport: wire,
     watched: served,
-    connectMs: timeouts.connectMs,
-    answerMs: Math.min(MAX_ANSWER_MS, timeouts.headersMs / 4),
+    timeouts: () => {
+      const answerMs = Math.min(MAX_ANSWER_MS, timeouts.headersMs / 4)
+      return { connectMs: timeouts.connectMs, headersMs: answerMs, bodyMs: answerMs }
+    },
   })
   const admitting = admissions({
     admitUser: users?.admit,
@@ -163,13 +153,8 @@ export async function serve(
   )
   const ownListener = settings.adminPort !== undefined
   const isAdmin = ({ access }: Route): boolean => access === 'own' || access === 'operator'
-  const countedBy: AddressKey = addressKey(settings.trustedProxies ?? [])
-  const { publicRateLimitRpm: publicRpm, rateLimitBurst } = settings
-  const countAddress = publicCounter(memoryCounters, publicRpm, rateLimitBurst, countedBy)
-  const idle = idleSeconds(
-    settings.keepAliveSeconds,
-    settings.trustedProxies && proxyCheck(settings.trustedProxies),
-  )
+  const front = frontParts(first, memoryCounters)
+  const { countedBy, countAddress } = front
   const said: Answers = answers(settle)
   const caps = memoryCounters.spendCaps()
   const restored = await restoreCaps({ caps, connection, reports, log })
@@ -181,7 +166,7 @@ export async function serve(
   const charging = charges({ caps, prices })
   const admin: AdminParts = {
     answers: said,
-    adminToken: () => current.adminToken,
+    adminToken: () => of.settings().adminToken,
     admitDevice,
     enrollment: devices,
     reports,
@@ -195,9 +180,9 @@ export async function serve(
 
   const app = gate({
     answers: said,
-    cors: cors(settings.corsOrigins ?? []),
+    cors: front.cors,
     countAddress,
-    idleSeconds: idle,
+    idleSeconds: front.idleSeconds,
     log,
     routes: ownListener ? routes.filter((route) => !isAdmin(route)) : routes,
     open: {
@@ -217,7 +202,10 @@ export async function serve(
     inference: {
       answers: said,
       admissions: admitting,
-      budget: budget({ ...settings, counters: memoryCounters }),
+      budget: budget({
+        counters: memoryCounters,
+        maxUpstreamConcurrency: () => of.settings().maxUpstreamConcurrency,
+      }),
       charges: charging,
       dispatch: dispatching(reading),
       pickByModel: pickingByModel(reading),
@@ -236,13 +224,7 @@ export async function serve(
     }),
     login: signIn?.routes({
       answers: said,
-      // Of its own: neither a page's assets nor a terminal that waits use up what others may ask.
-      countAddress: publicCounter(
-        memoryCounters,
-        publicRpm,
-        Math.max(rateLimitBurst, SIGN_IN_BURST),
-        countedBy,
-      ),
+      countAddress: front.countSignIn,
       bodyTimeoutMs,
     }),
     admin: ownListener ? undefined : admin,
@@ -254,7 +236,7 @@ export async function serve(
         answers: said,
         cors: cors([]),
         countAddress,
-        idleSeconds: idle,
+        idleSeconds: front.idleSeconds,
         log,
         routes: routes.filter(isAdmin),
         admin,
@@ -272,7 +254,7 @@ export async function serve(
   const forget = (): void => {
     const now = Date.now()
     // A cap is restored from this month's sums, so that these outlive a shorter retention.
-    void ledger.deleteBefore(now - settings.ledgerRetentionDays * DAY_MS, monthStartMs(now))
+    void ledger.deleteBefore(now - of.settings().ledgerRetentionDays * DAY_MS, monthStartMs(now))
   }
   forget()
   const daily = setInterval(forget, DAY_MS)
@@ -282,14 +264,21 @@ export async function serve(
     url: listeningAt,
     adminUrl: operator?.server ? new URL(operator.server.url) : undefined,
     exchange(next) {
-      allowed.exchange(next)
-      try {
-        users?.replace(next.issuers, policyOf)
-      } catch (error) {
-        allowed.exchange(current)
-        throw error
-      }
-      current = next
+      const before = ways.now()
+      const commit = prepareAll(
+        [
+          allowed.prepare,
+          ...front.prepares,
+          ways.prepare,
+          ({ settings }) => users?.prepare(settings.issuers, policyOf) ?? (() => {}),
+        ],
+        next,
+      )
+      commit()
+      of.take(next)
+      setLevel(log, next.settings.logLevel)
+      for (const each of served) each.breaker.retune(breakerNumbers(next.settings))
+      if (ways.now() !== before) wire.renew()
       // Each remembers what it has decided by the policies of before.
       keysNow = keyAdmission(apiKeys, policyOf)
       enrolled?.decideAnew()
@@ -300,10 +289,10 @@ export async function serve(
     signInUrl: signIn && new URL(ROUTES.loginPage.path, signIn.publicUrl()),
     async drain() {
       draining = true
-      await Bun.sleep(settings.drainDelaySeconds * 1000)
+      await Bun.sleep(of.settings().drainDelaySeconds * 1000)
       void operator?.server?.stop()
       const stopped = server.stop()
-      await Promise.race([stopped, Bun.sleep(settings.drainTimeoutSeconds * 1000)])
+      await Promise.race([stopped, Bun.sleep(of.settings().drainTimeoutSeconds * 1000)])
       if (relay.running > 0) {
         log.warn({ streams: relay.running }, 'drain time is over, breaking what still runs')
         relay.breakAll()
@@ -326,6 +315,15 @@ export async function serve(
 function identityKey({ identityHashKey }: Settings, { login }: Sources): Secret | undefined {
   const [first] = login?.secrets ?? []
   return identityHashKey ?? (first && derivedIdentityKey(first))
+}
+
+/** The same where nothing of it has changed: connections that are there then serve on. */
+function wayOut({ settings, named }: Configuration, before?: Before<Egress>): Egress {
+  const mine = [settings.upstreamProxy, settings.noProxy, named.certificates]
+  const { settings: was, named: had } = before?.configuration ?? {}
+  return before && isSame(mine, [was?.upstreamProxy, was?.noProxy, had?.certificates])
+    ? before.made
+    : egress(settings, named.certificates)
 }
 
 /** For long enough that whatever polls `/readyz` finds it. */

@@ -2,7 +2,7 @@
 // kind's implementation.
 
 import type { CallerKind, UpstreamKind } from '../names.ts'
-import { breaker } from '../budget/breaker.ts'
+import { breaker, type BreakerNumbers } from '../budget/breaker.ts'
 import type { Settings } from '../config/read.ts'
 import type { RouteRule, Served } from '../dispatch/choose.ts'
 import type { Egress } from '../http1/egress.ts'
@@ -128,15 +128,19 @@ const MIN_STALL_MS = 2000
 const stallMs = ({ headersTimeoutSeconds }: Settings): number =>
   Math.min(MAX_STALL_MS, Math.max(MIN_STALL_MS, (headersTimeoutSeconds * 1000) / 3))
 
+export const breakerNumbers = (settings: Settings): BreakerNumbers => ({
+  failureThreshold: settings.circuitFailures,
+  successThreshold: settings.circuitSuccesses,
+  openMs: settings.circuitOpenSeconds * 1000,
+  probeMs: (settings.connectTimeoutSeconds + PROBE_ANSWER_SECONDS) * 1000,
+  stallMs: stallMs(settings),
+})
+
 export function guarded(upstream: Upstream, settings: Settings, log: Logger): Served {
   return {
     upstream,
     breaker: breaker({
-      failureThreshold: settings.circuitFailures,
-      successThreshold: settings.circuitSuccesses,
-      openMs: settings.circuitOpenSeconds * 1000,
-      probeMs: (settings.connectTimeoutSeconds + PROBE_ANSWER_SECONDS) * 1000,
-      stallMs: stallMs(settings),
+      ...breakerNumbers(settings),
       onChange: (state, of) => {
         const change = { upstream: upstream.name, state, of }
         if (of === 'caller') log.info(change, 'circuit breaker')

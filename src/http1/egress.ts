@@ -15,6 +15,14 @@ export interface Egress {
 
 export const DIRECT: Egress = { trust: undefined, proxyTo: () => undefined }
 
+/** One that may be exchanged: `now` gives that of each new connection. */
+export const egressOf = (now: () => Egress): Egress => ({
+  get trust() {
+    return now().trust
+  },
+  proxyTo: (hostname, port) => now().proxyTo(hostname, port),
+})
+
 export interface EgressSettings {
   readonly upstreamProxy?: ProxyAddress | undefined
   /** Hosts that are asked directly, as NO_PROXY lists them. */

@@ -13,6 +13,8 @@ export interface ConnectionPool {
   giveBack(connection: Connection): void
   /** For new connections; existing ones are closed once they are idle. */
   use(handles: SocketHandles): void
+  /** The same where the way out has changed. */
+  renew(): void
   close(): void
 }
 
@@ -63,6 +65,11 @@ export function connections(egress: Egress, first: SocketHandles): ConnectionPoo
     },
     use(found) {
       handles = found
+      forget()
+    },
+    renew() {
+      // Which connections are of before is told by their handles.
+      handles = { ...handles }
       forget()
     },
     close() {

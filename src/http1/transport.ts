@@ -78,6 +78,8 @@ export interface Transport {
   send(call: UpstreamRequest, timeouts: Timeouts): Flight
   /** Which private parts of the runtime's sockets work; until this is called, none is used. */
   use(handles: SocketHandles): void
+  /** After a change of `egress`: connections made before serve what they carry, and no more. */
+  renew(): void
   close(): void
 }
 
@@ -86,6 +88,7 @@ export function transport(egress: Egress = DIRECT, handles: SocketHandles = NO_H
   return {
     send: (call, timeouts) => new RoundTrip(pool, call, timeouts),
     use: (found) => pool.use(found),
+    renew: () => pool.renew(),
     close: () => pool.close(),
   }
 }

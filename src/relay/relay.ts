@@ -41,7 +41,7 @@ export interface RelayOptions {
   readonly transport: Transport
   readonly timeouts: Timeouts
   /** How long neither side may move a byte. */
-  readonly idleMs: number
+  readonly idleMs: () => number
   readonly settle: Settle
   readonly keyRefused: KeyRefused
 }
@@ -57,7 +57,7 @@ export function relaying(options: RelayOptions): Relay {
   const running = new Unordered<RunningRequest>()
   const watch = setInterval(() => {
     const now = performance.now()
-    for (const each of running.all()) each.check(now, idleMs)
+    for (const each of running.all()) each.check(now, idleMs())
   }, WATCH_INTERVAL_MS)
   watch.unref()
 

@@ -3,7 +3,7 @@
 // there, and what takes so long is the model. One that says nothing either is taken for dead.
 
 import type { Breaker } from '../budget/breaker.ts'
-import type { Transport } from '../http1/transport.ts'
+import type { Timeouts, Transport } from '../http1/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
 export interface WatchedUpstream {
@@ -14,18 +14,15 @@ export interface WatchedUpstream {
 export interface StallsOptions {
   readonly transport: Transport
   readonly watched: readonly WatchedUpstream[]
-  readonly connectMs: number
-  /** How long an answer may take. */
-  readonly answerMs: number
+  /** For such a question. */
+  readonly timeouts: () => Timeouts
 }
 
 const EVERY_MS = 1000
 
-export function watchStalls({ transport, watched, connectMs, answerMs }: StallsOptions): {
+export function watchStalls({ transport, watched, timeouts }: StallsOptions): {
   stop(): void
 } {
-  const timeouts = { connectMs, headersMs: answerMs, bodyMs: answerMs }
-
   const ask = async ({ upstream, breaker }: WatchedUpstream, host: string): Promise<void> => {
     const askedAt = performance.now()
     const models = { method: 'GET', path: '/v1/models', search: '', sealed: false }
@@ -37,7 +34,7 @@ export function watchStalls({ transport, watched, connectMs, answerMs }: StallsO
     const headers = { accept: 'application/json' }
     const flight = transport.send(
       { method: 'GET', to: to.value, headers, body: undefined },
-      timeouts,
+      timeouts(),
     )
     const head = await flight.head
     flight.cancel()

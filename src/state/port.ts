@@ -10,7 +10,8 @@ import type { BucketRate } from './rate.ts'
 export interface Counters {
   buckets(options: BucketOptions): Buckets
   ratedBuckets(): RatedBuckets
-  concurrency(maxTotal: number): Concurrency
+  /** `maxTotal` as it is when a place is asked for. */
+  concurrency(maxTotal: () => number): Concurrency
   spendCaps(): SpendCaps
 }
 

@@ -203,26 +203,26 @@ describe('in the place of others', () => {
     const token = ofA({ sub: 'stays' })
     expect([await code(token), await code(ofBPlain())]).toEqual(['admitted', 'invalid_token'])
     const [before, beside] = [a?.asked, b?.asked ?? 0]
-    held.replace([only('a', A, a, 'for-a'), only('b', B, b, 'for-b')], everything)
+    held.prepare([only('a', A, a, 'for-a'), only('b', B, b, 'for-b')], everything)()
     expect([await code(token), await code(ofBPlain())]).toEqual(['admitted', 'admitted'])
     expect([a?.asked, b?.asked]).toEqual([before, beside + 1])
-    held.replace([only('b', B, b, 'for-b')], everything)
+    held.prepare([only('b', B, b, 'for-b')], everything)()
     expect([await code(token), await code(ofBPlain())]).toEqual(['invalid_token', 'admitted'])
     expect(b?.asked).toBe(beside + 1)
   })
 
   test('what a token was remembered for is decided anew', async () => {
-    held.replace([only('b', B, b, 'for-b')], everything)
+    held.prepare([only('b', B, b, 'for-b')], everything)()
     expect(await code(ofBPlain())).toBe('admitted')
-    held.replace([only('b', B, b, 'for-another')], everything)
+    held.prepare([only('b', B, b, 'for-another')], everything)()
     expect(await code(ofBPlain())).toBe('invalid_token')
-    held.replace([only('b', B, b, 'for-b')], () => undefined)
+    held.prepare([only('b', B, b, 'for-b')], () => undefined)()
     expect(await code(ofBPlain())).toBe('policy_unknown')
   })
 
   test('with a mistake changes nothing', async () => {
-    held.replace([only('b', B, b, 'for-b')], everything)
-    expect(() => held.replace([only('a', A, a, '')], everything)).toThrow('has no audience')
+    held.prepare([only('b', B, b, 'for-b')], everything)()
+    expect(() => held.prepare([only('a', A, a, '')], everything)).toThrow('has no audience')
     expect([await code(ofBPlain()), await code(ofA())]).toEqual(['admitted', 'invalid_token'])
   })
 })

@@ -32,7 +32,7 @@ const told = (
   dialect,
   at: at(now),
 })
-const options: BudgetOptions = { counters: memoryCounters, maxUpstreamConcurrency: 2 }
+const options: BudgetOptions = { counters: memoryCounters, maxUpstreamConcurrency: () => 2 }
 
 test('the rate is spent and said on every answer, the refused one too', () => {
   const budgets = budget(options)
@@ -321,7 +321,7 @@ describe('an organisation with a rate of its own', () => {
   })
 
   test('both get their request back where there is no place', () => {
-    const budgets = budget({ ...options, maxUpstreamConcurrency: 100 })
+    const budgets = budget({ ...options, maxUpstreamConcurrency: () => 100 })
     for (let n = 0; n < 3; n += 1) {
       const each = member(`other-${n}`)
       expect([budgets.spend(each, told(0)).ok, budgets.reserve(each, told(0)).ok]).toEqual([

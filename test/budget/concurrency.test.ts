@@ -5,7 +5,7 @@ import { seeded } from '../support/random.ts'
 
 /** Places of which each identity may have so many. */
 const limitedTo = (total: number, most: number) => {
-  const places = concurrency(total)
+  const places = concurrency(() => total)
   return {
     acquire: (identity: string) => places.acquire(identity, most),
     get underWay() {
@@ -42,7 +42,7 @@ test('whoever is over their own limit learns nothing of the others', () => {
 })
 
 test('an organisation has a limit beside those of its people', () => {
-  const places = concurrency(10)
+  const places = concurrency(() => 10)
   const first = places.acquire('a', 2, 'org', 3)
   places.acquire('a', 2, 'org', 3)
   places.acquire('b', 2, 'org', 3)
@@ -61,7 +61,7 @@ test('an organisation has a limit beside those of its people', () => {
 })
 
 test('0 is none, and no limit is none', () => {
-  const places = concurrency(100)
+  const places = concurrency(() => 100)
   expect(places.acquire('a', 0)).toMatchObject({ code: 'identity_concurrency_limit' })
   for (let n = 0; n < 50; n += 1) expect(places.acquire('a', undefined, 'o').ok).toBe(true)
 })

@@ -2,18 +2,25 @@
 
 import { expect, test } from 'bun:test'
 import type { Environment } from '../../src/config/given.ts'
+import { RELOADING } from '../../src/config/reloading.ts'
 import { KEYS, settingOf } from '../../src/config/table.ts'
-import { changeOf } from '../../src/gate/reload.ts'
+import { readNamedFiles } from '../../src/gate/named-files.ts'
+import { type Change, changeOf, type Configuration } from '../../src/gate/reload-change.ts'
 import { HASH_KEY } from '../support/settings.ts'
 import { PRODUCTION, settings } from './reading.ts'
 
 const ADMIN = `a1${HASH_KEY.slice(2)}`
 const BASE: Environment = { ...PRODUCTION, ADMIN_TOKEN: ADMIN, UPSTREAM_PROXY: 'http://u:p@proxy' }
-const change = (env: Environment) => changeOf(settings([], BASE), settings([], { ...BASE, ...env }))
+const FILES = readNamedFiles({}, 0)
+const taken = (env: Environment): Configuration => {
+  if (!FILES.ok) throw new Error('no prices')
+  return { settings: settings([], env), named: FILES.named }
+}
+const change = (env: Environment): Change => changeOf(taken(BASE), taken({ ...BASE, ...env }))
 
 test('nothing, and what is the same in other words', () => {
-  expect(change({})).toEqual({ kind: 'none' })
-  expect(change({ REQUIRE_EHBP: 'yes', RATE_LIMIT_RPM: '60' })).toEqual({ kind: 'none' })
+  expect(change({})).toEqual({ kind: 'none', names: [] })
+  expect(change({ REQUIRE_EHBP: 'yes', RATE_LIMIT_RPM: '60' })).toEqual({ kind: 'none', names: [] })
 })
 
 test('keys, the operator token and issuers are exchanged', () => {
@@ -26,7 +33,12 @@ test('keys, the operator token and issuers are exchanged', () => {
   expect(exchanged({ ISSUER: 'https://b.example' })).toEqual(['ISSUER', 'issuers'])
 })
 
-const POLICIES = new Set(['RATE_LIMIT_RPM', 'MAX_IDENTITY_CONCURRENCY'])
+test('a secret within a value is exchanged', () => {
+  expect(change({ UPSTREAM_PROXY: 'http://u:other@proxy' })).toEqual({
+    kind: 'exchange',
+    names: ['UPSTREAM_PROXY'],
+  })
+})
 
 test('what policies are made of is exchanged, a cap that was not there too', () => {
   const changed = { RATE_LIMIT_RPM: '7', MAX_IDENTITY_CONCURRENCY: '3', ORG_SPEND_CAP: '5' }
@@ -38,7 +50,7 @@ test('that there is one, or none, needs a restart', () => {
   expect(change({ ADMIN_TOKEN: '' })).toEqual({ kind: 'restart', names: ['ADMIN_TOKEN'] })
 })
 
-test('everything else needs one, secrets within a value too, and takes the rest along', () => {
+test('everything else needs one, and takes the rest along', () => {
   const restart = { kind: 'restart' as const }
   expect(change({ PORT: '1' })).toEqual({ ...restart, names: ['PORT'] })
   expect(change({ PORT: '1', TINFOIL_API_KEY: 'x' })).toEqual({ ...restart, names: ['PORT'] })
@@ -46,17 +58,15 @@ test('everything else needs one, secrets within a value too, and takes the rest 
     ...restart,
     names: ['IDENTITY_HASH_KEY'],
   })
-  const proxy = { UPSTREAM_PROXY: 'http://u:other@proxy' }
-  expect(change(proxy)).toEqual({ ...restart, names: ['UPSTREAM_PROXY'] })
+})
+
+test('what each number does is what the table says', () => {
   for (const key of KEYS) {
     const { env, kind } = settingOf(key)
-    if (
-      kind.shape.type !== 'integer' ||
-      POLICIES.has(env) ||
-      /^(JWKS|RATE_LIMIT_(MAX|WINDOW)|REDIS)/.test(env)
-    )
-      continue
+    // The issuer's times are of a list, and the window is other words for rate and burst.
+    if (kind.shape.type !== 'integer' || /^(JWKS|RATE_LIMIT_(MAX|WINDOW)|REDIS)/.test(env)) continue
     const text = String((kind.shape.minimum ?? 0) + 3)
-    expect([env, change({ [env]: text }).kind]).toEqual([env, 'restart'])
+    const kindOf = RELOADING[key] === 'taken' ? 'exchange' : 'restart'
+    expect([env, change({ [env]: text }).kind]).toEqual([env, kindOf])
   }
 })

@@ -108,7 +108,7 @@ async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
     ),
     publicUrl: () => new URL(options.publicUrl ?? url),
     redirectUri: new URL(redirectUri),
-    bodyTimeoutMs: 2000,
+    bodyTimeoutMs: () => 2000,
   }
   const app = gate({
     ...nothingElse(said),
@@ -172,7 +172,7 @@ function nothingElse(said: Parts['open']['answers']): Omit<Parts, 'log' | 'cors'
       }),
       countAddress: () => granted(undefined),
       documents: { hpkeKeys: document, attestation: document },
-      bodyTimeoutMs: 1,
+      bodyTimeoutMs: () => 1,
     },
     inference: {
       ...never<Parts['inference']>(),

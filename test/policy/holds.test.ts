@@ -62,7 +62,7 @@ const allowsAsked = (by: Policy, asked: Asked): boolean =>
 
 /** A request of one policy, as often as its caller may send it. */
 function passes(who: Admitted, asked: Asked): { readonly times: number; readonly spent: number } {
-  const rates = budget({ counters: memoryCounters, maxUpstreamConcurrency: 100 })
+  const rates = budget({ counters: memoryCounters, maxUpstreamConcurrency: () => 100 })
   const all = charges({ caps: spendCaps(), prices })
   const circuit = breaker()
   const told = { headers: new Headers(), dialect: 'openai', at: NOW } as const

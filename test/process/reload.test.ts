@@ -137,10 +137,10 @@ test('a wrong document changes nothing, and each mistake is told', async () => {
 })
 
 test('what needs a restart is said, and takes what came with it along', async () => {
-  const more = 'limits: { burst: 3 }\n'
+  const more = 'devices: { base_url: "https://gate.example" }\n'
   await told('need a restart', () => put(path, written([issuer, other], more)))
   const line = gate.lines().find(({ msg }) => String(msg).includes('need a restart'))
-  expect(line?.['changed']).toBe('RATE_LIMIT_BURST')
+  expect(line?.['changed']).toBe('PROXY_BASE_URL')
   expect([await status(issuer), await status(other)]).toEqual([200, 401])
   await told('settings reloaded', () => put(path, written([issuer])))
 })

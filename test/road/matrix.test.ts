@@ -102,7 +102,7 @@ function appOf({ rules, policies }: Table, reached: string[]) {
       budget: { spend: () => granted(undefined), reserve: () => granted(reserved), underWay: 0 },
       charges: { ...closed.inference.charges, needsBody: () => granted(false) },
       ledger: { ...closed.inference.ledger, open: () => ({}) as never },
-      pickByModel: pickingByModel(bodies(1000)),
+      pickByModel: pickingByModel(bodies(() => 1000)),
       dispatch: async (_permitted, { upstream }) => {
         reached.push(upstream.name)
         return refused('upstream_unavailable')

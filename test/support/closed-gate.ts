@@ -32,7 +32,7 @@ export function admin(): AdminParts {
     reports: { stats: never, requests: never, spent: never },
     register: { devices: never, note: never },
     breakers: {},
-    bodyTimeoutMs: 1,
+    bodyTimeoutMs: () => 1,
   }
 }
 
@@ -76,7 +76,7 @@ export function nothingBehindTheDoor(): Parts {
       }),
       countAddress: () => granted(undefined),
       documents: { hpkeKeys: document, attestation: document },
-      bodyTimeoutMs: 1,
+      bodyTimeoutMs: () => 1,
     },
     inference: {
       answers: said,
@@ -104,7 +104,7 @@ export function nothingBehindTheDoor(): Parts {
       enrollingUser: undefined,
       addressKey: () => '',
       countAddress: () => granted(undefined),
-      bodyTimeoutMs: 1,
+      bodyTimeoutMs: () => 1,
     }),
     login: loginRoutes({
       answers: said,
@@ -126,7 +126,7 @@ export function nothingBehindTheDoor(): Parts {
       countAddress: () => granted(undefined),
       publicUrl: () => new URL('http://127.0.0.1'),
       redirectUri: new URL('http://127.0.0.1/auth/callback'),
-      bodyTimeoutMs: 1,
+      bodyTimeoutMs: () => 1,
     }),
     admin: admin(),
   }

@@ -29,7 +29,7 @@ export interface AdminParts {
   readonly reports: Reports
   readonly register: Register
   readonly breakers: Readonly<Record<string, Breaker>>
-  readonly bodyTimeoutMs: number
+  readonly bodyTimeoutMs: () => number
 }
 
 type Who = { readonly operator: true } | { readonly operator: false; readonly device: Admitted }
@@ -128,7 +128,7 @@ export function adminRoutes(parts: AdminParts) {
       .post(
         ROUTES.revoke.path,
         async ({ arrival: { exchange }, request }) => {
-          const body = await readBounded(request, MAX_REVOKE_BODY_BYTES, parts.bodyTimeoutMs)
+          const body = await readBounded(request, MAX_REVOKE_BODY_BYTES, parts.bodyTimeoutMs())
           if (!body.ok) return answers.refuse(exchange, body)
           const name = parseStrictObject(Buffer.from(body.value).toString('utf8'))?.['name']
           if (typeof name !== 'string' || name === '' || !enrollment) {

@@ -30,7 +30,7 @@ export interface LoginParts {
   readonly publicUrl: () => URL
   /** REDIRECT_URI: where it leads back here, a sign-in has to begin on the same host. */
   readonly redirectUri: URL
-  readonly bodyTimeoutMs: number
+  readonly bodyTimeoutMs: () => number
 }
 
 /** A code and a state are some hundred characters each, and may come percent-encoded. */
@@ -176,7 +176,7 @@ export function loginRoutes(parts: LoginParts) {
       ROUTES.loginStart.path,
       guarded(async (asked) => {
         const { exchange, request } = asked
-        const body = await readBounded(request, MAX_LOGIN_BODY_BYTES, parts.bodyTimeoutMs)
+        const body = await readBounded(request, MAX_LOGIN_BODY_BYTES, parts.bodyTimeoutMs())
         if (!body.ok) return refuse(asked, body)
         const begun = login.begin(exchange.at)
         if (!begun.ok) return refuse(asked, begun)
@@ -219,7 +219,7 @@ export function loginRoutes(parts: LoginParts) {
       ROUTES.loginSubmit.path,
       guarded(async (asked) => {
         const { exchange, request } = asked
-        const body = await readBounded(request, MAX_LOGIN_BODY_BYTES, parts.bodyTimeoutMs)
+        const body = await readBounded(request, MAX_LOGIN_BODY_BYTES, parts.bodyTimeoutMs())
         if (!body.ok) return refuse(asked, body)
         exchange.bytesIn = body.value.byteLength
         const text = Buffer.from(body.value).toString('utf8')

@@ -10,7 +10,7 @@ const RETRY_AFTER_SECONDS = 1
 /** Entries of those that hold nothing stay until there are so many: most come back at once. */
 const MAX_RESTING = 1024
 
-export function concurrency(maxTotal: number): Concurrency {
+export function concurrency(maxTotal: () => number): Concurrency {
   const persons = new Holders()
   const organisations = new Holders()
   let total = 0
@@ -29,7 +29,7 @@ export function concurrency(maxTotal: number): Concurrency {
       if (organisation && organisation.places >= (mostOfOrg ?? Infinity)) {
         return refused('organisation_concurrency_limit', { retryAfterSeconds })
       }
-      if (total >= maxTotal) return refused('upstream_concurrency_limit', { retryAfterSeconds })
+      if (total >= maxTotal()) return refused('upstream_concurrency_limit', { retryAfterSeconds })
       total += 1
       person.places += 1
       if (organisation) organisation.places += 1

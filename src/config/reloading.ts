@@ -1,0 +1,97 @@
+// Which settings a running gate takes when a document or a file has changed (gate/reload.ts), and which
+// need a restart. The type is exhaustive: a new setting does not compile until this table says.
+
+import type { Key } from './table.ts'
+
+/**
+ * `taken`: whatever it changes to, present or absent. `value`: its value, but not whether there is one,
+ * since routes are there because of it. `restart`: nothing of it.
+ */
+export type Reloading = 'taken' | 'value' | 'restart'
+
+export const RELOADING: { readonly [K in Key]: Reloading } = {
+  devMode: 'restart',
+  host: 'restart',
+  port: 'restart',
+  addr: 'restart',
+  trustedProxies: 'taken',
+  keepAliveSeconds: 'taken',
+  drainDelaySeconds: 'taken',
+  drainTimeoutSeconds: 'taken',
+  corsOrigins: 'taken',
+
+  jwksUrl: 'taken',
+  issuer: 'taken',
+  audiences: 'taken',
+  jwksRefreshSeconds: 'taken',
+  jwksMaxStaleSeconds: 'taken',
+  identityHashKey: 'restart',
+
+  jwtSecret: 'restart',
+  jwtExpirationHours: 'restart',
+  deviceIdleDays: 'restart',
+  proxyBaseUrl: 'restart',
+  bootstrap: 'restart',
+  deviceModels: 'restart',
+  deviceRateLimit: 'restart',
+  deviceSpendCap: 'restart',
+  orgSpendCap: 'taken',
+
+  clientId: 'restart',
+  clientSecret: 'restart',
+  clientAuth: 'restart',
+  redirectUri: 'restart',
+  oauthBaseUrl: 'restart',
+  oauthTokenUrl: 'restart',
+  oauthIssuer: 'restart',
+  oauthScopes: 'restart',
+  apiBaseUrl: 'restart',
+  sessionSecret: 'restart',
+
+  rateLimitRpm: 'taken',
+  rateLimitBurst: 'taken',
+  rateLimitMax: 'taken',
+  rateLimitWindow: 'taken',
+  publicRateLimitRpm: 'taken',
+  maxUpstreamConcurrency: 'taken',
+  maxIdentityConcurrency: 'taken',
+  maxRequestBodyBytes: 'restart',
+  maxPayloadSize: 'restart',
+  circuitFailures: 'taken',
+  circuitOpenSeconds: 'taken',
+  circuitSuccesses: 'taken',
+
+  // Read by `postern key` alone.
+  keyPolicy: 'taken',
+  keyExpires: 'taken',
+  keyMaxLifetime: 'taken',
+  keyRotationOverlap: 'taken',
+
+  databaseUrl: 'restart',
+  ledgerRetentionDays: 'taken',
+  pricesFile: 'taken',
+  adminToken: 'value',
+  adminPort: 'restart',
+  redisUrl: 'restart',
+
+  tinfoilApiKey: 'value',
+  tinfoilBaseUrl: 'restart',
+  tinfoilAttestationUrl: 'restart',
+  tinfoilEnclaveHosts: 'restart',
+  tinfoilCallers: 'restart',
+  anthropicApiKey: 'value',
+  anthropicBaseUrl: 'restart',
+  anthropicCallers: 'restart',
+  requireEhbp: 'restart',
+  upstreamCaFile: 'taken',
+  upstreamProxy: 'taken',
+  noProxy: 'taken',
+  plainHttpHosts: 'taken',
+  connectTimeoutSeconds: 'taken',
+  headersTimeoutSeconds: 'taken',
+  bodyTimeoutSeconds: 'taken',
+  idleTimeoutSeconds: 'taken',
+
+  logFormat: 'restart',
+  logLevel: 'taken',
+}
