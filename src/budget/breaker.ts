@@ -1,32 +1,32 @@
-// The circuit breaker of one upstream. The rule, in plain words:
+// The circuit breaker of one upstream. Its rules:
 //
-// - What says that the upstream itself is unwell shuts it for all. No connection (refused, no name,
-//   no TLS, no answer to a SYN) depends on nobody's body: CIRCUIT_FAILURES of them in a row, from
-//   whichever callers, open it for CIRCUIT_OPEN_SECONDS. Any head of an answer ends the row.
-// - So does an upstream that accepts requests and answers nobody: two callers or more wait, and nobody
-//   has had an answer for 40 s, or for three times what its recent answers took on average. The owner
-//   then asks the upstream for its models (`doubtful`, `checked`). One that answers is slow, not dead.
-// - A 5xx, a connection that ends without an answer, an answer too late and a stream that breaks may
-//   be due to the body. They count in a lane, which is one route and one model, and open it for all
-//   only where CIRCUIT_FAILURES callers (two at the least) have failed and nobody was answered
-//   meanwhile. A caller that fails while others are answered is no such witness for ten minutes, and
-//   where anybody was answered lately, nor is a stranger, who was not. So a few callers open nothing
-//   for others, however often and however fast they fail, and minted identities do not either. Those
-//   that are answered first can, for about half a second and five of them at a time. Where nobody was
-//   answered lately all are alike, and one hand keeps a lane shut for a second with each identity.
-// - An open lane is tried by callers that were answered lately and have not failed: 0 s, 0.25 s, 0.5 s
-//   and so on up to CIRCUIT_OPEN_SECONDS apart, each further caller that fails doubling the pace. The
-//   others wait for CIRCUIT_OPEN_SECONDS, and each probe in vain puts its caller behind all who have
-//   probed less. To fail again prolongs nothing. CIRCUIT_SUCCESSES answers to anybody close it.
-// - CIRCUIT_FAILURES failures in a row of one caller in one lane shut that caller out of that lane
-//   alone, for a second at first and twice as long each time. On a gate with one caller that is all
-//   who ask.
-// - 429, 529, a 5xx that speaks of overload, every status below 500, a client that leaves and a drain
-//   say nothing of health: they count neither way.
+// - Evidence about the upstream itself opens the circuit for everybody. Failing to connect (refused, no
+//   name, no TLS, no answer to a SYN) does not depend on anybody's body: CIRCUIT_FAILURES such failures in
+//   a row, from any callers, open it for CIRCUIT_OPEN_SECONDS. Any response head ends the row.
+// - So does an upstream that accepts requests and answers nobody: two or more callers wait, and nobody has
+//   had an answer for 40 s, or for three times its recent average. The owner then asks the upstream for its
+//   models (`doubtful`, `checked`). An upstream that answers that is slow, not dead.
+// - A 5xx, a connection that ends without a response, a response too late and a stream that breaks may be
+//   caused by the body. They count in a lane, which is one route and one model. A lane opens for everybody
+//   only if CIRCUIT_FAILURES callers (at least two) failed and nobody was answered meanwhile. A caller
+//   that fails while others are answered is not counted for ten minutes. If anybody was answered lately, a
+//   caller who was not is not counted either. So a few callers cannot open a lane for others, however
+//   often and fast they fail, and minting identities does not help. Identities that are answered first can
+//   open it, five of them at a time for about half a second. If nobody was answered lately, all callers are
+//   alike, and one attacker can keep a lane closed for a second with each identity.
+// - An open lane is probed by callers that were answered lately and have not failed, 0 s, 0.25 s, 0.5 s and
+//   so on up to CIRCUIT_OPEN_SECONDS apart; each further caller that fails doubles the interval. The other
+//   callers wait for CIRCUIT_OPEN_SECONDS, and each failed probe puts its caller behind everybody who has
+//   probed less. Failing again prolongs nothing. CIRCUIT_SUCCESSES answers to anybody close the lane.
+// - CIRCUIT_FAILURES failures in a row of one caller in one lane shut that caller, and nobody else, out of
+//   that lane: for a second at first, twice as long each time. On a gate with one caller that is everybody.
+// - 429, 529, a 5xx that reports overload, every status below 500, a client that leaves and a drain say
+//   nothing about health: they count neither way.
 //
-// Bounds: 64 origins; 128 lanes, each with 512 callers that have failed (300 bytes each) and 2,048 that
-// were answered. Beyond them the longest unused is forgotten and counts anew: a flood of names makes
-// the breaker forgetful, and shuts nobody out. Pure: `now` is monotonic milliseconds, an argument.
+// Bounds: 64 origins; 128 lanes, each with 512 callers that failed (300 bytes each) and 2,048 that
+// were answered. Beyond them the longest unused entry is forgotten and starts again: a flood of names
+// makes the breaker forgetful, and shuts nobody out. Pure: `now` is monotonic milliseconds, an
+// argument.
 
 import type { Instant } from '../turn/instant.ts'
 import { Circuit, type CircuitRules, type CircuitState } from './circuit.ts'
@@ -35,13 +35,13 @@ import { UpstreamOrigin } from './origin.ts'
 import { IssuedPass, type CircuitPermit } from './pass.ts'
 import { Recent } from './recent.ts'
 
-/** What of a request tells whose failure it would be. */
+/** What attributes a request's failure. */
 export interface CircuitRequest {
   readonly caller: string
   /** The enclave that the caller chose; '' for the upstream's own address. */
   readonly host: string
   readonly route: string
-  /** Where it is known; a caller's own word is enough. */
+  /** Undefined if unknown. The caller's own claim is enough. */
   readonly model: string | undefined
 }
 
@@ -49,73 +49,73 @@ export type CircuitDecision =
   | { readonly ok: true; readonly pass: CircuitPermit }
   | {
       readonly ok: false
-      /** Others are answered, and only this caller's requests fail. */
+      /** True if others are answered and only this caller's requests fail. */
       readonly own: boolean
       readonly retryAfterSeconds: number
     }
 
-/** The worst of the circuits that shut out more than one caller, or all who ask. */
+/** The worst circuit that shuts out more than one caller, or everybody who asks. */
 export interface CircuitReport {
   readonly state: CircuitState
   readonly failureCount: number
-  /** Of probes. */
+  /** Successful probes. */
   readonly successCount: number
-  /** Milliseconds since the epoch; 0 where nobody has to wait. */
+  /** Milliseconds since the epoch; 0 if nobody has to wait. */
   readonly nextAttempt: number
 }
 
 export interface Breaker {
-  /** Ask last, when all else is granted: a probe's place is taken from here on. */
+  /** Call this last, when everything else is granted: a probe's slot is taken from here on. */
   enter(asking: CircuitRequest, now: number): CircuitDecision
   state(now: Instant): CircuitReport
-  /** Closes everything and forgets; what is under way no longer counts, either way. */
+  /** Closes everything and forgets; running requests no longer count either way. */
   reset(): void
-  /** The hosts that seem to answer nobody, each once in a while: they should be asked something. */
+  /** The hosts that seem to answer nobody, each once in a while, for the owner to probe. */
   doubtful(now: number): string[]
   /** From now on by these numbers; what is open stays so until the end of its time. */
   retune(numbers: BreakerNumbers): void
-  /** Whether a host that was asked at `askedAt` has answered, whatever it was. */
+  /** Reports whether a host that was probed at `askedAt` has answered, whatever the answer. */
   checked(host: string, isAlive: boolean, askedAt: number, now: number): void
 }
 
-/** Whose circuit has changed. */
+/** Which circuit has changed. */
 export type CircuitOf = 'upstream' | 'route' | 'caller'
 
 export interface BreakerNumbers {
   readonly failureThreshold?: number
   readonly successThreshold?: number
   readonly openMs?: number
-  /** See `Circuit`. Longer than a connection may take. */
+  /** See `CircuitRules`. Longer than connecting may take. */
   readonly probeMs?: number
-  /** How long nobody has to be answered while several wait. */
+  /** How long nobody must have been answered while several wait. */
   readonly stallMs?: number
 }
 
 export interface BreakerOptions extends BreakerNumbers {
-  /** For a line in the log. Called in the middle of things: it must not throw, or call back. */
+  /** For a log line. Called in the middle of a change: it must not throw or call back. */
   readonly onChange?: (state: CircuitState, of: CircuitOf) => void
 }
 
 const DEFAULT_PROBE_MS = 15_000
 const DEFAULT_STALL_MS = 40_000
-/** How often a host in doubt is asked. */
+/** How often a doubtful host is probed. */
 const CHECK_EVERY_MS = 5000
-/** A caller's own pause, at first. */
+/** The first pause of a caller's own circuit. */
 const FIRST_OWN_OPEN_MS = 1000
 const MAX_ORIGINS = 64
 const MAX_LANES = 128
-/** A longer name is a stranger's joke, and no lane's. */
+/** A longer model name gets no lane of its own. */
 const MAX_MODEL_LENGTH = 128
 
 export function breaker(options: BreakerOptions = {}): Breaker {
   const { onChange } = options
-  const told = (of: CircuitOf) => onChange && ((state: CircuitState) => onChange(state, of))
+  const reportTo = (of: CircuitOf) => onChange && ((state: CircuitState) => onChange(state, of))
   const first = rulesOf(options)
   let { stallMs } = first
   // Circuits and lanes hold on to these, so that another number in them is every one's.
-  const originRules: CircuitRules = { ...first.origin, onChange: told('upstream') }
-  const ownRules: CircuitRules = { ...first.own, onChange: told('caller') }
-  const laneRules: LaneRules = { ...first.lane, own: ownRules, onChange: told('route') }
+  const originRules: CircuitRules = { ...first.origin, onChange: reportTo('upstream') }
+  const ownRules: CircuitRules = { ...first.own, onChange: reportTo('caller') }
+  const laneRules: LaneRules = { ...first.lane, own: ownRules, onChange: reportTo('route') }
   let origins = new Recent<UpstreamOrigin>(MAX_ORIGINS / 2)
   let lanes = new Recent<Lane>(MAX_LANES / 2)
   const newOrigin = (): UpstreamOrigin => new UpstreamOrigin(new Circuit(originRules))
@@ -125,16 +125,16 @@ export function breaker(options: BreakerOptions = {}): Breaker {
     enter(asking, now) {
       const { caller, host, route, model } = asking
       const origin = origins.get(host, newOrigin)
-      const elsewhere = origin.circuit.waitMs(now)
-      if (elsewhere > 0) return wait(elsewhere, false)
+      const originMs = origin.circuit.waitMs(now)
+      if (originMs > 0) return wait(originMs, false)
       const isNamed = model !== undefined && model.length <= MAX_MODEL_LENGTH
-      const named = isNamed ? `${route} ${model}` : route
-      const lane = lanes.get(host === '' ? named : `${named} ${host}`, newLane)
+      const laneName = isNamed ? `${route} ${model}` : route
+      const lane = lanes.get(host === '' ? laneName : `${laneName} ${host}`, newLane)
       const row = lane.row(caller)
-      const paused = lane.waitMs(caller, row, now)
-      if (paused > 0) return wait(paused, false)
-      const own = row ? row.circuit.waitMs(now) : 0
-      if (row && own > 0) return wait(own, !row.refused && !row.broke)
+      const laneMs = lane.waitMs(caller, row, now)
+      if (laneMs > 0) return wait(laneMs, false)
+      const ownMs = row ? row.circuit.waitMs(now) : 0
+      if (row && ownMs > 0) return wait(ownMs, !row.refused && !row.broke)
 
       const pass = new IssuedPass(origin, lane, caller, row?.circuit.era ?? 0, now)
       origin.circuit.enter(pass, now)

@@ -1,6 +1,6 @@
-// May they send this now? Two checks: the rates right after admission, and a concurrency slot just
-// before dispatch. A person and their organisation have limits at once, and what the first gave is
-// given back where the second refuses.
+// Two checks: the rates right after admission, and a concurrency slot just before dispatch. A caller
+// and their organisation both have limits; what the first check took is given back if the second
+// refuses.
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Policy, Rate } from '../policy/policy.ts'
@@ -21,9 +21,11 @@ export interface Reserved extends Lease {
 }
 
 export interface Budget {
-  /** Spends one request of each rate and says the narrowest in the headers, allowed or not. */
+  /**
+   * Spends one request of each rate and writes the narrower limit into the headers, allowed or not.
+   */
   spend(admitted: Admitted, told: RateHeaderTarget): Decision<undefined>
-  /** A place among the running requests; where there is none, the rates get their request back. */
+  /** Takes a concurrency slot; if there is none, the rates get their request back. */
   reserve(admitted: Admitted, told: RateHeaderTarget): Decision<Reserved>
   readonly underWay: number
 }
@@ -33,7 +35,7 @@ export interface BudgetOptions {
   readonly maxUpstreamConcurrency: () => number
 }
 
-/** A rate as its bucket and its headers need it, made once for each policy. */
+/** A rate as its bucket and its headers need it, computed once for each policy. */
 interface RateLimit extends BucketRate, AdvertisedLimit {}
 
 interface RateLimits {
@@ -46,14 +48,14 @@ const SPENT = granted(undefined)
 export function budget({ counters, maxUpstreamConcurrency }: BudgetOptions): Budget {
   const persons = counters.ratedBuckets()
   const organisations = counters.ratedBuckets()
-  const made = new WeakMap<Policy, RateLimits>()
-  const places: Concurrency = counters.concurrency(maxUpstreamConcurrency)
+  const limitsOfPolicy = new WeakMap<Policy, RateLimits>()
+  const slots: Concurrency = counters.concurrency(maxUpstreamConcurrency)
   const limitsBy = (policy: Policy): RateLimits => {
-    const found = made.get(policy)
+    const found = limitsOfPolicy.get(policy)
     if (found) return found
     const { person, organisation } = policy
     const limits = { person: rateLimit(person.rate), organisation: rateLimit(organisation.rate) }
-    made.set(policy, limits)
+    limitsOfPolicy.set(policy, limits)
     return limits
   }
 
@@ -81,7 +83,7 @@ export function budget({ counters, maxUpstreamConcurrency }: BudgetOptions): Bud
     },
     reserve({ identity, org, policy }, told) {
       const most = policy.person.concurrency
-      const lease = places.acquire(identity, most, org, policy.organisation.concurrency)
+      const lease = slots.acquire(identity, most, org, policy.organisation.concurrency)
       if (lease.ok) return lease as Decision<Reserved>
       const { person, organisation } = limitsBy(policy)
       const now = told.at.monotonicMs
@@ -93,7 +95,7 @@ export function budget({ counters, maxUpstreamConcurrency }: BudgetOptions): Bud
       return lease
     },
     get underWay() {
-      return places.underWay
+      return slots.underWay
     },
   }
 }
@@ -104,7 +106,10 @@ function rateLimit(rate: Rate | undefined): RateLimit | undefined {
   return { ...bucketRate(perMinute, burst), ...limitsOf(burst, (burst * 60) / perMinute) }
 }
 
-/** Headers have room for one: that of which the fewest requests are left, then the slower to fill. */
+/**
+ * The headers have room for one limit: the one with fewer requests left, or else the slower to
+ * refill.
+ */
 function tellNarrowest(
   mine: BucketDecision | undefined,
   person: RateLimit | undefined,
@@ -125,7 +130,7 @@ export interface RateLimiter {
   giveBack(key: string, told: RateHeaderTarget): void
 }
 
-/** Undefined where `perMinute` is 0: no limit, and no header that speaks of one. */
+/** Undefined if `perMinute` is 0: no limit, and no header about one. */
 export function rateLimiter(
   counters: Counters,
   perMinute: number,

@@ -1,6 +1,5 @@
-// What a request that is about to go out is charged with, and the last questions: do its limits allow
-// it, and is the upstream well? Everything taken here is given back or settled when the request has
-// ended, whichever way.
+// The last checks before a request goes out: do its limits allow it, and is the upstream healthy?
+// Everything taken here is given back or settled when the request has ended, for whatever reason.
 
 import type { Admitted } from '../admit/admitted.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
@@ -19,13 +18,15 @@ export interface Charge extends HeldReservation {
   readonly pass: CircuitPermit
 }
 
-/** What is known of a request that is about to go out. */
+/** What is known about a request that is about to go out. */
 export interface ChargeableRequest extends Omit<CircuitRequest, 'caller'> {
   readonly hasBody: boolean
 }
 
 export interface Charges {
-  /** Whether the body has to be read for this caller; a refusal where it is sealed, and cannot be. */
+  /**
+   * Whether the body has to be read for this caller; a refusal if it is sealed and cannot be read.
+   */
   needsBody(admitted: Admitted, sealed: boolean): Decision<boolean>
   take(
     admitted: Admitted,
@@ -34,7 +35,7 @@ export interface Charges {
     charged: ChargeableRequest,
     now: Instant,
   ): Decision<Charge>
-  /** Of each cap that requests of this caller count against. */
+  /** The standing of each cap that this caller's requests count against. */
   standing(admitted: Admitted, now: Instant): readonly CapStanding[]
 }
 
@@ -48,7 +49,7 @@ const READ = granted(true)
 
 export function charges({ caps, prices }: ChargeOptions): Charges {
   const spend = spendLimit(caps, prices)
-  /** In this order: what is refused for its model is asked for no price. */
+  /** In this order: a request that is refused for its model needs no price. */
   const limits: readonly Limit[] = [modelLimit, spend]
   return {
     needsBody(admitted, sealed) {
@@ -60,7 +61,7 @@ export function charges({ caps, prices }: ChargeOptions): Charges {
     take(admitted, costly, breaker, { host, route, model, hasBody }, now) {
       const held = decideAll(limits, admitted, { costly, hasBody }, now)
       if (!held.ok) return held
-      // Last, since a probe's place is taken from here on.
+      // Last, because a probe's slot is taken from here on.
       const asking = { caller: admitted.identity, host, route, model }
       const entry = breaker.enter(asking, now.monotonicMs)
       if (entry.ok) return granted({ pass: entry.pass, ...held.value })

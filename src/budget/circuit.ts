@@ -1,19 +1,18 @@
 // One circuit: after a run of failures it lets nothing through for a while, then one request at a time
-// as a probe, and closes when enough probes went well. Pure but for its own few numbers; `now` is
-// monotonic milliseconds and an argument. It does not know what a failure is evidence of: breaker.ts
-// keeps one for each origin and one for each caller whose requests fail.
+// as a probe, and closes after enough successful probes. Pure except for its few numbers; `now` is
+// monotonic milliseconds, an argument. It does not know what a failure is evidence of: breaker.ts
+// keeps one circuit for each origin and one for each caller whose requests fail.
 //
 // When is a request a success? Two moments count, because either alone misleads:
 //
-// - The headers of a 2xx end a run of failures to answer, and are what a probe succeeds by. A stream
-//   may run for ten minutes; were its end awaited, an upstream that has recovered would stay shut
-//   behind two of them.
-// - Only a body's end ends a run of streams that broke midway. Were headers enough for that, an
-//   upstream that answers 200 and then dies, every time, would never open the circuit.
+// - The headers of a 2xx end a run of failures to answer, and make a probe succeed. A stream may run for
+//   ten minutes; if its end were awaited, a recovered upstream would stay shut behind two of them.
+// - Only a body's end ends a run of streams that broke midway. If headers were enough for that, an
+//   upstream that answers 200 and then always dies would never open the circuit.
 //
 // Both runs together make the count that opens it.
 
-/** How the states are spelled at `GET /admin/circuit-breaker`. */
+/** The states as `GET /admin/circuit-breaker` spells them. */
 export type CircuitState = 'CLOSED' | 'OPEN' | 'HALF_OPEN'
 
 export interface CircuitRules {
@@ -21,25 +20,29 @@ export interface CircuitRules {
   readonly failureThreshold: number
   /** How many probes have to succeed to close it. */
   readonly successThreshold: number
-  /** How long it refuses at first, and at the most; each probe that fails doubles the time. */
+  /** How long it refuses at first, and at most; each failed probe doubles the time. */
   readonly firstOpenMs: number
   readonly openMs: number
   /**
-   * After this a probe that has not reported gives up its place, so that a slow or lost one locks
-   * nobody out. Two probes may then be under way, and the verdicts of both count.
+   * After this time a probe that has not reported loses its slot, so that a slow or lost probe
+   * locks nobody out. Two probes may then run, and the verdicts of both count.
    */
   readonly probeMs: number
-  /** Called in the middle of things: it must not throw, or call back. */
+  /** Called in the middle of a change: it must not throw or call back. */
   readonly onChange?: ((state: CircuitState) => void) | undefined
 }
 
-/** While a probe is out. Claude Code asks ten times and then gives up; a second would spend them. */
+/**
+ * The wait while a probe runs. Claude Code retries ten times and then gives up; one second would
+ * use those up.
+ */
 const PROBE_RETRY_MS = 5000
 
 export class Circuit {
   /**
-   * Counts openings and resets. A request of an earlier time reports on an upstream that was, and is
-   * not heard. Closing keeps it: a probe whose stream breaks after that still tells of the present.
+   * Counts openings and resets. A request of an earlier era reports on an upstream as it was, and
+   * is ignored. Closing keeps the era: a probe whose stream breaks afterwards still reports on the
+   * present.
    */
   era = 0
   successes = 0
@@ -57,7 +60,7 @@ export class Circuit {
     this.#pauseMs = rules.firstOpenMs
   }
 
-  /** The present run; it is kept until the circuit closes. */
+  /** The failures of the present run, kept until the circuit closes. */
   get failures(): number {
     return this.#unanswered + this.#broken
   }
@@ -66,24 +69,24 @@ export class Circuit {
     return this.#state === 'CLOSED'
   }
 
-  /** A request has been let through to try it. */
+  /** A probe was let through. */
   get isProbing(): boolean {
     return this.#state === 'HALF_OPEN'
   }
 
-  /** It turns half-open by itself; that nobody has come since is no reason to say otherwise. */
+  /** An open circuit turns half-open by itself, even if nobody has come since. */
   stateAt(now: number): CircuitState {
     return this.#state === 'OPEN' && now >= this.#openUntil ? 'HALF_OPEN' : this.#state
   }
 
-  /** Until a request may go; 0 where one may. Nothing is taken yet. */
+  /** How long until a request may go; 0 if one may go now. Takes nothing. */
   waitMs(now: number): number {
     if (this.#state === 'CLOSED') return 0
     if (now < this.#openUntil) return this.#openUntil - now
     return this.#probe && now < this.#probeUntil ? PROBE_RETRY_MS : 0
   }
 
-  /** A request goes, for which `waitMs` was 0: as the probe, where there has to be one. */
+  /** Lets a request go for which `waitMs` was 0, as the probe if one is needed. */
   enter(request: object, now: number): void {
     if (this.#state === 'CLOSED') return
     this.#become('HALF_OPEN')
@@ -91,14 +94,14 @@ export class Circuit {
     this.#probeUntil = now + this.#rules.probeMs
   }
 
-  /** The headers of a good answer are here. */
+  /** The headers of a successful response have arrived. */
   answered(request: object, era: number): void {
     if (!this.#hears(request, era)) return
     if (this.#state !== 'HALF_OPEN') this.#unanswered = 0
     else if (++this.successes >= this.#rules.successThreshold) this.close()
   }
 
-  /** And its body has ended well. */
+  /** Its body has ended well. */
   completed(request: object, era: number): void {
     if (!this.#hears(request, era) || this.#state !== 'CLOSED') return
     this.#unanswered = 0
@@ -115,7 +118,7 @@ export class Circuit {
     this.open(now)
   }
 
-  /** It is over, and says nothing: a probe gives its place back. */
+  /** The request ended and says nothing: a probe gives its slot back. */
   left(request: object, era: number): void {
     this.#hears(request, era)
   }
@@ -136,7 +139,7 @@ export class Circuit {
     this.#become('CLOSED')
   }
 
-  /** A probe that has said something gives up its place. */
+  /** A probe that has reported gives up its slot. */
   #hears(request: object, era: number): boolean {
     if (era !== this.era) return false
     if (this.#probe === request) this.#probe = undefined

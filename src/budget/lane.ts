@@ -1,62 +1,67 @@
-// One lane of an upstream: the requests for one route and one model. What a 5xx, a reset, a late answer
-// or a broken stream is evidence of depends on the body, so a lane goes by how many callers fail, never
-// by how often one does. The rules are in breaker.ts.
+// One lane of an upstream: the requests for one route and one model. What a 5xx, a reset, a late
+// response or a broken stream is evidence of depends on the body, so a lane goes by how many callers
+// fail, never by how often one fails. The rules are in breaker.ts.
 
 import { Circuit, type CircuitRules, type CircuitState } from './circuit.ts'
 
-/** A caller whose requests of this lane have failed. The others have no row. */
+/** A caller whose requests in this lane have failed. Other callers have no row. */
 export interface CallerRow {
-  /** Opens by the caller's own failures in a row, and shuts out nobody else. */
+  /** Opened by the caller's own failures in a row; shuts out nobody else. */
   readonly circuit: Circuit
-  /** Is it in the present run of failures to answer, or of broken streams? */
+  /** Whether it is in the present run of failures to answer, or of broken streams. */
   refused: boolean
   broke: boolean
-  /** Does it count in that run? */
+  /** Whether it counts in that run. */
   witness: boolean
-  /** Of its last failure: when its request went out, and when it failed. */
+  /** Its last failure: when the request went out, and when it failed. */
   sentAt: number
   failedAt: number
-  /** Until then its failures are its own: others were answered while it failed. */
+  /** Until then its failures count against it alone: others were answered while it failed. */
   distrustedUntil: number
-  /** It has probed in vain: so often since the lane opened, and not again until then. */
+  /** How many probes failed since the lane opened, and when it may probe again. */
   vain: number
   probesAgainAt: number
 }
 
-/** How long a caller that failed while others were answered bears no witness. */
+/** How long a caller that failed while others were answered is not counted. */
 const DISTRUST_MS = 600_000
-/** An answer to a request that went out by so long after a failure contradicts it. */
+/** An answer contradicts a failure if its request went out up to this long after it. */
 const CONTRADICTS_MS = 10_000
-/** Between the first probes of an opening; each new caller that fails doubles it. */
+/** The interval of the first probes after opening; each new caller that fails doubles it. */
 const FIRST_PACE_MS = 250
-/** The slowest where nobody was answered lately: those who fail may all be one, under many names. */
+/**
+ * The longest interval if nobody was answered lately: the callers that fail may be one, under many
+ * names.
+ */
 const STRANGERS_PACE_MS = 1000
-/** For so long a probe is kept for a caller that has a better claim to it. */
+/** How long a probe is reserved for a caller with a better claim. */
 const FAIR_MS = 5000
-/** In each of two tables, of which the older is dropped when the newer is full, or is this old. */
+/** The size of each of two tables; the older is dropped when the newer is full or this old. */
 const MAX_ROWS = 256
 const MAX_REGULARS = 1024
 const TURN_MS = 600_000
 
 export interface LaneRules {
-  /** How many callers have to fail, and nobody be answered meanwhile, for it to open for all. */
+  /**
+   * How many callers have to fail, with nobody answered meanwhile, to open the lane for everybody.
+   */
   readonly witnesses: number
   readonly successThreshold: number
   readonly openMs: number
-  /** Of each caller's own circuit. */
+  /** The rules of each caller's own circuit. */
   readonly own: CircuitRules
   readonly onChange?: ((state: CircuitState) => void) | undefined
 }
 
 /**
- * When the next probe of some callers may go. A waiting caller with fewer vain probes has the better
- * claim, then one with more answers behind it: neither a name that was
- * minted for this nor the fastest asker takes it from the others.
+ * When the next probe of a group of callers may go. A waiting caller with fewer failed probes has
+ * the better claim, then one with more answers behind it: neither a name minted for this nor the
+ * fastest caller can take the probe from others.
  */
 interface ProbePace {
   at: number
   ms: number
-  /** The best claim among those that wait. */
+  /** The best claim among the waiting callers. */
   vain: number
   answers: number
 }
@@ -66,7 +71,7 @@ export class Lane {
   #rows = new Map<string, CallerRow>()
   #formerRows = new Map<string, CallerRow>()
   #rowsTurnAt = 0
-  /** Who was answered in the last ten minutes or so, and how often. */
+  /** Who was answered in about the last ten minutes, and how often. */
   #regulars = new Map<string, number>()
   #formerRegulars = new Map<string, number>()
   #regularsTurnAt = 0
@@ -76,12 +81,12 @@ export class Lane {
   #witnesses = 0
   #opened = false
   #openedAt = 0
-  /** When it opened, nobody had been answered lately. */
-  #knewNobody = false
+  /** Whether nobody had been answered lately when it opened. */
+  #hadNoRegulars = false
   #successes = 0
-  /** Callers that failed wait so long. */
+  /** Callers that failed wait until then. */
   #openUntil = 0
-  /** Regulars and strangers probe apart, so that minted names take no turn of theirs. */
+  /** Regulars and strangers probe separately, so that minted names take no turn from regulars. */
   readonly #regularPace: ProbePace = { at: 0, ms: FIRST_PACE_MS, vain: Infinity, answers: 0 }
   readonly #strangerPace: ProbePace = { at: 0, ms: FIRST_PACE_MS, vain: Infinity, answers: 0 }
 
@@ -98,17 +103,17 @@ export class Lane {
     return this.#rows.get(caller) ?? this.#formerRows.get(caller)
   }
 
-  /** Until a request of this caller's may go, by what the lane has seen; 0 where one may. */
+  /** How long until this caller's request may go, by what the lane has seen; 0 if it may go now. */
   waitMs(caller: string, row: CallerRow | undefined, now: number): number {
     if (!this.#opened) return 0
     const answers = this.#answersOf(caller)
     const isRegular = answers > 0
     const pace = isRegular ? this.#regularPace : this.#strangerPace
-    const offends = row && (row.refused || row.broke || now < row.distrustedUntil)
-    const from = isRegular && !offends ? 0 : Math.max(this.#openUntil, row?.probesAgainAt ?? 0)
+    const isSuspect = row && (row.refused || row.broke || now < row.distrustedUntil)
+    const from = isRegular && !isSuspect ? 0 : Math.max(this.#openUntil, row?.probesAgainAt ?? 0)
     const vain = row?.vain ?? 0
-    const isOutdone = vain > pace.vain || (vain === pace.vain && 2 * answers < pace.answers)
-    const until = Math.max(from, isOutdone ? pace.at + FAIR_MS : pace.at)
+    const hasLesserClaim = vain > pace.vain || (vain === pace.vain && 2 * answers < pace.answers)
+    const until = Math.max(from, hasLesserClaim ? pace.at + FAIR_MS : pace.at)
     if (until <= now) return 0
     if (from <= Math.max(pace.at, now) && vain <= pace.vain) {
       pace.answers = vain < pace.vain ? answers : Math.max(pace.answers, answers)
@@ -117,7 +122,7 @@ export class Lane {
     return until - now
   }
 
-  /** A request for which `waitMs` was 0 goes. */
+  /** Lets a request go for which `waitMs` was 0. */
   enter(caller: string, now: number): void {
     if (!this.#opened) return
     const pace = this.#answersOf(caller) > 0 ? this.#regularPace : this.#strangerPace
@@ -126,21 +131,21 @@ export class Lane {
     pace.answers = 0
   }
 
-  /** A 2xx is here, to a request that went out at `sentAt`. */
+  /** A 2xx arrived, for a request that went out at `sentAt`. */
   answered(caller: string, sentAt: number, now: number): void {
     this.#remember(caller, now)
-    // Where streams broke, their headers prove nothing.
+    // After broken streams, headers prove nothing.
     if (this.#opened && this.#broke.length === 0) this.#probed(sentAt)
     // Whenever it went out: the upstream was answering while others failed.
     else if (!this.#opened && this.#refused.length > 0) {
-      // But for a caller whose own circuit is still trying it: that is what an operator sees.
+      // Except for a caller whose own circuit is still probing: an operator should see that.
       const own = this.row(caller)
       const ends = (row: CallerRow): boolean => row !== own || row.circuit.isClosed
       this.#refused = this.#forget('refused', sentAt, ends)
     }
   }
 
-  /** A body has ended well. Streams that were begun later may break all the same. */
+  /** A body has ended well. Streams that began later may still break. */
   completed(sentAt: number): void {
     if (this.#broke.length === 0) return
     if (this.#opened) {
@@ -165,15 +170,15 @@ export class Lane {
     row.witness = true
     this.#witnesses += 1
     const pace = this.#regularPace
-    const slowest = this.#knowsNobody ? STRANGERS_PACE_MS : this.#rules.openMs
+    const slowest = this.#hasNoRegulars ? STRANGERS_PACE_MS : this.#rules.openMs
     if (this.#opened) pace.ms = Math.min(2 * pace.ms, slowest)
     else if (this.#witnesses >= this.#rules.witnesses) this.#open(now)
     return row
   }
 
   /**
-   * What an operator should know of: the lane itself, or the circuit of a caller since whose failures
-   * nobody has been answered here.
+   * What an operator should see: the lane itself, or the circuit of a caller since whose failures
+   * nobody was answered here.
    */
   report(now: number): { state: CircuitState; failures: number; successes: number; until: number } {
     const running = [...new Set([...this.#refused, ...this.#broke])]
@@ -189,12 +194,13 @@ export class Lane {
   }
 
   #open(now: number): void {
-    this.#knewNobody = this.#knowsNobody
+    this.#hadNoRegulars = this.#hasNoRegulars
     this.#opened = true
     this.#openedAt = now
     this.#openUntil = now + this.#rules.openMs
     for (const row of [...this.#refused, ...this.#broke]) row.vain = 0
-    // Regulars at once: where callers of bad bodies have opened it, the first of the others mends it.
+    // Regulars probe at once: if bad bodies opened the lane, the first other regular closes it
+    // again.
     this.#setPaces(now)
     this.#rules.onChange?.('OPEN')
   }
@@ -227,7 +233,10 @@ export class Lane {
     rows.push(row)
   }
 
-  /** A run, or a part of it, has ended. Who failed while others were answered fails by themselves. */
+  /**
+   * Ends a run, or a part of it. A caller that failed while others were answered failed by its own
+   * doing.
+   */
   #forget(
     run: 'refused' | 'broke',
     sentAt: number,
@@ -248,14 +257,14 @@ export class Lane {
     return left
   }
 
-  get #knowsNobody(): boolean {
-    if (this.#opened) return this.#knewNobody
+  get #hasNoRegulars(): boolean {
+    if (this.#opened) return this.#hadNoRegulars
     return this.#regulars.size === 0 && this.#formerRegulars.size === 0
   }
 
-  /** Lately, and a little more than none for all where nobody was answered. */
+  /** How often the caller was answered lately; counts as once for everybody if nobody was. */
   #answersOf(caller: string): number {
-    const least = this.#knowsNobody ? 1 : 0
+    const least = this.#hasNoRegulars ? 1 : 0
     return least + (this.#regulars.get(caller) ?? 0) + (this.#formerRegulars.get(caller) ?? 0)
   }
 

@@ -1,5 +1,5 @@
-// A limit that is decided just before a request goes out. It says itself whether it has to know what
-// the body says, so that no limit can be forgotten where bodies are read, and pass what it never saw.
+// A limit that is decided just before a request goes out. It says itself whether it needs the body, so
+// that no limit can be skipped because the body was not read.
 
 import type { Admitted } from '../admit/admitted.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
@@ -7,18 +7,18 @@ import type { Reservation } from '../state/port.ts'
 import type { Instant } from '../turn/instant.ts'
 import type { Costly } from '../upstream/costly.ts'
 
-/** What was reserved, and what it was reserved for. */
+/** What was reserved, and for what. */
 export interface HeldReservation {
   readonly reservation: Reservation | undefined
   readonly maxTokens?: number | undefined
-  /** What the request can have cost if it was stopped after so many tokens of output. */
+  /** The most that the request can have cost if it was stopped after this many output tokens. */
   readonly atMost?: ((outputTokens: number) => number) | undefined
 }
 
 export interface Limit {
-  /** Whether it limits this caller, and so has to know the body of each of their requests. */
+  /** Whether it limits this caller, and therefore needs the body of each of their requests. */
   needsBody(admitted: Admitted): boolean
-  /** Asked of a caller whom it limits, with what was read. */
+  /** Called for a caller whom it limits, with what was read. */
   decide(admitted: Admitted, costly: Costly, now: Instant): Decision<HeldReservation>
 }
 
@@ -26,8 +26,8 @@ export const NOTHING_HELD: HeldReservation = { reservation: undefined }
 const NOTHING = granted(NOTHING_HELD)
 
 /**
- * One after the other; what the first held is released where another refuses. A body that there is
- * and that nobody has read is a mistake of ours, and refuses.
+ * Decides the limits in order, and releases what the first held if another refuses. A body that
+ * exists and was not read is a bug of ours, and refused.
  */
 export function decideAll(
   limits: readonly Limit[],
@@ -56,5 +56,5 @@ export function decideAll(
   return held === NOTHING_HELD ? NOTHING : granted(held)
 }
 
-const UNREAD = refused('internal_error', { reason: 'a limit without the body that it goes by' })
+const UNREAD = refused('internal_error', { reason: 'a limit needs a body that was not read' })
 const TWO_RESERVATIONS = refused('internal_error', { reason: 'two reservations' })

@@ -1,5 +1,5 @@
-// Which models a caller may use. Every model that a request names has to be on the list; what nobody
-// here knows may name one.
+// Which models a caller may use. Every model that a request names must be on the list; a member that
+// this gate does not know may name one, so it is refused.
 
 import { granted } from '../refusal.ts'
 import { allowedModel } from '../token/model-pattern.ts'

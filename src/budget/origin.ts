@@ -1,4 +1,5 @@
-// One address of an upstream: who waits there, and whether it answers anybody. The rules are in breaker.ts.
+// One address of an upstream: who waits there, and whether it answers anybody. The rules are in
+// breaker.ts.
 
 import { type Placed, Unordered } from '../turn/unordered.ts'
 import type { Circuit } from './circuit.ts'
@@ -8,19 +9,18 @@ export interface WaitingRequest extends Placed {
   readonly sentAt: number
 }
 
-/** Longer than this many of its recent answers took on average is long for an upstream. */
+/** An upstream is slow if it takes this many times its recent average. */
 const STALL_ANSWERS = 3
 
-/** One address of the upstream. */
 export class UpstreamOrigin {
   readonly circuit: Circuit
-  /** Requests that have no answer yet. */
+  /** Requests without an answer so far. */
   readonly waiting = new Unordered<WaitingRequest>()
-  /** When anything last answered, and how long its good answers take on average. */
+  /** When it last answered anything, and how long its good answers take on average. */
   heardAt = Number.NEGATIVE_INFINITY
   meanMs = 0
   checkAt = 0
-  /** Since when it answers nobody; undefined where it does. */
+  /** Since when it answers nobody; undefined if it answers. */
   stalledAt: number | undefined
 
   constructor(circuit: Circuit) {
@@ -44,7 +44,7 @@ export class UpstreamOrigin {
 
   isSilent(askedAt: number, now: number): void {
     if (this.heardAt >= askedAt) return
-    // Again only where a request has been let through meanwhile, so that one is, each time.
+    // Opens again only if a probe was let through meanwhile, so that one gets through each time.
     if (this.stalledAt !== undefined && !this.circuit.isProbing) return
     this.stalledAt ??= now
     this.circuit.open(now)

@@ -1,28 +1,32 @@
-// What one request does to the circuits that it passed: its own report, and nobody else's.
+// One request's permit: it reports the request's outcome to the circuits it passed.
 
 import type { Lane } from './lane.ts'
 import type { UpstreamOrigin, WaitingRequest } from './origin.ts'
 
 /**
- * `unreachable`: no connection. `failure`: a connection without an answer, none in time, or a body
- * that broke or stood still by the upstream's fault. `neutral`: what says nothing of its health.
+ * `unreachable`: no connection. `failure`: a connection without a response, none in time, or a body
+ * that broke or stalled by the upstream's fault. `neutral`: says nothing about the upstream's
+ * health.
  */
 export type Verdict = 'success' | 'failure' | 'unreachable' | 'neutral'
 
-/** One request's leave to go upstream. Every way out of it has to report, once; more do nothing. */
+/**
+ * A request's permission to go upstream. Every way a request can end has to report exactly once;
+ * further reports do nothing.
+ */
 export interface CircuitPermit {
-  /** It waits at an upstream that answers nobody. */
+  /** The request waits at an upstream that answers nobody. */
   readonly isStuck: boolean
   /**
-   * The upstream's headers are here. Any status but a 2xx is a verdict, and the last word.
-   * `isOverload`: its error says that it is well, and has too much to do.
+   * The upstream's headers have arrived. Any status but a 2xx is a verdict, and final.
+   * `isOverload`: the error says that the upstream is healthy and overloaded.
    */
   answered(status: number, now: number, isOverload?: boolean): void
-  /** It is over. */
+  /** The request has ended. */
   report(verdict: Verdict, now: number): void
 }
 
-/** What the last answer weighs in that average. */
+/** The weight of the latest answer in the average. */
 const MEAN_WEIGHT = 0.1
 
 export class IssuedPass implements CircuitPermit, WaitingRequest {
@@ -32,7 +36,7 @@ export class IssuedPass implements CircuitPermit, WaitingRequest {
   readonly #origin: UpstreamOrigin
   readonly #lane: Lane
   readonly #originEra: number
-  /** Of the caller's own circuit, where it has one by then. */
+  /** The era of the caller's own circuit, if it had one by then. */
   readonly #ownEra: number
   #stage: 'sent' | 'answered' | 'over' = 'sent'
 
@@ -79,7 +83,7 @@ export class IssuedPass implements CircuitPermit, WaitingRequest {
     else this.#left()
   }
 
-  /** Whatever it says, something answers there. */
+  /** Any answer shows that the upstream is alive. */
   #heard(now: number): void {
     const origin = this.#origin
     origin.waiting.delete(this)

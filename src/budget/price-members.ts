@@ -1,5 +1,5 @@
-// The members of a price table, read one by one: a model's price, and the prices of server tools. Each
-// mistake is noted with a hint, and reading goes on, so that all are told at once.
+// Reads the members of a price table: a model's price, and the prices of server tools. It collects
+// every mistake with a hint and goes on reading, so that all are reported at once.
 
 import type { JsonObject } from '../token/strict-json.ts'
 import { isPriceClass } from '../upstream/reading/price-classes.ts'
@@ -10,7 +10,9 @@ export interface PriceMistake {
   readonly hint: string
 }
 
-/** A thousand times the dearest; a price in micro-dollars by mistake is above it. */
+/**
+ * A thousand times the most expensive price; a price given in micro-dollars by mistake is above it.
+ */
 const MAX_USD = 100_000
 const MAX_MULTIPLIER = 1000
 
@@ -137,7 +139,10 @@ function readMultipliers(
 const CODE_EXECUTION = 'code_execution_hours'
 const TOOL_REQUESTS = /^[a-z][a-z0-9_]{0,48}_requests$/
 
-/** In the API's words: `web_search_requests` for a thousand of them, `code_execution_hours` for one. */
+/**
+ * Named as in the API: `web_search_requests` for a thousand requests, `code_execution_hours` for
+ * one hour.
+ */
 export function readTools(given: unknown, mistakes: PriceMistake[]): ToolPrices {
   const requests = new Map<string, number>()
   let codeExecutionHour: number | undefined
@@ -160,7 +165,7 @@ export function readTools(given: unknown, mistakes: PriceMistake[]): ToolPrices 
   return { requests, ...(codeExecutionHour === undefined ? {} : { codeExecutionHour }) }
 }
 
-/** Micro-dollars for `unit`. */
+/** Micro-dollars for one `unit`. */
 function readUsd(usd: unknown, what: string, unit: string, mistakes: PriceMistake[]): number {
   const rate = typeof usd === 'number' ? Math.round(usd * 1e6) : Number.NaN
   if (!(rate >= 0 && rate <= MAX_USD * 1e6)) {

@@ -1,5 +1,5 @@
-// A table of prices as JSON: the one that comes with the program, or an operator's own. Strict,
-// since a price that is not read is a request that costs nothing.
+// A price table in JSON: the built-in one, or an operator's own. It is read strictly, because a price
+// that was not read would be a request that costs nothing.
 //
 // A model that is not in the table has no price, and none is guessed from its name.
 
@@ -18,12 +18,12 @@ export type ParsedPrices =
   | { readonly ok: true; readonly prices: Prices }
   | { readonly ok: false; readonly mistakes: readonly PriceMistake[] }
 
-/** An operator's file; the bound is against a path that names something else. */
+/** The size bound guards against a path that names something else. */
 export const MAX_PRICES_LENGTH = 1_048_576
 
 const TABLE_MEMBERS = ['date', 'source', 'note', 'server_tools', 'models']
 
-/** The table that comes with the program: read when the first price is asked for, not at the start. */
+/** The built-in table, read when the first price is asked for and not at start. */
 export function bundledPrices(): Prices {
   let prices: Prices | undefined
   const table = (): Prices => {

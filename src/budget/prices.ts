@@ -1,8 +1,8 @@
-// What tokens and server tools cost: the cost of what was used, and the most that a request can
-// cost before it is sent. Money is whole micro-dollars, rounded up once for each request.
+// What tokens and server tools cost: the cost of what was used, and the most that a request can cost
+// before it is sent. Money is whole micro-dollars, rounded up once for each request.
 //
-// A price class or a tool that the table does not name has no price here. It is never charged at
-// the list price: before a request it is refused under a cap, and after it the cost is unknown.
+// A price class or tool that the table does not name has no price. It is never charged at the list
+// price: under a cap the request is refused, and otherwise its cost is unknown.
 
 import type { TokenCounts } from '../upstream/reading/tally.ts'
 
@@ -17,11 +17,11 @@ export interface Rates {
 
 export interface Price {
   readonly rates: Rates
-  /** The whole request is billed at these, where its prompt (cached tokens too) is longer. */
+  /** The rates of the whole request if its prompt, cached tokens included, is longer. */
   readonly longPrompt?: { readonly aboveTokens: number; readonly rates: Rates }
-  /** What the model can read at once; undefined where the table does not say. */
+  /** The context window; undefined if the table does not say. */
   readonly contextTokens?: number
-  /** What it can write in one request, thinking included. */
+  /** The most output in one request, thinking included. */
   readonly maxOutputTokens?: number
   /** By price class (`speed:fast`), in millionths: each multiplies the price of every token. */
   readonly multipliers: ReadonlyMap<string, number>
@@ -36,13 +36,16 @@ export interface ToolPrices {
 }
 
 export interface Prices {
-  /** When somebody last compared the table with what the provider asks, `YYYY-MM-DD`. */
+  /** When somebody last compared the table with the provider's prices, `YYYY-MM-DD`. */
   readonly date: string
-  /** Of an exact name, else of the longest pattern that fits; undefined where neither does. */
+  /**
+   * The price of an exact name, or else of the longest matching pattern; undefined if neither
+   * exists.
+   */
   priceOf(model: string): Price | undefined
 }
 
-/** What an answer says that it used. */
+/** What an answer reports as used. */
 export interface BilledUsage extends TokenCounts {
   readonly priceClasses?: readonly string[]
   /** Requests of server tools, by their names in `usage.server_tool_use`. */
@@ -51,10 +54,10 @@ export interface BilledUsage extends TokenCounts {
   readonly codeExecutionMs?: number
 }
 
-/** A request bills this much container time at the least. */
+/** The least container time that a request is billed. */
 export const MIN_CODE_EXECUTION_MS = 5 * 60_000
 
-/** Undefined where the table has no price for a class or a tool of it. */
+/** Undefined if the table has no price for one of its classes or tools. */
 export function costOf(price: Price, billed: BilledUsage): number | undefined {
   const { priceClasses = [], serverTools = {}, codeExecutionMs } = billed
   const factors = factorsOf(price, priceClasses)
@@ -68,47 +71,47 @@ export function costOf(price: Price, billed: BilledUsage): number | undefined {
     [billed.outputTokens, rates.output],
     [billed.cacheReadTokens, rates.cacheRead],
     [billed.cacheCreation1hTokens, rates.cacheWrite1h],
-    // Where it is not said for how long, it is for 5 minutes: the default of the API.
+    // Unless stated, a cache write is for 5 minutes: the API's default.
     [billed.cacheCreationTokens - billed.cacheCreation1hTokens, rates.cacheWrite5m],
   ]
   return microUsd(tokens, factors, tools)
 }
 
-/** What a request asks for, as far as its cost depends on it. */
+/** What a request asks for, as far as it affects the cost. */
 export interface RequestFacts {
-  /** At most so many; what the API adds by itself is added here. */
+  /** An upper bound, without what the API adds itself. */
   readonly promptTokens: number
-  /** What the request allows for output, thinking included. */
+  /** The output that the request allows, thinking included. */
   readonly maxTokens: number
-  /** The dearest cache write that it asks for. */
+  /** The most expensive cache write that it asks for. */
   readonly cacheWrite: 'none' | '5m' | '1h'
-  /** Of its body's members, by `priceClassesIn`. */
+  /** From its body's members, by `priceClassesIn`. */
   readonly priceClasses?: readonly string[]
-  /** How often the model may read a prompt of that length: server tools make it read again. */
+  /** How often the model may read the prompt: server tools make it reread. */
   readonly samplings?: number
-  /** At most so many requests of server tools, by their names in `usage.server_tool_use`. */
+  /** The most requests of each server tool, by its name in `usage.server_tool_use`. */
   readonly serverTools?: Readonly<Record<string, number>>
   readonly codeExecutionMs?: number
 }
 
 export type WorstCase =
   | { readonly ok: true; readonly microUsd: number }
-  /** What the table has no price for: a price class, a server tool. */
+  /** The price class or server tool that has no price. */
   | { readonly ok: false; readonly unpriced: string }
 
 /**
- * Tokens that Anthropic adds and bills and no body shows: the prompt that tools bring along (some
- * 500 tokens), marks around messages.
+ * Tokens that Anthropic adds and bills and no body shows: the system prompt for tools (some 500
+ * tokens) and marks around messages.
  */
 export const HIDDEN_PROMPT_TOKENS = 2048
 
 export const BATCH = 'service_tier:batch'
-/** With `service_tier: "auto"`, the default, the account's own commitment decides. */
+/** With `service_tier: "auto"`, the default, the account's commitment decides. */
 const PRIORITY = 'service_tier:priority'
 
 /**
- * What to reserve: every token of the prompt at the dearest price that it can have, and all the
- * output that was allowed; neither is more than the model can read and write.
+ * The amount to reserve: every prompt token at its highest possible price, and all the output that
+ * was allowed; neither exceeds what the model can read and write.
  */
 export function worstCase(price: Price, facts: RequestFacts): WorstCase {
   const { priceClasses = [], serverTools = {}, codeExecutionMs, samplings = 1 } = facts
@@ -120,14 +123,14 @@ export function worstCase(price: Price, facts: RequestFacts): WorstCase {
   if (isTierOpen) factors.push(Math.max(ONE, price.multipliers.get(PRIORITY) ?? ONE))
 
   const { contextTokens = Infinity, longPrompt } = price
-  // A batch may be allowed longer answers than the model's own limit.
+  // A batch may allow longer answers than the model's own limit.
   const maxOutput = priceClasses.includes(BATCH) ? Infinity : (price.maxOutputTokens ?? Infinity)
   const promptTokens = Math.min(facts.promptTokens + HIDDEN_PROMPT_TOKENS, contextTokens)
   const outputTokens = Math.min(facts.maxTokens, maxOutput)
   const at = (rates: Rates): number =>
     microUsd(
       [
-        [promptTokens * samplings, dearest(rates, facts.cacheWrite)],
+        [promptTokens * samplings, highestRate(rates, facts.cacheWrite)],
         [outputTokens, rates.output],
       ],
       factors,
@@ -138,7 +141,7 @@ export function worstCase(price: Price, facts: RequestFacts): WorstCase {
   return { ok: true, microUsd: Math.max(short, at(longPrompt.rates)) }
 }
 
-function dearest(rates: Rates, cacheWrite: RequestFacts['cacheWrite']): number {
+function highestRate(rates: Rates, cacheWrite: RequestFacts['cacheWrite']): number {
   return Math.max(
     rates.input,
     rates.cacheRead,
@@ -160,7 +163,7 @@ function factorsOf(
   return factors
 }
 
-/** Micro-dollars, or the name of what has no price. */
+/** Micro-dollars, or the name of a tool without a price. */
 function toolCost(
   { requests, codeExecutionHour }: ToolPrices,
   used: Readonly<Record<string, number>>,
@@ -184,7 +187,7 @@ type Amounts = readonly (readonly [tokens: number, rate: number])[]
 const ONE = 1_000_000
 const MILLION = 1_000_000n
 
-/** `max_tokens` is a stranger's: a sum too large for a number is the largest there is. */
+/** `max_tokens` comes from a stranger: a sum too large for a number becomes the largest number. */
 function microUsd(amounts: Amounts, factors: readonly number[], besides: number): number {
   let total = 0n
   for (const [tokens, rate] of amounts) {

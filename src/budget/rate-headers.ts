@@ -1,18 +1,18 @@
-// One decision of a bucket in the dialects that clients read: the IETF draft's structured fields
+// Writes a bucket's decision into headers that clients read: the IETF draft's structured fields
 // (draft-ietf-httpapi-ratelimit-headers) for all, and OpenAI's or Anthropic's own.
 
 import type { Instant } from '../turn/instant.ts'
 import type { Dialect } from '../refusal.ts'
 import type { BucketDecision } from '../state/port.ts'
 
-/** What the headers are said on. */
+/** The response that gets the headers. */
 export interface RateHeaderTarget {
   readonly headers: Headers
   readonly dialect: Dialect
   readonly at: Instant
 }
 
-/** What a limiter says of itself, the same each time. */
+/** What a limiter advertises, the same each time. */
 export interface AdvertisedLimit {
   readonly policy: string
   readonly limit: string

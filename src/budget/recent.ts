@@ -1,5 +1,5 @@
 // A table that keeps what was used last: two maps, of which the older is dropped when the newer is
-// full. Twice `half` entries at the most, and no order to be kept at each use.
+// full. It holds at most twice `half` entries, and maintains no order.
 
 export class Recent<T> {
   readonly #half: number

@@ -1,17 +1,18 @@
-// The words for a request that its token may not make: which model and which are allowed, what it may
-// cost and what is left. A model's name is a stranger's text, and is cut and made printable here.
+// The messages for a request that its credential does not allow: which model and which are allowed,
+// what it may cost and what is left. A model's name is a stranger's text, so it is cut and made
+// printable here.
 
 import { dayOf, type Period } from '../turn/calendar.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import { printable } from '../token/model-pattern.ts'
 import type { SpendRefusalReason } from '../state/port.ts'
 
-/** So many of a list are named; the rest is counted. */
+/** How many names of a list are shown; the rest is counted. */
 const MAX_NAMES = 12
-/** Rows come free as the months turn; a client that asks often costs little. */
+/** Rows become free when the month turns; a client that asks often costs little. */
 const FULL_RETRY_SECONDS = 5
 
-/** `patterns`: what this token may use. */
+/** `patterns`: what this credential may use. */
 export function modelNotAllowed(model: string, patterns: readonly string[]): Refusal {
   const name = printable(model)
   const may = `this token may use ${listed(patterns)}`
@@ -23,14 +24,14 @@ export function modelNotAllowed(model: string, patterns: readonly string[]): Ref
   })
 }
 
-/** `what`: a price class or a tool that its price says nothing of. */
+/** `what`: a price class or tool that has no price. */
 export function modelNotPriced(model: string, what?: string): Refusal {
   const of = what === undefined ? '' : ` for ${printable(what)}`
   const message = `${printable(model)} has no price${of} at this gate, so a token with a spend cap cannot use it`
   return refused('model_not_priced', { message })
 }
 
-/** Of what may run models or cost something that nobody here can tell. */
+/** For a member that may run models or cost something unknown to this gate. */
 export function unknownCost(what: string): Refusal {
   return refused('unknown_cost', {
     message: `this token is limited in models or spending, and the request has ${printable(what)}: this gate cannot tell which models that runs or what it costs`,
@@ -49,7 +50,7 @@ export function circuitOpen(own: boolean, retryAfterSeconds: number): Refusal {
 
 export type CapOwner = 'user' | 'device' | 'key' | 'session' | 'organisation'
 
-/** In micro-USD; of the cap that has no room. */
+/** Amounts in micro-USD, of the cap without room. */
 export interface SpendOverrun {
   readonly reason: SpendRefusalReason
   readonly whose: CapOwner
@@ -61,7 +62,7 @@ export interface SpendOverrun {
   readonly retryAfterSeconds: number
 }
 
-/** A refusal that waiting does not mend says nothing of waiting. */
+/** A refusal that waiting does not help has no Retry-After. */
 export function overspent(over: SpendOverrun, nowEpochMs: number): Refusal {
   const { reason, whose, period, amount, cap, spent, reserved, retryAfterSeconds } = over
   const may = `this request may cost up to ${usd(amount, Math.ceil)}`
@@ -91,7 +92,7 @@ export function overspent(over: SpendOverrun, nowEpochMs: number): Refusal {
   }
 }
 
-/** `$4.80`; what is below a dollar is told more exactly, where there is more to tell. */
+/** `$4.80`; amounts below a dollar get more decimals if they have them. */
 function usd(microUsd: number, round: (value: number) => number): string {
   const small = microUsd < 10_000 ? 6 : 4
   const decimals = microUsd < 1_000_000 && microUsd % 10_000 !== 0 ? small : 2

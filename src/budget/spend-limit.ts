@@ -1,5 +1,5 @@
-// Caps on spending, of a person and of their organisation, by day and by month. A request is charged
-// before it goes out with the most that it can cost, so its body has to be read.
+// Spend caps of a caller and of their organisation, by day and by month. A request is charged before
+// it goes out with the most that it can cost, so its body has to be read.
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Limits, Policy } from '../policy/policy.ts'
@@ -13,24 +13,24 @@ import { BATCH, type Prices } from './prices.ts'
 import { modelNotPriced, overspent, unknownCost, type CapOwner } from './refusals.ts'
 import { mostOf } from './worst-case.ts'
 
-/** How a cap stands in this month or day. */
+/** The standing of a cap in this month or day. */
 export interface CapStanding {
   readonly scope: Admitted['kind'] | 'org'
   readonly period: SpendScope['period']
   readonly limitMicroUsd: number
-  /** Less what was credited. */
+  /** Charges minus credits. */
   readonly spentMicroUsd: number
-  /** What of it was estimated, because an answer was cut. */
+  /** The part that was estimated because an answer was cut. */
   readonly estimatedMicroUsd: number
   readonly creditedMicroUsd: number
-  /** Held by requests under way. */
+  /** Held by running requests. */
   readonly reservedMicroUsd: number
   readonly leftMicroUsd: number
   readonly resetsAtMs: number
 }
 
 export interface SpendLimit extends Limit {
-  /** Of each cap that requests of this caller count against. */
+  /** The standing of each cap that this caller's requests count against. */
   standing(admitted: Admitted, now: Instant): readonly CapStanding[]
 }
 
@@ -75,7 +75,7 @@ export function spendLimit(caps: SpendCaps, prices: Prices): SpendLimit {
 
 const ORG_PREFIX = 'org:'
 
-/** Identities of users, devices and keys are hashes that never meet. */
+/** Identities of users, devices and keys are hashes that never collide. */
 export const personKey = (identity: string): string => `person:${identity}`
 export const orgKey = (org: string): string => ORG_PREFIX + org
 
@@ -108,7 +108,7 @@ function held(
   return { reservation, maxTokens, atMost }
 }
 
-/** A batch runs on when nobody waits for it. */
+/** A batch goes on when nobody waits for it. */
 function stoppedAfter(
   outputTokens: number,
   costly: Costly,

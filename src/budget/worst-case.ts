@@ -1,28 +1,28 @@
-// The most that a request can cost: its own model, those that stand in for it or advise it, and the
-// tools that the API runs. What is reserved is never more than the models can read and write.
+// The most that a request can cost: its own model, models that replace or advise it, and tools that
+// the API runs. Never more is reserved than the models can read and write.
 //
-// Not bounded by it, because no body says it: how often the API's own loop reads a prompt again for a
-// server tool, advice beyond the assumed calls, and the few characters that a tokenizer's
-// normalization makes longer. A token of text stands for at least a byte, and JSON never writes it in
-// fewer.
+// Some costs it cannot bound, because no body reveals them: how often the API's own loop rereads a
+// prompt for a server tool, advice beyond the assumed calls, and the few characters that a tokenizer's
+// normalization makes longer. A token of text stands for at least one byte, and JSON never writes it
+// in fewer.
 
 import type { Advisor, Costly, Fallback } from '../upstream/costly.ts'
 import { type Price, type Prices, type RequestFacts, worstCase } from './prices.ts'
 
-/** An image is cut into patches of 28 pixels; the API scales it down to 4,784 of them at the most. */
+/** An image is split into patches of 28 pixels; the API scales it down to at most 4,784 of them. */
 export const MAX_IMAGE_TOKENS = 4800
-/** Of a model whose table says nothing: the largest there is. */
+/** For a model whose table gives no window: the largest there is. */
 const LARGEST_WINDOW = 1_000_000
-/** A container is billed while it runs, five minutes at the least; a request ends before that. */
+/** A container is billed while it runs, five minutes at least; a request ends before this time. */
 const CODE_EXECUTION_MS = 3_600_000
 
-/** Of an advisor that has no limit of its own; advice is 700 tokens, 1,800 with what it thought. */
+/** For an advisor without limits; advice takes 700 tokens, 1,800 with its thinking. */
 const ASSUMED_CALLS = 3
 const ASSUMED_ADVICE_TOKENS = 16_384
 
 export type MostCost =
   | { readonly ok: true; readonly microUsd: number }
-  /** `what` is undefined where the model itself has no price. */
+  /** `what` is undefined if the model itself has no price. */
   | { readonly ok: false; readonly model: string; readonly what: string | undefined }
 
 export function mostOf(costly: Costly, maxTokens: number, prices: Prices): MostCost {
@@ -98,6 +98,6 @@ const isSpeed = (priceClass: string): boolean => priceClass.startsWith('speed:')
 const withoutSpeed = (priceClasses: readonly string[]): string[] =>
   priceClasses.filter((each) => !isSpeed(each))
 
-/** A fallback is fast where the request is and its model can be. */
+/** A fallback is fast if the request is fast and its model can be. */
 const speedFor = ({ multipliers }: Price, priceClasses: readonly string[]): string[] =>
   priceClasses.filter((each) => isSpeed(each) && multipliers.has(each))

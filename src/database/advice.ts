@@ -1,4 +1,4 @@
-// What a person is told where the database cannot be used: what is wrong, and what to do.
+// What a person is told when the database cannot be used: what is wrong, and what to do.
 
 import type { Unusable } from './trouble.ts'
 
@@ -58,5 +58,5 @@ export const ADVICE: Readonly<Record<Unusable, Advice>> = {
 
 const LASTING: ReadonlySet<Unusable> = new Set(['corrupt', 'foreign_file', 'newer_schema'])
 
-/** What no restart mends: a supervisor has to leave it to a person. */
+/** A restart does not help; a supervisor has to leave it to a person. */
 export const isLasting = (reason: Unusable): boolean => LASTING.has(reason)

@@ -5,17 +5,21 @@ import type { Database } from 'bun:sqlite'
 import type { OpenedDatabase } from './database.ts'
 
 export interface DatabaseConnection {
-  /** The open database. Throws DatabaseUnusable where there is none that can be used. */
+  /** The open database. Throws DatabaseUnusable if no usable one exists. */
   get(): Database
-  /** The same as a value, after a look at what stands at the path now. */
+  /** The same as a value, after a check of the file at the path. */
   open(): OpenedDatabase
   /**
-   * For what is answered when it is written: looks at the path before and after `work`, and throws
-   * DatabaseUnusable where the file was left meanwhile, so that nobody would find what was written.
+   * For work whose result is answered once it is written. Checks the path before and after `work`,
+   * and throws DatabaseUnusable if the gate switched files in between, because nobody would find
+   * what was written.
    */
   write<T>(work: (database: Database) => T): T
-  /** Another number for another file: what was read or prepared before belongs to the old one. */
+  /**
+   * Changes with each file: whatever was read or prepared under another number belongs to another
+   * file.
+   */
   readonly file: number
-  /** The next use opens it anew. */
+  /** The next use reopens it. */
   close(): void
 }

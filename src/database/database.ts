@@ -20,7 +20,7 @@ export type OpenMode = 'write' | 'existing' | 'inspect' | 'read'
 
 export interface OpenOptions {
   /**
-   * `write` makes a file that is absent. `existing` writes, but makes none. `inspect` may write, and
+   * `write` creates a missing file. `existing` writes, but creates none. `inspect` may write, and
    * leaves the schema as it is. `read` cannot write.
    */
   readonly mode?: OpenMode
@@ -29,7 +29,7 @@ export interface OpenOptions {
    * here holds the lock for milliseconds.
    */
   readonly busyTimeoutMs?: number
-  /** The same during migrations, before anything is served. */
+  /** The same during migrations, before the gate serves anything. */
   readonly migrationBusyTimeoutMs?: number
 }
 
@@ -38,14 +38,14 @@ const LOCKED_PAUSE_MS = 10
 const MIGRATION_BUSY_TIMEOUT_MS = 5000
 /** `pstn`: marks the file as ours, also for file(1). */
 const APPLICATION_ID = 0x70_73_74_6e
-/** A long read lets the log grow; afterwards it shrinks to this size. */
+/** A long read lets the write-ahead log grow; afterwards it shrinks to this size. */
 const MAX_IDLE_WAL_BYTES = 16 * 1024 * 1024
-/** Pages of 4 KiB. The fewer, the shorter the commit that carries them over: 1000 took up to 100 ms. */
+/** Pages of 4 KiB. Fewer pages make the checkpointing commit shorter: 1000 took up to 100 ms. */
 const CHECKPOINT_PAGES = 200
 
 /**
- * `migrations` in the order in which they came to be: entry n brings version n to n + 1, as
- * `PRAGMA user_version` counts. Append, never change or reorder. Two processes may open at once.
+ * `migrations`: entry n brings version n to n + 1, as `PRAGMA user_version` counts. Append, never
+ * change or reorder. Two processes may open the file at once.
  */
 export function openDatabase(
   path: string,
@@ -112,10 +112,13 @@ const AS = {
   read: { readonly: true, strict: true },
 } as const
 
-/** Whether the file is brought up to date when it is opened. */
+/** Whether opening brings the file up to date. */
 const isMaking = (mode: OpenMode): boolean => mode === 'write' || mode === 'existing'
 
-/** A new file is 0600 from its first moment; SQLite gives its mode to the files beside it. */
+/**
+ * A new file has mode 0600 from its first moment; SQLite gives the same mode to the files beside
+ * it.
+ */
 function openOrMake(path: string): Database {
   if (path === ':memory:') return new Database(path, AS.write)
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
@@ -132,7 +135,7 @@ function keepPrivate(path: string): void {
   try {
     chmodSync(path, 0o600)
   } catch {
-    // A file of another user that we may write: they choose its mode.
+    // Another user's file that we may write: they choose its mode.
   }
 }
 
@@ -145,15 +148,15 @@ function prepare(
   if (found !== undefined && found !== 'older_schema') return found
   if (found) database.run(`PRAGMA busy_timeout = ${migrationBusyTimeoutMs}`)
   database.run('PRAGMA journal_mode = WAL')
-  // In WAL mode a killed process loses nothing committed; a power cut may lose the last moments,
-  // and never the file (sqlite.org/pragma.html#pragma_synchronous).
+  // In WAL mode a killed process loses nothing that was committed; a power cut may lose the last
+  // moments, but never the file (sqlite.org/pragma.html#pragma_synchronous).
   database.run('PRAGMA synchronous = NORMAL')
   database.run(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`)
   database.run(`PRAGMA journal_size_limit = ${MAX_IDLE_WAL_BYTES}`)
   database.run('PRAGMA trusted_schema = OFF')
   if (found === undefined) return undefined
   return inTransaction(database, () => {
-    // Again, under the lock: another process may have been first.
+    // Checked again under the lock: another process may have migrated first.
     const again = compare(database, migrations.length)
     if (again !== 'older_schema') return again
     for (const schema of migrations.slice(identityOf(database).version)) database.run(schema)
@@ -189,7 +192,10 @@ function identityOf(database: Database): Identity {
   return found ?? { owner: 0, version: 0, tables: 0 }
 }
 
-/** Runs `work` in a transaction that takes the write lock first, so that it cannot lose it half-way. */
+/**
+ * Runs `work` in a transaction that takes the write lock first, so that it cannot fail halfway for
+ * want of it.
+ */
 export function inTransaction<T>(database: Database, work: () => T): T {
   database.run('BEGIN IMMEDIATE')
   try {

@@ -16,7 +16,7 @@ import { isDamaged } from './inspect.ts'
 import { isUntouched, leaveLog, leaveMoved, type StandingFile } from './leave.ts'
 import { type Marks, marksOf, sameMarks } from './marks.ts'
 
-/** Why a file was left. */
+/** Why the gate left a file. */
 export interface FileLeft {
   /** `moved`: the file was moved, replaced or deleted. `log_gone`: its log, or the log's index. */
   readonly what: 'moved' | 'log_gone'
@@ -33,7 +33,7 @@ export interface DatabaseConnectOptions {
 
 export interface DatabaseFollower {
   connect(options?: DatabaseConnectOptions): DatabaseConnection
-  /** Switches if another file is at the path. Never throws. */
+  /** Switches if the path now holds another file. Never throws. */
   look(): void
   /** Why no database can be used now; undefined if one can. */
   readonly away: Unusable | undefined
@@ -44,25 +44,25 @@ export interface DatabaseFollower {
   stop(): void
 }
 
-/** Before a command that is typed after `rm` can have opened the file. */
+/** Shorter than it takes to type a command after `rm`. */
 const LOOK_EVERY_MS = 25
 const RETRY_EVERY_MS = 500
-/** A file system that changes a file's inode at every look must not flood the gate's log. */
+/** A file system whose inodes change at every check must not flood the gate's log. */
 const SAY_EVERY_MS = 1000
 
 interface ConnectionHolder {
   release(): void
 }
 
-/** What the file holds; the owners of the tables say it. */
+/** What the file holds, as the owners of the tables define it. */
 export interface Tables {
-  /** In order: entry n brings version n to n + 1. */
+  /** Entry n brings version n to n + 1. */
   readonly migrations: readonly string[]
-  /** Tables that are checked for damage however large the file is. */
+  /** Tables that are checked for damage, however large the file is. */
   readonly checked: readonly string[]
 }
 
-/** Throws DatabaseUnusable where the file cannot be used from the start. */
+/** Throws DatabaseUnusable if the file cannot be used from the start. */
 export function follow(
   path: string,
   { migrations, checked }: Tables,
@@ -79,7 +79,7 @@ export function follow(
   let file = 0
   let timer: NodeJS.Timeout | undefined
 
-  /** Undefined where all is well. */
+  /** Undefined on success. */
   const begin = (patient: boolean): (OpenedDatabase & { ok: false }) | undefined => {
     const opened = openDatabase(path, migrations, patient ? {} : IMPATIENT)
     if (!opened.ok) return opened
@@ -88,7 +88,7 @@ export function follow(
     try {
       if (isDamaged(base, checked)) throw new DatabaseUnusable('corrupt', 'SQLITE_CORRUPT')
       keeper = new Database(path, { readonly: true, strict: true })
-      // It has its lock from its first read on.
+      // The keeper holds its lock from its first read.
       keeper.query('SELECT count(*) FROM sqlite_schema').get()
       const real = realpathSync(path)
       const marks = marksOf(path, real)
@@ -178,7 +178,7 @@ export function follow(
       if (!opened.ok) throw new DatabaseUnusable(opened.reason, opened.code)
       try {
         if (pragmas !== undefined) opened.database.run(pragmas)
-        // It was opened by name: another file may have come there since the check.
+        // The file was opened by name: another one may have taken its place since the check.
         if (!sameMarks(marks, marksOf(path, real)))
           throw new DatabaseUnusable('cannot_open', 'moved')
       } catch (error) {

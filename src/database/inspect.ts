@@ -21,19 +21,19 @@ export type Inspection =
   /** A running gate writes to a log that has been deleted. */
   | { readonly kind: 'parted'; readonly pid: number }
 
-/** A running gate says that it is alive every five seconds. */
+/** A running gate reports every five seconds that it is alive. */
 const ALIVE_MS = 20_000
 const BUSY_TIMEOUT_MS = 2000
 
 export function inspect(path: string, migrations: readonly string[], nowMs: number): Inspection {
   if (!existsSync(path)) return absent(path)
-  // Before it is opened, which makes both files anew.
+  // Checked before opening, which recreates both files.
   const hasLog = existsSync(`${path}-wal`)
   const opened = openDatabase(path, migrations, { mode: 'inspect', busyTimeoutMs: BUSY_TIMEOUT_MS })
   if (!opened.ok && opened.reason !== 'older_schema') {
     return { kind: 'unusable', reason: opened.reason, detail: opened.code }
   }
-  // What an earlier version has written is brought up to date by the next start.
+  // The next start updates what an earlier version has written.
   if (!opened.ok) return { kind: 'sound', bytes: statSync(path).size }
   const { database } = opened
   try {
@@ -67,7 +67,7 @@ function absent(path: string): Inspection {
 /** SQLite checks some 200 MB a second. */
 const MAX_BYTES_CHECKED = 4 * 1024 * 1024
 
-/** For a start: a large file is checked in `tables` alone, and the rest of it as it is read. */
+/** For a start: of a large file only `tables` are checked, and the rest as it is read. */
 export function isDamaged(database: Database, tables: readonly string[]): boolean {
   const size = database
     .query<{ bytes: number }, []>(
@@ -78,7 +78,7 @@ export function isDamaged(database: Database, tables: readonly string[]): boolea
   return (isSmall ? [undefined] : tables).some((table) => damageOf(database, table) !== undefined)
 }
 
-/** The first finding of SQLite's own check; it names tables and pages, and no content. */
+/** The first finding of SQLite's own check; it names tables and pages, never content. */
 export function damageOf(database: Database, table?: string): string | undefined {
   const what = table === undefined ? '1' : `'${table}'`
   const [first] = database.query<{ quick_check: string }, []>(`PRAGMA quick_check(${what})`).all()

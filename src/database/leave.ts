@@ -1,9 +1,9 @@
-// Lets go of a database file that was moved, or whose log was deleted, and saves what its log still holds.
+// Leaves a database file that was moved, or whose log was deleted, and saves what the log still holds.
 //
 // The last connection to close decides what happens to the log. If it may write, it saves the log into
-// the file and deletes the log by its name, unless another process has the file open. If it is read-only,
-// it changes nothing. `keeper` is read-only, so the order in which `base` and `keeper` close decides
-// whether the old log is saved.
+// the file and deletes the log by its name, unless another process has the file open. If it is
+// read-only, it changes nothing. `keeper` is read-only, so the order in which `base` and `keeper`
+// close decides whether the old log is saved.
 
 import type { Database } from 'bun:sqlite'
 import { rmSync } from 'node:fs'
@@ -16,13 +16,13 @@ export interface StandingFile {
   readonly base: Database
   readonly keeper: Database
   readonly marks: Marks
-  /** Where SQLite keeps the log: beside the file that a link leads to. */
+  /** Where SQLite keeps the log: beside the file that a link points to. */
   readonly real: string
 }
 
 /**
- * Whether nobody can have written to the database since the log was deleted: opening it recreates the
- * missing files, and writing makes the log longer than 0 bytes.
+ * Whether nobody can have written to the database since the log was deleted: opening the database
+ * recreates the missing files, and writing makes the log longer than 0 bytes.
  */
 export function isUntouched({ marks, real }: StandingFile, found: Marks): boolean {
   if (found.log === undefined) return found.index === marks.index || found.index === undefined
@@ -30,31 +30,32 @@ export function isUntouched({ marks, real }: StandingFile, found: Marks): boolea
   return sizeOf(real + LOG) === 0
 }
 
-/** The log goes into the file that it belongs to, wherever that is now. True where it did. */
+/** Saves the log into its own file, wherever that is now. True if that worked. */
 export function leaveMoved({ base, keeper, marks, real }: StandingFile, found: Marks): boolean {
   const saved = checkpointed(base)
   base.close()
   keeper.close()
-  // SQLite would take what still stands there for the log of the file that stands there now.
+  // SQLite would take an old log at this path for the log of the new file.
   try {
     if (found.log !== undefined && found.log === marks.log) rmSync(real + LOG, { force: true })
     if (found.index !== undefined && found.index === marks.index) {
       rmSync(real + INDEX, { force: true })
     }
   } catch {
-    // A folder that may not be written any more: nothing can be opened for writing there, either.
+    // The folder is not writable any more, so nothing can be opened for writing there either.
   }
   return saved
 }
 
-/** True where what the deleted log held is in the file now. */
+/** True if the content of the deleted log is in the file now. */
 export function leaveLog({ base, keeper, real }: StandingFile, isUntouched: boolean): boolean {
   if (!isUntouched) {
     base.close()
     keeper.close()
     return false
   }
-  // Who has the file open now, with no log there, opened it before: with the old log and its locks.
+  // A process that has the file open without a log opened it before the deletion, with the old log
+  // and its locks.
   if (sizeOf(real + LOG) === undefined && checkpointed(base)) {
     base.close()
     keeper.close()
@@ -62,7 +63,7 @@ export function leaveLog({ base, keeper, real }: StandingFile, isUntouched: bool
   }
   keeper.close()
   try {
-    // Alone with the file, or not at all: what is saved now would tear the pages of another writer.
+    // Only with exclusive access: saving the log now would corrupt the pages of another writer.
     base.run(`PRAGMA busy_timeout = ${SAVE_BUSY_MS}; PRAGMA locking_mode = EXCLUSIVE`)
     base.run('BEGIN IMMEDIATE')
     base.run('COMMIT')

@@ -1,5 +1,5 @@
-// Which files stand at a database's path: the database, its log and the log's index, by their inodes.
-// Only looked at from outside, never opened.
+// Which files exist at a database's path (the database, its log and the log's index), by their inodes.
+// The files are never opened.
 
 import { statSync } from 'node:fs'
 
@@ -13,7 +13,7 @@ export interface Marks {
 export const LOG = '-wal'
 export const INDEX = '-shm'
 
-/** `real`: where `path` leads; the log and its index stand there. */
+/** `real`: the file that `path` points to; the log and its index are beside it. */
 export function marksOf(path: string, real: string): Marks {
   return { main: markOf(path), log: markOf(real + LOG), index: markOf(real + INDEX) }
 }
@@ -31,7 +31,7 @@ function markOf(path: string): string | undefined {
     const found = statSync(path, { throwIfNoEntry: false })
     return found && `${found.dev}:${found.ino}`
   } catch {
-    // A file where a folder should be, or a folder that is closed to us.
+    // A file where a folder should be, or a folder that we may not enter.
     return undefined
   }
 }

@@ -4,13 +4,13 @@
 import type { Database } from 'bun:sqlite'
 import { type Instant, instant } from '../turn/instant.ts'
 
-/** `PRAGMA data_version` costs 2 µs, and nothing is read as long as it stands still. */
+/** `PRAGMA data_version` costs 2 µs; nothing else is read while it stays the same. */
 export const POLL_MS = 250
-/** Where a turn of the timer has left something to do. */
+/** The pause when a turn left something to do. */
 const GO_ON_MS = 5
 
 /**
- * Changes with each commit of another connection, and never with one of this connection
+ * Changes with each commit of another connection, never with one of this connection
  * (sqlite.org/pragma.html#pragma_data_version).
  */
 export function versionOf(db: Database): number | undefined {
@@ -22,7 +22,7 @@ export interface Polling {
   stop(): void
 }
 
-/** `turn` says whether it has left something, and must not throw. */
+/** `turn` returns whether it left something to do, and must not throw. */
 export function polling(turn: (now: Instant) => boolean, pollMs: number = POLL_MS): Polling {
   let timer: NodeJS.Timeout | undefined
   const tick = (): void => {

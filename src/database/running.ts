@@ -1,4 +1,4 @@
-// Whether a process of this machine runs, by its number.
+// Whether a process with this id runs on this machine.
 
 import { codeOf } from './trouble.ts'
 

@@ -10,17 +10,17 @@ import { follow, type DatabaseFollower, type Tables } from './follow.ts'
 import { type Inspection, inspect } from './inspect.ts'
 
 export interface Store {
-  /** For one piece of work, as a command's. */
+  /** For one piece of work, such as a command. */
   open(options?: OpenOptions): OpenedDatabase
-  /** For a gate. Throws DatabaseUnusable where the file cannot be used. */
+  /** For a gate. Throws DatabaseUnusable if the file cannot be used. */
   follow(log: Pick<Logger, 'error' | 'info'>): DatabaseFollower
-  /** For `postern check`; changes nothing. Undefined where the file goes with the process. */
+  /** For `postern check`; changes nothing. Undefined if the file is deleted with the process. */
   inspect(nowMs: number): Inspection | undefined
 }
 
 export function store(path: string, tables: Tables): Store {
   const { migrations } = tables
-  const file = path === ':memory:' ? passingFile() : path
+  const file = path === ':memory:' ? temporaryFile() : path
   return {
     open: (options = {}) => openDatabase(file, migrations, options),
     follow: (log) => follow(file, tables, log),
@@ -28,7 +28,7 @@ export function store(path: string, tables: Tables): Store {
   }
 }
 
-function passingFile(): string {
+function temporaryFile(): string {
   const file = join(tmpdir(), `postern-${crypto.randomUUID()}.db`)
   process.on('exit', () => {
     for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true })

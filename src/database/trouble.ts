@@ -1,11 +1,11 @@
-// What can be wrong with the database, and the one name that each error of SQLite or of the system gets.
+// What can be wrong with the database, and the name that each error of SQLite or the system maps to.
 
 import { SQLiteError } from 'bun:sqlite'
 
 export type Unusable =
   /** Written by a later version of this program: using it would lose what that version added. */
   | 'newer_schema'
-  /** A reader found tables of an earlier version; the next start of a gate updates them. */
+  /** Tables of an earlier version; the next start of a gate updates them. */
   | 'older_schema'
   /** An SQLite file, but of another program. */
   | 'foreign_file'
@@ -28,7 +28,7 @@ export class DatabaseUnusable extends Error {
   }
 }
 
-/** Undefined where the error is not about the database. */
+/** Undefined if the error is not about the database. */
 export function unusableFrom(error: unknown): DatabaseUnusable | undefined {
   if (error instanceof DatabaseUnusable) return error
   return error instanceof SQLiteError
@@ -64,7 +64,7 @@ export function troubleOf(error: unknown): DatabaseTrouble {
   return TROUBLES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 'failed'
 }
 
-/** SQLite's or the system's own name for it; never the message, which may quote a path. */
+/** SQLite's or the system's name for the error; never its message, which may quote a path. */
 export function codeOf(error: unknown): string {
   if (error instanceof SQLiteError) return error.code ?? 'SQLITE_ERROR'
   const code = error instanceof Error && 'code' in error ? error.code : undefined

@@ -1,6 +1,6 @@
-// The columns of the sums of days, whichever database holds them.
+// The columns of the daily sums, whichever database holds them.
 
-/** Those that `ledger_day` began with. New ones take a migration of their own. */
+/** The original columns of `ledger_day`. New ones need a migration of their own. */
 export const FIRST_SUM_COLUMNS = [
   'requests',
   'succeeded',
@@ -25,7 +25,7 @@ export const FIRST_SUM_COLUMNS = [
   'first_byte_ms',
 ] as const
 
-/** Of the requests' table as well. */
+/** Also columns of the table of requests. */
 export const TOOL_COLUMNS = [
   'web_search_requests',
   'web_fetch_requests',
@@ -33,5 +33,5 @@ export const TOOL_COLUMNS = [
   'other_tool_requests',
 ] as const
 
-/** row.ts says what each row adds. */
+/** What each row adds to them: see row.ts. */
 export const SUM_COLUMNS = [...FIRST_SUM_COLUMNS, ...TOOL_COLUMNS] as const

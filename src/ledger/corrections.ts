@@ -1,5 +1,5 @@
-// The port for what an operator corrects of somebody's spending. A correction is added and never
-// changed; a running gate is told of each.
+// The port for an operator's corrections of spending. A correction is added and never changed; each
+// running gate learns of it.
 
 export interface Spender {
   readonly kind: 'device' | 'org'
@@ -22,15 +22,15 @@ export interface Correction extends NewCorrection {
 
 export type CorrectionAdded =
   | { readonly ok: true }
-  /** It gives back more than this, which is what was spent and not yet given back. */
+  /** It gives back more than was spent and not yet given back, which is this amount. */
   | { readonly ok: false; readonly spentMicroUsd: number }
 
 export interface Corrections {
-  /** Of one month, the oldest first. */
+  /** The corrections of one month, the oldest first. */
   in(month: string): Promise<readonly Correction[]>
   /**
-   * Refuses a credit of more than was spent in its month: that would be a second cap. `beside` is
-   * called before the correction is committed; where it throws, nothing is added.
+   * Refuses a credit larger than what was spent in its month: that would be a second cap. `beside`
+   * is called before the correction is committed; if it throws, nothing is added.
    */
   add(correction: NewCorrection, beside: () => void): Promise<CorrectionAdded>
 }

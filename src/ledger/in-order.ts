@@ -1,5 +1,5 @@
 // A queue from which any item can be removed. A Set would keep removed items alive for longer
-// (src/turn/unordered.ts). It is a linked list, and an item that leaves drops its neighbours, so that an
+// (src/turn/unordered.ts). This is a linked list, and a removed item drops its neighbours, so that an
 // old item cannot keep younger ones alive.
 
 /** The queue writes these members. */
@@ -22,7 +22,7 @@ export class InOrder<T extends Linked<T>> {
     return this.#first
   }
 
-  /** It must be in no other chain. */
+  /** The item must not be in another queue. */
   add(item: T): void {
     item.chain = this
     item.before = this.#last
@@ -32,7 +32,7 @@ export class InOrder<T extends Linked<T>> {
     this.#size += 1
   }
 
-  /** False where it is not in here. */
+  /** False if the item is not in this queue. */
   delete(item: T): boolean {
     if (item.chain !== this) return false
     const { before, after } = item

@@ -1,5 +1,5 @@
-// What the ledger has not written yet: openings and closed rows, each in order, with one common bound.
-// They are in memory; this file knows no database.
+// What the ledger has not written yet: opened and closed entries, each in order, with one common
+// bound. They are in memory; this file knows no database.
 
 import { InOrder, type Linked } from './in-order.ts'
 import type { LedgerEntry } from '../exchange.ts'
@@ -9,12 +9,12 @@ import type { Opening, Outcome } from './port.ts'
 export interface PendingEntry extends Linked<PendingEntry>, LedgerEntry {
   readonly opening: Opening
   outcome: Outcome | undefined
-  /** The row that its opening became, and in which file. */
+  /** The row that holds its opening, and the file of that row. */
   row: { readonly file: number; readonly id: number } | undefined
 }
 
 export function pendingEntry(opening: Opening): PendingEntry {
-  const slip: Omit<PendingEntry, keyof LedgerEntry> = {
+  const entry: Omit<PendingEntry, keyof LedgerEntry> = {
     opening,
     outcome: undefined,
     row: undefined,
@@ -22,19 +22,22 @@ export function pendingEntry(opening: Opening): PendingEntry {
     before: undefined,
     after: undefined,
   }
-  return slip as PendingEntry
+  return entry as PendingEntry
 }
 
 export interface Notices {
-  opened(slip: PendingEntry): void
-  closed(slip: PendingEntry): void
-  /** Up to `max`, closed ones first: they hold what was spent. They stay until `done`. */
+  opened(entry: PendingEntry): void
+  closed(entry: PendingEntry): void
+  /**
+   * Up to `max` entries, closed ones first, because they hold what was spent. They stay until
+   * `done`.
+   */
   next(max: number): readonly PendingEntry[]
-  done(slips: readonly PendingEntry[]): void
+  done(entries: readonly PendingEntry[]): void
   readonly size: number
   /** How many of them are closed. */
   readonly closedSize: number
-  /** Closed rows that had to make room. */
+  /** Closed entries that were dropped to make room. */
   readonly lost: number
 }
 
@@ -43,7 +46,7 @@ export function notices(max: number): Notices {
   const closings = new InOrder<PendingEntry>()
   let lost = 0
 
-  /** An opening that makes room is no loss: its row is written whole when it closes. */
+  /** Dropping an opening loses nothing: its row is written whole when it closes. */
   const makeRoom = (): void => {
     if (openings.size + closings.size < max) return
     const oldest = openings.first ?? closings.first
@@ -53,27 +56,27 @@ export function notices(max: number): Notices {
   }
 
   return {
-    opened(slip) {
+    opened(entry) {
       if (closings.size >= max) return
       makeRoom()
-      openings.add(slip)
+      openings.add(entry)
     },
-    closed(slip) {
-      openings.delete(slip)
+    closed(entry) {
+      openings.delete(entry)
       makeRoom()
-      closings.add(slip)
+      closings.add(entry)
     },
     next(most) {
-      const slips: PendingEntry[] = []
+      const entries: PendingEntry[] = []
       for (const chain of [closings, openings]) {
-        for (let slip = chain.first; slip && slips.length < most; slip = slip.after) {
-          slips.push(slip)
+        for (let entry = chain.first; entry && entries.length < most; entry = entry.after) {
+          entries.push(entry)
         }
       }
-      return slips
+      return entries
     },
-    done(slips) {
-      for (const slip of slips) slip.chain?.delete(slip)
+    done(entries) {
+      for (const entry of entries) entry.chain?.delete(entry)
     },
     get size() {
       return openings.size + closings.size

@@ -1,22 +1,22 @@
-// The ledger's port: one row for each admitted request, opened when it is admitted and closed on
-// every path. It takes plain values and holds no subject, token or prompt. No request waits for it, and
-// none is refused because of it.
+// The ledger's port: one row for each admitted request, opened on admission and closed on every path.
+// It takes plain values and holds no subject, token or prompt. No request waits for it, and no request
+// is refused because of it.
 
 import type { End } from '../end.ts'
 import type { LedgerEntry } from '../exchange.ts'
 
-/** `lost`: the process died with the request under way; found and written at a later start. */
+/** `lost`: the process died while the request ran; a later start finds and marks it. */
 export type LedgerEnd = End | 'lost'
 
 /**
- * `exact`: the upstream's own final account; or nothing, where nothing left the gate. `partial`: what
- * was seen before client or upstream left. `estimated`: nothing was seen, and somebody guessed.
- * `unknown`: nothing was seen.
+ * `exact`: the upstream's final account, or zero if nothing left the gate. `partial`: what was seen
+ * before the client or the upstream left. `estimated`: nothing was seen, and the cost was
+ * estimated. `unknown`: nothing was seen.
  */
 export type UsageState = 'exact' | 'partial' | 'estimated' | 'unknown'
 
 /**
- * The four classes that upstreams bill apart; none is part of another. (OpenAI's and Tinfoil's
+ * The four classes that upstreams bill separately; they do not overlap. (OpenAI's and Tinfoil's
  * cached prompt tokens are part of their prompt tokens: subtract them first.)
  */
 export interface TokenClasses {
@@ -26,7 +26,7 @@ export interface TokenClasses {
   readonly cacheCreation: number
 }
 
-/** Requests of tools that the upstream ran by itself. */
+/** Requests of tools that the upstream ran itself. */
 export interface ToolRequests {
   readonly webSearch: number
   readonly webFetch: number
@@ -36,13 +36,13 @@ export interface ToolRequests {
 
 export interface Measure extends TokenClasses {
   readonly tools?: ToolRequests
-  /** What changed the price of its tokens: `speed:fast inference_geo:us`. */
+  /** What changed the price of the tokens: `speed:fast inference_geo:us`. */
   readonly priceClass?: string
-  /** Absent where no price is known, which is not the same as free. */
+  /** Absent if no price is known, which is not the same as free. */
   readonly costMicroUsd?: number | undefined
 }
 
-/** An estimate lies beside what was measured and is never added to it. */
+/** An estimate is kept beside what was measured and never added to it. */
 export type Metered =
   | {
       readonly state: 'exact' | 'partial'
@@ -52,11 +52,11 @@ export type Metered =
   | { readonly state: 'estimated'; readonly estimated: Measure }
   | { readonly state: 'unknown' }
 
-/** What is known when a request is admitted. Text over the ledger's bounds is cut. */
+/** What is known when a request is admitted. Text beyond the ledger's bounds is cut. */
 export interface Opening {
   readonly openedAtMs: number
   readonly requestId: string
-  /** Hashes, as in the log (token/identity.ts); absent where there is none. */
+  /** Hashes, as in the log (token/identity.ts); absent if there is none. */
   readonly identity?: string
   readonly device?: string
   readonly org?: string
@@ -65,57 +65,60 @@ export interface Opening {
   readonly upstream: string
 }
 
-/** What is known when it has ended. */
+/** What is known when a request has ended. */
 export interface Outcome {
   readonly end: End
-  /** Absent where a client left before any was sent. */
+  /** Absent if the client left before a status was sent. */
   readonly status?: number | undefined
-  /** Where it was not known yet when the row was opened. */
+  /** Present if it was not yet known when the row was opened. */
   readonly model?: string | undefined
   readonly upstream?: string | undefined
-  /** From arrival to the first byte of the answer's body. */
+  /** From the request's arrival to the first byte of the response body. */
   readonly firstByteMs?: number | undefined
   readonly durationMs: number
   readonly usage: Metered
 }
 
 export type LedgerHealth = {
-  /** Notices not written yet. */
+  /** Entries not written yet. */
   readonly waiting: number
-  /** Rows that no longer fitted, or that the database would not take: gone, since the start. */
+  /** Rows dropped since the start, because they no longer fitted or the database refused them. */
   readonly lost: number
 } & (
   | { readonly ok: true }
-  /** `reason` is a short name, for the log and `/readyz`: it quotes neither path nor content. */
+  /** `reason` is a short name for the log and `/readyz`; it quotes neither path nor content. */
   | { readonly ok: false; readonly sinceMs: number; readonly reason: string }
 )
 
 /**
- * `open` and `close` only note: they touch no disk and never throw. What they noted is written
- * within a second, in batches that each hold the event loop for a few milliseconds, and a row
- * whose request is short is written once, whole.
+ * `open` and `close` only take notes: they touch no disk and never throw. The notes are written
+ * within a second, in batches that each hold the event loop for a few milliseconds. The row of a
+ * short request is written once, whole.
  *
- * The notices are bounded. At the bound the oldest openings are given up first, at no loss: their
- * rows are written whole when they close, and only a process that dies before that leaves no trace
- * of them. Where none is left, the oldest closed rows are lost, counted and logged.
+ * The notes are bounded. At the bound the oldest openings are dropped first, which loses nothing:
+ * their rows are written whole when they close, and only a process that dies before that leaves no
+ * trace of them. When no opening is left, the oldest closed rows are lost, counted and logged.
  *
- * While the database can't be written, notices wait, health says why, and the ledger tries again
- * until it can. What it still holds is written then.
+ * While the database cannot be written, the notes wait, `health` says why, and the ledger retries
+ * until it succeeds. Then it writes what it still holds.
  */
 export interface Ledger {
-  /** The entry holds the opening, so that the ledger need not. */
+  /** The returned entry holds the opening, so that the ledger need not. */
   open(opening: Opening): LedgerEntry
-  /** The first outcome counts; later ones of the same entry are ignored. */
+  /** The first outcome counts; later ones for the same entry are ignored. */
   close(entry: LedgerEntry, outcome: Outcome): void
-  /** Writes all that waits, now, as far as the database takes it. True where nothing is left. */
+  /**
+   * Writes everything that waits, now, as far as the database accepts it. True if nothing is left.
+   */
   flush(nowMs: number): Promise<boolean>
   health(): LedgerHealth
   /**
-   * Forgets ended requests of before `epochMs`, rounded down to a UTC day, in short steps with
-   * pauses between them; their days' sums too, but for those since `sumsSinceMs`, where that is
-   * earlier. Resolves with how many rows went; stops early where the database fails.
+   * Deletes ended requests older than `epochMs`, rounded down to a UTC day, in short steps with
+   * pauses between them. Daily sums of the same age are deleted too, except those since
+   * `sumsSinceMs` if that is earlier. Resolves with the number of rows deleted; stops early if the
+   * database fails.
    */
   deleteBefore(epochMs: number, sumsSinceMs?: number): Promise<number>
-  /** The last flush; what is noted afterwards is lost. */
+  /** Flushes for the last time; later notes are lost. */
   stop(nowMs: number): Promise<void>
 }

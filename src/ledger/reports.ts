@@ -1,6 +1,6 @@
-// The port for questions about the past: what was used, what was spent, which requests there were.
-// Answers come when they come; no request waits for one, and a question that cannot be answered now is
-// a refusal. Every implementation bounds how many questions it works on at once.
+// The port for reports: what was used, what was spent, which requests there were. No request waits for
+// a report, and a report that cannot be made now is a refusal. Every implementation bounds how many
+// reports it works on at once.
 
 import type { Decision } from '../refusal.ts'
 import type { Spender } from './corrections.ts'
@@ -8,30 +8,30 @@ import type { LedgerEnd, TokenClasses, ToolRequests, UsageState } from './port.t
 
 export interface Reports {
   stats(filter: UsageFilter): Promise<Decision<UsageStats>>
-  /** The last requests first. */
+  /** The latest requests first. */
   requests(filter: UsageFilter, page: PageWanted): Promise<Decision<RequestPage>>
-  /** What each caller and organisation was charged since, estimates included. */
+  /** What each caller and organisation was charged since then, estimates included. */
   spent(sinceMs: number): Promise<Decision<Spent>>
 }
 
 /**
- * The same past, told whole to one who waits for it alone: a command, or a gate before its first
- * request. Everything here rejects where the ledger cannot be read.
+ * The same reports for a caller that waits for nothing else: a command, or a gate before its first
+ * request. Everything here rejects if the ledger cannot be read.
  */
 export interface ReportsAtOnce {
   usage(by: UsageGroup, filter: UsageFilter): Promise<UsageTable>
-  /** `userOf` says whose a device is; the ledger knows hashes of devices alone. */
+  /** `userOf` maps devices to users; the ledger knows only hashes of devices. */
   usageByUser(filter: UsageFilter, userOf: ReadonlyMap<string, string>): Promise<UsageTable>
   spent(sinceMs: number): Promise<Spent>
   spentBy(kind: Spender['kind'], filter: UsageFilter): Promise<ReadonlyMap<string, SpentSums>>
-  /** Whether anything was ever counted as theirs. */
+  /** Whether anything was ever charged to this spender. */
   knows(spender: Spender): Promise<boolean>
 }
 
 export interface UsageFilter {
-  /** From the start of this moment's UTC day on, where sums are asked for. */
+  /** For sums, from the start of the UTC day that contains this moment. */
   readonly sinceMs?: number
-  /** Before this moment; where sums are asked for, up to the end of the day before it. */
+  /** Before this moment; for sums, up to the end of the day before it. */
   readonly untilMs?: number
   readonly device?: string
   readonly org?: string
@@ -54,13 +54,13 @@ export interface UsageStats {
 
 export interface PageWanted {
   readonly limit?: number
-  /** A page's `next`. */
+  /** The `next` of an earlier page. */
   readonly before?: string
 }
 
 export interface RequestPage {
   readonly rows: readonly RequestRow[]
-  /** For the page after; a page may be short, even empty, and have one. */
+  /** Asks for the following page. A page may be short or even empty and still have one. */
   readonly next?: string
 }
 
@@ -74,7 +74,7 @@ export interface RequestRow {
   readonly model: string
   readonly upstream: string
   readonly status: number | null
-  /** Null while it is under way. */
+  /** Null while the request runs. */
   readonly end: LedgerEnd | null
   readonly usage: UsageState
   readonly inputTokens: number | null
@@ -98,34 +98,34 @@ export interface RequestRow {
 }
 
 export interface SpentSums {
-  /** Estimates included: what a cap counts. */
+  /** Includes estimates, as caps do. */
   readonly chargedMicroUsd: number
   readonly estimatedMicroUsd: number
 }
 
 export interface Spent {
   readonly device: ReadonlyMap<string, SpentSums>
-  /** Everybody who is no device: users, keys, sessions. */
+  /** Everybody who is not a device: users, keys, sessions. */
   readonly person: ReadonlyMap<string, SpentSums>
   readonly org: ReadonlyMap<string, SpentSums>
 }
 
-/** Requests that have ended. Averages are 0 and the rate is 0 where there are none. */
+/** Sums over ended requests. Averages and rates are 0 if there are none. */
 export interface UsageSums {
   readonly requests: number
-  /** Answered below 400 and not broken off by us, the upstream or a crash. */
+  /** Answered with a status below 400, and not ended by us, the upstream or a crash. */
   readonly succeeded: number
   readonly lost: number
   readonly partial: number
   readonly estimated: number
   readonly unknown: number
-  /** With measured tokens, and a model that has no price. */
+  /** Requests with measured tokens whose model has no price. */
   readonly unpriced: number
   readonly tokens: TokenClasses
   readonly costMicroUsd: number
-  /** What upstreams ran by themselves; its cost is in the cost. */
+  /** Tools that upstreams ran themselves; their cost is included in the cost. */
   readonly tools: ToolRequests
-  /** Beside what was measured, never in it. */
+  /** Kept beside what was measured, never included in it. */
   readonly estimate: TokenClasses & { readonly costMicroUsd: number }
   readonly averageLatencyMs: number
   readonly averageFirstByteMs: number
@@ -135,15 +135,15 @@ export const USAGE_GROUPS = ['day', 'model', 'device', 'org'] as const
 export type UsageGroup = (typeof USAGE_GROUPS)[number]
 
 export interface UsageRow extends UsageSums {
-  /** `2026-11-20` for a day; '' where a request named no model, device or organisation. */
+  /** `2026-11-20` for a day; '' for requests without a model, device or organisation. */
   readonly key: string
 }
 
 export interface UsageTable {
   readonly by: UsageGroup | 'user'
-  /** Days in order; everything else by cost, the dearest first. */
+  /** Days in order; everything else by cost, the most expensive first. */
   readonly rows: readonly UsageRow[]
-  /** Groups over the limit; the total has them all. */
+  /** Groups beyond the limit; the total includes them. */
   readonly leftOff: number
   readonly total: UsageSums
 }

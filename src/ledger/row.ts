@@ -1,13 +1,13 @@
-// Turns what is known of a request into a row. Every text and number is bounded, so that nothing that a
-// caller or an upstream sends can make a row that the database refuses, or a sum that overflows. Pure.
+// Turns what is known about a request into a row. Every text and number is bounded, so that nothing a
+// caller or upstream sends can produce a row that the database refuses, or a sum that overflows. Pure.
 
 import type { LedgerEnd, Measure, Opening, Outcome, UsageState } from './port.ts'
 import { DAY_MS } from '../turn/calendar.ts'
 import { type SUM_COLUMNS, TOOL_COLUMNS } from './columns.ts'
 
-/** Longer text is cut: a hash has 64 characters, a request id 128, a model's name some dozens. */
+/** Longer text is cut. A hash has 64 characters, a request id 128, a model's name a few dozen. */
 const MAX_TEXT_LENGTH = 256
-/** No request has more. Sums of them stay far from 2^63, where SQLite would give up. */
+/** No request has more. Sums stay far below 2^63, SQLite's limit. */
 const MAX_TOKENS = 1e9
 const MAX_MICRO_USD = 1e11
 const MAX_MS = 1e10
@@ -27,9 +27,12 @@ const NOTHING: MeasureColumns = {
 
 const NOT_YET: Partial<Outcome> = {}
 
-/** The parameters of the ledger's statements, by name: a type, since SQLite's are a record. */
+/**
+ * The parameters of the ledger's statements by name. A type alias, because SQLite's parameters are
+ * a record.
+ */
 export type LedgerRow = {
-  /** Of the process that wrote it. */
+  /** The process that wrote the row. */
   readonly run: number
   readonly day: number
   readonly opened_ms: number
@@ -39,7 +42,7 @@ export type LedgerRow = {
   readonly org: string
   readonly route: string
   readonly upstream: string
-  // From here on the outcome's: before it, all but the model says nothing.
+  // From here on, columns of the outcome. Before it is known, only the model is set.
   readonly model: string
   readonly status: number | null
   readonly end_reason: LedgerEnd | null
@@ -64,7 +67,7 @@ export type LedgerRow = {
   readonly price_class: string
 }
 
-/** One object, written as it is: some thousand are made a second, and nothing keeps them. */
+/** One object literal: some thousand rows are made a second, and nothing keeps them. */
 export function rowOf(run: number, opening: Opening, outcome: Outcome | undefined): LedgerRow {
   const openedMs = whole(opening.openedAtMs, MAX_EPOCH_MS) ?? 0
   const { end, status, usage, firstByteMs, durationMs } = outcome ?? NOT_YET
@@ -108,10 +111,10 @@ export function rowOf(run: number, opening: Opening, outcome: Outcome | undefine
   }
 }
 
-/** A client that leaves is no failure of anybody here. */
+/** A client that leaves is nobody's failure. */
 const SUCCEEDED: ReadonlySet<LedgerEnd> = new Set(['complete', 'client_gone'])
 
-/** In the place of its outcome where a request's process died; its model is the opening's. */
+/** Stands for the outcome if the request's process died. Its model is that of the opening. */
 export const LOST: LedgerRow = {
   ...rowOf(0, { openedAtMs: 0, requestId: '', route: '', upstream: '' }, undefined),
   end_reason: 'lost',
@@ -122,12 +125,12 @@ export const COLUMNS = Object.keys(LOST) as readonly (keyof LedgerRow)[]
 
 export type DaySums = Record<(typeof SUM_COLUMNS)[number], number>
 
-/** Adds what an ended row counts in the sums of its day, or takes it away again. */
+/** Adds an ended row to the sums of its day, or subtracts it. */
 export function addToSums(sums: DaySums, row: LedgerRow, times: 1 | -1): void {
   sums.requests += times
   sums.succeeded += times * (row.succeeded ?? 0)
   if (row.end_reason === 'lost') sums.lost += times
-  // What asked nothing of an upstream used nothing, and its speed is not the upstream's.
+  // A request that never reached an upstream used nothing, and its duration is not the upstream's.
   const reached = row.end_reason !== 'refused' && !isUnsent(row)
   if (row.usage === 'partial' || row.usage === 'estimated') sums[row.usage] += times
   if (row.usage === 'unknown' && reached) sums.unknown += times
@@ -150,12 +153,12 @@ export function addToSums(sums: DaySums, row: LedgerRow, times: 1 | -1): void {
     sums.first_bytes += times
     sums.first_byte_ms += times * row.first_byte_ms
   }
-  // All four are null, or none is.
+  // Either all four are null or none is.
   if (row.web_search_requests === null) return
   for (const name of TOOL_COLUMNS) sums[name] += times * (row[name] ?? 0)
 }
 
-/** Exactly nothing was used, and no byte came. */
+/** Zero was used, and no byte came. */
 function isUnsent(row: LedgerRow): boolean {
   const { usage, first_byte_ms: firstByteMs, input_tokens: input, output_tokens: output } = row
   return usage === 'exact' && firstByteMs === null && input === 0 && output === 0

@@ -1,36 +1,39 @@
-// The client's side of a relayed request, as far as Bun.serve lets one reach it.
+// The client's side of a relayed request, as far as Bun.serve exposes it.
 
 import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
 
-/** `server.timeout`, which is per connection and in seconds, 0 for never. */
+/** `server.timeout`: per connection, in seconds; 0 means never. */
 export type SetIdleTimeout = (request: Request, seconds: number) => void
 
-/** Bun is told twice of a request that lasts longer than this, and once of all others. */
+/** Bun is told twice about a request that lasts longer than this, and once about all others. */
 const HOLD_AFTER_MS = 30_000
 
-/** How long a reset is held back so that what is in the kernel's buffer can still leave. */
+/** How long a reset is delayed so that the kernel's buffer can still drain. */
 const LINGER_MS = 4000
-/** The same where the process is about to exit, and would close the connection in order. */
+/** The same if the process is about to exit, which would close the connection in order. */
 const LAST_LINGER_MS = 100
 
 /**
- * Erroring a response's stream makes Bun reset the connection, and a reset throws away what the
- * kernel still holds for a slow reader: of 2,000 events a reader that paused got 546. So a stream
- * is broken by letting the connection idle out, which closes it in order, after at most one tick of
- * Bun's timer (4 s), and still without a last chunk (RFC 9112 §8).
+ * Erroring a response's stream makes Bun reset the connection, and a reset discards what the kernel
+ * still holds for a slow reader: of 2,000 events a paused reader got 546. So a stream is broken by
+ * letting the connection idle out. That closes it in order, after at most one tick of Bun's timer
+ * (4 s), and without a last chunk (RFC 9112 §8).
  *
- * A client of HTTP/1.0 gets no chunks: to it, an orderly close is a complete answer. Its version
- * can't be seen here, but proxies that speak it (nginx by default) send `Connection: close`; for
- * those it is a reset after all, later.
+ * An HTTP/1.0 client gets no chunks, and would take an orderly close for a complete response. Its
+ * version is not visible here, but proxies that speak 1.0 (nginx by default) send `Connection:
+ * close`; those get a reset after a delay.
  */
 export class RelayClient implements Deadline {
   place = -1
   atMs = -1
   readonly #request: Request
-  /** Between two requests; also all the time that a reader has for an answer's last bytes. */
+  /**
+   * The idle time between two requests, which is also the time a reader has for the last bytes of a
+   * response.
+   */
   readonly #idleSeconds: number
   readonly #setIdleTimeout: SetIdleTimeout
-  /** Until Bun is told the second time. */
+  /** True until Bun is told the second time. */
   #held = false
 
   constructor(request: Request, idleSeconds: number, setIdleTimeout: SetIdleTimeout) {
@@ -39,7 +42,7 @@ export class RelayClient implements Deadline {
     this.#setIdleTimeout = setIdleTimeout
   }
 
-  /** Aborted when the client has left. It is made where it is asked for, which is not cheap. */
+  /** Aborted when the client has left. Bun creates it on first access, which is not cheap. */
   get signal(): AbortSignal {
     return this.#request.signal
   }
@@ -51,13 +54,13 @@ export class RelayClient implements Deadline {
     setDeadline(this, HOLD_AFTER_MS)
   }
 
-  /** It lasts longer than most. */
+  /** The request lasts longer than most. */
   passed(): void {
     this.#held = false
     this.#setIdleTimeout(this.#request, 0)
   }
 
-  /** Back to the ordinary idle time, for the connection's next request. */
+  /** Restores the ordinary idle time for the connection's next request. */
   release(): void {
     if (this.#held) clearDeadline(this)
     else this.#setIdleTimeout(this.#request, this.#idleSeconds)
@@ -66,7 +69,7 @@ export class RelayClient implements Deadline {
 
   /**
    * Breaks the connection without a last chunk, once everything handed over has left. `exiting`:
-   * the process won't be there for much longer.
+   * the process is about to exit.
    */
   breakOff(reset: () => void, exiting: boolean): void {
     clearDeadline(this)

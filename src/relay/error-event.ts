@@ -1,5 +1,5 @@
-// An answer that ends in an error after its headers said 200: what its type says of the upstream, as
-// the status would have said it.
+// A stream may end in an error event after a 200. The event's type tells what the status would have
+// told about the upstream.
 
 import type { Verdict } from '../budget/pass.ts'
 

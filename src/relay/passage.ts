@@ -1,71 +1,77 @@
-// The bytes of one answer on their way from an upstream's connection to a client's: unread, in
-// order, bounded in memory by pausing the upstream, and with an end that is never prettier than it
-// was. What had been received when an upstream died is delivered before the break shows.
+// Passes the bytes of one response from the upstream's connection to the client's: unread, in order,
+// bounded in memory by pausing the upstream. The end is never prettier than it was: if the upstream
+// dies, the client gets everything received before it sees the break.
 //
-// Bun's `direct` streams write to the client's connection itself: no queue, no promise for each
-// event, and a write says when that connection takes no more. What it was given leaves without
-// a flush when the callback is over, in one send.
+// Bun's `direct` streams write to the client's connection itself: no queue, no promise for each event,
+// and a write reports when the connection accepts no more. What is written leaves without a flush when
+// the callback returns, in one send.
 
 import { soon } from '../turn/end-of-turn.ts'
 import type { AnswerHeaders } from '../http1/fields.ts'
 import type { ResponseBody, Listener } from '../http1/transport.ts'
 
-/** What is held for a reader that is slower than its upstream, beyond the kernel's own buffers. */
+/** What is held for a reader slower than its upstream, beyond the kernel's own buffers. */
 const HIGH_WATER_BYTES = 65_536
 const LOW_WATER_BYTES = 16_384
 
 /**
- * What is more than this leaves at once, the rest once the turn is over: see `soon`. Of writes up to
- * this length Bun does not say what the connection took of them (Bun 1.4.4).
+ * Anything longer leaves at once, the rest at the end of the turn (see `soon`). For writes up to
+ * this length Bun does not report how much the connection accepted (Bun 1.4.4).
  */
 const GATHERED_BYTES = 16_384
 
 export type PassageEnd = 'complete' | 'broken'
 
 export interface Passage {
-  /** Asked for once. */
+  /** Call it once. */
   stream(): ReadableStream<Uint8Array>
-  /** Once a byte is there, or a whole answer without any: true. False where it broke before that. */
+  /**
+   * True once a byte has arrived, or a complete response without a body. False if the response
+   * broke before that.
+   */
   readonly begun: Promise<boolean>
   /** Whether everything has arrived. */
   readonly complete: boolean
-  /** What came after the last byte; empty before that. */
+  /** The trailer fields; empty until the response is complete. */
   readonly trailers: AnswerHeaders
-  /** Everything, where it has all arrived already and none of it has been handed on. */
+  /** The whole body, if all of it has arrived and none has been handed on. */
   whole(): Uint8Array | undefined
-  /** Of what has arrived and has not been handed on. */
+  /** Tests what has arrived and not been handed on. */
   someHeld(test: (chunk: Uint8Array) => boolean): boolean
-  /** Handed over so far. */
+  /** Bytes handed on so far. */
   readonly bytes: number
-  /** When the first of them moved, at most a turn before it was handed over; monotonic milliseconds. */
+  /** When the first byte moved, at most a turn before it was handed on; monotonic milliseconds. */
   readonly firstByteAt: number | undefined
   /** When a byte last moved, in or out; monotonic milliseconds. */
   readonly movedAt: number
-  /** Is the reader the one who stands still? */
+  /** Whether it is the reader that stands still. */
   readonly stalled: boolean
-  /** Takes no more from the upstream; what is held is still delivered, then `onEnd('broken')`. */
+  /** Accepts no more from the upstream; what is held is still delivered, then `onEnd('broken')`. */
   cut(): void
-  /** Nobody is there to deliver to. */
+  /** There is nobody left to deliver to. */
   drop(): void
   /** Resets the client's connection at once, dropping what is held. */
   reset(): void
 }
 
-/** Looks at what the upstream sent, as it comes, and keeps nothing of it. */
+/** Sees what the upstream sends as it comes, and keeps none of it. */
 export interface ReadingAlong {
   push?(chunk: Uint8Array, now: number): void
 }
 
 export interface PassageEvents {
-  /** Everything has been handed over. After 'broken' the stream stays open: the client is to be cut. */
+  /**
+   * Everything has been handed on. After 'broken' the stream stays open, for the owner to cut the
+   * client off.
+   */
   onEnd(end: PassageEnd): void
   /** The client has left; `drop` is to follow. */
   onCancel(): void
 }
 
-/** When something last came, for anybody; monotonic milliseconds. */
+/** When a byte last arrived, for any response; monotonic milliseconds. */
 let lastCameAt = 0
-/** What comes closer than this to what came before is read in the same turn, most likely. */
+/** Bytes that arrive within this time of others are most likely read in the same turn. */
 const TOGETHER_MS = 0.1
 
 export function passage(
@@ -79,7 +85,7 @@ export function passage(
 
 class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uint8Array> {
   readonly type = 'direct'
-  /** Of whoever waits for the first byte. */
+  /** Resolves `begun`. */
   #begin: ((well: boolean) => void) | undefined
   readonly #incoming: ResponseBody
   readonly #events: PassageEvents
@@ -87,12 +93,12 @@ class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uin
   #held: Uint8Array[] = []
   #heldBytes = 0
   #paused = false
-  /** The client's connection takes no more for now. */
+  /** The client's connection accepts no more for now. */
   #full = false
   #received: PassageEnd | undefined
   #over = false
   #sink: ReadableStreamDirectController | undefined
-  /** Lets go of the sink. */
+  /** Resolves the promise that keeps the sink open. */
   #leave: (() => void) | undefined
   movedAt: number
   bytes = 0
@@ -119,7 +125,7 @@ class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uin
     return new ReadableStream<Uint8Array>(this)
   }
 
-  /** Bun ends the answer when this has resolved. */
+  /** Bun ends the response when this resolves. */
   pull(sink: ReadableStreamDirectController): Promise<void> {
     return new Promise((resolve) => {
       this.#sink = sink
@@ -206,7 +212,7 @@ class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uin
     this.deliver()
   }
 
-  /** As much as the client's connection takes, and the end where that was all. */
+  /** Delivers as much as the client's connection accepts, and the end if that was all. */
   deliver(): void {
     const sink = this.#sink
     if (!sink) return
@@ -232,7 +238,9 @@ class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uin
     this.#events.onCancel()
   }
 
-  /** In one piece: of many small ones Bun would not say that they wait, and a break loses them. */
+  /**
+   * In one piece: Bun would not report that many small writes wait, and a break would lose them.
+   */
   #takeHeld(): Uint8Array | undefined {
     const held = this.#held
     if (held.length === 0) return undefined

@@ -1,5 +1,5 @@
-// The relay: an outgoing request becomes an answer whose bytes nobody here reads. Whatever happens,
-// each request ends exactly once, its lease is given back then, and a broken answer looks broken.
+// The relay: sends a request upstream and passes the response on without reading it. Whatever happens,
+// each request ends exactly once, its lease is released then, and a broken response looks broken.
 
 import type { Outgoing } from '../dispatch/dispatch.ts'
 import type { Exchange } from '../exchange.ts'
@@ -40,15 +40,15 @@ export interface Relay {
 export interface RelayOptions {
   readonly transport: Transport
   readonly timeouts: Timeouts
-  /** How long neither side may move a byte. */
+  /** How long both sides may stand still. */
   readonly idleMs: () => number
   readonly settle: Settle
   readonly keyRefused: KeyRefused
 }
 
 /**
- * The resolution of idle timeouts, and how late a client's abort may be noticed before the response has
- * begun: one timer serves all requests.
+ * The resolution of idle timeouts, and how late a client's abort may be noticed before the response
+ * begins: one timer serves all requests.
  */
 const WATCH_INTERVAL_MS = 100
 
@@ -100,7 +100,8 @@ export function relaying(options: RelayOptions): Relay {
     let quotes = upstream.passes(headers).some((value) => echo.inValue(value))
     let { body } = head
     if (status >= 400) {
-      // An error may quote what it was sent, and a 403 has to be understood: none passes unread.
+      // An error may quote what it was sent, and a 403 has to be understood: no error passes
+      // unread.
       const held = status === 401 ? undefined : await holdAnswer(head)
       if (held?.ok) {
         body = held.body
@@ -133,13 +134,14 @@ export function relaying(options: RelayOptions): Relay {
     exchange.headersMs = now - exchange.at.monotonicMs
     const passing = run.pass(body, upstream.meter(asked, status, headers), now)
     if (!passing.complete) {
-      // Bun holds the end of a head back until there is a body (oven-sh/bun#33660), so that waiting
-      // for the first byte delays nothing; and an upstream that dies before it can still be told of.
+      // Bun sends the end of a head only with the first byte of a body (oven-sh/bun#33660). So
+      // waiting for that byte delays nothing, and an upstream that dies before it still gets a
+      // proper error.
       if (!(await passing.begun)) return run.refuse(stillborn(run.cause))
-      // Most short answers have all come a turn later.
+      // Most short responses are complete one turn later.
       await nextTurn()
     }
-    // A short answer is here before any of it passes.
+    // A short response is complete before any of it passes.
     if (passing.complete && passing.someHeld(echo.inBytes)) return giveUp(run, QUOTED)
     exchange.status = status
     upstream.answerHeaders(headers, exchange.headers)
@@ -152,8 +154,8 @@ export function relaying(options: RelayOptions): Relay {
       run.finish('complete', 'success')
       return new Response(null, init)
     }
-    // Sent whole, an answer keeps a Content-Length; Bun would give one without a Content-Type a type
-    // of its own, so those go as a stream.
+    // A response sent whole keeps its Content-Length. Bun would add a Content-Type to one that has
+    // none, so those are streamed.
     const whole = exchange.headers.has('content-type') ? passing.whole() : undefined
     if (whole) return new Response(whole, init)
     run.listen()
@@ -173,10 +175,13 @@ export function relaying(options: RelayOptions): Relay {
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** Statuses that carry no body (RFC 9110 §15.3.5, §15.3.6); 304 answers conditions we never send. */
+/**
+ * Statuses without a body (RFC 9110 §15.3.5, §15.3.6); 304 answers conditional requests, which we
+ * never send.
+ */
 const NULL_BODY_STATUSES = new Set([204, 205])
 
-/** Of an answer that is not passed on. */
+/** Drops a response that is not passed on. */
 function giveUp(run: RunningRequest, unanswered: Unanswered): Response {
   run.flight.cancel()
   return run.refuse(unanswered)

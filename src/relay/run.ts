@@ -1,5 +1,5 @@
-// One running request, and what has to happen exactly once when it ends, by any cause. It outlives the
-// request's body by far, so it keeps no part of it.
+// One running request, and what must happen exactly once when it ends, for any cause. It far outlives
+// the request's body, so it keeps no part of it.
 
 import type { Charge } from '../budget/charge.ts'
 import type { Reserved } from '../budget/budget.ts'
@@ -15,13 +15,13 @@ import type { RelayClient } from './client.ts'
 import { verdictOnError } from './error-event.ts'
 import { type Passage, passage, type PassageEnd, type PassageEvents } from './passage.ts'
 
-/** What was taken for this request, and is given back or settled when it has ended. */
+/** What was taken for this request, and is released or settled when it ends. */
 export interface RequestHoldings {
   readonly reserved: Reserved
   readonly charge: Charge
 }
 
-/** How a request ends whose upstream gave no answer to pass on. */
+/** How a request ends if its upstream gave no response to pass on. */
 export interface Unanswered {
   readonly refusal: Refusal
   readonly end: End
@@ -33,7 +33,7 @@ export class RunningRequest implements PassageEvents, Placed {
   place = -1
   /** Whether the upstream may bill this request; undefined until it has answered. */
   owed: boolean | undefined
-  /** Why it ends as it does, where we ourselves are the reason. */
+  /** Why the request ends, if we are the cause. */
   cause: End | undefined
   flight: Flight
   readonly #running: Unordered<RunningRequest>
@@ -64,8 +64,8 @@ export class RunningRequest implements PassageEvents, Placed {
   }
 
   /**
-   * From here on a client's abort is noticed at once. Not earlier: most responses arrive before anybody
-   * could leave, and listening costs a tenth of such a request.
+   * From here on a client's abort is noticed at once. Not earlier: most responses arrive before a
+   * client could leave, and listening costs a tenth of such a request.
    */
   listen(): void {
     if (this.#listening || this.#ended) return
@@ -76,7 +76,7 @@ export class RunningRequest implements PassageEvents, Placed {
     if (signal.aborted) this.onAbort()
   }
 
-  /** From here on the upstream's answer is what passes. */
+  /** From here on the upstream's response is passed on. */
   pass(body: ResponseBody, meter: UsageMeter, now: number): Passage {
     this.#meter = meter
     this.#passing = passage(body, this, meter, now)
@@ -103,7 +103,7 @@ export class RunningRequest implements PassageEvents, Placed {
     this.listen()
     const passing = this.#passing
     const { reserved, charge } = this.#taken
-    // It may yet be answered; meanwhile it keeps nobody from an upstream that is well.
+    // It may still be answered; meanwhile it must not keep others from a healthy upstream.
     if (!passing && charge.pass.isStuck) reserved.release()
     if (!passing || now - passing.movedAt < idleMs) return
     const { stalled } = passing
@@ -128,7 +128,7 @@ export class RunningRequest implements PassageEvents, Placed {
     const usage = this.#meter?.end(passing?.trailers ?? {}, passing?.complete ?? false)
     const failed = usage?.sawError
     if (failed !== undefined) exchange.reason ??= failed
-    // A client leaves as soon as it has read the error.
+    // A client leaves as soon as it has read the error event.
     const isFailed = failed !== undefined && (end === 'complete' || end === 'client_gone')
     charge.pass.report(isFailed ? verdictOnError(failed) : verdict, performance.now())
     reserved.release()
@@ -161,7 +161,7 @@ export class RunningRequest implements PassageEvents, Placed {
   /** The client has left. */
   onCancel(): void {
     this.cause ??= 'client_gone'
-    // First, or the end of the flight would be taken for the upstream's failure.
+    // First: otherwise the cancelled flight would count as the upstream's failure.
     this.finish(this.cause, 'neutral')
     this.#client.release()
     this.#passing?.drop()

@@ -1,6 +1,6 @@
-// An upstream that accepts requests and answers none of them: where a breaker has come to doubt one, it
-// is asked for its models, without a credential. Whatever it says, 401 among it, something answers
-// there, and what takes so long is the model. One that says nothing either is taken for dead.
+// Probes upstreams that accept requests and answer none: when a breaker doubts an upstream, this asks
+// it for its models, without a credential. Any answer, even a 401, shows that the upstream is alive
+// and only the model is slow. An upstream that does not answer this either is taken for dead.
 
 import type { Breaker } from '../budget/breaker.ts'
 import type { Timeouts, Transport } from '../http1/transport.ts'
@@ -14,7 +14,7 @@ export interface WatchedUpstream {
 export interface StallsOptions {
   readonly transport: Transport
   readonly watched: readonly WatchedUpstream[]
-  /** For such a question. */
+  /** Of a probe. */
   readonly timeouts: () => Timeouts
 }
 

@@ -1,14 +1,14 @@
-// What proxies in front are told of an answer that comes piece by piece. nginx holds every answer back
-// unless it is told otherwise; others compress one, and hold it back for that, or keep it.
+// Tells proxies in front that a response is streamed. nginx buffers every response unless told
+// otherwise; others compress it, which also buffers, or cache it.
 
-/** Types whose pieces are of use one by one. The list is of what inference APIs send. */
+/** Media types whose pieces are useful one by one: what inference APIs send. */
 const STREAMED =
   /^\s*(?:text\/event-stream|application\/(?:x-ndjson|ndjson|x-jsonl|jsonl|json-seq|stream\+json)|audio\/[\w.+-]+)\s*(?:;|$)/i
 
-/** RFC 9111 §5.2.2: nobody serves it again unasked, and nobody changes it. */
+/** RFC 9111 §5.2.2: caches must revalidate, and nobody may transform. */
 const DIRECTIVES = ['no-cache', 'no-transform']
 
-/** Added to what the upstream has said, which is taken back nowhere. */
+/** Added to the upstream's own directives, none of which is removed. */
 export function sayStreamed(headers: Headers): void {
   const type = headers.get('content-type')
   if (type === null || !STREAMED.test(type)) return

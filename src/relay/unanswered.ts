@@ -1,5 +1,5 @@
-// What a client is told, and what the circuit breaker learns, where an upstream gives no answer that may
-// be passed on. Pure.
+// What the client is told, and what the circuit breaker learns, if an upstream gave no response that
+// may be passed on. Pure.
 
 import { BodyRefused } from '../dispatch/body.ts'
 import type { End } from '../end.ts'
@@ -9,7 +9,7 @@ import { type Refusal, refused } from '../refusal.ts'
 import type { HeldAnswer } from '../upstream/held-answer.ts'
 import type { Unanswered } from './run.ts'
 
-/** A status that must not be passed on as it is, and what is said instead. */
+/** The refusal for a status that must not be passed on. */
 export function unfitStatus(status: number): Refusal | undefined {
   const reason = `upstream status ${status}`
   if (status < 200 || status > 599) return refused('upstream_invalid', { reason })
@@ -17,7 +17,7 @@ export function unfitStatus(status: number): Refusal | undefined {
   return undefined
 }
 
-/** An error in which an upstream says that it is well and has too much to do. */
+/** Whether an error says that the upstream is healthy and overloaded. */
 export function isOverload(
   status: number,
   headers: AnswerHeaders,
@@ -29,7 +29,7 @@ export function isOverload(
   return OVERLOAD.some((words) => text.includes(words))
 }
 
-/** As Anthropic, OpenAI, and the clouds that serve their models name it. */
+/** The words of Anthropic, OpenAI and the clouds that serve their models. */
 const OVERLOAD = [
   'overloaded',
   'rate limit',
@@ -51,7 +51,7 @@ export const QUOTED: Unanswered = {
 
 type Unread = Extract<HeldAnswer, { ok: false }>['why']
 
-/** Of an error that could not be read whole. */
+/** For an error that could not be read whole. */
 export function unreadable(why: Unread): Unanswered {
   if (why === 'broken') return stillborn(undefined)
   const code = why === 'too slow' ? 'upstream_timeout' : 'upstream_invalid'
@@ -59,17 +59,17 @@ export function unreadable(why: Unread): Unanswered {
   return { refusal, end: why === 'too slow' ? 'timeout' : 'upstream_error', verdict: 'neutral' }
 }
 
-/** A credential that is refused says nothing of the upstream's health. */
+/** A refused credential says nothing about the upstream's health. */
 export const denied = (refusal: Refusal): Unanswered => ({
   refusal,
   end: 'refused',
   verdict: 'neutral',
 })
 
-/** Of a request that nobody waits for any more, and that is not sent again. */
+/** For a request that nobody waits for any more, and that is not sent again. */
 export const CANCELLED: Failure = { ok: false, kind: 'cancelled', reason: 'cancelled' }
 
-/** Of an answer that broke before its first byte: nothing of it has been passed on. */
+/** For a response that broke before its first byte: nothing of it has been passed on. */
 export function stillborn(ownCause: End | undefined): Unanswered {
   const reason = 'broke before the first byte'
   const verdict = ownCause === 'drained' ? 'neutral' : 'failure'

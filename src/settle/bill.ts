@@ -1,8 +1,8 @@
 // What a request is charged when it has ended, and how much of that was measured. Pure.
 //
-// An answer that was cut is charged what its counts say, what has passed since by estimate, and a
-// remainder for what was being made at that moment (REMAINDER_TOKENS of output); together never more
-// than was reserved. What was measured and what was estimated are kept apart.
+// An answer that was cut is charged its counts, an estimate for what has passed since, and a remainder
+// for what was being generated at that moment (REMAINDER_TOKENS of output); together never more than
+// was reserved. Measured and estimated amounts are kept apart.
 
 import { costOf, type Price } from '../budget/prices.ts'
 import type { Reservation } from '../state/port.ts'
@@ -11,26 +11,29 @@ import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../upstream/reading/pas
 import type { MeteredUsage, Since } from '../upstream/reading/tally.ts'
 import type { Measure, Metered, ToolRequests } from '../ledger/port.ts'
 
-/** Of a request that went out. */
+/** For a request that went out. */
 export interface Bill {
   readonly reservation: Reservation | undefined
-  /** What the request can have cost if it was stopped after so many tokens of output. */
+  /** The most that the request can have cost if it was stopped after this many output tokens. */
   readonly atMost?: ((outputTokens: number) => number) | undefined
-  /** As the request has it; undefined where nobody read its body. */
+  /** `max_tokens` of the request; undefined if nobody read its body. */
   readonly maxTokens?: number | undefined
-  /** What the upstream said; undefined where it said nothing. */
+  /** What the upstream reported; undefined if it reported nothing. */
   readonly usage: MeteredUsage | undefined
-  /** Whether the upstream may bill it; an error of its own, and what never reached it, it does not. */
+  /**
+   * Whether the upstream may bill the request. It bills neither its own errors nor what never
+   * reached it.
+   */
   readonly owed: boolean
-  /** Nothing of it left the gate, since no connection was made. */
+  /** No byte of it left the gate, because no connection was made. */
   readonly isUnsent?: boolean
 }
 
-/** What the amounts depend on beside the bill. */
+/** What the amounts depend on besides the bill. */
 export interface EndedRequest {
   readonly end: End
   readonly durationMs: number
-  /** Of the model that was asked for, or of the name under which it answered. */
+  /** The price of the requested model, or of the name under which it answered. */
   readonly price: Price | undefined
   priceOf(model: string): Price | undefined
 }
@@ -39,7 +42,7 @@ const UNKNOWN: Metered = { state: 'unknown' }
 const NO_TOKENS = { input: 0, output: 0, cacheRead: 0, cacheCreation: 0 }
 const NOTHING: Metered = { state: 'exact', measured: { ...NO_TOKENS, costMicroUsd: 0 } }
 
-/** Settles or releases the reservation, and says what the ledger writes. */
+/** Settles or releases the reservation, and returns what the ledger records. */
 export function charge(bill: Bill, ended: EndedRequest): Metered {
   const { reservation, usage, owed } = bill
   const metered = meteredOf(bill, ended)
@@ -70,19 +73,20 @@ function meteredOf(bill: Bill, ended: EndedRequest): Metered {
   return { state: usage.state, measured, ...(whole && { estimated: whole }) }
 }
 
-/** An error in the place of an answer is no answer, whatever its status. */
+/** An error instead of an answer is no answer, whatever the status. */
 const failedAtOnce = ({ sawError, since }: MeteredUsage): boolean =>
   sawError !== undefined && (since === undefined || since.outputTokens === 0)
 
-/** Gives back what was reserved. */
+/** Releases the reservation. */
 function free({ reservation }: Bill): Metered {
   reservation?.release()
   return UNKNOWN
 }
 
 /**
- * Of an answer that said nothing of its usage. Where it was stopped, no more can have been made than
- * passed, or than a model can make in that time; where it was not, all that was reserved counts.
+ * The charge for an answer that did not report its usage. If it was stopped, no more can have been
+ * generated than has passed, or than a model can generate in that time; otherwise the whole
+ * reservation counts.
  */
 function unseen({ usage, atMost }: Bill, ended: EndedRequest, reservation: Reservation): Measure {
   const { amountMicroUsd } = reservation
@@ -103,7 +107,7 @@ function beyond(
   const { since } = usage
   const seen = measured.costMicroUsd
   const reserved = reservation?.amountMicroUsd
-  // Something in it could not be read: nothing bounds that but the reservation.
+  // Part of it could not be read: only the reservation bounds its cost.
   if (!since) {
     return reserved === undefined
       ? undefined
@@ -155,7 +159,7 @@ function toolsOf({ serverTools = {}, codeRuns = 0 }: MeteredUsage): ToolRequests
   return { webSearch, webFetch, codeExecution: codeRuns, other: all - webSearch - webFetch }
 }
 
-/** Undefined where something in it has no price. */
+/** Undefined if something in it has no price. */
 function costOfUsage(
   usage: MeteredUsage,
   { price, priceOf, durationMs }: EndedRequest,

@@ -1,4 +1,4 @@
-// What happened: the one line of a request, its row in the ledger, and what it cost, all at its end.
+// What happened: at its end, each request gets one log line, its row in the ledger, and its cost.
 
 import type { Price, Prices } from '../budget/prices.ts'
 import type { End } from '../end.ts'
@@ -15,7 +15,7 @@ export interface SettlementOptions {
   readonly prices: Prices
 }
 
-/** A client that left before any status was sent, as nginx logs it. */
+/** Logged when a client left before a status was sent, as nginx does. */
 const CLIENT_CLOSED_REQUEST = 499
 
 export function settlement({ log, ledger, prices }: SettlementOptions): Settle {
@@ -27,7 +27,7 @@ export function settlement({ log, ledger, prices }: SettlementOptions): Settle {
     const asked = exchange.model
     const model = usage?.model ?? asked
     if (model !== undefined) exchange.model = model
-    // A price for the name that was asked for need not be one for the dated name that answers.
+    // The requested name may have a price even if the dated name that answers has none.
     const price = priceOf(model) ?? priceOf(asked)
     const durationMs = performance.now() - exchange.at.monotonicMs
     const metered = bill ? charge(bill, { end, durationMs, price, priceOf }) : UNKNOWN
@@ -90,7 +90,7 @@ const usedAny = ({ input, output, cacheRead, cacheCreation }: Measure): boolean 
 function level(status: number, end: End): 'error' | 'warn' | 'info' {
   if (status >= 500) return 'error'
   if (status === CLIENT_CLOSED_REQUEST) return 'info'
-  // A stream that broke under a 200 is somebody's failed request all the same.
+  // A stream that broke after a 200 is still a failed request.
   const broke = end === 'upstream_error' || end === 'timeout' || end === 'drained'
   return status >= 400 || broke ? 'warn' : 'info'
 }

@@ -1,12 +1,12 @@
-// The port for what requests count against: rates, concurrency slots and spend caps. Each is decided at
-// once, so that no two requests see the same room; where several gates share a limit, a gate decides from
-// the share that it holds.
+// The port for what requests count against: rates, concurrency slots and spend caps. Decisions are
+// synchronous, so that no two requests count on the same room. If several gates share a limit, each
+// gate decides from the share it holds.
 
 import type { Decision } from '../refusal.ts'
 import type { Period } from '../turn/calendar.ts'
 import type { BucketRate } from './rate.ts'
 
-/** Makes tables, each of which counts apart. */
+/** Makes tables; each counts separately. */
 export interface Counters {
   buckets(options: BucketOptions): Buckets
   ratedBuckets(): RatedBuckets
@@ -33,14 +33,15 @@ export interface BucketDecision {
 export interface Buckets {
   /** Monotonic milliseconds. */
   take(key: string, now: number): BucketDecision
-  /** Gives back what `take` took, where the request went nowhere for no fault of its own. */
+  /** Returns what `take` took, for a request that went nowhere through no fault of its own. */
   giveBack(key: string, now: number): BucketDecision
   readonly size: number
 }
 
 /**
- * One table for callers of different rates. A key that comes with another rate keeps its debt, which
- * is a time: whoever changes between two rates has a share of each and never the sum of both.
+ * One table for callers with different rates. A key that returns with another rate keeps its debt,
+ * which is a time: a caller who switches between two rates gets a share of each and never their
+ * sum.
  */
 export interface RatedBuckets {
   take(key: string, rate: BucketRate, now: number): BucketDecision
@@ -50,12 +51,12 @@ export interface RatedBuckets {
 
 export interface Lease {
   release(): void
-  /** Something that is given back with it. */
+  /** Adds something to release together with the lease. */
   also(giveBack: () => void): void
 }
 
 export interface Concurrency {
-  /** Undefined is no limit; an organisation without one is not counted. */
+  /** Undefined means no limit. An organisation without a limit is not counted. */
   acquire(
     identity: string,
     most: number | undefined,
@@ -72,22 +73,22 @@ export interface SpendScope {
   readonly capMicroUsd: number
 }
 
-/** Ends once, by `settle` or by `release`; whatever follows does nothing. */
+/** Ends once, by `settle` or `release`; later calls do nothing. */
 export interface Reservation {
   readonly amountMicroUsd: number
   /**
-   * What it cost, and how much of that is an estimate. Anything that is no amount (NaN, negative,
-   * infinite) costs what was reserved: an end that nobody could measure must not be a free one.
+   * Settles the actual cost and the estimated part of it. A value that is no amount (NaN, negative,
+   * infinite) costs what was reserved: a request whose cost nobody could measure must not be free.
    */
   settle(actualMicroUsd: number, estimatedMicroUsd?: number): void
-  /** It went nowhere, or the upstream refused it: it cost nothing. */
+  /** For a request that went nowhere or that the upstream refused: it cost nothing. */
   release(): void
 }
 
 /**
- * `exceeds_cap`: alone it may cost more than the whole cap. `cap_reached`: more than is left of the
- * period. `reserved`: what is left is held by requests under way, and may come free when they end.
- * `table_full`: a newcomer where no key can be added.
+ * `exceeds_cap`: the request alone may cost more than the whole cap. `cap_reached`: it may cost
+ * more than is left in the period. `reserved`: running requests hold what is left, and may free it
+ * when they end. `table_full`: no further key can be added.
  */
 export type SpendRefusalReason = 'exceeds_cap' | 'cap_reached' | 'reserved' | 'table_full'
 
@@ -95,30 +96,30 @@ export type SpendDecision =
   | { readonly ok: true; readonly reservation: Reservation }
   | {
       readonly ok: false
-      /** The first that has no room. */
+      /** The first scope without room. */
       readonly scope: SpendScope
       readonly reason: SpendRefusalReason
-      /** To the period's end; for `reserved`, a polite pace. */
+      /** Until the period ends; for `reserved`, a polite interval. */
       readonly retryAfterSeconds: number
     }
 
 export interface SpendStanding {
-  /** What counts against a cap: all that was charged, less what was credited; never below 0. */
+  /** What counts against a cap: charges minus credits, never below 0. */
   readonly spentMicroUsd: number
-  /** What of the charges was estimated, because an answer was cut. */
+  /** The part of the charges that was estimated because an answer was cut. */
   readonly estimatedMicroUsd: number
-  /** What an operator gave back, and took back again; below 0 where they added to it. */
+  /** Credits minus debits by the operator; below 0 if debits exceed credits. */
   readonly creditedMicroUsd: number
   readonly reservedMicroUsd: number
 }
 
 export interface SpendCaps {
-  /** In all scopes or in none. */
+  /** Reserves in all scopes or in none. */
   reserve(scopes: readonly SpendScope[], amountMicroUsd: number, nowEpochMs: number): SpendDecision
   /**
-   * What the ledger knows of a month or a day (`2026-11`, `2026-11-20`), told at the start and before
-   * the first request. It only ever raises what is known. False where it was not kept: a period that
-   * is past, or a full table, whose newcomers are refused anyway.
+   * Restores what the ledger knows about a month or day (`2026-11`, `2026-11-20`), at start and
+   * before the first request. It only ever raises the known amount. False if it was not kept: the
+   * period is past, or the table is full, in which case newcomers are refused anyway.
    */
   restore(
     key: string,
@@ -127,8 +128,8 @@ export interface SpendCaps {
     estimatedMicroUsd?: number,
   ): boolean
   /**
-   * An operator's correction: a credit, or a debit where it is below 0. False where it was not kept,
-   * as with `restore`.
+   * Applies an operator's correction: a credit, or a debit if negative. False if it was not kept,
+   * as for `restore`.
    */
   credit(key: string, microUsd: number, written: string): boolean
   read(key: string, nowEpochMs: number, period?: Period): SpendStanding

@@ -1,4 +1,4 @@
-// A rate as a bucket needs it. Pure.
+// A rate in the form that a bucket uses. Pure.
 
 /** How fast a bucket fills, and how long it takes to fill when it is empty. */
 export interface BucketRate {

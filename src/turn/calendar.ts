@@ -22,14 +22,14 @@ export const monthEndMs = (epochMs: number): number => monthMs(epochMs, 1)
 
 export const dayStartMs = (epochMs: number): number => Math.floor(epochMs / DAY_MS) * DAY_MS
 
-/** The month or the day that a moment is in. */
+/** The month or day that contains a moment. */
 export function spanOf(period: Period, epochMs: number): Span {
   if (period === 'month') return { startMs: monthStartMs(epochMs), endMs: monthEndMs(epochMs) }
   const startMs = dayStartMs(epochMs)
   return { startMs, endMs: startMs + DAY_MS }
 }
 
-/** Of what `dayOf` or `monthOf` writes. */
+/** Parses what `dayOf` or `monthOf` writes. */
 export function periodFrom(written: string): { readonly period: Period; readonly startMs: number } {
   const isMonth = /^\d{4}-\d\d$/.test(written)
   const isDay = /^\d{4}-\d\d-\d\d$/.test(written)

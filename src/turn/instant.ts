@@ -1,6 +1,6 @@
-// The two clocks of a decision, read once where a request arrives and passed along: the wall clock
-// is for what others wrote down (`exp`), the monotonic one for everything that we measure, since a
-// wall clock can be set back.
+// The two clocks of a decision, read once when a request arrives and passed along. Times that others
+// wrote down (`exp`) are compared with the wall clock. Everything that we measure uses the monotonic
+// clock, because a wall clock can be set back.
 
 export interface Instant {
   readonly epochSeconds: number

@@ -122,7 +122,7 @@ describe('whose body has to be read', () => {
       expect(all.needsBody(device(own), true)).toMatchObject({ code: 'sealed_body_limited' })
     }
   })
-  test('a limit without the body that it goes by refuses, whatever has forgotten to read it', () => {
+  test('a limit refuses a request whose body was not read', () => {
     const at = scene()
     for (const own of [{ models: ['*'] }, { spendCapMicroUsd: 1e9 }, { spendPerDay: 1e9 }]) {
       expect(take(at, device(own), undefined)).toMatchObject({ code: 'internal_error' })

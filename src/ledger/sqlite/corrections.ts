@@ -21,7 +21,7 @@ export function sqliteCorrections(database: Database): Corrections {
   }
 }
 
-/** What was charged, less what was credited. */
+/** Charges minus credits. */
 function spentOf(database: Database, { kind, name, month }: NewCorrection): number {
   const sinceMs = Date.parse(`${month}-01T00:00:00Z`)
   const filter = { sinceMs, untilMs: monthEndMs(sinceMs), [kind]: name }

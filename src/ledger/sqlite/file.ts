@@ -1,5 +1,5 @@
-// The ledger's statements on one open database. Each call is one short transaction and throws what SQLite
-// throws. The caller decides when; nothing here waits for another process.
+// The ledger's statements on one open database. Each call is one short transaction and passes SQLite's
+// errors on. The caller decides when to call; nothing here waits for another process.
 
 import type { Database } from 'bun:sqlite'
 import { inTransaction } from '../../database/database.ts'
@@ -13,48 +13,54 @@ import { SUM_COLUMNS } from '../columns.ts'
 
 export interface LedgerFile {
   readonly database: Database
-  /** Writes one batch, and marks the slips after the commit. */
-  write(slips: readonly PendingEntry[], nowMs: number): WrittenBatch
+  /** Writes one batch, and marks the entries after the commit. */
+  write(entries: readonly PendingEntry[], nowMs: number): WrittenBatch
   /** Tells other processes that the open rows of this one are alive. */
   beat(nowMs: number): void
   /** Closes up to `max` rows that a dead process left open, and returns how many it found. */
   closeLost(max: number, nowMs: number): number
-  /** Up to `max` rows of before `day`; when there are none, as many sums of before `sumsDay`. */
+  /**
+   * Deletes up to `max` rows older than `day`; when there are none, as many sums older than
+   * `sumsDay`.
+   */
   deleteBefore(
     day: number,
     sumsDay: number,
     max: number,
   ): { readonly rows: number; readonly days: number }
-  /** Leaves no trace of this process but its rows. */
+  /** Removes every trace of this process except its rows. */
   leave(): void
 }
 
 export interface WrittenBatch {
-  /** Of the slips, from the first: those of many devices or models take more than one batch. */
+  /**
+   * How many entries were taken, from the first: a batch of many devices or models is written in
+   * several parts.
+   */
   readonly taken: number
   readonly unwritable: readonly Unwritable[]
 }
 
 /** A row that the database refuses because of its content, at every attempt. */
 export interface Unwritable {
-  readonly slip: PendingEntry
+  readonly entry: PendingEntry
   readonly code: string
 }
 
-/** Each sum is on its own pages: writing one takes as long as some 30 rows of one device. */
+/** Each sum is on pages of its own: writing one takes as long as some 30 rows of one device. */
 const MAX_SUMS_AT_ONCE = 50
-/** Errors of the row, not of the disk: a retry fails again. */
+/** Errors of the row, not of the disk: a retry would fail again. */
 const UNWRITABLE = /^SQLITE_(?:CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
 
 type SumKey = Pick<LedgerRow, 'day' | 'device' | 'org' | 'model'>
 
 const KEYS = ['day', 'device', 'org', 'model'] as const satisfies readonly (keyof SumKey)[]
-/** Known only when a request has ended. */
+/** Columns that are known only when a request has ended. */
 const TAIL = COLUMNS.slice(COLUMNS.indexOf('model'))
 const list = (...names: readonly string[]): string => names.join(', ')
 const bound = (...names: readonly string[]): string => names.map((name) => `$${name}`).join(', ')
 
-/** Takes its place in the file: `run` is the same across reconnections of one process. */
+/** Registers this process in the file: `run` stays the same across its reconnections. */
 export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): LedgerFile {
   // The event loop must not wait for another writer; the batch is retried.
   database.run('PRAGMA busy_timeout = 0')
@@ -99,7 +105,7 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
     addToSums(sumFor(row, sums), row, 1)
     persons.add(row)
   }
-  /** The row's id, and in `sums` what it adds to them. */
+  /** Returns the row's id, and adds to `sums` what the row counts. */
   const writeOne = ({ opening, outcome, row: written }: PendingEntry, sums: Sum[]): number => {
     const row = rowOf(id, opening, outcome)
     if (written?.file === run.file) {
@@ -114,7 +120,7 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
         addEnded(row, sums)
         return written.id
       }
-      // Deleted meanwhile, and its number may be reused: write it again.
+      // The row was deleted meanwhile and its id may be reused: write it again.
     }
     const { lastInsertRowid } = insert.run(row)
     if (outcome) addEnded(row, sums)
@@ -124,28 +130,28 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
   return {
     database,
     beat: runs.beat,
-    write(slips, now) {
+    write(entries, now) {
       const begun: (readonly [PendingEntry, number])[] = []
       const unwritable: Unwritable[] = []
       let taken = 0
       inTransaction(database, () => {
         runs.beat(now)
         const sums: Sum[] = []
-        for (const slip of slips) {
+        for (const entry of entries) {
           if (sums.length >= MAX_SUMS_AT_ONCE) break
           taken += 1
           try {
-            const rowId = writeOne(slip, sums)
-            if (!slip.outcome) begun.push([slip, rowId])
+            const rowId = writeOne(entry, sums)
+            if (!entry.outcome) begun.push([entry, rowId])
           } catch (error) {
             const code = codeOf(error)
             if (!UNWRITABLE.test(code) || !database.inTransaction) throw error
-            unwritable.push({ slip, code })
+            unwritable.push({ entry, code })
           }
         }
         writeSums(sums)
       })
-      for (const [slip, rowId] of begun) slip.row = { file: run.file, id: rowId }
+      for (const [entry, rowId] of begun) entry.row = { file: run.file, id: rowId }
       return { taken, unwritable }
     },
     closeLost(max, now) {
@@ -179,7 +185,7 @@ type Sum = SumKey & DaySums
 
 const ZEROS = Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as DaySums
 
-/** Rows of a batch mostly share day, device and model, so each sum is written once. There are few. */
+/** Most rows of a batch share day, device and model, so each sum is written once. There are few. */
 function sumFor({ day, device, org, model }: SumKey, sums: Sum[]): Sum {
   for (const sum of sums) {
     const same = sum.model === model && sum.device === device && sum.org === org && sum.day === day

@@ -1,7 +1,7 @@
 // Long queries on the event loop's own thread, a few rows at a time: SQLite is synchronous, and every
-// request of the gate waits while a statement runs. Each piece takes about two milliseconds, with fewer
-// rows on a slow disk, and the event loop gets a turn after it. All queries share one pace, so that
-// twenty of them slow the gate no more than one.
+// request of the gate waits while a statement runs. Each piece takes about two milliseconds (with
+// fewer rows on a slow disk), and the event loop gets a turn after it. All queries share one pace, so
+// that twenty of them slow the gate no more than one.
 
 /** Yields between statements, and is given how many rows the next one may touch. */
 export type Pieces<T> = Generator<undefined, T, number>
@@ -11,7 +11,7 @@ const PAUSE_MS = 4
 const FIRST_ROWS = 50
 const MAX_ROWS = 4000
 
-/** In one go, where nothing waits: at a start, and in commands. */
+/** Runs everything at once, where nothing waits: at start, and in commands. */
 export function atOnce<T>(pieces: Pieces<T>): T {
   pieces.next(0)
   for (;;) {
@@ -22,7 +22,7 @@ export function atOnce<T>(pieces: Pieces<T>): T {
 
 export type PiecePacer = <T>(pieces: Pieces<T>) => Promise<T>
 
-/** One turn after the other, over all that is asked of it. */
+/** Takes turns one after the other, over everything that is asked of it. */
 export function pace(): PiecePacer {
   let last: Promise<unknown> = Promise.resolve()
   const turn = async <T>(work: () => T): Promise<T> => {

@@ -1,6 +1,6 @@
-// The last requests, newest first, page by page. Pages follow a cursor, so that rows which come in
-// meanwhile shift nothing. Filters are bound parameters and compare whole values; no page reads
-// more rows than a named bound.
+// The latest requests, newest first, page by page. Pages follow a cursor, so that new rows shift
+// nothing. Filters are bound parameters and compare whole values; no page reads more rows than a fixed
+// bound.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { atOnce, type Pieces } from './in-pieces.ts'
@@ -8,10 +8,10 @@ import type { PageWanted, RequestPage, RequestRow, UsageFilter } from '../report
 import { conditions } from './usage-report.ts'
 
 export const MAX_PAGE_ROWS = 100
-/** A model that nobody uses must not make one request read a million rows. */
+/** A filter for a model that nobody uses must not make one request read a million rows. */
 const MAX_ROWS_LOOKED_AT = 5000
 
-/** In one go. */
+/** All at once. */
 export function lastRequests(
   database: Database,
   filter: UsageFilter,
@@ -20,7 +20,7 @@ export function lastRequests(
   return atOnce(requestsInPieces(database, filter, page))
 }
 
-/** The last requests first. Undefined where `before` is no cursor of ours. */
+/** The latest requests first. Undefined if `before` is not a cursor of ours. */
 export function* requestsInPieces(
   database: Database,
   filter: UsageFilter,
@@ -30,7 +30,7 @@ export function* requestsInPieces(
   let before = page.before === undefined ? LATEST : readCursor(page.before)
   if (!before) return undefined
   // An index finds the rows of one device, or else of one organisation, in order; the other
-  // conditions are tried on a bounded number of those. `<> ''` is the index's own condition.
+  // conditions are applied to a bounded number of them. `<> ''` is the index's own condition.
   const near = conditions([
     filter.device === undefined
       ? ["org = ? AND org <> ''", filter.org]

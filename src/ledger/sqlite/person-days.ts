@@ -1,5 +1,5 @@
-// What callers who are no devices were charged, by day, so that a cap of theirs outlives a restart.
-// Devices and organisations are in `ledger_day`; a row is written where something was charged.
+// What callers other than devices were charged, by day, so that their caps survive a restart. Devices
+// and organisations are in `ledger_day`. A row is written only for a charge.
 
 import type { Database } from 'bun:sqlite'
 import type { SpentSums } from '../reports.ts'
@@ -18,9 +18,9 @@ CREATE TABLE ledger_person_day (
 `
 
 export interface PersonDays {
-  /** Of a row that has ended, in the transaction that writes it. */
+  /** For an ended row, in the transaction that writes it. */
   add(row: LedgerRow): void
-  /** Up to `max` rows of before `day`; how many they were. */
+  /** Deletes up to `max` rows older than `day`, and returns how many. */
   deleteBefore(day: number, max: number): number
 }
 

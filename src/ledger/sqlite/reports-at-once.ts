@@ -1,5 +1,5 @@
-// Whole answers from the SQLite file. They hold the event loop for as long as they take: for commands,
-// and for a gate before its first request.
+// Complete reports from the SQLite file. They hold the event loop for as long as they take: for
+// commands, and for a gate before its first request.
 
 import type { Database } from 'bun:sqlite'
 import type { ReportsAtOnce } from '../reports.ts'

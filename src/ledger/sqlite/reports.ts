@@ -1,6 +1,6 @@
-// Reports from the SQLite file, in pieces between which the gate serves requests. Identical concurrent
-// questions share one answer, and each caller may ask a few at a time, so that neither a page that reloads
-// nor a device that floods delays the others.
+// Reports from the SQLite file, in pieces; the gate serves requests between them. Identical concurrent
+// questions share one answer, and each caller may ask a few at a time, so that neither a page that
+// reloads nor a device that floods delays the others.
 
 import type { Database } from 'bun:sqlite'
 import { type Decision, granted, refused } from '../../refusal.ts'
@@ -15,7 +15,10 @@ const MAX_RUNNING = 32
 const MAX_RUNNING_OF_ONE = 4
 const RETRY_SECONDS = 5
 
-/** `connection` is of the reports' own: what it reads does not change what others have prepared. */
+/**
+ * `connection` belongs to the reports alone, so that their reads do not affect statements of
+ * others.
+ */
 export function sqliteReports(connection: DatabaseConnection): Reports {
   const running = new Map<string, Promise<Decision<unknown>>>()
   const askers = new Map<string, number>()
@@ -28,7 +31,7 @@ export function sqliteReports(connection: DatabaseConnection): Reports {
       return granted(await inTurn(make(database)))
     } catch (error) {
       const unusable = unusableFrom(error)
-      // A file that was left in the midst of it: what was read so far is of no use.
+      // The gate switched files meanwhile: what was read so far is useless.
       if (!unusable && isOpen(database)) throw error
       const reason = unusable?.reason ?? 'moved'
       return refused('database_unavailable', { reason, retryAfterSeconds: RETRY_SECONDS })

@@ -1,5 +1,5 @@
-// Which processes write to one ledger, and which of them are dead: what `ledger_run` is for. It closes
-// no row of a dead one, and waits for nobody.
+// Which processes write to a ledger, and which of them are dead, by the table `ledger_run`. It closes
+// no row of a dead process, and waits for nobody.
 
 import type { Database } from 'bun:sqlite'
 import { hostname } from 'node:os'
@@ -8,30 +8,30 @@ import { isRunning } from '../../database/running.ts'
 export interface LedgerRun {
   /** Unique to this process. */
   readonly token: string
-  /** Counts up where the file turns out to be another one than before. */
+  /** Incremented when the file turns out to be another one. */
   file: number
   id: number | undefined
 }
 
 export interface LedgerRuns {
-  /** Of this process, in this file. */
+  /** The id of this process in this file. */
   readonly id: number
   /** Tells other processes that the open rows of this one are alive. */
   beat(nowMs: number): void
-  /** One that left open rows behind, by its number. */
+  /** A dead process that left open rows, by its id. */
   dead(nowMs: number): number | undefined
-  /** Those that were last seen before that, and left nothing open. */
+  /** Deletes processes last seen before then that left nothing open. */
   forget(beforeMs: number): void
   leave(): void
 }
 
-/** Silent for that long, a process is taken for dead; its rows heal if it was not. */
+/** A process that is silent for this long is taken for dead; its rows recover if it was not. */
 const DEAD_AFTER_MS = 20_000
-/** A batch need not say again what another has just said. */
+/** A batch need not repeat what another has just said. */
 const BEAT_EVERY_MS = 1000
 const HOST = hostname()
 
-/** Takes this process's place in the file. */
+/** Registers this process in the file. */
 export function ledgerRuns(database: Database, run: LedgerRun, nowMs: number): LedgerRuns {
   const id = enter(database, run, nowMs)
   const seen = database.query(
@@ -69,19 +69,19 @@ export function ledgerRuns(database: Database, run: LedgerRun, nowMs: number): L
 
 interface OpenRun {
   readonly run: number
-  /** Null where the process said goodbye. */
+  /** Null if the process left in order. */
   readonly token: string | null
   readonly host: string | null
   readonly pid: number | null
   readonly seen_ms: number | null
 }
 
-/** Ledgers of this very process, which its number alone would not tell from one before it. */
+/** Ledgers of this process. Its pid alone could also be that of an earlier process. */
 const living = new Set<string>()
 
 /**
- * May be quick, since a wrong guess heals: a living process that is taken for dead closes its rows
- * nevertheless. In a container, the number of the process before is often ours.
+ * A quick guess is enough, because a wrong one recovers: a living process that was taken for dead
+ * still closes its rows. In a container, the previous process often had our pid.
  */
 function isDead({ token, host, pid, seen_ms: seenMs }: OpenRun, nowMs: number): boolean {
   if (token === null || pid === null || seenMs === null) return true
@@ -90,7 +90,7 @@ function isDead({ token, host, pid, seen_ms: seenMs }: OpenRun, nowMs: number): 
   return host === HOST && (pid === process.pid || !isRunning(pid))
 }
 
-/** The number under which this process is known in the file, the same as before if it was here. */
+/** The id of this process in the file; the same as before if it was registered. */
 function enter(database: Database, run: LedgerRun, nowMs: number): number {
   const mine = database.query<{ id: number }, [string]>('SELECT id FROM ledger_run WHERE token = ?')
   living.add(run.token)

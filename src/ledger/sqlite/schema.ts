@@ -1,9 +1,9 @@
-// The ledger's tables. Every ended row is also in the sums of its day, written in one transaction,
-// so that no report reads a million rows and none can disagree with them.
+// The ledger's tables. Every ended row is also counted in the sums of its day, in the same
+// transaction, so that no report reads a million rows and none can disagree with them.
 
 import { FIRST_SUM_COLUMNS, TOOL_COLUMNS } from '../columns.ts'
 
-/** For `openDatabase`. '' stands for what is absent: NULLs are never equal, and keys must be. */
+/** For `openDatabase`. '' stands for an absent value: NULLs are never equal, and keys must be. */
 export const LEDGER_SCHEMA = `
 -- Who has rows open here, so that a later start can tell the living from the dead.
 CREATE TABLE ledger_run (
@@ -69,8 +69,8 @@ CREATE INDEX ledger_day_by_org ON ledger_day (org, day);
 `
 
 /**
- * Requests of users have neither device nor organisation, and no index of these. A query has to say
- * `device <> ''` of its own for SQLite to go by it (sqlite.org/partialindex.html §3).
+ * Users' requests have neither device nor organisation, and are in neither index. A query has to
+ * contain `device <> ''` for SQLite to use the index (sqlite.org/partialindex.html §3).
  */
 export const LEDGER_INDEXES = `
 DROP INDEX ledger_by_device;
@@ -79,7 +79,7 @@ CREATE INDEX ledger_by_device ON ledger (device, opened_ms) WHERE device <> '';
 CREATE INDEX ledger_by_org ON ledger (org, opened_ms) WHERE org <> '';
 `
 
-/** Of one month's spending, by an operator. Rows are added and never changed. */
+/** An operator's corrections of a month's spending. Rows are added and never changed. */
 export const SPEND_CORRECTIONS = `
 CREATE TABLE spend_correction (
   -- AUTOINCREMENT: a running gate asks for those that are newer than the last it has read.
@@ -97,7 +97,7 @@ CREATE TABLE spend_correction (
 CREATE INDEX spend_correction_by_name ON spend_correction (kind, name, month);
 `
 
-/** What upstreams run by themselves, and what changes the price of a token. */
+/** What upstreams run themselves, and what changes the price of a token. */
 export const LEDGER_TOOLS = `
 ${TOOL_COLUMNS.map((name) => `ALTER TABLE ledger ADD COLUMN ${name} INTEGER;`).join('\n')}
 ALTER TABLE ledger ADD COLUMN price_class TEXT NOT NULL DEFAULT '';

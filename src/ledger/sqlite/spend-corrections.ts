@@ -1,5 +1,5 @@
-// What an operator has corrected of a month's spending: written by `postern spend`, and followed by
-// each gate on the same file, which knows of it within a poll.
+// An operator's corrections of a month's spending: `postern spend` writes them, and each gate on the
+// same file learns of them within a poll.
 
 import type { Database } from 'bun:sqlite'
 import { monthOf } from '../../turn/calendar.ts'
@@ -7,7 +7,7 @@ import { describeBug, type Logger } from '../../log.ts'
 import type { DatabaseConnection } from '../../database/connection.ts'
 import type { Correction, NewCorrection } from '../corrections.ts'
 
-/** To be called in a transaction, beside its entry in the audit table. */
+/** Call it in a transaction, together with the entry in the audit table. */
 export function addCorrection(database: Database, added: NewCorrection): void {
   const { atMs, month, kind, name, creditMicroUsd, reason, actor } = added
   database
@@ -18,7 +18,7 @@ export function addCorrection(database: Database, added: NewCorrection): void {
     .run(Math.round(atMs), month, kind, name, creditMicroUsd, reason, actor)
 }
 
-/** Of one month, the oldest first. */
+/** The corrections of one month, the oldest first. */
 export function correctionsIn(database: Database, month: string): readonly Correction[] {
   return database.query<Correction, [string]>(`${SELECT} WHERE month = ?1 ORDER BY seq`).all(month)
 }
@@ -28,7 +28,7 @@ const SELECT = `SELECT seq, at_ms AS atMs, month, kind, name, credit_micro_usd A
 
 export interface CorrectionsOptions {
   readonly connection: DatabaseConnection
-  /** Told of each correction once, however often it is read. */
+  /** Called once for each correction, however often it is read. */
   readonly onCorrection: (correction: Correction) => void
   readonly log: Logger
   readonly pollMs?: number
@@ -37,10 +37,13 @@ export interface CorrectionsOptions {
 const POLL_MS = 250
 const READ_ROWS = 1000
 
-/** Throws where the first look fails. */
+/** Throws if the first read fails. */
 export function followCorrections(options: CorrectionsOptions): { stop(): void } {
   const { connection, onCorrection, log, pollMs = POLL_MS } = options
-  /** What counts already, by all but its number: another file may give that out anew. */
+  /**
+   * Corrections that count already, identified by everything except their number, which another
+   * file may reuse.
+   */
   const applied = new Map<string, Correction>()
   let seen: Correction | undefined
   let seenFile: number | undefined
@@ -73,7 +76,7 @@ export function followCorrections(options: CorrectionsOptions): { stop(): void }
     const isAnother = seenFile !== undefined && !(isSame && isThere(database, seen))
     if (isAnother) seen = undefined
     readFrom(database, nowMs)
-    // A backup that was put back knows nothing of what was corrected since.
+    // A restored backup knows nothing of corrections made since.
     if (isAnother) writeBack(database, applied.values(), monthOf(nowMs))
     seenFile = connection.file
     seenVersion = version?.data_version
@@ -95,7 +98,7 @@ export function followCorrections(options: CorrectionsOptions): { stop(): void }
 
 const identityOf = (correction: Correction): string => JSON.stringify({ ...correction, seq: 0 })
 
-/** Whether the last one that was read stands where it stood. */
+/** Whether the last correction read is still where it was. */
 function isThere(database: Database, seen: Correction | undefined): boolean {
   if (!seen) return true
   const found = database.query<Correction, [number]>(`${SELECT} WHERE seq = ?1`).get(seen.seq)

@@ -1,6 +1,6 @@
-// Usage by user, for commands. The daily sums know devices, and enrolment knows their users. A user with
-// their own JWT has no device and is in the requests alone, which are kept for a shorter time; older
-// usage, and usage of devices without a user, counts as nobody's.
+// Usage by user, for commands. The daily sums know devices, and enrolment knows their users. A user
+// with their own JWT has no device and appears only in the requests, which are kept for a shorter
+// time. Older usage, and usage of devices without a user, counts as nobody's.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { addToSums, type LedgerRow, type DaySums } from '../row.ts'

@@ -1,6 +1,6 @@
-// What the ledger knows, asked for sums: by day, model, device or organisation, and what each has
-// spent. Filters are bound parameters and compare whole values; no text of a caller becomes SQL
-// or a pattern. Only the sums of days are read, so every answer is of whole UTC days.
+// Sums of the ledger: by day, model, device or organisation, and what each has spent. Filters are
+// bound parameters and compare whole values; no caller's text becomes SQL or a pattern. Only the daily
+// sums are read, so every answer covers whole UTC days.
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { atOnce, type Pieces } from './in-pieces.ts'
@@ -18,7 +18,7 @@ import type {
 } from '../reports.ts'
 import { spentByPersons } from './person-days.ts'
 
-/** Callers choose model names, and may choose many. */
+/** Callers choose the names of models, and may choose many. */
 export const MAX_GROUPS = 10_000
 
 export function usageBy(
@@ -46,7 +46,7 @@ export function usageBy(
   return { by, rows, leftOff, total: usageSums(database, filter) }
 }
 
-/** Of all rows at once, for a process that has nothing else to do. */
+/** Over all rows at once, for a process that has nothing else to do. */
 export function usageSums(database: Database, filter: UsageFilter): UsageSums {
   return atOnce(usageSumsInPieces(database, filter))
 }
@@ -74,9 +74,9 @@ export function* usageSumsInPieces(database: Database, filter: UsageFilter): Pie
 type DayKey = readonly (string | number)[]
 
 /**
- * Walks the sums that a filter of day, device and organisation finds, in the order of the index that
- * finds them, and asks `of` about so many rows at a time. Whole keys are compared, so that each piece
- * begins where the one before it ended (sqlite.org/rowvalue.html §2.2).
+ * Walks the sums that a filter of day, device and organisation finds, in the order of the index
+ * that finds them, and calls `of` for a number of rows at a time. Whole keys are compared, so that
+ * each piece begins where the previous one ended (sqlite.org/rowvalue.html §2.2).
  */
 function* eachRange<T>(
   database: Database,
@@ -91,7 +91,7 @@ function* eachRange<T>(
         : [{ sql: '', values: [] }, ['day', 'device', 'org', 'model']]
   const columns = `(${key.join(', ')})`
   const marks = `(${key.map(() => '?').join(', ')})`
-  /** Before all keys of that day. */
+  /** Sorts before every key of that day. */
   const before = (day: number): DayKey => [day - 0.5, ...key.slice(1).map(() => '')]
   const end = before(untilMs === undefined ? LAST_DAY : Math.ceil(untilMs / DAY_MS))
   const edge = database.query<Readonly<Record<string, string | number>>, SQLQueryBindings[]>(
@@ -116,7 +116,7 @@ function* eachRange<T>(
   }
 }
 
-/** Beyond all dates. */
+/** Later than any date. */
 const LAST_DAY = 1e9
 
 export function usageStats(sums: UsageSums): UsageStats {
@@ -132,7 +132,7 @@ export function usageStats(sums: UsageSums): UsageStats {
   }
 }
 
-/** What each was charged. In one go, for a process that has nothing else to do. */
+/** What each was charged, all at once, for a process that has nothing else to do. */
 export function spentByEach(
   database: Database,
   each: 'device' | 'org',
@@ -150,7 +150,7 @@ export function spentByEach(
   return new Map(rows.filter(({ key }) => key !== '').map(({ key, ...sums }) => [key, sums]))
 }
 
-/** The same of everybody, for a gate. */
+/** The same for everybody, for a gate. */
 export function* spentInPieces(database: Database, sinceMs: number): Pieces<Spent> {
   const spent = { device: new Map<string, SpentSums>(), org: new Map<string, SpentSums>() }
   yield* eachRange(database, { sinceMs }, (where, values) => {
@@ -177,7 +177,7 @@ export function* spentInPieces(database: Database, sinceMs: number): Pieces<Spen
 
 type Condition = readonly [sql: string, ...values: readonly (string | number | undefined)[]]
 
-/** Of those whose values are given. */
+/** Joins the conditions whose values are all given. */
 export function conditions(all: readonly Condition[]): {
   where: string
   values: SQLQueryBindings[]

@@ -1,4 +1,4 @@
-// The ledger in an SQLite file: when to write, what to do when that fails, and how to tell. The
+// The ledger in an SQLite file: when to write, what to do when that fails, and how to report it. The
 // only clock it reads is that of its own timer; it never throws, and never gives up on a database.
 
 import { randomUUID } from 'node:crypto'
@@ -17,7 +17,7 @@ export interface SqliteLedgerOptions {
   readonly log: Pick<Logger, 'error' | 'warn' | 'info'>
   readonly nowMs: number
   readonly flushEveryMs?: number
-  /** After a failure. */
+  /** The interval after a failure. */
   readonly retryEveryMs?: number
   /** About 700 bytes each: 35 MB at the most. */
   readonly maxWaiting?: number
@@ -27,11 +27,11 @@ export interface SqliteLedgerOptions {
 const FLUSH_EVERY_MS = 250
 const RETRY_EVERY_MS = 1000
 const MAX_WAITING = 50_000
-/** They hold the event loop for half a millisecond, or 3 where the commit carries pages over. */
+/** A batch holds the event loop for half a millisecond, or 3 ms if its commit checkpoints. */
 const MAX_BATCH_ROWS = 200
-/** Between two batches, requests get a turn. */
+/** Requests get a turn between two batches. */
 const YIELD_MS = 4
-/** How often this process says that it is alive, and looks for others that no longer do. */
+/** How often this process reports that it is alive, and looks for others that no longer do. */
 const TEND_EVERY_MS = 5000
 const MAX_LOST_ROWS_AT_ONCE = 200
 const MAX_DELETED_AT_ONCE = 100
@@ -42,8 +42,8 @@ const MAX_DELETE_TRIES = 50
 const LOCKED_GRACE_MS = 3000
 
 /**
- * `connection` is the ledger's own, LEDGER_SCHEMA's tables in it; it is closed and opened again after
- * a failure. A database that can't be opened is told by `health()`, at once.
+ * `connection` belongs to the ledger alone and has LEDGER_SCHEMA's tables; it is reopened after a
+ * failure. `health()` reports at once a database that cannot be opened.
  */
 export function sqliteLedger(
   connection: DatabaseConnection,
@@ -62,7 +62,7 @@ export function sqliteLedger(
   let trouble: Failing | undefined
   let unwritable = 0
   let lostTold = 0
-  /** Whether rows of dead processes may be left. */
+  /** Whether dead processes may have left rows. */
   let searching = true
   let stopped = false
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -117,7 +117,8 @@ export function sqliteLedger(
         'the ledger cannot be written; inference goes on, and rows wait in memory',
       )
     }
-    // After a full disk or a lock the file is the same; after anything else it may have to be reopened.
+    // After a full disk or a lock the file is the same; after anything else it may have to be
+    // reopened.
     if (reason !== 'disk_full' && reason !== 'locked') disconnect()
   }
 
@@ -147,9 +148,9 @@ export function sqliteLedger(
   }
 
   /**
-   * A full batch is written at the end of this turn: under load every few milliseconds, so that its rows
-   * die young and cost the collector nothing. Open rows wait for the timer, because most requests are
-   * short, and so does a backlog, so that requests are not held up.
+   * Writes a full batch at the end of this turn: under load every few milliseconds, so that its
+   * rows die young and cost the collector nothing. Open rows wait for the timer, because most
+   * requests are short. So does a backlog, so that requests are not held up.
    */
   const hasten = (): void => {
     if (soon || trouble) return
@@ -192,22 +193,22 @@ export function sqliteLedger(
 
   return {
     open(opening) {
-      const slip = pendingEntry(opening)
+      const entry = pendingEntry(opening)
       if (!stopped) {
-        waiting.opened(slip)
+        waiting.opened(entry)
         schedule(flushEveryMs)
       }
-      return slip
+      return entry
     },
     close(entry: LedgerEntry, outcome) {
-      const slip = entry as PendingEntry
-      if (slip.outcome) return
-      slip.outcome = outcome
+      const pending = entry as PendingEntry
+      if (pending.outcome) return
+      pending.outcome = outcome
       if (stopped) {
         unwritable += 1
         return
       }
-      waiting.closed(slip)
+      waiting.closed(pending)
       schedule(flushEveryMs)
       if (waiting.closedSize % maxBatchRows === 0) hasten()
     },
@@ -253,7 +254,7 @@ export function sqliteLedger(
       try {
         if (file) connected(nowMs).leave()
       } catch {
-        // A later start finds the open rows by itself.
+        // A later start finds the open rows.
       }
       disconnect()
     },

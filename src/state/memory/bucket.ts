@@ -1,14 +1,14 @@
-// A token bucket for each identity, kept as one number: the generic cell rate algorithm's
-// theoretical arrival time (ITU-T I.371, annex A). Pure but for its own table; `now` is an argument.
+// A token bucket for each identity, kept as one number: the theoretical arrival time of the generic
+// cell rate algorithm (ITU-T I.371, annex A). Pure except for its own table; `now` is an argument.
 //
-// The table is bounded. A bucket that has filled up again says no more than an absent one, so only
-// those are dropped: an exhausted bucket is never brought back to life by eviction. The price: in
-// a table full of buckets that are all in use, a newcomer is refused until the first has filled.
+// The table is bounded. A full bucket says no more than an absent one, so only full buckets are
+// dropped: eviction never revives an exhausted bucket. The price: when the table is full and every
+// bucket is in use, a newcomer is refused until the first bucket has filled.
 //
-// It is two tables: those used since the last turn, and those used only before it. A turn comes when
-// the longest-lived of the latter must have filled, and drops them all at once. (One table in the
-// order of use needs each key taken out and put in again: it is full of holes then, which whoever
-// looks for the oldest walks through, 20 µs a request at 20,000 keys.)
+// The table consists of two maps: buckets used since the last turn, and buckets used only before it. A
+// turn comes when the longest-lived bucket of the older map must have filled, and drops that map at
+// once. (One map in the order of use would need every key deleted and inserted again. It fills with
+// holes, and the search for its oldest entry walks through them: 20 µs a request at 20,000 keys.)
 
 import type { BucketDecision, BucketOptions, Buckets, RatedBuckets } from '../port.ts'
 import { type BucketRate, bucketRate } from '../rate.ts'
@@ -17,13 +17,18 @@ interface BoundedOptions extends BucketOptions {
   readonly maxKeys?: number
 }
 
-/** With 64-digit keys seen as up to 150 MB of resident memory, the two tables and their growth. */
+/**
+ * With 64-digit keys, both maps and their growth were measured at up to 150 MB of resident memory.
+ */
 const MAX_KEYS = 250_000
-/** Times of months of uptime, in milliseconds, are no more exact; without it a burst lacks its last. */
+/**
+ * The precision of millisecond times after months of uptime; without it a burst loses its last
+ * request.
+ */
 const ROUNDING_MS = 1e-3
-/** How many of each table a newcomer looks at where both are full, for one that has filled. */
+/** How many entries of each map a newcomer checks for a full bucket when the table is full. */
 const SWEEP = 4
-/** Where buckets fill faster than this, the two tables still need not turn more often. */
+/** The maps turn no more often than this, however fast buckets fill. */
 const MIN_TURN_MS = 1000
 
 export function buckets({ perMinute, burst, maxKeys }: BoundedOptions): Buckets {
@@ -41,7 +46,7 @@ export function buckets({ perMinute, burst, maxKeys }: BoundedOptions): Buckets 
 export function ratedBuckets(maxKeys = MAX_KEYS): RatedBuckets {
   /** The longest time that any bucket here takes to fill. */
   let turnMs = MIN_TURN_MS
-  /** Key → when the bucket will be full; a key is in one of them. */
+  /** From a key to the time at which its bucket is full. Each key is in one of the two maps. */
   let recent = new Map<string, number>()
   let former = new Map<string, number>()
   let turnAt = Number.NEGATIVE_INFINITY

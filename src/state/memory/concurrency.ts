@@ -1,14 +1,15 @@
-// How much may be under way at once: to the upstream in all, for one identity and for one organisation.
-// A lease is held until the stream has ended, whichever way, and giving it back twice does nothing.
+// Limits how many requests run at once: to the upstream in total, for one identity, and for one
+// organisation. A lease is held until the stream has ended, for whatever reason; releasing it twice
+// does nothing.
 
 import { granted, refused } from '../../refusal.ts'
 import type { Concurrency, Lease } from '../port.ts'
 
-/** A stream's end cannot be foreseen; a second is a polite pace for asking again. */
+/** Nobody can tell when a stream will end; one second is a polite interval for a retry. */
 const RETRY_AFTER_SECONDS = 1
 
-/** Entries of those that hold nothing stay until there are so many: most come back at once. */
-const MAX_RESTING = 1024
+/** Entries without a lease are kept up to this number, because most callers return soon. */
+const MAX_IDLE_HOLDERS = 1024
 
 export function concurrency(maxTotal: () => number): Concurrency {
   const persons = new Holders()
@@ -24,7 +25,7 @@ export function concurrency(maxTotal: () => number): Concurrency {
       const organisation =
         org === undefined || mostOfOrg === undefined ? undefined : organisations.of(org, total)
       const retryAfterSeconds = RETRY_AFTER_SECONDS
-      // One's own limit first: whoever is over it learns nothing of the others.
+      // The caller's own limit first: a caller over it learns nothing about the others.
       if (person.places >= most) return refused('identity_concurrency_limit', { retryAfterSeconds })
       if (organisation && organisation.places >= (mostOfOrg ?? Infinity)) {
         return refused('organisation_concurrency_limit', { retryAfterSeconds })
@@ -48,11 +49,11 @@ interface Holder {
 class Holders {
   readonly #held = new Map<string, Holder>()
 
-  /** `total`: how many places are taken of all. */
+  /** `total`: how many slots are taken overall. */
   of(key: string, total: number): Holder {
     const found = this.#held.get(key)
     if (found) return found
-    if (this.#held.size >= MAX_RESTING + 2 * total) {
+    if (this.#held.size >= MAX_IDLE_HOLDERS + 2 * total) {
       for (const [each, { places }] of this.#held) if (places === 0) this.#held.delete(each)
     }
     const holder = { places: 0 }

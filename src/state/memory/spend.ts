@@ -1,27 +1,29 @@
 // Spend caps: what a person and their organisation may spend in a calendar month or day (UTC), in
-// whole micro-USD. What a request may cost at the most is reserved before it goes out, and what it
-// did cost is settled when it ends. Nothing is admitted that, with all that is reserved, could pass
-// a cap. So the bound:
+// whole micro-USD. The most that a request can cost is reserved before it goes out, and its actual
+// cost is settled when it ends. A request is admitted only if all reservations together stay within
+// the cap. This gives the bound:
 //
-//   A cap is passed by at most the sum, over the requests under way when it was reached, of what each
-//   cost beyond its reservation; never by how many of them there are.
+//   Spend exceeds a cap by at most the sum, over the requests that ran when the cap was reached, of what
+//   each cost beyond its reservation; the number of requests does not matter.
 //
-// With worst-case.ts that excess is 0 but for what no body says: how often the API's own loop reads
-// a prompt again for a server tool, and what an advisor does that has no limits. The next is refused.
+// With worst-case.ts that excess is 0 except for what no body reveals: how often the API's own loop
+// rereads a prompt for a server tool, and what an advisor without limits does. The next request is
+// refused.
 //
-// Spend belongs to the month and the day in which it was reserved: a request that runs over midnight
-// is settled in the day that is past, and takes nothing from the new one.
+// Spend belongs to the month and day in which it was reserved: a request that runs past midnight is
+// settled in the day it began, and takes nothing from the new one.
 //
-// Synchronous, so that no two requests see the same money. Bounded: a full table refuses newcomers
-// and never forgets a spender; see MAX_KEYS. Nothing here reads a clock or knows a price.
+// It is synchronous, so that no two requests count on the same money. It is bounded: a full table
+// refuses newcomers and never forgets a spender (see MAX_KEYS). Nothing here reads a clock or knows a
+// price.
 
 import { type Period, periodFrom, type Span, spanOf } from '../../turn/calendar.ts'
 import type { SpendCaps, SpendRefusalReason } from '../port.ts'
 
-/** About 400 bytes each, for this month, this day and those before them: 240 MB at the most. */
+/** About 400 bytes each, for the current and the previous month and day: 240 MB at most. */
 const MAX_KEYS = 150_000
 const MOST = Number.MAX_SAFE_INTEGER
-/** The end of a running request can't be foreseen. */
+/** Nobody can tell when a running request will end. */
 const RESERVED_RETRY_AFTER_SECONDS = 5
 
 interface Account {
@@ -37,12 +39,15 @@ interface Book extends Span {
   readonly accounts: Map<string, Account>
 }
 
-/** The accounts of the present month or day. */
+/** The accounts of the current month or day. */
 class Books {
   readonly #period: Period
   readonly #maxKeys: number
   #current: Book | undefined
-  /** Kept for a clock that is set back over its start: else that would pay everyone's debts. */
+  /**
+   * Kept in case the clock is set back past the start of the period; otherwise that would clear
+   * every debt.
+   */
   #previous: Book | undefined
 
   constructor(period: Period, maxKeys: number) {
@@ -62,7 +67,7 @@ class Books {
     return book
   }
 
-  /** Undefined where the key is new and there is no room for it. */
+  /** Undefined if the key is new and the table is full. */
   account({ accounts }: Book, key: string): Account | undefined {
     const found = accounts.get(key)
     if (found || accounts.size >= this.#maxKeys) return found
@@ -71,7 +76,7 @@ class Books {
     return account
   }
 
-  /** Undefined for a period that is past, and where there is no room. */
+  /** Undefined for a past period, and if the table is full. */
   accountFrom(startMs: number, key: string): Account | undefined {
     if (this.#current && startMs < this.#current.startMs) return undefined
     return this.account(this.turnTo(startMs), key)
@@ -169,7 +174,7 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
   }
 }
 
-/** Subtractions alone: sums of what is near the largest number would not be exact. */
+/** Uses only subtraction: sums near the largest safe integer would not be exact. */
 function obstacle(account: Account, cap: number, amount: number): SpendRefusalReason | undefined {
   const { reserved } = account
   const spent = spentOf(account)
@@ -178,7 +183,9 @@ function obstacle(account: Account, cap: number, amount: number): SpendRefusalRe
   return reserved > cap - amount - spent ? 'reserved' : undefined
 }
 
-/** One that says no more than an absent one; but a request under way may yet spend on it. */
+/**
+ * Drops an account that says no more than an absent one. A running request may still spend on it.
+ */
 function dropEmpty({ accounts }: Book, key: string, account: Account): void {
   const { charged, credited, underWay } = account
   if (charged === 0 && credited === 0 && underWay === 0) accounts.delete(key)
@@ -191,7 +198,7 @@ function covers({ startMs, endMs }: Span, epochMs: number): boolean {
   return epochMs >= startMs && epochMs < endMs
 }
 
-/** A fraction or a NaN here is a mistake of ours; NaN would compare its way past every cap. */
+/** A fraction or NaN here is a bug of ours; NaN would pass every comparison with a cap. */
 function mustBeAmount(microUsd: number): void {
   if (!Number.isSafeInteger(microUsd) || microUsd < 0) {
     throw new RangeError('an amount is a whole number of micro-USD')
