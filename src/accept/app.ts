@@ -4,6 +4,7 @@
 import { Elysia } from 'elysia'
 import { describeBug, type Logger } from '../log.ts'
 import { refused } from '../refusal.ts'
+import { type AboutParts, aboutRoutes } from './about.ts'
 import { adminRoutes, type AdminParts } from './admin/routes.ts'
 import type { Answers } from './answers.ts'
 import { arrive } from './arrival.ts'
@@ -33,6 +34,7 @@ export interface Common {
 export interface Parts extends Common {
   readonly open: PublicParts
   readonly inference: InferenceParts
+  readonly about: AboutParts
   /** Absent where no device can be. */
   readonly devices: DeviceRoutes | undefined
   /** Absent where nobody can sign in. */
@@ -41,8 +43,8 @@ export interface Parts extends Common {
   readonly admin: AdminParts | undefined
 }
 
-export function gate({ open, inference, devices, login, admin, ...common }: Parts) {
-  const app = base(common, probeAt(open.probes)).use(publicRoutes(open))
+export function gate({ open, inference, about, devices, login, admin, ...common }: Parts) {
+  const app = base(common, probeAt(open.probes)).use(publicRoutes(open)).use(aboutRoutes(about))
   if (devices) app.use(devices)
   if (login) app.use(login)
   if (admin) app.use(adminRoutes(admin))

@@ -3,9 +3,7 @@
 import { Elysia } from 'elysia'
 import type { UserAdmission } from '../admit/admit.ts'
 import { bearerToken } from '../admit/bearer.ts'
-import { type AdmitDevice, deviceToken } from '../admit/device.ts'
-import type { Counters } from '../state/port.ts'
-import type { Charges } from '../budget/charge.ts'
+import { deviceToken } from '../admit/device.ts'
 import { readBounded } from '../dispatch/body.ts'
 import {
   type BootstrapContext,
@@ -20,12 +18,10 @@ import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
 import { addressOf, type CountAddress, type Peer } from './count-address.ts'
-import { aboutDevice } from './device-about.ts'
 import { ROUTES } from './routes.ts'
 
 export interface DeviceParts {
   readonly answers: Answers
-  readonly counters: Counters
   readonly enrollment: DeviceEnrollment
   readonly policy: BootstrapPolicy
   /** Under the policy `jwt`. */
@@ -33,24 +29,10 @@ export interface DeviceParts {
   readonly addressKey: AddressKey
   readonly countAddress: CountAddress
   readonly bodyTimeoutMs: () => number
-  readonly admitDevice: AdmitDevice
-  /** Where there are users: only to tell one of them what the matter is. */
-  readonly admitUser?: UserAdmission['admit'] | undefined
-  readonly charges: Pick<Charges, 'standing'>
 }
-
-/** Of `GET /device`, for each device: apart from what its requests may cost, and from its address. */
-const ASKS = { perMinute: 60, burst: 60 }
-
-const A_KEY = refused('invalid_token', {
-  reason: 'is a key',
-  message: 'this is an API key, and GET /device answers to the token of a device',
-})
-const A_USER = "this is a user's token, and GET /device answers to the token of a device"
 
 export function deviceRoutes(parts: DeviceParts) {
   const { answers, enrollment, policy, enrollingUser, addressKey, countAddress } = parts
-  const asks = parts.counters.buckets(ASKS)
 
   /** What the caller shows for itself, by the policy that is set. */
   const contextOf = async (
@@ -113,37 +95,6 @@ export function deviceRoutes(parts: DeviceParts) {
       },
       { parse: 'none' },
     )
-    .get(ROUTES.device.path, async ({ arrival: { exchange, target }, request }) => {
-      const sent = {
-        authorization: request.headers.get('authorization'),
-        apiKey: request.headers.get('x-api-key'),
-        query: target.search.slice(1),
-      }
-      const token = deviceToken(sent)
-      if (!token.ok) return answers.refuse(exchange, token)
-      const admitted = await parts.admitDevice(sent, exchange.at)
-      if (!admitted.ok) {
-        const user =
-          admitted.code === 'invalid_token' && (await parts.admitUser?.(sent, exchange.at))
-        return answers.refuse(
-          exchange,
-          user && user.ok ? { ...admitted, message: A_USER } : admitted,
-        )
-      }
-      exchange.identity = admitted.value.identity
-      if (admitted.value.kind === 'key') return answers.refuse(exchange, A_KEY)
-      const counted = asks.take(admitted.value.identity, exchange.at.monotonicMs)
-      if (!counted.allowed) {
-        const { retryAfterSeconds } = counted
-        return answers.refuse(exchange, refused('rate_limit_exceeded', { retryAfterSeconds }))
-      }
-      const about = await enrollment.about(token.value, exchange.at)
-      if (!about.ok) return answers.refuse(exchange, about)
-      // Asked once a minute by each device that runs.
-      exchange.silent = true
-      const caps = parts.charges.standing(admitted.value, exchange.at)
-      return answers.json(exchange, 200, aboutDevice(about.value, admitted.value.policy, caps))
-    })
 }
 
 export type DeviceRoutes = ReturnType<typeof deviceRoutes>

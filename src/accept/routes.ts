@@ -14,11 +14,11 @@ export interface Route {
   /**
    * - `public`: anybody
    * - `relayed`: the callers that the table of upstreams allows
-   * - `device`: a device, for what is its own
+   * - `caller`: any caller, for what is its own
    * - `own`: a device, for what is its own, or the operator
    * - `operator`: the operator alone
    */
-  readonly access: 'public' | 'relayed' | 'device' | 'own' | 'operator'
+  readonly access: 'public' | 'relayed' | 'caller' | 'own' | 'operator'
   readonly dialect: Dialect
   /** Served where one of these is configured; absent means always. */
   readonly needs?: readonly Feature[]
@@ -61,10 +61,9 @@ export const ROUTES = {
   device: {
     method: 'GET',
     path: '/device',
-    access: 'device',
+    access: 'caller',
     dialect: 'anthropic',
-    needs: ['devices'],
-    about: "A device's own limits, caps and token, as they stand.",
+    about: "A caller's own policy, caps and credential, as they stand.",
   },
   loginPage: open('GET', '/auth/device', 'The page to sign in on.', 'sign-in'),
   loginStart: open('POST', '/auth/device/start', 'Begins a sign-in: where it goes on.', 'sign-in'),

@@ -15,7 +15,7 @@ import type { Counters } from '../state/port.ts'
 import type { Sources } from './sources.ts'
 import type { DatabaseConnection } from '../database/connection.ts'
 
-type Common = Omit<DeviceParts, 'enrollment' | 'admitDevice' | 'policy' | 'counters'>
+type Common = Omit<DeviceParts, 'enrollment' | 'policy'>
 
 export interface Enrolling {
   /** By the policies of now, whatever was decided before. */
@@ -83,8 +83,6 @@ export function enrolling(options: EnrollingOptions): Enrolling {
     routes: (common) =>
       deviceRoutes({
         ...common,
-        counters,
-        admitDevice,
         enrollment: devices,
         policy: settings.bootstrap,
       }),

@@ -39,6 +39,7 @@ import type { Sources } from './sources.ts'
 import { admissions } from './admissions.ts'
 import type { DatabaseFollower } from '../database/follow.ts'
 import { store } from '../database/store.ts'
+import { keyAbout } from './key-about.ts'
 import { gateLedger } from './ledger.ts'
 import { TABLES } from './migrations.ts'
 import { restoreCaps } from './restore.ts'
@@ -213,10 +214,20 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       ledger,
       setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),
     },
+    about: {
+      answers: said,
+      counters: memoryCounters,
+      admissions: admitting,
+      charges: charging,
+      enrollment: devices,
+      aboutKey(key) {
+        const found = apiKeys.find(key)
+        return found && keyAbout(found.row)
+      },
+      claimsOf: users?.enrolling,
+    },
     devices: enrolled?.routes({
       answers: said,
-      admitUser: users?.admit,
-      charges: charging,
       enrollingUser: users?.enrolling,
       addressKey: countedBy,
       countAddress,

@@ -32,7 +32,7 @@ test('everything under /v1/ is relayed, and /admin/ is protected, and /device, a
       ? ['relayed']
       : path.startsWith('/admin/')
         ? ['own', 'operator']
-        : [path === '/device' ? 'device' : 'public']
+        : [path === '/device' ? 'caller' : 'public']
     expect([path, expected]).toEqual([path, expect.arrayContaining([access])])
   }
   expect(RELAYED_ROUTES).toHaveLength(22)

@@ -1,4 +1,4 @@
-// `GET /device`: what a device is told of itself, and what it is told where its token is no good.
+// `GET /device`: what a caller is told of itself, and what it is told where its token is no good.
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
@@ -128,7 +128,7 @@ test('revoked, unknown, malformed and absent tokens are told apart', async () =>
   expect(await refusal(await ask(token))).toBe('401 authentication_error token_revoked')
   const payload = token.split('.')[1] ?? ''
   const forged = `${token.split('.')[0]}.${payload}.${'A'.repeat(43)}`
-  for (const each of [forged, 'x', on.issuer ? await on.issuer.token() : '']) {
+  for (const each of [forged, 'x', `${(await on.issuer?.token()) ?? ''}x`]) {
     expect(await refusal(await ask(each))).toBe('401 authentication_error invalid_token')
   }
   expect(await refusal(await fetch(`${on.gate.url}/device`))).toStartWith(
@@ -136,9 +136,30 @@ test('revoked, unknown, malformed and absent tokens are told apart', async () =>
   )
 })
 
-test('a user is told that the token is a user’s', async () => {
+test('a user is told the same of itself, in the same members', async () => {
   const token = (await on.issuer?.token()) ?? ''
-  expect(await (await ask(token)).text()).toContain("this is a user's token")
+  const { exp } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as {
+    exp: number
+  }
+  const about = await told(token)
+  expect(about).toMatchObject({
+    kind: 'user',
+    identity: expect.stringMatching(/^[0-9a-f]{64}$/),
+    device: null,
+    name: null,
+    org_id: null,
+    expires_at: new Date(exp * 1000).toISOString(),
+    policy: { name: 'users', models: null },
+    caps: [],
+  })
+  expect(Object.keys(about)).toEqual(Object.keys(await told(await on.device())))
+})
+
+test('attack: asked too often it is 429, and another caller is answered', async () => {
+  const [busy, other] = [await on.device(), await on.device()]
+  const answers = await Promise.all(Array.from({ length: 80 }, () => ask(busy)))
+  expect(answers.filter(({ status }) => status === 429).length).toBeGreaterThan(0)
+  expect((await ask(other)).status).toBe(200)
 })
 
 test('a device whose family the database has lost is told, though its token still verifies', async () => {

@@ -169,13 +169,43 @@ describe('a key is a credential', () => {
     expect((await on.command(['devices', '--json', '--all'])).stdout).not.toContain(`${identity}`)
   })
 
+  test('is told of itself at GET /device: its name, its policy, until when', async () => {
+    const about = async (of: string) =>
+      (await fetch(`${on.gate.url}/device`, { headers: { 'x-api-key': of } })).json() as Promise<
+        Record<string, unknown>
+      >
+    const listed = async (name: string): Promise<Record<string, unknown>> =>
+      (JSON.parse(await command('list', '--json', '--all')) as Record<string, unknown>[]).find(
+        (each) => each['name'] === name,
+      ) ?? {}
+    const own = await listed('server')
+    expect(await about(key)).toMatchObject({
+      kind: 'key',
+      identity: own['identity'],
+      name: 'server',
+      org_id: 'acme',
+      device: null,
+      family: null,
+      user_id: null,
+      issued_at: own['created_at'],
+      expires_at: own['expires_at'],
+      refreshable_until: null,
+      replaced: false,
+      policy: { name: 'keys', models: null, spend_cap: null, spend_cap_day: null },
+      caps: [],
+    })
+    const old = await added('turned', '--expires', '30d')
+    const next = await command('rotate', 'turned', '--overlap', '1h')
+    await heard(next, 200)
+    const [before, after] = [await about(old), await about(next)]
+    expect([before['replaced'], after['replaced']]).toEqual([true, false])
+    expect(before['identity']).toBe(after['identity'])
+    const left = Date.parse(String(before['expires_at'])) - Date.now()
+    expect(left).toBeGreaterThan(0)
+    expect(left).toBeLessThanOrEqual(3_600_000)
+  })
+
   test('it is no device, no operator, no user, and each says so', async () => {
-    const device = await fetch(`${on.gate.url}/device`, { headers: bearer(key) })
-    const { error } = (await device.json()) as { error: { message: string } }
-    expect([device.status, error.message]).toEqual([
-      401,
-      'this is an API key, and GET /device answers to the token of a device',
-    ])
     expect((await on.refresh(key)).status).toBe(401)
     const chat = await fetch(`${on.gate.url}/v1/chat/completions`, {
       method: 'POST',

@@ -174,6 +174,7 @@ function nothingElse(said: Parts['open']['answers']): Omit<Parts, 'log' | 'cors'
       documents: { hpkeKeys: document, attestation: document },
       bodyTimeoutMs: () => 1,
     },
+    about: { ...never<Parts['about']>(), counters: memoryCounters },
     inference: {
       ...never<Parts['inference']>(),
       answers: said,

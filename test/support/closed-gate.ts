@@ -36,6 +36,13 @@ export function admin(): AdminParts {
   }
 }
 
+const NOBODY: Parts['inference']['admissions'] = {
+  user: async () => refused('missing_authorization'),
+  device: async () => refused('missing_authorization'),
+  key: () => refused('missing_authorization'),
+  session: () => refused('missing_authorization'),
+}
+
 export function nothingBehindTheDoor(): Parts {
   const document = async () => refused('upstream_unavailable')
   const ledger: Ledger = {
@@ -78,14 +85,18 @@ export function nothingBehindTheDoor(): Parts {
       documents: { hpkeKeys: document, attestation: document },
       bodyTimeoutMs: () => 1,
     },
+    about: {
+      answers: said,
+      counters: memoryCounters,
+      admissions: NOBODY,
+      charges: { standing: never },
+      enrollment,
+      aboutKey: never,
+      claimsOf: undefined,
+    },
     inference: {
       answers: said,
-      admissions: {
-        user: async () => refused('missing_authorization'),
-        device: async () => refused('missing_authorization'),
-        key: () => refused('missing_authorization'),
-        session: () => refused('missing_authorization'),
-      },
+      admissions: NOBODY,
       budget: { spend: never, reserve: never, underWay: 0 },
       charges: { needsBody: never, take: never, standing: never },
       dispatch: never,
@@ -96,11 +107,8 @@ export function nothingBehindTheDoor(): Parts {
     },
     devices: deviceRoutes({
       answers: said,
-      counters: memoryCounters,
       enrollment,
       policy: 'off',
-      admitDevice: async () => refused('missing_authorization'),
-      charges: { standing: never },
       enrollingUser: undefined,
       addressKey: () => '',
       countAddress: () => granted(undefined),
