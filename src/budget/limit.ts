@@ -11,6 +11,7 @@ import type { Costly } from '../upstream/costly.ts'
 export interface HeldReservation {
   readonly reservation: Reservation | undefined
   readonly maxTokens?: number | undefined
+  readonly answers?: number | undefined
   /** The most that the request can have cost if it was stopped after this many output tokens. */
   readonly atMost?: ((outputTokens: number) => number) | undefined
 }

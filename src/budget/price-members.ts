@@ -3,7 +3,7 @@
 
 import type { JsonObject } from '../token/strict-json.ts'
 import { isPriceClass } from '../upstream/reading/price-classes.ts'
-import type { Price, Rates, ToolPrices } from './prices.ts'
+import type { MediaRates, Price, Rates, ToolPrices } from './prices.ts'
 
 export interface PriceMistake {
   readonly message: string
@@ -27,6 +27,8 @@ const RATE_NAMES = Object.keys(RATE_FIELDS) as (keyof typeof RATE_FIELDS)[]
 const MODEL_MEMBERS = [
   ...RATE_NAMES,
   'long_prompt',
+  'audio',
+  'image',
   'context_tokens',
   'max_output_tokens',
   'multipliers',
@@ -49,8 +51,10 @@ export function readPrice(
   const contextTokens = readTokens(given, 'context_tokens', label, mistakes)
   const maxOutputTokens = readTokens(given, 'max_output_tokens', label, mistakes)
   const longPrompt = readLongPrompt(given['long_prompt'], `${label}.long_prompt`, mistakes)
+  const media = readMedia(given, label, mistakes)
   return {
     rates,
+    ...(media && { media }),
     multipliers: readMultipliers(given['multipliers'], `${label}.multipliers`, mistakes),
     tools,
     ...(contextTokens === undefined ? {} : { contextTokens }),
@@ -77,6 +81,30 @@ function readLongPrompt(
     return undefined
   }
   return { aboveTokens, rates: readRates(given, label, mistakes) }
+}
+
+function readMedia(
+  given: JsonObject,
+  label: string,
+  mistakes: PriceMistake[],
+): MediaRates | undefined {
+  const media: { -readonly [name in keyof MediaRates]: MediaRates[name] } = {}
+  for (const name of ['audio', 'image'] as const) {
+    const rates = given[name]
+    if (rates === undefined) continue
+    const what = `${label}.${name}`
+    if (!isObject(rates) || rates['input'] === undefined || rates['output'] === undefined) {
+      const hint = 'give input and output, in US dollars for a million tokens, or leave it out'
+      mistakes.push({ message: `${what} is no price`, hint })
+      continue
+    }
+    unknownMembers(rates, ['input', 'output'], what, mistakes)
+    media[name] = {
+      input: readUsd(rates['input'], `${what}.input`, 'a million tokens', mistakes),
+      output: readUsd(rates['output'], `${what}.output`, 'a million tokens', mistakes),
+    }
+  }
+  return Object.keys(media).length === 0 ? undefined : media
 }
 
 function readRates(given: JsonObject, label: string, mistakes: PriceMistake[]): Rates {

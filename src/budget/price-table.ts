@@ -80,9 +80,14 @@ function readTable(table: JsonObject): ParsedPrices {
   if (mistakes.length > 0 || !isDate(date)) return { ok: false, mistakes }
   patterns.sort(([a], [b]) => b.length - a.length)
   const priceOf = (model: string): Price | undefined =>
-    exact.get(model) ?? patterns.find(([prefix]) => model.startsWith(prefix))?.[1]
+    exact.get(model) ??
+    exact.get(model.replace(SNAPSHOT, '')) ??
+    patterns.find(([prefix]) => model.startsWith(prefix))?.[1]
   return { ok: true, prices: { date, priceOf } }
 }
+
+/** A dated snapshot costs what its model does, unless the table names it. */
+const SNAPSHOT = /-\d{4}-\d{2}-\d{2}$/
 
 function mistaken(message: string, hint: string): ParsedPrices {
   return { ok: false, mistakes: [{ message, hint }] }

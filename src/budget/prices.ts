@@ -4,7 +4,9 @@
 // A price class or tool that the table does not name has no price. It is never charged at the list
 // price: under a cap the request is refused, and otherwise its cost is unknown.
 
+import type { Medium } from '../upstream/costly.ts'
 import type { TokenCounts } from '../upstream/reading/tally.ts'
+import { NO_PARTS, type TokenParts } from '../upstream/reading/token-parts.ts'
 
 /** Micro-dollars for a million tokens: an integer, where dollars would be fractions. */
 export interface Rates {
@@ -15,8 +17,12 @@ export interface Rates {
   readonly cacheWrite1h: number
 }
 
+/** For tokens that are sound or picture, where these cost something else than text does. */
+export type MediaRates = Readonly<Partial<Record<Medium, Pick<Rates, 'input' | 'output'>>>>
+
 export interface Price {
   readonly rates: Rates
+  readonly media?: MediaRates
   /** The rates of the whole request if its prompt, cached tokens included, is longer. */
   readonly longPrompt?: { readonly aboveTokens: number; readonly rates: Rates }
   /** The context window; undefined if the table does not say. */
@@ -48,6 +54,8 @@ export interface Prices {
 /** What an answer reports as used. */
 export interface BilledUsage extends TokenCounts {
   readonly priceClasses?: readonly string[]
+  /** Of the tokens above. */
+  readonly parts?: TokenParts
   /** Requests of server tools, by their names in `usage.server_tool_use`. */
   readonly serverTools?: Readonly<Record<string, number>>
   /** How long code can have run. */
@@ -67,8 +75,8 @@ export function costOf(price: Price, billed: BilledUsage): number | undefined {
   const isLong = price.longPrompt !== undefined && promptTokens > price.longPrompt.aboveTokens
   const rates = isLong ? price.longPrompt.rates : price.rates
   const tokens: Amounts = [
-    [billed.inputTokens, rates.input],
-    [billed.outputTokens, rates.output],
+    ...amountsOf('input', billed, rates, price.media),
+    ...amountsOf('output', billed, rates, price.media),
     [billed.cacheReadTokens, rates.cacheRead],
     [billed.cacheCreation1hTokens, rates.cacheWrite1h],
     // Unless stated, a cache write is for 5 minutes: the API's default.
@@ -77,12 +85,39 @@ export function costOf(price: Price, billed: BilledUsage): number | undefined {
   return microUsd(tokens, factors, tools)
 }
 
+/**
+ * Text, sound and pictures, each at its price. No answer tells which of them came from a cache: sound
+ * and pictures are taken to be none of it, which is the dearer side.
+ */
+function amountsOf(
+  side: 'input' | 'output',
+  { inputTokens, outputTokens, parts = NO_PARTS }: BilledUsage,
+  rates: Rates,
+  media: MediaRates = {},
+): Amounts {
+  const [audio, image] =
+    side === 'input'
+      ? [parts.audioInputTokens, parts.imageInputTokens]
+      : [parts.audioOutputTokens, parts.imageOutputTokens]
+  const all = side === 'input' ? inputTokens : outputTokens
+  const sound = media.audio ? Math.min(audio, all) : 0
+  const pictures = media.image ? Math.min(image, all - sound) : 0
+  return [
+    [all - sound - pictures, rates[side]],
+    [sound, media.audio?.[side] ?? 0],
+    [pictures, media.image?.[side] ?? 0],
+  ]
+}
+
 /** What a request asks for, as far as it affects the cost. */
 export interface RequestFacts {
   /** An upper bound, without what the API adds itself. */
   readonly promptTokens: number
   /** The output that the request allows, thinking included. */
   readonly maxTokens: number
+  /** How many answers of `maxTokens` each; one if absent. */
+  readonly answers?: number
+  readonly media?: readonly Medium[]
   /** The most expensive cache write that it asks for. */
   readonly cacheWrite: 'none' | '5m' | '1h'
   /** From its body's members, by `priceClassesIn`. */
@@ -115,6 +150,7 @@ const PRIORITY = 'service_tier:priority'
  */
 export function worstCase(price: Price, facts: RequestFacts): WorstCase {
   const { priceClasses = [], serverTools = {}, codeExecutionMs, samplings = 1 } = facts
+  const { answers = 1, media = [] } = facts
   const factors = factorsOf(price, priceClasses)
   if (!Array.isArray(factors)) return { ok: false, unpriced: factors.unpriced }
   const tools = toolCost(price.tools, serverTools, codeExecutionMs)
@@ -126,12 +162,15 @@ export function worstCase(price: Price, facts: RequestFacts): WorstCase {
   // A batch may allow longer answers than the model's own limit.
   const maxOutput = priceClasses.includes(BATCH) ? Infinity : (price.maxOutputTokens ?? Infinity)
   const promptTokens = Math.min(facts.promptTokens + HIDDEN_PROMPT_TOKENS, contextTokens)
-  const outputTokens = Math.min(facts.maxTokens, maxOutput)
+  const outputTokens = Math.min(facts.maxTokens, maxOutput) * answers
+  const own = media.map((each) => price.media?.[each])
+  const input = Math.max(0, ...own.map((each) => each?.input ?? 0))
+  const output = Math.max(0, ...own.map((each) => each?.output ?? 0))
   const at = (rates: Rates): number =>
     microUsd(
       [
-        [promptTokens * samplings, highestRate(rates, facts.cacheWrite)],
-        [outputTokens, rates.output],
+        [promptTokens * samplings, Math.max(input, highestRate(rates, facts.cacheWrite))],
+        [outputTokens, Math.max(output, rates.output)],
       ],
       factors,
       tools,

@@ -40,9 +40,9 @@ export function spendLimit(caps: SpendCaps, prices: Prices): SpendLimit {
       isCapped(policy.person) || (org !== undefined && isCapped(policy.organisation)),
     decide(admitted, costly, { epochSeconds }) {
       if (costly.free) return granted(NOTHING_HELD)
-      const [what] = costly.unknown
+      const [what] = [...costly.unknown, ...(costly.unpriced ?? [])]
       if (what !== undefined) return unknownCost(what)
-      const { maxTokens } = costly
+      const maxTokens = costly.maxTokens ?? boundOf(costly, prices)
       if (maxTokens === undefined) return refused('max_tokens_required')
       const most = mostOf(costly, maxTokens, prices)
       if (!most.ok) return modelNotPriced(most.model, most.what)
@@ -96,6 +96,17 @@ function scopes(key: string, { spendPerMonth, spendPerDay }: Policy['person']): 
   return found
 }
 
+/** The longest answer that one of its models can write; undefined if a table does not say it. */
+function boundOf({ isBoundByModel, model, models }: Costly, prices: Prices): number | undefined {
+  if (isBoundByModel !== true) return undefined
+  const bounds = [model, ...models].map((each) => {
+    const price = prices.priceOf(each)
+    // A model without a price is refused for that.
+    return price ? (price.maxOutputTokens ?? price.contextTokens) : 0
+  })
+  return bounds.includes(undefined) ? undefined : Math.max(...bounds.map(Number))
+}
+
 function held(
   reservation: Reservation,
   maxTokens: number,
@@ -103,9 +114,13 @@ function held(
   prices: Prices,
 ): HeldReservation {
   const { amountMicroUsd } = reservation
-  const atMost = (outputTokens: number): number =>
-    stoppedAfter(Math.min(maxTokens, Math.ceil(outputTokens)), costly, prices, amountMicroUsd)
-  return { reservation, maxTokens, atMost }
+  const { answers = 1 } = costly
+  // `outputTokens` is the sum of all answers.
+  const atMost = (outputTokens: number): number => {
+    const each = Math.min(maxTokens, Math.ceil(outputTokens / answers))
+    return stoppedAfter(each, costly, prices, amountMicroUsd)
+  }
+  return { reservation, maxTokens, answers, atMost }
 }
 
 /** A batch goes on when nobody waits for it. */

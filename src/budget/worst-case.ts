@@ -45,11 +45,14 @@ interface ModelRun {
 
 function runsOf(costly: Costly, maxTokens: number): ModelRun[] {
   const { cacheWrite, priceClasses, fallbacks, advisors, models } = costly
+  const { answers = 1, media = [] } = costly
   const promptFor = (price: Price): number => promptTokensOf(costly, price)
   const times = costly.compacts ? 2 : 1
   const own = (price: Price): RequestFacts => ({
     promptTokens: promptFor(price),
     maxTokens,
+    answers,
+    media,
     cacheWrite,
     priceClasses,
   })
@@ -89,9 +92,10 @@ function runsOf(costly: Costly, maxTokens: number): ModelRun[] {
   ]
 }
 
-function promptTokensOf({ textBytes, images, refers }: Costly, price: Price): number {
+function promptTokensOf(costly: Costly, price: Price): number {
+  const { textBytes, images, imageTokens = MAX_IMAGE_TOKENS, refers } = costly
   if (refers) return price.contextTokens ?? LARGEST_WINDOW
-  return textBytes + images * MAX_IMAGE_TOKENS
+  return textBytes + images * imageTokens
 }
 
 const isSpeed = (priceClass: string): boolean => priceClass.startsWith('speed:')

@@ -35,6 +35,8 @@ export interface ToolRequests {
 }
 
 export interface Measure extends TokenClasses {
+  /** The part of `output` that a model thought; absent where nothing tells of it. */
+  readonly reasoning?: number
   readonly tools?: ToolRequests
   /** What changed the price of the tokens: `speed:fast inference_geo:us`. */
   readonly priceClass?: string

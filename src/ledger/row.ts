@@ -14,7 +14,7 @@ const MAX_MS = 1e10
 const MAX_EPOCH_MS = 8.64e15
 const MAX_STATUS = 999
 
-type Counted = Omit<Required<Measure>, 'tools' | 'priceClass'>
+type Counted = Omit<Required<Measure>, 'tools' | 'priceClass' | 'reasoning'>
 type MeasureColumns = { readonly [name in keyof Counted]: number | null }
 
 const NOTHING: MeasureColumns = {

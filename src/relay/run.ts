@@ -132,11 +132,12 @@ export class RunningRequest implements PassageEvents, Placed {
     const isFailed = failed !== undefined && (end === 'complete' || end === 'client_gone')
     charge.pass.report(isFailed ? verdictOnError(failed) : verdict, performance.now())
     reserved.release()
-    const { reservation, atMost, maxTokens } = charge
+    const { reservation, atMost, maxTokens, answers } = charge
     this.#settle(exchange, isFailed ? 'upstream_error' : end, {
       reservation,
       atMost,
       maxTokens,
+      answers,
       usage,
       owed: this.owed ?? this.flight.sent,
       isUnsent: this.owed === undefined && !this.flight.begun,

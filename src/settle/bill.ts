@@ -18,6 +18,8 @@ export interface Bill {
   readonly atMost?: ((outputTokens: number) => number) | undefined
   /** `max_tokens` of the request; undefined if nobody read its body. */
   readonly maxTokens?: number | undefined
+  /** How many answers of that length it asks for. */
+  readonly answers?: number | undefined
   /** What the upstream reported; undefined if it reported nothing. */
   readonly usage: MeteredUsage | undefined
   /**
@@ -99,7 +101,7 @@ function unseen({ usage, atMost }: Bill, ended: EndedRequest, reservation: Reser
 
 /** What a partial answer is charged beyond its counts. */
 function beyond(
-  { reservation, maxTokens }: Bill,
+  { reservation, maxTokens, answers = 1 }: Bill,
   ended: EndedRequest,
   usage: MeteredUsage,
   measured: Measure,
@@ -113,7 +115,7 @@ function beyond(
       ? undefined
       : { ...NO_TOKENS, costMicroUsd: Math.max(0, reserved - (seen ?? 0)) }
   }
-  const most = Math.min(maxTokens ?? Infinity, ended.price?.maxOutputTokens ?? Infinity)
+  const most = answers * Math.min(maxTokens ?? Infinity, ended.price?.maxOutputTokens ?? Infinity)
   const room = Math.max(0, most - usage.outputTokens)
   const remainder = since.isUnfinished ? REMAINDER_TOKENS : 0
   const output = Math.min(since.outputTokens + remainder, room)
@@ -149,6 +151,7 @@ function measureOf(usage: MeteredUsage, ended: EndedRequest): Measure {
     cacheCreation: sum(usage.cacheCreationTokens, (each) => each.cacheCreationTokens),
     costMicroUsd: costOfUsage(usage, ended),
     ...(usage.priceClasses && { priceClass: usage.priceClasses.join(' ') }),
+    ...(usage.parts && { reasoning: usage.parts.reasoningTokens }),
     ...((usage.serverTools || usage.codeRuns) && { tools: toolsOf(usage) }),
   }
 }

@@ -73,6 +73,7 @@ function writeLine(
     usage: measured && metered.state,
     input_tokens: measured?.input,
     output_tokens: measured?.output,
+    reasoning_tokens: measured?.reasoning || undefined,
     cache_read_tokens: measured?.cacheRead,
     cache_creation_tokens: measured?.cacheCreation,
     cost_micro_usd: measured?.costMicroUsd,

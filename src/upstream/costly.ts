@@ -22,11 +22,19 @@ export interface Advisor {
 export interface Costly {
   readonly model: string
   readonly maxTokens: number | undefined
+  /** Without `maxTokens` an answer is as long as its model writes; elsewhere it has to be given. */
+  readonly isBoundByModel?: boolean
+  /** So many to one prompt, each of `maxTokens`; one where it is absent. */
+  readonly answers?: number
   /** Some routes name models and run none: counting tokens. */
   readonly free: boolean
   /** All of the body but what is an image or a document in base64. */
   readonly textBytes: number
   readonly images: number
+  /** Of each at the most; Anthropic's where it is absent. */
+  readonly imageTokens?: number
+  /** What it carries or asks for that may have a price of its own. */
+  readonly media?: readonly Medium[]
   /** Its prompt has more in it than the body has: a document, a thread, what a server tool finds. */
   readonly refers: boolean
   readonly cacheWrite: 'none' | '5m' | '1h'
@@ -42,4 +50,8 @@ export interface Costly {
   readonly models: readonly string[]
   /** What may run a model or cost something, and nobody here knows; in a few words. */
   readonly unknown: readonly string[]
+  /** What runs no other model and costs something that nobody here can tell. */
+  readonly unpriced?: readonly string[]
 }
+
+export type Medium = 'audio' | 'image'

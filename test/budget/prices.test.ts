@@ -37,6 +37,52 @@ function priceOf(model: string, prices = bundledPrices()): Price {
   return price
 }
 
+/** Micro-dollars for a token. */
+const MEDIA = {
+  input: 1,
+  output: 2,
+  cache_read: 0,
+  cache_write_5m: 1,
+  cache_write_1h: 1,
+  audio: { input: 10, output: 20 },
+  image: { input: 5, output: 6 },
+}
+
+test('sound and pictures at their own price, and at that of text where they have none', () => {
+  const parts = {
+    reasoningTokens: 7,
+    audioInputTokens: 10,
+    imageInputTokens: 20,
+    audioOutputTokens: 3,
+    imageOutputTokens: 0,
+  }
+  const billed = { ...used(100, 50), parts }
+  const price = priceOf('m', parsed(table({ m: MEDIA })))
+  expect(costOf(price, billed)).toBe(70 * 1 + 10 * 10 + 20 * 5 + 47 * 2 + 3 * 20)
+  const plain = priceOf('m', parsed(table({ m: { ...MEDIA, audio: undefined, image: undefined } })))
+  expect(costOf(plain, billed)).toBe(100 + 100)
+  // Never more tokens than there are.
+  expect(costOf(price, { ...used(5, 0), parts })).toBe(50)
+})
+
+test('the most that several answers can cost, and what carries sound', () => {
+  const price = priceOf('m', parsed(table({ m: { ...MEDIA, max_output_tokens: 50 } })))
+  const most = (more: Partial<RequestFacts>) => {
+    const found = worstCase(price, {
+      promptTokens: 100,
+      maxTokens: 80,
+      cacheWrite: 'none',
+      ...more,
+    })
+    return found.ok && found.microUsd
+  }
+  const prompt = 100 + HIDDEN_PROMPT_TOKENS
+  expect(most({})).toBe(prompt + 50 * 2)
+  expect(most({ answers: 3 })).toBe(prompt + 3 * 50 * 2)
+  expect(most({ media: ['audio'] })).toBe(prompt * 10 + 50 * 20)
+  expect(most({ media: ['image'] })).toBe(prompt * 5 + 50 * 6)
+})
+
 const used = (input: number, output = 0, cacheRead = 0, cacheCreation = 0, oneHour = 0) => ({
   inputTokens: input,
   outputTokens: output,
@@ -68,15 +114,22 @@ describe('the bundled table', () => {
       'claude-3-haiku-20240307': 0.25,
       'claude-fable-5-1': 10,
       'claude-fable-5-2': 8,
+      'gpt-6.2-sol': 2,
+      'gpt-5.4-2026-03-05': 2.5,
+      'gpt-4o': 2.5,
+      'gpt-4o-2024-05-13': 5,
+      'gpt-4o-mini-2024-07-18': 0.15,
+      'text-embedding-3-small': 0.02,
     })
     for (const [model, usd] of inputs) {
       expect([model, priceOf(model).rates.input]).toEqual([model, usd * 1e6])
     }
   })
 
-  test('says of every model what it can read and write, and what a batch costs', () => {
+  test("says of each of Anthropic's what it can read and write, and what a batch costs", () => {
     const url = new URL('../../src/budget/prices.json', import.meta.url)
     for (const name of Object.keys(JSON.parse(readFileSync(url, 'utf8')).models)) {
+      if (!name.startsWith('claude')) continue
       const { contextTokens = 0, maxOutputTokens = 0, multipliers } = priceOf(name.replace('*', ''))
       expect([name, contextTokens >= 200_000, maxOutputTokens >= 4096]).toEqual([name, true, true])
       expect([name, multipliers.get('service_tier:batch')]).toEqual([name, 500_000])
@@ -85,7 +138,16 @@ describe('the bundled table', () => {
 
   test('guesses no price from a name', () => {
     const prices = bundledPrices()
-    const unknown = ['', 'gpt-5', 'claude-opus-6', 'claude-opus-5-1', 'Claude-Opus-5', '__proto__']
+    const unknown = [
+      '',
+      'gpt-9',
+      'gpt-4.1-micro',
+      'gpt-4o-2024',
+      'claude-opus-6',
+      'claude-opus-5-1',
+      'Claude-Opus-5',
+      '__proto__',
+    ]
     for (const model of unknown) expect([model, prices.priceOf(model)]).toEqual([model, undefined])
   })
 })
@@ -114,6 +176,14 @@ describe('which price holds', () => {
       undefined,
       undefined,
     ])
+  })
+
+  test("a model as it was on a day has the model's, before any beginning that fits", () => {
+    const days = parsed(table({ 'm*': at(1), m: at(2), 'm-2026-01-02': at(3) }))
+    const of = (model: string) => days.priceOf(model)?.rates.input
+    expect(['m', 'm-2026-05-06', 'm-2026-01-02', 'm-2026', 'm-x'].map(of)).toEqual(
+      [2, 2, 3, 1, 1].map((usd) => usd * 1e6),
+    )
   })
 
   test('a lone * is a price for everything else, where an operator wants one', () => {

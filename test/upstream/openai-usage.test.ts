@@ -65,6 +65,16 @@ const responseUsage = {
   total_tokens: 57,
 }
 
+const PARTS = {
+  reasoningTokens: 0,
+  audioInputTokens: 0,
+  imageInputTokens: 0,
+  audioOutputTokens: 0,
+  imageOutputTokens: 0,
+}
+const REASONED = { parts: { ...PARTS, reasoningTokens: 3 } }
+const RESPONDED = { inputTokens: 30, outputTokens: 7, cacheReadTokens: 20, ...REASONED }
+
 const STREAMS: Readonly<Record<string, readonly [text: string, expected: MeteredUsage]>> = {
   'usage in a chunk of its own, null before': [
     chunk('a', { usage: null }) +
@@ -94,12 +104,56 @@ const STREAMS: Readonly<Record<string, readonly [text: string, expected: Metered
         obfuscation: 'xyz',
       }) +
       named('response.completed', response('completed', { usage: responseUsage })),
-    exact({ model: 'gpt-oss', inputTokens: 30, outputTokens: 7, cacheReadTokens: 20 }),
+    exact({ model: 'gpt-oss', ...RESPONDED }),
   ],
   'the Responses API, without names': [
     data({ type: 'response.output_text.delta', delta: 'Hello' }) +
       data({ type: 'response.incomplete', ...response('incomplete', { usage: responseUsage }) }),
-    exact({ model: 'gpt-oss', inputTokens: 30, outputTokens: 7, cacheReadTokens: 20 }),
+    exact({ model: 'gpt-oss', ...RESPONDED }),
+  ],
+  "Groq's chunk of its own kind": [
+    chunk('a') + finish({ x_groq: { id: 'req_1', usage: usage(10, 5) } }) + DONE,
+    exact({ model: 'llama-4', inputTokens: 10, outputTokens: 5 }),
+  ],
+  'written to a cache for half an hour and for half a day, in a dearer tier': [
+    chunk('a', { service_tier: 'priority', usage: null }) +
+      data({
+        ...shape,
+        service_tier: 'priority',
+        choices: [],
+        usage: {
+          ...usage(100, 5),
+          prompt_tokens_details: {
+            cached_tokens: 20,
+            cache_write_tokens: 50,
+            cache_write_tokens_details: { ttl_30m_tokens: 40, ttl_12h_tokens: 10 },
+          },
+        },
+      }) +
+      DONE,
+    exact({
+      model: 'llama-4',
+      inputTokens: 30,
+      outputTokens: 5,
+      cacheReadTokens: 20,
+      cacheCreationTokens: 50,
+      cacheCreation1hTokens: 10,
+      priceClasses: ['service_tier:priority'],
+    }),
+  ],
+  'a transcript': [
+    data({ type: 'transcript.text.delta', delta: 'I' }) +
+      data({
+        type: 'transcript.text.done',
+        text: 'I see',
+        usage: {
+          type: 'tokens',
+          input_tokens: 14,
+          input_token_details: { text_tokens: 0, audio_tokens: 14 },
+          output_tokens: 4,
+        },
+      }),
+    exact({ inputTokens: 14, outputTokens: 4, parts: { ...PARTS, audioInputTokens: 14 } }),
   ],
   'JSON over several lines': [
     `data: {"model":"llama-4",\ndata: "choices":[],\ndata: "usage":{"prompt_tokens":3,"completion_tokens":4}}\n\n${DONE}`,
@@ -236,11 +290,68 @@ describe('whole bodies', () => {
     expect(whole(chat)).toEqual(exact(counted))
     expect(whole(chat, 'gzip')).toEqual(exact(counted))
     expect(whole({ object: 'response', model: 'gpt-oss', usage: responseUsage })).toEqual(
-      exact({ model: 'gpt-oss', inputTokens: 30, outputTokens: 7, cacheReadTokens: 20 }),
+      exact({ model: 'gpt-oss', ...RESPONDED }),
     )
     const embeddings = { model: 'e', data: [], usage: { prompt_tokens: 8, total_tokens: 8 } }
     expect(whole(embeddings)).toEqual(exact({ model: 'e', inputTokens: 8 }))
   })
+  test('pictures, sound in and out, a transcript that is billed by its length', () => {
+    const pictures = {
+      created: 1,
+      data: [{ b64_json: 'aGk=' }],
+      usage: {
+        input_tokens: 50,
+        input_tokens_details: { text_tokens: 10, image_tokens: 40 },
+        output_tokens: 1056,
+        total_tokens: 1106,
+      },
+    }
+    const image = { inputTokens: 50, outputTokens: 1056, parts: { ...PARTS, imageInputTokens: 40 } }
+    expect(whole(pictures)).toEqual(exact(image))
+    const spoken = {
+      model: 'gpt-audio',
+      usage: {
+        ...usage(30, 20),
+        prompt_tokens_details: { cached_tokens: 0, audio_tokens: 12 },
+        completion_tokens_details: { reasoning_tokens: 0, audio_tokens: 15 },
+      },
+    }
+    expect(whole(spoken)).toMatchObject({
+      state: 'exact',
+      parts: { ...PARTS, audioInputTokens: 12, audioOutputTokens: 15 },
+    })
+    expect(whole({ text: 'hi', usage: { type: 'duration', seconds: 9 } }).state).toBe('unknown')
+  })
+  test('tools that the API ran are counted by their calls, searches as it counts them itself', () => {
+    const call = (type: string) => ({ type, id: 'x', status: 'completed' })
+    const output = ['web_search_call', 'web_search_call', 'file_search_call', 'function_call']
+    const tools = (more: object) =>
+      whole({ model: 'm', output: output.map(call), usage: responseUsage, ...more }).serverTools
+    expect(tools({})).toEqual({ web_search_requests: 2, file_search_requests: 1 })
+    expect(tools({ tool_usage: { web_search: { num_requests: 1 } } })).toEqual({
+      web_search_requests: 1,
+      file_search_requests: 1,
+    })
+    expect(whole({ model: 'm', output: [], usage: responseUsage }).serverTools).toBeUndefined()
+  })
+  test(
+    'one that is too large to be held says at its end what it used',
+    seeded((random) => {
+      const large = 'x'.repeat(3_000_000)
+      const say = (body: object, isComplete = true) =>
+        meter(piecesOf(bytesOf(JSON.stringify(body)), random), {
+          isComplete,
+          type: 'application/json',
+        })
+      const embeddings = { data: [large], model: 'e', usage: { prompt_tokens: 8, total_tokens: 8 } }
+      expect(say(embeddings)).toEqual(exact({ model: 'e', inputTokens: 8 }))
+      expect(say(embeddings, false).state).toBe('unknown')
+      expect(say({ usage: { prompt_tokens: 8 }, data: [large] }).state).toBe('unknown')
+      const decoy = { data: [large, '"usage":{"prompt_tokens":9}'] }
+      expect(say(decoy).state).toBe('unknown')
+      expect(say({ ...decoy, ...embeddings, data: [large] })).toMatchObject({ inputTokens: 8 })
+    }),
+  )
   test('one that was cut, one without usage, an error under a 200', () => {
     const text = JSON.stringify({ model: 'llama-4', usage: usage(1, 1) }).slice(0, -1)
     expect(meter([bytesOf(text)], { type: 'application/json' }).state).toBe('unknown')

@@ -4,42 +4,56 @@
 // that is cut.
 
 import { decoding, type Sink } from '../../http1/decoding.ts'
-import { objectIn, parseObject } from './json-object.ts'
+import { parseObject } from './json-object.ts'
 import { mediaTypeOf, type Meter, Metering, type Reading } from './metering.ts'
+import { OpenAiCounts } from './openai-counts.ts'
 import { Passed } from './passed.ts'
 import { EventReader } from './sse.ts'
-import { type MeteredUsage, type Tally, tally } from './tally.ts'
+import type { MeteredUsage, Tally } from './tally.ts'
+import { usageInTail } from './usage-tail.ts'
 import { wholeBody } from './whole-body.ts'
-
-type JsonObject = Readonly<Record<string, unknown>>
 
 /** A last event of the Responses API repeats the whole answer. */
 const MAX_LAST_EVENT_BYTES = 1024 * 1024
-/** A whole body is parsed in one turn of the loop; embeddings without a usage header may be larger. */
+/** A whole body is parsed in one turn of the loop; embeddings and pictures may be larger. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024
 
-/** Undefined where such an answer says nothing of usage. */
+/**
+ * Undefined where such an answer says nothing of usage. `isText`: what a stream carries is what a model
+ * writes, and tells by its length how much that was; sound and pictures don't.
+ */
 export function openAiUsageMeter(
   contentType: string | undefined,
   contentEncoding: string | undefined,
+  isText = true,
 ): Meter | undefined {
-  const reading = readingOf(contentType)
+  const reading = readingOf(contentType, isText)
   const decoder = reading && decoding(contentEncoding, reading.sink)
   return reading && decoder && new Metering(decoder, reading)
 }
 
-function readingOf(contentType: string | undefined): Reading | undefined {
+function readingOf(contentType: string | undefined, isText: boolean): Reading | undefined {
   switch (mediaTypeOf(contentType)) {
     case 'text/event-stream':
-      return new Streamed()
+      return new Streamed(isText)
     case 'application/json':
-      return wholeBody(noteBody, MAX_BODY_BYTES)
+      return wholeBody(noteBody, { maxBytes: MAX_BODY_BYTES, readTail: usageInTail })
     default:
       return undefined
   }
 }
 
-const EVENTS = ['message', 'error', 'response.completed', 'response.incomplete', 'response.failed']
+/** After these nothing comes: a response, a picture, a transcript, speech. */
+const ENDS: ReadonlySet<string> = new Set([
+  'response.completed',
+  'response.incomplete',
+  'response.failed',
+  'image_generation.completed',
+  'image_edit.completed',
+  'transcript.text.done',
+  'speech.audio.done',
+])
+const EVENTS = ['message', 'error', ...ENDS]
 
 /** JSON strings escape their quotes, so that none of these is part of a text. */
 const SAYS_USAGE = /"usage":\s*\{/
@@ -71,11 +85,13 @@ const SAYS_SOMETHING = /"usage":[^n]|"error"|\[DONE\]|event:|\r/
 
 class Streamed implements Reading {
   readonly sink: Sink
-  readonly #counts = new Counts()
+  readonly #counts = new OpenAiCounts()
   readonly #passed = new Passed()
+  readonly #isText: boolean
   #ended = false
 
-  constructor() {
+  constructor(isText: boolean) {
+    this.#isText = isText
     const passed = this.#passed
     const reader = new EventReader({
       wanted: EVENTS,
@@ -100,7 +116,7 @@ class Streamed implements Reading {
   end(isComplete: boolean, wasRead: boolean): MeteredUsage {
     const isWhole = isComplete || this.#ended
     return wasRead
-      ? this.#counts.result(isWhole, this.#passed.tokens)
+      ? this.#counts.result(isWhole, this.#isText ? this.#passed.tokens : undefined)
       : this.#counts.result(false, undefined)
   }
 
@@ -124,109 +140,16 @@ class Streamed implements Reading {
   #onEvent(data: string): void {
     const event = parseObject(data)
     if (!event) return this.#counts.doubt()
-    const response = objectIn(event['response'])
-    const type = String(event['type'])
-    if (/^response\.(?:completed|incomplete|failed)$/.test(type)) this.#ended = true
-    const usage = event['usage'] ?? response?.['usage']
-    const isCounted = this.#counts.note(usage)
-    this.#counts.model(event['model'] ?? response?.['model'])
-    this.#counts.error(event, response)
+    if (ENDS.has(String(event['type']))) this.#ended = true
     // The count of a chunk holds what the chunk itself carries.
-    if (isCounted) this.#passed.counted()
+    if (this.#counts.noteAnswer(event)) this.#passed.counted()
     else if (data.length > MAX_CHUNK_BYTES) this.#passed.text(data.length)
     else this.#measure(data)
   }
 }
 
-function noteBody(tally: Tally, body: JsonObject): void {
-  const counts = new Counts(tally)
-  counts.note(body['usage'])
-  counts.model(body['model'])
-  counts.error(body, undefined)
+function noteBody(tally: Tally, body: Readonly<Record<string, unknown>>): void {
+  const counts = new OpenAiCounts(tally)
+  counts.noteAnswer(body)
   counts.tell()
-}
-
-/** Some servers give the status as the code, and a type of their own. */
-function typeOfStatus(status: number, type: unknown): unknown {
-  if (status === 429 || status === 529) return 'rate_limit_error'
-  if (status >= 400 && status < 500) return 'invalid_request_error'
-  return type
-}
-
-/** Prompt tokens hold those that came from a cache; in a tally these are a class of their own. */
-class Counts {
-  readonly #tally: Tally
-  #prompt: number | undefined
-  #completion: number | undefined
-  #cached = 0
-
-  constructor(to: Tally = tally()) {
-    this.#tally = to
-  }
-
-  /** Whether it counted anything. */
-  note(usage: unknown): boolean {
-    if (usage === undefined || usage === null) return false
-    const members = objectIn(usage)
-    if (!members) {
-      this.doubt()
-      return false
-    }
-    const prompt = this.#count(members['prompt_tokens'] ?? members['input_tokens'])
-    const completion = this.#count(members['completion_tokens'] ?? members['output_tokens'])
-    const details = objectIn(members['prompt_tokens_details'] ?? members['input_tokens_details'])
-    this.#cached = Math.max(this.#cached, this.#count(details?.['cached_tokens']) ?? 0)
-    if (prompt !== undefined) this.#prompt = Math.max(this.#prompt ?? 0, prompt)
-    // Embeddings write nothing, and say nothing of it.
-    const written = completion ?? (prompt === undefined ? undefined : 0)
-    if (written !== undefined) this.#completion = Math.max(this.#completion ?? 0, written)
-    return (prompt ?? 0) + (completion ?? 0) > 0
-  }
-
-  model(name: unknown): void {
-    this.#tally.model(name)
-  }
-
-  /** `{"error":{"type":…}}`, an event of that type, or the error of a response that failed. */
-  error(event: JsonObject, response: JsonObject | undefined): void {
-    const error = event['error'] ?? response?.['error']
-    if (error !== undefined && error !== null) {
-      const { type, code } = objectIn(error) ?? {}
-      this.#tally.error(typeof code === 'number' ? typeOfStatus(code, type) : (type ?? code))
-    } else if (event['type'] === 'error') {
-      this.#tally.error(event['code'])
-    } else if (response?.['status'] === 'failed') {
-      this.#tally.error(undefined)
-    }
-  }
-
-  doubt(): void {
-    this.#tally.doubt()
-  }
-
-  tell(): void {
-    if (this.#prompt === undefined && this.#completion === undefined) return
-    const cached = Math.min(this.#cached, this.#prompt ?? 0)
-    const usage = {
-      input_tokens: this.#prompt === undefined ? undefined : this.#prompt - cached,
-      output_tokens: this.#completion,
-      cache_read_input_tokens: cached,
-    }
-    this.#tally.note(usage, 'last')
-  }
-
-  result(isWhole: boolean, tokensSince: number | undefined): MeteredUsage {
-    this.tell()
-    const since =
-      tokensSince === undefined ? undefined : { outputTokens: tokensSince, inputTokens: 0 }
-    const isFinal = isWhole && (tokensSince ?? 0) === 0
-    return this.#tally.result(isFinal, since, isWhole)
-  }
-
-  #count(value: unknown): number | undefined {
-    if (value === undefined || value === null) return undefined
-    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
-    this.doubt()
-    return undefined
-  }
 }

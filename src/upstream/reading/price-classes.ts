@@ -1,12 +1,15 @@
 // The members of a request and of its answer's `usage` that change the price of its tokens. A price
 // class is written as the API writes it: `speed:fast`, `inference_geo:us`, `service_tier:batch`.
 
-/** Each member with the values that mean the list price. `auto` and `standard_only` are a request's. */
+/**
+ * Each member with the values that mean the list price. `auto` and `standard_only` are a request's,
+ * `default` is OpenAI's word and `on_demand` Groq's.
+ */
 const PLAIN_VALUES: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ['speed', new Set(['standard'])],
   // What a model says that does not let the region be chosen.
   ['inference_geo', new Set(['global', 'not_available'])],
-  ['service_tier', new Set(['standard', 'standard_only', 'auto'])],
+  ['service_tier', new Set(['standard', 'standard_only', 'auto', 'default', 'on_demand'])],
 ])
 
 export const PRICE_CLASS_MEMBERS: readonly string[] = [...PLAIN_VALUES.keys()]

@@ -3,6 +3,7 @@
 // is not taken and leaves the whole in doubt.
 
 import { PRICE_CLASS_MEMBERS, priceClassOf } from './price-classes.ts'
+import { largerParts, type TokenParts } from './token-parts.ts'
 
 /**
  * `exact`: all of it was said. `partial`: a lower bound, since the end was not seen or something in
@@ -27,6 +28,8 @@ export interface MeteredUsage extends TokenCounts {
   readonly model?: string
   /** The `type` of the error in the stream or the body, never its message. */
   readonly sawError?: string
+  /** Of the tokens above; absent where the answer tells of none. */
+  readonly parts?: TokenParts
   /** Those that the answer names; absent for the list price. */
   readonly priceClasses?: readonly string[]
   /** Requests of server tools, by their names in `usage.server_tool_use`. */
@@ -69,6 +72,7 @@ export interface Tally {
   model(name: unknown): void
   error(type: unknown): void
   ranCode(): void
+  parts(parts: TokenParts): void
   /** Something was said that could not be read. */
   doubt(): void
   /**
@@ -127,6 +131,7 @@ export function tally(): Tally {
   let codeRuns = 0
   let modelName: string | undefined
   let errorType: string | undefined
+  let tokenParts: TokenParts | undefined
 
   const doubt = (): void => {
     inDoubt = true
@@ -245,6 +250,9 @@ export function tally(): Tally {
     ranCode() {
       codeRuns += 1
     },
+    parts(parts) {
+      tokenParts = tokenParts ? largerParts(tokenParts, parts) : parts
+    },
     doubt,
     result(whole, since, written = whole) {
       const sum = (count: keyof TokenTally): number => include(count) + (besides[count] ?? 0)
@@ -267,6 +275,7 @@ export function tally(): Tally {
         cacheCreation1hTokens: sum('cacheCreation1h'),
         ...(modelName === undefined ? {} : { model: modelName }),
         ...(errorType === undefined ? {} : { sawError: errorType }),
+        ...(tokenParts && { parts: tokenParts }),
         ...(priceClasses.length === 0 ? {} : { priceClasses }),
         ...(tools.size === 0 ? {} : { serverTools: Object.fromEntries(tools) }),
         ...(codeRuns === 0 ? {} : { codeRuns }),

@@ -1,25 +1,42 @@
-// The usage of an answer that comes as one JSON document: it is held until its end, up to a bound.
+// The usage of an answer that comes as one JSON document: it is held until its end, up to a bound. Of
+// one that is larger only its last bytes are held, where some APIs write what it used.
 
 import { parseObject } from './json-object.ts'
 import type { Reading } from './metering.ts'
 import { type Tally, tally } from './tally.ts'
 
+type JsonObject = Readonly<Record<string, unknown>>
+
 /** Whole messages are under 1 MiB; one that is larger has its usage unknown. */
 export const MAX_WHOLE_BYTES = 8 * 1024 * 1024
 
 const FIRST_BUFFER_BYTES = 16_384
+const TAIL_BYTES = 8192
+
+export interface WholeBodyOptions {
+  readonly maxBytes?: number
+  /** What the end of a body says that was too large to be held; undefined where it says nothing. */
+  readonly readTail?: (tail: string) => JsonObject | undefined
+}
 
 export function wholeBody(
-  note: (counts: Tally, body: Readonly<Record<string, unknown>>) => void,
-  maxBytes = MAX_WHOLE_BYTES,
+  note: (counts: Tally, body: JsonObject) => void,
+  { maxBytes = MAX_WHOLE_BYTES, readTail }: WholeBodyOptions = {},
 ): Reading {
   let buffer = new Uint8Array(FIRST_BUFFER_BYTES)
   let bytes = 0
+  let isTail = false
+  const keepTail = (chunk: Uint8Array): void => {
+    const both = Buffer.concat([buffer.subarray(0, bytes), chunk.subarray(-TAIL_BYTES)])
+    buffer = new Uint8Array(both.subarray(-TAIL_BYTES))
+    bytes = buffer.length
+  }
   const push = (chunk: Uint8Array): void => {
     const length = bytes + chunk.length
-    if (length > maxBytes) {
-      bytes = Infinity
-      buffer = new Uint8Array(0)
+    if (isTail || length > maxBytes) {
+      isTail = true
+      if (readTail) keepTail(chunk)
+      else buffer = new Uint8Array(0)
       return
     }
     if (length > buffer.length) {
@@ -32,11 +49,11 @@ export function wholeBody(
   }
   return {
     sink: { push },
-    end() {
+    end(isComplete) {
       const counts = tally()
-      const text = bytes === Infinity ? '' : new TextDecoder().decode(buffer.subarray(0, bytes))
+      const text = new TextDecoder().decode(buffer.subarray(0, bytes))
       buffer = new Uint8Array(0)
-      const body = parseObject(text)
+      const body = isTail ? (isComplete ? readTail?.(text) : undefined) : parseObject(text)
       if (body) note(counts, body)
       return counts.result(body !== undefined)
     },

@@ -6,7 +6,7 @@ import { type Decision, granted } from '../../refusal.ts'
 import type { Lookup } from './enclave.ts'
 import type { AnswerHeaders } from '../../http1/fields.ts'
 import type { Meter } from '../reading/metering.ts'
-import { openAiModel } from '../reading/openai-model.ts'
+import { openAiCost } from '../reading/openai-cost.ts'
 import { openAiUsageMeter } from '../reading/openai-usage.ts'
 import { NO_USAGE } from '../reading/tally.ts'
 import { parseTinfoilUsage } from './usage.ts'
@@ -110,7 +110,7 @@ export function tinfoil(options: TinfoilOptions): Upstream {
       { path: '/.well-known/hpke-keys', withKey: false },
       { path: '/v1/models', withKey: true },
     ],
-    costOf: openAiModel,
+    costOf: openAiCost,
     destination({ path, search, enclaveHost, identity = '' }, now) {
       return enclaveHost === undefined
         ? placeOf(path, search)

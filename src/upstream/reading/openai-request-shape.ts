@@ -1,0 +1,304 @@
+// Where the body of a request in OpenAI's dialect names a model, carries what is no text, or asks for
+// what is billed beside its tokens: the API's reference as a table, by the SDK's types of November
+// 2026. A member that is not here may still name a model: by its name it is judged like `model` itself.
+
+import { printable } from '../../token/model-pattern.ts'
+import { MODEL_MEMBER, modelIn, stringIn } from './members.ts'
+import {
+  hashOf,
+  type Names,
+  type OutlinedMembers,
+  type OutlineMember,
+  type OutlineShape,
+} from './outline.ts'
+
+/** What of a body is gathered while it is gone through. */
+export interface OpenAiGathered {
+  images: number
+  /** Of pictures that the body carries, in base64. */
+  mediaBytes: number
+  hasAudio: boolean
+  /** It refers to what is not in it: a file, an earlier response, what a tool finds. */
+  refers: boolean
+  /** A cache is to be kept for longer than the API's shortest time. */
+  cachesLong: boolean
+  compacts: boolean
+  /** Texts of `prompt` or `input` that are each answered by themselves. */
+  prompts: number
+  /** `prompt` holds numbers, which are tokens of any number of prompts. */
+  hasTokenIds: boolean
+  readonly models: string[]
+  /** Runs models that nobody here knows. */
+  readonly unknown: string[]
+  /** Costs something that nobody here can tell. */
+  readonly unpriced: string[]
+  trouble: 'wrong_model' | 'too_many_models' | undefined
+}
+
+export const nothingOfOpenAi = (): OpenAiGathered => ({
+  images: 0,
+  mediaBytes: 0,
+  hasAudio: false,
+  refers: false,
+  cachesLong: false,
+  compacts: false,
+  prompts: 0,
+  hasTokenIds: false,
+  models: [],
+  unknown: [],
+  unpriced: [],
+  trouble: undefined,
+})
+
+/** Beside its own. */
+const MAX_MODELS = 32
+
+const known = new Map<number, string>()
+
+function shape(
+  members: Readonly<Record<string, OutlineMember<OpenAiGathered>>>,
+  rest: Omit<OutlineShape<OpenAiGathered>, 'members'> = {},
+): OutlineShape<OpenAiGathered> {
+  const made = { members: new Map<string, OutlineMember<OpenAiGathered>>(), ...rest }
+  add(made, members)
+  return made
+}
+
+/** A table that names itself. */
+function add(
+  to: OutlineShape<OpenAiGathered>,
+  members: Readonly<Record<string, OutlineMember<OpenAiGathered>>>,
+): void {
+  const own = to.members as Map<string, OutlineMember<OpenAiGathered>>
+  for (const [name, member] of Object.entries(members)) {
+    own.set(name, member)
+    known.set(hashOf(name), name)
+  }
+}
+
+const tell = (what: string, to: string[]): void => {
+  if (to.length === 0) to.push(what)
+}
+
+const ANY = shape({})
+
+/** The shortest time is the default. */
+const CACHE = shape(
+  { ttl: 'text' },
+  {
+    leave(found, to) {
+      const ttl = found.get('ttl')
+      if (ttl !== undefined && ttl !== 'null' && ttl !== '"30m"') to.cachesLong = true
+    },
+  },
+)
+
+/** Tools that run at the caller's, or in the model's own prompt. */
+const CLIENT_TOOL =
+  /^(?:function|custom|namespace|tool_search|local_shell|apply_patch|computer(?:_use_preview)?)$/
+/** Tools of the API's own that run no model: what they find is read, and their calls are billed. */
+const SERVER_TOOL =
+  /^(?:web_search|file_search|code_interpreter|mcp|shell|programmatic_tool_calling)/
+
+/** Schemas of the caller's own, in which a member may have any name. */
+const TOOL: OutlineShape<OpenAiGathered> = shape(
+  {
+    type: 'text',
+    model: 'text',
+    function: 'opaque',
+    parameters: 'opaque',
+    description: 'opaque',
+    format: 'opaque',
+    filters: 'opaque',
+  },
+  { leave: gatherTool },
+)
+add(TOOL, { tools: TOOL })
+
+function gatherTool(found: OutlinedMembers, to: OpenAiGathered): void {
+  if (found.has('model') && found.get('model') !== 'null') {
+    NAMES.named(String(found.get('model')), to)
+  }
+  const type = found.has('type') ? stringIn(found.get('type')) : 'function'
+  if (type !== undefined && CLIENT_TOOL.test(type)) return
+  to.refers = true
+  const what = `a tool of type ${printable(type ?? '?')}`
+  if (type !== undefined && SERVER_TOOL.test(type)) return tell(what, to.unpriced)
+  if (type === 'image_generation' && found.has('model')) return tell(what, to.unpriced)
+  tell(what, to.unknown)
+}
+
+/** Their text is in the body. */
+const PLAIN_BLOCK =
+  /^(?:(?:input_|output_|summary_|reasoning_)?text|refusal|message|reasoning|compaction|function|(?:function|custom_tool|computer|local_shell|shell|apply_patch|tool_search)_call(?:_output)?|tool_search_output|additional_tools)$/
+const PICTURE = /^(?:input_image|image_url|computer_screenshot)$/
+
+/** A message, an item of `input`, or a part of either. */
+const BLOCK: OutlineShape<OpenAiGathered> = shape(
+  {
+    type: 'text',
+    role: 'opaque',
+    name: 'opaque',
+    text: 'opaque',
+    refusal: 'opaque',
+    arguments: 'opaque',
+    input: 'opaque',
+    action: 'opaque',
+    operation: 'opaque',
+    summary: 'opaque',
+    encrypted_content: 'opaque',
+    tool_calls: 'opaque',
+    function_call: 'opaque',
+    reasoning_content: 'opaque',
+    reasoning_details: 'opaque',
+    annotations: 'opaque',
+    image_url: 'length',
+    file: 'length',
+    file_data: 'length',
+    input_audio: 'length',
+    audio: 'length',
+    tools: TOOL,
+    prompt_cache_breakpoint: CACHE,
+  },
+  { leave: gatherBlock },
+)
+add(BLOCK, { content: BLOCK, output: BLOCK })
+
+function gatherBlock(found: OutlinedMembers, to: OpenAiGathered): void {
+  const type = found.has('type') ? stringIn(found.get('type')) : ''
+  const isPicture = found.has('image_url') || (type !== undefined && PICTURE.test(type))
+  if (isPicture) {
+    to.images += 1
+    to.mediaBytes += Number(found.get('image_url') ?? 0)
+    return
+  }
+  // Sound that the model made before is named by its id alone; `null` is none.
+  if (found.has('audio') && found.get('audio') !== 'null'.length) {
+    to.hasAudio = true
+    to.refers = true
+  }
+  if (type === 'input_audio') to.hasAudio = true
+  else if (type === undefined || (type !== '' && !PLAIN_BLOCK.test(type))) to.refers = true
+}
+
+const REFERS = shape(
+  {},
+  {
+    leave: (_found, to) => void (to.refers = true),
+    scalar: (text, to) => void (to.refers ||= text !== 'null'),
+  },
+)
+
+/** A template that is kept at the API's, with tools of its own. */
+const TEMPLATE = shape(
+  { id: 'opaque', variables: BLOCK },
+  { leave: (_found, to) => (tell('a prompt that is kept at the API', to.unpriced), undefined) },
+)
+
+const PROMPTS = shape(
+  {},
+  {
+    scalar(text, to) {
+      if (text === '' || text.startsWith('"')) to.prompts += 1
+      else if (text !== 'null') to.hasTokenIds = true
+    },
+  },
+)
+
+const beside = (what: string): OutlineShape<OpenAiGathered> => {
+  const told = (to: OpenAiGathered): void => tell(what, to.unpriced)
+  return shape(
+    {},
+    {
+      leave: (_found, to) => void told(to),
+      scalar: (text, to) => void (text === 'null' || text === 'false' || told(to)),
+    },
+  )
+}
+
+const PLUGIN = shape(
+  {},
+  { leave: (_found, to) => (tell('plugins of a router', to.unknown), undefined) },
+)
+
+const EDIT = shape(
+  { type: 'text' },
+  {
+    leave(_found, to) {
+      to.compacts = true
+    },
+  },
+)
+
+const COMMON = {
+  model: 'text',
+  service_tier: 'text',
+  user: 'opaque',
+  metadata: 'opaque',
+  prompt_cache_options: CACHE,
+} as const
+
+export const CHAT = shape({
+  ...COMMON,
+  n: 'text',
+  max_tokens: 'text',
+  max_completion_tokens: 'text',
+  messages: BLOCK,
+  tools: TOOL,
+  functions: 'opaque',
+  response_format: 'opaque',
+  stop: 'opaque',
+  logit_bias: 'opaque',
+  modalities: shape(
+    {},
+    { scalar: (text, to) => void (to.hasAudio ||= text !== '"text"' && text !== 'null') },
+  ),
+  prediction: beside('a prediction, which is billed where it is not met'),
+  web_search_options: beside('a search of the web'),
+  plugins: PLUGIN,
+})
+
+export const RESPONSE = shape({
+  ...COMMON,
+  max_output_tokens: 'text',
+  input: BLOCK,
+  instructions: BLOCK,
+  tools: TOOL,
+  text: 'opaque',
+  previous_response_id: REFERS,
+  conversation: REFERS,
+  prompt: TEMPLATE,
+  background: beside('an answer that is made in the background'),
+  context_management: EDIT,
+  plugins: PLUGIN,
+})
+
+export const COMPLETION = shape({
+  ...COMMON,
+  n: 'text',
+  best_of: 'text',
+  max_tokens: 'text',
+  prompt: PROMPTS,
+  suffix: 'opaque',
+  stop: 'opaque',
+  logit_bias: 'opaque',
+})
+
+/** Embeddings, moderations. */
+export const INPUT = shape({ ...COMMON, input: 'opaque' })
+
+export const PICTURES = shape({ ...COMMON, n: 'text', prompt: 'opaque' })
+
+export const SPEECH = shape({ ...COMMON, input: 'opaque', instructions: 'opaque' })
+
+export const NAMES: Names<OpenAiGathered> = {
+  known,
+  unlisted: (folded) =>
+    folded.startsWith('fallback') || MODEL_MEMBER.test(folded) ? 'models' : ANY,
+  named(text, to) {
+    const name = modelIn(text)
+    if (name === undefined) to.trouble ??= 'wrong_model'
+    else if (to.models.length < MAX_MODELS) to.models.push(name)
+    else to.trouble ??= 'too_many_models'
+  },
+}

@@ -1,0 +1,261 @@
+// What an OpenAI-compatible request names and may cost, and what a list of models and a cap make of it.
+
+import { describe, expect, test } from 'bun:test'
+import { breaker } from '../../src/budget/breaker.ts'
+import { charges } from '../../src/budget/charge.ts'
+import { parsePrices } from '../../src/budget/price-table.ts'
+import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
+import { spendCaps } from '../../src/state/memory/spend.ts'
+import { openAiCost } from '../../src/upstream/reading/openai-cost.ts'
+import { type Said, somebody } from '../support/admitted.ts'
+
+const CHAT = '/v1/chat/completions'
+const RESPONSES = '/v1/responses'
+const IMAGES = '/v1/images/generations'
+const read = (body: unknown, path = CHAT) =>
+  openAiCost(path, Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)))
+const said = (body: unknown, path = CHAT): unknown => {
+  const found = read(body, path)
+  return found.ok ? [found.value.model, ...found.value.models] : found.code
+}
+function costly(body: unknown, path = CHAT) {
+  const found = read(body, path)
+  if (!found.ok) throw new Error(found.code)
+  return found.value
+}
+
+describe('the models that are named', () => {
+  test.each([
+    [{ model: 'llama' }, ['llama']],
+    [{ model: 'llama', metadata: { model: 'x' }, user: 'model' }, ['llama']],
+    [{ model: 'llama', models: ['a', 'b'] }, ['llama', 'a', 'b']],
+    [{ model: 'llama', fallbacks: ['a'] }, ['llama', 'a']],
+    [{ model: 'llama', extra: { deep: [{ advisor_model: 'a' }] } }, ['llama', 'a']],
+    [
+      { model: 'llama', moderation: { model: 'omni-moderation-latest' } },
+      ['llama', 'omni-moderation-latest'],
+    ],
+    [{ model: 'llama', tools: [{ type: 'image_generation', model: 'a' }] }, ['llama', 'a']],
+    [
+      {
+        model: 'llama',
+        messages: [
+          { role: 'assistant', tool_calls: [{ function: { arguments: '{"model":"x"}' } }] },
+        ],
+        tools: [
+          { type: 'function', function: { name: 'f', parameters: { properties: { model: {} } } } },
+        ],
+        response_format: { type: 'json_schema', json_schema: { schema: { model: 1 } } },
+      },
+      ['llama'],
+    ],
+    [{ model: 'llama', temperature: 0.5, stream: true, stream_options: { a: 1 } }, ['llama']],
+  ])('%j', (body, models) => expect(said(body)).toEqual(models))
+
+  test('are read on each route whose body is JSON, and on no other', () => {
+    const paths = ['completions', 'responses', 'embeddings', 'moderations', 'audio/speech']
+    for (const path of paths)
+      expect(said({ model: 'm', input: ['x'] }, `/v1/${path}`)).toEqual(['m'])
+    expect(said({ model: 'm', prompt: 'x' }, IMAGES)).toEqual(['m'])
+    for (const path of ['audio/transcriptions', 'images/edits', 'responses/x/cancel', 'files']) {
+      expect(said({ model: 'm' }, `/v1/${path}`)).toBe('unknown_cost')
+    }
+  })
+})
+
+test.each([
+  ['{"model":"good","model":"evil"}', 'ambiguous_body'],
+  ['{"model":"good","Model":"evil"}', 'ambiguous_body'],
+  [String.raw`{"model":"good","mod\u0065l":"evil"}`, 'ambiguous_body'],
+  ['{"model":"good","max_tokens":1,"maxTokens":9999}', 'ambiguous_body'],
+  ['{"model":"good","n":1,"N":128}', 'ambiguous_body'],
+  ['{"model":"good"} {"model":"evil"}', 'ambiguous_body'],
+  ['\u{feff}{"model":"good"}', 'ambiguous_body'],
+  ['[]', 'ambiguous_body'],
+  ['', 'ambiguous_body'],
+  ['{}', 'invalid_model'],
+  ['{"model":null}', 'invalid_model'],
+  ['{"model":["good"]}', 'invalid_model'],
+  ['{"model":"good "}', 'invalid_model'],
+  ['{"model":"good","models":[{"id":"evil"}]}', 'invalid_model'],
+  ['{"model":"good","max_tokens":1e3}', 'invalid_max_tokens'],
+  ['{"model":"good","max_tokens":-1}', 'invalid_max_tokens'],
+  ['{"model":"good","n":"128"}', 'invalid_count'],
+])('attack: %p is no request', (body, code) => expect(said(body)).toBe(code))
+
+describe('what bounds an answer', () => {
+  test.each<readonly [unknown, string, number | undefined, number]>([
+    [{ max_completion_tokens: 7 }, CHAT, 7, 1],
+    [{ max_tokens: 5, max_completion_tokens: 7, n: 3 }, CHAT, 7, 3],
+    [{ max_tokens: null, n: null }, CHAT, undefined, 1],
+    [{ max_output_tokens: 9 }, RESPONSES, 9, 1],
+    [{ prompt: 'a' }, '/v1/completions', 16, 1],
+    [{ prompt: ['a', 'b'], n: 2, best_of: 5, max_tokens: 3 }, '/v1/completions', 3, 10],
+    [{ input: ['a', 'b'] }, '/v1/embeddings', 0, 1],
+    [{ prompt: 'a', n: 4 }, IMAGES, undefined, 4],
+  ])('%j', (body, path, maxTokens, answers) => {
+    const found = costly({ model: 'm', ...(body as object) }, path)
+    expect([found.maxTokens, found.answers]).toEqual([maxTokens, answers])
+  })
+})
+
+test('pictures count by their number, and not by their base64', () => {
+  const url = `data:image/png;base64,${'A'.repeat(100_000)}`
+  for (const [path, body] of [
+    [CHAT, { messages: [{ content: [{ type: 'image_url', image_url: { url } }] }] }],
+    [RESPONSES, { input: [{ content: [{ type: 'input_image', image_url: url }] }] }],
+    [
+      RESPONSES,
+      {
+        input: [
+          { type: 'computer_call_output', output: { type: 'computer_screenshot', image_url: url } },
+        ],
+      },
+    ],
+  ] as const) {
+    const found = costly({ model: 'm', ...body }, path)
+    expect([found.images, found.refers]).toEqual([1, false])
+    expect(found.textBytes).toBeLessThan(300)
+  }
+  expect(
+    costly({ model: 'm', input: [{ content: [{ type: 'input_image', file_id: 'f' }] }] }, RESPONSES)
+      .images,
+  ).toBe(1)
+})
+
+test('what the body only refers to is a whole window', () => {
+  const refers = (body: object, path = RESPONSES) => costly({ model: 'm', ...body }, path).refers
+  expect(refers({ previous_response_id: 'resp_1' })).toBe(true)
+  expect(refers({ previous_response_id: null, conversation: null })).toBe(false)
+  expect(refers({ conversation: { id: 'c' } })).toBe(true)
+  expect(refers({ input: [{ content: [{ type: 'input_file', file_url: 'https://x' }] }] })).toBe(
+    true,
+  )
+  expect(refers({ input: [{ type: 'item_reference', id: 'x' }] })).toBe(true)
+  expect(refers({ input: [{ type: 'web_search_call', id: 'x' }] })).toBe(true)
+  expect(
+    refers({ messages: [{ content: [{ type: 'video_url', video_url: { url: 'x' } }] }] }, CHAT),
+  ).toBe(true)
+  expect(
+    refers(
+      {
+        messages: [
+          { role: 'user', content: 'a' },
+          { role: 'assistant', audio: null },
+        ],
+      },
+      CHAT,
+    ),
+  ).toBe(false)
+  expect(refers({ messages: [{ role: 'assistant', audio: { id: 'audio_1' } }] }, CHAT)).toBe(true)
+})
+
+test('sound, tiers and long caches are told', () => {
+  expect(costly({ model: 'm', modalities: ['text', 'audio'] }).media).toEqual(['audio'])
+  expect(costly({ model: 'm', modalities: ['text'] }).media).toEqual([])
+  expect(
+    costly({ model: 'm', messages: [{ content: [{ type: 'input_audio', input_audio: {} }] }] })
+      .media,
+  ).toEqual(['audio'])
+  expect(costly({ model: 'm', prompt: 'x' }, IMAGES).media).toEqual(['image'])
+  const tier = (service_tier: unknown) => costly({ model: 'm', service_tier }).priceClasses
+  expect([tier('flex'), tier('fast'), tier('priority')]).toEqual([
+    ['service_tier:flex'],
+    ['service_tier:priority'],
+    ['service_tier:priority'],
+  ])
+  expect([tier('auto'), tier('default'), tier(null), tier(7)]).toEqual([
+    [],
+    [],
+    [],
+    ['service_tier:?'],
+  ])
+  expect(costly({ model: 'm' }).cacheWrite).toBe('5m')
+  expect(costly({ model: 'm', prompt_cache_options: { ttl: '12h' } }).cacheWrite).toBe('1h')
+})
+
+test('what is billed beside the tokens is told apart from what runs models nobody knows', () => {
+  const told = (body: object, path = RESPONSES) => {
+    const { unknown, unpriced } = costly({ model: 'm', ...body }, path)
+    return [unknown.length, unpriced?.length]
+  }
+  expect(
+    told({ tools: [{ type: 'function' }, { type: 'custom' }, { type: 'apply_patch' }] }),
+  ).toEqual([0, 0])
+  for (const type of [
+    'web_search',
+    'web_search_preview_2025_03_11',
+    'file_search',
+    'mcp',
+    'shell',
+  ]) {
+    expect(told({ tools: [{ type }] })).toEqual([0, 1])
+  }
+  expect(told({ tools: [{ type: 'image_generation' }] })).toEqual([1, 0])
+  expect(told({ tools: [{ type: 'oracle' }] })).toEqual([1, 0])
+  expect(told({ background: true })).toEqual([0, 1])
+  expect(told({ background: false, prompt: null })).toEqual([0, 0])
+  expect(told({ prompt: { id: 'pmpt_1' } })).toEqual([0, 1])
+  expect(told({ web_search_options: {} }, CHAT)).toEqual([0, 1])
+  expect(told({ prediction: { type: 'content', content: 'x' } }, CHAT)).toEqual([0, 1])
+  expect(told({ plugins: [{ id: 'web' }] }, CHAT)).toEqual([1, 0])
+  expect(told({ input: 'say it' }, '/v1/audio/speech')).toEqual([0, 1])
+  expect(told({ prompt: [1, 2] }, '/v1/completions')).toEqual([0, 1])
+})
+
+describe('decided', () => {
+  /** A micro-dollar in, two out. */
+  const RATES = { input: 1, output: 2, cache_read: 1, cache_write_5m: 1, cache_write_1h: 1 }
+  const models = { llama: { ...RATES, max_output_tokens: 1000 }, endless: RATES }
+  const parsed = parsePrices(JSON.stringify({ date: '2026-11-20', models }))
+  if (!parsed.ok) throw new Error('prices')
+  const { prices } = parsed
+  const NOW = { epochSeconds: 1_800_000_000, monotonicMs: 0 }
+  const decided = (own: Said, body: unknown): unknown => {
+    const found = read(body)
+    if (!found.ok) return found.code
+    const charged = { host: '', route: CHAT, model: undefined, hasBody: true }
+    const all = charges({ caps: spendCaps(), prices })
+    const taken = all.take(somebody('u', own), found.value, breaker(), charged, NOW)
+    return taken.ok
+      ? (taken.value.reservation?.amountMicroUsd ?? 'ok')
+      : [taken.code, taken.message]
+  }
+  const LISTED = { models: ['llama*'] }
+  const CAPPED = { person: { spendPerDay: 1e9 } }
+
+  test("by a user's list, every model that is named", () => {
+    expect(decided(LISTED, { model: 'llama-3' })).toBe('ok')
+    expect(decided(LISTED, { model: 'llama', web_search_options: {} })).toBe('ok')
+    for (const body of [{ model: 'gpt' }, { model: 'llama', models: ['gpt'] }]) {
+      expect(decided(LISTED, body)).toEqual([
+        'model_not_allowed',
+        expect.objectContaining({ openai: expect.stringContaining('`gpt` does not exist') }),
+      ])
+    }
+    expect(decided(LISTED, { model: 'llama', plugins: [{ id: 'auto' }] })).toContain('unknown_cost')
+  })
+
+  test('by a cap: the most that the request can cost is held', () => {
+    const body = { model: 'llama', messages: [{ role: 'user', content: 'hi' }] }
+    const prompt = (more: object) =>
+      JSON.stringify({ ...body, ...more }).length + HIDDEN_PROMPT_TOKENS
+    const bounded = { max_tokens: 10, n: 3 }
+    expect(decided(CAPPED, { ...body, ...bounded })).toBe(prompt(bounded) + 3 * 10 * 2)
+    expect(decided(CAPPED, body)).toBe(prompt({}) + 1000 * 2)
+  })
+
+  test('by a cap: what has no price or no bound is refused, and says so', () => {
+    expect(decided(CAPPED, { model: 'unpriced' })).toEqual([
+      'model_not_priced',
+      expect.stringContaining('unpriced has no price'),
+    ])
+    expect(decided(CAPPED, { model: 'endless' })).toEqual(['max_tokens_required', undefined])
+    expect(decided(CAPPED, { model: 'endless', max_tokens: 5 })).toBeNumber()
+    expect(decided(CAPPED, { model: 'llama', service_tier: 'flex' })).toContain('model_not_priced')
+    expect(decided(CAPPED, { model: 'llama', web_search_options: {} })).toEqual([
+      'unknown_cost',
+      expect.stringContaining('a search of the web'),
+    ])
+  })
+})
