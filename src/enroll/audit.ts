@@ -1,5 +1,6 @@
-// What was done to devices, by whom: rows that are added and never changed. A subject is a name of
-// ours (family, token, device hash, `code:7`), never a device's own id, a code or a token.
+// The audit trail: what was done to devices, and by whom. Rows are added and never changed. A subject
+// is a name of ours (family, token, device hash, `code:7`), never a device's own id, a code or a
+// token.
 
 import type { Database } from 'bun:sqlite'
 
@@ -7,7 +8,7 @@ import type { Database } from 'bun:sqlite'
 export interface AuditedAct {
   /** Seconds since the epoch. */
   readonly at: number
-  /** `cli`, `operator`, or `gate` for what it does on its own. */
+  /** `cli`, `operator`, or `gate` for what the gate does on its own. */
   readonly actor: string
   /** `enrol`, `revoke`, `reuse`, … */
   readonly action: string
@@ -31,11 +32,11 @@ export function audit(db: Database, { at, actor, action, subject }: AuditEntry):
 
 export interface AuditListed extends AuditEntry {
   readonly seq: number
-  /** Of the device, where the subject is one of its names and its enrolment is still known. */
+  /** The device's label, if the subject names a device whose enrolment is still known. */
   readonly label: string | undefined
 }
 
-/** In the order in which they were written; `after` is the `seq` of the last one seen. */
+/** In the order of writing; `after` is the `seq` of the last entry seen. */
 export function listAudit(
   db: Database,
   { sinceSeconds, after, limit }: { sinceSeconds: number; after: number; limit: number },

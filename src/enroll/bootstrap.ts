@@ -1,5 +1,6 @@
-// Who may enrol a device, and with what: the four policies of /bootstrap. The body says what the
-// device calls itself and may carry a code; what it says of models or limits is not looked at.
+// Who may enrol a device, and with which credential: the four policies of /bootstrap. The body says
+// what the device calls itself and may carry a code; anything it says about models or limits is
+// ignored.
 
 import type { Database } from 'bun:sqlite'
 import { type JsonObject, parseStrictObject } from '../token/strict-json.ts'
@@ -16,32 +17,34 @@ import type { IdentifyAs } from './withdraw.ts'
 export type BootstrapPolicy = 'off' | 'code' | 'jwt' | 'open'
 
 export interface BootstrapRequest {
-  /** Without the white space around it. */
+  /** Trimmed. */
   readonly deviceId: string
-  /** What the device calls itself, for the operator's list alone: anybody may take any name. */
+  /** What the device calls itself, for the operator's list only: anybody may take any name. */
   readonly deviceName?: string | undefined
   readonly appVersion: string | undefined
   readonly code: string | undefined
 }
 
 export interface BootstrapContext {
-  /** What limits count a stranger's address under: see accept/address.ts. */
+  /** The key under which limits count a stranger's address: see accept/address.ts. */
   readonly addressKey: string
-  /** The bearer token of the request as it came; under `code` it may be the code. */
+  /** The request's bearer token as it came; under `code` it may be the code. */
   readonly credential: string | undefined
-  /** Under `jwt`: whom admit/ has let in with that token. */
+  /** Under `jwt`: the user whom admit/ accepted by that token. */
   readonly user: EnrollingUser | undefined
 }
 
 export interface EnrollingUser {
-  /** The HMAC that stands for issuer and subject; becomes the device's `user_id`. */
+  /** The HMAC of issuer and subject; becomes the device's `user_id`. */
   readonly identity: string
-  /** Of the verified token. `models`, `rate_limit`, `spend_cap` and `org_id` are read. */
+  /**
+   * The claims of the verified token. `models`, `rate_limit`, `spend_cap` and `org_id` are used.
+   */
   readonly claims: JsonObject
 }
 
 export interface BootstrapLimits extends OpenLimits {
-  /** Each device has limits of its own, so that a user's devices multiply what he may spend. */
+  /** Each device has its own limits, so a user's devices multiply what the user may spend. */
   readonly maxDevicesPerUser: number
   readonly perUserPerHour: number
 }
@@ -57,15 +60,15 @@ export const BOOTSTRAP_LIMITS: BootstrapLimits = {
 
 export interface GrantedEnrollment {
   readonly owner: string
-  /** What the operator wrote on the code. */
+  /** The code's label, from the operator. */
   readonly label?: string | undefined
-  /** The enrolment that this one asks for again, whose answer was lost. */
+  /** The earlier enrolment that this one repeats, because its answer was lost. */
   readonly repeated?: DeviceClaims | undefined
   readonly deviceHash: string
   readonly entitlements: Entitlements
 }
 
-/** What is left to do on the disk, inside the transaction that makes the family. */
+/** The part that needs the disk, run inside the transaction that creates the family. */
 export type TakeEnrollment = (db: Database, now: Instant) => EnrollDecision<GrantedEnrollment>
 
 export type PermitEnrollment = (
@@ -76,7 +79,7 @@ export type PermitEnrollment = (
 
 export const MAX_BOOTSTRAP_BODY_BYTES = 4096
 const APP_VERSION = /^[\x20-\x7e]{1,64}$/
-/** Nothing that moves a terminal's cursor. */
+/** No character that moves a terminal's cursor. */
 const DEVICE_NAME = /^[^\p{C}\p{Zl}\p{Zp}]{1,100}$/u
 
 export function parseBootstrap(body: string): EnrollDecision<BootstrapRequest> {
@@ -101,13 +104,13 @@ export function parseBootstrap(body: string): EnrollDecision<BootstrapRequest> {
   return { ok: true, value: { deviceId, deviceName, appVersion, code } }
 }
 
-/** The one policy that is set; each asks the memory first, and the disk only for who passed. */
+/** The configured policy. Each asks memory first, and the disk only for a request that passed. */
 export function bootstrapPolicy(
   counters: Counters,
   policy: BootstrapPolicy,
   identify: IdentifyAs,
   limits: BootstrapLimits = BOOTSTRAP_LIMITS,
-  /** Whether a token of this family was seen in use, where the disk does not know it yet. */
+  /** Whether a token of this family was seen in use that the disk does not know about yet. */
   isUsed: (family: string) => boolean = () => false,
 ): PermitEnrollment {
   const granted = (
@@ -115,8 +118,8 @@ export function bootstrapPolicy(
     deviceId: string,
     entitlements: Entitlements,
   ): { ok: true; value: GrantedEnrollment } => {
-    // Bound to who enrolled it: a device's id is its own word, and whoever enrolled with another's
-    // would read its usage and spend its cap.
+    // Bound to whoever enrolled it. A device chooses its own id, so otherwise anybody could enrol
+    // under another's id, read its usage and spend its cap.
     const deviceHash = identify('device', `${owner}\0${deviceId}`)
     return { ok: true, value: { owner, deviceHash, entitlements } }
   }

@@ -1,5 +1,5 @@
-// Enrolment codes: 192 random bits that somebody is handed, stored as their SHA-256, with what they
-// grant bound to them. Only `consumeCode` takes a use, and only one caller gets the last one.
+// Enrolment codes: 192 random bits, stored as their SHA-256 together with what they grant. Only
+// `consumeCode` takes a use, and only one caller gets the last one.
 
 import type { Database } from 'bun:sqlite'
 import { hash, randomBytes } from 'node:crypto'
@@ -8,13 +8,13 @@ import { type Entitlements, entitlementMembers, readEntitlements } from './entit
 export interface CodeTerms {
   readonly entitlements: Entitlements
   readonly uses: number
-  /** Seconds from its making. */
+  /** Seconds from creation. */
   readonly lifetimeSeconds: number
   readonly label: string
 }
 
 export interface CodeListed {
-  /** `code:7`: what a listing and an audit call it, and what its families name as their owner. */
+  /** `code:7`: the code's name in listings and the audit trail, and the owner of its families. */
   readonly name: string
   readonly label: string
   readonly entitlements: Entitlements
@@ -26,7 +26,7 @@ export interface CodeListed {
 /** Above 128 bits (attack 34), and no padding in base64url. */
 const CODE_BYTES = 24
 const CODE = /^postern-code-[A-Za-z0-9_-]{32}$/
-/** For a page of the operator's: he makes them by hand. */
+/** For one page: an operator creates codes by hand. */
 const MAX_LISTED = 1000
 
 /** Whether it is worth asking the disk. */
@@ -34,7 +34,7 @@ export function isCode(text: string): boolean {
   return CODE.test(text)
 }
 
-/** The one time that the code itself is seen. */
+/** Creates a code. This is the only time the code itself is seen. */
 export function makeCode(
   db: Database,
   terms: CodeTerms,
@@ -59,7 +59,7 @@ export function makeCode(
   return { name: `code:${lastInsertRowid}`, code, expiresAt }
 }
 
-/** One statement, so that of a hundred callers at once as many win as there are uses. */
+/** One statement, so that among a hundred concurrent callers as many win as there are uses. */
 export function consumeCode(
   db: Database,
   code: string,
@@ -80,7 +80,7 @@ export function consumeCode(
   return { name: `code:${id}`, label, entitlements: stored(entitlements) }
 }
 
-/** Whether or not it can still be used. */
+/** The name of a code, whether or not it can still be used. */
 export function codeNamed(db: Database, code: string): string | undefined {
   const row = db
     .query<{ id: number }, [string]>('SELECT id FROM enrolment_codes WHERE code_sha256 = ?1')
@@ -88,7 +88,7 @@ export function codeNamed(db: Database, code: string): string | undefined {
   return row ? `code:${row.id}` : undefined
 }
 
-/** Takes what uses are left; true where there is such a code. */
+/** Takes all remaining uses; true if there is such a code. */
 export function withdrawCode(db: Database, name: string): boolean {
   const id = /^code:(\d{1,15})$/.exec(name)?.[1]
   if (id === undefined) return false
@@ -97,7 +97,7 @@ export function withdrawCode(db: Database, name: string): boolean {
   )
 }
 
-/** Those that can still be used first, then the newest. */
+/** Usable codes first, then the newest. */
 export function listCodes(db: Database, nowSeconds: number): CodeListed[] {
   const rows = db
     .query<
@@ -129,7 +129,7 @@ function digestOf(code: string): string {
   return hash('sha256', code, 'hex')
 }
 
-/** Throws where the row is not what we wrote: no entitlements would be no limits. */
+/** Throws if the row is not what we wrote: no entitlements would mean no limits. */
 function stored(text: string): Entitlements {
   const read = readEntitlements(JSON.parse(text))
   if (!read.ok) throw new Error('a stored code has entitlements that cannot be applied')

@@ -1,5 +1,4 @@
-// Devices as an operator knows them: found by whatever name they have, each with the newest of its
-// enrolments.
+// Finds devices by any name that an operator knows, each with its newest enrolment.
 
 import type { Database } from 'bun:sqlite'
 import { readEntitlements } from './entitlements.ts'
@@ -7,7 +6,7 @@ import type { IdentifyAs } from './withdraw.ts'
 
 export interface NamedDevice {
   readonly deviceHash: string
-  /** The operator's word for it, or its own. */
+  /** The operator's label, or else the device's own name. */
   readonly label: string | undefined
   readonly orgId: string | undefined
   /** US dollars a month. */
@@ -22,7 +21,7 @@ interface DeviceNameRow {
   readonly entitlements: string
 }
 
-/** More than one where a label or a name stands for several. */
+/** Several devices may share a label or a name. */
 const MAX_NAMED = 20
 
 const SELECT = `SELECT device_hash, label, name, org_id, entitlements
@@ -41,7 +40,7 @@ export function devicesNamed(db: Database, name: string, identify: IdentifyAs): 
   return rows.map(named)
 }
 
-/** Undefined where its enrolments were pruned. */
+/** Undefined if its enrolments were pruned. */
 export function deviceOfHash(db: Database, hash: string): NamedDevice | undefined {
   const row = db
     .query<DeviceNameRow, [string]>(`${SELECT} WHERE device_hash = ?1 ORDER BY seq DESC LIMIT 1`)

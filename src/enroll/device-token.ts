@@ -1,6 +1,6 @@
-// A device's token: signed here, verified here, and by nothing else in the tree. Its `typ`, `iss`
-// and `aud` are its own (RFC 8725 §3.11, §3.12), so that neither a user's token passes for it nor
-// it for a user's (attack 23). Pure: whether it was withdrawn is revocations.ts's to say.
+// A device's token: signed and verified here, and nowhere else. Its `typ`, `iss` and `aud` are its own
+// (RFC 8725 §3.11, §3.12), so that neither a user's token passes for it nor it for a user's (attack
+// 23). Pure: revocations.ts knows whether a token was withdrawn.
 
 import { CompactSign, compactVerify } from 'jose'
 import { DEVICE_TOKEN_TYPE } from '../token/bare.ts'
@@ -10,12 +10,15 @@ import { type Entitlements, entitlementMembers, readEntitlements } from './entit
 import type { DeviceKeys } from './keys.ts'
 
 export interface DeviceClaims extends Entitlements {
-  /** As the device calls itself; for the token alone, never for a log. */
+  /** The device's own id; only for the token, never for a log. */
   readonly deviceId: string
-  /** Who it is to limits, logs and tables: an HMAC, 64 hexadecimal digits (see bootstrap.ts). */
+  /**
+   * Identifies the device to limits, logs and tables: an HMAC, 64 hexadecimal digits (see
+   * bootstrap.ts).
+   */
   readonly deviceHash: string
   readonly jti: string
-  /** The line of tokens that refreshes make of one enrolment. */
+  /** All tokens that come from one enrolment by refreshing. */
   readonly family: string
   /** Seconds since the epoch, whole. */
   readonly issuedAt: number
@@ -28,7 +31,7 @@ export type OpenedToken =
 
 export const DEVICE_ISSUER = 'postern'
 export const DEVICE_AUDIENCE = 'postern-device'
-/** JWT_EXPIRATION_HOURS can be no more. */
+/** The maximum of JWT_EXPIRATION_HOURS. */
 export const MAX_LIFETIME_SECONDS = 366 * 86_400
 
 const HS256 = 'HS256'
@@ -49,7 +52,9 @@ export function isJti(value: unknown): value is string {
   return typeof value === 'string' && JTI.test(value)
 }
 
-/** Equal claims under one key give one text, so that a refresh asked for twice answers alike. */
+/**
+ * Equal claims under one key give the same text, so that a repeated refresh gets the same answer.
+ */
 export async function signDeviceToken(claims: DeviceClaims, keys: DeviceKeys): Promise<string> {
   const { kid, key } = keys.signing
   const members = {
@@ -68,7 +73,9 @@ export async function signDeviceToken(claims: DeviceClaims, keys: DeviceKeys): P
     .sign(await key)
 }
 
-/** `bare` is the token without its prefix; `allowanceSeconds` is how long past its `exp` it opens. */
+/**
+ * `bare`: the token without its prefix. `allowanceSeconds`: how long past its `exp` it still opens.
+ */
 export async function openDeviceToken(
   bare: string,
   keys: DeviceKeys,

@@ -1,11 +1,11 @@
-// Device tokens, from enrolment to revocation: /bootstrap, /refresh, and the verification of a
-// token on a request. The first two write to the disk before they answer, and answer 503 where
-// that fails; the third never touches it, and goes on whatever the disk does.
+// Device tokens, from enrolment to revocation: /bootstrap, /refresh, and verifying a token on a
+// request. The first two write to the disk before they answer, and answer 503 if that fails.
+// Verification never touches the disk, and works whatever the disk does.
 //
-// A token that a refresh has replaced is retired: its family ends where it comes back to be
-// refreshed, which no honest client does (RFC 9700 §4.14.2). For requests it stays good until its
-// own `exp`: an environment cannot be changed from outside, and a program that runs with the token
-// would else die whenever another one renews it. Revoking the family ends it with all others.
+// A refresh retires the token it replaces. If a retired token is used to refresh again, its family is
+// revoked, because no honest client does that (RFC 9700 §4.14.2). For requests it stays valid until
+// its own `exp`: an environment cannot be changed from outside, so a running program would otherwise
+// fail whenever another one refreshes the token. Revoking the family ends it with all others.
 
 import type { Database } from 'bun:sqlite'
 import { type Instant, instant } from '../turn/instant.ts'
@@ -34,18 +34,18 @@ import { beginRevoking } from './withdraw.ts'
 
 const GRACE_SECONDS = 10
 const STORAGE_RETRY_SECONDS = 5
-/** Each refresh leaves a retired token in memory for as long as that would have lived. */
+/** Each refresh leaves a retired token in memory until that token's `exp`. */
 const REFRESH_BURST = 5
 const REFRESHES_PER_MINUTE = 0.2
-/** About 150 MB. Above it nothing more is retired, /refresh is 503 and requests go on. */
+/** About 150 MB. Above this nothing more is retired: /refresh answers 503 and requests go on. */
 const MAX_RETIRED = 1_000_000
 
-/** Throws where a secret is too short or the disk cannot be read: nothing is served then. */
+/** Throws if a secret is too short or the disk cannot be read: then nothing is served. */
 export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
   const { counters, connection, identify, lifetimeSeconds, proxyBaseUrl, defaults, log } = options
   const { graceSeconds = GRACE_SECONDS, allowanceSeconds = 0, pollMs } = options
   if (!(lifetimeSeconds > 0 && lifetimeSeconds <= MAX_LIFETIME_SECONDS)) {
-    throw new RangeError('the life of a device token is out of range')
+    throw new RangeError('the lifetime of a device token is out of range')
   }
   const keys = deviceKeys(options.secrets)
   const remembered = rememberedTokens()
@@ -68,7 +68,10 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
     lifetimeSeconds,
     graceSeconds,
   })
-  /** A transaction that is on the disk when this returns, in the file at its path; or a refusal. */
+  /**
+   * Runs a transaction that is on the disk, in the file at its path, when this returns; or a
+   * refusal.
+   */
   const onDisk = <T>(work: (db: Database) => T): EnrollDecision<T> => {
     try {
       const value = connection.write((db) => db.transaction(() => work(db)).immediate())
@@ -86,7 +89,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
       expires_at: new Date(claims.expiresAt * 1000).toISOString(),
     },
   })
-  /** Whether what was opened may be used for a request. */
+  /** Whether an opened token may be used for a request. */
   const usable = (known: RememberedToken, now: Instant): EnrollDecision<DeviceClaims> => {
     const { claims } = known
     if (withdrawn.standing(claims, now) === 'revoked') return revoked()

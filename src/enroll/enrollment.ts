@@ -1,4 +1,4 @@
-// What enrolment offers to the rest of the gate, and what it needs from it.
+// What enrolment offers to the rest of the gate, and what it needs.
 
 import type { DatabaseConnection } from '../database/connection.ts'
 import type { Logger } from '../log.ts'
@@ -18,7 +18,7 @@ import type { EnrollDecision } from './refusals.ts'
 import type { Revocations } from './revocations.ts'
 import type { IdentifyAs, Withdrawn } from './withdraw.ts'
 
-/** The body of an answer to /bootstrap and /refresh. */
+/** The response body of /bootstrap and /refresh. */
 export interface Minted {
   readonly wrapper_token: string
   readonly proxy_base_url: string
@@ -29,11 +29,11 @@ export interface Minted {
 /** A device's token, and what its enrolment says. */
 export interface DeviceAbout {
   readonly claims: DeviceClaims
-  /** Undefined where the disk cannot be read. */
+  /** Undefined if the disk cannot be read. */
   readonly family: FamilyListed | undefined
-  /** Whether a refresh has given a newer token. */
+  /** Whether a refresh has issued a newer token. */
   readonly replaced: boolean
-  /** Seconds since the epoch: until then a refresh is taken, if nothing is revoked. */
+  /** Seconds since the epoch: until then the token can be refreshed, unless it is revoked. */
   readonly refreshableUntil: number
 }
 
@@ -46,14 +46,14 @@ export interface DeviceEnrollment {
   /** `token` as it came, with or without its prefix. */
   refresh(token: string, now: Instant): Promise<EnrollDecision<Minted>>
   verify(token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>>
-  /** For `GET /device`: also asks the disk, so that a family that is lost there is told at once. */
+  /** For `GET /device`: also asks the disk, so that a family missing there is reported at once. */
   about(token: string, now: Instant): Promise<EnrollDecision<DeviceAbout>>
   /**
-   * For /admin/revoke: true of the first `verify` after it resolves. Rejects where the disk fails
-   * before anything is done, or where the file with what was done has gone.
+   * For /admin/revoke: in effect for the first `verify` after it resolves. Rejects if the disk
+   * fails before anything is done, or if the gate switched to another file meanwhile.
    */
   revoke(name: string, actor: string, now: Instant): Promise<Withdrawn>
-  /** Looks at the disk now, as the timer does: for when another file has come. */
+  /** Checks the disk now, as the timer does: for when the gate has switched to another file. */
   poll(now: Instant): void
   start(): void
   stop(): void
@@ -62,20 +62,20 @@ export interface DeviceEnrollment {
 
 export interface EnrollmentOptions {
   readonly counters: Counters
-  /** Of its own, with ENROLL_PRAGMAS and ENROLL_SCHEMA executed. */
+  /** A connection of its own, with ENROLL_PRAGMAS and ENROLL_SCHEMA executed. */
   readonly connection: DatabaseConnection
   readonly secrets: readonly Secret[]
   readonly identify: IdentifyAs
   readonly policy: BootstrapPolicy
   readonly lifetimeSeconds: number
-  /** Where devices reach the gate; asked for each token, since a free port is known late. */
+  /** Where devices reach the gate; read for each token, because a free port is known late. */
   readonly proxyBaseUrl: () => string
   /** DEVICE_MODELS, DEVICE_RATE_LIMIT, DEVICE_SPEND_CAP. */
   readonly defaults: Entitlements
   readonly log: Logger
   readonly limits?: BootstrapLimits
   readonly graceSeconds?: number
-  /** DEVICE_IDLE_DAYS: how long an expired token may still be refreshed; none unless it is said. */
+  /** DEVICE_IDLE_DAYS: how long an expired token can still be refreshed; 0 by default. */
   readonly allowanceSeconds?: number
   readonly maxRetired?: number
   readonly pollMs?: number

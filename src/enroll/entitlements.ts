@@ -1,18 +1,18 @@
-// What a device may do, and whose it is. It comes from an enrolment code, from a user's claims or
-// from the settings, never from the body of a bootstrap. A value that cannot be applied as it is
-// written is refused: one that were dropped would become no limit at all.
+// What a device may do, and whom it belongs to. It comes from an enrolment code, from a user's claims
+// or from the settings, never from the body of /bootstrap. A value that cannot be applied as written
+// is refused: a dropped value would mean no limit at all.
 
 import { isModelPattern } from '../token/model-pattern.ts'
 import type { JsonObject } from '../token/strict-json.ts'
 
 export interface Entitlements {
-  /** Exact names, or with a trailing `*`; undefined: every model. */
+  /** Exact names, or prefixes with a trailing `*`; undefined means every model. */
   readonly models: readonly string[] | undefined
   /** Requests a minute. */
   readonly rateLimit: number | undefined
   /** US dollars in a calendar month. */
   readonly spendCap: number | undefined
-  /** The name of the gate's policy that the device has, which all of the above narrows. */
+  /** The name of the device's policy, which all of the above narrow. */
   readonly policy: string | undefined
   readonly orgId: string | undefined
   readonly userId: string | undefined
@@ -31,7 +31,7 @@ export const NO_ENTITLEMENTS: Entitlements = {
   userId: undefined,
 }
 
-/** Together with the ids they keep a token under the 8 KiB of bare.ts. */
+/** Together with the ids, these bounds keep a token under the 8 KiB of bare.ts. */
 const MAX_MODELS = 64
 const MAX_MODELS_BYTES = 3072
 export const MAX_RATE_LIMIT = 1_000_000
@@ -41,7 +41,10 @@ const ID = /^[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?$/
 
 const POLICY = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
-/** From members named as in a token: `models`, `rate_limit`, `spend_cap`, `policy`, `org_id`, `user_id`. */
+/**
+ * Reads members named as in a token: `models`, `rate_limit`, `spend_cap`, `policy`, `org_id`,
+ * `user_id`.
+ */
 export function readEntitlements(members: JsonObject): EntitlementsRead {
   const { models, rate_limit: rateLimit, spend_cap: spendCap, org_id: orgId } = members
   const { policy, user_id: userId } = members
@@ -54,7 +57,7 @@ export function readEntitlements(members: JsonObject): EntitlementsRead {
   return { ok: true, value: { models, rateLimit, spendCap, policy, orgId, userId } }
 }
 
-/** The same members again; what is undefined is left out by JSON. */
+/** The inverse; JSON leaves out undefined members. */
 export function entitlementMembers(of: Entitlements): JsonObject {
   return {
     user_id: of.userId,
@@ -66,7 +69,7 @@ export function entitlementMembers(of: Entitlements): JsonObject {
   }
 }
 
-/** One by one: what `own` does not say is what the settings say for every device. */
+/** Member by member: what `own` leaves out comes from the settings for every device. */
 export function withDefaults(own: Entitlements, defaults: Entitlements): Entitlements {
   return {
     models: own.models ?? defaults.models,
@@ -82,7 +85,7 @@ function wrong(name: string): EntitlementsRead {
   return { ok: false, reason: `${name} cannot be applied` }
 }
 
-/** An empty list could mean nothing or everything, so it means a refusal. */
+/** An empty list could mean nothing or everything, so it is refused. */
 function areModels(value: unknown): value is string[] {
   return (
     Array.isArray(value) &&

@@ -1,6 +1,6 @@
-// One family for each enrolment: whose it is, what it may do, and which of its tokens is the last.
-// Tokens themselves are not kept. What a refreshed token may do comes from here and not from the
-// token it was asked with, so that the operator's word counts.
+// One family for each enrolment: whom it belongs to, what it may do, and which of its tokens is the
+// newest. Tokens themselves are not stored. What a refreshed token may do comes from here and not from
+// the token that was presented, so that the operator's settings count.
 
 import type { Database } from 'bun:sqlite'
 import { randomBytes } from 'node:crypto'
@@ -11,11 +11,11 @@ import { type FamilyRow, stored } from './family-list.ts'
 export interface NewFamily {
   readonly deviceId: string
   readonly deviceHash: string
-  /** The HMAC of the device's id alone, for an operator who knows no more than that. */
+  /** The HMAC of the device's id alone, for an operator who knows only that. */
   readonly deviceKey: string
-  /** `code:7`, `user:` and the user's identity, or `open`. */
+  /** `code:7`, `user:` followed by the user's identity, or `open`. */
   readonly owner: string
-  /** What the operator wrote on its code; '' where nothing. */
+  /** The code's label; '' if it has none. */
   readonly label?: string | undefined
   /** What the device calls itself. */
   readonly name?: string | undefined
@@ -27,7 +27,7 @@ export interface TokenTimes {
   /** Seconds since the epoch. */
   readonly now: number
   readonly lifetimeSeconds: number
-  /** How long a token lives on after the refresh that was asked with it. */
+  /** How long a token can be refreshed again after it was refreshed. */
   readonly graceSeconds: number
 }
 
@@ -36,10 +36,12 @@ export type RotatedFamily =
   | { readonly kind: 'too_fast'; readonly retryAfterSeconds: number }
   | { readonly kind: 'reused' | 'revoked' | 'unknown' | 'too_many' }
 
-/** With a prefix, so that each names what it is, and hexadecimal, so that none looks like a flag. */
+/** The prefix names the kind; hexadecimal, so that no id looks like a flag. */
 const newId = (prefix: 'fam' | 'tok'): string => `${prefix}_${randomBytes(16).toString('hex')}`
 
-/** The first token's claims. To be called in a transaction with whatever allowed it. */
+/**
+ * Returns the first token's claims. Call it in a transaction with whatever allowed the enrolment.
+ */
 export function createFamily(db: Database, of: NewFamily, times: TokenTimes): DeviceClaims {
   const family = newId('fam')
   const head = nextHead(times)
@@ -69,13 +71,13 @@ export function createFamily(db: Database, of: NewFamily, times: TokenTimes): De
   return { deviceId, deviceHash, family, ...head, ...entitlements }
 }
 
-/** How long the answer to an enrolment can be asked for again. */
+/** How long the answer to an enrolment can be requested again. */
 const REPEAT_SECONDS = 600
 
 /**
- * The token of an enrolment whose answer was lost: made by the same device a moment ago, and used
- * for nothing since. Once it is used somebody has it, and whoever asks again with a code that they
- * have seen gets nothing.
+ * The token of an enrolment whose answer was lost: issued to the same device moments ago, and not
+ * used since. Once the token is used, somebody has it, and anybody who presents a code they have
+ * seen gets nothing.
  */
 export function unusedEnrolment(
   db: Database,
@@ -100,10 +102,10 @@ export function unusedEnrolment(
 }
 
 /**
- * What a refresh asked for with `presented` gives: a new last token, or, within the grace, the one
- * that there is by now: then two who ask with one token, or one who asks again because the answer
- * was lost, hold the same token (attack 36). To be called in an immediate transaction.
- * `mayRotate` gives the seconds to wait where the family has been refreshed too often.
+ * Refreshes `presented`: gives a new token, or within the grace period the one that already
+ * replaced it, so that two concurrent refreshes, or one repeated after a lost answer, get the same
+ * token (attack 36). Call it in an immediate transaction. `mayRotate` returns the seconds to wait
+ * if the family has been refreshed too often.
  */
 export function rotate(
   db: Database,
@@ -115,7 +117,7 @@ export function rotate(
   const row = db
     .query<FamilyRow, [string]>('SELECT * FROM device_families WHERE family = ?1')
     .get(presented.family)
-  // A token of ours without a row: older than the last prune, or than a backup put back.
+  // A token of ours without a row: older than the last prune, or than a restored backup.
   if (!row) return { kind: 'unknown' }
   if (row.revoked_at !== null) return { kind: 'revoked' }
   const marks = db
@@ -137,7 +139,7 @@ export function rotate(
     const head = { jti: row.head_jti, issuedAt: row.head_iat, expiresAt: row.head_exp }
     return { kind: 'repeated', claims: { ...own, ...head } }
   }
-  // A device that was away too long does not count among its user's, until it comes back.
+  // A device that was away too long does not count among its user's devices until it returns.
   const isBack = row.head_exp <= times.now && row.owner.startsWith('user:')
   if (isBack && countOtherDevices(db, row.owner, row.device_hash, times.now) >= maxDevicesPerUser) {
     return { kind: 'too_many' }
@@ -173,7 +175,7 @@ export function countOtherDevices(
   return row?.devices ?? 0
 }
 
-/** Families that were seen at that minute, so many of them in one transaction. */
+/** Records when families were seen, to the minute, in one transaction. */
 export function markSeen(db: Database, seen: readonly (readonly [string, number])[]): void {
   const mark = db.query<undefined, [string, number]>(
     `INSERT OR REPLACE INTO device_seen (seq, at)

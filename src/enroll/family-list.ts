@@ -1,4 +1,4 @@
-// Families as an operator or a device asks for them: lists, and one by its name.
+// Reads families for operators and devices: lists, and one by its name.
 
 import type { Database } from 'bun:sqlite'
 import { type Entitlements, readEntitlements } from './entitlements.ts'
@@ -13,9 +13,9 @@ export interface FamilyListed {
   readonly entitlements: Entitlements
   readonly appVersion: string | undefined
   readonly createdAt: number
-  /** `exp` of its last token. */
+  /** `exp` of its newest token. */
   readonly expiresAt: number
-  /** To the minute; undefined where it was never seen. */
+  /** To the minute; undefined if it was never seen. */
   readonly seenAt: number | undefined
   readonly revokedAt: number | undefined
 }
@@ -47,11 +47,13 @@ interface ListedRow extends FamilyRow {
 
 export interface FamilyFilter {
   readonly limit: number
-  /** The `seq` of the last one seen. */
+  /** The `seq` of the last family seen. */
   readonly before?: number
   readonly user?: string | undefined
   readonly org?: string | undefined
-  /** Only those that are not revoked, and whose last token ended after this: they can come back. */
+  /**
+   * Only families that are not revoked and whose newest token ended after this: they can come back.
+   */
   readonly endedAfter?: number | undefined
 }
 
@@ -69,7 +71,7 @@ export function listFamilies(db: Database, filter: FamilyFilter): FamilyListed[]
     .map(listed)
 }
 
-/** Whose each device is, by its hash; the newest enrolment says. */
+/** The user of each device, by the device's hash, from its newest enrolment. */
 export function usersOfDevices(db: Database): ReadonlyMap<string, string> {
   const rows = db
     .query<{ device_hash: string; user_id: string }, []>(
@@ -88,7 +90,7 @@ export function findFamily(
   return row ? { ...listed(row), headJti: row.head_jti } : undefined
 }
 
-/** Those that are not revoked and call themselves so. */
+/** Families that are not revoked and whose device calls itself this. */
 export function familiesCalled(db: Database, name: string, limit: number): FamilyListed[] {
   return db
     .query<ListedRow, [string, number]>(
@@ -116,7 +118,7 @@ function listed(row: ListedRow): FamilyListed {
   }
 }
 
-/** Throws where the row is not what we wrote: no entitlements would be no limits. */
+/** Throws if the row is not what we wrote: no entitlements would mean no limits. */
 export function stored(text: string): Entitlements {
   const read = readEntitlements(JSON.parse(text))
   if (!read.ok) throw new Error('a stored family has entitlements that cannot be applied')

@@ -1,5 +1,5 @@
-// The rest of a revocation of many families: parts of a few milliseconds, each a transaction of its
-// own, with pauses in which a gate's event loop and other writers have their turns.
+// Finishes a revocation of many families: in parts of a few milliseconds, each a transaction of its
+// own, with pauses in which the gate's event loop and other writers get their turns.
 
 import type { Database } from 'bun:sqlite'
 import { findUnfinished, noteFinished, noteFurther } from './unfinished.ts'
@@ -10,7 +10,7 @@ const PART_MS = 2
 const PAUSE_MS = 4
 const FIRST_FAMILIES = 25
 const MAX_FAMILIES = 1000
-/** Where another process holds the lock or the disk fails: so many times, so far apart. */
+/** Retries while another process holds the lock or the disk fails: how often, and how far apart. */
 const MAX_TRIES = 20
 const TRY_AGAIN_MS = 100
 
@@ -33,7 +33,7 @@ export function partSize(): PartSize {
   }
 }
 
-/** One transaction. `isFinished` where nothing of it is left, or another process was there first. */
+/** One transaction. `isFinished` if nothing is left, or another process finished it first. */
 export function revokePart(
   db: Database,
   id: number,
@@ -54,7 +54,7 @@ export function revokePart(
     noteFurther(db, id, done.after ?? left.upTo, nowSeconds)
     return done.families
   })
-  // After a power cut the row says that these are left still.
+  // After a power cut the row still lists these as left.
   const families = unsynced(db, () => working.immediate())
   size.took(performance.now() - began)
   return { families, isFinished: false }
@@ -62,13 +62,13 @@ export function revokePart(
 
 export interface RevocationRest {
   readonly families: readonly string[]
-  /** Undefined where all is done. */
+  /** Undefined if all is done. */
   readonly error: unknown
 }
 
 /**
  * Goes on until nothing is left, or until the disk has failed for some seconds. `write` gives each
- * part the database of that moment.
+ * part the current database.
  */
 export async function finishRevoking(
   left: readonly number[],

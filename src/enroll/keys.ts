@@ -1,6 +1,6 @@
-// The secrets that sign device tokens: the first signs, all verify, so that adding one in front and
-// dropping the last a token's life and DEVICE_IDLE_DAYS later rotates them without a refusal. A token names its secret by
-// a `kid`, so that a stranger's token costs one HMAC and not one for each secret.
+// The secrets that sign device tokens. The first signs, all verify. To rotate without a refusal, add a
+// secret in front, and drop the last one after a token's lifetime plus DEVICE_IDLE_DAYS. A token names
+// its secret by `kid`, so that a stranger's token costs one HMAC and not one for each secret.
 
 import { createHmac } from 'node:crypto'
 import type { Secret } from '../secret.ts'
@@ -15,14 +15,14 @@ export interface DeviceKeys {
   find(kid: string): DeviceKey | undefined
 }
 
-/** RFC 7518 §3.2: a key of the hash's size at least. */
+/** RFC 7518 §3.2: at least the size of the hash. */
 export const MIN_SECRET_BYTES = 32
 
-/** No signing input of a JWS can read like this: those are base64url with a dot in the middle. */
+/** No JWS signing input can read like this: those are base64url with a dot in the middle. */
 const KID_LABEL = 'postern device token kid'
 const KID_LENGTH = 16
 
-/** Throws where a secret is short or none is given: the settings must have said so before. */
+/** Throws if a secret is short or none is given; the settings must have reported that before. */
 export function deviceKeys(secrets: readonly Secret[]): DeviceKeys {
   const [signing, ...others] = secrets.map(deviceKey)
   if (!signing) throw new RangeError('no secret for device tokens')

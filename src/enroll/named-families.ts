@@ -1,4 +1,4 @@
-// Families by the value of one column, a part at a time.
+// Finds families by the value of one column, a part at a time.
 
 import type { Database } from 'bun:sqlite'
 
@@ -27,7 +27,9 @@ export interface FamilyFound {
   readonly revoked_at: number | null
 }
 
-/** In the order in which they enrolled. Revoked ones too: to pass over a thousand takes time as well. */
+/**
+ * In the order of enrolment. Includes revoked families, because skipping a thousand takes time too.
+ */
 export function familiesNamed(
   db: Database,
   { by, value }: FamilySelector,

@@ -1,18 +1,18 @@
-// How many devices strangers may enrol in an hour: from one address, from the networks around it, and in
-// all. An owner of many addresses must not be able to use up everybody's share: a /48 has
-// 65,536 networks that each count as one address.
+// How many devices strangers may enrol in an hour: from one address, from the networks around it, and
+// in total. An owner of many addresses must not use up everybody's share: a /48 has 65,536 networks
+// that each count as one address.
 
 import type { BucketDecision, Buckets, Counters } from '../state/port.ts'
 import { widerNetworks } from '../config/networks.ts'
 
 export interface OpenLimits {
-  /** IPv6: of a /64. */
+  /** For IPv6, a /64. */
   readonly openPerAddressPerHour: number
-  /** Of a /48, or of a /24 of IPv4. */
+  /** A /48, or a /24 of IPv4. */
   readonly openPerSitePerHour: number
-  /** Of a /32, or of a /16 of IPv4. */
+  /** A /32, or a /16 of IPv4. */
   readonly openPerBlockPerHour: number
-  /** Of the whole gate. It takes several providers' networks to use it up. */
+  /** For the whole gate. Using it up takes networks of several providers. */
   readonly openPerHour: number
 }
 
@@ -20,7 +20,7 @@ export type OpenDecision =
   | { readonly allowed: true }
   | { readonly allowed: false; readonly by: string; readonly decision: BucketDecision }
 
-/** Takes one of each count, or none. */
+/** Takes one from each count, or none. */
 export function openEnrolments(
   counters: Counters,
   limits: OpenLimits,
@@ -31,7 +31,7 @@ export function openEnrolments(
   const overall = perHour(counters, limits.openPerHour)
   return (addressKey, nowMs) => {
     const wider = widerNetworks(addressKey)
-    // The widest first: one owner of many addresses then fills no table with them.
+    // The widest network first, so that one owner of many addresses fills no table with them.
     const counts: readonly (readonly [by: string, table: Buckets, key: string])[] = [
       ...(wider
         ? ([

@@ -1,18 +1,21 @@
-// What can be forgotten on disk: names of what is dead anyway. A day of margin keeps whatever two
-// clocks, or one that was set back, could still take for alive.
+// Deletes rows that are no longer needed: names of what has expired anyway. A day of margin keeps
+// whatever two clocks, or one that was set back, could still consider valid.
 
 import type { Database } from 'bun:sqlite'
 import { unsynced } from '../database/unsynced.ts'
 
 const MARGIN_SECONDS = 86_400
-/** An operator may ask what became of a code for this long after its end. */
+/** An operator may ask about a code for this long after its end. */
 const CODE_MARGIN_SECONDS = 30 * 86_400
-/** For one call: some milliseconds, in which the whole gate waits. The next call takes the rest. */
+/**
+ * Rows for one call: some milliseconds, in which the whole gate waits. The next call takes the
+ * rest.
+ */
 const MAX_ROWS = 50
 
 /**
- * `nowSeconds` less the allowance of refreshes. Writes nothing where there is nothing to forget; true
- * where there may be more.
+ * `nowSeconds`: now, minus the allowance for refreshes. Writes nothing if there is nothing to
+ * delete; true if there may be more.
  */
 export function pruneEnrolment(db: Database, nowSeconds: number): boolean {
   const before = nowSeconds - MARGIN_SECONDS
@@ -25,7 +28,7 @@ export function pruneEnrolment(db: Database, nowSeconds: number): boolean {
   return forgotten.includes(MAX_ROWS)
 }
 
-/** How many rows. */
+/** Returns the number of deleted rows. */
 function forget(
   db: Database,
   table: 'withdrawals' | 'device_families' | 'enrolment_codes',

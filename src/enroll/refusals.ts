@@ -1,6 +1,6 @@
-// The ways in which enrolment says no. The shape is that of refusal.ts, so that a refusal from here
-// is one of the gate's own as soon as its table knows the codes below; what is said to the caller
-// stands there alone. A `reason` is for the log, and never holds what a caller sent.
+// The refusals of enrolment. Their shape is that of refusal.ts, so that each is one of the gate's
+// refusals once its table knows the codes below; the message to the caller stands there. A `reason` is
+// for the log, and never contains what a caller sent.
 
 import type { RefusalCode } from '../refusal.ts'
 
@@ -26,7 +26,7 @@ export interface EnrollRefusal {
   readonly ok: false
   readonly code: EnrollCode
   readonly reason?: string
-  /** Said to the caller in place of the table's message. */
+  /** Sent to the caller instead of the table's message. */
   readonly message?: string
   readonly retryAfterSeconds?: number
 }

@@ -1,4 +1,4 @@
-// What the operator reads of devices and writes into the audit, over HTTP.
+// The operator's reads of devices and writes to the audit trail, over HTTP.
 
 import type { DatabaseConnection } from '../database/connection.ts'
 import { unusableFrom } from '../database/trouble.ts'
@@ -7,7 +7,7 @@ import { type AuditEntry, audit } from './audit.ts'
 import { type FamilyListed, listFamilies } from './family-list.ts'
 
 export interface Register {
-  /** The newest first; `before` is the `seq` of the last one seen. */
+  /** The newest first; `before` is the `seq` of the last device seen. */
   devices(page: {
     readonly limit: number
     readonly before?: number

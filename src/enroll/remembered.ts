@@ -1,13 +1,13 @@
-// Device tokens that have been verified, so that a device pays for its signature once; never past
-// their `exp`. Nothing is said here of withdrawal: whoever recalls a token asks for its standing each
-// time, so that a revocation beats this memory at once.
+// Remembers verified device tokens until their `exp`, so that a device pays for its signature once. It
+// knows nothing of revocations: every caller checks a token's standing each time, so a revocation
+// takes effect at once.
 
 import { TokenMemory } from '../token/memory.ts'
 import type { DeviceClaims } from './device-token.ts'
 
 export interface RememberedToken {
   readonly claims: DeviceClaims
-  /** Of the last request that was noted (seen.ts). */
+  /** The minute of the last request that was noted (seen.ts). */
   seenMinute: number
 }
 
@@ -16,7 +16,7 @@ export interface RememberedTokens {
   remember(bare: string, claims: DeviceClaims): RememberedToken
 }
 
-/** About 450 bytes each. Beyond it the oldest is forgotten, and costs a signature once more. */
+/** About 450 bytes each. Beyond this the oldest is forgotten, and costs another signature check. */
 const MAX_TOKENS = 20_000
 
 export function rememberedTokens(maxTokens: number = MAX_TOKENS): RememberedTokens {

@@ -1,4 +1,4 @@
-// Rows of `withdrawals`: what was revoked or retired, and until when that has to be known.
+// Rows of `withdrawals`: what was revoked or retired, and until when that must be known.
 
 import type { Database } from 'bun:sqlite'
 
@@ -11,8 +11,8 @@ export interface RevocationRow {
 }
 
 /**
- * Whether the last row that was read stands where it stood. It does not where a backup was brought
- * into the file itself (`.restore`): numbers are then given out again, and newer rows have lower ones.
+ * Whether the last row that was read is still where it was. It is not if a backup was restored into
+ * the file itself (`.restore`): numbers are then reused, and newer rows have lower ones.
  */
 export function isThere(db: Database, { seq, name }: Pick<RevocationRow, 'seq' | 'name'>): boolean {
   if (seq === 0) return true

@@ -1,6 +1,6 @@
-// What was withdrawn before its time: families and tokens that somebody revoked, and tokens that a
-// refresh has retired. The disk has the whole of it; a request asks the memory alone, which is read
-// at start and follows what other processes write (`postern revoke`) within a poll.
+// What was withdrawn early: families and tokens that somebody revoked, and tokens that a refresh
+// retired. The disk holds all of it; a request asks only memory, which is read at start and follows
+// what other processes write (`postern revoke`) within a poll.
 
 import type { Database } from 'bun:sqlite'
 import { type Instant, instant } from '../turn/instant.ts'
@@ -15,24 +15,27 @@ import { insertUnlessKnown, isKnown, isThere, type RevocationRow } from './revoc
 import { findLeftAlone } from './unfinished.ts'
 import { withdrawFamily } from './withdraw.ts'
 
-/** `retired`: a refresh was asked for with it, and the grace in which it may ask again is over. */
+/** `retired`: the token was refreshed, and the grace period for another refresh is over. */
 export type TokenStanding = 'live' | 'revoked' | 'retired'
 
 export interface Revocations {
   standing(of: Pick<DeviceClaims, 'jti' | 'family'>, now: Instant): TokenStanding
-  /** A retired token came back: at once for this process, on disk with the next poll. */
+  /**
+   * A retired token came back: revokes its family at once in this process, and on disk with the
+   * next poll.
+   */
   reused(family: string, now: Instant): void
-  /** This process has just written; its own writes leave `data_version` as it was. */
+  /** This process has just written; its own writes do not change `data_version`. */
   written(now: Instant): void
   /**
-   * One turn of the timer, of some milliseconds; what is left waits for the next. Neither this nor
-   * `written` throws: what fails is tried again.
+   * One turn of the timer, of some milliseconds; the rest waits for the next. Neither this nor
+   * `written` throws: failures are retried.
    */
   poll(now: Instant): void
   start(): void
   stop(): void
   readonly retired: number
-  /** For `/readyz`'s body: whether the last poll could read and write. */
+  /** For the body of `/readyz`: whether the last poll could read and write. */
   readonly storage: 'ok' | 'failing'
 }
 
@@ -41,42 +44,45 @@ export interface RevocationOptions {
   readonly graceSeconds: number
   readonly allowanceSeconds: number
   readonly log: Logger
-  /** What else is written off the road, four times a second at the most. */
+  /** What else is written in the background, at most four times a second. */
   readonly flush?: (db: Database) => void
   readonly pollMs?: number
 }
 
-/** Rows for one read: the loop must not be held for longer than some milliseconds. */
+/** Rows for one read: the event loop must not be held for longer than some milliseconds. */
 const READ_ROWS = 2000
 const SWEEP_MS = 60_000
 const FLUSH_MS = 250
-/** Written in one turn of the timer, after another file was gone over to. */
+/** Rows written in one turn of the timer, after a switch to another file. */
 const OWED_ROWS = 50
 const BEFORE_ALL = { seq: 0, name: '' }
 
-/** Throws where the disk cannot be read: a gate that doesn't know what was revoked must not start. */
+/** Throws if the disk cannot be read: a gate that does not know what was revoked must not start. */
 export function revocations(options: RevocationOptions): Revocations {
   const { connection, graceSeconds, allowanceSeconds, log, flush, pollMs } = options
   const families = new Map<string, number>()
   const tokens = new Map<string, number>()
-  /** Until when, and the monotonic end of the grace: a clock set back must not prolong it. */
+  /**
+   * When it expires, and the monotonic end of its grace period: a clock that is set back must not
+   * prolong it.
+   */
   const retired = new Map<string, { readonly until: number; readonly graceEndsMs: number }>()
-  /** Revoked here and not yet on disk, with when. */
+  /** Revoked here and not yet on disk, and when. */
   const pending = new Map<string, number>()
-  /** The last row that was read; its file, and that file's version then. */
+  /** The last row that was read, its file, and that file's version then. */
   let seen: Pick<RevocationRow, 'seq' | 'name'> = BEFORE_ALL
   let seenFile: number | undefined
   let seenVersion: number | undefined
-  /** What this process knows and the file that it went over to may not. */
+  /** What this process knows and the file that it switched to may not. */
   let owed: Iterator<(db: Database) => void> | undefined
   let owedNext: ((db: Database) => void)[] = []
   let sweptAtMs = Number.NEGATIVE_INFINITY
   let flushedAtMs = Number.NEGATIVE_INFINITY
   let storage: 'ok' | 'failing' = 'ok'
-  /** Whether the next turn comes soon, since this one has left something. */
+  /** Whether the next turn comes soon, because this one left something. */
   let isBehind = false
   let isPruning = false
-  /** Whether some revocation may have been begun by somebody and left alone. */
+  /** Whether somebody may have begun a revocation and abandoned it. */
   let mayBeUnfinished = true
   let finishing: number | undefined
   const size = partSize()
@@ -89,7 +95,7 @@ export function revocations(options: RevocationOptions): Revocations {
       retired.set(name, { until, graceEndsMs: now.monotonicMs + leftSeconds * 1000 })
     }
   }
-  /** `all`: whatever that takes, at the start and after writes of our own. */
+  /** `all`: however long that takes, at start and after writes of our own. */
   const readNew = (db: Database, now: Instant, all: boolean): void => {
     seenVersion = undefined
     mayBeUnfinished = true
@@ -116,7 +122,7 @@ export function revocations(options: RevocationOptions): Revocations {
     }
     seenVersion = before
   }
-  /** A backup that was put back knows nothing of what was withdrawn since; after a restart, it must. */
+  /** A restored backup knows nothing of later withdrawals; after a restart it must. */
   const known = function* (now: Instant): Generator<(db: Database) => void> {
     const at = now.epochSeconds
     for (const family of families.keys()) {
@@ -172,7 +178,7 @@ export function revocations(options: RevocationOptions): Revocations {
       seenVersion = undefined
     }
   }
-  /** The skew keeps what is dead dead where the clock is set back by as much. */
+  /** The skew keeps expired entries expired if the clock is set back by as much. */
   const sweep = (db: Database, now: Instant): void => {
     if (isPruning) {
       isPruning = pruneEnrolment(db, now.epochSeconds - allowanceSeconds)
@@ -191,7 +197,7 @@ export function revocations(options: RevocationOptions): Revocations {
   const poll = (now: Instant, all = false): void => {
     isBehind = false
     try {
-      // Reading first: a disk that is full can still tell what others have revoked.
+      // Reads first: a full disk can still report what others have revoked.
       const db = connection.get()
       if (connection.file !== seenFile || versionOf(db) !== seenVersion) readNew(db, now, all)
       writePending(db)
@@ -209,7 +215,7 @@ export function revocations(options: RevocationOptions): Revocations {
         log.error(describeBug(error), 'enrolment storage fails; what is known of tokens holds')
       }
       storage = 'failing'
-      // Not in a hurry, then.
+      // A failing disk is not retried in a hurry.
       isBehind = false
     }
   }

@@ -1,5 +1,5 @@
-// Everything that enrolment keeps on disk, and how its connection wants to be set up. Apart from what
-// works on it, which a gate without devices never loads.
+// What enrolment keeps on disk, and how its connection is set up. It is separate from the code that
+// uses it, which a gate without devices never loads.
 
 const CODES = `
 CREATE TABLE IF NOT EXISTS enrolment_codes (
@@ -64,9 +64,9 @@ CREATE TABLE IF NOT EXISTS audit (
 export const ENROLL_SCHEMA: string = [CODES, FAMILIES, REVOCATIONS, AUDIT].join('')
 
 /**
- * What an operator tells devices apart by, and finds them by; and when they were last seen, apart
- * from it, because that is written often and is small. `seq` is that of the family.
- * It came later, and is idempotent too.
+ * What an operator distinguishes devices by and finds them by, and when they were last seen. The
+ * latter is a table of its own, because it is small and written often. `seq` is that of the family.
+ * This schema came later, and is idempotent too.
  */
 export const ENROLL_NAMES_SCHEMA = `
 CREATE TABLE IF NOT EXISTS device_names (
@@ -94,7 +94,7 @@ CREATE TABLE IF NOT EXISTS device_seen (
 
 /**
  * Revocations of more families than one short transaction can end. A row says what is left, so that
- * another process can finish what one has begun. It came later, and is idempotent too.
+ * another process can finish what one has begun. This schema came later, and is idempotent too.
  */
 export const ENROLL_UNFINISHED_SCHEMA = `
 CREATE TABLE IF NOT EXISTS unfinished_revocations (
@@ -113,10 +113,10 @@ CREATE TABLE IF NOT EXISTS unfinished_revocations (
 `
 
 /**
- * For a connection of enrolment's own. bun:sqlite is synchronous: as long as another process holds
- * the lock, the whole gate waits, so that the wait is short and ends in a 503 of /bootstrap or
- * /refresh. What is answered is on the disk before (`FULL`), or a power cut would forget which
- * token of a family is the last one.
+ * For enrolment's own connection. bun:sqlite is synchronous: while another process holds the lock,
+ * the whole gate waits, so the wait is short and ends in a 503 from /bootstrap or /refresh. What is
+ * answered is on the disk first (`FULL`); otherwise a power cut would lose which token of a family
+ * is the newest.
  */
 export const ENROLL_PRAGMAS = `
 PRAGMA journal_mode = WAL;

@@ -1,5 +1,5 @@
-// When each device was last seen, to the minute: noted in memory as requests come, and written off
-// the road in small transactions, so that no request costs a write and no write holds up a request.
+// When each device was last seen, to the minute: noted in memory as requests come, and written in the
+// background in small transactions, so that no request costs a write and no write holds up a request.
 
 import type { Database } from 'bun:sqlite'
 import type { DeviceClaims } from './device-token.ts'
@@ -8,16 +8,16 @@ import type { RememberedToken } from './remembered.ts'
 import { unsynced } from '../database/unsynced.ts'
 
 export interface SeenDevices {
-  /** Costs a comparison, but for the first time in each minute. */
+  /** Costs one comparison, except for the first request in each minute. */
   note(known: RememberedToken, nowSeconds: number): void
   /** Seen, and not on the disk yet. */
   has(family: DeviceClaims['family']): boolean
-  /** Throws where the disk fails: what is not written stays for the next time. */
+  /** Throws if the disk fails: what is not written stays for the next time. */
   flush(db: Database): void
 }
 
 const MINUTE_SECONDS = 60
-/** More than that in one minute, and some are written a minute later. */
+/** Beyond this number in one minute, some are written a minute later. */
 const MAX_PENDING = 250_000
 /** A transaction of some milliseconds. */
 const FLUSH_ROWS = 300

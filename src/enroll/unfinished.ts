@@ -1,6 +1,6 @@
-// Which revocations have been begun and not finished, on disk. Whoever begins one works on it to its
-// end; where that process dies or the disk fails in between, a gate that runs on the same file, or the
-// next that starts, finds it and goes on.
+// Revocations that were begun and not finished, on disk. The process that begins one works on it until
+// the end; if it dies or the disk fails meanwhile, a gate on the same file, or the next that starts,
+// finds the row and finishes it.
 
 import type { Database } from 'bun:sqlite'
 import type { AuditedAct } from './audit.ts'
@@ -24,10 +24,12 @@ interface UnfinishedRow {
   readonly actor: string
 }
 
-/** Nobody pauses for so long between two parts; a clock that was set back may say so. */
+/**
+ * Nobody pauses for this long between two parts, though a clock that was set back may suggest it.
+ */
 const LEFT_ALONE_SECONDS = 2
 
-/** Its number. */
+/** Returns the row's id. */
 export function noteUnfinished(
   db: Database,
   { by, value }: FamilySelector,
@@ -44,7 +46,7 @@ export function noteUnfinished(
   return Number(lastInsertRowid)
 }
 
-/** Undefined where somebody has finished it. */
+/** Undefined if somebody has finished it. */
 export function findUnfinished(db: Database, id: number): Unfinished | undefined {
   const row = db
     .query<UnfinishedRow, [number]>('SELECT * FROM unfinished_revocations WHERE id = ?1')
@@ -52,7 +54,7 @@ export function findUnfinished(db: Database, id: number): Unfinished | undefined
   return row ? unfinished(row) : undefined
 }
 
-/** `waits`: there is one, and somebody may be at it. */
+/** `waits`: there is one, and another process may be working on it. */
 export function findLeftAlone(db: Database, nowSeconds: number): Unfinished | 'waits' | undefined {
   const row = db
     .query<UnfinishedRow, [number, number]>(
@@ -78,7 +80,7 @@ export function noteFinished(db: Database, id: number): void {
 }
 
 function unfinished(row: UnfinishedRow): Unfinished {
-  // A later version may know more columns; what is not understood must not be passed over.
+  // A later version may know more columns; what is not understood must not be skipped.
   if (!isNamedBy(row.named_by)) throw new Error('an unfinished revocation cannot be read')
   return {
     id: row.id,

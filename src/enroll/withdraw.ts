@@ -1,7 +1,7 @@
-// Revoking, on disk: by family, by token, by device, or by the enrolment code they came from. Each
-// process with a revocations.ts on the same file knows it within its next poll; requests that are
-// under way go on to their end. Thousands of families end in many short transactions (finish.ts),
-// since each holds up the event loop of a gate and the writes of all others.
+// Revocation on disk: by family, by token, by device, or by enrolment code. Each process with
+// revocations.ts on the same file learns of it within its next poll; running requests go on to their
+// end. Thousands of families are revoked in many short transactions (finish.ts), because each holds up
+// the event loop of a gate and all other writers.
 
 import type { Database } from 'bun:sqlite'
 import { type AuditedAct, audit } from './audit.ts'
@@ -10,31 +10,31 @@ import { isFamily, isJti, MAX_LIFETIME_SECONDS } from './device-token.ts'
 import { familiesNamed, isAnyNamed, type FamilySelector, newestFamily } from './named-families.ts'
 import { noteUnfinished } from './unfinished.ts'
 
-/** HMAC of a value under the identity key, separate for each kind; 64 hex digits. */
+/** HMAC of a value under the identity key, separate for each kind; 64 hexadecimal digits. */
 export type IdentifyAs = (kind: 'device' | 'device_id', value: string) => string
 
 export interface Withdrawn {
   readonly kind: 'family' | 'token' | 'device' | 'code' | 'user' | 'org'
-  /** False where nothing goes by this name; a family or token is then refused all the same. */
+  /** False if nothing has this name; a family or token is then still refused from now on. */
   readonly known: boolean
-  /** Those that were alive until now. */
+  /** The families that were alive until now. */
   readonly families: readonly string[]
-  /** Some are still alive: the disk knows which, and a running gate ends them by itself. */
+  /** Some are still alive: the disk knows which, and a running gate ends them. */
   readonly unfinished?: true
 }
 
 export interface RevocationBegun extends Withdrawn {
-  /** Rows of unfinished_revocations, for `finish`. */
+  /** Ids in unfinished_revocations, for `finishRevoking`. */
   readonly left: readonly number[]
 }
 
-/** For the first transaction, which is all there is for most. */
+/** For the first transaction, which is the only one in most cases. */
 const FIRST_FAMILIES = 50
 
 /**
- * One short transaction: ends the first families of that name, and writes down which are left.
- * `name`: a family, a `jti`, `code:N`, `user:ID`, `org:ID`; else a device by its hash as logs show it,
- * by the label of its code, or by its own id.
+ * One short transaction: revokes the first families of that name, and records which are left.
+ * `name`: a family, a `jti`, `code:N`, `user:ID`, `org:ID`; otherwise a device, by its hash as
+ * shown in logs, by its code's label, or by its own id.
  */
 export function beginRevoking(
   db: Database,
@@ -42,6 +42,7 @@ export function beginRevoking(
   { identify, actor, at }: { identify: IdentifyAs; actor: string; at: number },
 ): RevocationBegun {
   const act = { at, actor, action: 'revoke' }
+  // The type guards below leave nothing of `name`'s type.
   const text: string = name
   const revoking = db.transaction((): RevocationBegun => {
     if (isJti(name)) return { ...withdrawToken(db, name, act), left: [] }
@@ -51,7 +52,7 @@ export function beginRevoking(
       return { kind: 'family', known, families: alive ? [name] : [], left: [] }
     }
     if (/^code:\d+$/.test(name)) {
-      // Nobody enrols with it any more: who has done so by now is all there will be.
+      // Nobody can enrol with the code any more: these families are all there will be.
       const known = withdrawCode(db, name)
       if (known) audit(db, { ...act, subject: name })
       return { kind: 'code', ...withdrawAll(db, [{ by: 'owner', value: name }], act), known }
@@ -64,7 +65,7 @@ export function beginRevoking(
     const called: readonly FamilySelector[] = [
       { by: 'device_hash', value: name },
       { by: 'device_key', value: identify('device_id', name) },
-      // What the operator wrote: the name that a device gives itself could be another's.
+      // Only the operator's label: the name that a device gives itself could be another's.
       { by: 'label', value: name },
     ]
     return { kind: 'device', ...withdrawAll(db, called, act) }
@@ -72,7 +73,7 @@ export function beginRevoking(
   return revoking.immediate()
 }
 
-/** True where it was alive until now. To be called in a transaction. */
+/** True if it was alive until now. Call it in a transaction. */
 export function withdrawFamily(db: Database, family: string, act: AuditedAct): boolean {
   const row = db
     .query<{ dead_at: number }, [string, number]>(
@@ -81,7 +82,7 @@ export function withdrawFamily(db: Database, family: string, act: AuditedAct): b
     )
     .get(family, act.at)
   if (row || !isAnyNamed(db, { by: 'family', value: family })) {
-    // Without a row (pruned, or a backup put back) its tokens may still be about.
+    // Without a row (pruned, or a restored backup) its tokens may still exist.
     const until = row?.dead_at ?? act.at + MAX_LIFETIME_SECONDS
     insert(db, 'family', family, family, act.at, until)
     audit(db, { ...act, subject: family })
@@ -115,7 +116,7 @@ interface RevocationPart {
   readonly limit: number
 }
 
-/** `after`: where the next part begins; undefined where there is none. To be called in a transaction. */
+/** `after`: where the next part begins; undefined if there is none. Call it in a transaction. */
 export function withdrawPart(
   db: Database,
   { group, after, upTo, limit }: RevocationPart,
@@ -132,7 +133,7 @@ export function withdrawPart(
   return { families, looked: part.length, after: isMore ? (part.at(-1)?.seq ?? after) : undefined }
 }
 
-/** That one alone: tokens that came of it by refresh are the family's. */
+/** Revokes this token alone: tokens refreshed from it belong to the family. */
 function withdrawToken(db: Database, jti: string, act: AuditedAct): Withdrawn {
   const known =
     isAnyNamed(db, { by: 'head_jti', value: jti }) ||

@@ -1,6 +1,6 @@
-// Sign-ins that were begun and are not over: in memory alone, so that a restart asks the person to
-// start again. Each is tied to whoever began it by the id in their attempt cookie, good once and for
-// ten minutes. Nothing here is ever pushed out by a newer one.
+// Pending sign-ins, kept in memory alone, so that a restart asks the person to start again. Each
+// belongs to the browser or terminal that began it, by the id in its attempt cookie; it can be used
+// once, within ten minutes. A newer sign-in never evicts an older one.
 
 import { hash, randomBytes } from 'node:crypto'
 import type { Secret } from '../secret.ts'
@@ -12,42 +12,48 @@ import type { SignedIn } from './session-status.ts'
 
 export interface Attempts {
   begin(now: Instant): Decision<OpenedAttempt & { readonly ticket: string | undefined }>
-  /** For the browser that a ticket was carried to: it may finish, but collects nothing. */
+  /**
+   * For the browser that received the ticket: it may finish the sign-in, but not collect its
+   * outcome.
+   */
   open(ticket: string, now: Instant): Decision<OpenedAttempt>
-  /** Once: whatever comes of it, nobody gets this proof again. */
+  /** Once: whatever the outcome, nobody gets this proof again. */
   take(attempt: string | undefined, now: Instant): Decision<TakenAttempt>
-  /** What came of it elsewhere, once; undefined while nothing has. */
+  /** The outcome of a sign-in finished elsewhere, once; undefined while it is pending. */
   collect(attempt: string, now: Instant): Decision<SignedIn | undefined>
-  /** Ids that are known: one of each sign-in, and one more where its ticket was used. */
+  /** Known ids: one for each sign-in, and one more if its ticket was used. */
   readonly size: number
 }
 
 export interface OpenedAttempt {
   readonly proof: SignInProof
-  /** Signed, for the cookie. */
+  /** The signed value of the cookie. */
   readonly attempt: string
 }
 
 export interface TakenAttempt {
   readonly proof: SignInProof
-  /** Keeps it for whoever began, where that is somebody else. */
+  /** Keeps the outcome for whoever began, if that is somebody else. */
   settle(outcome: Decision<SignedIn>): void
 }
 
 export interface AttemptsOptions {
   readonly secrets: readonly Secret[]
-  /** Whether a ticket is of use: where the answer is pasted, it is pasted to who began. */
+  /**
+   * Whether to issue tickets. They are useless if the code is pasted, because it is pasted where
+   * the sign-in began.
+   */
   readonly tickets: boolean
 }
 
 export const ATTEMPT_SECONDS = 600
 /**
  * About 1 KB each. When it is full, a new sign-in is refused until an old one ends: a stranger who
- * fills it keeps the person waiting, but takes no sign-in that is under way from them. The limit of
- * /auth/* per address keeps one address far below this number in ten minutes.
+ * fills it keeps the person waiting, but cannot evict a pending sign-in. The rate limit of /auth/*
+ * keeps one address far below this number in ten minutes.
  */
 export const MAX_ATTEMPTS = 1000
-/** Of the verifier (43 to 128 characters, RFC 7636 §4.1) and of the state. */
+/** The size of the verifier (43 to 128 characters, RFC 7636 §4.1) and of the state. */
 const PROOF_BYTES = 64
 const TICKET_BYTES = 32
 const TICKET = /^[A-Za-z0-9_-]{43}$/
@@ -58,7 +64,7 @@ interface PendingAttempt {
   readonly expiresAtMs: number
   readonly beganId: string
   openedId: string | undefined
-  /** SHA-256 of it; undefined once it has been used. */
+  /** The ticket's SHA-256; undefined once it has been used. */
   ticketSha256: string | undefined
   state: 'pending' | 'taken' | Decision<SignedIn>
 }
@@ -127,7 +133,7 @@ export function attempts({ secrets, tickets }: AttemptsOptions): Attempts {
       if (found?.attempt.state !== 'pending') return refused('login_failed', { reason: 'attempt' })
       const { attempt, began } = found
       attempt.state = 'taken'
-      // Who began gets the outcome as the answer; there is nobody else to keep it for.
+      // Whoever began gets the outcome as the answer; there is nobody else to keep it for.
       if (began) drop(attempt)
       return granted({
         proof: attempt.proof,

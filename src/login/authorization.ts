@@ -1,7 +1,7 @@
-// What is said to the authorization server, with PKCE, as a public client (RFC 8252 §8.4) or with the
-// secret that some providers demand: the address of its page, the exchange of a code, a refresh.
-// oauth4webapi speaks the protocol; here are the bounds around it. No error carries a token, a code,
-// an address, or a word that the server said.
+// Talks to the authorization server, with PKCE, as a public client (RFC 8252 §8.4) or with the secret
+// that some providers demand: the URL of its page, the exchange of a code, a refresh. oauth4webapi
+// speaks the protocol; this file sets the bounds around it. No error carries a token, a code, an
+// address, or a word of the server.
 
 import { hash } from 'node:crypto'
 import * as oauth from 'oauth4webapi'
@@ -13,24 +13,24 @@ import { answerOf, boundedFetch, failureOf } from './token-endpoint.ts'
 export interface AuthorizationOptions {
   readonly ask: Ask
   readonly clientId: string
-  /** Character for character as it is registered (RFC 6749 §3.1.2.3). */
+  /** Exactly as registered (RFC 6749 §3.1.2.3). */
   readonly redirectUri: string
   readonly authorizeUrl: URL
   readonly tokenUrl: URL
-  /** Compared character for character with `iss` (RFC 9207 §2.4). */
+  /** Compared exactly with `iss` (RFC 9207 §2.4). */
   readonly issuer: string
-  /** Space-separated; '' asks for none by name. */
+  /** Space-separated; '' requests none by name. */
   readonly scope: string
-  /** Where the provider demands one. */
+  /** Set if the provider demands one. */
   readonly clientSecret?: Secret | undefined
-  /** How it is shown (RFC 6749 §2.3.1); unless it is said, what the server takes. */
+  /** How the client authenticates (RFC 6749 §2.3.1); by default, whatever the server accepts. */
   readonly clientAuth?: ClientAuthMethod | undefined
   readonly timeoutMs?: number
 }
 
 export type ClientAuthMethod = 'basic' | 'post' | 'none'
 
-/** What a sign-in keeps to itself until its code is exchanged. */
+/** What a sign-in keeps secret until its code is exchanged. */
 export interface SignInProof {
   readonly state: string
   /** PKCE's `code_verifier` (RFC 7636 §4.1). */
@@ -40,12 +40,12 @@ export interface SignInProof {
 /** Never rejects. */
 export interface Authorization {
   authUrl(proof: SignInProof): URL
-  /** `answer`: the parameters that came with the redirect, or `code` and `state` as pasted. */
+  /** `answer`: the parameters of the redirect, or the pasted `code` and `state`. */
   exchange(answer: URLSearchParams, proof: SignInProof): Promise<TokenAnswer>
   refresh(refreshToken: string): Promise<TokenAnswer>
 }
 
-/** Generous, since an answer that nobody waits for takes a rotated refresh token with it. */
+/** Generous, because an abandoned response takes a rotated refresh token with it. */
 const TIMEOUT_MS = 30_000
 export function authorization(options: AuthorizationOptions): Authorization {
   const { clientId, redirectUri, authorizeUrl, tokenUrl, issuer, scope } = options
@@ -99,7 +99,7 @@ export function authorization(options: AuthorizationOptions): Authorization {
       ),
   }
 
-  /** With the next method where the server does not take this one: the grant is not used up by that. */
+  /** Tries the next method if the server rejects this one: that does not use up the grant. */
   async function ask(send: (proving: oauth.ClientAuth) => Promise<Response>): Promise<TokenAnswer> {
     for (let tried = 1; ; tried += 1) {
       const [method, ...others] = methods
@@ -110,10 +110,10 @@ export function authorization(options: AuthorizationOptions): Authorization {
   }
 }
 
-/** RFC 6749 §5.2, and where a server says it by its status alone. */
+/** RFC 6749 §5.2; some servers say it by the status alone. */
 const NOT_PROVEN = new Set(['invalid_client', 'status 401'])
 
-/** The first is the one to use. */
+/** The first is used first. */
 function authenticationMethods({
   clientSecret,
   clientAuth,
@@ -135,8 +135,8 @@ async function answered(send: () => Promise<Response>): Promise<TokenAnswer> {
 }
 
 /**
- * Before the library does the same, so that the log can name it; and an empty `iss`, which the
- * library takes for none, is a wrong one.
+ * Checked before the library does the same, so that the log can name the reason. An empty `iss`,
+ * which the library takes for none, is wrong.
  */
 function foreignIn(
   answer: URLSearchParams,

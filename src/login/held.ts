@@ -1,5 +1,5 @@
-// The tokens of a session as they are held in memory, and what may be decided from them: pure, `now`
-// is an argument. Their ends are by the wall clock, since they outlive this run of the program.
+// The tokens of a session in memory, and decisions about them. Pure; `now` is an argument. Expiry uses
+// the wall clock, because tokens outlive this process.
 
 import type { Instant } from '../turn/instant.ts'
 import type { IssuedTokens } from './token-answer.ts'
@@ -10,7 +10,7 @@ export interface HeldTokenSet {
   readonly id: string
   readonly version: number
   readonly tokens: SessionTokens
-  /** Undefined where another run of the program obtained them. */
+  /** Undefined if another process obtained them. */
   readonly lifetimeMs: number | undefined
 }
 
@@ -24,11 +24,13 @@ export function freshness(
   if (expiresAtMs === undefined) return 'fresh'
   const leftMs = expiresAtMs - epochMs(now)
   if (leftMs <= 0) return 'expired'
-  // Half of a short life, or every look at it would renew it.
+  // At most half of a short lifetime; otherwise every check would renew the token.
   return leftMs < Math.min(RENEW_WHEN_LEFT_MS, (lifetimeMs ?? Infinity) / 2) ? 'due' : 'fresh'
 }
 
-/** `now` is when it was asked for: what the server took to answer is off its life, too. */
+/**
+ * `now` is when the request was sent: the time that the server took counts against the lifetime.
+ */
 export function heldFrom(
   issued: IssuedTokens,
   before: Pick<SessionTokens, 'refreshToken' | 'scope'>,
@@ -40,7 +42,7 @@ export function heldFrom(
     lifetimeMs,
     tokens: {
       accessToken,
-      // RFC 6749 §6: a server that issues no new one lets the old one stand.
+      // RFC 6749 §6: a server that issues no new one keeps the old one valid.
       refreshToken: issued.refreshToken ?? before.refreshToken,
       expiresAtMs: lifetimeMs === undefined ? undefined : epochMs(now) + lifetimeMs,
       scope: issued.scope ?? before.scope,

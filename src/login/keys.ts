@@ -1,19 +1,19 @@
-// What the gate itself gives out at a sign-in: the session key that programs and the cookie send,
-// and the attempt that ties a sign-in to the browser or terminal that began it. Both are random and
-// signed, each under a key of its own, so that neither passes for the other and a stranger's guess
-// ends before the disk is asked. Whether one is still good is not said here: see sessions.ts.
+// What the gate issues at a sign-in: the session key that programs and the cookie send, and the
+// attempt that ties a sign-in to the browser or terminal that began it. Both are random and signed,
+// each under a key of its own, so that neither passes for the other and a guess fails before the disk
+// is asked. sessions.ts knows whether one is still valid.
 
 import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Secret } from '../secret.ts'
 
 export interface SignedAttempt {
-  /** Names the attempt to whoever keeps it. */
+  /** Identifies the attempt. */
   readonly id: string
-  /** For the cookie: the id, signed. */
+  /** The cookie's value: the id, signed. */
   readonly attempt: string
 }
 
-/** RFC 2104 §3: a key of the hash's size at least. */
+/** RFC 2104 §3: at least the size of the hash. */
 const MIN_SECRET_BYTES = 32
 const RANDOM_BYTES = 32
 const SESSION_PREFIX = 'pst_'
@@ -30,12 +30,12 @@ export function newSessionKey(secrets: readonly Secret[]): string {
   return sessionKeys.signed(secrets, SESSION_PREFIX + randomText())
 }
 
-/** Whether this gate made it. All secrets verify; dropping one ends the keys that it signed. */
+/** Whether this gate issued the key. All secrets verify; dropping one ends the keys it signed. */
 export function checkSessionKey(secrets: readonly Secret[], key: string): boolean {
   return sessionKeys.verified(secrets, SESSION_KEY.exec(key)) !== undefined
 }
 
-/** What is kept of a key: of 256 random bits, so that no salt and no slow hash is needed. */
+/** What is stored of a key. It has 256 random bits, so it needs no salt and no slow hash. */
 export function hashSessionKey(key: string): Buffer {
   return hash('sha256', key, 'buffer')
 }
@@ -46,12 +46,12 @@ export function newAttempt(secrets: readonly Secret[]): SignedAttempt {
   return { id, attempt: attempts.signed(secrets, id) }
 }
 
-/** The attempt's id, or undefined where this gate did not make it. */
+/** The attempt's id, or undefined if this gate did not issue it. */
 export function checkAttempt(secrets: readonly Secret[], attempt: string): string | undefined {
   return attempts.verified(secrets, ATTEMPT.exec(attempt))
 }
 
-/** Throws where it is short: the settings must have said so before. */
+/** Throws if it is short; the settings must have reported that before. */
 export function secretBytes(secret: Secret): Buffer {
   const bytes = Buffer.from(secret.reveal())
   if (bytes.length < MIN_SECRET_BYTES) throw new RangeError('a secret is shorter than 32 bytes')
@@ -81,7 +81,10 @@ function signing(label: string) {
       if (!first) throw new RangeError('no secret to sign with')
       return `${body}.${signature(first, body)}`
     },
-    /** The body. As text and not as bytes, or unused bits would make several keys of one. */
+    /**
+     * Returns the body. Compared as text and not as bytes: unused bits would make several keys of
+     * one.
+     */
     verified(secrets: readonly Secret[], parts: RegExpExecArray | null): string | undefined {
       const [, body = '', given = ''] = parts ?? []
       if (body === '') return undefined

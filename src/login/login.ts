@@ -1,6 +1,6 @@
-// The contract of signing in, which everything around it is written against: the pages and routes
-// (accept/login/routes.ts), the upstream (upstream/anthropic/oauth.ts) and the command line. And how
-// its parts make it: attempts that are pending, the authorization server, the tokens of the session.
+// The contract of signing in, for the pages and routes (accept/login/routes.ts), the upstream
+// (upstream/anthropic/oauth.ts) and the command line; and its implementation from pending attempts,
+// the authorization server, and the session's tokens.
 
 import type { Secret } from '../secret.ts'
 import type { Instant } from '../turn/instant.ts'
@@ -13,58 +13,65 @@ import { NOBODY, type Sessions, SessionsUnusable } from './sessions.ts'
 import { heldTokens } from './tokens.ts'
 
 export interface SignInBegun {
-  /** The authorization server's page, with the challenge and the state in it. */
+  /** The URL of the authorization server's page, including challenge and state. */
   readonly authUrl: URL
   /** 64 random bytes, base64url. */
   readonly state: string
-  /** For the cookie of the browser or terminal that began; nobody else can finish. */
+  /** The cookie of the browser or terminal that began; nobody else can finish. */
   readonly attempt: string
   /**
-   * Opens the same attempt in a browser, once: for a terminal whose person signs in elsewhere.
-   * Present only if the redirect comes back to the gate itself.
+   * Opens the same attempt in a browser, once: for a terminal whose user signs in elsewhere.
+   * Present only if the redirect returns to the gate itself.
    */
   readonly ticket: string | undefined
   readonly expiresInSeconds: number
 }
 
 export interface Login {
-  /** Whether the redirect comes back to this gate, so that nothing is pasted. */
+  /** Whether the redirect returns to this gate, so that nothing is pasted. */
   readonly returnsHere: boolean
   begin(now: Instant): Decision<SignInBegun>
-  /** The attempt behind a ticket, once. */
+  /** The attempt of a ticket, once. */
   open(ticket: string, now: Instant): Decision<Pick<SignInBegun, 'authUrl' | 'attempt'>>
   /**
-   * `answer` as the authorization server gave it to the redirect (`code`, `state`, `iss`, or
-   * `error`), or `code` and `state` from what was pasted. Single use, whatever comes of it.
+   * `answer`: what the authorization server gave to the redirect (`code`, `state`, `iss`, or
+   * `error`), or the pasted `code` and `state`. Single use, whatever the outcome.
    */
   finish(
     attempt: string | undefined,
     answer: URLSearchParams,
     now: Instant,
   ): Promise<Decision<SignedIn>>
-  /** For the terminal that began: what its attempt came to, once; undefined while it is pending. */
+  /**
+   * For the terminal that began: the outcome of its attempt, once; undefined while it is pending.
+   */
   collect(attempt: string, now: Instant): Decision<SignedIn | undefined>
-  /** Whose key this is: `session_invalid` where it is nobody's. */
+  /** The session of a key; `session_invalid` if there is none. */
   find(key: string): Decision<Session>
-  /** Whether a key that `find` refuses was good until the authorization server ended its session. */
+  /**
+   * Whether a key that `find` refuses was valid until the authorization server ended its session.
+   */
   wasEnded(refusal: Refusal): boolean
-  /** How it stands by now, after a try to renew what has expired: `session_ended` where that is over. */
+  /**
+   * The session's current status, after an attempt to renew an expired token; `session_ended` if it
+   * is over.
+   */
   standing(session: Session, now: Instant): Promise<Decision<SessionStatus>>
-  /** Refreshes now, and once for all who ask at the same time. */
+  /** Refreshes now, once for all concurrent callers. */
   renew(session: Session, now: Instant): Promise<Decision<SessionStatus>>
   /**
-   * A token good for at least a moment: refreshed first where under 5 minutes are left.
-   * `rejected`: the one that the API has just refused; a newer one comes back, or a refusal.
+   * A token that is valid for at least a moment: refreshed first if under 5 minutes are left.
+   * `rejected`: the token that the API has just refused; returns a newer one, or a refusal.
    */
   accessToken(now: Instant, rejected?: string): Promise<Decision<string>>
-  /** Rejects where the disk cannot be written: then the session goes on. */
+  /** Rejects if the disk cannot be written; the session then goes on. */
   end(session: Session): Promise<void>
-  /** When no refresh is under way: a stop in between would lose the session. */
+  /** Resolves when no refresh is running: stopping during one would lose the session. */
   idle(): Promise<void>
 }
 
 export interface Session {
-  /** Not the key: 32 hexadecimal digits that say nothing of it. */
+  /** Not the key: 32 hexadecimal digits that reveal nothing about it. */
   readonly id: string
   readonly status: SessionStatus
 }
@@ -75,7 +82,7 @@ export interface LoginOptions extends AuthorizationOptions {
   readonly secrets: readonly Secret[]
   readonly sessions: Sessions
   readonly log: Logger
-  /** How long a request that has a good token waits for a newer one. */
+  /** How long a request with a valid token waits for a newer one. */
   readonly patienceMs?: number
 }
 
@@ -122,7 +129,8 @@ export function login(options: LoginOptions): Login {
     async finish(attempt, answer, now) {
       const taken = pending.take(attempt, now)
       if (!taken.ok) return taken
-      // What a bug throws goes on to the caller, and nobody else waits for what will not come.
+      // If a bug throws, the error reaches the caller, and nobody waits for an outcome that will
+      // not come.
       let outcome: Decision<SignedIn> = refused('internal_error')
       try {
         outcome = await signIn(answer, taken.value.proof, now)

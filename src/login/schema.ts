@@ -1,4 +1,4 @@
-// What a sign-in keeps on disk, and how the connection that writes it wants to be set up.
+// What a sign-in keeps on disk, and how the connection that writes it is set up.
 
 /** For `openDatabase`. */
 export const LOGIN_SCHEMA = `
@@ -19,10 +19,10 @@ CREATE TABLE login_session (
 `
 
 /**
- * For a connection of its own. A rotated refresh token that a power cut forgets is a session lost,
- * and so it is on the disk (`FULL`) before anybody hears of it; what was sealed before is
- * overwritten in the file, and not only unlinked. Where another process holds the lock, all of the gate
- * waits with the connection: only for a moment, and what is worth a longer wait is tried again.
+ * For the sign-in's own connection. Losing a rotated refresh token in a power cut would lose the
+ * session, so it is on disk (`FULL`) before anybody gets it. Old sealed content is overwritten in
+ * the file, and not only unlinked. While another process holds the lock, the whole gate waits with
+ * the connection, so the timeout is short; writes that are worth a longer wait are retried.
  */
 export const LOGIN_PRAGMAS = `
 PRAGMA synchronous = FULL;

@@ -1,42 +1,45 @@
-// Sealing what must not lie readable on a disk: AES-256-GCM under a key of each record's own, bound
-// to the place that the record is for. A record that was changed, cut, moved or put back does not
-// open (attack 41); opening never throws, and gives no byte before all of them are verified. Pure
-// but for randomness; whoever holds the secrets and the file can read everything, and so it does not
-// help against a thief of both.
+// Encrypts what must not be readable on disk: AES-256-GCM under a key of its own for each record,
+// bound to the record's place. A record that was changed, truncated, moved or restored from before
+// does not open (attack 41). Opening never throws, and returns no byte before all are verified. Pure
+// except for randomness. Whoever holds both the secrets and the file can read everything: sealing does
+// not protect against the theft of both.
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import type { Secret } from '../secret.ts'
 import { secretBytes } from './keys.ts'
 
-/** What a record is sealed for, and opens for alone: the additional authenticated data. */
+/**
+ * The place a record is sealed for, and the only one where it opens: the additional authenticated
+ * data.
+ */
 export interface SealPlace {
   readonly table: string
   readonly id: string
-  /** What kind of thing is sealed, so that no two kinds can be taken for one another. */
+  /** The kind of content, so that no kind can be mistaken for another. */
   readonly purpose: string
-  /** Counts up: an older record does not open as a newer one. */
+  /** Increases: an older record does not open as a newer one. */
   readonly version: number
 }
 
 export type Unsealed =
-  /** `stale`: by a secret that is not the first any more; seal it anew. */
+  /** `stale`: sealed under a secret that is no longer the first; seal it again. */
   | { readonly ok: true; readonly plaintext: Buffer; readonly stale: boolean }
-  /** For the log; says nothing of what is in the record. */
+  /** For the log; reveals nothing about the content. */
   | { readonly ok: false; readonly reason: string }
 
 export interface Seals {
-  /** Throws where `plaintext` is longer than MAX_PLAINTEXT_BYTES: it could not be opened again. */
+  /** Throws if `plaintext` is longer than MAX_PLAINTEXT_BYTES: it could not be opened again. */
   seal(plaintext: Uint8Array, place: SealPlace): Buffer
   open(record: Uint8Array, place: SealPlace): Unsealed
 }
 
-/** Far beyond any pair of tokens; a record that claims more is not looked at. */
+/** Far more than any pair of tokens needs; longer records are not examined. */
 export const MAX_PLAINTEXT_BYTES = 65_536
 
-/** The layout's own version, ahead of all it may change. */
+/** The version of the layout, before anything it may change. */
 const LAYOUT = Buffer.from('v1')
 const KID_BYTES = 16
-/** As long as the hash: no two records meet under one key (RFC 5869 §3.1). */
+/** As long as the hash: no two records share a key (RFC 5869 §3.1). */
 const SALT_BYTES = 32
 /** NIST SP 800-38D §5.2.1.1. */
 const NONCE_BYTES = 12
@@ -46,15 +49,15 @@ const KID_AT = LAYOUT.length
 const SALT_AT = KID_AT + KID_BYTES
 const NONCE_AT = SALT_AT + SALT_BYTES
 const TEXT_AT = NONCE_AT + NONCE_BYTES
-/** What sealing adds. */
+/** The bytes that sealing adds. */
 export const OVERHEAD_BYTES: number = TEXT_AT + TAG_BYTES
 
 const KID_LABEL = 'postern seal kid'
 const KEY_LABEL = 'postern seal v1 aes-256-gcm'
 
 /**
- * The first secret seals, all open. A record names its secret by a `kid` made from the secret, so
- * that the list may be reordered. Throws where none is given or one is short.
+ * The first secret seals, all open. A record names its secret by a `kid` derived from it, so that
+ * the list may be reordered. Throws if none is given or one is short.
  */
 export function seals(secrets: readonly Secret[]): Seals {
   const masters = secrets.map((secret) => {
@@ -104,7 +107,7 @@ function recordKey(master: Buffer, salt: Uint8Array): Buffer {
   return Buffer.from(hkdfSync('sha256', master, salt, KEY_LABEL, 32))
 }
 
-/** As JSON, so that no two places read alike, whatever is in their names. */
+/** As JSON, so that no two places encode alike, whatever their names contain. */
 function additionalData({ table, id, purpose, version }: SealPlace): Buffer {
   return Buffer.from(JSON.stringify([table, id, purpose, version]))
 }

@@ -1,5 +1,5 @@
-// What is sealed of a session, as bytes: its tokens, and the hash of the key that it answers to,
-// which lies within the seal so that nobody can put another key's in its place.
+// The content that is sealed for a session: its tokens, and the hash of its key. The hash is inside
+// the seal so that nobody can substitute another key's.
 
 export interface SessionTokens {
   readonly accessToken: string
@@ -28,7 +28,7 @@ export function packed({ tokens, keyHash }: SealedContent): Buffer {
   )
 }
 
-/** Undefined where it is not what `packed` makes, as another version of this program might. */
+/** Undefined if it is not what `packed` makes, for example from another version. */
 export function unpacked(bytes: Buffer): SealedContent | undefined {
   const members = parsed(bytes.toString())
   const { access_token: accessToken, refresh_token: refreshToken, scope } = members

@@ -1,7 +1,7 @@
-// How a session stands, and what a sign-in hands out: the words that the parts of a sign-in share.
+// A session's status, and the result of a sign-in: types that the parts of a sign-in share.
 
 export interface SessionStatus {
-  /** When the access token ends; undefined where the server did not say. */
+  /** When the access token expires; undefined if the server did not say. */
   readonly expiresAtMs: number | undefined
   readonly scope: string | undefined
   /** Whether a refresh token is held. */
@@ -9,7 +9,10 @@ export interface SessionStatus {
 }
 
 export interface SignedIn {
-  /** What programs send as `x-api-key` or Bearer, and what the cookie holds. New at each sign-in. */
+  /**
+   * The key that programs send as `x-api-key` or Bearer, and the cookie's value. New at each
+   * sign-in.
+   */
   readonly key: string
   readonly status: SessionStatus
 }

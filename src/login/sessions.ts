@@ -1,7 +1,7 @@
-// The one session, in the gate's SQLite file: whose key it is and which tokens it holds, sealed.
-// Everything is on the disk before a write returns, and a write that fails leaves what was there.
-// The file never holds a token or a session key that could be read without SESSION_SECRET, and a
-// record that does not open is `session_invalid`, whatever was done to it (attack 41).
+// The only session, in the gate's SQLite file: the hash of its key, and its tokens, sealed. A write is
+// on disk before it returns, and a failed write leaves what was there. The file never holds a token or
+// session key that could be read without SESSION_SECRET, and a record that does not open is
+// `session_invalid`, whatever was done to it (attack 41).
 
 import type { Database } from 'bun:sqlite'
 import { randomBytes, timingSafeEqual } from 'node:crypto'
@@ -17,26 +17,29 @@ import { SessionsUnusable, reported, unusableFrom } from './unusable.ts'
 export { SessionsUnusable } from './unusable.ts'
 
 /**
- * Reads give refusals: `session_invalid`, or `login_unavailable` where the disk cannot be read.
- * `begin`, `replace` and `end` throw SessionsUnusable where the disk cannot be written, and what was
- * there before is there still; so does `current` where it cannot be read.
+ * Reads return refusals: `session_invalid`, or `login_unavailable` if the disk cannot be read.
+ * `begin`, `replace` and `end` throw SessionsUnusable if the disk cannot be written, and leave what
+ * was there; so does `current` if it cannot be read.
  */
 export interface Sessions {
-  /** Replaces whichever there was. */
+  /** Replaces any previous session. */
   begin(tokens: SessionTokens, nowMs: number): { readonly key: string; readonly id: string }
-  /** Whose key it is: the signature first, and only then the disk. */
+  /** The session of a key. Checks the signature first, and only then the disk. */
   find(key: string): Decision<{ readonly id: string }>
   read(id: string): Decision<{ readonly tokens: SessionTokens; readonly version: number }>
-  /** False where `version` is not the one there, or the record there does not open. */
+  /** False if `version` is not the stored one, or the stored record does not open. */
   replace(id: string, version: number, tokens: SessionTokens, nowMs: number): boolean
-  /** Undefined where nobody is signed in. */
+  /** Undefined if nobody is signed in. */
   current(): { readonly id: string } | undefined
-  /** Nothing where `id` is not the session's; its sealed tokens are gone from the file, too. */
+  /** Does nothing if `id` is not the session's. Its sealed tokens are removed from the file too. */
   end(id: string): void
 }
 
 export interface SessionsOptions {
-  /** Of its own, with LOGIN_SCHEMA and LOGIN_PRAGMAS. Its busy timeout is the caller's choice. */
+  /**
+   * A connection of its own, with LOGIN_SCHEMA and LOGIN_PRAGMAS. The caller chooses its busy
+   * timeout.
+   */
   readonly connection: DatabaseConnection
   readonly secrets: readonly Secret[]
 }
@@ -60,13 +63,15 @@ interface HeldSession {
 const ID_BYTES = 16
 const ID = /^[0-9a-f]{32}$/
 const RETRY_SECONDS = 5
-/** The reason where there is no session at all. */
+/** The reason if there is no session at all. */
 export const NOBODY = 'nobody is signed in'
 
-/** Throws where a secret is short, and SessionsUnusable where the file cannot be used. */
+/** Throws if a secret is short, and SessionsUnusable if the file cannot be used. */
 export function sessions({ connection, secrets }: SessionsOptions): Sessions {
   const { seal, open } = seals(secrets)
-  /** What this process has seen: a row put back from before it is not taken (attack 41). */
+  /**
+   * The newest version this process has seen: an older row put back is not accepted (attack 41).
+   */
   let newestVersion = 0
   let resealing = true
   /** The newest record that this process has read or written, as it is in the file. */
@@ -82,7 +87,10 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
       )
       .get(OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES)
 
-  /** Into a file that was put in the place of the one before, and knows no record or an older one. */
+  /**
+   * Carries the record over into a file that replaced the previous one and holds none or an older
+   * one.
+   */
   const carryOver = (database: Database): void => {
     if (connection.file === file) return
     const there = read(database)
@@ -141,7 +149,10 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
       return result
     })
 
-  /** Under the first secret, as soon as one can: until then the older one cannot be dropped. */
+  /**
+   * Seals the record again under the first secret as soon as possible: until then the older secret
+   * cannot be dropped.
+   */
   const resealed = (found: HeldSession): void => {
     if (!found.stale || !resealing) return
     try {
@@ -151,7 +162,8 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
         database.query('UPDATE login_session SET sealed = ?1 WHERE only = 1').run(sealed(now.value))
       })
     } catch (error) {
-      // Reading goes on, and does not wait for the disk each time: the next refresh seals anew.
+      // Reading goes on without retrying the disk each time: the next refresh seals the record
+      // again.
       if (!(error instanceof SessionsUnusable)) throw error
       resealing = false
     }
@@ -208,7 +220,8 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
 
     replace(id, version, tokens, nowMs) {
       const written = write((database, found) => {
-        // The record there, and not only its number: its key's hash goes on into the new one.
+        // Checks the stored record and not only its version: the hash of its key goes into the new
+        // one.
         const before = held(found)
         if (!before.ok || before.value.id !== id || before.value.version !== version) {
           return undefined
@@ -254,12 +267,12 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
   }
 }
 
-/** What was sealed is still in the write-ahead log; nothing depends on its going. */
+/** The old sealed content is still in the write-ahead log. Removing it is best effort. */
 function forgetLog(connection: DatabaseConnection): void {
   try {
     connection.get().run('PRAGMA wal_checkpoint(TRUNCATE)')
   } catch {
-    // Another process reads at this moment: the log goes with a later checkpoint.
+    // Another process is reading: a later checkpoint removes the log.
   }
 }
 
@@ -275,7 +288,7 @@ function isVersion(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) > 0
 }
 
-/** Above all seen and all there; from the start where somebody left no room above. */
+/** Higher than everything seen and stored; starts again if somebody left no higher number. */
 function next(newest: number, there: unknown): number {
   const version = Math.max(newest, isVersion(there) ? there : 0) + 1
   return isVersion(version) ? version : 1

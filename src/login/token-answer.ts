@@ -1,27 +1,27 @@
-// What a token endpoint answered, read for what is in it. Providers are careless about what they say
-// beside a token (a member that is `null`, a number as text, a type in another case), and a refresh
-// token is rotated by then: what is good in an answer is kept, whatever stands beside it. Pure; no
-// word of the server reaches a reason but the names that RFC 6749 knows.
+// Reads a token endpoint's response. Providers are careless about what they send beside a token (a
+// member that is `null`, a number as text, a type in another case), and the refresh token has been
+// rotated by then: whatever is valid in a response is kept, whatever is beside it. Pure. No word of
+// the server reaches a reason except the error names of RFC 6749.
 
-/** What a sign-in or a refresh gave. */
+/** The result of a sign-in or a refresh. */
 export interface IssuedTokens {
   readonly accessToken: string
   readonly refreshToken: string | undefined
   readonly lifetimeSeconds: number | undefined
-  /** Undefined where the server did not name it: then it is what was asked (RFC 6749 §5.1). */
+  /** Undefined if the server did not name it: then it is what was requested (RFC 6749 §5.1). */
   readonly scope: string | undefined
 }
 
 /**
- * `refused`: the server, or what it said, will not do. `ended`: what was shown to it is no longer
- * good (`invalid_grant`). `unavailable`: it did not answer, or said that it cannot now.
+ * `refused`: the server refused, or its response is unusable. `ended`: what was presented is no
+ * longer valid (`invalid_grant`). `unavailable`: it did not answer, or said that it cannot now.
  */
 export interface TokenFailure {
   readonly ok: false
   readonly kind: 'refused' | 'ended' | 'unavailable'
   /** For the log. */
   readonly reason: string
-  /** Came beside an access token that is of no use: the one that was shown is retired by now. */
+  /** Came with an unusable access token: the presented refresh token is retired by now. */
   readonly refreshToken?: string
 }
 
@@ -33,22 +33,25 @@ export interface TokenResponse {
   readonly text: string
 }
 
-/** Longer would not fit into the headers that it travels in. */
+/** A longer token would not fit into headers. */
 const MAX_TOKEN_LENGTH = 8192
-/** It travels in a body. */
+/** Refresh tokens travel in a body. */
 const MAX_REFRESH_TOKEN_LENGTH = 32_768
 const MAX_SCOPE_LENGTH = 4096
 /** A token that claims more is refreshed once a year. */
 const MAX_LIFETIME_SECONDS = 31_536_000
 
-/** RFC 6749 §A.12, without the space that no header could carry. */
+/** RFC 6749 §A.12, without the space that no header can carry. */
 const TOKEN = /^[\x21-\x7e]+$/
 /** RFC 6749 §A.4. */
 const SCOPE = /^[\x20\x21\x23-\x5b\x5d-\x7e]+$/
-/** Also `BearerToken`, as some say. Others want a proof that nobody here could make (RFC 9449). */
+/**
+ * Also matches `BearerToken`, which some send. Other types demand a proof that nobody here could
+ * make (RFC 9449).
+ */
 const BEARER = /^\s*bearer/i
 
-/** RFC 6749 §5.2; what else a server invents is not repeated. */
+/** RFC 6749 §5.2; other errors a server invents are not repeated. */
 const ERRORS = new Set([
   'invalid_request',
   'invalid_client',
@@ -57,14 +60,14 @@ const ERRORS = new Set([
   'unsupported_grant_type',
   'invalid_scope',
 ])
-/** Some say with a 400 what a 503 is for. */
+/** Some send these with a 400 instead of a 503. */
 const PASSING_ERRORS = new Set(['temporarily_unavailable', 'server_error', 'slow_down'])
 
 export function failed(kind: TokenFailure['kind'], reason: string): TokenFailure {
   return { ok: false, kind, reason }
 }
 
-/** A request that may succeed as it is, later: it says nothing of the grant. */
+/** Whether the same request may succeed later: the status says nothing about the grant. */
 export function isPassing(status: number): boolean {
   return status >= 500 || status === 408 || status === 425 || status === 429
 }
@@ -105,12 +108,12 @@ function readRefusal({ status, contentType, text }: TokenResponse): TokenFailure
   if (name === undefined)
     return failed('refused', status === 400 ? 'malformed' : `status ${status}`)
   if (PASSING_ERRORS.has(name)) return failed('unavailable', name)
-  // Only in the form that is meant for it: this one throws the sign-in away.
+  // Only as JSON, the form meant for it, because this ends the sign-in.
   if (name === 'invalid_grant' && /\bjson\b/i.test(contentType)) return failed('ended', name)
   return failed('refused', ERRORS.has(name) ? name : 'error')
 }
 
-/** JSON under whatever type, or the form that some answer with. */
+/** JSON with any media type, or the form encoding that some use. */
 function membersOf(text: string, contentType: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(text.replace(/^\uFEFF/, ''))
@@ -121,7 +124,7 @@ function membersOf(text: string, contentType: string): Readonly<Record<string, u
   }
 }
 
-/** Its name, or that of an object as some APIs have it. */
+/** The error's name, or the name in an error object, as some APIs have it. */
 function errorIn({ error }: Readonly<Record<string, unknown>>): string | undefined {
   const { code, type } = Object(error) as { readonly code?: unknown; readonly type?: unknown }
   const name = [error, code, type].find((each) => typeof each === 'string' && each !== '')
@@ -133,7 +136,7 @@ function refreshTokenIn(value: unknown): string | undefined {
   return value.length <= MAX_REFRESH_TOKEN_LENGTH ? value : undefined
 }
 
-/** Nothing above 0 is no life that one could go by: then the API says when it is over. */
+/** A lifetime of 0 or less is unusable: then the API decides when the token is over. */
 function lifetimeIn(value: unknown): number | undefined {
   const seconds = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
   return typeof seconds === 'number' && seconds > 0

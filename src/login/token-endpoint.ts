@@ -1,6 +1,6 @@
-// One request to the token endpoint: bounded in size, followed nowhere, sent once. Its answer is read
-// by token-answer.ts; here is what goes wrong on the way. A reason for the log repeats nothing that
-// the server said, nor an address, a token or a code.
+// One request to the token endpoint: bounded in size, not redirected, sent once. token-answer.ts reads
+// its response; this file handles what goes wrong on the way. A reason for the log repeats nothing
+// that the server said, and no address, token or code.
 
 import * as oauth from 'oauth4webapi'
 import type { Ask } from '../http1/ask.ts'
@@ -16,7 +16,7 @@ const MAX_BYTES = 131_072
 
 export function failureOf(error: unknown): TokenFailure {
   if (error instanceof NoAnswer) return error.failure
-  // What came with the redirect has no code in it.
+  // The redirect came without a code.
   if (error instanceof oauth.OperationProcessingError) return failed('refused', 'malformed')
   return failed('unavailable', error instanceof Error ? error.name : 'unreachable')
 }
@@ -32,15 +32,15 @@ class NoAnswer extends Error {
 
 type Send = oauth.TokenEndpointRequestOptions[typeof oauth.customFetch]
 
-/** Reads the answer whole before anybody believes it, and only so much of it. */
+/** Reads the whole response, up to a bound, before anybody uses it. */
 export function boundedFetch(ask: Ask, timeoutMs: number): NonNullable<Send> {
   return async (url, { body, headers }) => {
-    // The library's own name for itself.
+    // The library's own product name.
     const { 'user-agent': _, ...own } = headers
     const reply = await ask({
       method: 'POST',
       url: new URL(url),
-      // On a connection that was kept, a request may meet its end: a refresh token's, perhaps.
+      // On a reused connection the request, and with it a refresh token, could be lost.
       headers: { ...own, connection: 'close' },
       body: Buffer.from(String(body)),
       timeoutMs,
@@ -54,7 +54,7 @@ export function boundedFetch(ask: Ask, timeoutMs: number): NonNullable<Send> {
     const { status, headers: answered } = reply
     const text = Buffer.from(reply.body).toString('utf8')
     const type = answered['content-type'] ?? ''
-    // Without a body, a status such as 204 takes none.
+    // A status such as 204 allows no body.
     return new Response(text === '' ? null : text, { status, headers: { 'content-type': type } })
   }
 }

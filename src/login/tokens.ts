@@ -1,9 +1,9 @@
-// The tokens of the one session, as requests need them: the access token kept at hand, and refreshed
-// by one request of ours for all who wait. A rotated refresh token is on the disk before its access
-// token is given to anybody. Between the server's answer and that write lies a moment in which
-// SIGKILL costs the session: the server has retired the old refresh token, and nobody has the new
-// one (attack 42). Two processes on one file can cost it as well, where both refresh at once: nothing
-// locks one out, and a server that detects reuse ends the sign-in.
+// The tokens of the session, for requests: the access token is kept in memory, and refreshed by one
+// request for all who wait. A rotated refresh token is on disk before anybody gets its access token.
+// Between the server's response and that write, SIGKILL costs the session: the server has retired the
+// old refresh token, and nobody has the new one (attack 42). Two processes on one file can lose it as
+// well if both refresh at once: nothing locks one out, and a server that detects reuse ends the
+// sign-in.
 
 import type { Instant } from '../turn/instant.ts'
 import { describeBug, type Logger } from '../log.ts'
@@ -22,47 +22,50 @@ export interface HeldTokens {
     now: Instant,
   ): Promise<{ readonly key: string; readonly status: SessionStatus }>
   status(id: string): Decision<SessionStatus>
-  /** The same, after a try to renew a token that is over: only then is it known what is left of it. */
+  /**
+   * The same, after an attempt to renew an expired token: only then is it known whether the session
+   * lives.
+   */
   standing(id: string, now: Instant): Promise<Decision<SessionStatus>>
   renew(id: string, now: Instant): Promise<Decision<SessionStatus>>
   accessToken(now: Instant, rejected?: string): Promise<Decision<string>>
   /** Rejects with SessionsUnusable where it cannot be written. */
   end(id: string): Promise<void>
-  /** Whether it was the authorization server that ended the last session. */
+  /** Whether the authorization server ended the last session. */
   readonly endedByServer: boolean
-  /** When no refresh is under way. */
+  /** Resolves when no refresh is running. */
   idle(): Promise<void>
 }
 
 export interface HeldTokensOptions {
   readonly authorization: Pick<Authorization, 'refresh'>
   readonly sessions: Sessions
-  /** What was asked for: what is granted where the server names no scope (RFC 6749 §5.1). */
+  /** The requested scope, which is granted if the server names none (RFC 6749 §5.1). */
   readonly scope: string
   readonly log: Logger
   readonly patienceMs?: number
 }
 
-/** A hanging server must not hold up requests that have a good token. */
+/** A server that hangs must not hold up requests that have a valid token. */
 const PATIENCE_MS = 2000
-/** Between two tries that fail, whoever asks: doubled each time, up to the longest. */
+/** The pause between failed attempts, whoever makes them: doubled each time, up to the maximum. */
 const FIRST_COOLDOWN_MS = 1000
 export const MAX_COOLDOWN_MS = 30_000
-/** An API that refuses each new token must not make each request a refresh. */
+/** An API that refuses each new token must not turn each request into a refresh. */
 export const REJECTION_COOLDOWN_MS = 60_000
 
 export function heldTokens(options: HeldTokensOptions): HeldTokens {
   const { authorization, sessions, scope, log, patienceMs = PATIENCE_MS } = options
   let held: HeldTokenSet | undefined
-  /** IssuedTokens, but the disk did not take it: only a write is needed, and nobody may use it before. */
+  /** Issued, but not yet on disk: only the write is missing, and nobody may use it before. */
   let unsaved: HeldTokenSet | undefined
   let flight: { readonly id: string; readonly done: Promise<Decision<HeldTokenSet>> } | undefined
   let failures = 0
-  /** Why the server will not renew it, where it said so; an outage says nothing. */
+  /** Why the server refuses to renew the token, if it said so. An outage does not count. */
   let refusal: string | undefined
   let endedByServer = false
   let retryAtMs = Number.NEGATIVE_INFINITY
-  /** The token that took the place of a rejected one. */
+  /** The token that replaced a rejected one. */
   let replacement: { readonly accessToken: string; readonly atMs: number } | undefined
 
   const recovered = (): void => {
@@ -92,8 +95,8 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     return unavailable(reason, cooldownMs)
   }
   /**
-   * For whoever has nothing else: what the server has refused to renew is over, and only a person can
-   * go on. The record stays, since a later try may find the server of another mind.
+   * For a caller without a usable token: if the server refuses to renew it, the session is over,
+   * and only a person can go on. The record stays, because a later attempt may succeed.
    */
   const orEnded = <T>(outcome: Decision<T>): Decision<T> =>
     !outcome.ok && outcome.code === 'login_unavailable' && refusal !== undefined
@@ -101,7 +104,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
       : outcome
   const ended = async (shown: HeldTokenSet): Promise<Decision<HeldTokenSet>> => {
     const newer = await whenFree(() => {
-      // Another process may have shown it first, and have the next.
+      // Another process may have presented it first, and have the next one.
       const now = read(shown.id)
       if (now.ok && now.value.version !== shown.version) return now
       sessions.end(shown.id)
@@ -118,14 +121,14 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     const written = await whenFree(() => sessions.replace(id, version, tokens, nowMs))
     if (unsaved === fresh) unsaved = undefined
     const now = read(id)
-    // Signed out, or signed in anew, or another process was first: what is there counts.
+    // Signed out, or signed in again, or another process was first: the stored record counts.
     if (!written || !now.ok) return now
     recovered()
     held = { ...now.value, lifetimeMs }
     return granted(held)
   }
 
-  /** The access token that came with it is of no use; the one before it goes on as it was. */
+  /** The access token that came with it is unusable; the previous one stays as it was. */
   const keepRotated = async (
     base: HeldTokenSet,
     refreshToken: string,
@@ -166,7 +169,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
       return failed(reason, later(now, startedMs))
     }
   }
-  /** Never rejects, since some who begin it do not wait for it. */
+  /** Never rejects, because some callers do not wait for it. */
   const refreshOnce = (seen: HeldTokenSet, now: Instant): Promise<Decision<HeldTokenSet>> => {
     if (flight?.id === seen.id) return flight.done
     if (seen.tokens.refreshToken === undefined) return Promise.resolve(unrenewable())
@@ -217,7 +220,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
       const found = load(id)
       if (!found.ok) return found
       const { tokens } = found.value
-      // Nothing to renew it with, and nothing wrong with it.
+      // There is nothing to renew it with, and it is still valid.
       if (tokens.refreshToken === undefined && freshness(found.value, now) !== 'expired') {
         return granted(statusOf(tokens))
       }
@@ -257,7 +260,7 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
     },
     async end(id) {
       await whenFree(() => sessions.end(id))
-      // Somebody may have signed in while the lock was waited for.
+      // Somebody may have signed in while this waited for the lock.
       if (held?.id === id) held = undefined
       if (unsaved?.id === id) unsaved = undefined
       endedByServer = false

@@ -1,13 +1,13 @@
-// What is thrown where the session's file cannot be used, so that callers can refuse instead of
-// failing. It quotes neither path nor content.
+// The error for a session file that cannot be used, so that callers can refuse instead of failing. It
+// quotes neither path nor content.
 
 import { SQLiteError } from 'bun:sqlite'
 import { codeOf, DatabaseUnusable, troubleOf, type Unusable } from '../database/trouble.ts'
 
 export class SessionsUnusable extends Error {
-  /** `moved`: the file was deleted or replaced, so that nobody would find what is written. */
+  /** `moved`: the file was deleted or replaced, so nobody would find what is written. */
   readonly reason: Unusable | 'moved' | 'too_large'
-  /** SQLite's own, for the log. */
+  /** SQLite's code, for the log. */
   readonly code: string
 
   constructor(reason: SessionsUnusable['reason'], code: string = reason) {
@@ -17,7 +17,7 @@ export class SessionsUnusable extends Error {
   }
 }
 
-/** Whatever SQLite throws becomes SessionsUnusable. */
+/** Turns SQLite's errors into SessionsUnusable. */
 export function reported<T>(work: () => T): T {
   try {
     return work()
@@ -30,8 +30,8 @@ const LOCKED_FOR_MS = 2000
 const TRY_AGAIN_MS = 25
 
 /**
- * Tries again for two seconds where another process holds the lock. The connection itself waits a
- * moment only (LOGIN_PRAGMAS), since all of the gate waits with it. The first try is made at once.
+ * Retries for two seconds while another process holds the lock. The connection itself waits only a
+ * moment (LOGIN_PRAGMAS), because the whole gate waits with it. The first attempt is made at once.
  */
 export async function whenFree<T>(write: () => T): Promise<T> {
   const until = performance.now() + LOCKED_FOR_MS
@@ -46,7 +46,7 @@ export async function whenFree<T>(write: () => T): Promise<T> {
   }
 }
 
-/** Throws what is no failure of the file: bugs stay what they are. */
+/** Rethrows errors that are not about the file: bugs stay bugs. */
 export function unusableFrom(error: unknown): SessionsUnusable {
   if (error instanceof SessionsUnusable) return error
   if (error instanceof DatabaseUnusable) {
