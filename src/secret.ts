@@ -27,5 +27,9 @@ export class Secret {
   }
 }
 
+/** Whether two lists hold the same, in the same order. */
+export const areSameSecrets = (a: readonly Secret[], b: readonly Secret[]): boolean =>
+  a.length === b.length && a.every((each, at) => each.reveal() === b[at]?.reveal())
+
 /** A secret that may be exchanged: read where it is needed, and kept nowhere. */
 export type Revealing = Pick<Secret, 'reveal'>

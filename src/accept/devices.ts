@@ -23,7 +23,7 @@ import { ROUTES } from './routes.ts'
 export interface DeviceParts {
   readonly answers: Answers
   readonly enrollment: DeviceEnrollment
-  readonly policy: BootstrapPolicy
+  readonly policy: () => BootstrapPolicy
   /** Under the policy `jwt`. */
   readonly enrollingUser: UserAdmission['enrolling'] | undefined
   readonly addressKey: AddressKey
@@ -32,7 +32,7 @@ export interface DeviceParts {
 }
 
 export function deviceRoutes(parts: DeviceParts) {
-  const { answers, enrollment, policy, enrollingUser, addressKey, countAddress } = parts
+  const { answers, enrollment, enrollingUser, addressKey, countAddress } = parts
 
   /** What the caller shows for itself, by the policy that is set. */
   const contextOf = async (
@@ -43,6 +43,7 @@ export function deviceRoutes(parts: DeviceParts) {
     const base = { addressKey: addressOf(addressKey, request, server) }
     const authorization = request.headers.get('authorization')
     const query = target.search.slice(1)
+    const policy = parts.policy()
     if (policy === 'jwt' && enrollingUser) {
       if (authorization === null) return refused('enrollment_required')
       const user = await enrollingUser({ authorization, query }, exchange.at)

@@ -11,7 +11,7 @@ import type { Database } from 'bun:sqlite'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug } from '../log.ts'
 import { DatabaseUnusable } from '../database/trouble.ts'
-import { BOOTSTRAP_LIMITS, bootstrapPolicy } from './bootstrap.ts'
+import { BOOTSTRAP_LIMITS, bootstrapPolicy, type PermitEnrollment } from './bootstrap.ts'
 import {
   type DeviceClaims,
   MAX_LIFETIME_SECONDS,
@@ -19,15 +19,16 @@ import {
   openDeviceToken,
   signDeviceToken,
 } from './device-token.ts'
+import { areSameSecrets } from '../secret.ts'
 import { ownToken } from '../token/bare.ts'
 import { withDefaults } from './entitlements.ts'
-import type { DeviceEnrollment, EnrollmentOptions, Minted } from './enrollment.ts'
+import type { DeviceEnrollment, EnrollmentOptions, EnrollmentTerms, Minted } from './enrollment.ts'
 import { createFamily, rotate, type RotatedFamily, type TokenTimes } from './families.ts'
 import { findFamily } from './family-list.ts'
 import { finishRevoking } from './finish.ts'
-import { deviceKeys } from './keys.ts'
+import { type DeviceKeys, deviceKeys } from './keys.ts'
 import { declined, type EnrollDecision, type EnrollRefusal } from './refusals.ts'
-import { type RememberedToken, rememberedTokens } from './remembered.ts'
+import { type RememberedToken, rememberedTokens, type RememberedTokens } from './remembered.ts'
 import { revocations } from './revocations.ts'
 import { seenDevices } from './seen.ts'
 import { beginRevoking } from './withdraw.ts'
@@ -40,22 +41,43 @@ const REFRESHES_PER_MINUTE = 0.2
 /** About 150 MB. Above this nothing more is retired: /refresh answers 503 and requests go on. */
 const MAX_RETIRED = 1_000_000
 
+interface TermsInForce extends Required<EnrollmentTerms> {
+  readonly keys: DeviceKeys
+  /** What these keys have verified. */
+  readonly remembered: RememberedTokens
+  readonly permit: PermitEnrollment
+}
+
 /** Throws if a secret is too short or the disk cannot be read: then nothing is served. */
 export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
-  const { counters, connection, identify, lifetimeSeconds, proxyBaseUrl, defaults, log } = options
-  const { graceSeconds = GRACE_SECONDS, allowanceSeconds = 0, pollMs } = options
-  if (!(lifetimeSeconds > 0 && lifetimeSeconds <= MAX_LIFETIME_SECONDS)) {
-    throw new RangeError('the lifetime of a device token is out of range')
-  }
-  const keys = deviceKeys(options.secrets)
-  const remembered = rememberedTokens()
+  const { counters, connection, identify, proxyBaseUrl, log } = options
+  const { graceSeconds = GRACE_SECONDS, pollMs } = options
   const seen = seenDevices()
   const limits = options.limits ?? BOOTSTRAP_LIMITS
-  const permit = bootstrapPolicy(counters, options.policy, identify, limits, seen.has)
+  const inForce = (terms: EnrollmentTerms, before?: TermsInForce): TermsInForce => {
+    const { lifetimeSeconds, allowanceSeconds = 0, secrets, policy } = terms
+    if (!(lifetimeSeconds > 0 && lifetimeSeconds <= MAX_LIFETIME_SECONDS)) {
+      throw new RangeError('the lifetime of a device token is out of range')
+    }
+    const signing = before && areSameSecrets(before.secrets, secrets) ? before : undefined
+    return {
+      ...terms,
+      allowanceSeconds,
+      keys: signing?.keys ?? deviceKeys(secrets),
+      remembered: signing?.remembered ?? rememberedTokens(),
+      permit:
+        before?.policy === policy
+          ? before.permit
+          : bootstrapPolicy(counters, policy, identify, limits, seen.has),
+    }
+  }
+  let terms = inForce(options)
   const withdrawn = revocations({
     connection,
     graceSeconds,
-    allowanceSeconds,
+    get allowanceSeconds() {
+      return terms.allowanceSeconds
+    },
     log,
     flush: (db) => seen.flush(db),
     ...(pollMs === undefined ? {} : { pollMs }),
@@ -65,7 +87,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
 
   const timesAt = (now: Instant): TokenTimes => ({
     now: now.epochSeconds,
-    lifetimeSeconds,
+    lifetimeSeconds: terms.lifetimeSeconds,
     graceSeconds,
   })
   /**
@@ -84,7 +106,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
   const minted = async (claims: DeviceClaims): Promise<EnrollDecision<Minted>> => ({
     ok: true,
     value: {
-      wrapper_token: await signDeviceToken(claims, keys),
+      wrapper_token: await signDeviceToken(claims, terms.keys),
       proxy_base_url: proxyBaseUrl(),
       expires_at: new Date(claims.expiresAt * 1000).toISOString(),
     },
@@ -99,6 +121,8 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
   const verify = async (token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>> => {
     const bare = ownToken(token)
     if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
+    // Together: what a dropped secret has verified is remembered nowhere that counts.
+    const { keys, remembered } = terms
     const known = remembered.recall(bare, now.epochSeconds)
     if (known) return usable(known, now)
     const opened = await openDeviceToken(bare, keys, now.epochSeconds)
@@ -108,14 +132,14 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
 
   return {
     async bootstrap(request, context, now) {
-      const permitted = permit(request, context, now)
+      const permitted = terms.permit(request, context, now)
       if (!permitted.ok) return permitted
       const { deviceId, deviceName: name, appVersion } = request
       const enrolled = onDisk((db): EnrollDecision<DeviceClaims> => {
         const granted = permitted.value(db, now)
         if (!granted.ok) return granted
         if (granted.value.repeated) return { ok: true, value: granted.value.repeated }
-        const entitlements = withDefaults(granted.value.entitlements, defaults)
+        const entitlements = withDefaults(granted.value.entitlements, terms.defaults)
         const deviceKey = identify('device_id', deviceId)
         const family = { ...granted.value, deviceId, deviceKey, name, appVersion, entitlements }
         return { ok: true, value: createFamily(db, family, timesAt(now)) }
@@ -127,6 +151,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
     async refresh(token, now) {
       const bare = ownToken(token)
       if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
+      const { keys, allowanceSeconds } = terms
       const opened = await openDeviceToken(bare, keys, now.epochSeconds, allowanceSeconds)
       if (!opened.ok) return notOpened(opened)
       const standing = withdrawn.standing(opened.value, now)
@@ -150,7 +175,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
       const verified = await verify(token, now)
       if (!verified.ok) return verified
       const claims = verified.value
-      const refreshableUntil = claims.expiresAt + allowanceSeconds
+      const refreshableUntil = claims.expiresAt + terms.allowanceSeconds
       let family
       try {
         family = findFamily(connection.get(), claims.family)
@@ -179,6 +204,12 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
       if (connection.file !== file) throw error ?? new DatabaseUnusable('cannot_open', 'moved')
       const unfinished = error === undefined ? {} : { unfinished: true as const }
       return { ...begun, families: [...begun.families, ...families], ...unfinished }
+    },
+    prepare(next) {
+      const prepared = inForce(next, terms)
+      return () => {
+        terms = prepared
+      }
     },
     poll: withdrawn.poll,
     start: withdrawn.start,

@@ -53,6 +53,11 @@ export interface DeviceEnrollment {
    * fails before anything is done, or if the gate switched to another file meanwhile.
    */
   revoke(name: string, actor: string, now: Instant): Promise<Withdrawn>
+  /**
+   * What it returns puts these terms in place: a token that only a dropped secret verified is none from
+   * then on. Throws where they cannot be applied.
+   */
+  prepare(terms: EnrollmentTerms): () => void
   /** Checks the disk now, as the timer does: for when the gate has switched to another file. */
   poll(now: Instant): void
   start(): void
@@ -60,23 +65,28 @@ export interface DeviceEnrollment {
   readonly storage: Revocations['storage']
 }
 
-export interface EnrollmentOptions {
+/** What may change while tokens are in use. */
+export interface EnrollmentTerms {
+  /** The first signs, all verify. */
+  readonly secrets: readonly Secret[]
+  readonly policy: BootstrapPolicy
+  readonly lifetimeSeconds: number
+  /** DEVICE_MODELS, DEVICE_RATE_LIMIT, DEVICE_SPEND_CAP. */
+  readonly defaults: Entitlements
+  /** DEVICE_IDLE_DAYS: how long an expired token may still be refreshed; none unless it is said. */
+  readonly allowanceSeconds?: number
+}
+
+export interface EnrollmentOptions extends EnrollmentTerms {
   readonly counters: Counters
   /** A connection of its own, with ENROLL_PRAGMAS and ENROLL_SCHEMA executed. */
   readonly connection: DatabaseConnection
-  readonly secrets: readonly Secret[]
   readonly identify: IdentifyAs
-  readonly policy: BootstrapPolicy
-  readonly lifetimeSeconds: number
-  /** Where devices reach the gate; read for each token, because a free port is known late. */
+  /** Where devices reach the gate; asked for each token, since a free port is known late. */
   readonly proxyBaseUrl: () => string
-  /** DEVICE_MODELS, DEVICE_RATE_LIMIT, DEVICE_SPEND_CAP. */
-  readonly defaults: Entitlements
   readonly log: Logger
   readonly limits?: BootstrapLimits
   readonly graceSeconds?: number
-  /** DEVICE_IDLE_DAYS: how long an expired token can still be refreshed; 0 by default. */
-  readonly allowanceSeconds?: number
   readonly maxRetired?: number
   readonly pollMs?: number
 }

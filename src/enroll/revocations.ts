@@ -42,6 +42,7 @@ export interface Revocations {
 export interface RevocationOptions {
   readonly connection: DatabaseConnection
   readonly graceSeconds: number
+  /** As it is when it is read. */
   readonly allowanceSeconds: number
   readonly log: Logger
   /** What else is written in the background, at most four times a second. */
@@ -59,7 +60,7 @@ const BEFORE_ALL = { seq: 0, name: '' }
 
 /** Throws if the disk cannot be read: a gate that does not know what was revoked must not start. */
 export function revocations(options: RevocationOptions): Revocations {
-  const { connection, graceSeconds, allowanceSeconds, log, flush, pollMs } = options
+  const { connection, graceSeconds, log, flush, pollMs } = options
   const families = new Map<string, number>()
   const tokens = new Map<string, number>()
   /**
@@ -181,7 +182,7 @@ export function revocations(options: RevocationOptions): Revocations {
   /** The skew keeps expired entries expired if the clock is set back by as much. */
   const sweep = (db: Database, now: Instant): void => {
     if (isPruning) {
-      isPruning = pruneEnrolment(db, now.epochSeconds - allowanceSeconds)
+      isPruning = pruneEnrolment(db, now.epochSeconds - options.allowanceSeconds)
       isBehind ||= isPruning
       return
     }
@@ -191,7 +192,7 @@ export function revocations(options: RevocationOptions): Revocations {
     for (const [name, until] of families) if (until < oldest) families.delete(name)
     for (const [name, until] of tokens) if (until < oldest) tokens.delete(name)
     for (const [name, { until }] of retired) if (until < oldest) retired.delete(name)
-    isPruning = pruneEnrolment(db, now.epochSeconds - allowanceSeconds)
+    isPruning = pruneEnrolment(db, now.epochSeconds - options.allowanceSeconds)
     isBehind ||= isPruning
   }
   const poll = (now: Instant, all = false): void => {

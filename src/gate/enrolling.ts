@@ -7,19 +7,20 @@ import type { AdmitKey } from '../admit/key.ts'
 import type { Identify } from '../token/identity.ts'
 import type { Settings } from '../config/read.ts'
 import { enrollment } from '../enroll/enroll.ts'
-import { type DeviceEnrollment } from '../enroll/enrollment.ts'
+import type { DeviceEnrollment, EnrollmentTerms } from '../enroll/enrollment.ts'
 import type { DeviceClaims } from '../enroll/device-token.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Logger } from '../log.ts'
 import type { Counters } from '../state/port.ts'
+import type { Prepare } from './remade.ts'
 import type { Sources } from './sources.ts'
 import type { DatabaseConnection } from '../database/connection.ts'
 
 type Common = Omit<DeviceParts, 'enrollment' | 'policy'>
 
 export interface Enrolling {
-  /** By the policies of now, whatever was decided before. */
-  decideAnew(): void
+  /** Who is admitted is decided anew, by the policies of then. */
+  readonly prepare: Prepare
   readonly enrollment: DeviceEnrollment
   readonly admitDevice: AdmitDevice
   routes(common: Common): DeviceRoutes
@@ -47,18 +48,13 @@ const DEVELOPMENT_LIMITS = {
   perUserPerHour: 10_000,
 }
 
-/** Throws where the file of enrolments cannot be used. */
-export function enrolling(options: EnrollingOptions): Enrolling {
-  const { counters, settings, from, connection, identify, log, listeningAt } = options
-  const devices = enrollment({
-    counters,
-    connection,
-    secrets: from.deviceSecrets,
-    identify,
+/** In development mode what signs is made up. */
+function termsOf(settings: Settings, from: Pick<Sources, 'deviceSecrets'>): EnrollmentTerms {
+  return {
+    secrets: settings.jwtSecret ?? from.deviceSecrets,
     policy: settings.bootstrap,
     lifetimeSeconds: settings.jwtExpirationHours * 3600,
     allowanceSeconds: settings.deviceIdleDays * 86_400,
-    proxyBaseUrl: () => (settings.proxyBaseUrl ?? listeningAt()).href.replace(/\/$/, ''),
     defaults: {
       models: settings.deviceModels,
       rateLimit: settings.deviceRateLimit,
@@ -67,24 +63,42 @@ export function enrolling(options: EnrollingOptions): Enrolling {
       orgId: undefined,
       userId: undefined,
     },
+  }
+}
+
+/** Throws where the file of enrolments cannot be used. */
+export function enrolling(options: EnrollingOptions): Enrolling {
+  const { counters, settings, from, connection, identify, log, listeningAt } = options
+  const devices = enrollment({
+    counters,
+    connection,
+    ...termsOf(settings, from),
+    identify,
+    proxyBaseUrl: () => (settings.proxyBaseUrl ?? listeningAt()).href.replace(/\/$/, ''),
     log,
     ...(settings.devMode && { limits: DEVELOPMENT_LIMITS }),
   })
   const decided = (): AdmitDevice =>
     deviceAdmission(devices.verify, options.policyOf, options.admitKey)
   let admission = decided()
+  let policy = settings.bootstrap
   const admitDevice: AdmitDevice = (sent, now) => admission(sent, now)
   return {
     enrollment: devices,
     admitDevice,
-    decideAnew() {
-      admission = decided()
+    prepare({ settings: next }) {
+      const commit = devices.prepare(termsOf(next, from))
+      return () => {
+        commit()
+        policy = next.bootstrap
+        admission = decided()
+      }
     },
     routes: (common) =>
       deviceRoutes({
         ...common,
         enrollment: devices,
-        policy: settings.bootstrap,
+        policy: () => policy,
       }),
   }
 }

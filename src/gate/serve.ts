@@ -31,7 +31,7 @@ import { exchangeablePolicies } from './policies.ts'
 import { frontParts } from './front.ts'
 import { live } from './live.ts'
 import { type Configuration, isSame } from './reload-change.ts'
-import { type Before, prepareAll, remade } from './remade.ts'
+import { type Before, type Prepare, prepareAll, remade } from './remade.ts'
 import { breakerNumbers, exchangeable, guarded, routeRules, upstreams } from './upstreams.ts'
 import { type Egress, egress, egressOf } from '../http1/egress.ts'
 import { type Logger, setLevel } from '../log.ts'
@@ -281,7 +281,9 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
           allowed.prepare,
           ...front.prepares,
           ways.prepare,
-          ({ settings }) => users?.prepare(settings.issuers, policyOf) ?? (() => {}),
+          ({ settings }) => users?.prepare(settings.issuers, policyOf) ?? NOTHING,
+          enrolled?.prepare ?? NOTHING_PREPARED,
+          signIn?.prepare ?? NOTHING_PREPARED,
         ],
         next,
       )
@@ -292,8 +294,6 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       if (ways.now() !== before) wire.renew()
       // Each remembers what it has decided by the policies of before.
       keysNow = keyAdmission(apiKeys, policyOf)
-      enrolled?.decideAnew()
-      signIn?.decideAnew()
       // Under a cap that was not there, spending may not have been counted.
       void restored.again()
     },
@@ -327,6 +327,9 @@ function identityKey({ identityHashKey }: Settings, { login }: Sources): Secret 
   const [first] = login?.secrets ?? []
   return identityHashKey ?? (first && derivedIdentityKey(first))
 }
+
+const NOTHING = (): void => {}
+const NOTHING_PREPARED: Prepare = () => NOTHING
 
 /** The same where nothing of it has changed: connections that are there then serve on. */
 function wayOut({ settings, named }: Configuration, before?: Before<Egress>): Egress {

@@ -12,10 +12,13 @@ import { isLoopback } from '../hosts.ts'
 import type { Settings } from '../config/read.ts'
 import { login } from '../login/login.ts'
 import { LOGIN_PRAGMAS } from '../login/schema.ts'
+import { seals } from '../login/seal.ts'
+import { areSameSecrets } from '../secret.ts'
 import { type Sessions, sessions, SessionsUnusable } from '../login/sessions.ts'
 import type { Logger } from '../log.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import type { LoginSource } from './sources.ts'
+import type { Prepare } from './remade.ts'
+import { type LoginSource, loginAt } from './sources.ts'
 import type { DatabaseFollower } from '../database/follow.ts'
 import type { Ask } from '../http1/ask.ts'
 import type { Upstream } from '../upstream/upstream.ts'
@@ -23,8 +26,8 @@ import type { Upstream } from '../upstream/upstream.ts'
 type Credential = NonNullable<Upstream['credential']>
 
 export interface SigningIn {
-  /** By the policies of now. */
-  decideAnew(): void
+  /** What is decided by policies is decided anew, by those of then. */
+  readonly prepare: Prepare
   /** The page, and what stands behind it. */
   routes(common: Pick<LoginParts, 'answers' | 'countAddress' | 'bodyTimeoutMs'>): LoginRoutes
   /** What programs and browsers reach this gate by. */
@@ -51,10 +54,12 @@ export function signingIn(options: SigningInOptions): SigningIn {
   const { ask, settings, from, file, identify, log, listeningAt } = options
   const redirectUri = new URL(from.redirectUri)
   const returnsHere = isOurs(redirectUri, settings)
-  const { secrets } = from
   const connection = file.connect({ busyTimeoutMs: 20, pragmas: LOGIN_PRAGMAS })
-  const session = sessions({ connection, secrets })
-  const signIn = login({ ...from, ask, returnsHere, sessions: session, log })
+  // Both are read whenever they are needed, and changed where settings are exchanged.
+  const sealing = { connection, secrets: from.secrets }
+  const session = sessions(sealing)
+  const parts = { ...from, ask, returnsHere, sessions: session, log }
+  const signIn = login(parts)
   const publicUrl = (): URL => settings.proxyBaseUrl ?? listeningAt()
   const known = (): URL[] => (returnsHere ? [publicUrl(), redirectUri] : [publicUrl()])
   /** Somebody may have signed in, or out, while a body was read or a token renewed. */
@@ -86,8 +91,16 @@ export function signingIn(options: SigningInOptions): SigningIn {
         !asksFromElsewhere(headers, known()),
       identify,
     }),
-    decideAnew() {
-      policy = options.policyOf({ kind: 'session' })
+    prepare({ settings: next }) {
+      const { scope, clientSecret, clientAuth, ...source } = loginAt(next).login ?? parts
+      const secrets = areSameSecrets(parts.secrets, source.secrets) ? parts.secrets : source.secrets
+      // Throws where one of them cannot seal.
+      seals(secrets)
+      return () => {
+        sealing.secrets = secrets
+        Object.assign(parts, { secrets, scope, clientSecret, clientAuth })
+        policy = options.policyOf({ kind: 'session' })
+      }
     },
     close: () => signIn.idle(),
   }

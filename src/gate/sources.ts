@@ -86,7 +86,8 @@ function oneIssuer(
   }
 }
 
-function loginAt(settings: Settings): Pick<Sources, 'login'> {
+/** Absent where nobody signs in. */
+export function loginAt(settings: Settings): Pick<Sources, 'login'> {
   const { clientId, redirectUri, oauthBaseUrl, oauthTokenUrl, apiBaseUrl, sessionSecret } = settings
   if (clientId === undefined || redirectUri === undefined) return {}
   if (!oauthBaseUrl || !oauthTokenUrl || !apiBaseUrl || !sessionSecret) return {}

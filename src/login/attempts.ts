@@ -38,6 +38,7 @@ export interface TakenAttempt {
 }
 
 export interface AttemptsOptions {
+  /** As they are when they are read. */
   readonly secrets: readonly Secret[]
   /**
    * Whether to issue tickets. They are useless if the code is pasted, because it is pasted where
@@ -69,7 +70,8 @@ interface PendingAttempt {
   state: 'pending' | 'taken' | Decision<SignedIn>
 }
 
-export function attempts({ secrets, tickets }: AttemptsOptions): Attempts {
+export function attempts(options: AttemptsOptions): Attempts {
+  const { tickets } = options
   /** In the order in which they began, which is the order in which they expire. */
   const all = new Set<PendingAttempt>()
   const byId = new Map<string, PendingAttempt>()
@@ -89,7 +91,7 @@ export function attempts({ secrets, tickets }: AttemptsOptions): Attempts {
   }
   const find = (signed: string | undefined, now: Instant): FoundAttempt | undefined => {
     sweep(now)
-    const id = signed === undefined ? undefined : checkAttempt(secrets, signed)
+    const id = signed === undefined ? undefined : checkAttempt(options.secrets, signed)
     const attempt = id === undefined ? undefined : byId.get(id)
     return attempt && { attempt, began: attempt.beganId === id }
   }
@@ -102,7 +104,7 @@ export function attempts({ secrets, tickets }: AttemptsOptions): Attempts {
         const retryAfterSeconds = (oldest.expiresAtMs - now.monotonicMs) / 1000
         return refused('rate_limit_exceeded', { reason: 'attempts', retryAfterSeconds })
       }
-      const { attempt: signed, id } = newAttempt(secrets)
+      const { attempt: signed, id } = newAttempt(options.secrets)
       const ticket = tickets ? randomBytes(TICKET_BYTES).toString('base64url') : undefined
       const attempt: PendingAttempt = {
         proof: { state: randomText(PROOF_BYTES), verifier: randomText(PROOF_BYTES) },
@@ -123,7 +125,7 @@ export function attempts({ secrets, tickets }: AttemptsOptions): Attempts {
       if (!attempt) return refused('login_failed', { reason: 'ticket' })
       byTicket.delete(digestOf(ticket))
       attempt.ticketSha256 = undefined
-      const { attempt: signed, id } = newAttempt(secrets)
+      const { attempt: signed, id } = newAttempt(options.secrets)
       attempt.openedId = id
       byId.set(id, attempt)
       return granted({ proof: attempt.proof, attempt: signed })

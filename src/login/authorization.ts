@@ -10,6 +10,7 @@ import type { Ask } from '../http1/ask.ts'
 import { type TokenAnswer, failed } from './token-answer.ts'
 import { answerOf, boundedFetch, failureOf } from './token-endpoint.ts'
 
+/** `scope` and what proves the client are taken as they are when they are needed. */
 export interface AuthorizationOptions {
   readonly ask: Ask
   readonly clientId: string
@@ -48,10 +49,11 @@ export interface Authorization {
 /** Generous, because an abandoned response takes a rotated refresh token with it. */
 const TIMEOUT_MS = 30_000
 export function authorization(options: AuthorizationOptions): Authorization {
-  const { clientId, redirectUri, authorizeUrl, tokenUrl, issuer, scope } = options
+  const { clientId, redirectUri, authorizeUrl, tokenUrl, issuer } = options
   const server = { issuer, token_endpoint: tokenUrl.href }
   const client = { client_id: clientId }
-  const methods = authenticationMethods(options)
+  let proof = clientProof(options)
+  let methods = authenticationMethods(proof)
   const request = (): oauth.TokenEndpointRequestOptions => ({
     [oauth.allowInsecureRequests]: tokenUrl.protocol === 'http:',
     [oauth.customFetch]: boundedFetch(options.ask, options.timeoutMs ?? TIMEOUT_MS),
@@ -64,7 +66,7 @@ export function authorization(options: AuthorizationOptions): Authorization {
         response_type: 'code',
         client_id: clientId,
         redirect_uri: redirectUri,
-        ...(scope === '' ? {} : { scope }),
+        ...(options.scope === '' ? {} : { scope: options.scope }),
         state,
         code_challenge: hash('sha256', verifier, 'base64url'),
         code_challenge_method: 'S256',
@@ -101,6 +103,10 @@ export function authorization(options: AuthorizationOptions): Authorization {
 
   /** Tries the next method if the server rejects this one: that does not use up the grant. */
   async function ask(send: (proving: oauth.ClientAuth) => Promise<Response>): Promise<TokenAnswer> {
+    if (!isSameProof(proof, options)) {
+      proof = clientProof(options)
+      methods = authenticationMethods(proof)
+    }
     for (let tried = 1; ; tried += 1) {
       const [method, ...others] = methods
       const answer = await answered(() => send(method))
@@ -110,14 +116,24 @@ export function authorization(options: AuthorizationOptions): Authorization {
   }
 }
 
-/** RFC 6749 §5.2; some servers say it by the status alone. */
+type ClientProof = Pick<AuthorizationOptions, 'clientSecret' | 'clientAuth'>
+
+const clientProof = ({ clientSecret, clientAuth }: ClientProof): ClientProof => ({
+  clientSecret,
+  clientAuth,
+})
+
+const isSameProof = (a: ClientProof, b: ClientProof): boolean =>
+  a.clientSecret === b.clientSecret && a.clientAuth === b.clientAuth
+
+/** RFC 6749 §5.2, and where a server says it by its status alone. */
 const NOT_PROVEN = new Set(['invalid_client', 'status 401'])
 
 /** The first is used first. */
 function authenticationMethods({
   clientSecret,
   clientAuth,
-}: AuthorizationOptions): [oauth.ClientAuth, ...oauth.ClientAuth[]] {
+}: ClientProof): [oauth.ClientAuth, ...oauth.ClientAuth[]] {
   if (!clientSecret || clientAuth === 'none') return [oauth.None()]
   const secret = clientSecret.reveal()
   const basic = oauth.ClientSecretBasic(secret)

@@ -78,7 +78,7 @@ export interface Session {
 
 export interface LoginOptions extends AuthorizationOptions {
   readonly returnsHere: boolean
-  /** The first signs, all verify. */
+  /** As they are when they are read: the first signs, all verify. */
   readonly secrets: readonly Secret[]
   readonly sessions: Sessions
   readonly log: Logger
@@ -87,10 +87,23 @@ export interface LoginOptions extends AuthorizationOptions {
 }
 
 export function login(options: LoginOptions): Login {
-  const { returnsHere, secrets, sessions } = options
+  const { returnsHere, sessions, log, patienceMs } = options
   const server = authorization(options)
-  const pending = attempts({ secrets, tickets: returnsHere })
-  const tokens = heldTokens({ ...options, authorization: server })
+  const pending = attempts({
+    get secrets() {
+      return options.secrets
+    },
+    tickets: returnsHere,
+  })
+  const tokens = heldTokens({
+    authorization: server,
+    sessions,
+    get scope() {
+      return options.scope
+    },
+    log,
+    ...(patienceMs === undefined ? {} : { patienceMs }),
+  })
 
   const signIn = async (
     answer: URLSearchParams,

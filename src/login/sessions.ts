@@ -10,7 +10,7 @@ import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { DatabaseConnection } from '../database/connection.ts'
 import { inTransaction } from '../database/database.ts'
 import { checkSessionKey, hashSessionKey, newSessionKey } from './keys.ts'
-import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type SealPlace, seals } from './seal.ts'
+import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type SealPlace, type Seals, seals } from './seal.ts'
 import { packed, type SessionTokens, unpacked } from './sealed-tokens.ts'
 import { SessionsUnusable, reported, unusableFrom } from './unusable.ts'
 
@@ -41,6 +41,7 @@ export interface SessionsOptions {
    * timeout.
    */
   readonly connection: DatabaseConnection
+  /** As they are when they are read: the first signs and seals, all verify and open. */
   readonly secrets: readonly Secret[]
 }
 
@@ -66,14 +67,22 @@ const RETRY_SECONDS = 5
 /** The reason if there is no session at all. */
 export const NOBODY = 'nobody is signed in'
 
-/** Throws if a secret is short, and SessionsUnusable if the file cannot be used. */
-export function sessions({ connection, secrets }: SessionsOptions): Sessions {
-  const { seal, open } = seals(secrets)
-  /**
-   * The newest version this process has seen: an older row put back is not accepted (attack 41).
-   */
+/** Throws where a secret is short, and SessionsUnusable where the file cannot be used. */
+export function sessions(options: SessionsOptions): Sessions {
+  const { connection } = options
+  let { secrets } = options
+  let sealing = seals(secrets)
+  /** What this process has seen: a row put back from before it is not taken (attack 41). */
   let newestVersion = 0
   let resealing = true
+  /** Of the secrets of now: what their first did not seal is sealed anew. */
+  const sealingNow = (): Seals => {
+    if (secrets === options.secrets) return sealing
+    ;({ secrets } = options)
+    sealing = seals(secrets)
+    resealing = true
+    return sealing
+  }
   /** The newest record that this process has read or written, as it is in the file. */
   let newest: SessionRow | undefined
   let file = connection.file
@@ -121,7 +130,7 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
     if (!isVersion(version)) return invalid('record has no version')
     if (version < newestVersion) return invalid('record is older than one seen before')
     if (!(sealed instanceof Uint8Array)) return invalid('record is missing or too long')
-    const opened = open(sealed, placeOf(id, version))
+    const opened = sealingNow().open(sealed, placeOf(id, version))
     if (!opened.ok) return invalid(opened.reason)
     const content = unpacked(opened.plaintext)
     if (!content) return invalid('record holds something else')
@@ -133,7 +142,7 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
   const sealed = (of: Omit<HeldSession, 'stale'>): Buffer => {
     const content = packed(of)
     if (content.length > MAX_PLAINTEXT_BYTES) throw new SessionsUnusable('too_large')
-    return seal(content, placeOf(of.id, of.version))
+    return sealingNow().seal(content, placeOf(of.id, of.version))
   }
 
   const write = <T>(work: (database: Database, found: SessionRow | null) => T): T =>
@@ -182,7 +191,7 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
 
   return {
     begin(tokens, nowMs) {
-      const key = newSessionKey(secrets)
+      const key = newSessionKey(options.secrets)
       const id = randomBytes(ID_BYTES).toString('hex')
       newestVersion = write((database, found) => {
         const before = found?.version
@@ -200,7 +209,8 @@ export function sessions({ connection, secrets }: SessionsOptions): Sessions {
     },
 
     find(key) {
-      if (!checkSessionKey(secrets, key)) return invalid('key has no signature of this gate')
+      if (!checkSessionKey(options.secrets, key))
+        return invalid('key has no signature of this gate')
       const found = reading()
       if (!found.ok) return found
       const { id, keyHash } = found.value

@@ -40,7 +40,7 @@ export interface HeldTokens {
 export interface HeldTokensOptions {
   readonly authorization: Pick<Authorization, 'refresh'>
   readonly sessions: Sessions
-  /** The requested scope, which is granted if the server names none (RFC 6749 §5.1). */
+  /** As it is when it is read. What was asked for: what is granted where the server names no scope (RFC 6749 §5.1). */
   readonly scope: string
   readonly log: Logger
   readonly patienceMs?: number
@@ -55,7 +55,7 @@ export const MAX_COOLDOWN_MS = 30_000
 export const REJECTION_COOLDOWN_MS = 60_000
 
 export function heldTokens(options: HeldTokensOptions): HeldTokens {
-  const { authorization, sessions, scope, log, patienceMs = PATIENCE_MS } = options
+  const { authorization, sessions, log, patienceMs = PATIENCE_MS } = options
   let held: HeldTokenSet | undefined
   /** Issued, but not yet on disk: only the write is missing, and nobody may use it before. */
   let unsaved: HeldTokenSet | undefined
@@ -202,7 +202,11 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
 
   return {
     async begin(issued, now) {
-      const fresh = heldFrom(issued, { refreshToken: undefined, scope: scope || undefined }, now)
+      const fresh = heldFrom(
+        issued,
+        { refreshToken: undefined, scope: options.scope || undefined },
+        now,
+      )
       const { key, id } = await whenFree(() => sessions.begin(fresh.tokens, epochMs(now)))
       held = undefined
       unsaved = undefined

@@ -1,13 +1,14 @@
 // Settings that change under a running gate: taken whole or not at all, and no stream notices.
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { type Running, runToEnd, start, until } from '../support/binary.ts'
 import { UNLIMITED } from '../support/settings.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
+import { put, told as tellsOf } from './reload-scene.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-reload-'))
 const path = join(folder, 'postern.yaml')
@@ -19,12 +20,6 @@ let issuer: DevIssuer
 let other: DevIssuer
 let upstream: Upstream
 let gate: Running
-
-/** As editors do: beside it, and then in its place. */
-function put(file: string, text: string): void {
-  writeFileSync(`${file}.new`, text, { mode: 0o600 })
-  renameSync(`${file}.new`, file)
-}
 
 function written(issuers: readonly DevIssuer[], more = ''): string {
   const entries = issuers.map(
@@ -67,14 +62,7 @@ const status = async (from: DevIssuer): Promise<number> => {
   await response.bytes()
   return response.status
 }
-const said = (text: string): number =>
-  gate.lines().filter(({ msg }) => String(msg).includes(text)).length
-/** `change` is made, and the log has one more line with `text`. */
-async function told(text: string, change: () => void): Promise<void> {
-  const before = said(text)
-  change()
-  await until(() => said(text) > before)
-}
+const told = (text: string, change: () => void): Promise<void> => tellsOf(gate, text, change)
 
 test("a secret's file that changes is used by the next request, and a stream goes on", async () => {
   const { promise, resolve: finish } = Promise.withResolvers<void>()

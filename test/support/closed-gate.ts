@@ -59,6 +59,7 @@ export function nothingBehindTheDoor(): Parts {
     verify: never,
     about: never,
     revoke: never,
+    prepare: never,
     poll: never,
     start: never,
     stop: never,
@@ -108,7 +109,7 @@ export function nothingBehindTheDoor(): Parts {
     devices: deviceRoutes({
       answers: said,
       enrollment,
-      policy: 'off',
+      policy: () => 'off',
       enrollingUser: undefined,
       addressKey: () => '',
       countAddress: () => granted(undefined),
