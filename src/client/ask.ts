@@ -1,5 +1,6 @@
-// One question to a gate, bounded in time and size, and what to call its failing. No redirect is
-// followed (it would carry the token elsewhere), and no word of an answer reaches an error message.
+// One request to a gate, bounded in time and size, and the problem it ends in if it fails. Redirects
+// are not followed (they would carry the token elsewhere), and no word of a response reaches an error
+// message.
 
 import type { Problem } from './api.ts'
 
@@ -11,7 +12,7 @@ export interface GateAnswer {
   readonly text: string
 }
 
-/** Rejects where there is no answer, or one without end: `problemOf` tells which. */
+/** Rejects if there is no response, or an endless one: `problemOf` says which. */
 export async function ask(
   base: string,
   path: string,
@@ -20,7 +21,8 @@ export async function ask(
 ): Promise<GateAnswer> {
   const abort = new AbortController()
   const timer = setTimeout(() => abort.abort(), timeoutMs)
-  // Bun's own: HTTP_PROXY would send a loopback request, and the token in it, to the proxy.
+  // An option of Bun's: otherwise HTTP_PROXY would send a loopback request, and the token in it, to
+  // the proxy.
   const direct = base.startsWith('http:') ? { proxy: false } : {}
   try {
     const { signal } = abort
@@ -74,7 +76,7 @@ export function problem(
 export function badStatus({ status, headers }: GateAnswer): Problem {
   const retryAfter = headers.get('retry-after') ?? ''
   const later = /^\d{1,9}$/.test(retryAfter) ? { retryAfterSeconds: Number(retryAfter) } : {}
-  // 0: what a manual redirect looks like to a fetch that is built for browsers.
+  // 0 is the status of a manual redirect in a fetch that is built for browsers.
   if (status === 0 || (status >= 300 && status < 400)) return problem('redirected', { status })
   if (status === 429) return problem('rate_limited', { status, ...later })
   return problem('unhealthy', { status, ...later })

@@ -1,6 +1,6 @@
-// Where tokens may be sent: https, or http to this very machine. Nothing here does I/O.
+// Where tokens may be sent: https, or http to this machine. Nothing here does I/O.
 
-/** Without a trailing slash; undefined where no token may go there. */
+/** Without a trailing slash; undefined if no token may be sent there. */
 export function parseBaseUrl(text: string): string | undefined {
   if (!URL.canParse(text)) return undefined
   const url = new URL(text)
@@ -16,9 +16,9 @@ export function isLoopback(hostname: string): boolean {
 }
 
 /**
- * Where the gate says to send requests. A public gate whose PROXY_BASE_URL was left at
- * http://localhost:3001 would have every device give its token to whatever listens there, so what
- * is not at least as safe as `base` is ignored, and `base` itself serves.
+ * The address to which the gate says requests should go. A public gate whose PROXY_BASE_URL was
+ * left at http://localhost:3001 would make every device give its token to whatever listens there.
+ * So an address that is less safe than `base` is ignored, and `base` itself is used.
  */
 export function proxyBaseUrl(said: string, base: string): string {
   const url = parseBaseUrl(said)

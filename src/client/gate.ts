@@ -1,5 +1,5 @@
-// The four questions that a device asks of its gate, each bounded in time and size (ask.ts). No
-// word of an answer reaches an error message.
+// The four requests that a device sends to its gate, each bounded in time and size (ask.ts). No word
+// of a response reaches an error message.
 
 import type { Problem, Result } from './api.ts'
 import { type GateAnswer, ask, badStatus, problem, problemOf } from './ask.ts'
@@ -8,16 +8,16 @@ import { type Grant, isBearerToken } from './grant.ts'
 
 export type GateAsked =
   | { readonly kind: 'granted'; readonly grant: Grant }
-  /** 401 or 403: the credential is not accepted. `code`: why, as far as it is known. */
+  /** 401 or 403: the credential is not accepted. `code`: the reason, if it is known. */
   | {
       readonly kind: 'refused'
       readonly status: number
       readonly code: GateRefusalCode | undefined
     }
-  /** `heard`: the gate may have acted on it; false only where it certainly has not. */
+  /** `heard`: the gate may have acted on the request; false only if it certainly has not. */
   | { readonly kind: 'failed'; readonly problem: Problem; readonly heard: boolean }
 
-/** What a gate says of a refused token or enrolment, of those codes that something follows from. */
+/** The codes of a refused token or enrolment that matter here. */
 export type GateRefusalCode = (typeof REFUSAL_CODES)[number]
 
 const REFUSAL_CODES = [
@@ -29,15 +29,18 @@ const REFUSAL_CODES = [
   'enrollment_refused',
 ] as const
 
-/** How a token stands at its gate. */
+/** A token's standing at its gate. */
 export type GateStanding =
-  /** `replaced`: a refresh has already given a newer one; undefined where the gate does not say. */
+  /**
+   * `replaced`: whether a refresh has already issued a newer token; undefined if the gate does not
+   * say.
+   */
   | { readonly kind: 'good'; readonly replaced: boolean | undefined }
-  /** In the gate's own words: nothing before it can say that. */
+  /** Only the gate itself answers with these codes, never a proxy before it. */
   | { readonly kind: 'dead'; readonly code: GateRefusalCode }
-  /** A gate of before this question. */
+  /** The gate's version does not know this request. */
   | { readonly kind: 'unasked' }
-  /** Something before the gate does not let the question through: nothing follows from that. */
+  /** Something before the gate blocks the request: nothing follows from that. */
   | { readonly kind: 'untold' }
   | { readonly kind: 'failed'; readonly problem: Problem }
 
@@ -57,7 +60,7 @@ export interface RemoteGate {
   refresh(token: string, timeoutMs: number): Promise<GateAsked>
 }
 
-/** A clock that is out by less is left alone: `Date` has whole seconds. */
+/** A smaller clock error is ignored: `Date` has whole seconds. */
 const MIN_CLOCK_ERROR_MS = 60_000
 
 export function gate(base: string, now: () => number): RemoteGate {
@@ -74,12 +77,12 @@ export function gate(base: string, now: () => number): RemoteGate {
     }
     const { status } = answer
     const said = parseObject(answer.text)
-    // What stands before a gate refuses, too, and says it in a page of its own.
+    // A proxy before the gate also refuses requests, with a page of its own.
     if (said && (status === 401 || status === 403)) {
       return { kind: 'refused', status, code: refusalCode(said) }
     }
     if (status < 200 || status >= 300) {
-      // What stands before a gate says 5xx when the gate was slow, too; below that, it refused.
+      // A proxy before the gate also answers 5xx when the gate was slow; below 500, it refused.
       return { kind: 'failed', problem: badStatus(answer), heard: status >= 500 }
     }
     const grant = said && parseGranted(said, answer.headers, base, now())
@@ -93,7 +96,7 @@ export function gate(base: string, now: () => number): RemoteGate {
       try {
         const answer = await ask(base, '/healthz', { method: 'GET' }, timeoutMs)
         if (answer.status !== 200) return { ok: false, problem: badStatus(answer) }
-        // Not the page that something before the gate shows in its place.
+        // Not the page that a proxy shows in its place.
         return saysOk(answer.text)
           ? { ok: true, value: undefined }
           : { ok: false, problem: problem('invalid_answer', { status: 200 }) }
@@ -156,12 +159,12 @@ function refusalCode(
   return REFUSAL_CODES.find((each) => each === code)
 }
 
-/** Where nothing says how long a token lives: short enough to ask for the next in good time. */
+/** If nothing says how long a token lives: short enough to ask for the next in good time. */
 const UNSAID_LIFETIME_MS = 3_600_000
 
 /**
- * A token that makes sense is never thrown away for what stands beside it: the one that it was asked
- * with is retired by now.
+ * A valid token is never discarded because of what is beside it: the token that it replaces is
+ * retired by now.
  */
 function parseGranted(
   said: Readonly<Record<string, unknown>>,
@@ -171,7 +174,7 @@ function parseGranted(
 ): Grant | undefined {
   const { wrapper_token: token, proxy_base_url: proxy } = said
   if (!isBearerToken(token)) return undefined
-  // A device's clock may be hours out; what counts is how long the token lives by the gate's.
+  // A device's clock may be hours off; what counts is how long the token lives by the gate's clock.
   const gateNowMs = Date.parse(headers.get('date') ?? '')
   const clockErrorMs = Math.abs(gateNowMs - nowMs) > MIN_CLOCK_ERROR_MS ? nowMs - gateNowMs : 0
   const saidExpiryMs = epochMs(said['expires_at']) ?? epochMs(claimedExpiry(token))
@@ -187,13 +190,13 @@ function parseGranted(
   }
 }
 
-/** The `exp` of a token that is a JWT. Nothing is verified: it only says when to ask again. */
+/** The `exp` of a JWT. Nothing is verified: it only says when to ask again. */
 function claimedExpiry(token: string): unknown {
   const [, claims = ''] = token.split('.')
   return parseObject(Buffer.from(claims, 'base64url').toString('utf8'))?.['exp']
 }
 
-/** ISO 8601, or a NumericDate (RFC 7519 §2), or that in milliseconds. */
+/** ISO 8601, or a NumericDate (RFC 7519 §2), or one in milliseconds. */
 export function epochMs(value: unknown): number | undefined {
   const number =
     typeof value === 'string' && /^\s*\d{1,15}(?:\.\d{0,9})?\s*$/.test(value)

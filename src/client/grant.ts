@@ -1,5 +1,5 @@
-// The token as it is kept, and what may be decided from it: pure, `now` is an argument. A kept
-// token that is not exactly what we write counts as none, and the device starts again.
+// The token as it is stored, and decisions about it. Pure; `now` is an argument. A stored token that
+// is not exactly in our format counts as none, and the device starts again.
 
 export interface Grant {
   readonly token: string
@@ -8,8 +8,8 @@ export interface Grant {
   readonly expiresAtMs: number
   readonly lifetimeMs: number
   /**
-   * Written before a refresh is sent, gone with its answer. Where it stays, the answer was lost, or
-   * we died, and the gate may have retired this token.
+   * Written before a refresh is sent, and removed with its answer. If it is still there, the answer
+   * was lost or the process died, and the gate may have retired this token.
    */
   readonly refreshSentAtMs?: number
 }
@@ -24,7 +24,7 @@ export function isBearerToken(value: unknown): value is string {
   return typeof value === 'string' && value.length <= MAX_TOKEN_CHARS && BEARER_TOKEN.test(value)
 }
 
-/** `base` is kept with it: a token is never shown to another gate than the one that gave it. */
+/** `base` is stored with it: a token is never sent to a gate other than the one that issued it. */
 export function serializeGrant(grant: Grant, base: string): string {
   return JSON.stringify({ version: 1, base, ...grant })
 }
@@ -54,15 +54,15 @@ export function isGood(grant: Grant, nowMs: number): boolean {
   return grant.expiresAtMs > nowMs
 }
 
-/** Half of a short life, or every look at it would renew it. */
+/** At most half of a short lifetime; otherwise every check would renew the token. */
 export function renewsAtMs(grant: Grant, whenLeftMs: number): number {
   return grant.expiresAtMs - Math.min(whenLeftMs, grant.lifetimeMs / 2)
 }
 
 /**
- * May this token be shown to /refresh? `resend`: it was, a moment ago, and the gate's grace still
- * covers another ask. `doubtful`: it was, too long ago; if the gate heard, another ask would revoke
- * the family. A clock that was set back makes it doubtful, never good.
+ * Whether this token may be sent to /refresh. `resend`: it was sent a moment ago, and the gate's
+ * grace period still allows a repeat. `doubtful`: it was sent too long ago; if the gate received
+ * it, a repeat would revoke the family. A clock that was set back makes it doubtful, never fresh.
  */
 export function refreshable(
   grant: Grant,

@@ -1,22 +1,24 @@
-// The grant of one gate in the storage: read anew each time, because another process may have
-// renewed it. An answer of the gate that could not be written down is held in memory until it can.
+// The grant of one gate in the storage. It is read anew each time, because another process may have
+// renewed it. A grant that could not be written is held in memory until it can.
 
 import { createHash } from 'node:crypto'
 import type { Storage } from './api.ts'
 import { type Grant, parseGrant, serializeGrant } from './grant.ts'
 
 export interface KeptEnrolment {
-  /** Rejects where the storage fails. */
+  /** Rejects if the storage fails. */
   read(): Promise<Grant | undefined>
-  /** Rejects where the storage fails. */
+  /** Rejects if the storage fails. */
   write(grant: Grant): Promise<void>
-  /** Of what the gate gave: never lost to a full disk. False where it is in memory alone. */
+  /**
+   * Stores a grant from the gate, which a full disk must not lose. False if it is only in memory.
+   */
   take(grant: Grant): Promise<boolean>
-  /** Rejects where the storage fails. */
+  /** Rejects if the storage fails. */
   forget(): Promise<void>
 }
 
-/** Of what is kept for one gate; a storage holds those of several. */
+/** The name of what is stored for one gate; a storage may serve several. */
 export function keptName(kind: 'grant' | 'login', base: string): string {
   return `${kind}-${createHash('sha256').update(base).digest('hex').slice(0, 32)}`
 }
@@ -39,8 +41,8 @@ export function kept(storage: Storage, base: string): KeptEnrolment {
       }
       const text = await storage.get(name)
       if (text === undefined) return undefined
-      // What makes no sense is left for the next token to replace: to delete it here could delete
-      // the good one that another process has just put in its place.
+      // An invalid value stays for the next token to replace: deleting it here could delete a valid
+      // one that another process has just written.
       return parseGrant(text, base)
     },
     async take(grant) {

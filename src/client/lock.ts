@@ -1,6 +1,6 @@
-// One process at a time, by a file that only one can create. It keeps two processes from asking the
-// gate twice; it is not what keeps a family alive. Should a lock be lost (a laptop that slept with it
-// in hand), the mark in the kept token (grant.ts) still holds off the ask that would revoke.
+// Admits one process at a time, by a file that only one can create. It keeps two processes from asking
+// the gate twice; it is not what protects a family. If a lock is lost (by a laptop that slept while
+// holding it), the mark in the stored token (grant.ts) still prevents the request that would revoke.
 
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, constants, link, open, rename, unlink } from 'node:fs/promises'
@@ -8,10 +8,10 @@ import { hostname } from 'node:os'
 import { pause } from './tempo.ts'
 
 export interface LockTiming {
-  /** The longest work takes 30 s: health check, refreshes within the grace, bootstrap. */
+  /** The longest work takes 30 s: health check, refreshes within the grace period, bootstrap. */
   readonly waitMs: number
   readonly beatMs: number
-  /** Without a beat for this long, its holder is gone or asleep. */
+  /** A holder that has not updated the file for this long is gone or asleep. */
   readonly staleMs: number
 }
 
@@ -36,7 +36,7 @@ export async function withLock<T>(
   const file = await acquire(path, ours, timing)
   const beat = setInterval(() => {
     const now = new Date()
-    // Through the open file: never another's lock that has taken its place.
+    // Through the open file, so that it never touches a lock that has replaced ours.
     file.utimes(now, now).catch(() => {})
   }, timing.beatMs)
   beat.unref()
@@ -53,7 +53,7 @@ async function acquire(path: string, ours: string, timing: LockTiming): Promise<
   const deadline = performance.now() + timing.waitMs
   for (;;) {
     try {
-      // O_EXCL does not follow a symlink that waits there.
+      // O_EXCL does not follow a symbolic link at this path.
       const file = await open(path, 'wx', 0o600)
       await file.writeFile(ours)
       return file
@@ -95,7 +95,7 @@ async function read(path: string): Promise<SeenLock | undefined> {
 }
 
 function isStale({ holder, modifiedMs }: SeenLock, staleMs: number): boolean {
-  // Absolute: a clock that was set back must not make a dead lock immortal.
+  // The absolute difference: a clock that was set back must not make a dead lock immortal.
   if (Math.abs(Date.now() - modifiedMs) > staleMs) return true
   const [pid, , host] = holder.split(' ')
   return host === hostname() && /^\d{1,10}$/.test(pid ?? '') && !isAlive(Number(pid))
@@ -110,7 +110,10 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Moved aside first, and looked at: of two that find it stale, the second may move a living one. */
+/**
+ * Moves the lock aside first, and checks it: of two processes that find it stale, the second may
+ * have moved a living one.
+ */
 export async function breakLock(path: string, holder: string): Promise<void> {
   const aside = `${path}.${randomUUID()}`
   try {
@@ -128,7 +131,7 @@ async function release(path: string, ours: string): Promise<void> {
     const seen = await read(path)
     if (seen?.holder === ours) await unlink(path)
   } catch {
-    // What cannot be removed goes stale.
+    // A lock that cannot be removed becomes stale.
   }
 }
 

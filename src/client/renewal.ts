@@ -1,9 +1,10 @@
-// How a token is renewed, without ever revoking its own family. A gate retires a token 10 s after
-// it was asked with, and takes a retired one that comes back for stolen. So: under the storage's
-// lock, from what the storage says then; with a mark written before the ask; and where the gate says
-// that somebody has the next one already (a lost answer, a copy of the storage elsewhere), never,
-// since this one serves requests until its end. A gate that does not say leaves a doubt: then an ask
-// whose answer was lost is repeated within the grace or not at all, save where nothing is left to lose.
+// Renews a token without ever revoking its own family. A gate retires a token 10 s after it was
+// refreshed, and treats a retired token that is used to refresh as stolen. So this works under the
+// storage's lock, from what the storage holds then, and writes a mark before each request. If the gate
+// says that the next token was already issued (an answer was lost, or the storage was copied), it does
+// not refresh: the present token serves requests until it expires. A gate that does not say leaves a
+// doubt: then a refresh whose answer was lost is repeated within the grace period or not at all,
+// unless there is nothing left to lose.
 
 import type { ConnectOptions, Problem, Result, Storage } from './api.ts'
 import { problem } from './ask.ts'
@@ -16,9 +17,9 @@ import { pause, type Tempo } from './tempo.ts'
 
 export interface Renewed {
   readonly grant: Grant
-  /** From the gate, just now; not what another process had put into the storage. */
+  /** Whether it came from the gate just now, and not from another process through the storage. */
   readonly fresh: boolean
-  /** Good, but only in memory: the storage failed. */
+  /** Set if the token is valid but only in memory, because the storage failed. */
   readonly problem?: Problem
 }
 
@@ -31,11 +32,11 @@ export interface RenewalParts {
   readonly deviceName: string | undefined
   readonly refreshWhenLeftMs: number
   readonly tempo: Tempo
-  /** Told of a token that /refresh did not take: revoked, or expired. */
+  /** Called with a token that /refresh did not accept: revoked, or expired. */
   readonly onRejected: (token: string) => void
 }
 
-/** `newerThan`: this token will not do, however long it lives. Nothing is thrown. */
+/** `newerThan`: this token is not acceptable, however long it lives. Nothing throws. */
 export type Renew = (newerThan: string | undefined) => Promise<Result<Renewed>>
 
 export function renewal(parts: RenewalParts): Renew {
@@ -50,15 +51,15 @@ export function renewal(parts: RenewalParts): Renew {
   }
 }
 
-/** Rejects where the storage fails. */
+/** Rejects if the storage fails. */
 async function renew(parts: RenewalParts, newerThan: string | undefined): Promise<Result<Renewed>> {
   const { gate, kept, tempo } = parts
   const before = await kept.read()
   if (before && suffices(before, newerThan, parts)) return renewed(before)
   const health = await gate.health(tempo.healthTimeoutMs)
   if (!health.ok) return health
-  // Again: where the storage has no lock, or lost it, another process may have been faster, and to
-  // ask with the token that it has just replaced could cost the family.
+  // Read again: if the storage has no lock, or lost it, another process may have been faster, and
+  // refreshing the token that it has just replaced could cost the family.
   const present = await kept.read()
   if (present && present.token !== before?.token && suffices(present, newerThan, parts)) {
     return renewed(present)
@@ -72,16 +73,17 @@ async function renew(parts: RenewalParts, newerThan: string | undefined): Promis
   }
   if (replaced === false) return refreshOr(() => bootstrap(parts), unmarked(present), parts)
   if (asked !== 'doubtful') return refreshOr(() => bootstrap(parts), present, parts)
-  // If the gate heard the ask, it gave the family's next token to nobody: another family, then.
+  // If the gate received the refresh, nobody got the family's next token: enrol as another family.
   const other = await bootstrap(parts)
   if (other.ok || other.problem.code !== 'enrollment_refused') return other
-  // A spent one-time code. If the gate did hear, the family is lost already; if not, all is well.
+  // The one-time code is used up. If the gate received the refresh, the family is lost already; if
+  // not, refreshing is safe.
   const leftMs = present.expiresAtMs - tempo.now()
   const nothingToLose = newerThan !== undefined || leftMs < tempo.lastResortMs
   return nothingToLose ? refreshOr(async () => other, present, parts) : other
 }
 
-/** Undefined where the gate does not say. */
+/** Undefined if the gate does not say. */
 async function wasReplaced(
   present: Grant,
   { gate, tempo }: RenewalParts,
@@ -90,7 +92,7 @@ async function wasReplaced(
   return standing.kind === 'good' ? standing.replaced : undefined
 }
 
-/** What another process has asked for, once it has written it, where the storage has no lock. */
+/** The token that another process got, once it has written it, if the storage has no lock. */
 async function byAnother(
   present: Grant,
   { kept, storage, tempo }: RenewalParts,
@@ -121,7 +123,7 @@ function unmarked(grant: Grant): Grant {
 
 function suffices(grant: Grant, newerThan: string | undefined, parts: RenewalParts): boolean {
   const nowMs = parts.tempo.now()
-  // It is not yet time, or another process was faster.
+  // It is not yet due, or another process was faster.
   return grant.token !== newerThan && renewsAtMs(grant, parts.refreshWhenLeftMs) > nowMs
 }
 
@@ -133,14 +135,14 @@ async function refreshOr(
   const asked = await refresh(present, parts)
   if (asked.kind === 'granted') return take(asked.grant, parts)
   if (asked.kind === 'failed') return failed(asked.problem)
-  // Where the storage has no lock, or lost it, another process may have been faster.
+  // If the storage has no lock, or lost it, another process may have been faster.
   const now = await parts.kept.read()
   if (now && now.token !== present.token && isGood(now, parts.tempo.now())) return renewed(now)
   parts.onRejected(present.token)
   return otherwise()
 }
 
-/** Asks again while the gate's grace lasts, where an answer was lost. */
+/** Repeats a refresh whose answer was lost, while the gate's grace period lasts. */
 async function refresh(present: Grant, { gate, kept, tempo }: RenewalParts): Promise<GateAsked> {
   const { refreshSentAtMs, ...clean } = present
   const resent = refreshable(present, tempo.now(), tempo.resendWithinMs) === 'resend'
@@ -166,7 +168,8 @@ async function refresh(present: Grant, { gate, kept, tempo }: RenewalParts): Pro
 
 async function bootstrap(parts: RenewalParts): Promise<Result<Renewed>> {
   const { gate, storage, appVersion, deviceName, tempo } = parts
-  // First: where the id cannot be kept, neither could the token, and a one-time code would be spent.
+  // First: if the id cannot be stored, the token could not be either, and a one-time code would be
+  // wasted.
   const body = {
     device_id: await deviceId(storage),
     ...(deviceName === undefined ? {} : { device_name: deviceName }),
@@ -193,7 +196,7 @@ async function bootstrap(parts: RenewalParts): Promise<Result<Renewed>> {
 
 const NONE_SENT = 'enrollment_required'
 const NOT_ACCEPTED = 'enrollment_refused'
-/** What a person can do something about. */
+/** Messages about which a person can do something. */
 const REFUSALS: Readonly<Partial<Record<GateRefusalCode, string>>> = {
   enrollment_closed: 'the gate enrols no devices',
   [NONE_SENT]: 'the gate asks for an enrolment code, or the token of a user, and none was given',

@@ -1,5 +1,5 @@
-// When to look again: pure. Jitter, because thousands of devices that were enrolled in one hour
-// would else come back in one minute; backoff, because a gate that just came up has enough to do.
+// When to check again. Pure. Jitter, because thousands of devices enrolled in the same hour would
+// otherwise return in the same minute; backoff, because a gate that has just started is busy enough.
 
 import type { Problem } from './api.ts'
 import { type Grant, renewsAtMs } from './grant.ts'
@@ -7,12 +7,13 @@ import type { Tempo } from './tempo.ts'
 
 const MAX_RETRY_AFTER_MS = 3_600_000
 
-/** All is well: every 30 minutes, or when the token has to be renewed if that is sooner. */
+/** When all is well: every 30 minutes, or when the token is due for renewal if that is sooner. */
 export function nextCheckMs(grant: Grant, nowMs: number, whenLeftMs: number, tempo: Tempo): number {
   const untilRenewal = renewsAtMs(grant, whenLeftMs) - nowMs
   const jitter = 0.9 + 0.2 * tempo.random()
   if (untilRenewal > tempo.checkEveryMs) return tempo.checkEveryMs * jitter
-  // Spread over a tenth of what is left after it; never at once, or an odd clock would make a storm.
+  // Spread over a tenth of the remaining lifetime; never at once, or a wrong clock would cause a
+  // storm.
   const spread = 0.1 * (grant.expiresAtMs - nowMs - untilRenewal) * tempo.random()
   return Math.min(
     tempo.checkEveryMs,
@@ -20,7 +21,7 @@ export function nextCheckMs(grant: Grant, nowMs: number, whenLeftMs: number, tem
   )
 }
 
-/** `failures` in a row, from 1; `grant` is the token that is good meanwhile. */
+/** `failures` in a row, from 1; `grant` is the token that is valid meanwhile. */
 export function retryMs(
   failures: number,
   { retryAfterSeconds = 0 }: Problem,
@@ -33,7 +34,7 @@ export function retryMs(
   return Math.min(Math.max(backoff, asked), lastChanceMs(grant, tempo))
 }
 
-/** Not past the moment when the last resort is due (renewal.ts), and often after it. */
+/** Not later than when the last resort is due (renewal.ts), and often after that. */
 function lastChanceMs(grant: Grant | undefined, tempo: Tempo): number {
   if (!grant) return Number.POSITIVE_INFINITY
   const untilMs = grant.expiresAtMs - tempo.now() - tempo.lastResortMs

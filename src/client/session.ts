@@ -1,9 +1,9 @@
-// One app's connection to one gate: what `connect` gives, before anything was asked. It holds the
-// status, lets one renewal run at a time, and looks again in the background; nothing that happens
-// in a timer is ever thrown. A token can be dead before its time (revoked, or its gate has lost its
-// secret or its file): only the gate knows, and so it is asked.
+// One app's connection to one gate: what `connect` returns, before any request. It holds the status,
+// runs one renewal at a time, and checks again in the background; nothing in a timer ever throws. A
+// token can be dead early (revoked, or its gate lost its secret or its file), which only the gate
+// knows, so it asks the gate.
 
-import type { Client, ConnectOptions, Problem, Result, Status } from './api.ts'
+import type { Client, ConnectOptions, Problem, Result } from './api.ts'
 import { problem } from './ask.ts'
 import { parseBaseUrl } from './base-url.ts'
 import { deviceId } from './device-id.ts'
@@ -12,15 +12,16 @@ import { type Grant, isGood, renewsAtMs } from './grant.ts'
 import { kept as keptIn } from './kept.ts'
 import { renewal, type Renewed } from './renewal.ts'
 import { nextCheckMs, retryMs } from './schedule.ts'
+import { statusBoard } from './status.ts'
 import { fileStorage } from './storage.ts'
 import { TEMPO, type Tempo } from './tempo.ts'
 
-/** A family that was revoked may have left one more dead token in the storage. */
+/** A revoked family may have left one more dead token in the storage. */
 const MAX_DEAD_TOKENS = 2
-/** Of the time between two looks, with their jitter. */
-const LOOK_SHARE = 0.9
+/** The share of the interval between two checks that must have passed, given their jitter. */
+const CHECK_SHARE = 0.9
 
-/** What a person may be told; what follows it says why there is no new enrolment. */
+/** What a person is told; the text after it says why there is no new enrolment. */
 const DEAD: Readonly<Partial<Record<GateRefusalCode, string>>> & {
   readonly invalid_token: string
 } = {
@@ -30,21 +31,23 @@ const DEAD: Readonly<Partial<Record<GateRefusalCode, string>>> & {
 }
 
 export interface ClientSession extends Client {
-  /** A look at once, and then, unless `background` is false, from time to time. */
+  /** Checks at once, and then from time to time unless `background` is false. */
   start(): Promise<void>
 }
 
-/** Throws where `baseUrl` is one that no token may be sent to: a mistake in the app's settings. */
+/** Throws if `baseUrl` is one that no token may be sent to: a mistake in the app's settings. */
 export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSession {
   const base = parseBaseUrl(options.baseUrl)
-  // The URL is not repeated: it could hold a password.
+  // The URL is not repeated: it could contain a password.
   if (base === undefined) throw new TypeError('baseUrl must be https, or http on loopback')
   const storage = options.storage ?? fileStorage()
   const refreshWhenLeftMs = options.refreshWhenLeftMs ?? tempo.refreshWhenLeftMs
   const { enrollment, appVersion, deviceName } = options
   const gate = gateAt(base, tempo.now)
   const kept = keptIn(storage, base)
-  /** Only in memory, never deleted: what says 401 may have been something before the gate. */
+  /**
+   * Only in memory, and the stored token stays: the 401 may have come from a proxy before the gate.
+   */
   let rejected: string | undefined
   const onRejected = (token: string): void => {
     rejected = token
@@ -61,37 +64,19 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSe
     onRejected,
   })
 
-  const listeners = new Set<(status: Status) => void>()
-  if (options.onStatus) listeners.add(options.onStatus)
-  let status: Status = { state: 'unavailable', problem: problem('unreachable') }
+  const board = statusBoard(options.onStatus)
   let stopped = false
   let cancelCheck = (): void => {}
   let failures = 0
   let retryAtMs = 0
   let last: Grant | undefined
-  /** Nothing before the first look, whatever comes of that. */
-  let told = ''
   /** The token that the gate was last asked about, and when. */
   let confirmed: { readonly token: string; readonly atMs: number } | undefined
-  /** What the gate said of the token that it takes no more, until there is another. */
+  /** Why the gate no longer accepts the token, until there is another. */
   let dead: GateRefusalCode | undefined
-  /** Until then a gate that does not know the question is not asked again. */
+  /** Until then a gate that does not know the request is not asked again. */
   let unaskedUntilMs = Number.NEGATIVE_INFINITY
-  let lookedAtMs = Number.NEGATIVE_INFINITY
-
-  function become(next: Status): void {
-    const changed = describe(next) !== told
-    status = next
-    if (!changed) return
-    told = describe(next)
-    for (const listener of listeners) {
-      try {
-        listener(next)
-      } catch {
-        // An app's mistake in a listener must not end the renewal that tells it.
-      }
-    }
-  }
+  let checkedAtMs = Number.NEGATIVE_INFINITY
 
   function settle(grant: Grant | undefined, because: Problem | undefined): void {
     if (stopped) return
@@ -99,9 +84,10 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSe
     if (usable) last = usable
     failures = because ? failures + 1 : 0
     retryAtMs = because ? tempo.now() + retryMs(failures, because, usable, tempo) : 0
-    if (!usable) return become({ state: 'unavailable', problem: because ?? problem('unreachable') })
+    if (!usable)
+      return board.become({ state: 'unavailable', problem: because ?? problem('unreachable') })
     const expiresAt = new Date(usable.expiresAtMs)
-    become(
+    board.become(
       because ? { state: 'degraded', expiresAt, problem: because } : { state: 'ready', expiresAt },
     )
   }
@@ -110,7 +96,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSe
     return grant.token !== rejected && isGood(grant, tempo.now())
   }
 
-  /** The storage's, or the last known where the storage fails. */
+  /** The stored grant, or the last known one if the storage fails. */
   async function present(): Promise<Grant | undefined> {
     try {
       return await kept.read()
@@ -122,7 +108,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSe
   let queue: Promise<unknown> = Promise.resolve()
   const flights = new Map<string | undefined, Promise<Result<Renewed>>>()
 
-  /** Who asks for the same is given the same flight; flights follow one another. */
+  /** Concurrent callers that want the same share one renewal; renewals run one after the other. */
   function renew(newerThan: string | undefined): Promise<Result<Renewed>> {
     const under = flights.get(newerThan)
     if (under) return under
@@ -142,7 +128,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSe
     return flight
   }
 
-  /** The gate's word on a token that looks good, and another token where it is dead. */
+  /** Asks the gate about a token that looks valid, and gets another if it is dead. */
   async function confirm(seen: Grant, atOnce: boolean): Promise<Result<Grant>> {
     let grant = seen
     for (let tries = 0; tries < MAX_DEAD_TOKENS; tries += 1) {
@@ -152,7 +138,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSe
       const standing = await gate.standing(grant.token, tempo.standingTimeoutMs)
       confirmed = { token: grant.token, atMs: tempo.now() }
       if (standing.kind === 'unasked') unaskedUntilMs = tempo.now() + tempo.checkEveryMs
-      // What cannot be told is no: an outage must not end what is good.
+      // A failed request is no verdict: an outage must not end a valid token.
       if (standing.kind === 'failed') settle(grant, standing.problem)
       if (standing.kind !== 'dead') break
       rejected = grant.token
@@ -165,44 +151,44 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSe
     return { ok: true, value: grant }
   }
 
-  async function current(atOnce = false): Promise<Result<Grant>> {
+  async function currentGrant(atOnce = false): Promise<Result<Grant>> {
     if (stopped) return { ok: false, problem: problem('stopped') }
     const grant = await present()
     const usable = grant && isUsable(grant) ? grant : undefined
     if (usable) {
       const due = renewsAtMs(usable, refreshWhenLeftMs) <= tempo.now()
-      // A gate that is down is not asked again by each call while the token is good.
+      // While the token is valid, not every call asks a gate that is down.
       if (!due) return confirm(usable, atOnce)
       if (tempo.now() < retryAtMs) return { ok: true, value: usable }
     }
     const outcome = await renew(grant && grant.token === rejected ? rejected : undefined)
     if (outcome.ok) return { ok: true, value: outcome.value.grant }
-    // An outage of the gate's is no reason to stop before the token does.
+    // An outage of the gate is no reason to stop before the token expires.
     return usable && isUsable(usable) ? { ok: true, value: usable } : outcome
   }
 
-  async function look(): Promise<Result<Grant>> {
-    lookedAtMs = tempo.now()
+  async function check(): Promise<Result<Grant>> {
+    checkedAtMs = tempo.now()
     const health = await gate.health(tempo.healthTimeoutMs)
     if (!health.ok) {
       settle(await present(), health.problem)
       return health
     }
-    // It is back, if it was away: whoever looks need not wait for the next try.
+    // The gate is back, if it was away: a caller need not wait for the next attempt.
     retryAtMs = 0
     const before = failures
-    const grant = await current(true)
+    const grant = await currentGrant(true)
     if (grant.ok && failures === before) settle(grant.value, undefined)
     return grant
   }
 
-  /** Between two looks: whether the token is still taken, and no more, while all is well. */
-  async function glance(): Promise<void> {
+  /** Between two checks, while all is well: only asks whether the token is still accepted. */
+  async function quickCheck(): Promise<void> {
     const grant = await present()
     const due = !grant || !isUsable(grant) || renewsAtMs(grant, refreshWhenLeftMs) <= tempo.now()
-    const sinceMs = tempo.now() - lookedAtMs
-    const isTime = sinceMs < 0 || sinceMs >= LOOK_SHARE * tempo.checkEveryMs
-    if (due || failures > 0 || isTime) await look()
+    const sinceMs = tempo.now() - checkedAtMs
+    const isTime = sinceMs < 0 || sinceMs >= CHECK_SHARE * tempo.checkEveryMs
+    if (due || failures > 0 || isTime) await check()
     else {
       const standing = await confirm(grant, true)
       if (standing.ok && failures === 0) settle(standing.value, undefined)
@@ -222,7 +208,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSe
           )
         : Math.max(retryAtMs - nowMs, tempo.backoffMs / 5)
     cancelCheck = tempo.later(delayMs, () => {
-      glance()
+      quickCheck()
         .catch(() => {})
         .finally(schedule)
     })
@@ -230,28 +216,25 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSe
 
   function stop(): void {
     cancelCheck()
-    become({ state: 'stopped' })
+    board.become({ state: 'stopped' })
     stopped = true
   }
 
   return {
     get status() {
-      return status
+      return board.status
     },
-    onStatus(listener) {
-      listeners.add(listener)
-      return () => void listeners.delete(listener)
-    },
+    onStatus: board.listen,
     async health() {
       return gate.health(tempo.healthTimeoutMs)
     },
     async token() {
-      const grant = await current()
+      const grant = await currentGrant()
       return grant.ok ? { ok: true, value: grant.value.token } : grant
     },
     async environment() {
       if (stopped) return { ok: false, problem: problem('stopped') }
-      const grant = await look()
+      const grant = await check()
       if (!grant.ok) return grant
       const { proxyBaseUrl, token } = grant.value
       const value = { ANTHROPIC_BASE_URL: proxyBaseUrl, ANTHROPIC_AUTH_TOKEN: token }
@@ -284,7 +267,7 @@ export function session(options: ConnectOptions, tempo: Tempo = TEMPO): ClientSe
       return { ok: true, value: undefined }
     },
     async start() {
-      await look()
+      await check()
       schedule()
     },
     stop,
@@ -297,11 +280,4 @@ function withReason(outcome: Result<Renewed>, dead: GateRefusalCode | undefined)
   }
   const message = `${DEAD[dead] ?? DEAD.invalid_token}; ${outcome.problem.message}`
   return { ok: false, problem: { ...outcome.problem, message } }
-}
-
-function describe(status: Status): string {
-  const { state } = status
-  const code = 'problem' in status ? status.problem.code : ''
-  const until = 'expiresAt' in status ? status.expiresAt.getTime() : ''
-  return `${state} ${code} ${until}`
 }

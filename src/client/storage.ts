@@ -1,6 +1,7 @@
-// The default storage: one small file for each value, readable by this user alone. Written beside
-// and moved into place, so that a reader sees the old or the new and never half; what is a symlink,
-// another user's, or not a plain file counts as nothing there, and is replaced, not followed.
+// The default storage: one small file for each value, readable by this user alone. A value is written
+// beside and moved into place, so that a reader sees the old or the new value and never half of one. A
+// symbolic link, another user's file or anything but a plain file counts as absent, and is replaced,
+// not followed.
 
 import { randomUUID } from 'node:crypto'
 import { constants, lstat, mkdir, open, rename, unlink } from 'node:fs/promises'
@@ -12,7 +13,7 @@ import { isCode, LOCK_TIMING, type LockTiming, withLock } from './lock.ts'
 const NAME = /^[a-z0-9-]{1,64}$/
 const MAX_VALUE_BYTES = 65_536
 
-/** The platform's place for what an app keeps: never one that is synchronised to other machines. */
+/** The platform's folder for an app's data: never one that is synchronised to other machines. */
 export function dataFolder(
   env: Readonly<Record<string, string | undefined>> = process.env,
   platform: string = process.platform,
@@ -56,7 +57,7 @@ export function fileStorage(
   }
 }
 
-/** For one process, and as long as it lives: a container, a test. */
+/** For one process, as long as it lives: a container, a test. */
 export function memoryStorage(): Storage {
   const values = new Map<string, string>()
   return {
@@ -66,7 +67,7 @@ export function memoryStorage(): Storage {
   }
 }
 
-/** Whoever may write in the folder could put a token of theirs there, and read our prompts. */
+/** Anybody who can write in the folder could put a token of theirs there, and read our prompts. */
 async function prepare(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const stats = await lstat(folder)
@@ -77,7 +78,7 @@ async function prepare(folder: string): Promise<void> {
 }
 
 async function read(path: string): Promise<string | undefined> {
-  // O_NONBLOCK: a pipe that somebody left there must not hold us for ever.
+  // O_NONBLOCK: a pipe at this path must not block us for ever.
   const flags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
   let file
   try {
@@ -93,7 +94,7 @@ async function read(path: string): Promise<string | undefined> {
     if (!stats.isFile() || stats.size > MAX_VALUE_BYTES) return undefined
     if (process.getuid !== undefined) {
       if (stats.uid !== process.getuid()) return undefined
-      // Restored from a backup, perhaps. To throw it away could cost a one-time enrolment.
+      // Perhaps restored from a backup. Discarding it could cost a one-time enrolment.
       if ((stats.mode & 0o077) !== 0) await file.chmod(0o600)
     }
     return await file.readFile('utf8')
@@ -107,7 +108,7 @@ async function write(path: string, value: string): Promise<void> {
   const file = await open(beside, 'wx', 0o600)
   try {
     await file.writeFile(value)
-    // A new token that a power cut takes away is a family lost: the old one is already retired.
+    // Losing a new token in a power cut loses the family: the old one is already retired.
     await file.sync()
     await file.close()
     await rename(beside, path)

@@ -1,29 +1,29 @@
-// Every duration of the client and its clock, in one value, so that a test can run a day in a
-// second. An app never sees it.
+// All durations of the client and its clock, in one value, so that a test can run a day in a second.
+// Apps never see it.
 
 export interface Tempo {
-  /** Wall clock, in milliseconds: what is kept on disk has to mean something to another process. */
+  /** The wall clock, in milliseconds: what is stored must mean something to another process. */
   now(): number
   random(): number
-  /** Runs later without keeping the process alive; the answer cancels it. */
+  /** Runs later without keeping the process alive; the returned function cancels it. */
   later(delayMs: number, run: () => void): () => void
 
   readonly checkEveryMs: number
-  /** How long a token is taken for good that the gate has called so. */
+  /** How long a token that the gate accepted is assumed to be accepted. */
   readonly confirmEveryMs: number
   readonly refreshWhenLeftMs: number
   readonly healthTimeoutMs: number
   readonly standingTimeoutMs: number
   readonly bootstrapTimeoutMs: number
   /**
-   * A token that was asked with stays good for another ask for 10 s; later, it revokes its family.
-   * So an ask whose answer was lost is repeated only if it starts within `resendWithinMs` of the
-   * first, and each is given up after `refreshTimeoutMs`: 5 s + 4 s < 10 s.
+   * A refreshed token can be refreshed again for 10 s; later, that revokes its family. So a refresh
+   * whose answer was lost is repeated only if the repeat starts within `resendWithinMs` of the
+   * first, and each is abandoned after `refreshTimeoutMs`: 5 s + 4 s < 10 s.
    */
   readonly refreshTimeoutMs: number
   readonly resendWithinMs: number
   readonly resendPauseMs: number
-  /** With less than this left, a token in doubt has nothing to lose. */
+  /** With less than this left, a doubtful token has nothing to lose. */
   readonly lastResortMs: number
   readonly backoffMs: number
 }
@@ -51,7 +51,7 @@ export const TEMPO: Tempo = {
   backoffMs: 5000,
 }
 
-/** Keeps the process alive: somebody waits for what comes after. */
+/** Keeps the process alive, because somebody waits for what comes after. */
 export function pause(delayMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, delayMs))
 }
