@@ -1,4 +1,4 @@
-// `postern audit`: what was done to devices, and by whom, in the order in which it was done.
+// `postern audit`: what was done to devices, and by whom, in order.
 
 import type { Database } from 'bun:sqlite'
 import { type AuditListed, listAudit } from '../enroll/audit.ts'

@@ -1,6 +1,6 @@
-// What the command line asks of a gate's /auth routes. The key and the attempt go in headers, never
-// in a URL; what comes back is checked before it is believed, and no word of it is shown in an
-// error. A link that is to be opened is https, or http to this machine, and nothing else.
+// The command line's requests to a gate's /auth routes. The key and the attempt go in headers, never
+// in a URL; responses are validated before use, and no word of them is shown in an error. A link that
+// is to be opened is https, or http to this machine, and nothing else.
 
 import type { Problem, Result } from '../client/api.ts'
 import { type GateAnswer, ask, badStatus, problem, problemOf } from '../client/ask.ts'
@@ -10,13 +10,15 @@ import { isBearerToken } from '../client/grant.ts'
 import { shellWord } from './shell-word.ts'
 
 export interface SignInStarted {
-  /** To be opened by a person: the authorization server, or the gate, which redirects there. */
+  /**
+   * The link for a person to open: the authorization server, or the gate, which redirects there.
+   */
   readonly link: URL
   readonly state: string
   readonly expiresInMs: number
-  /** Whether `code#state` comes back by hand; otherwise the redirect brings it to the gate. */
+  /** Whether `code#state` is pasted by hand; otherwise the redirect brings it to the gate. */
   readonly paste: boolean
-  /** The attempt, as a `Cookie` header has it. */
+  /** The attempt, as a `Cookie` header. */
   readonly cookie: string
 }
 
@@ -24,9 +26,9 @@ export interface SignedInAnswer {
   readonly authenticated: true
   readonly expiresAtMs: number | undefined
   readonly scope: string | undefined
-  /** Undefined where the gate did not say. */
+  /** Undefined if the gate did not say. */
   readonly renewable: boolean | undefined
-  /** Said once, to whom the attempt belongs. */
+  /** Sent once, to the owner of the attempt. */
   readonly key: string | undefined
 }
 
@@ -38,9 +40,9 @@ export interface Auth {
   readonly base: string
   start(): Promise<Result<SignInStarted>>
   submit(attempt: SignInStarted, codeAndState: string): Promise<Result<SignInStatus>>
-  /** What became of an attempt. */
+  /** The outcome of an attempt. */
   collect(attempt: SignInStarted): Promise<Result<SignInStatus>>
-  /** Without a key: whether this gate has a sign-in at all. */
+  /** Without a key: whether this gate offers sign-in at all. */
   status(key: string | undefined): Promise<Result<SignInStatus>>
   refresh(key: string): Promise<Result<SignInStatus>>
   logout(key: string): Promise<Result<undefined>>
@@ -59,12 +61,12 @@ const DEFAULT_EXPIRES_IN_SECONDS = 600
 const MAX_EXPIRES_IN_SECONDS = 3600
 const MAX_SCOPE_CHARS = 1024
 
-/** Names the gate, so that it means this one wherever it is run. */
+/** Names the gate, so that the command means this one wherever it runs. */
 export function signInWith(base: string): string {
   return `sign in with: postern login --gate ${shellWord(base)}`
 }
 
-/** Of statuses that mean more here than that the gate is not well. */
+/** Statuses with a specific meaning here, beyond an unhealthy gate. */
 const meanings = (base: string): Readonly<Record<number, Pick<Problem, 'code' | 'message'>>> => ({
   400: {
     code: 'enrollment_refused',
@@ -95,7 +97,10 @@ export function notAccepted(base: string): Problem {
   return { ...problem('enrollment_refused'), ...meanings(base)[400] }
 }
 
-/** Undefined where `text` is no gate of this machine: a sign-in belongs to one person on one. */
+/**
+ * Undefined if `text` is not a gate on this machine: a sign-in belongs to one person on one
+ * machine.
+ */
 export function parseLocalGate(text: string): string | undefined {
   const base = parseBaseUrl(text)
   return base !== undefined && isLoopback(new URL(base).hostname) ? base : undefined
@@ -193,7 +198,7 @@ function parseStarted(
   return { link, state, expiresInMs: seconds * 1000, paste, cookie }
 }
 
-/** A program is told to open it, and a person to trust it. */
+/** A program opens the link, and a person trusts it. */
 function parseLink(value: unknown, base: string): URL | undefined {
   if (typeof value !== 'string' || value.length > MAX_LINK_CHARS) return undefined
   if (!URL.canParse(value, base)) return undefined
@@ -224,13 +229,13 @@ function parseStatus(said: Readonly<Record<string, unknown>>): SignInStatus | un
   }
 }
 
-/** Undefined where a calendar has no such day, too. */
+/** Undefined also for a day that does not exist. */
 function instantOf(value: unknown): number | undefined {
   const ms = epochMs(value)
   return ms === undefined || Number.isNaN(new Date(ms).getTime()) ? undefined : ms
 }
 
-/** RFC 6749 §3.3; what a server made up beside it must not move a terminal's cursor. */
+/** RFC 6749 §3.3; anything else a server adds must not move a terminal's cursor. */
 function printableScope(scope: string): string {
   return scope.slice(0, MAX_SCOPE_CHARS).replaceAll(/[^\x20-\x7e]/g, '?')
 }

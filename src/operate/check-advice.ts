@@ -1,16 +1,16 @@
-// What to do about an answer that `postern check` got and did not want. It names settings, and repeats
-// nothing of what was sent or answered but addresses of a provider's own document.
+// What to do about an unexpected response to `postern check`. It names settings, and repeats nothing
+// that was sent or received except addresses from a provider's own document.
 
 import type { UpstreamKind } from '../names.ts'
 
-/** Which settings an upstream was reached by. */
+/** The settings by which each upstream is reached. */
 const SETTINGS: Readonly<Record<UpstreamKind, { readonly key: string; readonly url: string }>> = {
   tinfoil: { key: 'TINFOIL_API_KEY', url: 'TINFOIL_BASE_URL' },
   anthropic: { key: 'ANTHROPIC_API_KEY', url: 'ANTHROPIC_BASE_URL' },
   'anthropic-oauth': { key: 'its key', url: 'API_BASE_URL' },
 }
 
-/** In one line, behind the status. */
+/** One line, shown after the status. */
 export function statusAdvice(status: number, kind: UpstreamKind, ownKey: boolean): string {
   const { key, url } = SETTINGS[kind]
   if (ownKey && status === 401) return `the key is not accepted: check ${key}, or its file`
@@ -33,7 +33,7 @@ const WHERE = 'a provider names it as jwks_uri in its /.well-known/openid-config
 const DISCOVERY =
   'no key set is named, and its issuer names none that can be believed: check issuer, to the letter, or give jwks_url'
 
-/** `reason` is one of the key set's own. */
+/** `reason`: one of the key set's reasons. */
 export function keySetAdvice(reason: string): string | undefined {
   if (reason.startsWith('discovery: ')) return DISCOVERY
   if (/^status (?:404|405|410)$/.test(reason)) return `nothing is there: check JWKS_URL; ${WHERE}`
@@ -44,7 +44,7 @@ export function keySetAdvice(reason: string): string | undefined {
   return undefined
 }
 
-/** Of a text that is no key set: what it is instead. */
+/** For a text that is not a key set: what it is instead. */
 export function notKeySetAdvice(text: string): string {
   if (/^\s*</.test(text)) return `that is a web page: check JWKS_URL; ${WHERE}`
   const uri = discovered(text)?.jwksUri
@@ -59,7 +59,7 @@ export interface Discovered {
   readonly jwksUri: string | undefined
 }
 
-/** OpenID Connect Discovery 1.0 §3; undefined where it is no such document. */
+/** OpenID Connect Discovery 1.0 §3; undefined if it is not such a document. */
 export function discovered(text: string): Discovered | undefined {
   try {
     const { issuer, jwks_uri: jwksUri } = Object(JSON.parse(text)) as Record<string, unknown>
@@ -70,11 +70,11 @@ export function discovered(text: string): Discovered | undefined {
   }
 }
 
-/** What a terminal shows as it is, and a shell takes as one word. */
+/** Text that a terminal shows unchanged, and a shell takes as one word. */
 const isShown = (value: unknown): value is string =>
   typeof value === 'string' && /^https?:\/\/[\w.:/~?=&%+-]{1,500}$/.test(value)
 
-/** What the provider calls itself and its key set, where that is not what the settings say. */
+/** What the provider calls itself and its key set, if the settings differ. */
 export function issuerAdvice(
   { issuer, jwksUri }: Discovered,
   set: { readonly issuer: string; readonly jwksUrl: string },

@@ -1,5 +1,5 @@
-// For `postern check`: what a gate says of itself that already runs at the address of these settings.
-// Only such a gate knows that its database was moved, or that its log was deleted, and when.
+// For `postern check`: the status of a gate that already runs at the address in these settings. Only
+// that gate knows that its database was moved or its log deleted, and when.
 
 import { parseStrictObject } from '../token/strict-json.ts'
 import type { Settings } from '../config/read.ts'
@@ -19,7 +19,7 @@ const SAID: ReadonlyMap<unknown, string> = new Map([
   ['log_gone', "its database's log (-wal) was deleted under it; its own log says what was saved"],
 ])
 
-/** Nothing where no gate answers: a check is mostly made before one runs. */
+/** Empty if no gate answers: a check usually precedes the start. */
 export async function checkRunning(
   { host, port }: Pick<Settings, 'host' | 'port'>,
   ask: Ask,
@@ -58,6 +58,6 @@ export async function checkRunning(
 
 const ANY: ReadonlySet<string> = new Set(['0.0.0.0', '::', '[::]'])
 
-/** Whatever answers there must not move a terminal's cursor. */
+/** The response must not move a terminal's cursor. */
 const visible = (value: unknown): string =>
   typeof value === 'string' && /^[\w -]{1,40}$/.test(value) ? value : 'in words of its own'

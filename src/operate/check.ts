@@ -1,5 +1,5 @@
-// `postern check`: everything that a start depends on, tried once, with a line for each. It listens
-// on nothing and sends no inference.
+// `postern check`: tries everything that a start depends on, once, with a line for each. It listens on
+// nothing and sends no inference.
 
 import { SQLiteError } from 'bun:sqlite'
 import { existsSync } from 'node:fs'
@@ -31,7 +31,7 @@ import { credentialTrouble } from './check-credentials.ts'
 import { checkRunning } from './check-running.ts'
 import { advised } from './egress-advice.ts'
 
-/** True where all is well. */
+/** True if all is well. */
 export async function check(
   from: Sources,
   settings: Settings,
@@ -49,7 +49,7 @@ export async function check(
     headersMs: Math.min(settings.headersTimeoutSeconds * 1000, ANSWER_MS),
     bodyMs: ANSWER_MS,
   }
-  // On this machine, past any proxy.
+  // For this machine, without a proxy.
   const near = transport()
   const outcomes = [
     ...checkDatabase(settings),
@@ -64,12 +64,12 @@ export async function check(
   return outcomes.every(({ ok }) => ok)
 }
 
-/** What is asked here is answered at once by whoever is well. */
+/** A healthy service answers these requests at once. */
 const ANSWER_MS = 15_000
 
 interface CheckOutcome {
   readonly ok: boolean
-  /** Said, and no failure. */
+  /** Shown, but not a failure. */
   readonly warning?: true
   readonly what: string
 }
@@ -156,8 +156,8 @@ async function checkKeySet(by: IssuerSettings, name: string, ask: Ask): Promise<
 }
 
 /**
- * Whether the provider calls itself what ISSUER says, where it says so beside its keys: nobody is
- * asked whom the settings have not named for that.
+ * Whether the provider's own issuer matches ISSUER, if its discovery document is beside its keys:
+ * no host is asked that the settings do not name.
  */
 async function checkIssuer({ issuer, jwksUrl }: IssuerSettings, ask: Ask): Promise<CheckOutcome[]> {
   const url = discoveryUrl(issuer)
@@ -172,7 +172,7 @@ async function checkIssuer({ issuer, jwksUrl }: IssuerSettings, ask: Ask): Promi
   }
 }
 
-/** A set may be whole without them: they fail nothing. */
+/** A key set may be complete without them, so they are no failure. */
 function droppedKeys(dropped: readonly DroppedEntry[], set: string): CheckOutcome[] {
   const broken = dropped.filter(({ foreign }) => !foreign)
   return [...byReason(broken)].map(([why, entries]) => {
@@ -181,7 +181,7 @@ function droppedKeys(dropped: readonly DroppedEntry[], set: string): CheckOutcom
   })
 }
 
-/** A terminal obeys what it is shown. */
+/** Terminals obey escape sequences. */
 const visible = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?')
 
 async function checkUpstreams(
@@ -215,8 +215,8 @@ async function checkUpstreams(
 }
 
 /**
- * Whether everything that a sign-in speaks to is there. No token is asked for or sent: one that was
- * refreshed here would be missing in the gate that runs.
+ * Whether everything that a sign-in talks to can be reached. No token is requested or sent: one
+ * refreshed here would be missing in the running gate.
  */
 async function checkLogin(login: LoginSource, wire: Transport, timeouts: Timeouts) {
   const reach = async (what: string, to: Destination): Promise<CheckOutcome> => {

@@ -1,6 +1,6 @@
-// What Claude Code would take in the place of a gate, or send beside its token: variables of the
-// shell, and its own settings files, whose `env` it prefers to the shell's. Seen with the program
-// itself (2.1). Nothing is changed here, and no value is told but addresses.
+// What Claude Code would use instead of a gate, or send beside its token: variables of the shell, and
+// its own settings files, whose `env` takes precedence over the shell's. Observed with Claude Code
+// 2.1. Nothing is changed here, and no value is shown except addresses.
 
 import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -12,7 +12,7 @@ export function settingsFile(env: Environment): string {
   return join(env['CLAUDE_CONFIG_DIR'] || join(homedir(), '.claude'), 'settings.json')
 }
 
-/** With these it speaks to a cloud's API, and never to the gate. */
+/** With these it talks to a cloud's API, and never to the gate. */
 export const OTHER_CLOUDS = [
   'CLAUDE_CODE_USE_BEDROCK',
   'CLAUDE_CODE_USE_VERTEX',
@@ -24,14 +24,14 @@ const BESIDE =
 const INSTEAD = 'Claude Code sends it in the place of the token, and the gate answers 401; unset it'
 const ELSEWHERE = 'Claude Code goes there and not to the gate; unset it'
 
-/** What each does beside the helper that `setup` writes. */
+/** The effect of each beside the helper that `setup` writes. */
 const EFFECTS: Readonly<Record<string, string>> = {
   ANTHROPIC_API_KEY: BESIDE,
   ANTHROPIC_AUTH_TOKEN: INSTEAD,
   ...Object.fromEntries(OTHER_CLOUDS.map((name) => [name, ELSEWHERE])),
 }
 
-/** For each variable of the shell that would get in the way. */
+/** A line for each variable of the shell that interferes. */
 export function inTheWay(env: Environment): string[] {
   const lines = Object.entries(EFFECTS)
     .filter(([name]) => isOn(name, env[name]))
@@ -42,7 +42,7 @@ export function inTheWay(env: Environment): string[] {
   return lines
 }
 
-/** Of a settings file: what stands there beside what `setup` writes. */
+/** The same for a settings file, beside what `setup` writes. */
 export function inTheWayThere(settings: ClaudeSettings): string[] {
   return Object.entries(EFFECTS)
     .filter(([name]) => isOn(name, settings.env[name]))
@@ -51,7 +51,7 @@ export function inTheWayThere(settings: ClaudeSettings): string[] {
 
 const isOn = (name: string, value: unknown): boolean => {
   const text = typeof value === 'string' ? value : ''
-  // Claude Code reads 0 and false of a switch as off.
+  // Claude Code takes 0 and false as off for its switches.
   return text !== '' && !(name.startsWith('CLAUDE_CODE_USE') && /^(0|false|no|off)$/i.test(text))
 }
 
@@ -60,7 +60,7 @@ function carriesCredential(headers: string | undefined): boolean {
   return /^\s*(?:authorization|x-api-key)\s*:/im.test(headers ?? '')
 }
 
-/** Without the headers that would be a second credential; undefined where none is left. */
+/** Removes headers that would be a second credential; undefined if none is left. */
 export function withoutCredentials(headers: string): string | undefined {
   const lines = headers.split(/\r?\n|\\n/).filter((line) => !carriesCredential(line))
   return lines.join('\n') || undefined
@@ -74,7 +74,7 @@ export interface ClaudeSettings {
 
 const MAX_FILE_BYTES = 1_048_576
 
-/** Those that there are, of the user and of the project in `folder`. */
+/** The existing settings files of the user and of the project in `folder`. */
 export function claudeSettings(env: Environment, folder: string): ClaudeSettings[] {
   const files = [
     settingsFile(env),
@@ -88,16 +88,16 @@ export function claudeSettings(env: Environment, folder: string): ClaudeSettings
       const { env: inside, apiKeyHelper } = Object(JSON.parse(text)) as Record<string, unknown>
       return [{ file, env: Object(inside) as Record<string, unknown>, apiKeyHelper }]
     } catch {
-      // What Claude Code cannot read, it does not obey.
+      // Claude Code ignores what it cannot read.
       return []
     }
   })
 }
 
 /**
- * What `--settings` has to say so that Claude Code uses this gate and the token in its environment,
- * whatever its files say; undefined where they say nothing else. `unheeded` is what no flag can undo
- * without showing the token to everybody who lists processes.
+ * The value of `--settings` that makes Claude Code use this gate and the token in its environment,
+ * whatever its files say; undefined if they do not interfere. `unheeded`: files with a setting that
+ * no flag can override without showing the token to everybody who lists processes.
  */
 export function overriding(
   all: readonly ClaudeSettings[],
@@ -116,7 +116,7 @@ export function overriding(
     for (const name of ['ANTHROPIC_API_KEY', ...OTHER_CLOUDS]) {
       if (isOn(name, settings.env[name])) env[name] = ''
     }
-    // What it prints may be newer than the token, and then there are two.
+    // The helper may print a newer token, and then there are two.
     helper ||= settings.apiKeyHelper !== undefined && settings.apiKeyHelper !== ''
   }
   names.push(...Object.keys(env).map((name) => `env.${name}`))

@@ -1,5 +1,5 @@
-// Lines of cells in columns, for eyes. The widths are those of the first lines that are given: what comes
-// later may be wider, and costs no memory.
+// Formats lines of cells in columns, for people. The widths are those of the first lines: later lines
+// may be wider, and cost no memory.
 
 export type Columns = (cells: readonly string[]) => string
 

@@ -1,6 +1,6 @@
-// The commands beside the gate itself: the operator's, on the file of a gate that may be running, and
-// those of a developer whose programs use one. A table and nothing else; what a command's words are,
-// its file under commands/ says, and what it does, the file beside this one that is named there.
+// The commands besides the gate itself: those of the operator, on the file of a gate that may be
+// running, and those of a developer whose programs use a gate. Only a table: a file under commands/
+// defines each command's options, and names the file beside this one that does the work.
 
 import { audit } from './commands/audit.ts'
 import { devices } from './commands/devices.ts'
@@ -44,7 +44,10 @@ const list = COMMANDS.map(
   ({ synopsis, summary }) => `  ${synopsis.padEnd(SYNOPSIS_WIDTH)}${summary}\n`,
 )
 
-/** The help of the gate, with these before its hundred flags; any other text as it is. */
+/**
+ * Inserts the commands before the hundred flags of the gate's help; returns any other text
+ * unchanged.
+ */
 export function withCommands(text: string): string {
   return text.replace(
     /\n(?=Options:\n)/,
@@ -52,7 +55,7 @@ export function withCommands(text: string): string {
   )
 }
 
-/** What people write for them, elsewhere or by another spelling. */
+/** Other names that people use for them. */
 const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
   ['enroll', 'enrol'],
   ['keys', 'key'],
@@ -64,10 +67,10 @@ const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
   ['run', 'exec'],
 ])
 
-/** What the words after `postern` ask for. */
+/** What the arguments after `postern` ask for. */
 export type CommandAsked =
   | { readonly kind: 'command'; readonly run: (env: Environment) => Promise<number> }
-  /** The gate's own words, as flags: `help` is `--help`. */
+  /** The gate's own arguments, as flags: `help` is `--help`. */
   | { readonly kind: 'gate'; readonly args: readonly string[] }
 
 export function interpret(given: readonly string[]): CommandAsked {
@@ -87,7 +90,7 @@ export function interpret(given: readonly string[]): CommandAsked {
   return { kind: 'gate', args }
 }
 
-/** `--gate URL exec …` is `exec --gate URL …`: no flag of the gate's own has that name. */
+/** `--gate URL exec …` means `exec --gate URL …`: the gate itself has no such flag. */
 function gateLast(args: readonly string[]): readonly string[] {
   const flags = args[0] === '--gate' ? 2 : args[0]?.startsWith('--gate=') ? 1 : 0
   const name = args[flags]
@@ -95,7 +98,7 @@ function gateLast(args: readonly string[]): readonly string[] {
   return [name, ...args.slice(0, flags), ...args.slice(flags + 1)]
 }
 
-/** What to say of a word that is no command; undefined where it is one, or a flag. */
+/** The message for a word that is not a command; undefined if it is one, or a flag. */
 export function unknownCommand(word: string | undefined): string | undefined {
   if (word === undefined || !/^[a-z][a-z-]{0,30}$/i.test(word)) return undefined
   if (GATE_COMMANDS.includes(word)) return undefined

@@ -1,6 +1,6 @@
-// `postern devices`: who has enrolled, and what each may do. Page by page from the file of a gate that may
-// be running, so that any number of devices costs little memory. What a device calls itself is its own
-// word; the other names are the operator's, and `postern revoke` takes each of them.
+// `postern devices`: who has enrolled, and what each device may do. It reads the file of a gate that
+// may be running page by page, so that any number of devices costs little memory. A device chooses
+// what it calls itself; the other names are the operator's, and `postern revoke` takes each of them.
 
 import type { Database } from 'bun:sqlite'
 import { type FamilyListed, listFamilies } from '../enroll/family-list.ts'
@@ -12,12 +12,12 @@ import { visible } from '../terminal.ts'
 export interface DevicesQuestion {
   readonly user: string | undefined
   readonly org: string | undefined
-  /** Also those that are revoked, and those that can't come back. */
+  /** Also devices that are revoked or can't come back. */
   readonly all: boolean
   readonly json: boolean
-  /** Of the gate, DEVICE_IDLE_DAYS. */
+  /** The gate's DEVICE_IDLE_DAYS. */
   readonly idleSeconds: number
-  /** A terminal shows so many and no more. */
+  /** A terminal shows this many and no more. */
   readonly limit: number
 }
 
@@ -75,7 +75,7 @@ function* pages(
   }
 }
 
-/** Its label where there is one, or its hash, whole: a part of one is nothing to revoke by. */
+/** Its label, or else its whole hash: part of a hash cannot be revoked. */
 function nameOf({ label, deviceHash }: FamilyListed): string {
   return label ?? deviceHash
 }

@@ -1,5 +1,4 @@
-// What to do where something that this gate asks cannot be reached, by the reason that the transport
-// gives.
+// What to do if this gate cannot reach a host, by the transport's reason.
 
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [
@@ -46,7 +45,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/^ECONNREFUSED$/, 'nothing listens there: check host and port'],
 ]
 
-/** `reason` and what to do about it, where that is known. */
+/** `reason`, and what to do about it if that is known. */
 export function advised(reason: string): string {
   const todo = ADVICE.find(([pattern]) => pattern.test(reason))?.[1]
   return todo === undefined ? reason : `${reason}; ${todo}`

@@ -1,6 +1,7 @@
-// `postern enrol` and `postern revoke`: the operator's side of enrolment, on the same file as a
-// running gate, which knows of it within a second. A code is printed once, alone on stdout, so that
-// it can be piped; everything for eyes goes to stderr, and neither holds a code or a device's id.
+// `postern enrol` and `postern revoke`: the operator's side of enrolment, on the file of a running
+// gate, which learns of it within a second. A code is printed once, alone on stdout, so that it can be
+// piped; everything for people goes to stderr. Only stdout gets the code, and neither gets a device's
+// id.
 
 import type { Database } from 'bun:sqlite'
 import { integer, type Mistake } from '../config/kinds.ts'
@@ -19,7 +20,7 @@ import { currentKey } from '../keys/find.ts'
 import { policyMistake } from './policy-mistake.ts'
 import { readDuration } from '../turn/duration.ts'
 
-/** As a command line gives them: text, or absent. */
+/** As given on a command line: text, or absent. */
 export interface EnrolFlags {
   readonly models?: string
   readonly rateLimit?: string
@@ -73,12 +74,12 @@ export type EnrolRead =
 
 const MAX_USES = 10_000
 const MAX_EXPIRES_DAYS = 90
-/** Nothing that moves a terminal's cursor, and no blank that nobody could see. */
+/** No character that moves a terminal's cursor, and no leading or trailing space. */
 const LABEL = /^(?!\s)[^\p{C}\p{Zl}\p{Zp}]{0,100}(?<!\s)$/u
-/** `postern revoke` would take it for something else. */
+/** `postern revoke` would take it for another kind of name. */
 const OTHER_NAME = /^(?:fam_|tok_|code:|user:|org:)/
 
-/** Every mistake at once, and nothing made before there is none. */
+/** Reports every mistake at once, and creates nothing before there is none. */
 export function readEnrolFlags(
   flags: EnrolFlags,
   /** Undefined where no document says which there are. */
@@ -154,7 +155,7 @@ export function listEnrolments(db: Database, out: Output, nowSeconds: number): v
   }
 }
 
-/** The exit code: 1 where nothing goes by that name, or where some of it is still to be done. */
+/** The exit code: 1 if nothing has that name, or if part of it is still to be done. */
 export async function revokeByName(
   db: Database,
   name: string,
@@ -178,7 +179,10 @@ export async function revokeByName(
   return done.known ? 0 : 1
 }
 
-/** What is shown beside a device's name is no name of it: a user has several, and any may call itself so. */
+/**
+ * The names beside a device are no names of it: a user has several devices, and any device may call
+ * itself anything.
+ */
 function meantPerhaps(db: Database, name: string): string {
   const [theirs, ofOrg] = [
     listFamilies(db, { limit: 1, user: name }),

@@ -1,7 +1,7 @@
-// `postern exec -- COMMAND…`: any command, with the gate in its environment. Its streams are ours,
-// its end is ours, and no credential but the device's token, or the key of who has signed in,
-// reaches it. An environment cannot be changed from outside, so a command that outlives its token
-// needs `postern token` for a helper, as `postern setup claude-code` arranges.
+// `postern exec -- COMMAND…`: runs any command with the gate in its environment. The command has our
+// streams and we exit as it does. Its only credential is the device's token, or the session key of
+// whoever signed in. An environment cannot be changed from outside, so a command that outlives its
+// token needs `postern token` as a helper, as `postern setup claude-code` arranges.
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -15,11 +15,13 @@ import { withoutToken, signedInEnvironment } from './kept-login.ts'
 export interface ExecOptions {
   readonly command: readonly string[]
   readonly connect: ConnectOptions
-  /** What the command inherits, before ours is put on top. */
+  /** What the command inherits, before our variables are added. */
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Names of our own settings that hold a credential, such as the enrolment's. */
+  /** Names of our own settings that hold a credential, such as the enrolment code. */
   readonly withhold?: readonly string[]
-  /** Default 5 minutes; where a gate lets no retired token through, less than its 10 s grace. */
+  /**
+   * Default 5 minutes; with a gate that rejects retired tokens, less than its 10 s grace period.
+   */
   readonly renewWhenLeftMs?: number
 }
 
@@ -29,14 +31,14 @@ export interface CommandIo {
 }
 
 /**
- * Both credentials at once are 400 `ambiguous_credentials`, and a gate has no business with the
- * user's own key.
+ * Two credentials at once are 400 `ambiguous_credentials`, and a gate must not see the user's own
+ * key.
  */
 const FOREIGN_CREDENTIALS = ['ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN', ...OTHER_CLOUDS]
 
 /**
- * While the command runs the token is renewed as late as can be, not an hour before its end: an older
- * gate stops taking the one in the command's environment as soon as that has a successor.
+ * While the command runs, the token is renewed as late as possible, not an hour before it expires:
+ * an older gate rejects the token in the command's environment as soon as it has a successor.
  */
 const RENEW_WHEN_LEFT_MS = 5 * 60_000
 
@@ -62,17 +64,18 @@ export async function exec(options: ExecOptions, io: CommandIo): Promise<number>
     ? aimed(args, environment.value.ANTHROPIC_BASE_URL, env, io)
     : args
 
-  // Before the command starts: a signal must not end us and leave it behind.
+  // Before the command starts, so that a signal cannot end us and leave it behind.
   const relayed = relaySignals()
   const child = spawn(file, words, { stdio: 'inherit', env })
   relayed.to(child)
   const refreshWhenLeftMs = options.renewWhenLeftMs ?? RENEW_WHEN_LEFT_MS
-  // What somebody has signed in to, the gate renews.
+  // The gate renews a sign-in itself.
   const keeper = signedIn ? undefined : session({ ...options.connect, refreshWhenLeftMs })
   void keeper?.start()
   try {
     const exitCode = await ended(child, file, io)
-    // Only now: the terminal was the command's. Its own words may have been of little help.
+    // Only now, because the terminal was the command's. Its own message may have been of little
+    // help.
     const status = keeper?.status
     if (status?.state === 'unavailable' && status.problem.code === 'enrollment_refused') {
       io.stderr.write(`postern exec: ${status.problem.message}\n`)
@@ -86,7 +89,10 @@ export async function exec(options: ExecOptions, io: CommandIo): Promise<number>
 
 const isClaudeCode = (file: string): boolean => /(?:^|[\\/])claude(?:\.exe|\.cmd)?$/.test(file)
 
-/** Its settings files say more than its environment: without a flag they would choose the gate. */
+/**
+ * Claude Code's settings files take precedence over its environment: without a flag they would
+ * choose the gate.
+ */
 function aimed(
   args: readonly string[],
   baseUrl: string,
@@ -118,7 +124,7 @@ function ended(child: ChildProcess, file: string, io: CommandIo): Promise<number
   return new Promise((resolve) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
       const missing = error.code === 'ENOENT'
-      // Windows starts only .exe by name; what npm installs is a .cmd.
+      // Windows starts only .exe files by name; npm installs a .cmd.
       const hint =
         process.platform === 'win32' ? `; a .cmd is run with: postern exec -- cmd /c ${file}` : ''
       io.stderr.write(`postern exec: ${file}: ${missing ? 'not found' : 'cannot be run'}${hint}\n`)
@@ -130,7 +136,7 @@ function ended(child: ChildProcess, file: string, io: CommandIo): Promise<number
   })
 }
 
-/** What a terminal's keys send goes to every process in its foreground, the command included. */
+/** Signals from a terminal's keys go to every process in its foreground, including the command. */
 const FROM_THE_KEYBOARD: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT', 'SIGWINCH']
 const RELAYED: readonly NodeJS.Signals[] =
   process.platform === 'win32'
@@ -141,9 +147,9 @@ function relaySignals(): { to(child: ChildProcess): void; end(): void } {
   let child: ChildProcess | undefined
   const early: NodeJS.Signals[] = []
   const relay = (signal: NodeJS.Signals): void => {
-    // Windows has no signals to send, and its console has told the command already.
+    // Windows has no signals to send, and its console has already told the command.
     if (process.platform === 'win32') return
-    // Twice would be two Ctrl-C, which is how one leaves Claude Code.
+    // Two Ctrl-C are how one leaves Claude Code.
     if (FROM_THE_KEYBOARD.includes(signal) && inForeground()) return
     if (child) child.kill(signal)
     else early.push(signal)
@@ -160,7 +166,10 @@ function relaySignals(): { to(child: ChildProcess): void; end(): void } {
   }
 }
 
-/** Whether a terminal's keys reach our process group. Linux tells; elsewhere a terminal is a sign. */
+/**
+ * Whether a terminal's keys reach our process group. Linux can tell; elsewhere a terminal suggests
+ * it.
+ */
 function inForeground(): boolean {
   try {
     // proc_pid_stat(5): after the name in brackets: state, ppid, pgrp, session, tty_nr, tpgid.

@@ -1,8 +1,8 @@
-// The exit codes that scripts can rely on, and which of them a failure of the client's is.
+// The exit codes that scripts can rely on, and the exit code of a client's problem.
 
 import type { Problem } from '../client/api.ts'
 
-/** sysexits.h, and what a POSIX shell says of a command that cannot be run. */
+/** From sysexits.h, and from POSIX shells for a command that cannot be run. */
 export const EXIT = {
   failed: 1,
   usage: 64,

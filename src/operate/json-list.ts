@@ -1,4 +1,4 @@
-// A JSON list of any length, one element a line, written as it is read.
+// Writes a JSON list of any length, one element a line, as it is read.
 
 /** JSON leaves these as they are, and a terminal may obey them; they occur in strings alone. */
 const OBEYED = /[\u007f-\u009f\u2028\u2029\p{Cf}]/gu

@@ -1,12 +1,12 @@
 // Sets a member in the text of a JSON object and leaves every other byte as it was: indentation, line
-// ends, the order of keys. (jsonc-parser's own `modify` formats the lines beside its change as well.)
-// Callers parse the outcome again before they believe it.
+// ends, the order of members. (jsonc-parser's own `modify` also reformats the lines beside its
+// change.) Callers parse the result again before they trust it.
 
 import { findNodeAtLocation, type Node, parseTree } from 'jsonc-parser'
 
 const BYTE_ORDER_MARK = '\uFEFF'
 
-/** `text` must be valid JSON. Undefined where it is no object, or names something twice. */
+/** `text` must be valid JSON. Undefined if it is not an object, or has a member twice. */
 export function setMember(
   text: string,
   path: readonly [string] | readonly [string, string],
@@ -29,13 +29,13 @@ export function setMember(
   return mark + withMember(json, tree, into, added, made)
 }
 
-/** Which of two members of one name a reader takes is its own affair. */
+/** Parsers differ in which of two members with one name they take. */
 function isAmbiguous({ children = [] }: Node): boolean {
   const names = children.map((member) => member.children?.[0]?.value)
   return new Set(names).size < names.length
 }
 
-/** New members go last. An object that stands on one line stays there. */
+/** New members go last. An object on one line stays on one line. */
 function withMember(json: string, tree: Node, into: Node, name: string, value: unknown): string {
   const last = into.children?.at(-1)
   const around = last ? into : tree
@@ -58,7 +58,7 @@ function withMember(json: string, tree: Node, into: Node, name: string, value: u
     : replaced(json, into, `{${entry}${newline}${outer}}`)
 }
 
-/** Of the line on which it begins. */
+/** The indentation of the line on which it begins. */
 function indentOf(json: string, { offset }: Node): string {
   const line = json.slice(json.lastIndexOf('\n', offset) + 1, offset)
   return /^[ \t]*/.exec(line)?.[0] ?? ''

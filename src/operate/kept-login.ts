@@ -1,6 +1,6 @@
-// The session key of one gate, kept where devices keep their tokens, and what programs are given of
-// it. A key that is not exactly as it was written counts as none. The gate renews what is behind
-// it, so nothing here ever does.
+// The session key of one gate, stored where devices keep their tokens, and what programs get of it. A
+// key that is not exactly in our format counts as none. The gate renews the tokens behind it, so
+// nothing here does.
 
 import type { ConnectOptions, Environment, Problem, Result, Storage } from '../client/api.ts'
 import { problem } from '../client/ask.ts'
@@ -12,7 +12,7 @@ import { auth, failing, signInEnded, signInWith } from './auth.ts'
 import { CODE_VARIABLE } from './commands/gate.ts'
 
 export interface KeptLogin {
-  /** Rejects, as all of these, where the storage fails. */
+  /** Like all of these, rejects if the storage fails. */
   read(): Promise<string | undefined>
   write(key: string): Promise<void>
   forget(): Promise<void>
@@ -30,7 +30,7 @@ export function keptLogin(storage: Storage, base: string): KeptLogin {
   }
 }
 
-/** `base` is kept with it: a key is never shown to another gate than the one that gave it. */
+/** `base` is stored with it: a key is never sent to a gate other than the one that issued it. */
 function parse(text: string, base: string): string | undefined {
   try {
     const { version, base: of, key } = Object(JSON.parse(text)) as Record<string, unknown>
@@ -40,7 +40,7 @@ function parse(text: string, base: string): string | undefined {
   }
 }
 
-/** Undefined where nobody has signed in at that gate from here: then it is one for devices. */
+/** Undefined if nobody has signed in to that gate from here: then it is a gate for devices. */
 export async function signedInKey({
   baseUrl,
   storage = fileStorage(),
@@ -56,8 +56,8 @@ export async function signedInKey({
 }
 
 /**
- * The gate is asked first: a command that is given a key whose sign-in has ended could only fail.
- * Undefined also where the gate has become one for devices.
+ * Asks the gate first: a command with the key of an ended sign-in could only fail. Also undefined
+ * if the gate has become one for devices.
  */
 export async function signedInEnvironment(
   connect: ConnectOptions,
@@ -71,7 +71,7 @@ export async function signedInEnvironment(
   return { ok: true, value: { ANTHROPIC_BASE_URL: base, ANTHROPIC_AUTH_TOKEN: key.value } }
 }
 
-/** The same key, with a newer token behind it at the gate: a key lasts as long as its sign-in. */
+/** The same key, with a newer token behind it at the gate: a key lives as long as its sign-in. */
 export async function renewedKey(connect: ConnectOptions): Promise<Result<string> | undefined> {
   const key = await signedInKey(connect)
   if (!key?.ok) return key
@@ -81,7 +81,7 @@ export async function renewedKey(connect: ConnectOptions): Promise<Result<string
   return said.value.authenticated ? key : { ok: false, problem: signInEnded(base) }
 }
 
-/** What to say of a gate that gave no token: a gate with a sign-in has no /bootstrap. */
+/** The message for a gate that issued no token: a gate with sign-in has no /bootstrap. */
 export function withoutToken(because: Problem, baseUrl: string): string {
   const base = parseBaseUrl(baseUrl) ?? ''
   if (because.code === 'enrollment_refused' && because.status === 403) {

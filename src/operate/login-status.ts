@@ -1,5 +1,5 @@
-// `postern status` and `postern logout`: how the sign-in of this machine stands at its gate, and its
-// end there. The key goes to the gate that gave it, and nowhere else.
+// `postern status` and `postern logout`: the status of this machine's sign-in at its gate, and its
+// end. The key goes only to the gate that issued it.
 
 import type { Storage } from '../client/api.ts'
 import { fileStorage } from '../client/storage.ts'
@@ -23,7 +23,7 @@ export interface StatusOptions {
 
 const EXIT_NOT_SIGNED_IN = 1
 
-/** Resolves with the exit code: 0 signed in, 1 not, another where that cannot be told. */
+/** Resolves with the exit code: 0 signed in, 1 not signed in, another if that is unknown. */
 export async function status(options: StatusOptions, io: CommandIo): Promise<number> {
   const no = (message: string, exitCode: number): number => {
     io.stderr.write(`postern status: ${message}\n`)
@@ -35,7 +35,7 @@ export async function status(options: StatusOptions, io: CommandIo): Promise<num
   if (key === 'storage_failed') return no(STORAGE_FAILED, EXIT.unavailable)
   const said = await auth(base).status(key)
   if (!said.ok) return no(failing(said.problem, base), exitCodeOf(said.problem))
-  // A gate that takes one for signed in without a key does not mean these programs.
+  // A gate that reports a sign-in without a key does not mean these programs.
   const signedIn = key !== undefined && said.value.authenticated ? said.value : undefined
   if (options.json === true) io.stdout.write(`${JSON.stringify(asJson(signedIn, base))}\n`)
   else if (signedIn) io.stdout.write(`${describeSignIn(signedIn)}\n${describeScope(signedIn)}`)
@@ -46,7 +46,7 @@ export async function status(options: StatusOptions, io: CommandIo): Promise<num
   return signedIn ? 0 : EXIT_NOT_SIGNED_IN
 }
 
-/** In one sentence, without its end. */
+/** One sentence, without its full stop. */
 export function describeSignIn({ expiresAtMs, renewable }: SignedInAnswer): string {
   const parts = [`signed in${expiresAtMs === undefined ? '' : ` until ${utcMinute(expiresAtMs)}`}`]
   if (renewable !== undefined) parts.push(renewable ? 'the gate renews it' : 'it cannot be renewed')
@@ -74,8 +74,8 @@ export interface LogoutOptions {
 }
 
 /**
- * Resolves with the exit code. Where the gate does not hear of it, the key stays: without it nobody
- * could end the session that is still there.
+ * Resolves with the exit code. If the gate is not reached, the key stays: without it nobody could
+ * end the session that still exists.
  */
 export async function logout(options: LogoutOptions, io: CommandIo): Promise<number> {
   const no = (message: string, exitCode: number): number => {
@@ -94,7 +94,7 @@ export async function logout(options: LogoutOptions, io: CommandIo): Promise<num
     return no(`${failing(because, base)}; still signed in, try again`, exitCodeOf(because))
   }
   try {
-    // What makes no sense to us goes too.
+    // An invalid value is removed too.
     await kept.forget()
   } catch {
     return no(STORAGE_FAILED, EXIT.unavailable)

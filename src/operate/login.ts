@@ -1,6 +1,6 @@
 // `postern login`: a person signs in at the authorization server, in a browser, and this machine's
-// programs may use the gate. What comes of it is a session key, kept for this user alone; it is
-// shown to nobody but who says --print, and never stands in an argument list or an error.
+// programs may then use the gate. The result is a session key, stored for this user alone. It is shown
+// only with --print, and never appears in an argument list or an error.
 
 import type { Storage } from '../client/api.ts'
 import { fileStorage } from '../client/storage.ts'
@@ -13,18 +13,18 @@ import { type LoginIo, signIn, UNLIKE } from './sign-in.ts'
 
 export interface LoginCommandOptions {
   readonly baseUrl: string
-  /** What to add to a command of ours so that it means this gate, such as `--gate URL`. */
+  /** Arguments that make our commands mean this gate, such as `--gate URL`. */
   readonly gateWords: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
   readonly browser?: boolean | undefined
-  /** Only `export …` lines on stdout, the key in them; all else on stderr. */
+  /** Print only `export …` lines on stdout, including the key; everything else goes to stderr. */
   readonly print?: boolean | undefined
   readonly storage?: Storage | undefined
-  /** Default one second: how soon a person who is through sees it here. */
+  /** Default one second: how soon the end of a sign-in is seen here. */
   readonly pollEveryMs?: number | undefined
 }
 
-/** 128 and SIGINT, as a shell has it. */
+/** 128 + SIGINT, as in a shell. */
 const EXIT_INTERRUPTED = 130
 
 /** Resolves with the exit code. */
@@ -41,7 +41,7 @@ export async function login(options: LoginCommandOptions, io: LoginIo): Promise<
   const person = { env, browser, stdin: io.stdin, talk, pollEveryMs }
   const ended = await unlessInterrupted(signIn(gate, person))
   if (ended === 'interrupted') {
-    // Behind the terminal's own ^C.
+    // Starts a new line after the terminal's own ^C.
     if (talk.isTTY === true) talk.write('\n')
     return no('stopped; nothing was kept', EXIT_INTERRUPTED)
   }
@@ -52,7 +52,7 @@ export async function login(options: LoginCommandOptions, io: LoginIo): Promise<
   try {
     await keptLogin(storage, base).write(key)
   } catch {
-    // Nobody would ever have it again, so nobody shall be able to use it.
+    // Nobody would have the key any more, so nobody must be able to use it.
     await gate.logout(key)
     return no('the session key cannot be kept: the storage failed', EXIT.unavailable)
   }
@@ -87,7 +87,7 @@ or, in a shell whose programs are to use it:
 `
 }
 
-/** Ctrl-C: said in a sentence instead of by a dead process. */
+/** Reports Ctrl-C in a sentence instead of dying. */
 async function unlessInterrupted<T>(work: Promise<T>): Promise<T | 'interrupted'> {
   const { promise, resolve } = Promise.withResolvers<'interrupted'>()
   const take = (): void => resolve('interrupted')

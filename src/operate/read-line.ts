@@ -1,11 +1,11 @@
-// One line from a terminal or a pipe, never more than so many bytes of it. What comes after the
-// line in the same piece is dropped.
+// Reads one line from a terminal or a pipe, up to a number of bytes. Whatever follows the line in the
+// same chunk is dropped.
 
 import type { Readable } from 'node:stream'
 
 export type LineRead =
   | { readonly kind: 'line'; readonly text: string }
-  /** The input ended, or failed, with nothing in it. */
+  /** The input ended or failed while empty. */
   | { readonly kind: 'ended' }
   | { readonly kind: 'too_long' }
 

@@ -1,7 +1,7 @@
 // `postern setup claude-code`: writes the helper and the gate's address into Claude Code's settings
-// file, after showing the difference and asking. Everything else in the file stays as it is, byte
-// for byte; a file that is not valid JSON is not touched; the one before is kept beside it. No
-// token is ever written there, and nothing is shown but what changes.
+// file, after showing the difference and asking. Everything else in the file stays as it is, byte for
+// byte; a file that is not valid JSON is not touched; the previous file is kept beside it. No token is
+// ever written there, and only the changes are shown.
 
 import { randomUUID } from 'node:crypto'
 import {
@@ -29,14 +29,14 @@ import { shellWord } from './shell-word.ts'
 
 export interface SetupOptions {
   readonly baseUrl: string
-  /** The settings file; Claude Code's own where none is named. */
+  /** The settings file; by default Claude Code's own. */
   readonly file?: string | undefined
-  /** The helper's words, an absolute path first; `helperCommand()` where nothing more is needed. */
+  /** The helper's command line, beginning with an absolute path; by default `helperCommand()`. */
   readonly helper?: readonly string[] | undefined
-  /** How long Claude Code goes on with what the helper said. */
+  /** How long Claude Code keeps the helper's output. */
   readonly helperTtlMs?: number | undefined
   readonly yes?: boolean | undefined
-  /** The shell's, in which Claude Code will be started. */
+  /** The environment of the shell in which Claude Code will start. */
   readonly env?: Environment | undefined
 }
 
@@ -44,11 +44,11 @@ export interface SetupIo extends CommandIo {
   readonly stdin: Readable & { readonly isTTY?: boolean }
 }
 
-/** Claude Code's own default; a token is printed from a file, so there is no need for longer. */
+/** Claude Code's own default; a token is printed from a file, so a longer time gains nothing. */
 const HELPER_TTL_MS = 300_000
 const MAX_FILE_BYTES = 1_048_576
 
-/** This executable, or Bun and our source where there is none yet. */
+/** This executable, or Bun and our source if it is not compiled. */
 export function helperCommand(...args: readonly string[]): readonly string[] {
   const self = Bun.isStandaloneExecutable ? [process.execPath] : [process.execPath, Bun.main]
   return [...self, 'token', ...args]
@@ -87,7 +87,7 @@ export async function setupClaudeCode(options: SetupOptions, io: SetupIo): Promi
     if (io.stdin.isTTY !== true) return no('no terminal to ask at; --yes writes it', EXIT.usage)
     if (!(await agreed(io))) return no('nothing was changed')
   }
-  // Claude Code writes to this file itself, and there was time to.
+  // Claude Code writes to this file itself, and had time to.
   if ((await readSettings(file)) !== before)
     return no(`${file} has changed meanwhile; run it again`)
   try {
@@ -107,13 +107,13 @@ interface Wanted {
 
 interface Edited {
   readonly text: string
-  /** A line for each value that goes, and for each that comes; '' where all is as it should be. */
+  /** A line for each value removed and added; '' if nothing changes. */
   readonly difference: string
-  /** What would get in the way of the helper there. */
+  /** What in the file would interfere with the helper. */
   readonly inTheWay: readonly string[]
 }
 
-/** Pure. Undefined where `before` is something else than an object that can be edited. */
+/** Pure. Undefined if `before` is not an object that can be edited. */
 export function edit(before: string, wanted: readonly Wanted[]): Edited | undefined {
   let text = before.trim() === '' ? '{}\n' : before
   const settings = parseObject(text)
@@ -136,7 +136,7 @@ export function edit(before: string, wanted: readonly Wanted[]): Edited | undefi
     if (next === undefined) return undefined
     text = next
   }
-  // The editor works on text: what it made has to mean what was meant, and nothing else.
+  // The editor works on text, so its result must parse to exactly what was intended.
   const made = parseObject(text)
   if (!made || !Bun.deepEquals(made, difference === '' ? settings : expected, true))
     return undefined
@@ -156,7 +156,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** What somebody else wrote into the file must not move the cursor. */
+/** Text that somebody else wrote into the file must not move the cursor. */
 function printable(value: unknown): string {
   return (JSON.stringify(value) ?? '').replace(
     /[^ -~]/g,
@@ -164,7 +164,7 @@ function printable(value: unknown): string {
   )
 }
 
-/** Claude Code gives the helper to a shell. */
+/** Claude Code passes the helper to a shell. */
 function shellCommand(words: readonly string[]): string {
   if (process.platform === 'win32') {
     return words.map((word) => (/^[\w.:\\/=-]+$/.test(word) ? word : `"${word}"`)).join(' ')
@@ -172,7 +172,7 @@ function shellCommand(words: readonly string[]): string {
   return words.map(shellWord).join(' ')
 }
 
-/** Of people who keep their settings elsewhere and link to them: the link stays. */
+/** Some people keep their settings elsewhere and link to them: the link stays. */
 async function followed(file: string): Promise<string> {
   return realpath(file).catch(() => file)
 }

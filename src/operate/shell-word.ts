@@ -1,4 +1,4 @@
-// One word of a command line that somebody pastes, or that another program gives to a shell.
+// Quotes one word of a command line that somebody pastes, or that another program passes to a shell.
 
 /** For a POSIX shell. */
 export function shellWord(word: string): string {

@@ -1,6 +1,6 @@
-// One sign-in from a terminal, from its link to its session key: by hand, where the authorization
-// server shows `code#state` to paste, or by itself, where the redirect leads back to the gate. The
-// key is given to the caller, and written nowhere.
+// One sign-in from a terminal, from its link to its session key: by hand if the authorization server
+// shows `code#state` to paste, or automatically if the redirect returns to the gate. The key goes to
+// the caller, and is written nowhere.
 
 import type { Readable } from 'node:stream'
 import type { Problem, Result } from '../client/api.ts'
@@ -18,10 +18,12 @@ import { mayOpenBrowser, openBrowser } from './open-browser.ts'
 import { readLine } from './read-line.ts'
 
 const POLL_EVERY_MS = 1000
-/** The gate began to count before we did, and says of an attempt that is over only that it is. */
+/**
+ * The gate started its clock before ours, and reports of an expired attempt only that it is over.
+ */
 const CLOCKS_APART_MS = 2000
 const MAX_POLL_PAUSE_MS = 30_000
-/** A gate that is started anew has forgotten the attempt: to wait longer for it is no use. */
+/** A restarted gate has forgotten the attempt: waiting longer is useless. */
 const MAX_POLL_FAILURES = 5
 const MAX_PASTE_BYTES = 8192
 const MAX_PASTES = 3
@@ -40,10 +42,10 @@ export interface LoginIo {
 
 export interface Person {
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Whether to open a browser; undefined leaves it to what is around. */
+  /** Whether to open a browser; undefined decides by the surroundings. */
   readonly browser: boolean | undefined
   readonly stdin: LoginIo['stdin']
-  /** Where they are spoken to. */
+  /** Where messages go. */
   readonly talk: LoginIo['stdout']
   readonly pollEveryMs: number | undefined
 }
@@ -54,7 +56,7 @@ export async function signIn(gate: Auth, person: Person): Promise<SignInEnded> {
   const { env, talk } = person
   const started = await gate.start()
   if (!started.ok) {
-    // Of the gate's own address: there is no sign-in yet that it could refuse.
+    // A 400 here is about the gate's own address: there is no sign-in yet that it could refuse.
     const { status } = started.problem
     return status === 400 ? { ok: false, problem: problem('unhealthy', { status }) } : started
   }
@@ -104,12 +106,12 @@ async function pasted(
 }
 
 /**
- * Told apart here, where it costs nothing: at the gate an attempt is spent by one answer. The
- * address that a browser was left at holds the same two.
+ * Checked here, where it costs nothing: one submission uses up an attempt at the gate. The address
+ * at which a browser ended contains the same two values.
  */
 function isOf({ state }: SignInStarted, text: string): boolean {
   if (/^https?:/i.test(text)) return URL.parse(text)?.searchParams.get('state') === state
-  // RFC 6749 appendix A.11: visible characters, of which `#` is the one that is taken.
+  // RFC 6749 appendix A.11: visible characters; `#` is our separator.
   const code = text.slice(0, -state.length - 1)
   return text === `${code}#${state}` && /^[\x21\x22\x24-\x7e]+$/.test(code)
 }
@@ -154,7 +156,7 @@ function keyOf(said: Result<SignInStatus>, base: string): Result<string> {
   if (!said.ok) return said
   const { value } = said
   if (!value.authenticated) return { ok: false, problem: notAccepted(base) }
-  // The gate says it once: whoever has this attempt besides us was faster.
+  // The gate sends the key once: somebody else with this attempt was faster.
   if (value.key === undefined) return { ok: false, problem: problem('invalid_answer') }
   return { ok: true, value: value.key }
 }

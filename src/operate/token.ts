@@ -1,6 +1,6 @@
-// `postern token`: the present token, alone on stdout, for Claude Code's apiKeyHelper and the like;
-// the key of who has signed in, where somebody has.
-// The gate is asked whether it still takes the token; where it cannot be, the token is printed as it is.
+// `postern token`: prints the current token, alone on stdout, for Claude Code's apiKeyHelper and the
+// like; or the session key, if somebody has signed in. It asks the gate whether the token is still
+// accepted; if that fails, it prints the token as it is.
 
 import type { ConnectOptions, Result } from '../client/api.ts'
 import { session } from '../client/session.ts'
@@ -10,7 +10,7 @@ import { withoutToken, renewedKey, signedInKey } from './kept-login.ts'
 
 export interface TokenOptions {
   readonly connect: ConnectOptions
-  /** A newer one than the present: what to do where the gate answers 401 to it. */
+  /** Get a newer token: for when the gate answers 401 to the current one. */
   readonly refresh?: boolean
 }
 

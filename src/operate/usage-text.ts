@@ -1,4 +1,4 @@
-// A usage report as a table for eyes, as JSON or as CSV. Names in the ledger were chosen by
+// Prints a usage report as a table for people, as JSON or as CSV. Names in the ledger were chosen by
 // callers: none of them reaches a terminal as an escape sequence, or a spreadsheet as a formula.
 
 import { styleText } from 'node:util'
@@ -8,10 +8,10 @@ import type { UsageFilter, UsageSums, UsageTable } from '../ledger/reports.ts'
 import { inertJson } from './inert-json.ts'
 
 export interface Terminal {
-  /** For eyes: long names are shortened. A pipe gets them whole. */
+  /** Shorten long names, for people. A pipe gets them whole. */
   readonly shorten: boolean
   readonly color: boolean
-  /** How wide it is; a table that is wider leaves columns out, and says which. */
+  /** The terminal's width; a wider table leaves columns out, and says which. */
   readonly columns?: number | undefined
 }
 
@@ -58,7 +58,7 @@ const CSV_COLUMNS: Readonly<Record<string, (sums: UsageSums) => number | string>
   other_tool_requests: ({ tools }) => tools.other,
 }
 
-/** RFC 4180, and no total: it would be counted twice by whoever adds a column up. */
+/** RFC 4180, without a total, which would be counted twice by anybody who adds up a column. */
 function csv({ by, rows }: UsageTable): string {
   const lines = rows.map(({ key, ...sums }) => [
     csvCell(key),
@@ -69,8 +69,8 @@ function csv({ by, rows }: UsageTable): string {
 }
 
 /**
- * What a spreadsheet would run as a formula gets the apostrophe that makes it text (OWASP, CSV
- * Injection), the full-width forms that some fold to these signs too.
+ * Text that a spreadsheet would run as a formula gets an apostrophe, which makes it text (OWASP,
+ * CSV Injection); so do the full-width forms that some programs fold to these signs.
  */
 export function csvCell(text: string): string {
   const safe = visible(text)
@@ -78,10 +78,10 @@ export function csvCell(text: string): string {
   return /[",;'\s]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert
 }
 
-/** Rows past these scroll away unread; JSON and CSV have them all. */
+/** Further rows would scroll away unread; JSON and CSV have them all. */
 const MAX_TABLE_ROWS = 200
 const MAX_NAME_WIDTH = 32
-/** What stands for a name that was not given. */
+/** Stands for a name that was not given. */
 const NONE = '(none)'
 
 const COLUMNS: readonly (readonly [title: string, of: (sums: UsageSums) => string])[] = [
@@ -95,7 +95,7 @@ const COLUMNS: readonly (readonly [title: string, of: (sums: UsageSums) => strin
   ['Latency', ({ averageLatencyMs }) => seconds(averageLatencyMs)],
 ]
 
-/** What a terminal that is too narrow goes without, the first before the others. */
+/** Columns that a narrow terminal leaves out, in this order. */
 const LEFT_OUT = ['Cache write', 'Cache read', 'Latency', 'Failed', 'Output', 'Input']
 
 const TITLES = {
@@ -114,7 +114,7 @@ function forEyes(table: UsageTable, filter: UsageFilter, terminal: Terminal): st
     return shorten ? cut(shown, MAX_NAME_WIDTH) : shown
   }
   const paint = (style: 'bold' | 'dim', text: string): string =>
-    // The caller has looked at its terminal, and at NO_COLOR.
+    // The caller has checked its terminal and NO_COLOR.
     color ? styleText(style, text, { validateStream: false }) : text
 
   const title = paint('bold', `Usage by ${by === 'org' ? 'organisation' : by}, ${rangeOf(filter)}`)
@@ -153,7 +153,7 @@ function forEyes(table: UsageTable, filter: UsageFilter, terminal: Terminal): st
   return `${heading}\n\n${lines.join('\n')}\n${below}`
 }
 
-/** The first line has the titles. */
+/** The first line holds the titles. */
 function fitted(all: readonly (readonly string[])[], room: number) {
   let lines = all
   const without: string[] = []
@@ -170,7 +170,7 @@ function fitted(all: readonly (readonly string[])[], room: number) {
   }
 }
 
-/** What the table's sums don't say. */
+/** Notes on what the sums do not show. */
 function notesOn({ estimate, partial, unknown, lost, unpriced, tools }: UsageSums): string[] {
   const { input, output, cacheRead, cacheCreation, costMicroUsd } = estimate
   const estimated = input + output + cacheRead + cacheCreation
@@ -178,7 +178,7 @@ function notesOn({ estimate, partial, unknown, lost, unpriced, tools }: UsageSum
   const note = (when: number, text: string): void => {
     if (when > 0) notes.push(text)
   }
-  // What a cap was charged without an account of the upstream's is money, and no tokens.
+  // What a cap was charged without the upstream's account is money, and no tokens.
   const tokens = `${grouped(input + cacheRead + cacheCreation)} tokens in, ${grouped(output)} out, `
   note(
     estimated + costMicroUsd,
@@ -211,7 +211,7 @@ function rangeOf(filter: UsageFilter): string {
   return `${from} to ${until ?? 'now'} (UTC)`
 }
 
-/** First and last day, both included. */
+/** The first and last day, both included. */
 function datesOf({ sinceMs, untilMs }: UsageFilter): { since?: string; until?: string } {
   return {
     ...(sinceMs === undefined ? {} : { since: dayOf(sinceMs) }),
@@ -238,7 +238,7 @@ export function grouped(count: number): string {
   return String(Math.trunc(count)).replace(/\B(?=(?:\d{3})+$)/g, ',')
 }
 
-/** From integers to the last digit: no float is ever money. */
+/** Computed with integers to the last digit: money is never a float. */
 export function dollars(microUsd: number, digits: 4 | 6): string {
   const unit = 10 ** digits
   const units = Math.round(microUsd / 10 ** (6 - digits))

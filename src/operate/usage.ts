@@ -1,4 +1,4 @@
-// `postern usage`: its words, and its answer. It reads the ledger and changes nothing there.
+// `postern usage`: its arguments and its report. It reads the ledger and changes nothing.
 
 import { Command, CommanderError, Option } from 'commander'
 import { DAY_MS, dayOf } from '../turn/calendar.ts'
@@ -23,14 +23,14 @@ export type UsageArguments =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'mistake'; readonly message: string; readonly hint: string }
 
-/** What names the hashes of a report; asked where a report has them. */
+/** Names for the hashes of a report, read if a report has them. */
 export interface UsageNames {
   readonly usersOfDevices: () => ReadonlyMap<string, string>
-  /** Of keys by their hash; the ledger has these among the devices. */
+  /** Keys by their hash; the ledger counts them among the devices. */
   readonly keys: () => ReadonlyMap<string, string>
 }
 
-/** The whole answer, for stdout. A key is `key:NAME` wherever it would stand among devices or users. */
+/** The whole report, for stdout. A key is shown as `key:NAME` among devices and users. */
 export async function usage(
   reports: ReportsAtOnce,
   names: UsageNames,
@@ -59,7 +59,7 @@ const called = (keys: ReadonlyMap<string, string>): (readonly [string, string])[
 
 const DEFAULT_SINCE = '30d'
 
-/** The words after `postern usage`. */
+/** Parses the arguments after `postern usage`. */
 export function readUsageArguments(args: readonly string[], nowMs: number): UsageArguments {
   let shown = ''
   const command = new Command('postern usage')
@@ -122,7 +122,7 @@ const mistake = (message: string): UsageArguments => ({
   hint: 'postern usage --help shows what there is',
 })
 
-/** The first moment of the day that is meant, in UTC. */
+/** The first moment of the given day, in UTC. */
 export function readDay(text: string, nowMs: number): number | undefined {
   const today = Math.floor(nowMs / DAY_MS) * DAY_MS
   if (text === 'today') return today
@@ -130,6 +130,6 @@ export function readDay(text: string, nowMs: number): number | undefined {
   if (days !== undefined) return today - Math.max(0, Number(days) - 1) * DAY_MS
   if (!/^\d{4}-\d{2}-\d{2}$/.test(text)) return undefined
   const epochMs = Date.parse(`${text}T00:00:00Z`)
-  // 2026-02-31 would be taken for a day in March.
+  // 2026-02-31 would be parsed as a day in March.
   return epochMs > 0 && dayOf(epochMs) === text ? epochMs : undefined
 }

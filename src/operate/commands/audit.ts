@@ -1,4 +1,4 @@
-// `postern audit`: its words. What it does is in ../audit.ts.
+// `postern audit`: its options. The work is done in ../audit.ts.
 
 import { audited } from '../audit.ts'
 import { EXIT } from '../exit.ts'

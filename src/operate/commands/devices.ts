@@ -1,4 +1,4 @@
-// `postern devices`: its words. What it does is in ../devices.ts.
+// `postern devices`: its options. The work is done in ../devices.ts.
 
 import { readSetting } from '../../config/read.ts'
 import { stdout } from '../../print.ts'
@@ -15,7 +15,7 @@ interface DevicesFlags {
   readonly json?: boolean
 }
 
-/** Lines past these scroll away unread. */
+/** Further lines would scroll away unread. */
 const MAX_LINES_ON_TERMINAL = 200
 
 export const devices = subcommand<DevicesFlags>({

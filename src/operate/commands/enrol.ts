@@ -1,4 +1,4 @@
-// `postern enrol`: its words. What it does is in ../enroll.ts.
+// `postern enrol`: its options. The work is done in ../enroll.ts.
 
 import { stderr } from '../../print.ts'
 import {

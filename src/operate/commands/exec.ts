@@ -1,4 +1,4 @@
-// `postern exec`: its words. What it does is in ../exec.ts.
+// `postern exec`: its options. The work is done in ../exec.ts.
 
 import { exec as execWith } from '../exec.ts'
 import { CODE_VARIABLE, connection, type GateFlags, gateOption, orMistake } from './gate.ts'

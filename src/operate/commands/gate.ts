@@ -1,5 +1,4 @@
-// Which gate a developer's command speaks to, by its flag or its variable, and as whom. Nothing is
-// asked of it here.
+// Which gate a developer's command talks to, by its flag or variable, and as whom. Sends no request.
 
 import type { Command } from 'commander'
 import type { ConnectOptions } from '../../client/api.ts'
@@ -10,10 +9,12 @@ import { failed } from './subcommand.ts'
 /** Where `just dev` listens. */
 export const DEFAULT_GATE = 'http://127.0.0.1:5381'
 
-/** An enrolment code comes by the environment, where other users of the machine can't list it. */
+/**
+ * The enrolment code comes from the environment, where other users of the machine cannot list it.
+ */
 export const CODE_VARIABLE = 'POSTERN_CODE'
 
-/** What the operator's list shows of this device. */
+/** The device's name in the operator's list. */
 const NAME_VARIABLE = 'POSTERN_DEVICE_NAME'
 
 export interface GateFlags {
@@ -27,7 +28,7 @@ export function gateOption(command: Command): void {
   )
 }
 
-/** No sign-in crosses a network. */
+/** A sign-in never crosses a network. */
 export function localGateOption(command: Command): void {
   command
     .option(
@@ -49,7 +50,7 @@ export function connection(flags: GateFlags, env: Environment): ConnectOptions {
   }
 }
 
-/** A wrong address is a mistake of the caller's, and the only thing that throws. */
+/** A wrong address is the caller's mistake, and the only thing that throws. */
 export async function orMistake(work: () => Promise<number>): Promise<number> {
   try {
     return await work()

@@ -1,4 +1,4 @@
-// `postern key add|list|rotate|revoke`: their words. What they do is in ../keys.ts.
+// `postern key add|list|rotate|revoke`: their options. The work is done in ../keys.ts.
 
 import type { Environment } from '../../config/given.ts'
 import type { Mistake } from '../../config/kinds.ts'

@@ -1,4 +1,4 @@
-// `postern login`: its words. What it does is in ../login.ts.
+// `postern login`: its options. The work is done in ../login.ts.
 
 import { login as logIn } from '../login.ts'
 import { DEFAULT_GATE, gateOf, type GateFlags, localGateOption } from './gate.ts'

@@ -1,4 +1,4 @@
-// `postern logout`: its words. What it does is in ../login-status.ts.
+// `postern logout`: its options. The work is done in ../login-status.ts.
 
 import { logout as logOut } from '../login-status.ts'
 import { gateOf, type GateFlags, localGateOption } from './gate.ts'

@@ -6,7 +6,7 @@ import type { LoginIo } from '../sign-in.ts'
 
 export const output: Output = { stdout: stdout.write, stderr: stderr.write }
 
-/** `stdin` is only touched by those that read it. */
+/** `stdin` is touched only by commands that read it. */
 export const io: LoginIo = {
   stdout,
   stderr,

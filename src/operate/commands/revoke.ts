@@ -1,4 +1,4 @@
-// `postern revoke`: its words. What it does is in ../enroll.ts.
+// `postern revoke`: its options. The work is done in ../enroll.ts.
 
 import { identifier } from '../../token/identity.ts'
 import { readSetting } from '../../config/read.ts'

@@ -1,4 +1,4 @@
-// `postern setup claude-code`: its words. What it does is in ../setup-claude-code.ts.
+// `postern setup claude-code`: its options. The work is done in ../setup-claude-code.ts.
 
 import { EXIT } from '../exit.ts'
 import { helperCommand, setupClaudeCode } from '../setup-claude-code.ts'

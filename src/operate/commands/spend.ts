@@ -1,4 +1,4 @@
-// `postern spend`: its words. What it does is in ../spend.ts.
+// `postern spend`: its options. The work is done in ../spend.ts.
 
 import { identifier } from '../../token/identity.ts'
 import { readSetting } from '../../config/read.ts'

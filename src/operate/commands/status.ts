@@ -1,4 +1,4 @@
-// `postern status`: its words. What it does is in ../login-status.ts.
+// `postern status`: its options. The work is done in ../login-status.ts.
 
 import { status as statusOf } from '../login-status.ts'
 import { gateOf, type GateFlags, localGateOption } from './gate.ts'

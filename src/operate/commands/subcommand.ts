@@ -1,6 +1,6 @@
-// What each command of the table in ../commands.ts is: its line in the list of commands, and what its
-// words do. How words are read is the same for all that are made here: help and mistakes end a command
-// before it does anything. It knows no command by name.
+// A command of the table in ../commands.ts: its line in the list, and what it does. Arguments are
+// parsed the same way for all commands made here: help and mistakes end a command before it does
+// anything. This file knows no command by name.
 
 import { Command, CommanderError } from 'commander'
 import { type Environment, namesDocument } from '../../config/given.ts'
@@ -10,7 +10,7 @@ import { EXIT } from '../exit.ts'
 
 export interface Subcommand {
   readonly name: string
-  /** Its name with what has to follow it, such as `revoke NAME`. */
+  /** Its name with its required arguments, such as `revoke NAME`. */
   readonly synopsis: string
   /** Its line in the list. */
   readonly summary: string
@@ -18,7 +18,7 @@ export interface Subcommand {
   readonly run: (args: readonly string[], env: Environment) => Promise<number>
 }
 
-/** What was given to one command; `words` are no flags. */
+/** The arguments of one command; `words` are those that are not flags. */
 export interface CommandInput<Flags> {
   readonly flags: Flags
   readonly words: readonly string[]
@@ -29,7 +29,7 @@ export interface Definition<Flags extends object> {
   /** Default: the name alone. */
   readonly synopsis?: string
   readonly summary: string
-  /** What its own help says of it. */
+  /** The description in its own help. */
   readonly description: string
   /** Its flags and arguments. */
   readonly define: (command: Command) => void
@@ -98,7 +98,7 @@ export async function withDocument(
   return failed(mistakes.join('\n'), EXIT.config, name)
 }
 
-/** The exit code, after saying why; `name` is the command's, where that is what was wrong. */
+/** Reports the failure and returns the exit code; `name` is the command, if it was used wrongly. */
 export function failed(message: string, code: number, name?: string): number {
   stderr.write(`postern${name === undefined ? '' : ` ${name}`}: ${message}\n`)
   return code

@@ -1,4 +1,4 @@
-// `postern token`: its words. What it does is in ../token.ts.
+// `postern token`: its options. The work is done in ../token.ts.
 
 import { token as tokenOf } from '../token.ts'
 import { connection, type GateFlags, gateOption, orMistake } from './gate.ts'

@@ -1,6 +1,6 @@
-// Opens the file of a gate that may be running for the time of one command. The file is found by the
-// gate's own setting. No gate is asked, none has to run, and no file is made: a code in a database
-// that no gate reads would be good for nothing.
+// Opens the file of a gate that may be running, for one command. The gate's own setting names the
+// file. No gate is asked, none has to run, and no file is created: a code in a database that no gate
+// reads would be useless.
 
 import { type Database, SQLiteError } from 'bun:sqlite'
 import { resolve } from 'node:path'
