@@ -1,8 +1,8 @@
-// Every way in which postern says no, and what each looks like on the wire: in the error shape of
-// the route's own API, and never a word about the upstream, the runtime or a secret. What is said
-// to the caller stands in this table; why it happened goes to the log alone, as `reason`.
+// Every refusal of postern, and what each looks like on the wire: in the error shape of the route's
+// own API, and never a word about the upstream, the runtime or a secret. The caller gets the message
+// in this table; the cause goes only to the log, as `reason`.
 
-/** Whose error shape an answer has. */
+/** The API whose error shape a response has. */
 export type Dialect = 'openai' | 'anthropic'
 
 interface Wire {
@@ -14,15 +14,15 @@ interface Wire {
     | 'rate_limit_error'
     | 'invalid_request_error'
     | 'api_error'
-  /** Anthropic's `error.type`, where it has another name for it. */
+  /** Anthropic's `error.type`, if it has another name. */
   readonly anthropicType?:
     'not_found_error' | 'request_too_large' | 'timeout_error' | 'billing_error' | 'overloaded_error'
-  /** OpenAI's `error.code`, where it has a name of its own for it. */
+  /** OpenAI's `error.code`, if it has a name of its own. */
   readonly openaiCode?: string
-  /** `x-should-retry`: what clients go by before they go by the status. */
+  /** `x-should-retry`, which clients obey before the status. */
   readonly retry?: boolean | Partial<Readonly<Record<Dialect, boolean>>>
   readonly message: string
-  /** Whether Anthropic's shape carries the code too: clients act on it without a person. */
+  /** Whether Anthropic's shape includes the code: clients act on it without a person. */
   readonly coded?: true
   /** RFC 6750 §3: the `error` attribute of `WWW-Authenticate`; '' sends the bare challenge. */
   readonly challenge?: string
@@ -48,7 +48,7 @@ const WIRE = {
     challenge: 'insufficient_scope',
   },
   token_revoked: coded(unauthorized('token was revoked')),
-  // No client has another key to try with; Claude Code would for minutes, in silence.
+  // No client has another key to try; Claude Code would retry for minutes in silence.
   key_expired: final(coded(unauthorized('the API key has expired; ask for a new one'))),
   key_revoked: final(coded(unauthorized('the API key was revoked'))),
   admin_required: forbidden("the operator's key is required"),
@@ -76,22 +76,25 @@ const WIRE = {
   enrollment_unavailable: failed(503, 'enrolment is not available now'),
   invalid_device_id: bad(400, 'device_id must be 1 to 200 visible ASCII characters'),
 
-  // As both APIs tell of a model that they don't know. To a 403 Claude Code says "Failed to authenticate".
+  // What both APIs answer for an unknown model. To a 403 Claude Code says "Failed to authenticate".
   model_not_allowed: {
     ...bad(404, 'this token may not use that model'),
     anthropicType: 'not_found_error',
     openaiCode: 'model_not_found',
   },
-  ambiguous_body: bad(400, 'the body is no JSON object that every parser reads alike'),
+  ambiguous_body: bad(400, 'the body is not a JSON object that every parser reads the same way'),
   invalid_model: bad(400, 'model must be the name of a model'),
   invalid_max_tokens: bad(400, 'max_tokens must be a positive integer'),
   invalid_stream: bad(400, 'stream must be true or false'),
   unsupported_body: bad(415, 'the body must be application/json in UTF-8'),
   unsupported_encoding: bad(415, 'the Content-Encoding of the body is not supported here'),
   broken_encoding: bad(400, 'the body is not what its Content-Encoding says'),
-  max_tokens_required: bad(400, 'max_tokens is required where a spend cap applies'),
-  unknown_cost: bad(400, 'the request has something whose models and cost this gate cannot tell'),
-  invalid_count: bad(400, 'max_tokens and max_uses must be whole numbers, wherever they stand'),
+  max_tokens_required: bad(400, 'max_tokens is required because a spend cap applies'),
+  unknown_cost: bad(
+    400,
+    'the request contains something whose models and cost this gate does not know',
+  ),
+  invalid_count: bad(400, 'max_tokens and max_uses must be whole numbers'),
   too_many_models: bad(400, 'the request names too many models'),
   model_not_priced: bad(400, 'that model has no price, so a spend cap cannot admit it'),
   spend_cap_reached: {
@@ -99,12 +102,12 @@ const WIRE = {
     anthropicType: 'billing_error',
     retry: false,
   },
-  spend_reserved: limited('what is left of the spend cap is held by requests under way'),
+  spend_reserved: limited('running requests hold what is left of the spend cap'),
   spend_unavailable: failed(503, 'spending cannot be counted now'),
 
   rate_limit_exceeded: limited('rate limit exceeded'),
-  identity_concurrency_limit: limited('too many requests under way for this identity'),
-  organisation_concurrency_limit: limited('too many requests under way for the organisation'),
+  identity_concurrency_limit: limited('too many concurrent requests for this identity'),
+  organisation_concurrency_limit: limited('too many concurrent requests for the organisation'),
   upstream_concurrency_limit: limited('upstream concurrency limit reached'),
 
   encryption_required: bad(
@@ -116,7 +119,10 @@ const WIRE = {
     'the policy of this credential limits models or spending, which a sealed body hides',
   ),
   invalid_encapsulated_key: bad(400, 'Ehbp-Encapsulated-Key must be 64 hexadecimal digits'),
-  enclave_not_allowed: bad(400, 'X-Tinfoil-Enclave-Url names no enclave that this gate may reach'),
+  enclave_not_allowed: bad(
+    400,
+    'X-Tinfoil-Enclave-Url does not name an enclave that this gate may reach',
+  ),
   request_too_large: {
     ...bad(413, 'request body is too large'),
     anthropicType: 'request_too_large',
@@ -125,14 +131,14 @@ const WIRE = {
   length_required: bad(411, 'the request needs a Content-Length'),
   request_timeout: bad(408, 'the request body did not arrive in time'),
 
-  // Claude Code would retry for minutes and show nothing; the person should know at once.
+  // Claude Code would retry for minutes and show nothing; the user should know at once.
   circuit_open: {
     ...failed(503, 'the upstream is failing; try again later'),
     retry: { anthropic: false },
   },
   upstream_unavailable: failed(502, 'upstream unavailable'),
   upstream_redirect: failed(502, 'the upstream answered with a redirect'),
-  upstream_forbidden: forbidden('the API does not permit this to the account that is signed in'),
+  upstream_forbidden: forbidden('the API does not permit this for the signed-in account'),
   upstream_auth: {
     ...failed(502, 'the upstream refused the credentials of this gate'),
     retry: false,
@@ -153,18 +159,18 @@ export type RefusalCode = keyof typeof WIRE
 export interface Refusal {
   readonly ok: false
   readonly code: RefusalCode
-  /** For the log: which check failed. Never sent, and never holds what a caller sent. */
+  /** For the log: which check failed. Never sent, and never contains what a caller sent. */
   readonly reason?: string
-  /** Said instead of the table's message, where a number or a name belongs in it. */
+  /** Replaces the table's message if it needs a number or a name. */
   readonly message?: string | Readonly<Record<Dialect, string>>
   readonly retryAfterSeconds?: number
-  /** Said in `x-should-retry` instead of the table's. */
+  /** Replaces the table's `x-should-retry`. */
   readonly retry?: boolean
-  /** The one that is missing (RFC 6750 §3), where it is another than `inference`. */
+  /** The missing scope (RFC 6750 §3), if it is not `inference`. */
   readonly scope?: string
-  /** For 405: RFC 9110 §15.5.6 demands it. */
+  /** For 405, as RFC 9110 §15.5.6 requires. */
   readonly allow?: string
-  /** For a 415 about a Content-Encoding: RFC 9110 §15.5.16. */
+  /** For a 415 about a Content-Encoding (RFC 9110 §15.5.16). */
   readonly acceptEncoding?: string
 }
 
@@ -182,7 +188,7 @@ export function statusOf(refusal: Refusal): number {
   return WIRE[refusal.code].status
 }
 
-/** What of a request its refusal is made of; `headers`, which every answer carries, is added to. */
+/** The parts of a request that its refusal uses; `headers` are added to. */
 export interface Refused {
   readonly headers: Headers
   readonly dialect: Dialect

@@ -30,12 +30,12 @@ const WIRE: Readonly<
   identity_concurrency_limit: [
     429,
     'rate_limit_error',
-    'too many requests under way for this identity',
+    'too many concurrent requests for this identity',
   ],
   organisation_concurrency_limit: [
     429,
     'rate_limit_error',
-    'too many requests under way for the organisation',
+    'too many concurrent requests for the organisation',
   ],
   policy_unknown: [
     403,
@@ -71,7 +71,7 @@ const WIRE: Readonly<
   enclave_not_allowed: [
     400,
     'invalid_request_error',
-    'X-Tinfoil-Enclave-Url names no enclave that this gate may reach',
+    'X-Tinfoil-Enclave-Url does not name an enclave that this gate may reach',
   ],
   uri_too_long: [414, 'invalid_request_error', 'the URL is too long'],
   request_too_large: [413, 'invalid_request_error', 'request body is too large'],
@@ -110,7 +110,7 @@ const WIRE: Readonly<
   ambiguous_body: [
     400,
     'invalid_request_error',
-    'the body is no JSON object that every parser reads alike',
+    'the body is not a JSON object that every parser reads the same way',
   ],
   invalid_model: [400, 'invalid_request_error', 'model must be the name of a model'],
   invalid_max_tokens: [400, 'invalid_request_error', 'max_tokens must be a positive integer'],
@@ -125,18 +125,14 @@ const WIRE: Readonly<
   max_tokens_required: [
     400,
     'invalid_request_error',
-    'max_tokens is required where a spend cap applies',
+    'max_tokens is required because a spend cap applies',
   ],
   unknown_cost: [
     400,
     'invalid_request_error',
-    'the request has something whose models and cost this gate cannot tell',
+    'the request contains something whose models and cost this gate does not know',
   ],
-  invalid_count: [
-    400,
-    'invalid_request_error',
-    'max_tokens and max_uses must be whole numbers, wherever they stand',
-  ],
+  invalid_count: [400, 'invalid_request_error', 'max_tokens and max_uses must be whole numbers'],
   too_many_models: [400, 'invalid_request_error', 'the request names too many models'],
   model_not_priced: [
     400,
@@ -144,11 +140,7 @@ const WIRE: Readonly<
     'that model has no price, so a spend cap cannot admit it',
   ],
   spend_cap_reached: [429, 'rate_limit_error', 'the spend cap is reached'],
-  spend_reserved: [
-    429,
-    'rate_limit_error',
-    'what is left of the spend cap is held by requests under way',
-  ],
+  spend_reserved: [429, 'rate_limit_error', 'running requests hold what is left of the spend cap'],
   spend_unavailable: [503, 'api_error', 'spending cannot be counted now'],
   circuit_open: [503, 'api_error', 'the upstream is failing; try again later'],
   upstream_unavailable: [502, 'api_error', 'upstream unavailable'],
@@ -156,7 +148,7 @@ const WIRE: Readonly<
   upstream_forbidden: [
     403,
     'permission_error',
-    'the API does not permit this to the account that is signed in',
+    'the API does not permit this for the signed-in account',
   ],
   upstream_auth: [502, 'api_error', 'the upstream refused the credentials of this gate'],
   credential_renewed: [

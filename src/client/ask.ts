@@ -56,10 +56,10 @@ async function readBounded(response: Response): Promise<string> {
 const MESSAGES = {
   unreachable: 'the gate cannot be reached',
   timeout: 'the gate did not answer in time',
-  unhealthy: 'the gate is not well',
+  unhealthy: 'the gate is unhealthy',
   redirected: 'the gate answered with a redirect, which is not followed',
-  invalid_answer: 'the gate gave an answer that makes no sense',
-  rate_limited: 'the gate asks to come back later',
+  invalid_answer: 'the gate gave an invalid answer',
+  rate_limited: 'the gate asks to try again later',
   enrollment_refused: 'the gate does not enrol this device: it needs a new enrolment',
   storage_failed: 'the token cannot be kept: the storage failed',
   busy: 'another process is renewing the token, and takes too long',

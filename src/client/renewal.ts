@@ -114,7 +114,8 @@ function another(outcome: Result<Renewed>): Result<Renewed> {
   return failed({ ...outcome.problem, message })
 }
 
-const REPLACED = 'the next token of this device was given out already, and is not kept here'
+const REPLACED =
+  'the gate has already issued the next token of this device, and it is not stored here'
 
 function unmarked(grant: Grant): Grant {
   const { refreshSentAtMs: _, ...clean } = grant

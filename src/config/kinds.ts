@@ -289,7 +289,7 @@ export function duration(
       const seconds = word !== '' && text === word ? worth : readDuration(text, maxDays)
       return seconds === undefined
         ? wrong(
-            'is no time that fits',
+            'is not a valid time',
             `give minutes, hours or days as in 30m, 12h, 90d, to ${maxDays}d${or}`,
           )
         : value(seconds)

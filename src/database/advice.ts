@@ -10,7 +10,7 @@ export interface Advice {
 export const ADVICE: Readonly<Record<Unusable, Advice>> = {
   missing: {
     what: 'there is no file of that name',
-    todo: 'set DATABASE_URL as for the gate; a gate makes the file when it starts',
+    todo: 'set DATABASE_URL as for the gate; a gate creates the file when it starts',
   },
   corrupt: {
     what: 'the file is damaged, or is no SQLite database',

@@ -115,9 +115,7 @@ export function follow(
     if (performance.now() - saidAtMs < SAY_EVERY_MS) return
     saidAtMs = performance.now()
     if (what === 'moved') {
-      log.error(
-        'the database was moved or deleted while in use; going over to the file at its path',
-      )
+      log.error('the database was moved or deleted while in use; switching to the file at its path')
     } else if (saved) {
       log.error(
         "the database's log (-wal) was deleted while in use; its content was saved into the database",

@@ -196,7 +196,7 @@ const NO_CODE =
   'an enrolment is required: this gate enrols with a code, and none was sent; ask its operator for one'
 const WRONG_CODE =
   "the enrolment was not accepted: its code is unknown, used or expired; ask the gate's operator for a new one"
-const NO_USER = 'an enrolment is required: this gate enrols its users, and no token of one was sent'
+const NO_USER = 'an enrolment is required: this gate enrols its users, and no user token was sent'
 const UNFIT_CLAIM = 'the enrolment was not accepted: a claim of the token cannot be applied'
 
 function wrongCode(reason = 'code is unknown, used or expired'): EnrollDecision<never> {

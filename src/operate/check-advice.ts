@@ -15,23 +15,23 @@ export function statusAdvice(status: number, kind: UpstreamKind, ownKey: boolean
   const { key, url } = SETTINGS[kind]
   if (ownKey && status === 401) return `the key is not accepted: check ${key}, or its file`
   if (ownKey && status === 403) {
-    return `the key may not do this: its account lacks the right, or this region; check ${key}`
+    return `the key may not do this: its account lacks the permission or the region; check ${key}`
   }
   if (status === 404 || status === 405) {
-    return `there is no API at this address: check ${url}, which goes without /v1`
+    return `there is no API at this address: check ${url}, which must not include /v1`
   }
   if (status === 429) return 'the limit of this key is used up for now; try again later'
   if (status >= 300 && status < 400) {
     return `redirects are not followed: give the final address in ${url}`
   }
   if (status >= 500) return 'the service itself fails; try again later'
-  return `this is no answer of the API: check ${url}`
+  return `this is not a response of the API: check ${url}`
 }
 
 const WHERE = 'a provider names it as jwks_uri in its /.well-known/openid-configuration'
 
 const DISCOVERY =
-  'no key set is named, and its issuer names none that can be believed: check issuer, to the letter, or give jwks_url'
+  "no key set is named, and the issuer's discovery document names no valid one: check that issuer matches exactly, or set jwks_url"
 
 /** `reason`: one of the key set's reasons. */
 export function keySetAdvice(reason: string): string | undefined {

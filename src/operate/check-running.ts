@@ -15,8 +15,14 @@ const TIMEOUT_MS = 2000
 const MAX_BYTES = 4096
 
 const SAID: ReadonlyMap<unknown, string> = new Map([
-  ['moved', 'its database was moved or deleted under it; it has gone over to the file at the path'],
-  ['log_gone', "its database's log (-wal) was deleted under it; its own log says what was saved"],
+  [
+    'moved',
+    'its database was moved or deleted while in use; it has switched to the file at the path',
+  ],
+  [
+    'log_gone',
+    "its database's log (-wal) was deleted while in use; its own log says what was saved",
+  ],
 ])
 
 /** Empty if no gate answers: a check usually precedes the start. */
@@ -60,4 +66,4 @@ const ANY: ReadonlySet<string> = new Set(['0.0.0.0', '::', '[::]'])
 
 /** The response must not move a terminal's cursor. */
 const visible = (value: unknown): string =>
-  typeof value === 'string' && /^[\w -]{1,40}$/.test(value) ? value : 'in words of its own'
+  typeof value === 'string' && /^[\w -]{1,40}$/.test(value) ? value : 'for another reason'

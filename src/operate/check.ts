@@ -80,7 +80,7 @@ function checkDatabase({ databaseUrl }: Settings): CheckOutcome[] {
     case undefined:
       return []
     case 'absent':
-      return [{ ok: true, what: 'database: none yet; a gate makes it when it starts' }]
+      return [{ ok: true, what: 'database: none yet; a gate creates it when it starts' }]
     case 'sound':
       return [{ ok: true, what: `database: sound, ${megabytes(found.bytes)}` }]
     case 'parted':

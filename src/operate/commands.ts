@@ -51,7 +51,7 @@ const list = COMMANDS.map(
 export function withCommands(text: string): string {
   return text.replace(
     /\n(?=Options:\n)/,
-    `\nOther commands; postern help COMMAND shows the words of one:\n${list.join('')}\n`,
+    `\nOther commands; postern help COMMAND shows its options:\n${list.join('')}\n`,
   )
 }
 

@@ -102,7 +102,7 @@ export function readEnrolFlags(
   ): Entitlements => {
     const read = readEntitlements(members)
     if (read.ok) return read.value
-    wrong(setting, 'is not one that can be applied', hint)
+    wrong(setting, 'cannot be applied', hint)
     return NO_ENTITLEMENTS
   }
 
@@ -123,10 +123,11 @@ export function readEnrolFlags(
   const uses = whole('--uses', flags.uses, MAX_USES) ?? 1
   const lifetimeSeconds =
     readDuration(expires, MAX_EXPIRES_DAYS) ??
-    wrong('--expires', 'is no time that fits', 'give 30m, 24h or 7d, to 90d')
-  if (!LABEL.test(label)) wrong('--label', 'is too long or has controls', 'give 100 characters')
+    wrong('--expires', 'is not a valid time', 'give 30m, 24h or 7d, to 90d')
+  if (!LABEL.test(label))
+    wrong('--label', 'is too long or has control characters', 'give 100 characters')
   if (OTHER_NAME.test(label)) {
-    wrong('--label', 'begins like a name of another kind', 'begin with something else')
+    wrong('--label', 'begins like another kind of name', 'begin with something else')
   }
   if (mistakes.length > 0 || lifetimeSeconds === undefined) return { ok: false, mistakes }
   return { ok: true, value: { entitlements, uses, lifetimeSeconds, label } }
@@ -223,8 +224,8 @@ function account({ kind, known, families }: Withdrawn): string {
     case 'device':
       return known
         ? `device revoked: ${count}`
-        : 'nothing goes by this name (a device id needs the IDENTITY_HASH_KEY of the gate);\n' +
-            '    postern devices shows what there is'
+        : 'nothing has this name (a device id needs the IDENTITY_HASH_KEY of the gate);\n' +
+            '    postern devices lists them'
   }
 }
 

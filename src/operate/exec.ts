@@ -106,10 +106,10 @@ function aimed(
   }
   if (settings === undefined) return args
   if (args.some((word) => /^--settings(?:=|$)/.test(word))) {
-    say(`Claude Code's settings hold ${names.join(', ')}, which may lead it past ${baseUrl}`)
+    say(`Claude Code's settings hold ${names.join(', ')}, which may make it bypass ${baseUrl}`)
     return args
   }
-  say(`for this run ${baseUrl} goes before ${names.join(', ')} of Claude Code's settings`)
+  say(`for this run ${baseUrl} overrides ${names.join(', ')} in Claude Code's settings`)
   return ['--settings', settings, ...args]
 }
 

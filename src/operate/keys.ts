@@ -70,7 +70,7 @@ export function readAdd(
   const unnamed = policy === undefined ? undefined : policyMistake(policy, rules.policies)
   if (unnamed) wrong(setting, unnamed.message, unnamed.hint)
   if (org !== undefined && !readEntitlements({ org_id: org }).ok) {
-    wrong('--org', 'is not one that can be applied', 'give 1 to 200 ASCII characters')
+    wrong('--org', 'cannot be applied', 'give 1 to 200 ASCII characters')
   }
   const end =
     expires === undefined ? nowSeconds + rules.lifetimeSeconds : endOf(expires, nowSeconds)
@@ -92,7 +92,7 @@ export function readRotation(
   if (overlapSeconds === undefined) {
     mistakes.push({
       setting: '--overlap',
-      message: 'is no time that fits',
+      message: 'is not a valid time',
       hint: `give 1h or 24h, to ${LONGEST_OVERLAP_DAYS}d; 0 ends the old key now`,
     })
   }
@@ -187,14 +187,14 @@ export function revoke(db: Database, given: string, out: Output, nowSeconds: num
     return EXIT.failed
   }
   const names = revoked.names.map((name) => JSON.stringify(name)).join(', ')
-  if (revoked.ended === 0) out.stdout(`key ${names} was not good any more\n`)
+  if (revoked.ended === 0) out.stdout(`key ${names} was not valid any more\n`)
   else if (revoked.ended === 1) out.stdout(`key ${names} revoked\n`)
-  else out.stdout(`key ${names} revoked, with what its rotations had left good\n`)
+  else out.stdout(`key ${names} revoked, with the keys that its rotations had left valid\n`)
   return 0
 }
 
 const unknown = (action: string): string =>
-  `postern key ${action}: no key goes by this name\n    postern key list shows what there is\n`
+  `postern key ${action}: no key has this name\n    postern key list shows them\n`
 
 const POLICY_GONE =
   'postern key rotate: its policy is not in the document, so that a gate refuses the key\n' +

@@ -85,7 +85,7 @@ async function pasted(
   const timer = setTimeout(() => late.resolve('late'), attempt.expiresInMs)
   try {
     for (let pastes = 1; ; pastes += 1) {
-      if (atTerminal) talk.write('Paste what it shows in the end (code#state): ')
+      if (atTerminal) talk.write('Paste the code#state that it shows: ')
       const line = await Promise.race([readLine(stdin, MAX_PASTE_BYTES), late.promise])
       if (line === 'late') {
         if (atTerminal) talk.write('\n')

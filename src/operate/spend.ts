@@ -47,8 +47,7 @@ export function readSpend(words: readonly string[], flags: SpendFlags, nowMs: nu
   if (month > monthOf(nowMs)) return wrong('--month has not begun', 'leave it out for this one')
   const text = credit ?? debit
   if (text === undefined) {
-    if (reason !== undefined)
-      return wrong('--reason is of no correction', 'add --credit or --debit')
+    if (reason !== undefined) return wrong('--reason needs a correction', 'add --credit or --debit')
     return { ok: true, value: { name, month, json, correction: undefined } }
   }
   if (credit !== undefined && debit !== undefined) {
@@ -57,7 +56,7 @@ export function readSpend(words: readonly string[], flags: SpendFlags, nowMs: nu
   const which = credit === undefined ? '--debit' : '--credit'
   if (name === undefined) {
     return wrong(
-      `${which} is of nobody`,
+      `${which} needs a name`,
       `name a device or an organisation: postern spend NAME ${which} ${text}`,
     )
   }
@@ -70,7 +69,7 @@ export function readSpend(words: readonly string[], flags: SpendFlags, nowMs: nu
   }
   if (reason === undefined || !REASON.test(reason.trim())) {
     return wrong(
-      '--reason is missing, too long or has controls',
+      '--reason is missing, too long or has control characters',
       'say why, in up to 200 characters',
     )
   }
@@ -194,10 +193,10 @@ export async function findSpender(books: SpendBooks, name: string): Promise<Spen
   if (hash === undefined) {
     const hint =
       'postern spend lists who spent anything; a device is named by its id, label or hash, a key by key:NAME'
-    return { ok: false, message: 'nothing goes by this name', hint }
+    return { ok: false, message: 'nothing has this name', hint }
   }
   const which = [...hashes, ...(isOrg ? [`org:${name}`] : [])]
-  return { ok: false, message: 'several go by this name', hint: `name one: ${which.join(', ')}` }
+  return { ok: false, message: 'several have this name', hint: `name one: ${which.join(', ')}` }
 }
 
 export type Corrected =

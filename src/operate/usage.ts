@@ -119,7 +119,7 @@ interface GivenWords {
 const mistake = (message: string): UsageArguments => ({
   kind: 'mistake',
   message,
-  hint: 'postern usage --help shows what there is',
+  hint: 'postern usage --help shows the options',
 })
 
 /** The first moment of the given day, in UTC. */

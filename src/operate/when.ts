@@ -1,4 +1,4 @@
-// Times as an operator writes them: how long something is good for, and until when.
+// Times as an operator writes them: durations and end dates.
 
 import { readDuration } from '../turn/duration.ts'
 

@@ -44,7 +44,7 @@ async function isTaken(on: Scene): Promise<void> {
   expect(response.status).toBe(429)
   expect(response.headers.get('retry-after')).toBe('1')
   expect(errorOf(await response.text())).toEqual({
-    message: 'too many requests under way for this identity',
+    message: 'too many concurrent requests for this identity',
     type: 'rate_limit_error',
     code: 'identity_concurrency_limit',
     param: null,

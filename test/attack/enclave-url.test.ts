@@ -102,7 +102,7 @@ describe('attack 19: an enclave that is not on the list is 400, and no connectio
       const answer = await ask(at, enclave)
       expect(answer?.status).toBe(400)
       expect(errorOf(answer?.body ?? '')).toEqual({
-        message: 'X-Tinfoil-Enclave-Url names no enclave that this gate may reach',
+        message: 'X-Tinfoil-Enclave-Url does not name an enclave that this gate may reach',
         type: 'invalid_request_error',
         code: 'enclave_not_allowed',
         param: null,

@@ -352,7 +352,7 @@ describe('a lost answer never revokes the family', () => {
     expect(await other.token()).toEqual(first)
     expect(other.status).toMatchObject({
       state: 'degraded',
-      problem: { message: expect.stringContaining('was given out already') },
+      problem: { message: expect.stringContaining('has already issued') },
     })
     expect((await other.refreshNow()).ok).toBe(false)
     expect(await client.token()).toEqual(next)

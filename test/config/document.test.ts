@@ -507,10 +507,10 @@ describe('keys', () => {
   test.each([
     ['{ policy: stuff }', 'keys.policy names a policy that is not there (did you mean staff?)'],
     ['{ policy: Staff! }', 'keys.policy is no name of a policy'],
-    ['{ expires: soon }', 'keys.expires is no time that fits'],
+    ['{ expires: soon }', 'keys.expires is not a valid time'],
     ['{ expires: 30 }', 'keys.expires is'],
-    ['{ max_lifetime: never }', 'keys.max_lifetime is no time that fits'],
-    ['{ rotation_overlap: 91d }', 'keys.rotation_overlap is no time that fits'],
+    ['{ max_lifetime: never }', 'keys.max_lifetime is not a valid time'],
+    ['{ rotation_overlap: 91d }', 'keys.rotation_overlap is not a valid time'],
     [
       '{ max_lifetime: 7d, expires: never }',
       'keys.expires is longer than KEY_MAX_LIFETIME lets a key live',

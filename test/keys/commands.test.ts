@@ -137,7 +137,7 @@ describe('list, rotate, revoke', () => {
     expect(states(true, 3601)).toEqual(['ci active', 'short expired', 'ci replaced'])
     const { shown, output } = terminal()
     expect(revoke(on.db, 'ci', output, at(2).epochSeconds)).toBe(0)
-    expect(shown.out).toBe('key "ci" revoked, with what its rotations had left good\n')
+    expect(shown.out).toBe('key "ci" revoked, with the keys that its rotations had left valid\n')
     expect(revoke(on.db, 'ci', output, at(3).epochSeconds)).toBe(0)
     expect(states(true, 4)).toEqual(['ci revoked', 'short active', 'ci revoked'])
     const table = terminal()

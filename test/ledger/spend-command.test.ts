@@ -149,23 +149,23 @@ describe('refuses', () => {
 
   test('what is no correction, and says what to give', async () => {
     const name = 'device-1'
-    await refused(64, /of nobody/, '--credit', '1', ...REASON)
+    await refused(64, /needs a name/, '--credit', '1', ...REASON)
     await refused(64, /two corrections/, name, '--credit', '1', '--debit', '1', ...REASON)
     for (const amount of ['0', '-1', '1e3', '1.1234567', '1000001', 'all', '']) {
       await refused(64, /no amount|missing/, name, `--credit=${amount}`, ...REASON)
     }
     await refused(64, /--reason is missing/, name, '--credit', '1')
     await refused(64, /--reason/, name, '--credit', '1', '--reason', '\u001b[2J')
-    await refused(64, /--reason is of no correction/, name, ...REASON)
+    await refused(64, /--reason needs a correction/, name, ...REASON)
     await refused(64, /no month/, name, '--month', '2026-13')
     await refused(64, /has not begun/, name, '--month', '2999-01')
   })
 
   test('a name that nobody has, one that several have, and more than was spent', async () => {
-    await refused(1, /nothing goes by this name/, 'nobody-goes-by-this')
+    await refused(1, /nothing has this name/, 'nobody-goes-by-this')
     await deviceOf('--label', 'twin')
     await deviceOf('--label', 'twin')
-    await refused(1, /several go by this name/, 'twin', '--credit', '1', ...REASON)
+    await refused(1, /several have this name/, 'twin', '--credit', '1', ...REASON)
     await refused(1, /was spent in \d{4}-\d\d\n +give that/, 'acme', '--credit', '1', ...REASON)
   })
 })

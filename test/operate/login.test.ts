@@ -319,7 +319,7 @@ describe('postern login, where the redirect comes back', () => {
     await polled()
     gate.instead.set('/auth/status', { status: 429, headers: { 'retry-after': '0' } })
     const before = gate.count('/auth/status')
-    expect(await ran).toMatchObject({ code: 69, err: expect.stringContaining('come back later') })
+    expect(await ran).toMatchObject({ code: 69, err: expect.stringContaining('try again later') })
     expect(gate.count('/auth/status') - before).toBeLessThan(8)
   })
 
@@ -428,11 +428,11 @@ describe('what can go wrong', () => {
   const cases: [string, number, number, string][] = [
     ['/auth/device/start', 404, 69, 'this gate has no sign-in: it was started without CLIENT_ID\n'],
     ['/auth/device/start', 503, 69, 'the authorization server cannot be reached now\n'],
-    ['/auth/device/start', 429, 69, 'the gate asks to come back later\n'],
+    ['/auth/device/start', 429, 69, 'the gate asks to try again later\n'],
     ['/auth/device/start', 302, 69, 'the gate answered with a redirect, which is not followed\n'],
-    ['/auth/device/start', 400, 69, 'the gate is not well\n'],
+    ['/auth/device/start', 400, 69, 'the gate is unhealthy\n'],
     ['/auth/device/start', 403, 77, 'the gate refuses to be asked from here\n'],
-    ['/auth/device/start', 500, 69, 'the gate is not well\n'],
+    ['/auth/device/start', 500, 69, 'the gate is unhealthy\n'],
   ]
   test.each(cases)('%s says %i: exit %i, one sentence', async (path, status, exitCode, message) => {
     gate.instead.set(path, { status, body: 'canary', headers: { location: '/canary' } })
@@ -498,7 +498,7 @@ describe('what can go wrong', () => {
     expect({ code, out, err }).toEqual({
       code: 69,
       out: '',
-      err: 'postern login: the gate gave an answer that makes no sense\n',
+      err: 'postern login: the gate gave an invalid answer\n',
     })
     expect(opened()).toEqual([])
   })
@@ -787,7 +787,7 @@ function terminal(): {
 }
 
 describe.skipIf(Bun.which('tmux') === null)('at a terminal', () => {
-  const asks = 'Paste what it shows in the end (code#state): '
+  const asks = 'Paste the code#state that it shows: '
   const command = (args: string): string => `'${postern}' ${args}; echo "exit $?"; sleep 20`
 
   test('shows the link, opens it, asks again after a wrong paste, and says what to do next', async () => {

@@ -107,7 +107,7 @@ describe('a slip of the fingers is answered with the word that was meant', () =>
       expect([exitCode, stdout]).toEqual([64, ''])
       expect(stderr).toStartWith(`postern ${args[0]}: `)
       expect(stderr).toContain(words)
-      expect(stderr).toContain(`postern help ${args[0]} shows its words\n`)
+      expect(stderr).toContain(`postern help ${args[0]} shows its options\n`)
     }
   })
 

@@ -102,11 +102,11 @@ test.concurrent('each status of an upstream says what to do, and names the setti
   for (const [answered, advice] of [
     [401, 'the key is not accepted: check TINFOIL_API_KEY, or its file'],
     [403, 'the key may not do this'],
-    [404, 'check TINFOIL_BASE_URL, which goes without /v1'],
+    [404, 'check TINFOIL_BASE_URL, which must not include /v1'],
     [301, 'redirects are not followed: give the final address in TINFOIL_BASE_URL'],
     [429, 'try again later'],
     [503, 'the service itself fails'],
-    [204, 'no answer of the API'],
+    [204, 'not a response of the API'],
   ] as const) {
     status = answered
     const { exitCode, stdout } = await check({ TINFOIL_BASE_URL: other.url })

@@ -234,7 +234,7 @@ export function sqliteLedger(
         } catch (error) {
           tries += 1
           if (error instanceof Unopened || troubleOf(error) !== 'locked') {
-            log.warn({ code: codeOf(error) }, 'the ledger could not forget old rows')
+            log.warn({ code: codeOf(error) }, 'the ledger could not delete old rows')
             break
           }
         }

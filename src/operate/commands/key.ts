@@ -131,7 +131,7 @@ const revoke = subcommand({
   synopsis: 'revoke NAME',
   summary: 'ends a key, on a running gate too',
   description:
-    'Ends a key by its name, with what its rotations have left good, or by its hash as logs show it; ' +
+    'Ends a key by its name, with the keys that its rotations have left valid, or by its hash as logs show it; ' +
     'or by the key itself, if somebody has found it, and then that one alone.',
   define: (command) => command.argument('<name>').allowExcessArguments(false),
   readsSettings: true,
@@ -165,7 +165,7 @@ const HELP = `Usage: postern key ACTION
 
 Keys for servers, CI and tools that know only an API key.
 
-Actions; postern key ACTION --help shows the words of one:
+Actions; postern key ACTION --help shows its options:
 ${[...ACTIONS.values()].map((each) => `  ${each.synopsis.padEnd(WIDTH)}${each.summary}\n`).join('')}`
 
 export const key: Subcommand = {

@@ -1,4 +1,4 @@
-// `postern schema`: its words. The schema itself is made in ../../config/document/json-schema.ts.
+// `postern schema`: its options. The schema is generated in ../../config/document/json-schema.ts.
 
 import { stdout } from '../../print.ts'
 import { subcommand } from './subcommand.ts'

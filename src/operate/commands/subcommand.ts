@@ -63,7 +63,7 @@ export function subcommand<Flags extends object = object>({
         writeErr: stderr.write,
         outputError(words, write) {
           write(`postern ${name}: ${words.replace(/^error: /, '')}`)
-          write(`    postern help ${name} shows its words\n`)
+          write(`    postern help ${name} shows its options\n`)
         },
       })
       define(command)

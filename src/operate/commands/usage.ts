@@ -1,5 +1,5 @@
-// `postern usage`: its place in the table. Its words are read by ../usage.ts, because dates among them
-// mean something by the day on which they are said.
+// `postern usage`: its entry in the table. ../usage.ts parses its arguments, because dates among them
+// depend on the current day.
 
 import { usersOfDevices } from '../../enroll/family-list.ts'
 import { ledgerIn } from '../../gate/ledger.ts'
