@@ -5,12 +5,9 @@ import { RELAYED_ROUTES, type RelayedRoute, ROUTES } from '../src/accept/routes.
 import { memberOf } from '../src/config/document/tree.ts'
 import { flagOf, type Group, type Key, KEYS, type Setting, settingOf } from '../src/config/table.ts'
 import { RELOADING, type Reloading } from '../src/config/reloading.ts'
+import { usualCallers } from '../src/config/upstreams.ts'
 import { KINDS } from '../src/gate/upstreams.ts'
-
-const CALLERS = {
-  tinfoilCallers: ['user'],
-  anthropicCallers: ['device', 'key'],
-} as const
+import { UPSTREAM_KINDS } from '../src/names.ts'
 
 /** The pages with generated tables. */
 export const PAGES = ['docs/api.md', 'docs/settings.md'] as const
@@ -45,10 +42,10 @@ function routes(): string {
 
 /** Where no setting says otherwise. */
 function callersOf({ method, path, dialects }: RelayedRoute): string {
-  const serving = Object.values(KINDS).filter(({ serves }) =>
-    dialects.some((dialect) => serves({ dialect, method, path })),
+  const serving = UPSTREAM_KINDS.filter((kind) =>
+    dialects.some((dialect) => KINDS[kind].serves({ dialect, method, path })),
   )
-  return serving.flatMap(({ callers }) => callers(CALLERS)).join(', ')
+  return [...new Set(serving.flatMap(usualCallers))].join(', ')
 }
 
 function settings(): string {

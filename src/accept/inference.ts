@@ -5,9 +5,17 @@ import type { Admitted } from '../admit/admitted.ts'
 import type { Budget, Reserved } from '../budget/budget.ts'
 import type { Charges } from '../budget/charge.ts'
 import type { PickByModel } from '../dispatch/by-model.ts'
-import { type Candidate, isByModel, isDecided, permittedOf } from '../dispatch/choose.ts'
+import {
+  isByModel,
+  isDecided,
+  permittedOf,
+  type Served,
+  servedModel,
+  servedModels,
+} from '../dispatch/choose.ts'
 import type { Dispatch } from '../dispatch/dispatch.ts'
 import { modelHint } from '../dispatch/model-hint.ts'
+import { modelIn } from '../dispatch/model-list.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
 import { allows, bounded } from '../policy/allows.ts'
@@ -42,7 +50,7 @@ const hintOf = (body: UpstreamRequest['body']): string | undefined =>
   body instanceof Uint8Array ? modelHint(body) : undefined
 
 const NO_BODY = granted(false)
-const NO_CANDIDATES: readonly Candidate[] = []
+const NO_CANDIDATES: readonly Served[] = []
 const NOWHERE = { choices: undefined, group: undefined, kinds: [] }
 
 export function inferenceRoutes(parts: InferenceParts) {
@@ -53,10 +61,10 @@ export function inferenceRoutes(parts: InferenceParts) {
   const begin = (
     exchange: Exchange,
     { identity, kind, org }: Admitted,
-    candidates: readonly Candidate[],
+    candidates: readonly Served[],
   ) => {
     // Of several the request decides, perhaps by its body: the row is told when it is closed.
-    exchange.upstream = isDecided(candidates) ? (candidates[0]?.served.upstream.name ?? '-') : '-'
+    exchange.upstream = isDecided(candidates) ? (candidates[0]?.upstream.name ?? '-') : '-'
     const opening = {
       openedAtMs: exchange.at.epochSeconds * 1000,
       requestId: exchange.requestId,
@@ -142,8 +150,16 @@ export function inferenceRoutes(parts: InferenceParts) {
         const hasBody = method === 'POST'
         const { choices, group } = route?.relay ?? NOWHERE
         const among = amongOf(choices?.[admitted.kind], admitted, request, hasBody)
-        let on = among[0]?.served
+        let on = among[0]
         if (!on) return answers.refuse(exchange, refused('upstream_not_allowed'))
+        const { path: to, search } = target
+        const isByPath = !hasBody && isByModel(among)
+        const model = isByPath ? modelIn(to) : undefined
+        if (model !== undefined) {
+          const found = servedModel(among, model)
+          if (!found.ok) return answers.refuse(exchange, found)
+          on = found.value
+        }
         const inspected = on.upstream.inspect(request.headers, hasBody)
         if (!inspected.ok) return answers.refuse(exchange, inspected)
         const { sealed } = inspected.value
@@ -162,12 +178,12 @@ export function inferenceRoutes(parts: InferenceParts) {
         )
         client.hold()
         const permitted = { admitted, reserved: reserved.value }
-        const { path: to, search } = target
         try {
           let seen = bounded(policy, inspected.value)
           let held: Decision<Uint8Array> | undefined
           if (hasBody && isByModel(among)) {
-            const picked = await pickByModel(permitted, request, seen, among, exchange)
+            const byModel = { request, path: to, inspected: seen, among }
+            const picked = await pickByModel(permitted, byModel, exchange)
             if (!picked.ok) return giveUp(picked, reserved.value, client, exchange)
             ;({ on, held } = picked.value)
             seen = bounded(policy, picked.value.inspected)
@@ -180,6 +196,7 @@ export function inferenceRoutes(parts: InferenceParts) {
             path: to,
             search,
             upstream,
+            models: isByPath ? servedModels(among) : undefined,
             limited: limited.value,
             held,
           }
@@ -209,11 +226,11 @@ export function inferenceRoutes(parts: InferenceParts) {
 }
 
 function amongOf(
-  candidates: readonly Candidate[] = NO_CANDIDATES,
+  candidates: readonly Served[] = NO_CANDIDATES,
   { policy }: Admitted,
   { headers }: Request,
   hasBody: boolean,
-): readonly Candidate[] {
+): readonly Served[] {
   if (candidates.length === 0 || isDecided(candidates)) return candidates
   return permittedOf(candidates, { sealed: headers.has(ENCAPSULATED_KEY), hasBody, policy })
 }

@@ -2,8 +2,9 @@
 // table in docs/api.md comes from here too. Which of them a gate serves depends on what is configured.
 
 import { CALLER_KINDS, type CallerKind, type RouteGroup } from '../names.ts'
-import { type Choices, type GroupedEndpoint } from '../dispatch/choose.ts'
+import type { Choices } from '../dispatch/choose.ts'
 import type { Dialect } from '../refusal.ts'
+import type { Endpoint } from '../upstream/upstream.ts'
 
 type Method = 'GET' | 'POST' | 'HEAD' | 'DELETE'
 
@@ -129,12 +130,12 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
 /** `choose`: who reaches what on one route. A route that nobody reaches is not served. */
 export function servedRoutes(
   has: (feature: Feature) => boolean,
-  choose: (endpoint: GroupedEndpoint) => Choices,
+  choose: (endpoint: Endpoint) => Choices,
 ): readonly Route[] {
   const own: readonly Route[] = Object.values(ROUTES)
   const relayed = RELAYED_ROUTES.flatMap(({ dialects, group, ...route }) =>
     dialects.flatMap((dialect): Route[] => {
-      const choices = choose({ dialect, method: route.method, path: route.path, group })
+      const choices = choose({ dialect, method: route.method, path: route.path })
       const kinds = CALLER_KINDS.filter((kind) => choices[kind].length > 0)
       if (kinds.length === 0) return []
       return [{ ...route, access: 'relayed', dialect, relay: { group, choices, kinds } }]

@@ -16,9 +16,10 @@ export function together(
 ): Given | undefined {
   const within = document.given.get(key)
   if (!elsewhere) return within
-  const why = document.excluded.get(key)
-  if (why !== undefined) {
-    const message = `is set, but ${why}`
+  const excluded = document.excluded.get(key)
+  if (excluded) {
+    if (excluded.said.some(({ text }) => isSame(key, text, elsewhere.text))) return undefined
+    const message = `is set, but ${excluded.why}`
     mistakes.push({ setting: elsewhere.from, message, hint: 'unset it, or add the entry' })
     return undefined
   }

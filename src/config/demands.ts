@@ -7,6 +7,7 @@ import type { Given } from './given.ts'
 import { isLoopback } from '../hosts.ts'
 import { type Mistake, OWN_SECRETS } from './kinds.ts'
 import { isEverybody } from './networks.ts'
+import { callersOf, keysOf, takes, takesDevices, type UpstreamRead } from './upstreams.ts'
 import { flagOf, type Key, KEYS, type Need, settingOf, type Values } from './table.ts'
 
 /** Any of these says that somebody is to sign in; the others have names that programs share. */
@@ -30,7 +31,8 @@ export const isMissing = ({ message }: Mistake): boolean => message.startsWith(M
 export function missing(
   mentioned: ReadonlySet<Key>,
   signIn: boolean,
-  { bootstrap, anthropicCallers }: Pick<Values, 'bootstrap' | 'anthropicCallers'>,
+  { bootstrap }: Pick<Values, 'bootstrap'>,
+  upstreams: readonly UpstreamRead[],
   memberOf?: (key: Key) => string | undefined,
 ): Mistake[] {
   // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
@@ -40,7 +42,9 @@ export function missing(
     Tinfoil: tinfoil,
     Anthropic: anthropic,
     'user tokens':
-      tinfoil || bootstrap === 'jwt' || (anthropic && anthropicCallers?.includes('user') === true),
+      tinfoil ||
+      bootstrap === 'jwt' ||
+      (anthropic && upstreams.some((each) => takes(each, 'user'))),
     enrolment: anthropic && bootstrap !== undefined && bootstrap !== 'off',
     'signing in': signIn,
   }
@@ -79,12 +83,15 @@ export function contradictions(
   mode: Mode,
   given: ReadonlyMap<Key, Given>,
   values: Values,
+  upstreams: readonly UpstreamRead[],
 ): Mistake[] {
+  const several = upstreams.filter(({ isOneOfSeveral }) => isOneOfSeveral)
   const mistakes = [
     ...keySetMistakes(given, values),
-    ...sharedSecrets(given),
+    ...sharedSecrets([given, ...several.map((each) => each.given)]),
     ...plainHttpMistakes(given, values, ASKED),
-    ...callerMistakes(mode, given, values),
+    ...several.flatMap((each) => plainHttpMistakes(each.given, each.values, keysOf(each.kind))),
+    ...callerMistakes(mode, upstreams),
     ...keyLifetimeMistakes(given, values),
   ]
   if (mode === 'development') mistakes.push(...developmentMistakes(given, values))
@@ -96,11 +103,11 @@ export function contradictions(
  * One secret for two purposes: who may see one of them then has the other. What two providers gave is
  * theirs to choose.
  */
-function sharedSecrets(given: ReadonlyMap<Key, Given>): Mistake[] {
+function sharedSecrets(all: readonly ReadonlyMap<Key, Given>[]): Mistake[] {
   const mistakes: Mistake[] = []
   const seen = new Map<string, { readonly from: string; readonly own: boolean }>()
-  for (const key of KEYS) {
-    const found = given.get(key)
+  const secrets = KEYS.flatMap((key) => all.map((given) => [key, given.get(key)] as const))
+  for (const [key, found] of secrets) {
     const { secret, kind } = settingOf(key)
     if (!found || !secret) continue
     const own = OWN_SECRETS.has(kind)
@@ -122,17 +129,15 @@ function sharedSecrets(given: ReadonlyMap<Key, Given>): Mistake[] {
 }
 
 /** Devices enrol beside Anthropic's key alone. */
-function callerMistakes(mode: Mode, given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
-  const hasDevices =
-    mode === 'development' || (mode === 'production' && given.has('anthropicApiKey'))
-  if (hasDevices || values.tinfoilCallers?.includes('device') !== true) return []
-  return [
-    {
-      setting: given.get('tinfoilCallers')?.from ?? 'TINFOIL_CALLERS',
-      message: 'names devices, and none can enrol at this gate',
-      hint: 'set ANTHROPIC_API_KEY and JWT_SECRET, or leave device out',
-    },
-  ]
+function callerMistakes(mode: Mode, upstreams: readonly UpstreamRead[]): Mistake[] {
+  if (mode === 'development' || (mode === 'production' && takesDevices(upstreams))) return []
+  return upstreams.flatMap((each) => {
+    const from = callersOf(each)
+    if (!from || !takes(each, 'device')) return []
+    const message = 'names devices, and none can enrol at this gate'
+    const hint = 'set ANTHROPIC_API_KEY and JWT_SECRET, or leave device out'
+    return [{ setting: from.from, message, hint }]
+  })
 }
 
 /** What nobody has set follows the longest lifetime; see keys.ts. */

@@ -6,7 +6,8 @@ import { isListed } from './egress-kinds.ts'
 import type { Given } from './given.ts'
 import { isLoopback } from '../hosts.ts'
 import type { Mistake } from './kinds.ts'
-import { type Key, settingOf, type Values } from './table.ts'
+import { ownValues } from './own-values.ts'
+import type { Key, Values } from './table.ts'
 
 export const AUDIENCE_CLAIMS = ['aud', 'azp', 'client_id'] as const
 export const ALGORITHMS = [
@@ -101,7 +102,10 @@ export function issuerEntries(
   mistakes: Mistake[],
 ): readonly IssuerEntry[] {
   if (listed.length > 1) {
-    const entries = listed.map((each) => ({ ...each, values: valuesOf(each, values, mistakes) }))
+    const entries = listed.map((each) => ({
+      ...each,
+      values: { ...values, ...ownValues(ISSUER_KEYS, each.given, false, mistakes) },
+    }))
     for (const each of entries) {
       mistakes.push(...issuerContradictions(each.given, each.values))
     }
@@ -112,22 +116,6 @@ export function issuerEntries(
   if (one) return entryOf(values, one, mistakes)
   if (!given.has('issuer')) return []
   return entryOf(values, { from: '', own: { scope: ONE_TEXT } }, mistakes)
-}
-
-/** Those of one entry, beside those of the whole gate. */
-function valuesOf({ given }: IssuerGiven, shared: Values, mistakes: Mistake[]): Values {
-  const own: Record<string, unknown> = {}
-  for (const key of ISSUER_KEYS) {
-    const { kind, fallback } = settingOf(key)
-    const found = given.get(key)
-    const text = found?.text ?? fallback
-    const read = text === undefined ? undefined : kind.read(text)
-    own[key] = read?.ok ? read.value : undefined
-    if (read?.ok === false && found) {
-      mistakes.push({ setting: found.from, message: read.message, hint: read.hint })
-    }
-  }
-  return { ...shared, ...own }
 }
 
 function entryOf(

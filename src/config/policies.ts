@@ -1,7 +1,7 @@
 // Named policies and the rules that give them, as a document lists them; no variable can. What their
 // members may be, the document's schema says; whether they go together is judged here.
 
-import type { CallerKind, RouteGroup, UpstreamKind } from '../names.ts'
+import type { CallerKind, RouteGroup } from '../names.ts'
 import type { IssuerEntry } from './issuers.ts'
 import type { Mistake } from './kinds.ts'
 import { nearest } from './nearest.ts'
@@ -20,7 +20,7 @@ export interface PolicyEntry extends LimitsEntry {
   readonly name: string
   /** Absent: all, of these three. */
   readonly models?: readonly string[]
-  readonly upstreams?: readonly UpstreamKind[]
+  readonly upstreams?: readonly string[]
   readonly routes?: readonly RouteGroup[]
   readonly maxBodyBytes?: number
   readonly plaintext?: boolean
@@ -40,6 +40,8 @@ export interface RuleEntry {
 export interface Listed<Entry> {
   readonly from: string
   readonly own: Partial<Entry>
+  /** Where each entry of a list of its own stands: `upstreams[0]`. */
+  readonly places: ReadonlyMap<string, string>
   /** As it was written, for the document that is printed. */
   readonly written: unknown
 }
@@ -64,16 +66,23 @@ export function policyEntries({ policies, rules }: PoliciesGiven): PolicyEntries
 
 export function policyMistakes(
   { policies, rules }: PoliciesGiven,
-  /** Undefined: what rules say of issuers is not judged. */
+  /** Undefined: what is said of them is not judged. */
   issuers: readonly IssuerEntry[] | undefined,
+  upstreamNames: readonly string[] | undefined,
 ): Mistake[] {
   const mistakes: Mistake[] = []
   const wrong = (setting: string, message: string, hint: string): void => {
     mistakes.push({ setting, message, hint })
   }
   const names = new Map<string, string>()
-  for (const { from, own } of policies) {
+  for (const { from, own, places } of policies) {
     const { name } = own
+    for (const [index, upstream] of (own.upstreams ?? []).entries()) {
+      // One that could not be read is a mistake already.
+      if (upstream === undefined || (upstreamNames?.includes(upstream) ?? true)) continue
+      const there = places.get(`upstreams[${index}]`) ?? from
+      wrong(there, 'names an upstream that is not there', listed(upstream, upstreamNames ?? []))
+    }
     if (name === undefined) {
       // One that could not be read is there, and is a mistake already.
       if (!('name' in own)) wrong(from, 'lacks name', 'rules and keys name a policy')

@@ -22,6 +22,15 @@ import {
   policyEntries,
   policyMistakes,
 } from './policies.ts'
+import {
+  UPSTREAM_KEYS,
+  upstreamEntries,
+  type UpstreamEntry,
+  type UpstreamKey,
+  upstreamMistakes,
+  type UpstreamRead,
+  upstreamReads,
+} from './upstreams.ts'
 import { readAddress, readWindow } from './spellings.ts'
 import { flagOf, type Key, KEYS, settingOf, type Values } from './table.ts'
 import { egressWarnings, unsafeEnvironment } from './unsafe-environment.ts'
@@ -34,8 +43,6 @@ type Maybe =
   | 'jwksUrl'
   | 'issuer'
   | 'audiences'
-  | 'tinfoilApiKey'
-  | 'anthropicApiKey'
   | 'jwtSecret'
   | 'proxyBaseUrl'
   | 'deviceModels'
@@ -64,10 +71,11 @@ type Maybe =
 /** Other spellings; what they say stands under the usual names. */
 type Spelling = 'addr' | 'rateLimitMax' | 'rateLimitWindow' | 'redisUrl'
 
-export type Settings = Required<Omit<Values, Maybe | Spelling>> &
+export type Settings = Required<Omit<Values, Maybe | Spelling | UpstreamKey>> &
   Pick<Values, Maybe> & {
     /** Whose users are taken; none where only devices come. */
     readonly issuers: readonly IssuerEntry[]
+    readonly upstreams: readonly UpstreamEntry[]
     /** None but those of a document. */
     readonly policies: PolicyEntries
   }
@@ -114,7 +122,9 @@ export function readSettings(
     return { kind: 'mistakes', mistakes, noWayChosen }
   }
   // `readValues` has seen to it that what the mode demands is there.
-  const settings = { ...(read.values as Settings), issuers: read.issuers, policies: read.policies }
+  const { issuers, policies } = read
+  const upstreams = upstreamEntries(read.upstreams)
+  const settings = { ...(shared(read.values) as Settings), issuers, upstreams, policies }
   const warnings = [...read.warnings, ...egressWarnings(env, settings)]
   const given = withoutSecrets(read.given)
   return {
@@ -123,10 +133,17 @@ export function readSettings(
     settings,
     warnings,
     given,
-    listed: read.listed,
+    listed: {
+      ...read.listed,
+      upstreams: read.upstreams.map(printed),
+    },
     document: documentPath(flags, env),
   }
 }
+
+/** What stands in no entry of `upstreams`. */
+const shared = (values: Values): Values =>
+  Object.fromEntries(Object.entries(values).filter(([key]) => !UPSTREAM_KEYS.has(key)))
 
 /** What may be kept and shown: of a secret, how it was referred to. */
 const withoutSecrets = (given: ReadonlyMap<Key, Given>): ReadonlyMap<Key, Given> =>
@@ -134,23 +151,37 @@ const withoutSecrets = (given: ReadonlyMap<Key, Given>): ReadonlyMap<Key, Given>
     [...given].map(([key, each]) => [key, settingOf(key).secret ? { ...each, text: '' } : each]),
   )
 
+const printed = ({ kind, from, own, given, isOneOfSeveral }: UpstreamRead): PrintedUpstream => ({
+  kind,
+  from,
+  own,
+  given: withoutSecrets(given),
+  isOneOfSeveral,
+})
+
 const choosesWay = (mentioned: ReadonlySet<Key>): boolean =>
   [...mentioned].some((key) => key === 'devMode' || settingOf(key).required !== undefined)
 
 /** Entries as a document lists them, for the one that is printed. */
 export interface Listings extends PoliciesGiven {
   readonly issuers: readonly IssuerGiven[]
+  /** Secrets left out. */
+  readonly upstreams: readonly PrintedUpstream[]
 }
+export type PrintedUpstream = Omit<UpstreamRead, 'values'>
 
 const NONE_LISTED = { issuers: [], policies: [], rules: [] }
+
+const nameOf = ({ name }: { readonly name: string }): string => name
 
 const OWN_ISSUER = 'is set in development mode, which brings its own issuer and upstreams'
 
 interface ValuesRead {
   readonly values: Values
   readonly issuers: readonly IssuerEntry[]
+  readonly upstreams: readonly UpstreamRead[]
   readonly policies: PolicyEntries
-  readonly listed: Listings
+  readonly listed: Omit<Listings, 'upstreams'>
   readonly mistakes: readonly Mistake[]
   readonly warnings: readonly string[]
   readonly noWayChosen: boolean
@@ -205,6 +236,7 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
       return {
         values,
         issuers: [],
+        upstreams: [],
         listed: NONE_LISTED,
         policies: NONE_LISTED,
         mistakes,
@@ -219,8 +251,9 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
 
   const signIn = isSignIn(mentioned)
   const mode: Mode = devMode ? 'development' : signIn ? 'sign-in' : 'production'
+  const upstreams = upstreamReads(document?.upstreams ?? [], given, values, devMode, mistakes)
   if (!devMode) {
-    const lacking = missing(mentioned, signIn, values as Values, document?.memberOf)
+    const lacking = missing(mentioned, signIn, values as Values, upstreams, document?.memberOf)
     mistakes.push(...lacking, ...(document ? lackingEntries(document, mentioned, lacking) : []))
   }
   if (signIn && !given.has('host')) values['host'] = '127.0.0.1'
@@ -234,10 +267,12 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
     const text = address.values[key]
     if (addr && text !== undefined) given.set(key, { from: addr.from, text: String(text) })
   }
-  mistakes.push(...contradictions(mode, given, values))
+  mistakes.push(...contradictions(mode, given, values, upstreams))
   const listed = document ? { issuers: document.issuers, ...document.policies } : NONE_LISTED
   const issuers = issuerEntries(document?.issuers ?? [], given, values, mistakes)
-  mistakes.push(...policyMistakes(listed, issuers), ...keyPolicyMistakes(values, given, listed))
+  mistakes.push(...upstreamMistakes(upstreams))
+  mistakes.push(...policyMistakes(listed, issuers, upstreamEntries(upstreams).map(nameOf)))
+  mistakes.push(...keyPolicyMistakes(values, given, listed))
   if (devMode && document && document.issuers.length > 1) {
     const [{ from = '' } = {}] = document.issuers
     mistakes.push({ setting: from, message: OWN_ISSUER, hint: 'leave development mode' })
@@ -251,6 +286,7 @@ function readValues(flags: Flags, env: Environment, open: OpenDocument | undefin
   return {
     values,
     issuers,
+    upstreams,
     listed,
     policies: policyEntries(listed),
     mistakes,

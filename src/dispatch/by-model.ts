@@ -1,12 +1,13 @@
 // The upstream of a request whose model decides between several: its body is read first, and goes out
 // as it came.
 
+import { foreignModel } from '../budget/model-limit.ts'
 import type { Exchange } from '../exchange.ts'
 import { type Decision, granted } from '../refusal.ts'
 import type { Inspected } from '../upstream/inspected.ts'
 import { bodyModel } from '../upstream/reading/body-model.ts'
 import { type Bodies, type Permitted, readableAs } from './bodies.ts'
-import { type Candidate, type Served, servedModel } from './choose.ts'
+import { type Served, servedModel } from './choose.ts'
 
 export interface Picked {
   readonly on: Served
@@ -15,29 +16,44 @@ export interface Picked {
   readonly held: Decision<Uint8Array>
 }
 
+export interface ByModel {
+  readonly request: Request
+  readonly path: string
+  readonly inspected: Inspected
+  readonly among: readonly Served[]
+}
+
 export type PickByModel = (
   permitted: Permitted,
-  request: Request,
-  inspected: Inspected,
-  among: readonly Candidate[],
+  asked: ByModel,
   exchange: Exchange,
 ) => Promise<Decision<Picked>>
 
 export function pickingByModel(bodies: Bodies): PickByModel {
-  return async (permitted, request, inspected, among, exchange) => {
+  return async (permitted, { request, path, inspected, among }, exchange) => {
     const codings = readableAs(request.headers)
     if (!codings.ok) return codings
     const sender = { request, method: 'POST', limited: true }
     const body = await bodies.read(permitted, sender, inspected, exchange)
     if (!body.ok) return body
     const { maxBytes } = inspected
-    const model = await bodies.decoded(permitted, body.value, codings.value, maxBytes, bodyModel)
-    if (!model.ok) return model
-    exchange.model = model.value
-    const on = servedModel(among, model.value)
+    const on = await bodies.decoded(permitted, body.value, codings.value, maxBytes, (plain) => {
+      const model = bodyModel(plain)
+      if (!model.ok) return model
+      exchange.model = model.value
+      return servingAll(path, plain, servedModel(among, model.value))
+    })
     if (!on.ok) return on
     const seen = on.value.upstream.inspect(request.headers, true)
     if (!seen.ok) return seen
     return granted({ on: on.value, inspected: seen.value, held: body as Decision<Uint8Array> })
   }
+}
+
+/** A request may name more models than the one that chose: what runs beside it, or in its place. */
+function servingAll(path: string, plain: Uint8Array, found: Decision<Served>): Decision<Served> {
+  if (!found.ok || found.value.models === undefined) return found
+  const costly = found.value.upstream.costOf(path, plain)
+  if (!costly.ok) return costly
+  return foreignModel(costly.value, found.value.models) ?? found
 }

@@ -1,60 +1,38 @@
-// Where a request goes. A table of rules says which callers reach which upstream; what it says of one
-// route is worked out when the gate starts, so that a request with one way to go is not asked anything.
+// Where a request goes. Each upstream says which callers it takes and which models it serves; what that
+// means for one route is worked out when the gate starts, so that a request with one way to go is not
+// asked anything. Whatever else may go where, a caller's policy says.
 
-import { CALLER_KINDS, type CallerKind, type RouteGroup } from '../names.ts'
 import type { Breaker } from '../budget/breaker.ts'
+import { CALLER_KINDS, type CallerKind } from '../names.ts'
 import type { Policy } from '../policy/policy.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import { allowedModel } from '../token/model-pattern.ts'
 import type { Endpoint, Upstream } from '../upstream/upstream.ts'
 
-export interface Served {
+/** What is not allowed here is refused. */
+export interface Offered {
   readonly upstream: Upstream
-  readonly breaker: Breaker
-}
-
-/** What no rule allows is refused. */
-export interface RouteRule {
-  /** By name. */
-  readonly upstream: string
   readonly callers: readonly CallerKind[]
-  /** Undefined: every route that the upstream serves. */
-  readonly groups?: readonly RouteGroup[] | undefined
   /** Exact names, or beginnings with a trailing `*`. Undefined: every model. */
-  readonly models?: readonly string[] | undefined
-}
-
-export interface Candidate {
-  readonly served: Served
   readonly models: readonly string[] | undefined
 }
 
-/** By the kind of the caller: the upstreams that it reaches on one route, in the table's order. */
-export type Choices = Readonly<Record<CallerKind, readonly Candidate[]>>
-
-export interface GroupedEndpoint extends Endpoint {
-  readonly group: RouteGroup
+export interface Served extends Offered {
+  readonly breaker: Breaker
 }
 
+/** By the kind of the caller: the upstreams that it reaches on one route, in the settings' order. */
+export type Choices = Readonly<Record<CallerKind, readonly Served[]>>
+
 export function choicesOf(
-  endpoint: GroupedEndpoint,
-  rules: readonly RouteRule[],
+  endpoint: Endpoint,
   upstreams: readonly Served[],
   /** Who can come to this gate at all. */
   kinds: readonly CallerKind[] = CALLER_KINDS,
 ): Choices {
-  const of = (kind: CallerKind): readonly Candidate[] =>
-    rules
-      .filter(
-        ({ callers, groups }) =>
-          kinds.includes(kind) &&
-          callers.includes(kind) &&
-          (groups?.includes(endpoint.group) ?? true),
-      )
-      .flatMap(({ upstream: name, models }) => {
-        const served = upstreams.find(({ upstream }) => upstream.name === name)
-        return served?.upstream.serves(endpoint) ? [{ served, models }] : []
-      })
+  const serving = upstreams.filter(({ upstream }) => upstream.serves(endpoint))
+  const of = (kind: CallerKind): readonly Served[] =>
+    kinds.includes(kind) ? serving.filter(({ callers }) => callers.includes(kind)) : []
   return { user: of('user'), device: of('device'), key: of('key'), session: of('session') }
 }
 
@@ -66,7 +44,7 @@ export interface Routed {
 }
 
 /** Of one way to go, whatever the model, nothing is asked. */
-export const isDecided = (candidates: readonly Candidate[]): boolean =>
+export const isDecided = (candidates: readonly Served[]): boolean =>
   candidates.length === 1 && candidates[0]?.models === undefined
 
 /**
@@ -74,14 +52,14 @@ export const isDecided = (candidates: readonly Candidate[]): boolean =>
  * it, and a plain one for an upstream that takes it so, wherever there is one.
  */
 export function permittedOf(
-  candidates: readonly Candidate[],
+  candidates: readonly Served[],
   { sealed, hasBody, policy }: Routed,
-): readonly Candidate[] {
+): readonly Served[] {
   const allowed = candidates.filter(
-    ({ served }) => policy.upstreams?.includes(served.upstream.name) ?? true,
+    ({ upstream }) => policy.upstreams?.includes(upstream.name) ?? true,
   )
   if (!hasBody) return allowed
-  const fit = allowed.filter(({ served: { upstream } }) =>
+  const fit = allowed.filter(({ upstream }) =>
     sealed ? upstream.bodies !== 'plain' : upstream.bodies !== 'sealed',
   )
   const found = fit.length === 0 ? allowed : fit
@@ -89,14 +67,20 @@ export function permittedOf(
   return sealed ? found.filter(({ models }) => models === undefined) : found
 }
 
-/** Whether a rule names models, so that the body has to be read first. */
-export const isByModel = (candidates: readonly Candidate[]): boolean =>
+/** Whether an upstream serves some models alone, so that the body has to be read first. */
+export const isByModel = (candidates: readonly Served[]): boolean =>
   candidates.some(({ models }) => models !== undefined)
 
 /** The first that serves the model; `model` is what the upstream will read too. */
-export function servedModel(candidates: readonly Candidate[], model: string): Decision<Served> {
+export function servedModel(candidates: readonly Served[], model: string): Decision<Served> {
   const found = candidates.find(({ models }) => allowedModel(model, models))
-  return found ? granted(found.served) : refused('not_found', { message: NO_SUCH_MODEL })
+  return found ? granted(found) : refused('not_found', { message: NO_SUCH_MODEL })
+}
+
+/** What all of them serve together; undefined: every model. */
+export function servedModels(candidates: readonly Served[]): readonly string[] | undefined {
+  if (candidates.some(({ models }) => models === undefined)) return undefined
+  return candidates.flatMap(({ models }) => models ?? [])
 }
 
 const NO_SUCH_MODEL = 'no upstream of this gate serves that model to this token'

@@ -5,7 +5,9 @@
 import type { Costly } from '../upstream/costly.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
+import type { Policy } from '../policy/policy.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
+import { intersection } from '../token/model-pattern.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
 import type { Destination } from '../http1/destination.ts'
 import type { Asked, Upstream } from '../upstream/upstream.ts'
@@ -40,6 +42,8 @@ export interface Incoming {
   /** The raw query with its `?`, or ''. */
   readonly search: string
   readonly upstream: Upstream
+  /** What the upstreams of this route serve, where they do not serve every model. */
+  readonly models?: readonly string[] | undefined
   /** A limit depends on what the body says. */
   readonly limited: boolean
   /** Its body, where it had to be read before. */
@@ -62,7 +66,8 @@ export function dispatching(bodies: Bodies): Dispatch {
     const { method, path, search, request, upstream } = incoming
     const { sealed, enclaveHost } = inspected
     const { identity, policy } = permitted.admitted
-    const listed = method === 'GET' ? modelsFor(path, search, policy.models) : ALL_MODELS
+    const listed =
+      method === 'GET' ? modelsFor(path, search, listable(policy, incoming)) : ALL_MODELS
     if (!listed.ok) return listed
     const { rewrite } = listed.value ?? {}
     const asked: Asked = {
@@ -108,6 +113,14 @@ export function dispatching(bodies: Bodies): Dispatch {
 /** For what is to be read when it comes back. */
 function unencoded(call: UpstreamRequest): UpstreamRequest {
   return { ...call, headers: { ...call.headers, 'accept-encoding': 'identity' } }
+}
+
+/** The models that a caller may see in a list: those of the policy, as far as they are served. */
+function listable(
+  { models: allowed }: Pick<Policy, 'models'>,
+  { models: served }: Incoming,
+): readonly string[] | undefined {
+  return allowed && served ? intersection(allowed, served) : (allowed ?? served)
 }
 
 function modelsFor(

@@ -25,13 +25,18 @@ const MAX_LIMIT = 1000
 const isLimited = (patterns: readonly string[] | undefined): patterns is readonly string[] =>
   patterns !== undefined && !patterns.includes('*')
 
+/** The model that a path names, of `/v1/models/:id`. */
+export function modelIn(path: string): string | undefined {
+  return path.startsWith(`${LIST}/`) ? path.slice(LIST.length + 1) : undefined
+}
+
 /** Of `/v1/models/:id`: a model that is not on the list does not exist for this token. */
 export function hiddenModel(
   path: string,
   patterns: readonly string[] | undefined,
 ): Refusal | undefined {
-  if (!path.startsWith(`${LIST}/`) || !isLimited(patterns)) return undefined
-  const model = path.slice(LIST.length + 1)
+  const model = modelIn(path)
+  if (model === undefined || !isLimited(patterns)) return undefined
   return allowedModel(model, patterns) ? undefined : modelNotAllowed(model, patterns)
 }
 

@@ -4,6 +4,7 @@
 import type { Settings } from '../config/read.ts'
 import { RELOADING, type Reloading } from '../config/reloading.ts'
 import { type Key, KEYS, settingOf } from '../config/table.ts'
+import { settingAt, type UpstreamEntry } from '../config/upstreams.ts'
 import { Secret } from '../secret.ts'
 import { BY_PATH, type NamedFiles } from './named-files.ts'
 
@@ -23,7 +24,7 @@ export interface Change {
 type Member = keyof Settings
 
 /** What a document alone can list. */
-const LISTS: Readonly<Record<Exclude<Member, Key>, Reloading>> = {
+const LISTS: Readonly<Record<Exclude<Member, Key | 'upstreams'>, Reloading>> = {
   issuers: 'value',
   policies: 'taken',
 }
@@ -32,19 +33,66 @@ const LISTS: Readonly<Record<Exclude<Member, Key>, Reloading>> = {
 export function changeOf(before: Configuration, after: Configuration): Change {
   const [mine, theirs] = [before.settings, after.settings]
   const members = [...new Set([...Object.keys(mine), ...Object.keys(theirs)])] as Member[]
-  const changed = members.filter((each) => !isSame(mine[each], theirs[each]))
-  const lasting = changed.filter((each) => !mayChange(each, mine[each], theirs[each]))
-  if (lasting.length > 0) return { kind: 'restart', names: lasting.map(nameOf) }
+  const changed = members.filter(
+    (each): each is Exclude<Member, 'upstreams'> =>
+      each !== 'upstreams' && !isSame(mine[each], theirs[each]),
+  )
+  const upstreams = upstreamChanges(mine.upstreams, theirs.upstreams)
+  const lasting = [
+    ...changed.filter((each) => !mayChange(each, mine[each], theirs[each])).map(nameOf),
+    ...upstreams.filter(({ isTaken }) => !isTaken).map(({ name }) => name),
+  ]
+  if (lasting.length > 0) return { kind: 'restart', names: [...new Set(lasting)] }
   const contents = BY_PATH.filter(
     (key) => !changed.includes(key) && before.named.contents[key] !== after.named.contents[key],
   )
-  const names = [...changed, ...contents].map(nameOf)
+  const named = [...changed, ...contents].map(nameOf)
+  const names = [...new Set([...upstreams.map(({ name }) => name), ...named])]
   return { kind: names.length > 0 ? 'exchange' : 'none', names }
 }
 
-function mayChange(member: Member, before: unknown, after: unknown): boolean {
-  const reloading = isKey(member) ? RELOADING[member] : LISTS[member]
-  return reloading === 'taken' || (reloading === 'value' && isEmpty(before) === isEmpty(after))
+const mayChange = (
+  member: Exclude<Member, 'upstreams'>,
+  before: unknown,
+  after: unknown,
+): boolean => isTaken(isKey(member) ? RELOADING[member] : LISTS[member], before, after)
+
+const isTaken = (reloading: Reloading, before: unknown, after: unknown): boolean =>
+  reloading === 'taken' || (reloading === 'value' && isEmpty(before) === isEmpty(after))
+
+interface UpstreamChange {
+  readonly name: string
+  readonly isTaken: boolean
+}
+
+/** Which there are, and in which order, stands for as long as the gate runs. */
+function upstreamChanges(
+  before: readonly UpstreamEntry[],
+  after: readonly UpstreamEntry[],
+): readonly UpstreamChange[] {
+  const known = before.flatMap((one, at) => {
+    const other = after[at]
+    return other?.kind === one.kind && other.name === one.name ? [[one, other] as const] : []
+  })
+  if (known.length < before.length || before.length < after.length) {
+    return [{ name: 'upstreams', isTaken: false }]
+  }
+  return known.flatMap(([one, other]) => {
+    const [mine, theirs] = [new Map(Object.entries(one)), new Map(Object.entries(other))]
+    const members = [...new Set([...mine.keys(), ...theirs.keys()])]
+    return members
+      .filter((member) => !isSame(mine.get(member), theirs.get(member)))
+      .map((member) => {
+        const key = settingAt(one.kind, member)
+        const reloading = key === undefined ? 'restart' : RELOADING[key]
+        // The variable, of one that has the name of its kind.
+        const isUsual = key !== undefined && one.name === one.kind
+        return {
+          name: isUsual ? nameOf(key) : `upstreams.${one.name}`,
+          isTaken: isTaken(reloading, mine.get(member), theirs.get(member)),
+        }
+      })
+  })
 }
 
 const isKey = (member: string): member is Key => KEYS.includes(member as Key)

@@ -8,6 +8,7 @@
 
 import type { Given } from '../config/given.ts'
 import type { Mistake } from '../config/kinds.ts'
+import type { Listings } from '../config/read.ts'
 import type { Key } from '../config/table.ts'
 import { describeBug, type Logger } from '../log.ts'
 import { changeOf, type Configuration } from './reload-change.ts'
@@ -145,17 +146,25 @@ function readSafely(reread: () => Reread): Reread {
   }
 }
 
-/** Where settings came from: the document, the files of secrets, and those that settings name. */
+/**
+ * Where settings came from: the document, the files of secrets, and those that settings name. Those of
+ * upstreams of which there are several stand by themselves.
+ */
 export function filesOf({
   document,
   given,
+  listed,
 }: {
   readonly document: string | undefined
   readonly given: ReadonlyMap<Key, Given>
+  readonly listed: Pick<Listings, 'upstreams'>
 }): string[] {
-  const secrets = [...given.values()].flatMap(({ written }) =>
-    written && 'file' in written ? [written.file] : [],
+  const all = [given, ...listed.upstreams.map((each) => each.given)]
+  const secrets = all.flatMap((each) =>
+    [...each.values()].flatMap(({ written }) =>
+      written && 'file' in written ? [written.file] : [],
+    ),
   )
   const named = BY_PATH.flatMap((key) => given.get(key)?.text ?? [])
-  return [...(document === undefined ? [] : [document]), ...secrets, ...named]
+  return [...new Set([...(document === undefined ? [] : [document]), ...secrets, ...named])]
 }

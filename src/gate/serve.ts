@@ -32,7 +32,7 @@ import { frontParts } from './front.ts'
 import { live } from './live.ts'
 import { type Configuration, isSame } from './reload-change.ts'
 import { type Before, type Prepare, prepareAll, remade } from './remade.ts'
-import { breakerNumbers, exchangeable, guarded, routeRules, upstreams } from './upstreams.ts'
+import { breakerNumbers, exchangeable, guarded, upstreams } from './upstreams.ts'
 import { type Egress, egress, egressOf } from '../http1/egress.ts'
 import { type Logger, setLevel } from '../log.ts'
 import type { Sources } from './sources.ts'
@@ -97,19 +97,20 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const admitKey: AdmitKey = (key, at) => keysNow(key, at)
   let listeningAt = new URL('http://127.0.0.1')
   const enrolled =
-    from.anthropic &&
-    // Loaded only there.
-    (await import('./enrolling.ts')).enrolling({
-      counters: memoryCounters,
-      settings,
-      from,
-      connection,
-      identify,
-      policyOf: allowed.ofDevice,
-      log,
-      listeningAt: () => listeningAt,
-      admitKey,
-    })
+    from.deviceSecrets.length === 0
+      ? undefined
+      : // Loaded only there.
+        (await import('./enrolling.ts')).enrolling({
+          counters: memoryCounters,
+          settings,
+          from,
+          connection,
+          identify,
+          policyOf: allowed.ofDevice,
+          log,
+          listeningAt: () => listeningAt,
+          admitKey,
+        })
   const devices = enrolled?.enrollment
   const admitDevice = enrolled?.admitDevice
   const signIn =
@@ -125,8 +126,10 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       log,
       listeningAt: () => listeningAt,
     })
-  const there = upstreams({ settings, from: exchangeable(from, of.settings), way, signIn })
-  const served = there.map((upstream) => guarded(upstream, settings, log))
+  const exchanged = { upstreams: exchangeable(from.upstreams, of.settings) }
+  const served = upstreams({ settings, from: exchanged, way, signIn }).map((each) =>
+    guarded(each, settings, log),
+  )
   const stalls = watchStalls({
     transport: wire,
     watched: served,
@@ -141,16 +144,18 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     admitKey,
     admitSession: signIn?.admitSession,
   })
+  const enclaves = from.upstreams.filter((each) => each.kind === 'tinfoil')
+  // That of whose keys bodies are sealed with: none is known to be for one that serves some models.
+  const enclave = enclaves.find(({ models }) => models === undefined) ?? enclaves[0]
   const features: Readonly<Record<Feature, unknown>> = {
-    enclave: from.tinfoil,
+    enclave,
     devices: enrolled,
     'sign-in': signIn,
   }
-  const rules = routeRules(there, settings)
   const kinds = CALLER_KINDS.filter((kind) => admitting[kind])
   const routes = servedRoutes(
     (feature) => features[feature] !== undefined,
-    (endpoint) => choicesOf(endpoint, rules, served, kinds),
+    (endpoint) => choicesOf(endpoint, served, kinds),
   )
   const ownListener = settings.adminPort !== undefined
   const isAdmin = ({ access }: Route): boolean => access === 'own' || access === 'operator'
@@ -190,14 +195,14 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       answers: said,
       probes: probes({
         answers: said,
-        backend: there.map(({ name }) => name).join('+'),
+        backend: served.map(({ upstream }) => upstream.name).join('+'),
         keys: users,
         ledger,
         draining: () => draining,
         fileTrouble: () => fileTrouble(file, Date.now()),
       }),
       countAddress,
-      documents: from.tinfoil && documents({ ask, ...from.tinfoil }),
+      documents: enclave && documents({ ask, ...enclave }),
       bodyTimeoutMs,
     },
     inference: {

@@ -5,22 +5,25 @@ import { randomBytes } from 'node:crypto'
 import type { IssuerSettings } from '../admit/issuer-settings.ts'
 import { ONE_TEXT } from '../config/issuers.ts'
 import type { Settings } from '../config/read.ts'
+import {
+  EMBEDDED,
+  takesDevices,
+  type UpstreamEntry,
+  type UpstreamEntryOf,
+} from '../config/upstreams.ts'
+import type { UpstreamKind } from '../names.ts'
 import { type Revealing, Secret } from '../secret.ts'
 
 export interface Sources {
   /** Whose users are taken; none where only devices come. */
   readonly issuers: readonly IssuerSettings[]
-  readonly tinfoil?: {
-    readonly apiKey: Revealing
-    readonly baseUrl: URL
-    readonly attestationUrl: URL
-  }
-  readonly anthropic?: { readonly apiKey: Revealing; readonly baseUrl: URL }
-  /** Where one person signs in, in the place of `anthropic`. */
+  /** In the settings' order. */
+  readonly upstreams: readonly UpstreamSource[]
+  /** Where one person signs in, in the place of a key for Anthropic. */
   readonly login?: LoginSource
   /** Of UPSTREAM_CA_FILE, in PEM. */
   readonly certificates: readonly string[]
-  /** What signs device tokens; there with `anthropic`. */
+  /** What signs device tokens; none where no device can come. */
   readonly deviceSecrets: readonly Secret[]
   /** Absent in production. */
   readonly development?: Development
@@ -45,8 +48,23 @@ export interface LoginSource {
 export interface Development {
   readonly token: string
   /** Upstreams that answer from within this process. */
-  readonly embedded: readonly ('tinfoil' | 'anthropic')[]
+  readonly embedded: readonly Embedded[]
 }
+
+type Embedded = (typeof EMBEDDED)[number]
+
+type Keyed<Entry> = Entry extends { readonly kind: 'anthropic-oauth' }
+  ? Entry
+  : Omit<Entry, 'apiKey'> & { readonly apiKey: Revealing }
+
+/** An upstream as the settings have it, and in development mode one of our own. */
+export type UpstreamSourceOf<Kind extends UpstreamKind> = Keyed<UpstreamEntryOf<Kind>>
+export type UpstreamSource = {
+  readonly [Kind in UpstreamKind]: UpstreamSourceOf<Kind>
+}[UpstreamKind]
+
+const isKeyed = (entry: UpstreamEntry): entry is UpstreamEntry & UpstreamSource =>
+  !('apiKey' in entry) || entry.apiKey !== undefined
 
 export async function sources(
   settings: Settings,
@@ -60,15 +78,12 @@ type Configured = Omit<Sources, 'certificates'>
 
 /** What these need is there together: demands.ts has seen to it. */
 function configured(settings: Settings): Configured {
-  const { tinfoilApiKey, anthropicApiKey, jwtSecret } = settings
+  const { issuers, upstreams, jwtSecret } = settings
   return {
-    issuers: settings.issuers,
-    ...(tinfoilApiKey && { tinfoil: tinfoilAt(settings, tinfoilApiKey) }),
-    ...(anthropicApiKey && {
-      anthropic: { apiKey: anthropicApiKey, baseUrl: settings.anthropicBaseUrl },
-    }),
+    issuers,
+    upstreams: upstreams.filter(isKeyed),
     ...loginAt(settings),
-    deviceSecrets: jwtSecret ?? [],
+    deviceSecrets: (takesDevices(upstreams) && jwtSecret) || [],
   }
 }
 
@@ -108,30 +123,32 @@ export function loginAt(settings: Settings): Pick<Sources, 'login'> {
   }
 }
 
-function tinfoilAt(settings: Settings, apiKey: Secret): NonNullable<Sources['tinfoil']> {
-  const { tinfoilBaseUrl: baseUrl, tinfoilAttestationUrl: attestationUrl } = settings
-  return { apiKey, baseUrl, attestationUrl }
-}
-
 /** Its code is loaded here, so that a gate in production never even reads it. */
 async function developmentSources(settings: Settings): Promise<Configured> {
   const { startIssuer } = await import('../dev/issuer.ts')
   const issuer = await startIssuer()
-  const { tinfoilApiKey, anthropicApiKey } = settings
-  const apiKey = randomBytes(16).toString('hex')
-  const embedded: Development['embedded'][number][] = []
-
-  const startedEnclave = async (): Promise<NonNullable<Sources['tinfoil']>> => {
-    const { startEnclave } = await import('../dev/enclave.ts')
-    const baseUrl = new URL((await startEnclave({ apiKey })).url)
-    embedded.push('tinfoil')
-    return { apiKey: new Secret(apiKey), baseUrl, attestationUrl: baseUrl }
+  const key = randomBytes(16).toString('hex')
+  const apiKey = new Secret(key)
+  const started: { readonly [Kind in Embedded]: () => Promise<Partial<UpstreamEntryOf<Kind>>> } = {
+    async tinfoil() {
+      const { startEnclave } = await import('../dev/enclave.ts')
+      const baseUrl = new URL((await startEnclave({ apiKey: key })).url)
+      return { apiKey, baseUrl, attestationUrl: baseUrl }
+    },
+    async anthropic() {
+      const { startAnthropic } = await import('../dev/anthropic.ts')
+      return { apiKey, baseUrl: new URL((await startAnthropic({ apiKey: key })).url) }
+    },
   }
-  const startedAnthropic = async (): Promise<NonNullable<Sources['anthropic']>> => {
-    const { startAnthropic } = await import('../dev/anthropic.ts')
-    const baseUrl = new URL((await startAnthropic({ apiKey })).url)
-    embedded.push('anthropic')
-    return { apiKey: new Secret(apiKey), baseUrl }
+  const embedded: Embedded[] = []
+  const upstreams: UpstreamSource[] = []
+  for (const entry of settings.upstreams) {
+    const kind = EMBEDDED.find((each) => each === entry.kind)
+    if (isKeyed(entry) || !kind) upstreams.push(entry as UpstreamSource)
+    else {
+      embedded.push(kind)
+      upstreams.push({ ...entry, ...(await started[kind]()) } as UpstreamSource)
+    }
   }
   return {
     issuers: [
@@ -141,10 +158,7 @@ async function developmentSources(settings: Settings): Promise<Configured> {
         audiences: [issuer.audience],
       }),
     ],
-    tinfoil: tinfoilApiKey ? tinfoilAt(settings, tinfoilApiKey) : await startedEnclave(),
-    anthropic: anthropicApiKey
-      ? { apiKey: anthropicApiKey, baseUrl: settings.anthropicBaseUrl }
-      : await startedAnthropic(),
+    upstreams,
     deviceSecrets: [new Secret(randomBytes(32).toString('hex'))],
     development: { token: await issuer.token(), embedded },
   }

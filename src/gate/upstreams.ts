@@ -1,120 +1,92 @@
 // The upstreams of this gate, each behind a circuit breaker of its own: the one place that names a
 // kind's implementation.
 
-import type { CallerKind, UpstreamKind } from '../names.ts'
 import { breaker, type BreakerNumbers } from '../budget/breaker.ts'
 import type { Settings } from '../config/read.ts'
-import type { RouteRule, Served } from '../dispatch/choose.ts'
+import type { Offered, Served } from '../dispatch/choose.ts'
 import type { Egress } from '../http1/egress.ts'
 import type { Logger } from '../log.ts'
-import {
-  anthropic,
-  type AnthropicOptions,
-  servesAnthropic,
-} from '../upstream/anthropic/anthropic.ts'
-import {
-  anthropicOAuth,
-  type AnthropicOAuthOptions,
-  servesAccount,
-} from '../upstream/anthropic/oauth.ts'
-import { servesTinfoil, tinfoil, type TinfoilOptions } from '../upstream/tinfoil/tinfoil.ts'
+import type { UpstreamKind } from '../names.ts'
+import type { Revealing } from '../secret.ts'
+import { anthropic, servesAnthropic } from '../upstream/anthropic/anthropic.ts'
+import { anthropicOAuth, servesAccount } from '../upstream/anthropic/oauth.ts'
+import { servesTinfoil, tinfoil } from '../upstream/tinfoil/tinfoil.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { SigningIn } from './signing-in.ts'
-import type { Sources } from './sources.ts'
-
-interface OptionsOf {
-  readonly tinfoil: TinfoilOptions
-  readonly anthropic: AnthropicOptions
-  readonly 'anthropic-oauth': AnthropicOAuthOptions
-}
-
-type CallerSettings = Pick<Settings, 'tinfoilCallers' | 'anthropicCallers'>
-
-interface KindOf<Options> {
-  readonly make: (options: Options) => Upstream
-  readonly serves: Upstream['serves']
-  /** Who reaches it, by kind. */
-  readonly callers: (settings: CallerSettings) => readonly CallerKind[]
-}
-
-/** A kind that is not here does not compile. */
-export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<OptionsOf[Kind]> } = {
-  tinfoil: { make: tinfoil, serves: servesTinfoil, callers: (set) => set.tinfoilCallers },
-  anthropic: { make: anthropic, serves: servesAnthropic, callers: (set) => set.anthropicCallers },
-  'anthropic-oauth': { make: anthropicOAuth, serves: servesAccount, callers: () => ['session'] },
-}
-
-/** Who reaches which upstream, as the settings say. */
-export const routeRules = (
-  upstreams: readonly Upstream[],
-  settings: CallerSettings,
-): readonly RouteRule[] =>
-  upstreams.map(({ name, kind }) => ({ upstream: name, callers: KINDS[kind].callers(settings) }))
-
-type UpstreamSource = {
-  readonly [Kind in UpstreamKind]: { readonly kind: Kind; readonly options: OptionsOf[Kind] }
-}[UpstreamKind]
+import type { Sources, UpstreamSource, UpstreamSourceOf } from './sources.ts'
 
 export interface UpstreamParts {
   readonly settings: Settings
-  readonly from: Pick<Sources, 'tinfoil' | 'anthropic'>
+  readonly from: Pick<Sources, 'upstreams'>
   readonly way: Pick<Egress, 'proxyTo'>
   /** Absent where nobody signs in. */
   readonly signIn?: Pick<SigningIn, 'apiBaseUrl' | 'accessToken'> | undefined
 }
 
-/** Every upstream that the settings name, in the order in which they are told of. */
-export function upstreams(parts: UpstreamParts): readonly Upstream[] {
-  return sourcesOf(parts).map(made)
+interface KindOf<Source> {
+  readonly serves: Upstream['serves']
+  readonly make: (source: Source, parts: UpstreamParts) => Upstream
 }
+
+/** A kind that is not here does not compile. */
+export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<Kind>> } = {
+  tinfoil: {
+    serves: servesTinfoil,
+    make: (source, { settings, way }) =>
+      tinfoil({
+        ...source,
+        maxBodyBytes: settings.maxRequestBodyBytes,
+        isProxied: (hostname, port) => way.proxyTo(hostname, port) !== undefined,
+      }),
+  },
+  anthropic: {
+    serves: servesAnthropic,
+    make: (source, { settings }) => anthropic({ ...source, maxBodyBytes: settings.maxPayloadSize }),
+  },
+  'anthropic-oauth': {
+    serves: servesAccount,
+    make({ name }, { settings, signIn }) {
+      if (!signIn) throw new Error('nobody can sign in')
+      const { apiBaseUrl: baseUrl, accessToken } = signIn
+      return anthropicOAuth({ name, baseUrl, accessToken, maxBodyBytes: settings.maxPayloadSize })
+    },
+  },
+}
+
+/** Every upstream that the settings name, in their order. */
+export const upstreams = (parts: UpstreamParts): readonly Offered[] =>
+  parts.from.upstreams.map((source) => ({
+    upstream: made(source, parts),
+    callers: source.callers,
+    models: source.models,
+  }))
+
+const made = <Kind extends UpstreamKind>(
+  source: UpstreamSource & { readonly kind: Kind },
+  parts: UpstreamParts,
+): Upstream => (KINDS[source.kind] as KindOf<UpstreamSource>).make(source, parts)
 
 /** With keys that are read anew by each request. */
-export function exchangeable(
-  { tinfoil, anthropic }: UpstreamParts['from'],
+export const exchangeable = (
+  upstreams: readonly UpstreamSource[],
   settings: () => Settings,
-): UpstreamParts['from'] {
-  return {
-    ...(tinfoil && {
-      tinfoil: {
-        ...tinfoil,
-        apiKey: { reveal: () => (settings().tinfoilApiKey ?? tinfoil.apiKey).reveal() },
-      },
-    }),
-    ...(anthropic && {
-      anthropic: {
-        ...anthropic,
-        apiKey: { reveal: () => (settings().anthropicApiKey ?? anthropic.apiKey).reveal() },
-      },
-    }),
-  }
-}
+): readonly UpstreamSource[] =>
+  upstreams.map((source) =>
+    'apiKey' in source
+      ? { ...source, apiKey: { reveal: () => keyOf(source, settings()).reveal() } }
+      : source,
+  )
 
-const made = <Kind extends UpstreamKind>({ kind, options }: UpstreamSource & { kind: Kind }) =>
-  (KINDS[kind] as KindOf<OptionsOf[Kind]>).make(options as OptionsOf[Kind])
-
-function sourcesOf({ settings, from, way, signIn }: UpstreamParts): readonly UpstreamSource[] {
-  const { maxPayloadSize: maxBodyBytes, requireEhbp, tinfoilEnclaveHosts } = settings
-  const isProxied = (hostname: string, port: number): boolean =>
-    way.proxyTo(hostname, port) !== undefined
-  const sealed = {
-    requireEhbp,
-    enclaveHosts: tinfoilEnclaveHosts,
-    maxBodyBytes: settings.maxRequestBodyBytes,
-    isProxied,
+/** In development mode there may be none in the settings. */
+function keyOf(
+  { name, apiKey }: { readonly name: string; readonly apiKey: Revealing },
+  { upstreams }: Settings,
+): Revealing {
+  // A closure for each request would cost more than to look.
+  for (const each of upstreams) {
+    if (each.name === name) return ('apiKey' in each ? each.apiKey : undefined) ?? apiKey
   }
-  const { tinfoil, anthropic } = from
-  return [
-    ...(tinfoil ? [{ kind: 'tinfoil' as const, options: { ...tinfoil, ...sealed } }] : []),
-    ...(anthropic ? [{ kind: 'anthropic' as const, options: { ...anthropic, maxBodyBytes } }] : []),
-    ...(signIn
-      ? [
-          {
-            kind: 'anthropic-oauth' as const,
-            options: { baseUrl: signIn.apiBaseUrl, accessToken: signIn.accessToken, maxBodyBytes },
-          },
-        ]
-      : []),
-  ]
+  return apiKey
 }
 
 /** How long a probe that has a connection keeps others from trying. */
@@ -136,13 +108,13 @@ export const breakerNumbers = (settings: Settings): BreakerNumbers => ({
   stallMs: stallMs(settings),
 })
 
-export function guarded(upstream: Upstream, settings: Settings, log: Logger): Served {
+export function guarded(offered: Offered, settings: Settings, log: Logger): Served {
   return {
-    upstream,
+    ...offered,
     breaker: breaker({
       ...breakerNumbers(settings),
       onChange: (state, of) => {
-        const change = { upstream: upstream.name, state, of }
+        const change = { upstream: offered.upstream.name, state, of }
         if (of === 'caller') log.info(change, 'circuit breaker')
         else log.warn(change, 'circuit breaker')
       },

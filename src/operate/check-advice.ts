@@ -2,17 +2,23 @@
 // that was sent or received except addresses from a provider's own document.
 
 import type { UpstreamKind } from '../names.ts'
+import { keyOf } from '../upstream/key-refused.ts'
+import type { Upstream } from '../upstream/upstream.ts'
 
-/** The settings by which each upstream is reached. */
-const SETTINGS: Readonly<Record<UpstreamKind, { readonly key: string; readonly url: string }>> = {
-  tinfoil: { key: 'TINFOIL_API_KEY', url: 'TINFOIL_BASE_URL' },
-  anthropic: { key: 'ANTHROPIC_API_KEY', url: 'ANTHROPIC_BASE_URL' },
-  'anthropic-oauth': { key: 'its key', url: 'API_BASE_URL' },
+/** Which setting says where an upstream is that has the name of its kind. */
+const ADDRESSES: Readonly<Record<UpstreamKind, string>> = {
+  tinfoil: 'TINFOIL_BASE_URL',
+  anthropic: 'ANTHROPIC_BASE_URL',
+  'anthropic-oauth': 'API_BASE_URL',
 }
 
+type Named = Pick<Upstream, 'name' | 'kind'>
+const addressOf = ({ name, kind }: Named): string =>
+  name === kind ? ADDRESSES[kind] : `the base_url of upstream ${name}`
+
 /** One line, shown after the status. */
-export function statusAdvice(status: number, kind: UpstreamKind, ownKey: boolean): string {
-  const { key, url } = SETTINGS[kind]
+export function statusAdvice(status: number, upstream: Named, ownKey: boolean): string {
+  const [key, url] = [keyOf(upstream), addressOf(upstream)]
   if (ownKey && status === 401) return `the key is not accepted: check ${key}, or its file`
   if (ownKey && status === 403) {
     return `the key may not do this: its account lacks the permission or the region; check ${key}`

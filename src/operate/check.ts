@@ -201,10 +201,10 @@ async function checkUpstreams(
     if (!head.ok) return { ok: false, what: what(advised(head.reason)) }
     const said = `status ${head.status}`
     if (head.status === 200) return { ok: true, what: what(said) }
-    return { ok: false, what: what(`${said}; ${statusAdvice(head.status, upstream.kind, own)}`) }
+    return { ok: false, what: what(`${said}; ${statusAdvice(head.status, upstream, own)}`) }
   }
   const outcomes: CheckOutcome[] = []
-  for (const upstream of upstreams(parts)) {
+  for (const { upstream } of upstreams(parts)) {
     for (const { path, withKey } of upstream.checks) {
       outcomes.push(await get(upstream, path, withKey))
     }

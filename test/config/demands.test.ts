@@ -3,13 +3,14 @@ import { describe, expect, test } from 'bun:test'
 import { readInvocation } from '../../src/config/command-line.ts'
 import type { Environment } from '../../src/config/given.ts'
 import { flagOf } from '../../src/config/table.ts'
-import { mistakes, PRODUCTION, run, settings, wrong } from './reading.ts'
+import { mistakes, PRODUCTION, run, settings, upstreamOf, wrong } from './reading.ts'
 
 describe('development mode', () => {
   const dev = (env: Environment = {}, args: readonly string[] = []) =>
     settings(['--dev-mode', ...args], env)
   test('needs nothing, listens on loopback and takes plaintext', () => {
-    expect(dev()).toMatchObject({ devMode: true, host: '127.0.0.1', requireEhbp: false })
+    expect(dev()).toMatchObject({ devMode: true, host: '127.0.0.1' })
+    expect(upstreamOf(dev(), 'tinfoil')).toMatchObject({ requireEhbp: false, apiKey: undefined })
     expect(settings([], { DEV_MODE: '1' })).toMatchObject({ devMode: true })
     expect(run(['--dev-mode'], {}).warnings).toEqual([])
   })
@@ -36,7 +37,7 @@ describe('development mode', () => {
       '--tinfoil-base-url',
     ])
     const both = dev({ TINFOIL_API_KEY: 'k' }, ['--tinfoil-base-url=https://x.example'])
-    expect(both.tinfoilApiKey?.reveal()).toBe('k')
+    expect(upstreamOf(both, 'tinfoil')?.apiKey?.reveal()).toBe('k')
   })
 })
 
@@ -131,8 +132,8 @@ describe('what the use that is made of it cannot do without', () => {
 describe('who reaches an upstream', () => {
   const ANTHROPIC = { ANTHROPIC_API_KEY: 'k', JWT_SECRET: 'd7-1b0c-93fe-44aa-8812-57c0-a19d-6e03' }
   test('is by commas, in any order, and no caller that there is not', () => {
-    const { tinfoilCallers } = settings([], { ...PRODUCTION, TINFOIL_CALLERS: 'key, user,key' })
-    expect(tinfoilCallers).toEqual(['user', 'key'])
+    const read = settings([], { ...PRODUCTION, TINFOIL_CALLERS: 'key, user,key' })
+    expect(upstreamOf(read, 'tinfoil')?.callers).toEqual(['user', 'key'])
     for (const callers of ['users', 'session', 'user,*', ',']) {
       expect([callers, wrong([], { ...PRODUCTION, TINFOIL_CALLERS: callers })]).toEqual([
         callers,
@@ -145,7 +146,7 @@ describe('who reaches an upstream', () => {
       'TINFOIL_CALLERS',
     ])
     const both = settings([], { ...PRODUCTION, ...ANTHROPIC, TINFOIL_CALLERS: 'device' })
-    expect(both.tinfoilCallers).toEqual(['device'])
+    expect(upstreamOf(both, 'tinfoil')?.callers).toEqual(['device'])
   })
   test('names users, and then needs their issuer', () => {
     const alone = { ...ANTHROPIC, IDENTITY_HASH_KEY: HASH_KEY }

@@ -11,7 +11,7 @@ import { readInvocation } from '../../src/config/command-line.ts'
 import { openDocument } from '../../src/config/document/open.ts'
 import { printDocument } from '../../src/config/document/print.ts'
 import { CLAIM } from '../../src/config/document/issuer-schema.ts'
-import { MODEL } from '../../src/config/document/policy-schema.ts'
+import { MODEL } from '../../src/config/document/leaf.ts'
 import { memberOf, PATHS, ROOT, settingsIn } from '../../src/config/document/tree.ts'
 import type { Environment } from '../../src/config/given.ts'
 import { ALGORITHMS } from '../../src/config/issuers.ts'
@@ -20,6 +20,7 @@ import { KEYS } from '../../src/config/table.ts'
 import { policies } from '../../src/gate/policies.ts'
 import { isModelPattern } from '../../src/token/model-pattern.ts'
 import { HASH_KEY } from '../support/settings.ts'
+import { upstreamOf } from './reading.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-document-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -96,7 +97,7 @@ log: { level: "\${LEVEL}", format: json }
     expect(one?.scope).toEqual({ claims: ['scope'], textOnly: true })
     const { scope: _, ...issuer } = one ?? {}
     expect(document).toEqual({ ...env.settings, issuers: [issuer as never] })
-    expect(document.tinfoilApiKey?.reveal()).toBe('tk-canary-0')
+    expect(upstreamOf(document, 'tinfoil')?.apiKey?.reveal()).toBe('tk-canary-0')
   })
 
   test('is the same in YAML, TOML and JSON', () => {
@@ -139,9 +140,8 @@ requests = 5
     const text = (api: string): string => USERS.replace('api_key: tk-canary-0', api)
     const mode = 0o644
     const base = text(`api_key_file: ${key}`).replace(HASH_KEY, '${KEY}')
-    expect(settings(file(base, { mode }), { KEY: HASH_KEY }).tinfoilApiKey?.reveal()).toBe(
-      'tk-from-file',
-    )
+    const read = settings(file(base, { mode }), { KEY: HASH_KEY })
+    expect(upstreamOf(read, 'tinfoil')?.apiKey?.reveal()).toBe('tk-from-file')
   })
 
   test('what the environment adds completes it, and the same twice is no mistake', () => {
@@ -242,10 +242,11 @@ devices: { usd_per_month: true, models: [a, 7, "x,y"] }
       ],
     ],
     [
-      'what this version does not serve',
+      'two of a kind that nothing tells apart',
       `${USERS.replace('upstreams:', 'upstreams:\n  - kind: tinfoil\n    api_key: k')}`,
       [
-        '9:5 upstreams[1] is a second upstream of kind tinfoil (one of a kind is all that this version serves; leave one)',
+        '7:5 upstreams[0] lacks name (several of kind tinfoil are told apart by their names)',
+        '9:5 upstreams[1] lacks name (several of kind tinfoil are told apart by their names)',
       ],
     ],
     [
@@ -447,6 +448,128 @@ describe('several issuers', () => {
   })
 })
 
+const UPSTREAMS = `
+issuers:
+  - { issuer: "https://id.example", jwks_url: "https://id.example/jwks", audiences: [gate] }
+upstreams:
+  - kind: anthropic
+    name: haiku
+    api_key: "\${HAIKU}"
+    models: [claude-haiku-*]
+  - kind: anthropic
+    name: rest
+    api_key: ak-canary-2
+    base_url: https://eu.example
+    callers: [user, key]
+  - kind: tinfoil
+    api_key: tk-canary-0
+policies:
+  - { name: cheap, upstreams: [haiku, tinfoil] }
+devices: { signing_secrets: [jb14c1c0cb6f6712bb79b1472159b7b51] }
+ledger: { identity_hash_key: ${HASH_KEY} }
+`
+
+describe('several upstreams of a kind', () => {
+  const env = { HAIKU: 'ak-canary-1' }
+  test('are each whole, in their order, and one alone has the name of its kind', () => {
+    const path = file(UPSTREAMS)
+    const { upstreams } = settings(path, env)
+    expect(upstreams).toMatchObject([
+      { kind: 'anthropic', name: 'haiku', models: ['claude-haiku-*'], callers: ['device', 'key'] },
+      { kind: 'anthropic', name: 'rest', callers: ['user', 'key'] },
+      { kind: 'tinfoil', name: 'tinfoil', callers: ['user'], requireEhbp: true },
+    ])
+    const keys = upstreams.map((each) => 'apiKey' in each && each.apiKey?.reveal())
+    expect(keys).toEqual(['ak-canary-1', 'ak-canary-2', 'tk-canary-0'])
+    const urls = upstreams.map((each) => 'baseUrl' in each && each.baseUrl.href)
+    expect(urls).toEqual([
+      'https://api.anthropic.com/',
+      'https://eu.example/',
+      'https://inference.tinfoil.sh/',
+    ])
+  })
+
+  test('are printed each with a secret of its own, and the same when they are read again', () => {
+    const path = file(UPSTREAMS)
+    const invocation = read(path, env)
+    if (invocation.kind !== 'run') throw new Error('wrong')
+    const printed = printDocument(invocation)
+    expect(printed).not.toContain('canary')
+    expect(printed).toContain('api_key: ${HAIKU}')
+    expect(printed).toContain('api_key: ${ANTHROPIC_API_KEY_REST}')
+    const secrets = {
+      HAIKU: 'ak-canary-1',
+      ANTHROPIC_API_KEY_REST: 'ak-canary-2',
+      TINFOIL_API_KEY: 'tk-canary-0',
+      JWT_SECRET: 'jb14c1c0cb6f6712bb79b1472159b7b51',
+      IDENTITY_HASH_KEY: HASH_KEY,
+    }
+    const again = settings(file(printed), secrets)
+    expect(Bun.deepEquals(again, settings(path, env))).toBe(true)
+  })
+
+  test('are named by policies, and the environment may say again what one of them says', () => {
+    const path = file(UPSTREAMS)
+    const { policyOf } = policies(settings(path, env))
+    expect(policyOf({ kind: 'key', policy: 'cheap' })?.upstreams).toEqual(['haiku', 'tinfoil'])
+    expect(settings(path, { ...env, ANTHROPIC_API_KEY: 'ak-canary-1' }).upstreams).toHaveLength(3)
+    expect(mistakes(UPSTREAMS, { env: { ...env, ANTHROPIC_API_KEY: 'ak-3' } })).toEqual([
+      'ANTHROPIC_API_KEY is set, but FILE lists several upstreams of kind anthropic under upstreams (unset it, or add the entry)',
+    ])
+  })
+
+  test.each([
+    ['    name: rest\n', '', '9:5 upstreams[1] lacks name (several of kind anthropic'],
+    ['name: rest', 'name: haiku', '9:5 upstreams[1] has the name of 5:5 upstreams[0] (rename one)'],
+    ['name: rest', 'name: Rest', '10:11 upstreams[1].name does not fit (give letters a to z'],
+    ['name: rest', 'name: tinfoil', '9:5 upstreams[1] has the name of another kind (rename it)'],
+    ['    api_key: ak-canary-2\n', '', '9:5 upstreams[1] lacks api_key (The key for Anthropic.)'],
+    ['ak-canary-2', 'your-key-here', '11:14 upstreams[1].api_key is a placeholder, and no key'],
+    ['https://eu.example', 'http://eu.example', '12:15 upstreams[1].base_url is not https'],
+    ['[user, key]', '[robot]', '13:14 upstreams[1].callers names what is not one of the choices'],
+    ['[claude-haiku-*]', '[claude-*-4]', '8:14 upstreams[0].models[0] does not fit'],
+    ['[claude-haiku-*]', '[]', '8:13 upstreams[0].models is an empty list'],
+    [
+      'api_key: tk-canary-0',
+      'api_key: tk-canary-0\n    models: [gpt-oss-*]',
+      '14:5 upstreams[2] has models, and takes sealed bodies alone (which model',
+    ],
+    ['tk-canary-0', HASH_KEY, '15:14 upstreams[2].api_key holds the same secret as'],
+    ['ak-canary-2', HASH_KEY, '11:14 upstreams[1].api_key holds the same secret as'],
+    [
+      '[haiku, tinfoil]',
+      '[haiku, anthropic]',
+      '17:39 policies[0].upstreams[1] names an upstream that is not there (there are haiku, rest, tinfoil)',
+    ],
+    [
+      '[haiku, tinfoil]',
+      '[hiaku]',
+      '17:32 policies[0].upstreams[0] names an upstream that is not there (did you mean haiku?)',
+    ],
+  ])('%p as %p', (from, to, wrong) => {
+    const text = UPSTREAMS.replace(from, to)
+    expect(text).not.toBe(UPSTREAMS)
+    const found = mistakes(text, { env })
+    expect(found).toHaveLength(1)
+    expect(found[0]).toStartWith(wrong)
+  })
+
+  test('have names that no upstream of another kind has', () => {
+    const text = UPSTREAMS.replace('- kind: tinfoil', '- kind: tinfoil\n    name: rest')
+    expect(mistakes(text, { env })[0]).toBe(
+      '14:5 upstreams[2] has the name of 9:5 upstreams[1] (rename one)',
+    )
+  })
+
+  test('are none of those by which somebody signs in', () => {
+    const entry = '  - { kind: anthropic-oauth, name: NAME, client_id: c }\n'
+    const text = `upstreams:\n${entry.replace('NAME', 'a')}${entry.replace('NAME', 'b')}`
+    expect(mistakes(text)[0]).toBe(
+      '3:5 upstreams[1] is a second upstream of kind anthropic-oauth (one person signs in at a gate, to one account; leave one)',
+    )
+  })
+})
+
 const POLICIES = `
 issuers:
   - { name: entra, issuer: "https://login.example", audiences: [api], groups_claim: groups }
@@ -598,8 +721,8 @@ describe('policies', () => {
     ['routes: [chat,', 'routes: [caht,', '11:14 policies[0].routes[0] is not one of the choices'],
     [
       'upstreams: [tinfoil]\n    routes',
-      'upstreams: [openai]\n    routes',
-      '10:17 policies[0].upstreams[0] is not',
+      'upstreams: [tinfiol]\n    routes',
+      '10:17 policies[0].upstreams[0] names an upstream that is not there (did you mean tinfoil?)',
     ],
     [
       'models: [claude-*,',

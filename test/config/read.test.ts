@@ -4,6 +4,7 @@ import { describe, expect, test } from 'bun:test'
 import { inspect } from 'node:util'
 import { readInvocation } from '../../src/config/command-line.ts'
 import { flagOf, SETTINGS, type Setting } from '../../src/config/table.ts'
+import { Secret } from '../../src/secret.ts'
 import { seeded } from '../support/random.ts'
 import { mistakes, PRODUCTION, run, settings, wrong } from './reading.ts'
 
@@ -20,13 +21,20 @@ test('the least that production needs, and what it falls back to', () => {
     rateLimitRpm: 60,
     rateLimitBurst: 10,
     maxUpstreamConcurrency: 256,
-    requireEhbp: true,
-    tinfoilEnclaveHosts: ['.tinfoil.sh'],
-    tinfoilCallers: ['user'],
-    anthropicCallers: ['device', 'key'],
     logFormat: 'text',
   })
-  expect(String(read.tinfoilBaseUrl)).toBe('https://inference.tinfoil.sh/')
+  expect(read.upstreams).toEqual([
+    {
+      kind: 'tinfoil',
+      name: 'tinfoil',
+      apiKey: new Secret('tk-canary-0'),
+      baseUrl: new URL('https://inference.tinfoil.sh'),
+      attestationUrl: new URL('https://atc.tinfoil.sh'),
+      enclaveHosts: ['.tinfoil.sh'],
+      requireEhbp: true,
+      callers: ['user'],
+    },
+  ])
 })
 
 test('every setting reads its flag and its variable, and the flag wins', () => {

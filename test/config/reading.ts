@@ -6,6 +6,8 @@ import { readInvocation } from '../../src/config/command-line.ts'
 import type { Environment } from '../../src/config/given.ts'
 import type { Mistake } from '../../src/config/kinds.ts'
 import type { Settings } from '../../src/config/read.ts'
+import type { UpstreamEntryOf } from '../../src/config/upstreams.ts'
+import type { UpstreamKind } from '../../src/names.ts'
 
 export const PRODUCTION = {
   JWKS_URL: 'https://id.example/jwks.json',
@@ -32,3 +34,7 @@ export function mistakes(
 }
 export const wrong = (args: readonly string[], env: Environment = PRODUCTION): string[] =>
   mistakes(args, env).map(({ setting }) => setting)
+
+/** The first upstream of a kind. */
+export const upstreamOf = <Kind extends UpstreamKind>({ upstreams }: Settings, kind: Kind) =>
+  upstreams.find((each) => each.kind === kind) as UpstreamEntryOf<Kind> | undefined

@@ -4,6 +4,8 @@ import { expect, test } from 'bun:test'
 import type { Environment } from '../../src/config/given.ts'
 import { RELOADING } from '../../src/config/reloading.ts'
 import { KEYS, settingOf } from '../../src/config/table.ts'
+import type { UpstreamEntry } from '../../src/config/upstreams.ts'
+import { Secret } from '../../src/secret.ts'
 import { readNamedFiles } from '../../src/gate/named-files.ts'
 import { type Change, changeOf, type Configuration } from '../../src/gate/reload-change.ts'
 import { HASH_KEY } from '../support/settings.ts'
@@ -44,6 +46,35 @@ test('what policies are made of is exchanged, a cap that was not there too', () 
   const changed = { RATE_LIMIT_RPM: '7', MAX_IDENTITY_CONCURRENCY: '3', ORG_SPEND_CAP: '5' }
   expect(change(changed).kind).toBe('exchange')
   expect(change({ ...changed, PORT: '9' })).toEqual({ kind: 'restart', names: ['PORT'] })
+})
+
+test('of several upstreams of a kind the keys are exchanged, and nothing else', () => {
+  const several = (first: object, second: object = {}): Configuration => {
+    const entry = (name: string, more: object): UpstreamEntry => ({
+      kind: 'anthropic',
+      name,
+      apiKey: new Secret(`${name}-1`),
+      callers: ['key'],
+      baseUrl: new URL('https://a.example'),
+      ...more,
+    })
+    const { settings, named } = taken(BASE)
+    return { settings: { ...settings, upstreams: [entry('a', first), entry('b', second)] }, named }
+  }
+  const to = (first: object, second: object): Change =>
+    changeOf(several({}), several(first, second))
+  expect(to({}, { apiKey: new Secret('b-2') })).toEqual({
+    kind: 'exchange',
+    names: ['upstreams.b'],
+  })
+  const restart = { kind: 'restart' as const }
+  expect(to({ models: ['a*'] }, {})).toEqual({ ...restart, names: ['upstreams.a'] })
+  expect(to({}, { baseUrl: new URL('https://b.example') })).toEqual({
+    ...restart,
+    names: ['upstreams.b'],
+  })
+  expect(to({ apiKey: undefined }, {})).toEqual({ ...restart, names: ['upstreams.a'] })
+  expect(to({ name: 'c' }, {})).toEqual({ ...restart, names: ['upstreams'] })
 })
 
 test('that there is one, or none, needs a restart', () => {

@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Environment } from '../../src/config/given.ts'
-import { mistakes, PRODUCTION, settings, wrong } from './reading.ts'
+import { mistakes, PRODUCTION, settings, upstreamOf, wrong } from './reading.ts'
 
 describe('secrets in files', () => {
   let folder: string
@@ -23,10 +23,13 @@ describe('secrets in files', () => {
 
   test('come from a file, without its last line break', () => {
     const path = file('good', 'tk-file\n', 0o640)
-    expect(settings([], fromFile(path)).tinfoilApiKey?.reveal()).toBe('tk-file')
-    expect(settings(['--tinfoil-api-key-file', path], withoutKey).tinfoilApiKey?.reveal()).toBe(
-      'tk-file',
-    )
+    expect(upstreamOf(settings([], fromFile(path)), 'tinfoil')?.apiKey?.reveal()).toBe('tk-file')
+    expect(
+      upstreamOf(
+        settings(['--tinfoil-api-key-file', path], withoutKey),
+        'tinfoil',
+      )?.apiKey?.reveal(),
+    ).toBe('tk-file')
     const key = file('hash', `${HASH_KEY}\r\n`, 0o400)
     const { IDENTITY_HASH_KEY: _key, ...rest } = PRODUCTION
     expect(settings([], { ...rest, IDENTITY_HASH_KEY_FILE: key }).identityHashKey?.reveal()).toBe(
@@ -42,9 +45,12 @@ describe('secrets in files', () => {
         hint: `chmod 600 ${path}; in Kubernetes set defaultMode: 0440`,
       },
     ])
-    expect(settings(['--dev-mode'], { TINFOIL_API_KEY_FILE: path }).tinfoilApiKey?.reveal()).toBe(
-      'tk-canary-file',
-    )
+    expect(
+      upstreamOf(
+        settings(['--dev-mode'], { TINFOIL_API_KEY_FILE: path }),
+        'tinfoil',
+      )?.apiKey?.reveal(),
+    ).toBe('tk-canary-file')
   })
   test('a file that is missing, a folder, huge, empty or of no use is a mistake', () => {
     const paths = [

@@ -2,20 +2,20 @@
 
 import { expect, test } from 'bun:test'
 import {
-  type Candidate,
   isByModel,
   isDecided,
   permittedOf,
+  type Served,
   servedModel,
+  servedModels,
 } from '../../src/dispatch/choose.ts'
 import { bodyModel } from '../../src/upstream/reading/body-model.ts'
 import type { Upstream } from '../../src/upstream/upstream.ts'
 
-function candidate(name: string, bodies: Upstream['bodies'], models?: string[]): Candidate {
-  return { served: { upstream: { name, bodies } as Upstream, breaker: {} as never }, models }
+function candidate(name: string, bodies: Upstream['bodies'], models?: string[]): Served {
+  return { upstream: { name, bodies } as Upstream, breaker: {} as never, callers: [], models }
 }
-const names = (found: readonly Candidate[]): string[] =>
-  found.map(({ served }) => served.upstream.name)
+const names = (found: readonly Served[]): string[] => found.map(({ upstream }) => upstream.name)
 const ANY = { policy: { upstreams: undefined } }
 
 const sealed = candidate('sealed', 'sealed')
@@ -50,12 +50,12 @@ test('a policy takes upstreams away, and an empty list all of them', () => {
   expect(of([])).toEqual([])
 })
 
-test('a model decides wherever a rule names models, and with one way to go too', () => {
+test('a model decides wherever an upstream names models, and with one way to go too', () => {
   const listed = candidate('listed', 'plain', ['a*'])
   expect([isByModel([listed]), isDecided([listed])]).toEqual([true, false])
   expect([isByModel([plain]), isDecided([plain])]).toEqual([false, true])
   expect([isByModel([plain, listed]), isDecided([plain, listed])]).toEqual([true, false])
-  const of = (model: string, ...among: Candidate[]) => {
+  const of = (model: string, ...among: Served[]) => {
     const found = servedModel(among, model)
     return found.ok ? found.value.upstream.name : found.code
   }
@@ -63,6 +63,12 @@ test('a model decides wherever a rule names models, and with one way to go too',
   expect(of('b-1', listed, plain)).toBe('plain')
   expect(of('b-1', listed)).toBe('not_found')
   expect(of('a-1', candidate('none', 'plain', []))).toBe('not_found')
+})
+
+test('what several serve together is what each serves, and everything where one serves everything', () => {
+  const [a, b] = [candidate('a', 'plain', ['a*']), candidate('b', 'plain', ['b-1', 'a-1'])]
+  expect(servedModels([a, b])).toEqual(['a*', 'b-1', 'a-1'])
+  expect(servedModels([a, plain])).toBeUndefined()
 })
 
 test.each([

@@ -12,11 +12,13 @@ import type { Admitted } from '../../src/admit/admitted.ts'
 import type { Reserved } from '../../src/budget/budget.ts'
 import { bodies } from '../../src/dispatch/bodies.ts'
 import { pickingByModel } from '../../src/dispatch/by-model.ts'
-import { choicesOf, type RouteRule, type Served } from '../../src/dispatch/choose.ts'
+import { choicesOf, type Served } from '../../src/dispatch/choose.ts'
 import { KINDS } from '../../src/gate/upstreams.ts'
 import { makeKey } from '../../src/keys/format.ts'
 import { type Policy, policy } from '../../src/policy/policy.ts'
 import { type Dialect, granted, refused } from '../../src/refusal.ts'
+import { openAiCost } from '../../src/upstream/reading/openai-cost.ts'
+import type { Upstream } from '../../src/upstream/upstream.ts'
 import { inspectPlain } from '../../src/upstream/inspected.ts'
 import { fuzz } from '../fuzz/fuzz.ts'
 import { anthropicScene, type DeviceScene, messages } from '../support/anthropic.ts'
@@ -47,35 +49,45 @@ const TOKENS: Readonly<Record<CallerKind, string>> = {
 const some = <T>(random: Random, from: readonly T[]): readonly T[] =>
   from.filter(() => random.int(2) === 0)
 
+/** Of an upstream of that name: who reaches it, and for which models. */
+interface Row extends Pick<Served, 'callers' | 'models'> {
+  readonly upstream: string
+}
+
 interface Table {
-  readonly rules: readonly RouteRule[]
+  readonly rules: readonly Row[]
   readonly policies: Readonly<Record<CallerKind, Policy>>
 }
 
 function tableBy(random: Random): Table {
   const names = NAMES.map(([name]) => name)
-  const rules = Array.from({ length: random.int(7) }, (): RouteRule => ({
-    upstream: random.pick([...names, 'gone']),
-    callers: some(random, CALLER_KINDS),
-    groups: random.int(2) === 0 ? undefined : some(random, ROUTE_GROUPS),
-    models: random.pick(PATTERNS),
-  }))
+  const rules = some(random, names)
+    .toSorted(() => random.int(3) - 1)
+    .map((upstream): Row => ({
+      upstream,
+      callers: some(random, CALLER_KINDS),
+      models: random.pick(PATTERNS),
+    }))
   const drawn = (name: string): Policy =>
     policy({
       name,
-      upstreams: random.int(3) === 0 ? some(random, names) : undefined,
+      upstreams: random.int(3) === 0 ? some(random, [...names, 'gone']) : undefined,
       routes: random.int(3) === 0 ? some(random, ROUTE_GROUPS) : undefined,
     })
   const [user, device, key, session] = CALLER_KINDS.map(drawn) as [Policy, Policy, Policy, Policy]
   return { rules, policies: { user, device, key, session } }
 }
 
+/** Of a body that names one model. */
+const costOf: Upstream['costOf'] = (_path, body) => openAiCost('/v1/chat/completions', body)
+
 /** The app of a table, in which what would go out is noted and goes nowhere. */
 function appOf({ rules, policies }: Table, reached: string[]) {
-  const served = NAMES.map(([name, kind]): Served => {
+  const served = rules.map(({ upstream: name, callers, models }): Served => {
+    const [, kind = 'tinfoil'] = NAMES.find(([each]) => each === name) ?? []
     const { upstream, breaker } = unreached(kind, name)
     const inspect = (headers: Headers, hasBody: boolean) => inspectPlain(headers, hasBody, 1000)
-    return { upstream: { ...upstream, bodies: 'plain', inspect }, breaker }
+    return { upstream: { ...upstream, bodies: 'plain', inspect, costOf }, breaker, callers, models }
   })
   const admitting =
     (kind: CallerKind): Admission =>
@@ -89,7 +101,7 @@ function appOf({ rules, policies }: Table, reached: string[]) {
     ...closed,
     routes: servedRoutes(
       () => false,
-      (endpoint) => choicesOf(endpoint, rules, served),
+      (endpoint) => choicesOf(endpoint, served),
     ),
     inference: {
       ...closed.inference,
@@ -124,11 +136,12 @@ function allowedBy(
   model: string,
 ): readonly string[] {
   const { upstreams, routes } = policies[kind]
+  const names = method === 'POST' || path === '/v1/models/:id'
   if (routes && !routes.includes(group)) return []
   return rules
-    .filter((rule) => rule.callers.includes(kind) && (rule.groups?.includes(group) ?? true))
+    .filter((rule) => rule.callers.includes(kind))
     .filter((rule) => upstreams?.includes(rule.upstream) ?? true)
-    .filter((rule) => method !== 'POST' || isListed(model, rule.models))
+    .filter((rule) => !names || isListed(model, rule.models))
     .map((rule) => NAMES.find(([name]) => name === rule.upstream))
     .filter((found) => found !== undefined)
     .filter(([, of]) => KINDS[of].serves({ dialect, method, path }))
@@ -153,22 +166,24 @@ test(
         if (others.length > 0 && name === 'x-api-key') continue
         reached.length = 0
         const body = JSON.stringify({ model })
-        const request = new Request(`http://gate.test${path.replace(':id', 'an-id')}`, {
-          method,
-          headers: {
-            host: 'gate.test',
-            [name]: name === 'authorization' ? `Bearer ${TOKENS[kind]}` : TOKENS[kind],
-            ...(method === 'POST' && { 'content-length': String(body.length) }),
+        const request = new Request(
+          `http://gate.test${path.replace(':id', path.startsWith('/v1/models') ? model : 'an-id')}`,
+          {
+            method,
+            headers: {
+              host: 'gate.test',
+              [name]: name === 'authorization' ? `Bearer ${TOKENS[kind]}` : TOKENS[kind],
+              ...(method === 'POST' && { 'content-length': String(body.length) }),
+            },
+            ...(method === 'POST' && { body }),
           },
-          ...(method === 'POST' && { body }),
-        })
+        )
         const { status } = await app.handle(request)
         // A gate that serves one dialect of a path answers in that.
         const isServed = (each: Dialect): boolean =>
           table.rules.some(
             (rule) =>
               rule.callers.length > 0 &&
-              (rule.groups?.includes(route.group) ?? true) &&
               NAMES.some(
                 ([upstream, of]) =>
                   upstream === rule.upstream && KINDS[of].serves({ dialect: each, method, path }),

@@ -94,6 +94,17 @@ export const number = (name: string, shape: NumberShape, description: string) =>
   return own(name, description, { anyOf, number: shape }, hint)
 }
 export const NAME = { type: 'string', pattern: NAMED.source }
+/** As src/token/model-pattern.ts has them. */
+export const MODEL = { type: 'string', maxLength: 256, pattern: '^(?=.)[!-)+-~]*\\*?$' }
+const MODEL_HINT = 'give names, or beginnings with a trailing *'
+export const MODELS = t.Optional(
+  t.Array(t.Unsafe<string>(MODEL), {
+    minItems: 1,
+    description: 'Names, or beginnings with a trailing *; without it, all.',
+    own: 'models',
+    hint: MODEL_HINT,
+  }),
+)
 export const WORD = { type: 'string', pattern: '^[^\\u0000-\\u001f\\u007f]{1,256}$' }
 export const USD: NumberShape = { type: 'number', exclusiveMinimum: 0, maximum: 999_999_999 }
 export const upTo = (minimum: number, maximum: number): NumberShape => ({

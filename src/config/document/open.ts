@@ -9,9 +9,10 @@ import { closing } from '../secret-file.ts'
 import { type PolicyEntries, policyEntries, policyMistakes } from '../policies.ts'
 import { KEYS, settingOf } from '../table.ts'
 import type { Parsed } from './node.ts'
-import { type About, readTree } from './read.ts'
+import { readTree } from './read.ts'
 import { parseToml } from './toml.ts'
 import { memberOf } from './tree.ts'
+import type { About } from './values.ts'
 import { parseJson, parseYaml } from './yaml.ts'
 
 /** Far above any document that somebody writes, and small enough for a parser to be done at once. */
@@ -87,7 +88,10 @@ export function completed(env: Environment): Completed {
   const path = documentPath({}, env)
   if (path === undefined) return { ok: true, env, policies: undefined }
   const document = openDocument(path, env, false)
-  const mistakes = [...document.mistakes, ...policyMistakes(document.policies, undefined)]
+  const mistakes = [
+    ...document.mistakes,
+    ...policyMistakes(document.policies, undefined, undefined),
+  ]
   const whole: Record<string, string | undefined> = { ...env }
   for (const key of KEYS) {
     const setting = settingOf(key)
@@ -147,6 +151,7 @@ function nothing(mistakes: readonly Mistake[]): FromDocument {
     mentioned: new Set(),
     mistakes,
     issuers: [],
+    upstreams: [],
     policies: { policies: [], rules: [] },
     needed: new Map(),
     excluded: new Map(),

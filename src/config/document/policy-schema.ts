@@ -1,12 +1,9 @@
 // Policies and the rules that give them, as a document lists them.
 
-import { CALLER_KINDS, ROUTE_GROUPS, UPSTREAM_KINDS } from '../../names.ts'
+import { CALLER_KINDS, ROUTE_GROUPS } from '../../names.ts'
 import { t } from 'elysia'
 import { NAME_HINT } from '../kinds.ts'
-import { CLOSED, NAME, number, own, section, some, upTo, USD, WORD } from './leaf.ts'
-
-/** As src/token/model-pattern.ts has them. */
-export const MODEL = { type: 'string', maxLength: 256, pattern: '^(?=.)[!-)+-~]*\\*?$' }
+import { CLOSED, MODELS, NAME, number, own, section, some, upTo, USD, WORD } from './leaf.ts'
 
 const limitsOf = (whose: string, before = '') => ({
   requests_per_minute: number(
@@ -27,14 +24,15 @@ const limitsOf = (whose: string, before = '') => ({
 export const Policy = t.Object(
   {
     name: own('name', 'What rules and keys call it.', NAME, NAME_HINT),
-    models: t.Optional(
-      t.Array(t.Unsafe<string>(MODEL), {
-        description: 'Names, or beginnings with a trailing *; without it, all.',
-        own: 'models',
-        hint: 'give names, or beginnings with a trailing *',
+    models: MODELS,
+    upstreams: t.Optional(
+      t.Array(t.Unsafe<string>(NAME), {
+        minItems: 1,
+        description: 'The names of upstreams; without it, all.',
+        own: 'upstreams',
+        hint: NAME_HINT,
       }),
     ),
-    upstreams: some('upstreams', UPSTREAM_KINDS, 'Without it, all.'),
     routes: some('routes', ROUTE_GROUPS, 'Groups of routes; without it, all.'),
     max_body_bytes: number('maxBodyBytes', upTo(1, 1_073_741_824), 'Largest request body.'),
     plaintext: t.Optional(

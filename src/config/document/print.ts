@@ -1,12 +1,11 @@
 // The document that says what was given, secrets left out: for `postern config`.
 
-import { UPSTREAM_KINDS } from '../../names.ts'
+import { UPSTREAM_KINDS, type UpstreamKind } from '../../names.ts'
 import { stringify } from 'yaml'
 import type { Given, Written } from '../given.ts'
-import type { Listings } from '../read.ts'
+import type { Listings, PrintedUpstream } from '../read.ts'
 import { type Key, settingOf } from '../table.ts'
 import { escaped } from './expand.ts'
-import { CHOOSES } from './upstream-schema.ts'
 import { type Path, PATHS, ROOT } from './tree.ts'
 
 export const SCHEMA_LINE = '# yaml-language-server: $schema=./postern.schema.json'
@@ -24,15 +23,20 @@ export function printDocument({ given, listed }: Printable): string {
   for (const [key, path] of PATHS) {
     const found = given.get(key)
     if (!found) continue
+    const kind = kindAt(path)
+    if (kind !== undefined) {
+      if (!listed.upstreams.some((each) => each.kind === kind)) unused.push(key)
+      continue
+    }
     if (!given.has('devMode') && !isChosen(path, given, listed.issuers.length > 0)) {
       unused.push(key)
       continue
     }
-    const written = writtenOf(key, found)
-    if ('file' in written) put(root, fileOf(path), written.file)
-    else put(root, path, written.value)
+    write(root, path, writtenOf(key, found))
   }
   const { issuers, policies, rules } = listed
+  const upstreams = listed.upstreams.map(upstreamEntry).filter((each) => each !== undefined)
+  if (upstreams.length > 0) root['upstreams'] = upstreams
   if (issuers.length > 1) root['issuers'] = issuers.map(({ written }) => written)
   if (policies.length > 0) root['policies'] = policies.map(({ written }) => written)
   if (rules.length > 0) root['rules'] = rules.map(({ written }) => written)
@@ -52,12 +56,25 @@ function notes(given: ReadonlyMap<Key, Given>, unused: readonly Key[]): string {
   return (given.has('devMode') ? mode : '') + names.join('')
 }
 
-/** An entry that nothing makes one would be an issuer or an upstream that is not there. */
+const kindAt = (path: Path): UpstreamKind | undefined =>
+  path[0] === 'upstreams' ? UPSTREAM_KINDS.find((each) => path[1] === `[${each}]`) : undefined
+
+/** Undefined where nothing is said of one that is there all the same. */
+function upstreamEntry({ kind, own, given, isOneOfSeveral }: PrintedUpstream): object | undefined {
+  const entry: Record<string, unknown> = { kind, ...(own.name !== undefined && { name: own.name }) }
+  for (const [key, path] of PATHS) {
+    const found = kindAt(path) === kind ? given.get(key) : undefined
+    // Each has a secret of its own.
+    const suffix = isOneOfSeveral ? `_${(own.name ?? '').toUpperCase().replaceAll(/\W/g, '_')}` : ''
+    if (found) write(entry, path.slice(2), writtenOf(key, found, suffix))
+  }
+  if (own.models) entry['models'] = own.models.map(escaped)
+  return Object.keys(entry).length > 1 ? entry : undefined
+}
+
+/** An entry that nothing makes one would be an issuer that is not there. */
 function isChosen(path: Path, given: ReadonlyMap<Key, Given>, listed: boolean): boolean {
-  const step = path.find((each) => each.startsWith('['))
-  if (step === undefined) return true
-  const kind = UPSTREAM_KINDS.find((each) => `[${each}]` === step)
-  if (kind !== undefined) return given.has(CHOOSES[kind])
+  if (!path.some((each) => each.startsWith('['))) return true
   // Without a key set an issuer of the environment is none; one of a document would be discovered.
   return listed || (given.has('issuer') && given.has('jwksUrl') && given.has('audiences'))
 }
@@ -67,10 +84,16 @@ const fileOf = (path: Path): Path => [...path.slice(0, -1), `${path.at(-1)}_file
 type Printed =
   { readonly value: string | number | boolean | readonly string[] } | { readonly file: string }
 
-function writtenOf(key: Key, { text, written }: Given): Printed {
+function write(to: Record<string, unknown>, path: Path, printed: Printed): void {
+  if ('file' in printed) put(to, fileOf(path), printed.file)
+  else put(to, path, printed.value)
+}
+
+/** `suffix`: of the variable that a secret comes from, where it would be another's too. */
+function writtenOf(key: Key, { text, written }: Given, suffix = ''): Printed {
   const { kind, secret, env } = settingOf(key)
   const { type } = kind.shape
-  if (secret) return withoutSecret(written, env, type === 'array')
+  if (secret) return withoutSecret(written, env + suffix, type === 'array')
   if (written) return written
   if (type === 'integer' || type === 'number') return { value: Number(text) }
   if (type === 'boolean') return { value: kind.read(text).ok && isTrue(kind.read(text)) }

@@ -1,13 +1,23 @@
-// One upstream of each kind, as a document lists it.
+// An upstream of each kind, as a document lists it.
 
 import { t } from 'elysia'
-import type { UpstreamKind } from '../../names.ts'
-import type { Key } from '../table.ts'
-import { CLOSED, leaf, secret } from './leaf.ts'
+import { NAME_HINT } from '../kinds.ts'
+import { CLOSED, leaf, MODELS, NAME, own, secret } from './leaf.ts'
+
+const common = {
+  name: own(
+    'name',
+    'What the log, the ledger and policies call it; needed where there are several of its kind.',
+    NAME,
+    NAME_HINT,
+  ),
+  models: MODELS,
+}
 
 export const Tinfoil = t.Object(
   {
     kind: t.Literal('tinfoil'),
+    ...common,
     ...secret('api_key', 'tinfoilApiKey'),
     base_url: leaf('tinfoilBaseUrl'),
     attestation_url: leaf('tinfoilAttestationUrl'),
@@ -21,6 +31,7 @@ export const Tinfoil = t.Object(
 export const Anthropic = t.Object(
   {
     kind: t.Literal('anthropic'),
+    ...common,
     ...secret('api_key', 'anthropicApiKey'),
     base_url: leaf('anthropicBaseUrl'),
     callers: leaf('anthropicCallers'),
@@ -31,6 +42,7 @@ export const Anthropic = t.Object(
 export const AnthropicOauth = t.Object(
   {
     kind: t.Literal('anthropic-oauth'),
+    ...common,
     base_url: leaf('apiBaseUrl'),
     client_id: leaf('clientId'),
     ...secret('client_secret', 'clientSecret'),
@@ -47,10 +59,3 @@ export const AnthropicOauth = t.Object(
   },
   CLOSED,
 )
-
-/** The one setting that says that an upstream is there, by the kind that a document gives it. */
-export const CHOOSES = {
-  tinfoil: 'tinfoilApiKey',
-  anthropic: 'anthropicApiKey',
-  'anthropic-oauth': 'clientId',
-} as const satisfies Readonly<Record<UpstreamKind, Key>>
