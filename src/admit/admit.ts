@@ -6,7 +6,7 @@ import type { EnrollingUser } from '../enroll/bootstrap.ts'
 import type { PolicyOf } from '../policy/select.ts'
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import type { Identify } from '../token/identity.ts'
+import { formerIdentities, type Identify } from '../token/identity.ts'
 import { MAX_TOKEN_BYTES, TOO_LONG } from '../token/compact.ts'
 import { type Admitted, permitted } from './admitted.ts'
 import type { Algorithm } from './algorithms.ts'
@@ -51,6 +51,7 @@ export function userAdmission(
   issuers: readonly Issuer[],
   identify: Identify,
   policyOf: PolicyOf,
+  former: () => readonly Identify[] = () => [],
 ): UserAdmission {
   const tokens = verifiedTokens()
   const byIss = new Map<unknown, Issuer>(issuers.map((each) => [each.rules.issuer, each]))
@@ -62,7 +63,9 @@ export function userAdmission(
     const more = { issuer: by.name, groups: groupsOf(groups), org }
     const policy = policyOf({ kind: 'user', ...more })
     if (!policy) return refused('policy_unknown')
-    return granted(permitted('user', identify(issuer, subject), policy, more))
+    const before = formerIdentities(former(), issuer, subject)
+    const identity = identify(issuer, subject)
+    return granted(permitted('user', identity, policy, { ...more, former: before }))
   }
   const verify = async (token: string, now: Instant): Promise<Decision<Admitted>> => {
     const parsed = parseToken(token)
@@ -102,7 +105,8 @@ export function userAdmission(
       const bearer = bearerToken(credentials.authorization, credentials.query)
       const parsed = bearer.ok ? parseToken(bearer.value) : undefined
       if (!parsed?.ok) return refused('invalid_token')
-      return granted({ identity: found.value.identity, claims: parsed.value.claims })
+      const { identity, former = [] } = found.value
+      return granted({ identity, former, claims: parsed.value.claims })
     },
   }
 }

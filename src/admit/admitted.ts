@@ -9,6 +9,8 @@ export interface Admitted {
   readonly [proof]: true
   /** HMAC of issuer and subject, or of a device; 64 hexadecimal digits. The rest goes no further. */
   readonly identity: string
+  /** The same under keys of before, where there are any: what those spent and hold counts as theirs. */
+  readonly former: readonly string[] | undefined
   readonly kind: CallerKind
   /** Of a user: what the settings call the issuer of the token. */
   readonly issuer: string | undefined
@@ -20,7 +22,7 @@ export interface Admitted {
 }
 
 /** What is known beside the identity, by kind. */
-export type AdmittedMore = Partial<Pick<Admitted, 'issuer' | 'groups' | 'org'>>
+export type AdmittedMore = Partial<Pick<Admitted, 'former' | 'issuer' | 'groups' | 'org'>>
 
 const NO_GROUPS: readonly string[] = []
 
@@ -29,7 +31,7 @@ export function permitted(
   kind: CallerKind,
   identity: string,
   policy: Policy,
-  { issuer, groups = NO_GROUPS, org }: AdmittedMore = {},
+  { former, issuer, groups = NO_GROUPS, org }: AdmittedMore = {},
 ): Admitted {
-  return { identity, kind, issuer, org, groups, policy } as Admitted
+  return { identity, former, kind, issuer, org, groups, policy } as Admitted
 }

@@ -24,16 +24,18 @@ export interface Issuers extends UserAdmission {
 export interface IssuersParts {
   readonly ask: Ask
   readonly identify: Identify
+  /** By the keys of before. */
+  readonly former?: () => readonly Identify[]
   readonly policyOf: PolicyOf
   readonly log: Logger
 }
 
 /** Throws where the settings have mistakes. */
 export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Issuers {
-  const { ask, identify, log } = parts
+  const { ask, identify, former, log } = parts
   let started = false
   let sources: ReadonlyMap<string, KeySource> = new Map()
-  let admission: UserAdmission = userAdmission([], identify, parts.policyOf)
+  let admission: UserAdmission = userAdmission([], identify, parts.policyOf, former)
 
   const prepare: Issuers['prepare'] = (all, policyOf) => {
     const mistakes = issuerMistakes(all)
@@ -48,7 +50,7 @@ export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Is
     })
     return () => {
       sources = next
-      admission = userAdmission(issuers, identify, policyOf)
+      admission = userAdmission(issuers, identify, policyOf, former)
       for (const [same, keys] of before) if (!next.has(same)) keys.stop()
       if (started) for (const [same, keys] of next) if (!before.has(same)) keys.start()
     }

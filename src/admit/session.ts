@@ -7,7 +7,7 @@ import { type Decision, granted, refused } from '../refusal.ts'
 import { type Admitted, permitted } from './admitted.ts'
 import { bearerToken } from './bearer.ts'
 import { sentAuthorization } from './credentials.ts'
-import type { Identify } from '../token/identity.ts'
+import { formerIdentities, type Identify } from '../token/identity.ts'
 
 /** `method` decides how much of a cookie is believed: reading changes nothing. */
 export type AdmitSession = (headers: Headers, query: string, method?: string) => Decision<Admitted>
@@ -20,6 +20,8 @@ export interface SessionAdmissionOptions {
   /** Whether it is a page of ours that asks, or no page at all. */
   readonly ownPage: (headers: Headers, method: string) => boolean
   readonly identify: Identify
+  /** By the keys of before. */
+  readonly former?: () => readonly Identify[]
   /** As it is when it is read; undefined where the gate has none for a session. */
   readonly policy: Policy | undefined
 }
@@ -38,7 +40,9 @@ export function sessionAdmission(options: SessionAdmissionOptions): AdmitSession
     if (!session.ok) return session
     const { policy } = options
     if (!policy) return refused('policy_unknown')
-    return granted(permitted('session', sessionIdentity(identify, session.value.id), policy))
+    const { id } = session.value
+    const former = formerIdentities(options.former?.() ?? [], ISSUER, id)
+    return granted(permitted('session', sessionIdentity(identify, id), policy, { former }))
   }
 }
 

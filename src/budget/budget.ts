@@ -60,10 +60,10 @@ export function budget({ counters, maxUpstreamConcurrency }: BudgetOptions): Bud
   }
 
   return {
-    spend({ identity, org, policy }, told) {
+    spend({ identity, former, org, policy }, told) {
       const { person, organisation } = limitsBy(policy)
       const now = told.at.monotonicMs
-      const mine = person && persons.take(identity, person, now)
+      const mine = person && persons.take(identity, person, now, former)
       if (person && mine?.allowed === false) {
         rateHeaders(mine, person, told)
         return tooFast(mine)
@@ -81,9 +81,9 @@ export function budget({ counters, maxUpstreamConcurrency }: BudgetOptions): Bud
       tellNarrowest(mine, person, ours, organisation, told)
       return SPENT
     },
-    reserve({ identity, org, policy }, told) {
+    reserve({ identity, former, org, policy }, told) {
       const most = policy.person.concurrency
-      const lease = slots.acquire(identity, most, org, policy.organisation.concurrency)
+      const lease = slots.acquire(identity, most, org, policy.organisation.concurrency, former)
       if (lease.ok) return lease as Decision<Reserved>
       const { person, organisation } = limitsBy(policy)
       const now = told.at.monotonicMs

@@ -51,16 +51,21 @@ export function spendLimit(caps: SpendCaps, prices: Prices): SpendLimit {
       const taken = caps.reserve(scopesOf(admitted), amount, nowMs)
       if (taken.ok) return granted(held(taken.reservation, maxTokens, costly, prices))
       const { scope, reason, retryAfterSeconds } = taken
-      const { key, period, capMicroUsd: cap } = scope
-      const { spentMicroUsd: spent, reservedMicroUsd: reserved } = caps.read(key, nowMs, period)
+      const { key, period, capMicroUsd: cap, former } = scope
+      const { spentMicroUsd: spent, reservedMicroUsd: reserved } = caps.read(
+        key,
+        nowMs,
+        period,
+        former,
+      )
       const whose: CapOwner = key === personKey(admitted.identity) ? admitted.kind : 'organisation'
       const over = { reason, whose, period, amount, cap, spent, reserved, retryAfterSeconds }
       return overspent(over, nowMs)
     },
     standing: (admitted, { epochSeconds }) =>
-      scopesOf(admitted).map(({ key, period, capMicroUsd }) => {
+      scopesOf(admitted).map(({ key, period, capMicroUsd, former }) => {
         const nowMs = epochSeconds * 1000
-        const standing = caps.read(key, nowMs, period)
+        const standing = caps.read(key, nowMs, period, former)
         const { spentMicroUsd, reservedMicroUsd } = standing
         return Object.assign(standing, {
           scope: key.startsWith(ORG_PREFIX) ? ('org' as const) : admitted.kind,
@@ -82,17 +87,25 @@ export const orgKey = (org: string): string => ORG_PREFIX + org
 const isCapped = ({ spendPerDay, spendPerMonth }: Limits): boolean =>
   spendPerDay !== undefined || spendPerMonth !== undefined
 
-function scopesOf({ identity, org, policy }: Admitted): SpendScope[] {
+function scopesOf({ identity, former, org, policy }: Admitted): SpendScope[] {
   return [
-    ...scopes(personKey(identity), policy.person),
+    ...scopes(personKey(identity), policy.person, former?.map(personKey)),
     ...(org === undefined ? [] : scopes(orgKey(org), policy.organisation)),
   ]
 }
 
-function scopes(key: string, { spendPerMonth, spendPerDay }: Policy['person']): SpendScope[] {
+function scopes(
+  key: string,
+  { spendPerMonth, spendPerDay }: Policy['person'],
+  former?: readonly string[],
+): SpendScope[] {
   const found: SpendScope[] = []
-  if (spendPerMonth !== undefined) found.push({ key, period: 'month', capMicroUsd: spendPerMonth })
-  if (spendPerDay !== undefined) found.push({ key, period: 'day', capMicroUsd: spendPerDay })
+  const add = (period: SpendScope['period'], capMicroUsd: number | undefined): void => {
+    if (capMicroUsd === undefined) return
+    found.push(former ? { key, period, capMicroUsd, former } : { key, period, capMicroUsd })
+  }
+  add('month', spendPerMonth)
+  add('day', spendPerDay)
   return found
 }
 

@@ -93,10 +93,18 @@ export function contradictions(
     ...several.flatMap((each) => plainHttpMistakes(each.given, each.values, keysOf(each.kind))),
     ...callerMistakes(mode, upstreams),
     ...keyLifetimeMistakes(given, values),
+    ...oldKeyMistakes(given),
   ]
   if (mode === 'development') mistakes.push(...developmentMistakes(given, values))
   if (mode === 'sign-in') mistakes.push(...signInMistakes(given, values))
   return mistakes
+}
+
+function oldKeyMistakes(given: ReadonlyMap<Key, Given>): Mistake[] {
+  const old = given.get('identityHashKeyOld')
+  if (!old || given.has('identityHashKey')) return []
+  const message = 'is given without IDENTITY_HASH_KEY, in whose place it stood'
+  return [{ setting: old.from, message, hint: 'give the key of now as well' }]
 }
 
 /**

@@ -250,19 +250,30 @@ export const longSecret: Kind<Secret> = {
 }
 
 /** Several, by commas, so that one can follow another without a refusal. */
-export const secretList: Kind<readonly Secret[]> = {
-  placeholder: '<secret,...>',
-  shape: LIST,
-  read: (text) => {
-    const secrets = text.split(',').map((each) => longSecret.read(each.trim()))
-    const bad = secrets.find((each) => !each.ok)
-    if (bad && !bad.ok) return bad
-    return value(secrets.flatMap((each) => (each.ok ? [each.value] : [])))
-  },
+export const secretList: Kind<readonly Secret[]> = listOfSecrets(longSecret, '<secret,...>')
+
+export const hexKeyList: Kind<readonly Secret[]> = listOfSecrets(hexKey, '<64 hex,...>')
+
+function listOfSecrets(of: Kind<Secret>, placeholder: string): Kind<readonly Secret[]> {
+  return {
+    placeholder,
+    shape: LIST,
+    read: (text) => {
+      const secrets = text.split(',').map((each) => of.read(each.trim()))
+      const bad = secrets.find((each) => !each.ok)
+      if (bad && !bad.ok) return bad
+      return value(secrets.flatMap((each) => (each.ok ? [each.value] : [])))
+    },
+  }
 }
 
 /** For what we make up ourselves: nobody else has it. */
-export const OWN_SECRETS: ReadonlySet<Kind<unknown>> = new Set([hexKey, longSecret, secretList])
+export const OWN_SECRETS: ReadonlySet<Kind<unknown>> = new Set([
+  hexKey,
+  hexKeyList,
+  longSecret,
+  secretList,
+])
 
 /** US dollars, in whole micro-dollars: what prices and caps are counted in. */
 export const dollars: Kind<number> = {

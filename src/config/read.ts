@@ -40,6 +40,7 @@ type Maybe =
   | 'trustedProxies'
   | 'corsOrigins'
   | 'identityHashKey'
+  | 'identityHashKeyOld'
   | 'jwksUrl'
   | 'issuer'
   | 'audiences'

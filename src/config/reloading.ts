@@ -25,7 +25,8 @@ export const RELOADING: { readonly [K in Key]: Reloading } = {
   audiences: 'taken',
   jwksRefreshSeconds: 'taken',
   jwksMaxStaleSeconds: 'taken',
-  identityHashKey: 'restart',
+  identityHashKey: 'value',
+  identityHashKeyOld: 'taken',
 
   jwtSecret: 'value',
   jwtExpirationHours: 'taken',

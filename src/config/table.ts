@@ -22,6 +22,7 @@ import {
   flag,
   headerSecret,
   hexKey,
+  hexKeyList,
   integer,
   list,
   listOf,
@@ -163,6 +164,13 @@ export const SETTINGS = {
     hexKey,
     'Key of the HMAC that stands for a subject in limits and logs; unset, a new one at each start.',
     { required: 'Anthropic', secret: true },
+  ),
+  identityHashKeyOld: setting(
+    'IDENTITY_HASH_KEY_OLD',
+    'Users',
+    hexKeyList,
+    'Keys of before, the newest first: what is known under one of them is still theirs.',
+    { secret: true },
   ),
 
   jwtSecret: setting(

@@ -9,6 +9,14 @@ import type { Instant } from '../turn/instant.ts'
 import { codeNamed, consumeCode, isCode } from './codes.ts'
 import { type DeviceClaims, isDeviceId } from './device-token.ts'
 import { type Entitlements, NO_ENTITLEMENTS, readEntitlements } from './entitlements.ts'
+import {
+  deviceHashOf,
+  type EnrollingDevice,
+  type FormerKeys,
+  moveUser,
+  NO_FORMER_KEYS,
+  ownerOf,
+} from './former.ts'
 import { countOtherDevices, unusedEnrolment } from './families.ts'
 import { openEnrolments, type OpenLimits, perHour } from './open-limits.ts'
 import { declined, type EnrollDecision } from './refusals.ts'
@@ -37,6 +45,8 @@ export interface BootstrapContext {
 export interface EnrollingUser {
   /** The HMAC of issuer and subject; becomes the device's `user_id`. */
   readonly identity: string
+  /** The same under the keys of before. */
+  readonly former?: readonly string[]
   /**
    * The claims of the verified token. `models`, `rate_limit`, `spend_cap` and `org_id` are used.
    */
@@ -112,16 +122,18 @@ export function bootstrapPolicy(
   limits: BootstrapLimits = BOOTSTRAP_LIMITS,
   /** Whether a token of this family was seen in use that the disk does not know about yet. */
   isUsed: (family: string) => boolean = () => false,
+  former: FormerKeys = NO_FORMER_KEYS,
 ): PermitEnrollment {
   const granted = (
-    owner: string,
-    deviceId: string,
+    db: Database,
+    now: Instant,
+    device: EnrollingDevice,
     entitlements: Entitlements,
   ): { ok: true; value: GrantedEnrollment } => {
     // Bound to whoever enrolled it. A device chooses its own id, so otherwise anybody could enrol
     // under another's id, read its usage and spend its cap.
-    const deviceHash = identify('device', `${owner}\0${deviceId}`)
-    return { ok: true, value: { owner, deviceHash, entitlements } }
+    const deviceHash = deviceHashOf(db, device, identify, former, now)
+    return { ok: true, value: { owner: device.owner, deviceHash, entitlements } }
   }
 
   const permits: Readonly<Record<BootstrapPolicy, () => PermitEnrollment>> = {
@@ -139,7 +151,8 @@ export function bootstrapPolicy(
         return take((db, now) => {
           const known = codeNamed(db, code)
           if (!known) return wrongCode()
-          const { deviceHash } = granted(known, deviceId, NO_ENTITLEMENTS).value
+          const device = { owner: known, deviceId }
+          const { deviceHash } = granted(db, now, device, NO_ENTITLEMENTS).value
           const repeated = unusedEnrolment(db, { deviceHash, deviceId }, now.epochSeconds, isUsed)
           if (repeated) {
             return {
@@ -149,7 +162,7 @@ export function bootstrapPolicy(
           }
           const used = consumeCode(db, code, now.epochSeconds)
           if (!used) return wrongCode()
-          const { value } = granted(used.name, deviceId, used.entitlements)
+          const { value } = granted(db, now, { owner: used.name, deviceId }, used.entitlements)
           return { ok: true, value: { ...value, label: used.label } }
         })
       },
@@ -168,8 +181,11 @@ export function bootstrapPolicy(
         const counted = perUser.take(user.identity, now.monotonicMs)
         if (!counted.allowed) return tooMany(counted, 'rate of one user')
         return take((db, at) => {
-          const decision = granted(`user:${user.identity}`, deviceId, read.value)
-          const { owner, deviceHash } = decision.value
+          const owner = ownerOf(user.identity)
+          const formerOwners = (user.former ?? []).map(ownerOf)
+          const decision = granted(db, at, { owner, formerOwners, deviceId }, read.value)
+          moveUser(db, user.identity, user.former ?? [])
+          const { deviceHash } = decision.value
           const others = countOtherDevices(db, owner, deviceHash, at.epochSeconds)
           if (others < limits.maxDevicesPerUser) return decision
           return declined('enrollment_limit', {
@@ -185,7 +201,7 @@ export function bootstrapPolicy(
       return ({ deviceId }, { addressKey }, now) => {
         const counted = count(addressKey, now.monotonicMs)
         if (!counted.allowed) return tooMany(counted.decision, counted.by)
-        return take(() => granted('open', deviceId, NO_ENTITLEMENTS))
+        return take((db, at) => granted(db, at, { owner: 'open', deviceId }, NO_ENTITLEMENTS))
       }
     },
   }

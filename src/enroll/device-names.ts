@@ -2,7 +2,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { readEntitlements } from './entitlements.ts'
-import type { IdentifyAs } from './withdraw.ts'
+import type { Identities } from '../token/identity.ts'
 
 export interface NamedDevice {
   readonly deviceHash: string
@@ -28,15 +28,20 @@ const SELECT = `SELECT device_hash, label, name, org_id, entitlements
   FROM device_families LEFT JOIN device_names USING (seq)`
 
 /** By hash, family, the device's own id, its label or its name. */
-export function devicesNamed(db: Database, name: string, identify: IdentifyAs): NamedDevice[] {
+export function devicesNamed(
+  db: Database,
+  name: string,
+  { identify, former }: Identities,
+): NamedDevice[] {
+  const keys = [identify, ...former].map((by) => by('device_id', name))
   const rows = db
     .query<DeviceNameRow, [string, string, number]>(
       `${SELECT} WHERE seq IN (SELECT max(seq) FROM device_families LEFT JOIN device_names USING (seq)
-         WHERE device_hash = ?1 OR family = ?1 OR device_key = ?2 OR label = ?1 OR name = ?1
+         WHERE device_hash = ?1 OR family = ?1 OR device_key IN (SELECT value FROM json_each(?2)) OR label = ?1 OR name = ?1
          GROUP BY device_hash)
        ORDER BY seq DESC LIMIT ?3`,
     )
-    .all(name, identify('device_id', name), MAX_NAMED)
+    .all(name, JSON.stringify(keys), MAX_NAMED)
   return rows.map(named)
 }
 

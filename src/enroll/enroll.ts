@@ -25,6 +25,7 @@ import { withDefaults } from './entitlements.ts'
 import type { DeviceEnrollment, EnrollmentOptions, EnrollmentTerms, Minted } from './enrollment.ts'
 import { createFamily, rotate, type RotatedFamily, type TokenTimes } from './families.ts'
 import { findFamily } from './family-list.ts'
+import { NO_FORMER_KEYS, renewDeviceKey } from './former.ts'
 import { finishRevoking } from './finish.ts'
 import { type DeviceKeys, deviceKeys } from './keys.ts'
 import { declined, type EnrollDecision, type EnrollRefusal } from './refusals.ts'
@@ -51,7 +52,7 @@ interface TermsInForce extends Required<EnrollmentTerms> {
 /** Throws if a secret is too short or the disk cannot be read: then nothing is served. */
 export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
   const { counters, connection, identify, proxyBaseUrl, log } = options
-  const { graceSeconds = GRACE_SECONDS, pollMs } = options
+  const { graceSeconds = GRACE_SECONDS, former = NO_FORMER_KEYS, pollMs } = options
   const seen = seenDevices()
   const limits = options.limits ?? BOOTSTRAP_LIMITS
   const inForce = (terms: EnrollmentTerms, before?: TermsInForce): TermsInForce => {
@@ -68,7 +69,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
       permit:
         before?.policy === policy
           ? before.permit
-          : bootstrapPolicy(counters, policy, identify, limits, seen.has),
+          : bootstrapPolicy(counters, policy, identify, limits, seen.has, former),
     }
   }
   let terms = inForce(options)
@@ -162,9 +163,12 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
         const decision = refreshes.take(opened.value.family, now.monotonicMs)
         return decision.allowed ? undefined : decision.retryAfterSeconds
       }
-      const rotated = onDisk((db) =>
-        rotate(db, opened.value, timesAt(now), mayRotate, limits.maxDevicesPerUser),
-      )
+      const { deviceId, family } = opened.value
+      const rotated = onDisk((db) => {
+        const made = rotate(db, opened.value, timesAt(now), mayRotate, limits.maxDevicesPerUser)
+        if (made.kind === 'rotated') renewDeviceKey(db, family, identify('device_id', deviceId))
+        return made
+      })
       if (!rotated.ok) return rotated
       return settleRotation(rotated.value, opened.value, now)
     },
@@ -189,7 +193,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
     },
 
     async revoke(name, actor, now) {
-      const by = { identify, actor, at: now.epochSeconds }
+      const by = { identify, former: former.identify(), actor, at: now.epochSeconds }
       const { left, ...begun } = connection.write((db) => beginRevoking(db, name, by))
       const { file } = connection
       withdrawn.written(now)

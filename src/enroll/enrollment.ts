@@ -13,6 +13,7 @@ import type {
 } from './bootstrap.ts'
 import type { DeviceClaims } from './device-token.ts'
 import type { Entitlements } from './entitlements.ts'
+import type { FormerKeys } from './former.ts'
 import type { FamilyListed } from './family-list.ts'
 import type { EnrollDecision } from './refusals.ts'
 import type { Revocations } from './revocations.ts'
@@ -54,8 +55,8 @@ export interface DeviceEnrollment {
    */
   revoke(name: string, actor: string, now: Instant): Promise<Withdrawn>
   /**
-   * What it returns puts these terms in place: a token that only a dropped secret verified is none from
-   * then on. Throws where they cannot be applied.
+   * Returns what puts these terms in place; a token that only a dropped secret verifies is invalid from
+   * then on. Throws if they cannot be applied.
    */
   prepare(terms: EnrollmentTerms): () => void
   /** Checks the disk now, as the timer does: for when the gate has switched to another file. */
@@ -73,7 +74,7 @@ export interface EnrollmentTerms {
   readonly lifetimeSeconds: number
   /** DEVICE_MODELS, DEVICE_RATE_LIMIT, DEVICE_SPEND_CAP. */
   readonly defaults: Entitlements
-  /** DEVICE_IDLE_DAYS: how long an expired token may still be refreshed; none unless it is said. */
+  /** DEVICE_IDLE_DAYS: how long an expired token can still be refreshed; 0 by default. */
   readonly allowanceSeconds?: number
 }
 
@@ -82,7 +83,8 @@ export interface EnrollmentOptions extends EnrollmentTerms {
   /** A connection of its own, with ENROLL_PRAGMAS and ENROLL_SCHEMA executed. */
   readonly connection: DatabaseConnection
   readonly identify: IdentifyAs
-  /** Where devices reach the gate; asked for each token, since a free port is known late. */
+  readonly former?: FormerKeys
+  /** Where devices reach the gate; read for each token, because a free port is known late. */
   readonly proxyBaseUrl: () => string
   readonly log: Logger
   readonly limits?: BootstrapLimits

@@ -31,6 +31,14 @@ export interface RevocationBegun extends Withdrawn {
 /** For the first transaction, which is the only one in most cases. */
 const FIRST_FAMILIES = 50
 
+export interface RevokingAct {
+  readonly identify: IdentifyAs
+  /** By the keys of before: a device that has not been renewed since is found by one of them. */
+  readonly former?: readonly IdentifyAs[]
+  readonly actor: string
+  readonly at: number
+}
+
 /**
  * One short transaction: revokes the first families of that name, and records which are left.
  * `name`: a family, a `jti`, `code:N`, `user:ID`, `org:ID`; otherwise a device, by its hash as
@@ -39,7 +47,7 @@ const FIRST_FAMILIES = 50
 export function beginRevoking(
   db: Database,
   name: string,
-  { identify, actor, at }: { identify: IdentifyAs; actor: string; at: number },
+  { identify, former = [], actor, at }: RevokingAct,
 ): RevocationBegun {
   const act = { at, actor, action: 'revoke' }
   // The type guards below leave nothing of `name`'s type.
@@ -64,7 +72,9 @@ export function beginRevoking(
     }
     const called: readonly FamilySelector[] = [
       { by: 'device_hash', value: name },
-      { by: 'device_key', value: identify('device_id', name) },
+      ...[identify, ...former].map(
+        (by) => ({ by: 'device_key', value: by('device_id', name) }) as const,
+      ),
       // Only the operator's label: the name that a device gives itself could be another's.
       { by: 'label', value: name },
     ]

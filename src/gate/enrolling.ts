@@ -8,6 +8,7 @@ import type { Identify } from '../token/identity.ts'
 import type { Settings } from '../config/read.ts'
 import { enrollment } from '../enroll/enroll.ts'
 import type { DeviceEnrollment, EnrollmentTerms } from '../enroll/enrollment.ts'
+import type { FormerKeys } from '../enroll/former.ts'
 import type { DeviceClaims } from '../enroll/device-token.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { Logger } from '../log.ts'
@@ -32,6 +33,7 @@ export interface EnrollingOptions {
   readonly from: Sources
   readonly connection: DatabaseConnection
   readonly identify: Identify
+  readonly former: FormerKeys
   readonly policyOf: (claims: DeviceClaims) => Policy | undefined
   readonly log: Logger
   readonly listeningAt: () => URL
@@ -74,6 +76,7 @@ export function enrolling(options: EnrollingOptions): Enrolling {
     connection,
     ...termsOf(settings, from),
     identify,
+    former: options.former,
     proxyBaseUrl: () => (settings.proxyBaseUrl ?? listeningAt()).href.replace(/\/$/, ''),
     log,
     ...(settings.devMode && { limits: DEVELOPMENT_LIMITS }),

@@ -19,6 +19,8 @@ export interface Change {
   readonly kind: 'none' | 'exchange' | 'restart'
   /** Of the settings. */
   readonly names: readonly string[]
+  /** How it could be taken after all. */
+  readonly hint?: string
 }
 
 type Member = keyof Settings
@@ -43,6 +45,9 @@ export function changeOf(before: Configuration, after: Configuration): Change {
     ...upstreams.filter(({ isTaken }) => !isTaken).map(({ name }) => name),
   ]
   if (lasting.length > 0) return { kind: 'restart', names: [...new Set(lasting)] }
+  if (forgetsNames(mine, theirs)) {
+    return { kind: 'restart', names: [nameOf('identityHashKey')], hint: KEEP_KEY }
+  }
   const contents = BY_PATH.filter(
     (key) => !changed.includes(key) && before.named.contents[key] !== after.named.contents[key],
   )
@@ -94,6 +99,14 @@ function upstreamChanges(
       })
   })
 }
+
+/** Without the key of before nobody would be known, and what they have spent would be forgotten. */
+function forgetsNames({ identityHashKey: before }: Settings, theirs: Settings): boolean {
+  const known = [theirs.identityHashKey, ...(theirs.identityHashKeyOld ?? [])]
+  return before !== undefined && !known.some((each) => isSame(each, before))
+}
+
+const KEEP_KEY = 'put the key of before into IDENTITY_HASH_KEY_OLD'
 
 const isKey = (member: string): member is Key => KEYS.includes(member as Key)
 

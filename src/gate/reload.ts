@@ -76,7 +76,10 @@ export function reloading(parts: ReloadParts): Reload {
     const changed = change.names.join(', ') || 'nothing'
     if (change.kind === 'restart') {
       return once(changed, () =>
-        log.warn({ changed }, 'settings have changed that need a restart; those of before go on'),
+        log.warn(
+          { changed, hint: change.hint },
+          'settings have changed that need a restart; those of before go on',
+        ),
       )
     }
     if (change.kind === 'exchange') {

@@ -8,12 +8,10 @@ import { probes } from '../accept/probes.ts'
 import { cors } from '../accept/cors.ts'
 import { type Feature, type Route, ROUTES, servedRoutes } from '../accept/routes.ts'
 import { issuers } from '../admit/issuers.ts'
-import { derivedIdentityKey, identifier } from '../token/identity.ts'
+import { hasSpent, identitiesOf } from './identities.ts'
 import { type AdmitKey, keyAdmission } from '../admit/key.ts'
 import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
-import type { Settings } from '../config/read.ts'
-import type { Secret } from '../secret.ts'
 import { bodies } from '../dispatch/bodies.ts'
 import { pickingByModel } from '../dispatch/by-model.ts'
 import { choicesOf } from '../dispatch/choose.ts'
@@ -86,11 +84,15 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     settle,
     keyRefused: keyRefusals(log),
   })
-  const identify = identifier(identityKey(settings, from))
+  const caps = memoryCounters.spendCaps()
+  const naming = identitiesOf(first, from)
+  const { identify, former } = naming
   const allowed = exchangeablePolicies(first)
   const { policyOf } = allowed
   const users =
-    from.issuers.length > 0 ? issuers(from.issuers, { ask, identify, policyOf, log }) : undefined
+    from.issuers.length > 0
+      ? issuers(from.issuers, { ask, identify, former, policyOf, log })
+      : undefined
   const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
   const apiKeys = keyring({ connection, log })
   let keysNow = keyAdmission(apiKeys, policyOf)
@@ -106,6 +108,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
           from,
           connection,
           identify,
+          former: { identify: former, hasSpent: (hash, now) => hasSpent(caps, hash, now) },
           policyOf: allowed.ofDevice,
           log,
           listeningAt: () => listeningAt,
@@ -122,6 +125,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       from: from.login,
       file,
       identify,
+      former,
       policyOf,
       log,
       listeningAt: () => listeningAt,
@@ -162,7 +166,6 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const front = frontParts(first, memoryCounters)
   const { countedBy, countAddress } = front
   const said: Answers = answers(settle)
-  const caps = memoryCounters.spendCaps()
   const restored = await restoreCaps({ caps, connection, reports, log })
   file.onFile(() => {
     devices?.poll(instant())
@@ -283,6 +286,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       const before = ways.now()
       const commit = prepareAll(
         [
+          naming.prepare,
           allowed.prepare,
           ...front.prepares,
           ways.prepare,
@@ -325,12 +329,6 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       file.stop()
     },
   }
-}
-
-/** Who signs in sets one secret, and no second one for the names in their own log. */
-function identityKey({ identityHashKey }: Settings, { login }: Sources): Secret | undefined {
-  const [first] = login?.secrets ?? []
-  return identityHashKey ?? (first && derivedIdentityKey(first))
 }
 
 const NOTHING = (): void => {}

@@ -45,13 +45,14 @@ export interface SigningInOptions {
   readonly from: LoginSource
   readonly file: DatabaseFollower
   readonly identify: Identify
+  readonly former: () => readonly Identify[]
   readonly policyOf: PolicyOf
   readonly log: Logger
   readonly listeningAt: () => URL
 }
 
 export function signingIn(options: SigningInOptions): SigningIn {
-  const { ask, settings, from, file, identify, log, listeningAt } = options
+  const { ask, settings, from, file, identify, former, log, listeningAt } = options
   const redirectUri = new URL(from.redirectUri)
   const returnsHere = isOurs(redirectUri, settings)
   const connection = file.connect({ busyTimeoutMs: 20, pragmas: LOGIN_PRAGMAS })
@@ -69,7 +70,10 @@ export function signingIn(options: SigningInOptions): SigningIn {
     const there = currentOf(session)
     if (!there.ok) return there
     const { value } = there
-    const same = value !== undefined && sessionIdentity(identify, value.id) === identity
+    // By a key of before where it was admitted before a reload.
+    const same =
+      value !== undefined &&
+      [identify, ...former()].some((by) => sessionIdentity(by, value.id) === identity)
     return same ? token : refused('session_invalid', { reason: 'the session was replaced' })
   }
   let policy = options.policyOf({ kind: 'session' })
@@ -90,6 +94,7 @@ export function signingIn(options: SigningInOptions): SigningIn {
         (method === 'GET' || saysWhoAsks(headers)) &&
         !asksFromElsewhere(headers, known()),
       identify,
+      former,
     }),
     prepare({ settings: next }) {
       const { scope, clientSecret, clientAuth, ...source } = loginAt(next).login ?? parts

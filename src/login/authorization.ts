@@ -126,7 +126,7 @@ const clientProof = ({ clientSecret, clientAuth }: ClientProof): ClientProof => 
 const isSameProof = (a: ClientProof, b: ClientProof): boolean =>
   a.clientSecret === b.clientSecret && a.clientAuth === b.clientAuth
 
-/** RFC 6749 §5.2, and where a server says it by its status alone. */
+/** RFC 6749 §5.2; some servers say it by the status alone. */
 const NOT_PROVEN = new Set(['invalid_client', 'status 401'])
 
 /** The first is used first. */

@@ -67,12 +67,14 @@ const RETRY_SECONDS = 5
 /** The reason if there is no session at all. */
 export const NOBODY = 'nobody is signed in'
 
-/** Throws where a secret is short, and SessionsUnusable where the file cannot be used. */
+/** Throws if a secret is short, and SessionsUnusable if the file cannot be used. */
 export function sessions(options: SessionsOptions): Sessions {
   const { connection } = options
   let { secrets } = options
   let sealing = seals(secrets)
-  /** What this process has seen: a row put back from before it is not taken (attack 41). */
+  /**
+   * The newest version this process has seen: an older row put back is not accepted (attack 41).
+   */
   let newestVersion = 0
   let resealing = true
   /** Of the secrets of now: what their first did not seal is sealed anew. */

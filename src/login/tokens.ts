@@ -40,7 +40,7 @@ export interface HeldTokens {
 export interface HeldTokensOptions {
   readonly authorization: Pick<Authorization, 'refresh'>
   readonly sessions: Sessions
-  /** As it is when it is read. What was asked for: what is granted where the server names no scope (RFC 6749 §5.1). */
+  /** The requested scope, read when needed; granted if the server names none (RFC 6749 §5.1). */
   readonly scope: string
   readonly log: Logger
   readonly patienceMs?: number

@@ -15,7 +15,8 @@ import {
 } from '../enroll/entitlements.ts'
 import { familiesCalled, listFamilies } from '../enroll/family-list.ts'
 import { finishRevoking } from '../enroll/finish.ts'
-import { beginRevoking, type IdentifyAs, type Withdrawn } from '../enroll/withdraw.ts'
+import type { Identities } from '../token/identity.ts'
+import { beginRevoking, type Withdrawn } from '../enroll/withdraw.ts'
 import { currentKey } from '../keys/find.ts'
 import { policyMistake } from './policy-mistake.ts'
 import { readDuration } from '../turn/duration.ts'
@@ -160,11 +161,11 @@ export function listEnrolments(db: Database, out: Output, nowSeconds: number): v
 export async function revokeByName(
   db: Database,
   name: string,
-  identify: IdentifyAs,
+  by: Identities,
   out: Output,
   nowSeconds: number,
 ): Promise<0 | 1> {
-  const { left, ...begun } = beginRevoking(db, name, { identify, actor: 'cli', at: nowSeconds })
+  const { left, ...begun } = beginRevoking(db, name, { ...by, actor: 'cli', at: nowSeconds })
   const rest = await finishRevoking(left, (work) => work(db, Date.now() / 1000))
   const done = { ...begun, families: [...begun.families, ...rest.families] }
   out.stdout(`${account(done)}\n`)

@@ -6,7 +6,7 @@ import { monthEndMs, monthOf } from '../turn/calendar.ts'
 import { newestKey } from '../keys/find.ts'
 import { audit } from '../enroll/audit.ts'
 import { deviceOfHash, devicesNamed, isOrgNamed } from '../enroll/device-names.ts'
-import type { IdentifyAs } from '../enroll/withdraw.ts'
+import type { Identities } from '../token/identity.ts'
 import type { OpenLedger } from '../gate/ledger.ts'
 import type { Correction, Spender } from '../ledger/corrections.ts'
 import type { SpentSums } from '../ledger/reports.ts'
@@ -113,7 +113,7 @@ export interface SpendBooks {
   readonly ledger: OpenLedger
   /** Enrolment's, where devices have their names. */
   readonly database: Database
-  readonly identify: IdentifyAs
+  readonly identities: Identities
   readonly orgSpendCapUsd: number | undefined
 }
 
@@ -173,7 +173,7 @@ export type SpenderFound =
 
 /** `org:acme`, or whatever a device goes by; an organisation's bare id where no device has it. */
 export async function findSpender(books: SpendBooks, name: string): Promise<SpenderFound> {
-  const { ledger, database, identify } = books
+  const { ledger, database, identities } = books
   if (name.startsWith('org:')) {
     return { ok: true, spender: { kind: 'org', name: name.slice('org:'.length) } }
   }
@@ -181,7 +181,7 @@ export async function findSpender(books: SpendBooks, name: string): Promise<Spen
     const key = newestKey(database, 'name', name.slice(KEY_PREFIX.length))
     if (key) return { ok: true, spender: { kind: 'device', name: key.identity } }
   }
-  const devices = devicesNamed(database, name, identify)
+  const devices = devicesNamed(database, name, identities)
   const hashes = new Set(devices.map(({ deviceHash }) => deviceHash))
   if (await ledger.reports.knows({ kind: 'device', name })) hashes.add(name)
   const isOrg = isOrgNamed(database, name) || (await ledger.reports.knows({ kind: 'org', name }))

@@ -44,7 +44,13 @@ export interface Buckets {
  * sum.
  */
 export interface RatedBuckets {
-  take(key: string, rate: BucketRate, now: number): BucketDecision
+  /** `former`: names of the same caller from before, whose debt is theirs. */
+  take(
+    key: string,
+    rate: BucketRate,
+    now: number,
+    former?: readonly string[] | undefined,
+  ): BucketDecision
   giveBack(key: string, rate: BucketRate, now: number): BucketDecision
   readonly size: number
 }
@@ -62,6 +68,8 @@ export interface Concurrency {
     most: number | undefined,
     org?: string | undefined,
     mostOfOrg?: number | undefined,
+    /** Names of the same identity from before, whose places are theirs. */
+    former?: readonly string[] | undefined,
   ): Decision<Lease>
   readonly underWay: number
 }
@@ -71,6 +79,8 @@ export interface SpendScope {
   readonly key: string
   readonly period: Period
   readonly capMicroUsd: number
+  /** Names of the same spender from before: what they have spent and hold counts, too. */
+  readonly former?: readonly string[] | undefined
 }
 
 /** Ends once, by `settle` or `release`; later calls do nothing. */
@@ -132,7 +142,7 @@ export interface SpendCaps {
    * as for `restore`.
    */
   credit(key: string, microUsd: number, written: string): boolean
-  read(key: string, nowEpochMs: number, period?: Period): SpendStanding
+  read(key: string, nowEpochMs: number, period?: Period, former?: readonly string[]): SpendStanding
   /** Keys held. */
   readonly size: number
 }

@@ -7,6 +7,27 @@ import { Secret } from '../secret.ts'
 /** 64 hexadecimal digits. */
 export type Identify = (issuer: string, subject: string) => string
 
+/** By each of several keys: the first gives a name, and the others find what has one of before. */
+export interface Identities {
+  readonly identify: Identify
+  /** By the keys of before, the newest first. */
+  readonly former: readonly Identify[]
+}
+
+export function identities(keys: readonly Secret[]): Identities {
+  const [first, ...others] = keys
+  return { identify: identifier(first), former: others.map(identifier) }
+}
+
+/** Undefined where there is no former key. */
+export function formerIdentities(
+  former: readonly Identify[],
+  issuer: string,
+  subject: string,
+): readonly string[] | undefined {
+  return former.length === 0 ? undefined : former.map((by) => by(issuer, subject))
+}
+
 /** HMAC-SHA-256(key, iss NUL sub): the NUL keeps `a` + `bc` from being `ab` + `c`. */
 export function identifier(key: Secret | undefined): Identify {
   const bytes = key ? Buffer.from(key.reveal(), 'hex') : randomBytes(32)

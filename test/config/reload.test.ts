@@ -85,7 +85,7 @@ test('everything else needs one, and takes the rest along', () => {
   const restart = { kind: 'restart' as const }
   expect(change({ PORT: '1' })).toEqual({ ...restart, names: ['PORT'] })
   expect(change({ PORT: '1', TINFOIL_API_KEY: 'x' })).toEqual({ ...restart, names: ['PORT'] })
-  expect(change({ IDENTITY_HASH_KEY: `c3${HASH_KEY.slice(2)}` })).toEqual({
+  expect(change({ IDENTITY_HASH_KEY: `c3${HASH_KEY.slice(2)}` })).toMatchObject({
     ...restart,
     names: ['IDENTITY_HASH_KEY'],
   })

@@ -135,7 +135,9 @@ test('the command names every family it has ended', async () => {
   enrolMany(world.db)
   let said = ''
   const out = { stdout: (text: string) => void (said += text), stderr: () => {} }
-  expect(await revokeByName(world.db, 'org:acme', identify, out, at(0).epochSeconds)).toBe(0)
+  expect(
+    await revokeByName(world.db, 'org:acme', { identify, former: [] }, out, at(0).epochSeconds),
+  ).toBe(0)
   expect(said).toStartWith(`devices revoked: ${MANY} families\n  fam_`)
   expect(said.match(/^  fam_[0-9a-f]{32}$/gm)).toHaveLength(MANY)
 })

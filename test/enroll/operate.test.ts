@@ -107,7 +107,10 @@ test('revoke says what it did, and its exit code whether there was anything', as
   const { family, jti, deviceHash } = await claimsOf(world.gate, token)
   const said = async (name: string): Promise<[number, string]> => {
     const { shown, output } = terminal()
-    return [await revokeByName(world.db, name, identify, output, at(0).epochSeconds), shown.out]
+    return [
+      await revokeByName(world.db, name, { identify, former: [] }, output, at(0).epochSeconds),
+      shown.out,
+    ]
   }
   expect((await said(jti))[1]).toBe(
     'token revoked; what it was refreshed to belongs to its family\n',

@@ -113,6 +113,7 @@ export const DOCUMENT = t.Object(
         retention_days: leaf('ledgerRetentionDays'),
         prices_file: leaf('pricesFile'),
         ...secret('identity_hash_key', 'identityHashKey'),
+        ...secret('identity_hash_keys_old', 'identityHashKeyOld'),
       },
       'What is kept, and under which names.',
     ),

@@ -1,9 +1,8 @@
 // `postern revoke`: its options. The work is done in ../enroll.ts.
 
-import { identifier } from '../../token/identity.ts'
-import { readSetting } from '../../config/read.ts'
 import { revokeByName } from '../enroll.ts'
 import { EXIT } from '../exit.ts'
+import { identitiesFrom } from './identities.ts'
 import { nowSeconds, output } from './output.ts'
 import { failed, subcommand } from './subcommand.ts'
 import { withDatabase } from './with-database.ts'
@@ -18,11 +17,11 @@ export const revoke = subcommand({
   define: (command) => command.argument('<name>').allowExcessArguments(false),
   readsSettings: true,
   run({ words }, env) {
-    const key = readSetting('identityHashKey', env)
-    if (!key.ok) return failed(`IDENTITY_HASH_KEY ${key.message}: ${key.hint}`, EXIT.config)
+    const by = identitiesFrom(env)
+    if (!by.ok) return failed(by.message, EXIT.config)
     const name = words[0] ?? ''
     return withDatabase(env, 'existing', (database) =>
-      revokeByName(database, name, identifier(key.value), output, nowSeconds()),
+      revokeByName(database, name, by, output, nowSeconds()),
     )
   },
 })

@@ -1,6 +1,5 @@
 // `postern spend`: its options. The work is done in ../spend.ts.
 
-import { identifier } from '../../token/identity.ts'
 import { readSetting } from '../../config/read.ts'
 import { ledgerIn } from '../../gate/ledger.ts'
 import { stderr, stdout } from '../../print.ts'
@@ -14,6 +13,7 @@ import {
   spendingOf,
 } from '../spend.ts'
 import { spendingAccount, spendingJson, spendingTable } from '../spend-text.ts'
+import { identitiesFrom } from './identities.ts'
 import { failed, subcommand } from './subcommand.ts'
 import { withDatabase } from './with-database.ts'
 
@@ -39,8 +39,8 @@ export const spend = subcommand<SpendFlags>({
     const nowMs = Date.now()
     const read = readSpend(words, flags, nowMs)
     if (!read.ok) return failed(`${read.message}\n    ${read.hint}`, EXIT.usage, 'spend')
-    const key = readSetting('identityHashKey', env)
-    if (!key.ok) return failed(`IDENTITY_HASH_KEY ${key.message}: ${key.hint}`, EXIT.config)
+    const by = identitiesFrom(env)
+    if (!by.ok) return failed(by.message, EXIT.config)
     const orgCap = readSetting('orgSpendCap', env)
     if (!orgCap.ok) return failed(`ORG_SPEND_CAP ${orgCap.message}: ${orgCap.hint}`, EXIT.config)
     const { name, month, json, correction } = read.value
@@ -48,7 +48,7 @@ export const spend = subcommand<SpendFlags>({
       const books = {
         ledger: ledgerIn(database),
         database,
-        identify: identifier(key.value),
+        identities: by,
         orgSpendCapUsd: orgCap.value,
       }
       if (name === undefined) {

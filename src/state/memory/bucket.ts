@@ -63,6 +63,14 @@ export function ratedBuckets(maxKeys = MAX_KEYS): RatedBuckets {
       if (at <= now) table.delete(key)
     }
   }
+  const latest = (own: number | undefined, others: readonly string[]): number | undefined => {
+    let at = own
+    for (const each of others) {
+      const theirs = recent.get(each) ?? former.get(each)
+      if (theirs !== undefined && (at === undefined || theirs > at)) at = theirs
+    }
+    return at
+  }
   const isFull = (now: number): boolean => {
     if (recent.size + former.size < maxKeys) return false
     sweep(former, now)
@@ -70,18 +78,19 @@ export function ratedBuckets(maxKeys = MAX_KEYS): RatedBuckets {
     return recent.size + former.size >= maxKeys
   }
   return {
-    take(key, rate, now) {
+    take(key, rate, now, others) {
       const { intervalMs, capacityMs } = rate
       if (capacityMs + ROUNDING_MS > turnMs) turnMs = capacityMs + ROUNDING_MS
       if (now >= turnAt) turn(now)
       const mine = recent.get(key)
-      const at = mine ?? former.get(key)
-      if (at === undefined && isFull(now)) return decide(false, rate, capacityMs, intervalMs)
+      const own = mine ?? former.get(key)
+      const at = others ? latest(own, others) : own
+      if (own === undefined && isFull(now)) return decide(false, rate, capacityMs, intervalMs)
       const debtMs = Math.max(0, (at ?? now) - now)
       const next = debtMs + intervalMs
       // A refused request leaves its bucket as it was.
       if (next > capacityMs + ROUNDING_MS) return decide(false, rate, debtMs, next - capacityMs)
-      if (mine === undefined && at !== undefined) former.delete(key)
+      if (mine === undefined && own !== undefined) former.delete(key)
       recent.set(key, now + next)
       return decide(true, rate, next, 0)
     },

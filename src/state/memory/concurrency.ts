@@ -20,13 +20,14 @@ export function concurrency(maxTotal: () => number): Concurrency {
   }
 
   return {
-    acquire(identity, most = Infinity, org = undefined, mostOfOrg = undefined) {
+    acquire(identity, most = Infinity, org = undefined, mostOfOrg = undefined, former = undefined) {
       const person = persons.of(identity, total)
       const organisation =
         org === undefined || mostOfOrg === undefined ? undefined : organisations.of(org, total)
       const retryAfterSeconds = RETRY_AFTER_SECONDS
       // The caller's own limit first: a caller over it learns nothing about the others.
-      if (person.places >= most) return refused('identity_concurrency_limit', { retryAfterSeconds })
+      const places = former ? person.places + persons.placesOf(former) : person.places
+      if (places >= most) return refused('identity_concurrency_limit', { retryAfterSeconds })
       if (organisation && organisation.places >= (mostOfOrg ?? Infinity)) {
         return refused('organisation_concurrency_limit', { retryAfterSeconds })
       }
@@ -59,6 +60,10 @@ class Holders {
     const holder = { places: 0 }
     this.#held.set(key, holder)
     return holder
+  }
+
+  placesOf(keys: readonly string[]): number {
+    return keys.reduce((sum, key) => sum + (this.#held.get(key)?.places ?? 0), 0)
   }
 }
 

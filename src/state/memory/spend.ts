@@ -114,10 +114,12 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
         }
       }
       for (const scope of scopes) {
-        const { key, period, capMicroUsd } = scope
+        const { key, period, capMicroUsd, former } = scope
         const book = books[period].turnTo(nowEpochMs)
         const account = books[period].account(book, key)
-        const reason = account ? obstacle(account, capMicroUsd, amountMicroUsd) : 'table_full'
+        const reason = account
+          ? obstacle(together(account, book, former), capMicroUsd, amountMicroUsd)
+          : 'table_full'
         if (!account || reason) {
           if (account) dropEmpty(book, key, account)
           end(0, 0)
@@ -159,13 +161,16 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
       account.credited = Math.max(-MOST, Math.min(MOST, account.credited + microUsd))
       return true
     },
-    read(key, nowEpochMs, period = 'month') {
-      const account = books[period].read(key, nowEpochMs)
+    read(key, nowEpochMs, period = 'month', former = []) {
+      const [first = NOTHING, ...others] = [key, ...former].flatMap(
+        (each) => books[period].read(each, nowEpochMs) ?? [],
+      )
+      const account = others.reduce(sum, first)
       return {
-        spentMicroUsd: account ? spentOf(account) : 0,
-        estimatedMicroUsd: account?.estimated ?? 0,
-        creditedMicroUsd: account?.credited ?? 0,
-        reservedMicroUsd: account?.reserved ?? 0,
+        spentMicroUsd: spentOf(account),
+        estimatedMicroUsd: account.estimated,
+        creditedMicroUsd: account.credited,
+        reservedMicroUsd: account.reserved,
       }
     },
     get size() {
@@ -174,8 +179,28 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
   }
 }
 
+type SpendSums = Omit<Account, 'underWay'>
+
+const NOTHING: SpendSums = { charged: 0, estimated: 0, credited: 0, reserved: 0 }
+
+/** Of one spender under several names. */
+function together(
+  account: SpendSums,
+  { accounts }: Book,
+  former: readonly string[] = [],
+): SpendSums {
+  return former.reduce((all, key) => sum(all, accounts.get(key) ?? NOTHING), account)
+}
+
+const sum = (a: SpendSums, b: SpendSums): SpendSums => ({
+  charged: Math.min(MOST, a.charged + b.charged),
+  estimated: Math.min(MOST, a.estimated + b.estimated),
+  credited: Math.max(-MOST, Math.min(MOST, a.credited + b.credited)),
+  reserved: Math.min(MOST, a.reserved + b.reserved),
+})
+
 /** Uses only subtraction: sums near the largest safe integer would not be exact. */
-function obstacle(account: Account, cap: number, amount: number): SpendRefusalReason | undefined {
+function obstacle(account: SpendSums, cap: number, amount: number): SpendRefusalReason | undefined {
   const { reserved } = account
   const spent = spentOf(account)
   if (amount > cap) return 'exceeds_cap'
@@ -191,7 +216,7 @@ function dropEmpty({ accounts }: Book, key: string, account: Account): void {
   if (charged === 0 && credited === 0 && underWay === 0) accounts.delete(key)
 }
 
-const spentOf = ({ charged, credited }: Account): number =>
+const spentOf = ({ charged, credited }: Pick<Account, 'charged' | 'credited'>): number =>
   Math.max(0, Math.min(MOST, charged - credited))
 
 function covers({ startMs, endMs }: Span, epochMs: number): boolean {
