@@ -4,20 +4,19 @@
 // is put into a prompt, and no account but that of the session is ever used.
 
 import { type Refusal, refused } from '../../refusal.ts'
-import { anthropicMeter, clientHeaders, PATHS, TO_CLIENT } from './anthropic.ts'
-import { anthropicCost } from './cost.ts'
 import type { AnswerHeaders } from '../../http1/fields.ts'
 import { errorMessage } from '../forbidden.ts'
-import { inspectPlain } from '../inspected.ts'
-import { placesUnder } from '../places.ts'
-import { allowedValues, serving, setAllowed, type Upstream } from '../upstream.ts'
+import { allowedValues, setAllowed, type Upstream } from '../upstream.ts'
+import {
+  anthropicApi,
+  type AnthropicApiOptions,
+  clientHeaders,
+  servesAccount,
+  TO_CLIENT,
+} from './api.ts'
 
-export interface AnthropicOAuthOptions {
-  readonly name?: string
-  /** Without `/v1`. */
-  readonly baseUrl: URL
+export interface AnthropicOAuthOptions extends AnthropicApiOptions {
   readonly accessToken: NonNullable<Upstream['credential']>
-  readonly maxBodyBytes: number
 }
 
 const BETA = 'oauth-2025-04-20'
@@ -27,35 +26,15 @@ const ALSO_TO_CLIENT = [...TO_CLIENT, 'content-disposition']
 const ACCOUNT_LIMITS = /^anthropic-ratelimit-[a-z-]{1,64}$/
 const MAX_LIMIT_LENGTH = 64
 
-/** What belongs to the account is the caller's own. */
-export const servesAccount = serving('anthropic', [
-  ...PATHS,
-  'POST /v1/messages/batches',
-  'GET /v1/messages/batches',
-  'GET /v1/messages/batches/:id',
-  'POST /v1/messages/batches/:id/cancel',
-  'GET /v1/messages/batches/:id/results',
-  'DELETE /v1/messages/batches/:id',
-  'POST /v1/files',
-  'GET /v1/files',
-  'GET /v1/files/:id',
-  'GET /v1/files/:id/content',
-  'DELETE /v1/files/:id',
-])
-
 export function anthropicOAuth(options: AnthropicOAuthOptions): Upstream {
-  const { name = 'anthropic-oauth', baseUrl, accessToken, maxBodyBytes } = options
-  const placeOf = placesUnder(baseUrl)
+  const { name = 'anthropic-oauth', accessToken } = options
   return {
+    ...anthropicApi(options),
     name,
     kind: 'anthropic-oauth',
     serves: servesAccount,
-    bodies: 'plain',
-    inspect: (headers, hasBody) => inspectPlain(headers, hasBody, maxBodyBytes),
     // A token that was refreshed for it would be missing in the gate that runs.
     checks: [],
-    costOf: anthropicCost,
-    destination: ({ path, search }) => placeOf(path, search),
     async credential(identity, now, rejected) {
       const token = await accessToken(identity, now, rejected)
       return token.ok || token.code !== 'upstream_auth' ? token : notAccepted(token.reason)
@@ -85,8 +64,6 @@ export function anthropicOAuth(options: AnthropicOAuthOptions): Upstream {
         ...(words !== undefined && { message: words }),
       })
     },
-    meter: anthropicMeter,
-    invalid: () => undefined,
   }
 }
 
