@@ -60,7 +60,7 @@ export function inferenceRoutes(parts: InferenceParts) {
 
   const begin = (
     exchange: Exchange,
-    { identity, kind, org }: Admitted,
+    { identity, kind, org, policy }: Admitted,
     candidates: readonly Served[],
   ) => {
     // Of several the request decides, perhaps by its body: the row is told when it is closed.
@@ -69,6 +69,7 @@ export function inferenceRoutes(parts: InferenceParts) {
       openedAtMs: exchange.at.epochSeconds * 1000,
       requestId: exchange.requestId,
       identity,
+      policy: policy.name,
       route: exchange.route,
       upstream: exchange.upstream,
     }

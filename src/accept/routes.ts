@@ -89,6 +89,12 @@ export const ROUTES = {
   loginIcon: open('GET', '/auth/assets/login.svg', "The page's icon.", 'sign-in'),
   usage: admin('GET', '/admin/usage', 'own', 'Stats and the last requests, paged.'),
   stats: admin('GET', '/admin/stats', 'own', 'Stats.'),
+  reservations: admin(
+    'GET',
+    '/admin/reservations',
+    'operator',
+    'What requests under way hold of caps.',
+  ),
   circuit: admin('GET', '/admin/circuit-breaker', 'operator', 'The state of each circuit.'),
   circuitReset: admin('POST', '/admin/circuit-breaker/reset', 'operator', 'Closes them.'),
   devices: admin('GET', '/admin/devices', 'operator', 'The enrolments.'),

@@ -12,7 +12,7 @@ import { decideAll, type HeldReservation, type Limit } from './limit.ts'
 import { modelLimit } from './model-limit.ts'
 import type { Prices } from './prices.ts'
 import { circuitOpen } from './refusals.ts'
-import { type CapStanding, spendLimit } from './spend-limit.ts'
+import { type CapStanding, type HeldByCap, spendLimit } from './spend-limit.ts'
 
 export interface Charge extends HeldReservation {
   readonly pass: CircuitPermit
@@ -37,6 +37,8 @@ export interface Charges {
   ): Decision<Charge>
   /** The standing of each cap that this caller's requests count against. */
   standing(admitted: Admitted, now: Instant): readonly CapStanding[]
+  /** What requests under way hold, of each caller and organisation for which they hold any. */
+  reservations(now: Instant): readonly HeldByCap[]
 }
 
 export interface ChargeOptions {
@@ -69,5 +71,6 @@ export function charges({ caps, prices }: ChargeOptions): Charges {
       return circuitOpen(entry.own, entry.retryAfterSeconds)
     },
     standing: spend.standing,
+    reservations: spend.reservations,
   }
 }

@@ -32,6 +32,16 @@ export interface CapStanding {
 export interface SpendLimit extends Limit {
   /** The standing of each cap that this caller's requests count against. */
   standing(admitted: Admitted, now: Instant): readonly CapStanding[]
+  /** What requests under way hold, of each caller and organisation for which they hold any. */
+  reservations(now: Instant): readonly HeldByCap[]
+}
+
+/** Of one caller, by its identity, or of one organisation, by its id. */
+export interface HeldByCap {
+  readonly of: 'caller' | 'organisation'
+  readonly name: string
+  readonly period: SpendScope['period']
+  readonly reservedMicroUsd: number
 }
 
 export function spendLimit(caps: SpendCaps, prices: Prices): SpendLimit {
@@ -62,6 +72,7 @@ export function spendLimit(caps: SpendCaps, prices: Prices): SpendLimit {
       const over = { reason, whose, period, amount, cap, spent, reserved, retryAfterSeconds }
       return overspent(over, nowMs)
     },
+    reservations: ({ epochSeconds }) => heldByCaps(caps, epochSeconds * 1000),
     standing: (admitted, { epochSeconds }) =>
       scopesOf(admitted).map(({ key, period, capMicroUsd, former }) => {
         const nowMs = epochSeconds * 1000
@@ -79,9 +90,18 @@ export function spendLimit(caps: SpendCaps, prices: Prices): SpendLimit {
 }
 
 const ORG_PREFIX = 'org:'
+const PERSON_PREFIX = 'person:'
+
+function heldByCaps(caps: SpendCaps, nowMs: number): HeldByCap[] {
+  return caps.reservations(nowMs).map(({ key, period, reservedMicroUsd }) => {
+    const isOrg = key.startsWith(ORG_PREFIX)
+    const name = key.slice((isOrg ? ORG_PREFIX : PERSON_PREFIX).length)
+    return { of: isOrg ? 'organisation' : 'caller', name, period, reservedMicroUsd }
+  })
+}
 
 /** Identities of users, devices and keys are hashes that never collide. */
-export const personKey = (identity: string): string => `person:${identity}`
+export const personKey = (identity: string): string => PERSON_PREFIX + identity
 export const orgKey = (org: string): string => ORG_PREFIX + org
 
 const isCapped = ({ spendPerDay, spendPerMonth }: Limits): boolean =>

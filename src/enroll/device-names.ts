@@ -1,7 +1,7 @@
 // Finds devices by any name that an operator knows, each with its newest enrolment.
 
 import type { Database } from 'bun:sqlite'
-import { readEntitlements } from './entitlements.ts'
+import { type Entitlements, readEntitlements } from './entitlements.ts'
 import type { Identities } from '../token/identity.ts'
 
 export interface NamedDevice {
@@ -9,8 +9,8 @@ export interface NamedDevice {
   /** The operator's label, or else the device's own name. */
   readonly label: string | undefined
   readonly orgId: string | undefined
-  /** US dollars a month. */
-  readonly spendCap: number | undefined
+  /** Undefined where they cannot be applied, so that no gate takes the device. */
+  readonly entitlements: Entitlements | undefined
 }
 
 interface DeviceNameRow {
@@ -57,12 +57,28 @@ export function isOrgNamed(db: Database, name: string): boolean {
   return db.query('SELECT 1 FROM device_names WHERE org_id = ?1 LIMIT 1').get(name) !== null
 }
 
+/** The policies that an organisation's devices name which may come; null for those that name none. */
+export function policiesOfOrgDevices(
+  db: Database,
+  org: string,
+  nowSeconds: number,
+): (string | null)[] {
+  return db
+    .query<{ policy: string | null }, [string, number]>(
+      `SELECT DISTINCT json_extract(entitlements, '$.policy') AS policy
+       FROM device_names CROSS JOIN device_families USING (seq)
+       WHERE org_id = ?1 AND revoked_at IS NULL AND dead_at > ?2`,
+    )
+    .all(org, nowSeconds)
+    .map(({ policy }) => policy)
+}
+
 function named(row: DeviceNameRow): NamedDevice {
   const read = readEntitlements(JSON.parse(row.entitlements))
   return {
     deviceHash: row.device_hash,
     label: row.label ?? row.name ?? undefined,
     orgId: row.org_id ?? undefined,
-    spendCap: read.ok ? read.value.spendCap : undefined,
+    entitlements: read.ok ? read.value : undefined,
   }
 }

@@ -10,7 +10,7 @@ import {
   LEDGER_TOOLS,
   SPEND_CORRECTIONS,
 } from '../ledger/sqlite/schema.ts'
-import { PERSON_DAYS } from '../ledger/sqlite/person-days.ts'
+import { PERSON_DAYS, PERSON_POLICIES } from '../ledger/sqlite/person-days.ts'
 import { LOGIN_SCHEMA } from '../login/schema.ts'
 
 /** Append only: a file's `user_version` counts how many of them it has. */
@@ -25,6 +25,7 @@ const MIGRATIONS = [
   ENROLL_UNFINISHED_SCHEMA,
   KEYS_SCHEMA,
   PERSON_DAYS,
+  PERSON_POLICIES,
 ]
 
 /** What decides who is let in is checked at each start. */

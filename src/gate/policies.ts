@@ -12,7 +12,15 @@ import { type PolicyOf, policySelector, type PolicyTable } from '../policy/selec
 export interface Policies {
   readonly policyOf: PolicyOf
   readonly ofDevice: (own: DeviceEntitlements) => Policy | undefined
+  /** One of the document, or of the flat settings. */
+  readonly called: (name: string) => Policy | undefined
 }
+
+/** Of all settings, those that policies are made of. */
+export type PolicySources = Pick<
+  Settings,
+  'policies' | 'rateLimitRpm' | 'rateLimitBurst' | 'maxIdentityConcurrency' | 'orgSpendCap'
+>
 
 export interface ExchangeablePolicies extends Policies {
   /** What was decided by those of before is to be decided anew. */
@@ -24,18 +32,25 @@ export function exchangeablePolicies(first: Configuration): ExchangeablePolicies
   return {
     policyOf: (caller) => now().policyOf(caller),
     ofDevice: (own) => now().ofDevice(own),
+    called: (name) => now().called(name),
     prepare,
   }
 }
 
 /** Named policies and who gets them come before what the flat settings say. */
-export function policies(settings: Settings): Policies {
+export function policies(settings: PolicySources): Policies {
   const defaults = defaultPolicies(settings)
-  const policyOf = policySelector({ ...said(settings), defaults })
-  return { policyOf, ofDevice: devicePolicies(policyOf, defaults) }
+  const table = said(settings)
+  const policyOf = policySelector({ ...table, defaults })
+  const flat = [defaults.user, defaults.device, defaults.key, defaults.session]
+  return {
+    policyOf,
+    ofDevice: devicePolicies(policyOf, defaults),
+    called: (name) => table.named.get(name) ?? flat.find((each) => each.name === name),
+  }
 }
 
-function said(settings: Settings): Pick<PolicyTable, 'named' | 'rules'> {
+function said(settings: PolicySources): Pick<PolicyTable, 'named' | 'rules'> {
   const { policies: entries, rules } = settings.policies
   const { person, organisation } = defaultPolicies(settings).user
   const { rateLimitBurst } = settings

@@ -174,6 +174,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   })
   const charging = charges({ caps, prices })
   const admin: AdminParts = {
+    charges: charging,
     answers: said,
     adminToken: () => of.settings().adminToken,
     admitDevice,

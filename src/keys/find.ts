@@ -57,6 +57,10 @@ export function newestKey(
   return found ?? undefined
 }
 
+export function keysOfOrg(db: Database, org: string): KeyRow[] {
+  return db.query<KeyRow, [string]>(`SELECT ${KEY_COLUMNS} FROM api_keys WHERE org = ?1`).all(org)
+}
+
 /** Names by identity, for reports that know identities alone. */
 export function namesOfKeys(db: Database): ReadonlyMap<string, string> {
   const rows = db

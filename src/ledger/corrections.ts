@@ -2,13 +2,15 @@
 // running gate learns of it.
 
 export interface Spender {
+  /** `device`: any one caller, whose hashes never meet. */
   readonly kind: 'device' | 'org'
-  /** A device's hash, or an organisation's id. */
+  /** The caller's hash, or an organisation's id. */
   readonly name: string
 }
 
 export interface NewCorrection extends Spender {
   readonly atMs: number
+  /** `2026-11`, or a day of it: `2026-11-20`. */
   readonly month: string
   /** A debit is below 0. */
   readonly creditMicroUsd: number
@@ -26,11 +28,11 @@ export type CorrectionAdded =
   | { readonly ok: false; readonly spentMicroUsd: number }
 
 export interface Corrections {
-  /** The corrections of one month, the oldest first. */
-  in(month: string): Promise<readonly Correction[]>
+  /** The corrections of one month or one day, the oldest first. */
+  in(period: string): Promise<readonly Correction[]>
   /**
-   * Refuses a credit larger than what was spent in its month: that would be a second cap. `beside`
-   * is called before the correction is committed; if it throws, nothing is added.
+   * One of a day counts in its month, too. Refuses a credit larger than what was spent then: that
+   * would be a second cap. `beside` is called before the correction is committed; if it throws, nothing is added.
    */
   add(correction: NewCorrection, beside: () => void): Promise<CorrectionAdded>
 }

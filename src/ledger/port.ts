@@ -62,6 +62,8 @@ export interface Opening {
   readonly identity?: string
   readonly device?: string
   readonly org?: string
+  /** The name of the policy that it was admitted under. */
+  readonly policy?: string
   readonly route: string
   readonly model?: string
   readonly upstream: string

@@ -24,6 +24,10 @@ export interface ReportsAtOnce {
   usageByUser(filter: UsageFilter, userOf: ReadonlyMap<string, string>): Promise<UsageTable>
   spent(sinceMs: number): Promise<Spent>
   spentBy(kind: Spender['kind'], filter: UsageFilter): Promise<ReadonlyMap<string, SpentSums>>
+  /** Of everybody who is neither device nor key, or of one of them. */
+  spentByPersons(filter: UsageFilter, identity?: string): Promise<ReadonlyMap<string, PersonSpent>>
+  /** Callers whose hash begins so, two at the most: a table shows no more of a hash than that. */
+  callersBeginning(prefix: string): Promise<readonly string[]>
   /** Whether anything was ever charged to this spender. */
   knows(spender: Spender): Promise<boolean>
 }
@@ -101,6 +105,14 @@ export interface SpentSums {
   /** Includes estimates, as caps do. */
   readonly chargedMicroUsd: number
   readonly estimatedMicroUsd: number
+}
+
+/** Of one who is neither device nor key. */
+export interface PersonSpent extends SpentSums {
+  /** The name of the policy of their last request; '' where it was not kept. */
+  readonly policy: string
+  /** Of that request; '' for none. */
+  readonly org: string
 }
 
 export interface Spent {

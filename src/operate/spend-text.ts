@@ -3,63 +3,134 @@
 
 import { inertJson } from './inert-json.ts'
 import { type Spending, usd } from './spend.ts'
+import type { CapAccount } from './spend-caps.ts'
 import { visible } from '../terminal.ts'
 import { dollars } from './usage-text.ts'
 
 const MAX_ROWS = 200
-const MAX_LABEL_WIDTH = 32
+const MAX_LABEL_WIDTH = 20
+const HASH_LENGTH = 8
 
+/** A line for each cap of each spender; for one without caps, what was spent in the month. */
 export function spendingTable(all: readonly Spending[], month: string): string {
   const heading = `Spending in ${month} (UTC)\n\n`
   if (all.length === 0) return `${heading}Nobody has spent anything.\n`
-  const head = ['Who', 'Spent', 'Estimated', 'Credited', 'Cap', 'Left']
   const shown = all.slice(0, MAX_ROWS)
-  const body = shown.map((each) => [
-    nameOf(each),
-    money(each.spentMicroUsd),
-    money(each.estimatedMicroUsd || undefined),
-    money(each.creditedMicroUsd || undefined),
-    money(each.capMicroUsd),
-    money(each.leftMicroUsd),
-  ])
+  const rows = shown.flatMap(rowsOf)
+  // A column in which nothing stands takes room from the others.
+  const used = COLUMNS.filter(([, cell]) => rows.some((row) => cell(row) !== ''))
+  const head = used.map(([title]) => title)
+  const body = rows.map((row) => used.map(([, cell]) => cell(row)))
   const widths = head.map((_, column) =>
     Math.max(...[head, ...body].map((line) => Bun.stringWidth(line[column] ?? ''))),
   )
+  const isText = (column: number): boolean => TEXTS.has(head[column] ?? '')
   const line = (cells: readonly string[]): string =>
     cells
       .map((cell, column) => {
         const gap = ' '.repeat(Math.max(0, (widths[column] ?? 0) - Bun.stringWidth(cell)))
-        return column === 0 ? cell + gap : gap + cell
+        return isText(column) ? cell + gap : gap + cell
       })
       .join('  ')
       .trimEnd()
   const hidden = all.length - shown.length
   const more = hidden === 0 ? '' : `… and ${hidden} more; --json has them all\n`
-  const note =
-    'Spent is what counts against the cap: estimates included, credits taken off.\n' +
-    'Requests under way may hold some of what is left.\n'
-  return `${heading}${[head, ...body].map((each) => `${line(each)}\n`).join('')}${more}\n${note}`
+  return `${heading}${[head, ...body].map((each) => `${line(each)}\n`).join('')}${more}\n${noteOf(all)}`
 }
 
+interface TableRow {
+  readonly one: Spending
+  /** Absent for one without caps. */
+  readonly cap: CapAccount | undefined
+  readonly isFirst: boolean
+}
+
+/** Those of its organisation are in the organisation's own lines. */
+function rowsOf(one: Spending): TableRow[] {
+  const caps = one.caps.filter(({ of }) => one.kind === 'org' || of === 'own')
+  if (caps.length === 0) return [{ one, cap: undefined, isFirst: true }]
+  return caps.map((cap, at) => ({ one, cap, isFirst: at === 0 }))
+}
+
+const COLUMNS: readonly (readonly [title: string, cell: (row: TableRow) => string])[] = [
+  ['Who', ({ one, isFirst }) => (isFirst ? nameOf(one) : '')],
+  ['Period', ({ cap }) => cap?.period ?? 'month'],
+  ['Cap', ({ cap }) => money(cap?.limitMicroUsd)],
+  ['Spent', ({ one, cap }) => money((cap ?? one).spentMicroUsd)],
+  ['Estimated', ({ one, cap }) => money((cap ?? one).estimatedMicroUsd || undefined)],
+  ['Credited', ({ one, cap }) => money((cap ?? one).creditedMicroUsd || undefined)],
+  ['Reserved', ({ cap }) => money(cap?.reservedMicroUsd || undefined)],
+  ['Left', ({ cap }) => money(cap?.leftMicroUsd)],
+  ['Policy', ({ one, cap }) => policyText(one, cap)],
+]
+const TEXTS: ReadonlySet<string> = new Set(['Who', 'Period', 'Policy'])
+
+function policyText({ policy, policyKnown }: Spending, cap: CapAccount | undefined): string {
+  const names = cap?.policies ?? (policy === undefined ? [] : [policy])
+  const text = names.map(visible).join(', ')
+  return policyKnown === true ? text : `${text} (${policyKnown === null ? '?' : 'gone'})`
+}
+
+function noteOf(all: readonly Spending[]): string {
+  const caps = all.flatMap((each) => each.caps)
+  const isAsked = caps.every(({ reservedMicroUsd }) => reservedMicroUsd !== null)
+  const resets = new Map(caps.map(({ period, resetsAt }) => [period, resetsAt.slice(0, 10)]))
+  const whens = [...resets].map(([period, day]) => `a ${period}'s on ${day}`)
+  return [
+    'Spent is what counts against a cap: estimates included, credits taken off.',
+    ...(whens.length === 0 ? [] : [`Caps begin anew at 00:00 UTC: ${whens.join(', ')}.`]),
+    ...(caps.length === 0 || isAsked ? [] : [NOT_ASKED]),
+    ...(all.some((each) => each.policyKnown === false)
+      ? ['(gone): the document has no such policy, and a gate refuses the caller.']
+      : []),
+    ...(all.some((each) => each.policyKnown === null)
+      ? ['(?): POSTERN_CONFIG names no document that says what this policy is.']
+      : []),
+  ]
+    .map((line) => `${line}\n`)
+    .join('')
+}
+
+const NOT_ASKED = 'Requests under way may hold some of what is left; --gate URL asks how much.'
+
 export function spendingAccount(one: Spending, month: string): string {
-  const { estimatedMicroUsd, creditedMicroUsd, capMicroUsd, leftMicroUsd, corrections } = one
-  const estimated = estimatedMicroUsd === 0 ? '' : `, ${usd(estimatedMicroUsd)} of it estimated`
+  const { estimatedMicroUsd, creditedMicroUsd, caps, corrections, policy } = one
   const lines = [
     `${nameOf(one, true)}, ${month} (UTC)`,
-    `  charged   ${usd(one.chargedMicroUsd)}${estimated}`,
-    `  credited  ${creditedMicroUsd < 0 ? '-' : ''}${usd(Math.abs(creditedMicroUsd))}`,
-    `  spent     ${usd(one.spentMicroUsd)}`,
-    ...(capMicroUsd === undefined
-      ? ['  cap       none']
-      : [`  cap       ${usd(capMicroUsd)}`, `  left      ${usd(leftMicroUsd ?? 0)}`]),
-    ...corrections.map(({ atMs, creditMicroUsd, reason, actor }) => {
+    ...(policy === undefined ? [] : [`  policy     ${policyText(one, undefined)}`]),
+    `  charged    ${usd(one.chargedMicroUsd)}${estimatedText(estimatedMicroUsd)}`,
+    `  credited   ${signedUsd(creditedMicroUsd)}`,
+    `  spent      ${usd(one.spentMicroUsd)}`,
+    ...(caps.length === 0 ? ['  cap        none'] : caps.flatMap((cap) => capLines(cap, one))),
+    ...corrections.map(({ atMs, month: written, creditMicroUsd, reason, actor }) => {
       const at = new Date(atMs).toISOString().slice(0, 16).replace('T', ' ')
       const what = creditMicroUsd > 0 ? 'credit' : 'debit '
-      return `  ${at}  ${what} ${usd(Math.abs(creditMicroUsd))}  ${visible(reason)} (${visible(actor)})`
+      const of = written === month ? '' : ` of ${written}`
+      return `  ${at}  ${what} ${usd(Math.abs(creditMicroUsd))}${of}  ${visible(reason)} (${visible(actor)})`
     }),
   ]
   return lines.map((line) => `${line}\n`).join('')
 }
+
+function capLines(cap: CapAccount, { kind, orgId }: Spending): string[] {
+  const { of, period, policies, limitMicroUsd, reservedMicroUsd } = cap
+  const whose = of === 'own' || kind === 'org' ? '' : ` of org:${visible(orgId ?? '')}`
+  const said = policies.map(visible).join(', ')
+  return [
+    `  cap        ${usd(limitMicroUsd)} a ${period}${whose} (policy ${said})`,
+    `    spent    ${usd(cap.spentMicroUsd)}${estimatedText(cap.estimatedMicroUsd)}`,
+    ...(cap.creditedMicroUsd === 0 ? [] : [`    credited ${signedUsd(cap.creditedMicroUsd)}`]),
+    `    reserved ${reservedMicroUsd === null ? 'not known; --gate URL asks a gate' : usd(reservedMicroUsd)}`,
+    `    left     ${usd(cap.leftMicroUsd)}`,
+    `    resets   ${cap.resetsAt.slice(0, 16).replace('T', ' ')}`,
+  ]
+}
+
+const estimatedText = (microUsd: number): string =>
+  microUsd === 0 ? '' : `, ${usd(microUsd)} of it estimated`
+
+const signedUsd = (microUsd: number): string =>
+  `${microUsd < 0 ? '-' : ''}${usd(Math.abs(microUsd))}`
 
 export function spendingJson(all: readonly Spending[], month: string): string {
   return inertJson({ month, spending: all })
@@ -70,10 +141,13 @@ function money(microUsd: number | undefined): string {
   return microUsd < 0 ? `-$${dollars(-microUsd, 4)}` : `$${dollars(microUsd, 4)}`
 }
 
+/** `whole`: as every command takes it; else as a person knows it, where it has a name. */
 function nameOf({ kind, name, label }: Spending, whole = false): string {
   if (kind === 'org') return `org:${visible(name)}`
-  const text = label === undefined ? '' : ` ${cut(visible(label))}`
-  return `${whole || label === undefined ? name : `${name.slice(0, 12)}…`}${text}`
+  const text = label === undefined ? undefined : cut(visible(label))
+  if (whole) return text === undefined ? name : `${name} ${text}`
+  if (text !== undefined) return kind === 'key' ? text : `${text} ${name.slice(0, HASH_LENGTH)}`
+  return `${kind} ${name.slice(0, HASH_LENGTH)}…`
 }
 
 function cut(text: string): string {

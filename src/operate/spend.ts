@@ -1,15 +1,23 @@
 // `postern spend`: what a device or an organisation has spent of a month, as its cap counts it, and the
 // operator's corrections of that. A running gate knows of a correction within a second.
 
-import type { Database } from 'bun:sqlite'
-import { monthEndMs, monthOf } from '../turn/calendar.ts'
+import { dayOf, monthOf, periodFrom, spanOf } from '../turn/calendar.ts'
 import { newestKey } from '../keys/find.ts'
 import { audit } from '../enroll/audit.ts'
-import { deviceOfHash, devicesNamed, isOrgNamed } from '../enroll/device-names.ts'
+import { devicesNamed, isOrgNamed } from '../enroll/device-names.ts'
 import type { Identities } from '../token/identity.ts'
 import type { OpenLedger } from '../gate/ledger.ts'
 import type { Correction, Spender } from '../ledger/corrections.ts'
-import type { SpentSums } from '../ledger/reports.ts'
+import {
+  aboutSpender,
+  type CapAccount,
+  type CapSources,
+  capsOf,
+  type PeriodBook,
+  type SpenderAbout,
+  type SpentIn,
+  spentIn,
+} from './spend-caps.ts'
 
 /** As a command line gives them: text, or absent. */
 export interface SpendFlags {
@@ -17,6 +25,8 @@ export interface SpendFlags {
   readonly debit?: string
   readonly reason?: string
   readonly month?: string
+  readonly day?: string
+  readonly gate?: string
   readonly json?: boolean
 }
 
@@ -25,7 +35,14 @@ export interface SpendQuestion {
   readonly name: string | undefined
   readonly month: string
   readonly json: boolean
-  readonly correction: { readonly creditMicroUsd: number; readonly reason: string } | undefined
+  readonly correction:
+    | {
+        readonly creditMicroUsd: number
+        readonly reason: string
+        /** The month, or one of its days. */
+        readonly written: string
+      }
+    | undefined
 }
 
 export type SpendRead =
@@ -39,15 +56,22 @@ const AMOUNT = /^(\d{1,7})(?:\.(\d{1,6}))?$/
 const REASON = /^[^\p{C}]{1,200}$/u
 
 export function readSpend(words: readonly string[], flags: SpendFlags, nowMs: number): SpendRead {
-  const { credit, debit, reason, month = monthOf(nowMs), json = false } = flags
+  const { credit, debit, reason, day, json = false } = flags
+  const { month = (day ?? monthOf(nowMs)).slice(0, 7) } = flags
   const [name] = words
   if (!/^\d{4}-(?:0[1-9]|1[0-2])$/.test(month)) {
     return wrong('--month is no month', 'write it as 2026-11')
   }
   if (month > monthOf(nowMs)) return wrong('--month has not begun', 'leave it out for this one')
+  if (day !== undefined) {
+    if (!isDay(day)) return wrong('--day is no day', 'write it as 2026-11-29')
+    if (day > dayOf(nowMs)) return wrong('--day has not begun', 'leave it out for the month')
+    if (!day.startsWith(month)) return wrong('--day is not in --month', 'give one of them')
+  }
   const text = credit ?? debit
   if (text === undefined) {
     if (reason !== undefined) return wrong('--reason needs a correction', 'add --credit or --debit')
+    if (day !== undefined) return wrong('--day needs a correction', 'add --credit or --debit')
     return { ok: true, value: { name, month, json, correction: undefined } }
   }
   if (credit !== undefined && debit !== undefined) {
@@ -76,7 +100,20 @@ export function readSpend(words: readonly string[], flags: SpendFlags, nowMs: nu
   const creditMicroUsd = credit === undefined ? -amount : amount
   return {
     ok: true,
-    value: { name, month, json, correction: { creditMicroUsd, reason: reason.trim() } },
+    value: {
+      name,
+      month,
+      json,
+      correction: { creditMicroUsd, reason: reason.trim(), written: day ?? month },
+    },
+  }
+}
+
+function isDay(text: string): boolean {
+  try {
+    return periodFrom(text).period === 'day'
+  } catch {
+    return false
   }
 }
 
@@ -89,82 +126,117 @@ function microUsdOf(text: string): number | undefined {
   return amount > 0 && amount <= MAX_CREDIT_USD * 1_000_000 ? amount : undefined
 }
 
-export interface Spending extends Spender {
-  /** A device's, where it has one; `key:NAME` of a key, which is counted as a device is. */
+export interface Spending {
+  readonly kind: SpenderAbout['kind']
+  /** A caller's hash, or an organisation's id. */
+  readonly name: string
+  /** A device's, where it has one; `key:NAME` of a key. */
   readonly label: string | undefined
   /** Whose cap counts the same requests. */
   readonly orgId: string | undefined
+  /** The name of the policy; undefined for an organisation. */
+  readonly policy: string | undefined
+  /** Null where no document says which policies there are; false: a gate refuses the caller. */
+  readonly policyKnown: boolean | null
+  /** Of the month, as all up to `leftMicroUsd`. */
   readonly chargedMicroUsd: number
   /** Part of what was charged. */
   readonly estimatedMicroUsd: number
   readonly creditedMicroUsd: number
-  /** What counts against the cap: charged, less credited. */
+  /** What counts against a cap: charged, less credited. */
   readonly spentMicroUsd: number
+  /** The narrowest of its own. */
   readonly capMicroUsd: number | undefined
-  /** Requests under way may hold some of it. */
   readonly leftMicroUsd: number | undefined
+  /** Every cap that counts its requests. */
+  readonly caps: readonly CapAccount[]
   readonly corrections: readonly Correction[]
 }
 
 const KEY_PREFIX = 'key:'
+const HASH_PREFIX = /^[0-9a-f]{8,64}$/
 
 /** What spending is read from, and how it is. */
-export interface SpendBooks {
+export interface SpendBooks extends Pick<CapSources, 'database' | 'policies' | 'reserved'> {
   readonly ledger: OpenLedger
-  /** Enrolment's, where devices have their names. */
-  readonly database: Database
   readonly identities: Identities
-  readonly orgSpendCapUsd: number | undefined
+  /** Whether the named policies are known. */
+  readonly hasDocument: boolean
 }
 
 /** Of everybody who spent anything or was corrected, the dearest first; or of one alone. */
 export async function spendingOf(
   books: SpendBooks,
   month: string,
+  nowMs: number,
   only?: Spender,
 ): Promise<Spending[]> {
-  const { reports, corrections: corrected } = books.ledger
-  const sinceMs = Date.parse(`${month}-01T00:00:00Z`)
-  const filter = { sinceMs, untilMs: monthEndMs(sinceMs) }
-  const corrections = await corrected.in(month)
-  const all: Spending[] = []
-  for (const kind of only ? [only.kind] : (['device', 'org'] as const)) {
-    const charged = await reports.spentBy(kind, only ? { ...filter, [kind]: only.name } : filter)
-    const named = corrections.filter((each) => each.kind === kind).map(({ name }) => name)
-    for (const name of new Set(only ? [only.name] : [...charged.keys(), ...named])) {
-      const own = corrections.filter((each) => each.kind === kind && each.name === name)
-      all.push(spending(books, { kind, name }, charged.get(name), own))
-    }
-  }
-  return all.toSorted((a, b) => b.chargedMicroUsd - a.chargedMicroUsd)
+  const periods = [month, ...(monthOf(nowMs) === month ? [dayOf(nowMs)] : [])]
+  const read = await Promise.all(periods.map((written) => bookOf(books.ledger, written)))
+  const from = { ...books, books: read, nowSeconds: nowMs / 1000 }
+  const all = only ? [only] : spenders(read)
+  return all
+    .map((spender) => spending(spender, from, books.hasDocument))
+    .toSorted((a, b) => b.chargedMicroUsd - a.chargedMicroUsd)
 }
 
-function spending(
-  { database, orgSpendCapUsd }: SpendBooks,
-  { kind, name }: Spender,
-  sums: SpentSums | undefined,
-  corrections: readonly Correction[],
-): Spending {
-  const device = kind === 'device' ? deviceOfHash(database, name) : undefined
-  const key = kind === 'device' && !device ? newestKey(database, 'identity', name) : undefined
-  const { chargedMicroUsd = 0, estimatedMicroUsd = 0 } = sums ?? {}
-  const creditedMicroUsd = corrections.reduce((sum, each) => sum + each.creditMicroUsd, 0)
-  const spentMicroUsd = Math.max(0, chargedMicroUsd - creditedMicroUsd)
-  const capUsd = kind === 'org' ? orgSpendCapUsd : device?.spendCap
-  const capMicroUsd = capUsd === undefined ? undefined : Math.round(capUsd * 1_000_000)
+async function bookOf({ reports, corrections }: OpenLedger, written: string): Promise<PeriodBook> {
+  const { period, startMs } = periodFrom(written)
+  const { endMs } = spanOf(period, startMs)
+  const filter = { sinceMs: startMs, untilMs: endMs }
   return {
-    kind,
-    name,
-    label: key ? KEY_PREFIX + key.name : device?.label,
-    orgId: device?.orgId ?? key?.org ?? undefined,
-    chargedMicroUsd,
-    estimatedMicroUsd,
-    creditedMicroUsd,
-    spentMicroUsd,
-    capMicroUsd,
-    leftMicroUsd: capMicroUsd === undefined ? undefined : Math.max(0, capMicroUsd - spentMicroUsd),
-    corrections,
+    period,
+    endMs,
+    device: await reports.spentBy('device', filter),
+    org: await reports.spentBy('org', filter),
+    person: await reports.spentByPersons(filter),
+    corrections: await corrections.in(written),
   }
+}
+
+function spenders(books: readonly PeriodBook[]): Spender[] {
+  const names: Record<Spender['kind'], Set<string>> = { device: new Set(), org: new Set() }
+  for (const { device, org, person, corrections } of books) {
+    for (const name of [...device.keys(), ...person.keys()]) names.device.add(name)
+    for (const name of org.keys()) names.org.add(name)
+    for (const { kind, name } of corrections) names[kind].add(name)
+  }
+  return (['device', 'org'] as const).flatMap((kind) =>
+    [...names[kind]].map((name) => ({ kind, name })),
+  )
+}
+
+function spending(spender: Spender, from: CapSources, hasDocument: boolean): Spending {
+  const about = aboutSpender(spender, from)
+  const { policyName, policy } = about
+  const caps = capsOf(spender, about, from)
+  const own = spender.kind === 'org' ? 'organisation' : 'own'
+  const monthly = caps.filter(({ of, period }) => of === own && period === 'month')
+  const narrowest = monthly.toSorted((a, b) => a.limitMicroUsd - b.limitMicroUsd)[0]
+  const [month] = from.books
+  const isMissing = policyName !== undefined && policy === undefined
+  return {
+    kind: about.kind,
+    name: spender.name,
+    label: about.label,
+    orgId: about.orgId,
+    policy: policyName,
+    policyKnown: !isMissing || (hasDocument ? false : null),
+    ...(month ? spentIn(month, spender) : NOTHING_SPENT),
+    capMicroUsd: narrowest?.limitMicroUsd,
+    leftMicroUsd: narrowest?.leftMicroUsd,
+    caps,
+    corrections: from.books
+      .flatMap(({ corrections }) => corrections)
+      .filter(({ kind, name }) => kind === spender.kind && name === spender.name),
+  }
+}
+
+const NOTHING_SPENT: SpentIn = {
+  chargedMicroUsd: 0,
+  estimatedMicroUsd: 0,
+  creditedMicroUsd: 0,
+  spentMicroUsd: 0,
 }
 
 export type SpenderFound =
@@ -184,6 +256,9 @@ export async function findSpender(books: SpendBooks, name: string): Promise<Spen
   const devices = devicesNamed(database, name, identities)
   const hashes = new Set(devices.map(({ deviceHash }) => deviceHash))
   if (await ledger.reports.knows({ kind: 'device', name })) hashes.add(name)
+  if (hashes.size === 0 && HASH_PREFIX.test(name)) {
+    for (const hash of await ledger.reports.callersBeginning(name)) hashes.add(hash)
+  }
   const isOrg = isOrgNamed(database, name) || (await ledger.reports.knows({ kind: 'org', name }))
   const [hash, ...more] = hashes
   if (hash !== undefined && more.length === 0 && !isOrg) {
@@ -192,7 +267,7 @@ export async function findSpender(books: SpendBooks, name: string): Promise<Spen
   if (hash === undefined && isOrg) return { ok: true, spender: { kind: 'org', name } }
   if (hash === undefined) {
     const hint =
-      'postern spend lists who spent anything; a device is named by its id, label or hash, a key by key:NAME'
+      'postern spend lists who spent anything; a device is named by its id, label or hash, a user by the hash, a key by key:NAME'
     return { ok: false, message: 'nothing has this name', hint }
   }
   const which = [...hashes, ...(isOrg ? [`org:${name}`] : [])]
@@ -206,23 +281,23 @@ export type Corrected =
 export async function correct(
   { ledger, database }: SpendBooks,
   spender: Spender,
-  { month, correction }: SpendQuestion,
+  { correction }: SpendQuestion,
   nowMs: number,
 ): Promise<Corrected> {
   if (!correction) return { ok: true }
-  const { creditMicroUsd, reason } = correction
+  const { creditMicroUsd, reason, written } = correction
   const added = await ledger.corrections.add(
-    { ...spender, atMs: nowMs, month, creditMicroUsd, reason, actor: 'cli' },
+    { ...spender, atMs: nowMs, month: written, creditMicroUsd, reason, actor: 'cli' },
     () =>
       audit(database, {
         at: nowMs / 1000,
         actor: 'cli',
         action: creditMicroUsd > 0 ? 'credit' : 'debit',
-        subject: `${spender.kind}:${spender.name} ${month} ${usd(Math.abs(creditMicroUsd))}`,
+        subject: `${spender.kind}:${spender.name} ${written} ${usd(Math.abs(creditMicroUsd))}`,
       }),
   )
   if (added.ok) return added
-  const message = `${usd(Math.max(0, added.spentMicroUsd))} was spent in ${month}`
+  const message = `${usd(Math.max(0, added.spentMicroUsd))} was spent in ${written}`
   return { ok: false, message, hint: 'give that at the most; the ledger may be a second behind' }
 }
 

@@ -143,6 +143,14 @@ export interface SpendCaps {
    */
   credit(key: string, microUsd: number, written: string): boolean
   read(key: string, nowEpochMs: number, period?: Period, former?: readonly string[]): SpendStanding
+  /** What requests under way hold, of each key for which they hold any. */
+  reservations(nowEpochMs: number): readonly SpendReservation[]
   /** Keys held. */
   readonly size: number
+}
+
+export interface SpendReservation {
+  readonly key: string
+  readonly period: Period
+  readonly reservedMicroUsd: number
 }

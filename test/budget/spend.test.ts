@@ -337,6 +337,13 @@ describe('a cap of a day', () => {
     expect(reasonOf(caps, [day(100)], 1)).toBe('cap_reached')
   })
 
+  test('is not paid by a clock that is set back again and again, and then set right', () => {
+    const caps = spendCaps()
+    reserve(caps, [day(100)], 100).settle(100)
+    for (const days of [1, 3, 2, 9, 4]) caps.reserve([day(100)], 1, NOVEMBER - days * DAY_MS)
+    expect(reasonOf(caps, [day(100)], 1)).toBe('cap_reached')
+  })
+
   test('is restored by its date, and leaves the month alone', () => {
     const caps = spendCaps()
     expect(caps.restore('device:1', 60, '2026-11-20', 10)).toBeTrue()

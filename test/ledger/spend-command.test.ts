@@ -135,7 +135,7 @@ test('what was estimated is told apart, and an organisation is named by its id',
   await eventually(async () => (await about(device))['caps'][0].credited_micro_usd === 1000)
   const table = await scene.command('spend')
   expect(table.stdout).toContain('org:acme')
-  expect(table.stdout).toMatch(/Who +Spent +Estimated +Credited +Cap +Left\n/)
+  expect(table.stdout).toMatch(/Who +Period +Cap +Spent +Estimated +Credited +Left +Policy\n/)
   const all = await spend()
   expect(all['spending'].map(({ kind }: Json) => kind)).toContain('device')
 })

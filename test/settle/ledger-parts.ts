@@ -4,7 +4,7 @@ import type { Database } from 'bun:sqlite'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import type { Measure, Opening, Outcome } from '../../src/ledger/port.ts'
-import { PERSON_DAYS } from '../../src/ledger/sqlite/person-days.ts'
+import { PERSON_DAYS, PERSON_POLICIES } from '../../src/ledger/sqlite/person-days.ts'
 import { LEDGER_INDEXES, LEDGER_SCHEMA, LEDGER_TOOLS } from '../../src/ledger/sqlite/schema.ts'
 import type { SqliteLedgerOptions } from '../../src/ledger/sqlite/writer.ts'
 import { type OpenedDatabase, openDatabase, type OpenOptions } from '../../src/database/database.ts'
@@ -63,7 +63,13 @@ export function folder(): { path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
 }
 
-export const LEDGER_SCHEMAS = [LEDGER_SCHEMA, LEDGER_INDEXES, LEDGER_TOOLS, PERSON_DAYS]
+export const LEDGER_SCHEMAS = [
+  LEDGER_SCHEMA,
+  LEDGER_INDEXES,
+  LEDGER_TOOLS,
+  PERSON_DAYS,
+  PERSON_POLICIES,
+]
 
 export const openLedgerFile = (path: string, options: OpenOptions = {}): OpenedDatabase =>
   openDatabase(path, LEDGER_SCHEMAS, options)

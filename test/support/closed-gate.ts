@@ -32,6 +32,7 @@ export function admin(): AdminParts {
     reports: { stats: never, requests: never, spent: never },
     register: { devices: never, note: never },
     breakers: {},
+    charges: { reservations: never },
     bodyTimeoutMs: () => 1,
   }
 }
@@ -99,7 +100,7 @@ export function nothingBehindTheDoor(): Parts {
       answers: said,
       admissions: NOBODY,
       budget: { spend: never, reserve: never, underWay: 0 },
-      charges: { needsBody: never, take: never, standing: never },
+      charges: { needsBody: never, take: never, standing: never, reservations: never },
       dispatch: never,
       pickByModel: never,
       relay: { send: never, breakAll: never, running: 0 },

@@ -8,6 +8,7 @@ import type { Admitted } from '../../admit/admitted.ts'
 import { type AdmitDevice, deviceToken } from '../../admit/device.ts'
 import { parseStrictObject } from '../../token/strict-json.ts'
 import type { Breaker } from '../../budget/breaker.ts'
+import type { Charges } from '../../budget/charge.ts'
 import type { Secret } from '../../secret.ts'
 import { readBounded } from '../../dispatch/body.ts'
 import type { DeviceEnrollment } from '../../enroll/enrollment.ts'
@@ -29,6 +30,7 @@ export interface AdminParts {
   readonly reports: Reports
   readonly register: Register
   readonly breakers: Readonly<Record<string, Breaker>>
+  readonly charges: Pick<Charges, 'reservations'>
   readonly bodyTimeoutMs: () => number
 }
 
@@ -38,7 +40,8 @@ const MAX_REVOKE_BODY_BYTES = 1024
 const MAX_DEVICES = 100
 
 export function adminRoutes(parts: AdminParts) {
-  const { answers, adminToken, admitDevice, enrollment, reports, register, breakers } = parts
+  const { answers, adminToken, admitDevice, enrollment, reports, register, breakers, charges } =
+    parts
   const isOperator = operatorCheck(adminToken)
 
   const who = async ({ exchange, target, route }: Arrival, request: Request) => {
@@ -91,6 +94,15 @@ export function adminRoutes(parts: AdminParts) {
         if (!page.ok) return answers.refuse(exchange, page)
         const { rows: metrics, next } = page.value
         return answers.json(exchange, 200, { stats: stats.value, metrics, next })
+      })
+      .get(ROUTES.reservations.path, ({ arrival: { exchange } }) => {
+        const reservations = charges.reservations(exchange.at).map((each) => ({
+          of: each.of,
+          name: each.name,
+          period: each.period,
+          reserved_micro_usd: each.reservedMicroUsd,
+        }))
+        return answers.json(exchange, 200, { reservations })
       })
       .get(ROUTES.circuit.path, ({ arrival: { exchange } }) => {
         const states = Object.entries(breakers).map(([name, each]) => [

@@ -101,9 +101,9 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
   const writeSums = (sums: readonly Sum[]): void => {
     for (const sum of sums) add.run(sum)
   }
-  const addEnded = (row: LedgerRow, sums: Sum[]): void => {
+  const addEnded = (row: LedgerRow, policy: string | undefined, sums: Sum[]): void => {
     addToSums(sumFor(row, sums), row, 1)
-    persons.add(row)
+    persons.add(row, policy)
   }
   /** Returns the row's id, and adds to `sums` what the row counts. */
   const writeOne = ({ opening, outcome, row: written }: PendingEntry, sums: Sum[]): number => {
@@ -111,19 +111,19 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
     if (written?.file === run.file) {
       const found = { ...row, id: written.id }
       if (closeOpen.run(found).changes > 0) {
-        addEnded(row, sums)
+        addEnded(row, opening.policy, sums)
         return written.id
       }
       // Another process took this one for dead and marked the row as lost.
       if (closeFound.run(found).changes > 0) {
         addToSums(sumFor({ ...row, model: rowOf(id, opening, undefined).model }, sums), LOST, -1)
-        addEnded(row, sums)
+        addEnded(row, opening.policy, sums)
         return written.id
       }
       // The row was deleted meanwhile and its id may be reused: write it again.
     }
     const { lastInsertRowid } = insert.run(row)
-    if (outcome) addEnded(row, sums)
+    if (outcome) addEnded(row, opening.policy, sums)
     return Number(lastInsertRowid)
   }
 

@@ -2,7 +2,7 @@
 // and organisations are in `ledger_day`. A row is written only for a charge.
 
 import type { Database } from 'bun:sqlite'
-import type { SpentSums } from '../reports.ts'
+import type { PersonSpent, SpentSums, UsageFilter } from '../reports.ts'
 import type { LedgerRow } from '../row.ts'
 import type { Pieces } from './in-pieces.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
@@ -17,31 +17,72 @@ CREATE TABLE ledger_person_day (
 ) STRICT, WITHOUT ROWID;
 `
 
+/** What a person's last request of the day came under: no other place knows who is in what. */
+export const PERSON_POLICIES = `
+ALTER TABLE ledger_person_day ADD COLUMN policy TEXT NOT NULL DEFAULT '';
+ALTER TABLE ledger_person_day ADD COLUMN org TEXT NOT NULL DEFAULT '';
+`
+
 export interface PersonDays {
   /** For an ended row, in the transaction that writes it. */
-  add(row: LedgerRow): void
+  add(row: LedgerRow, policy: string | undefined): void
   /** Deletes up to `max` rows older than `day`, and returns how many. */
   deleteBefore(day: number, max: number): number
 }
 
 export function personDays(database: Database): PersonDays {
-  const upsert = database.query<unknown, [number, string, number, number]>(
-    `INSERT INTO ledger_person_day (day, identity, cost_micro_usd, estimated_cost_micro_usd)
-     VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+  const upsert = database.query<unknown, [number, string, number, number, string, string]>(
+    `INSERT INTO ledger_person_day
+       (day, identity, cost_micro_usd, estimated_cost_micro_usd, policy, org)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET
      cost_micro_usd = cost_micro_usd + excluded.cost_micro_usd,
-     estimated_cost_micro_usd = estimated_cost_micro_usd + excluded.estimated_cost_micro_usd`,
+     estimated_cost_micro_usd = estimated_cost_micro_usd + excluded.estimated_cost_micro_usd,
+     policy = excluded.policy, org = excluded.org`,
   )
   const remove = database.query<unknown, [number, number]>(
     `DELETE FROM ledger_person_day WHERE (day, identity) IN
        (SELECT day, identity FROM ledger_person_day WHERE day < ?1 LIMIT ?2)`,
   )
   return {
-    add({ day, device, identity, cost_micro_usd: cost, estimated_cost_micro_usd: estimated }) {
+    add({ day, device, identity, org, ...row }, policy = '') {
+      const { cost_micro_usd: cost, estimated_cost_micro_usd: estimated } = row
       if (device !== '' || identity === '' || (!cost && !estimated)) return
-      upsert.run(day, identity, cost ?? 0, estimated ?? 0)
+      upsert.run(day, identity, cost ?? 0, estimated ?? 0, policy, org)
     },
     deleteBefore: (day, max) => remove.run(day, max).changes,
   }
+}
+
+/** Of each person, or of one: what they were charged in these days, and what they last came under. */
+export function personsSpent(
+  database: Database,
+  { sinceMs = 0, untilMs }: Pick<UsageFilter, 'sinceMs' | 'untilMs'>,
+  identity?: string,
+): ReadonlyMap<string, PersonSpent> {
+  const until = untilMs === undefined ? Number.MAX_SAFE_INTEGER : Math.floor(untilMs / DAY_MS)
+  const rows = database
+    .query<PersonSpent & { identity: string }, [number, number, string | null]>(
+      // The other columns are those of the row with the latest day (sqlite.org/lang_select.html#bareagg).
+      `SELECT max(day), identity, policy, org,
+         sum(cost_micro_usd + estimated_cost_micro_usd) AS chargedMicroUsd,
+         sum(estimated_cost_micro_usd) AS estimatedMicroUsd
+       FROM ledger_person_day
+       WHERE day >= ?1 AND day < ?2 AND (?3 IS NULL OR identity = ?3) GROUP BY identity`,
+    )
+    .all(Math.floor(sinceMs / DAY_MS), until, identity ?? null)
+  return new Map(
+    rows.map(({ identity: of, policy, org, chargedMicroUsd, estimatedMicroUsd }) => [
+      of,
+      { policy, org, chargedMicroUsd, estimatedMicroUsd },
+    ]),
+  )
+}
+
+export function isPerson(database: Database, identity: string): boolean {
+  return (
+    database.query('SELECT 1 FROM ledger_person_day WHERE identity = ?1 LIMIT 1').get(identity) !==
+    null
+  )
 }
 
 interface PersonDay extends SpentSums {

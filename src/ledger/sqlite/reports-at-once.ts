@@ -4,6 +4,7 @@
 import type { Database } from 'bun:sqlite'
 import type { ReportsAtOnce } from '../reports.ts'
 import { atOnce } from './in-pieces.ts'
+import { isPerson, personsSpent } from './person-days.ts'
 import { usageByUser } from './usage-by-user.ts'
 import { spentByEach, spentInPieces, usageBy } from './usage-report.ts'
 
@@ -17,6 +18,21 @@ export function sqliteReportsAtOnce(database: Database): ReportsAtOnce {
     usageByUser: async (filter, userOf) => usageByUser(database, filter, userOf),
     spent: async (sinceMs) => atOnce(spentInPieces(database, sinceMs)),
     spentBy: async (kind, filter) => spentByEach(database, kind, filter),
-    knows: async ({ kind, name }) => knows[kind].get(name) !== null,
+    spentByPersons: async (filter, identity) => personsSpent(database, filter, identity),
+    callersBeginning: async (prefix) => callersBeginning(database, prefix),
+    knows: async ({ kind, name }) =>
+      knows[kind].get(name) !== null || (kind === 'device' && isPerson(database, name)),
   }
+}
+
+/** `prefix` is of hexadecimal digits. */
+function callersBeginning(database: Database, prefix: string): string[] {
+  return database
+    .query<{ name: string }, [string]>(
+      `SELECT device AS name FROM ledger_day WHERE device >= ?1 AND device < ?1 || 'g'
+       UNION SELECT identity FROM ledger_person_day WHERE identity >= ?1 AND identity < ?1 || 'g'
+       LIMIT 2`,
+    )
+    .all(prefix)
+    .map(({ name }) => name)
 }

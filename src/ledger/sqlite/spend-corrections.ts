@@ -18,9 +18,9 @@ export function addCorrection(database: Database, added: NewCorrection): void {
     .run(Math.round(atMs), month, kind, name, creditMicroUsd, reason, actor)
 }
 
-/** The corrections of one month, the oldest first. */
-export function correctionsIn(database: Database, month: string): readonly Correction[] {
-  return database.query<Correction, [string]>(`${SELECT} WHERE month = ?1 ORDER BY seq`).all(month)
+/** The corrections of one month or one day, the oldest first. */
+export function correctionsIn(database: Database, period: string): readonly Correction[] {
+  return database.query<Correction, [string]>(`${SELECT} WHERE month = ?1 ORDER BY seq`).all(period)
 }
 
 const SELECT = `SELECT seq, at_ms AS atMs, month, kind, name, credit_micro_usd AS creditMicroUsd,

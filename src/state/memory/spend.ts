@@ -18,7 +18,7 @@
 // price.
 
 import { type Period, periodFrom, type Span, spanOf } from '../../turn/calendar.ts'
-import type { SpendCaps, SpendRefusalReason } from '../port.ts'
+import type { SpendCaps, SpendRefusalReason, SpendReservation } from '../port.ts'
 
 /** About 400 bytes each, for the current and the previous month and day: 240 MB at most. */
 const MAX_KEYS = 150_000
@@ -49,6 +49,8 @@ class Books {
    * every debt.
    */
   #previous: Book | undefined
+  /** The newest: a clock that is set back twice would else push it out, and clear its debts too. */
+  #latest: Book | undefined
 
   constructor(period: Period, maxKeys: number) {
     this.#period = period
@@ -56,7 +58,7 @@ class Books {
   }
 
   get size(): number {
-    return (this.#current?.accounts.size ?? 0) + (this.#previous?.accounts.size ?? 0)
+    return this.#kept().reduce((size, { accounts }) => size + accounts.size, 0)
   }
 
   turnTo(epochMs: number): Book {
@@ -64,6 +66,7 @@ class Books {
     const book = this.#find(epochMs) ?? { ...spanOf(this.#period, epochMs), accounts: new Map() }
     this.#previous = this.#current
     this.#current = book
+    if (!this.#latest || book.startMs > this.#latest.startMs) this.#latest = book
     return book
   }
 
@@ -86,8 +89,21 @@ class Books {
     return this.#find(epochMs)?.accounts.get(key)
   }
 
+  reservations(epochMs: number): SpendReservation[] {
+    const held: SpendReservation[] = []
+    for (const [key, { reserved }] of this.#find(epochMs)?.accounts ?? []) {
+      if (reserved > 0) held.push({ key, period: this.#period, reservedMicroUsd: reserved })
+    }
+    return held
+  }
+
+  #kept(): Book[] {
+    const kept = [this.#current, this.#previous, this.#latest].filter((each) => each !== undefined)
+    return [...new Set(kept)]
+  }
+
   #find(epochMs: number): Book | undefined {
-    return [this.#current, this.#previous].find((each) => each && covers(each, epochMs))
+    return this.#kept().find((each) => covers(each, epochMs))
   }
 }
 
@@ -173,6 +189,10 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
         reservedMicroUsd: account.reserved,
       }
     },
+    reservations: (nowEpochMs) => [
+      ...books.month.reservations(nowEpochMs),
+      ...books.day.reservations(nowEpochMs),
+    ],
     get size() {
       return books.month.size + books.day.size
     },
