@@ -42,7 +42,9 @@ type Capability = 'generate' | 'embed'
 export const MODELS: ReadonlyMap<string, Capability> = new Map([
   ['gpt-oss-120b', 'generate'],
   ['llama3-3-70b', 'generate'],
+  ['gpt-4o-mini', 'generate'],
   ['nomic-embed-text', 'embed'],
+  ['text-embedding-3-small', 'embed'],
 ])
 
 // A fixed date, so that two runs of the enclave list the same models.
@@ -70,14 +72,21 @@ export function refuse(
   return { ...json({ error: { message, type, param, code } }), status }
 }
 
+const modelNamed = (id: string) => ({
+  id,
+  object: 'model',
+  created: MODELS_CREATED_SECONDS,
+  owned_by: 'postern-dev',
+})
+
 export function listModels(): DevAnswer {
-  const data = Array.from(MODELS.keys(), (id) => ({
-    id,
-    object: 'model',
-    created: MODELS_CREATED_SECONDS,
-    owned_by: 'postern-dev',
-  }))
-  return json({ object: 'list', data })
+  return json({ object: 'list', data: Array.from(MODELS.keys(), modelNamed) })
+}
+
+export function oneModel(id: string): DevAnswer {
+  if (MODELS.has(id)) return json(modelNamed(id))
+  const message = `The model \`${clip(id)}\` does not exist.`
+  return refuse(404, message, 'invalid_request_error', 'model_not_found', 'model')
 }
 
 /** Reads a JSON body and checks that its model is one that can do what is asked. */
@@ -133,9 +142,9 @@ export interface Generated {
 }
 
 /** The same words for the same request, and honest about what they are. */
-export function generate(lastUserText: string, maxTokens: unknown): Generated {
-  const said = clip(lastUserText)
-  const echo = said === '' ? 'You said nothing.' : `You said: ${said}`
+export function generate(lastText: string, maxTokens: unknown, who = 'You'): Generated {
+  const said = clip(lastText)
+  const echo = said === '' ? `${who} said nothing.` : `${who} said: ${said}`
   const all = tokenize(
     `Hello from postern's embedded development enclave. ` +
       `No model ran here, but the whole road to it works. ${echo}`,
@@ -159,6 +168,11 @@ export function textOf(content: unknown): string {
 export function lastUserText(messages: readonly unknown[]): string {
   const last = messages.findLast((message) => isObject(message) && message['role'] === 'user')
   return isObject(last) ? textOf(last['content']) : ''
+}
+
+/** Arguments of a tool, in pieces of the size of tokens. */
+export function generateArguments(json: string): Generated {
+  return { tokens: tokenize(json), text: json, truncated: false }
 }
 
 /** Chat templates spend a few tokens around each message; three is a usual number. */

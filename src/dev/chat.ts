@@ -1,5 +1,6 @@
 // POST /v1/chat/completions and the older /v1/completions, as the embedded enclave answers them.
-// One choice always; tools, images and sampling settings are accepted and have no effect.
+// One choice always; images and sampling settings are accepted and have no effect. A tool is asked for
+// once, and its result is answered in words.
 
 import { randomUUID } from 'node:crypto'
 
@@ -7,6 +8,7 @@ import {
   countMessageTokens,
   countTokens,
   generate,
+  generateArguments,
   isObject,
   json,
   lastUserText,
@@ -16,7 +18,9 @@ import {
   type DevFields,
   type Generated,
   type Usage,
+  textOf,
 } from './answer.ts'
+import { type DevToolCall, toolCall } from './tool-calls.ts'
 
 export function chatCompletions(body: Buffer): DevAnswer {
   const parsed = parseRequest(body, 'generate')
@@ -25,8 +29,14 @@ export function chatCompletions(body: Buffer): DevAnswer {
   const messages = fields['messages']
   if (!Array.isArray(messages) || messages.length === 0) return missing('messages')
 
+  const last: unknown = messages.at(-1)
+  const isToolResult = isObject(last) && last['role'] === 'tool'
+  const text = isToolResult ? textOf(last['content']) : lastUserText(messages)
+  const call = isToolResult ? undefined : toolCall(fields['tools'], fields['tool_choice'], text)
+  if (call) return toolCallAnswer(fields, model, messages, call)
+
   const limit = fields['max_completion_tokens'] ?? fields['max_tokens']
-  const generated = generate(lastUserText(messages), limit)
+  const generated = generate(text, limit, isToolResult ? 'The tool' : 'You')
   const usage = usageOf(countMessageTokens(messages), generated)
   const finish = finishReason(generated)
   const shape = envelope('chatcmpl', model)
@@ -41,6 +51,38 @@ export function chatCompletions(body: Buffer): DevAnswer {
   }
   const message = { role: 'assistant', content: generated.text, refusal: null }
   const choices = [{ index: 0, message, logprobs: null, finish_reason: finish }]
+  return json({ ...shape, object: 'chat.completion', choices, usage: onWire(usage) }, usage)
+}
+
+function toolCallAnswer(
+  fields: DevFields,
+  model: string,
+  messages: readonly unknown[],
+  { name, arguments: text }: DevToolCall,
+): DevAnswer {
+  const generated = generateArguments(text)
+  const usage = usageOf(countMessageTokens(messages), generated)
+  const shape = envelope('chatcmpl', model)
+  const call = { id: `call_${randomUUID()}`, type: 'function' }
+  if (fields['stream'] === true) {
+    const delta = (tools: object, more: object = {}) => ({
+      index: 0,
+      delta: { ...more, tool_calls: [{ index: 0, ...tools }] },
+      finish_reason: null,
+    })
+    const chunk = { ...shape, object: 'chat.completion.chunk' }
+    return stream(fields, chunk, generated, usage, {
+      first: delta(
+        { ...call, function: { name, arguments: '' } },
+        { role: 'assistant', content: null },
+      ),
+      token: (token) => delta({ function: { arguments: token } }),
+      last: { index: 0, delta: {}, finish_reason: 'tool_calls' },
+    })
+  }
+  const tool_calls = [{ ...call, function: { name, arguments: text } }]
+  const message = { role: 'assistant', content: null, refusal: null, tool_calls }
+  const choices = [{ index: 0, message, logprobs: null, finish_reason: 'tool_calls' }]
   return json({ ...shape, object: 'chat.completion', choices, usage: onWire(usage) }, usage)
 }
 

@@ -13,8 +13,10 @@ import {
   type Usage,
 } from './answer.ts'
 
-/** The size of nomic-embed-text. */
-const MAX_DIMENSIONS = 768
+const DIMENSIONS: ReadonlyMap<string, number> = new Map([
+  ['nomic-embed-text', 768],
+  ['text-embedding-3-small', 1536],
+])
 /** OpenAI's own bound on one request. */
 const MAX_INPUTS = 2048
 
@@ -24,13 +26,14 @@ export function embeddings(body: Buffer): DevAnswer {
   const parsed = parseRequest(body, 'embed')
   if (!parsed.ok) return parsed.refusal
   const { fields, model } = parsed
+  const most = DIMENSIONS.get(model) ?? 0
   const inputs = readInputs(fields['input'])
   if (inputs === undefined) return missing('input')
 
-  const dimensions = fields['dimensions'] ?? MAX_DIMENSIONS
+  const dimensions = fields['dimensions'] ?? most
   const isSize = typeof dimensions === 'number' && Number.isInteger(dimensions)
-  if (!isSize || dimensions < 1 || dimensions > MAX_DIMENSIONS) {
-    return refuse(400, `'dimensions' must be between 1 and ${MAX_DIMENSIONS}.`)
+  if (!isSize || dimensions < 1 || dimensions > most) {
+    return refuse(400, `'dimensions' must be between 1 and ${most}.`)
   }
   const encoding = fields['encoding_format'] ?? 'float'
   if (encoding !== 'float' && encoding !== 'base64') return missing('encoding_format')

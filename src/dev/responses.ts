@@ -1,4 +1,5 @@
-// POST /v1/responses, as the embedded enclave answers it: one message, whole or as its events.
+// POST /v1/responses, as the embedded enclave answers it: one message or one call of a tool, whole or
+// as its events.
 // Nothing is stored, so `previous_response_id` finds nothing and is ignored.
 
 import { randomUUID } from 'node:crypto'
@@ -7,6 +8,8 @@ import {
   countMessageTokens,
   countTokens,
   generate,
+  generateArguments,
+  isObject,
   json,
   lastUserText,
   missing,
@@ -14,6 +17,7 @@ import {
   type DevAnswer,
   type Usage,
 } from './answer.ts'
+import { toolCall } from './tool-calls.ts'
 
 export function responses(body: Buffer): DevAnswer {
   const parsed = parseRequest(body, 'generate')
@@ -24,13 +28,20 @@ export function responses(body: Buffer): DevAnswer {
   if (!Array.isArray(messages) || messages.length === 0) return missing('input')
 
   const instructions = typeof fields['instructions'] === 'string' ? fields['instructions'] : null
-  const generated = generate(lastUserText(messages), fields['max_output_tokens'])
+  const last: unknown = messages.at(-1)
+  const isToolResult = isObject(last) && last['type'] === 'function_call_output'
+  const text = isToolResult ? String(last['output']) : lastUserText(messages)
+  const call = isToolResult ? undefined : toolCall(fields['tools'], fields['tool_choice'], text)
+  const generated = call
+    ? generateArguments(call.arguments)
+    : generate(text, fields['max_output_tokens'], isToolResult ? 'The tool' : 'You')
   const usage: Usage = {
     promptTokens: countMessageTokens(messages) + countTokens(instructions ?? ''),
     completionTokens: generated.tokens.length,
   }
 
-  const itemId = `msg_${randomUUID()}`
+  const itemId = `${call ? 'fc' : 'msg'}_${randomUUID()}`
+  const callId = `call_${randomUUID()}`
   const endStatus = generated.truncated ? 'incomplete' : 'completed'
   const part = (text: string) => ({ type: 'output_text', text, annotations: [], logprobs: [] })
   const item = (status: string, content: object[]) => ({
@@ -39,6 +50,14 @@ export function responses(body: Buffer): DevAnswer {
     role: 'assistant',
     status,
     content,
+  })
+  const called = (status: string, written: string) => ({
+    id: itemId,
+    type: 'function_call',
+    call_id: callId,
+    name: call?.name,
+    arguments: written,
+    status,
   })
   const begun = {
     id: `resp_${randomUUID()}`,
@@ -62,7 +81,7 @@ export function responses(body: Buffer): DevAnswer {
     ...begun,
     status: endStatus,
     incomplete_details: generated.truncated ? { reason: 'max_output_tokens' } : null,
-    output: [item(endStatus, [part(generated.text)])],
+    output: [call ? called('completed', generated.text) : item(endStatus, [part(generated.text)])],
     usage: onWire(usage),
   }
   if (fields['stream'] !== true) return json(ended, usage)
@@ -72,6 +91,22 @@ export function responses(body: Buffer): DevAnswer {
     const data = { type, sequence_number: sequence, ...rest }
     sequence += 1
     return `event: ${type}\ndata: ${JSON.stringify(data)}\n\n`
+  }
+  if (call) {
+    const at = { item_id: itemId, output_index: 0 }
+    const kind = 'response.function_call_arguments'
+    const opening = [
+      event('response.created', { response: begun }),
+      event('response.in_progress', { response: begun }),
+      event('response.output_item.added', { output_index: 0, item: called('in_progress', '') }),
+    ].join('')
+    const tokens = generated.tokens.map((delta) => event(`${kind}.delta`, { ...at, delta }))
+    const closing = [
+      event(`${kind}.done`, { ...at, name: call.name, arguments: generated.text }),
+      event('response.output_item.done', { output_index: 0, item: ended.output[0] }),
+      event('response.completed', { response: ended }),
+    ].join('')
+    return { kind: 'stream', opening, tokens, closing, usage }
   }
   const at = { item_id: itemId, output_index: 0, content_index: 0 }
   // The events are numbered as they are made, so they are made in the order they are sent.

@@ -222,7 +222,13 @@ for (const road of ['plain', 'sealed'] as const) {
 
     test('models are listed', async () => {
       const ids = (await Array.fromAsync(client().models.list())).map((model) => model.id)
-      expect(ids).toEqual(['gpt-oss-120b', 'llama3-3-70b', 'nomic-embed-text'])
+      expect(ids).toEqual([
+        'gpt-oss-120b',
+        'llama3-3-70b',
+        'gpt-4o-mini',
+        'nomic-embed-text',
+        'text-embedding-3-small',
+      ])
     })
 
     test('a wrong key, an unknown model and a bad body are the errors of the API', async () => {

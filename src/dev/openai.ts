@@ -1,0 +1,87 @@
+// The embedded OpenAI: in development mode it stands where a document lists an upstream of kind
+// `openai` without an address, so that OpenAI's SDK works through the whole road with no account.
+//
+// It runs no model, keeps nothing and listens on 127.0.0.1 only. What it says, the embedded enclave
+// says too; it has no seals.
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+import { listModels, oneModel, refuse, type DevAnswer } from './answer.ts'
+import { speech, transcriptions } from './audio.ts'
+import { chatCompletions, completions } from './chat.ts'
+import { embeddings } from './embeddings.ts'
+import { keyMatcher, listenOnLoopback, readBody } from './loopback.ts'
+import { moderations } from './moderations.ts'
+import { responses } from './responses.ts'
+import { transmit, type TokenPace } from './transmit.ts'
+
+const MAX_BODY_BYTES = 64 * 1024 * 1024
+
+export interface DevOpenAiOptions {
+  readonly apiKey: string
+  readonly pace?: TokenPace
+}
+
+export interface DevOpenAi {
+  /** As clients have it, with `/v1`. */
+  readonly url: string
+  /** Ends every connection, also those in the middle of a stream. */
+  close(): Promise<void>
+}
+
+type Answering = (body: Buffer, contentType: string) => DevAnswer | Promise<DevAnswer>
+
+const ROUTES: ReadonlyMap<string, Answering> = new Map<string, Answering>([
+  ['GET /v1/models', listModels],
+  ['POST /v1/chat/completions', chatCompletions],
+  ['POST /v1/completions', completions],
+  ['POST /v1/responses', responses],
+  ['POST /v1/embeddings', embeddings],
+  ['POST /v1/moderations', moderations],
+  ['POST /v1/audio/transcriptions', transcriptions],
+  ['POST /v1/audio/speech', speech],
+])
+const MODEL_PATH = '/v1/models/'
+
+export async function startOpenAi({
+  apiKey,
+  pace = { firstTokenMs: 250, tokenMs: 25 },
+}: DevOpenAiOptions): Promise<DevOpenAi> {
+  const isKey = keyMatcher(apiKey)
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    const leaving = new AbortController()
+    response.once('close', () => leaving.abort())
+    const to = { pace, wantsUsage: false, left: leaving.signal, opened: undefined }
+    const chunks = await readBody(request, MAX_BODY_BYTES)
+    if (chunks === undefined) {
+      // A rest of the body may still come, so the connection cannot be used again.
+      response.setHeader('Connection', 'close')
+      return transmit(response, refuse(413, 'The request body is larger than 64 MiB.'), to)
+    }
+    return transmit(response, await decide(request, Buffer.concat(chunks), isKey), to)
+  }
+  const { url, close } = await listenOnLoopback(serve)
+  return { url: `${url}/v1`, close }
+}
+
+async function decide(
+  { url = '', method = '', headers }: IncomingMessage,
+  body: Buffer,
+  isKey: (given: string) => boolean,
+): Promise<DevAnswer> {
+  const path = url.split('?', 1)[0] ?? ''
+  const bearer = /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+  if (!isKey(bearer ?? String(headers['api-key'] ?? ''))) {
+    const message = 'Incorrect API key provided.'
+    return refuse(401, message, 'invalid_request_error', 'invalid_api_key')
+  }
+  if (method === 'GET' && path.startsWith(MODEL_PATH))
+    return oneModel(path.slice(MODEL_PATH.length))
+  const answer = ROUTES.get(`${method} ${path}`)
+  if (!answer) return refuse(404, 'There is nothing at this path.')
+  try {
+    return await answer(body, headers['content-type'] ?? '')
+  } catch {
+    return refuse(500, 'The embedded OpenAI failed.', 'server_error')
+  }
+}
