@@ -8,6 +8,8 @@ export const ROUTE_GROUPS = [
   'completions',
   'responses',
   'embeddings',
+  'moderations',
+  'images',
   'audio',
   'messages',
   'batches',
@@ -15,8 +17,24 @@ export const ROUTE_GROUPS = [
 ] as const
 export type RouteGroup = (typeof ROUTE_GROUPS)[number]
 
+/** Those of OpenAI's API. */
+export const OPENAI_GROUPS = [
+  'models',
+  'chat',
+  'completions',
+  'responses',
+  'embeddings',
+  'moderations',
+  'images',
+  'audio',
+] as const satisfies readonly RouteGroup[]
+
+/** In which header a server of OpenAI's API takes its key. */
+export const KEY_HEADERS = ['authorization', 'api-key'] as const
+export type KeyHeader = (typeof KEY_HEADERS)[number]
+
 export const CALLER_KINDS = ['user', 'device', 'key', 'session'] as const
 export type CallerKind = (typeof CALLER_KINDS)[number]
 
-export const UPSTREAM_KINDS = ['tinfoil', 'anthropic', 'anthropic-oauth'] as const
+export const UPSTREAM_KINDS = ['tinfoil', 'anthropic', 'anthropic-oauth', 'openai'] as const
 export type UpstreamKind = (typeof UPSTREAM_KINDS)[number]

@@ -37,14 +37,16 @@ export function missing(
 ): Mistake[] {
   // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
   const anthropic = mentioned.has('anthropicApiKey') && !signIn
-  const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || signIn)
+  const openai = mentioned.has('openaiUpstreamUrl')
+  const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || openai || signIn)
   const needs: Readonly<Record<Need, boolean>> = {
     Tinfoil: tinfoil,
     Anthropic: anthropic,
+    OpenAI: openai,
     'user tokens':
       tinfoil ||
       bootstrap === 'jwt' ||
-      (anthropic && upstreams.some((each) => takes(each, 'user'))),
+      ((anthropic || openai) && upstreams.some((each) => takes(each, 'user'))),
     enrolment: anthropic && bootstrap !== undefined && bootstrap !== 'off',
     'signing in': signIn,
   }
@@ -183,6 +185,7 @@ const ASKED: readonly Key[] = [
   'tinfoilBaseUrl',
   'tinfoilAttestationUrl',
   'anthropicBaseUrl',
+  'openaiUpstreamUrl',
 ]
 
 function plainHttpMistakes(

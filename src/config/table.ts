@@ -37,13 +37,15 @@ import {
   sqliteUrl,
   text,
 } from './kinds.ts'
+import { KEY_HEADERS, OPENAI_GROUPS } from '../names.ts'
 import type { Secret } from '../secret.ts'
+import { headerLines } from './header-lines.ts'
 
 export type Group =
   'Server' | 'Upstream' | 'Users' | 'Devices' | 'Keys' | 'Sign-in' | 'Limits' | 'Ledger' | 'Log'
 
 /** What makes a setting necessary outside development mode; demands.ts knows when that is. */
-export type Need = 'Tinfoil' | 'Anthropic' | 'user tokens' | 'enrolment' | 'signing in'
+export type Need = 'Tinfoil' | 'Anthropic' | 'OpenAI' | 'user tokens' | 'enrolment' | 'signing in'
 
 export interface Setting<T> {
   readonly env: string
@@ -61,6 +63,9 @@ export interface Setting<T> {
   /** May also come from the file that `<env>_FILE` names, and is never echoed. */
   readonly secret?: true
 }
+
+/** What an answer tells nothing of is asked for only where it is named. */
+const METERED = OPENAI_GROUPS.filter((group) => group !== 'audio')
 
 const seconds = (min: number, max: number): Kind<number> => integer(min, max, '<seconds>')
 const DAY_SECONDS = 86_400
@@ -512,6 +517,47 @@ export const SETTINGS = {
     someOf('user', 'device', 'key'),
     'Who reaches Anthropic by its key.',
     { fallback: 'device,key' },
+  ),
+  openaiUpstreamUrl: setting(
+    'OPENAI_UPSTREAM_URL',
+    'Upstream',
+    queryUrl,
+    "A server of OpenAI's API, with its path: `https://api.openai.com/v1`. A query goes out with each request.",
+    { required: 'OpenAI' },
+  ),
+  openaiUpstreamKey: setting(
+    'OPENAI_UPSTREAM_KEY',
+    'Upstream',
+    headerSecret,
+    'The key for that server; none for one that asks for none.',
+    { secret: true },
+  ),
+  openaiUpstreamKeyHeader: setting(
+    'OPENAI_UPSTREAM_KEY_HEADER',
+    'Upstream',
+    oneOf(...KEY_HEADERS),
+    'Where that key goes: `Authorization: Bearer`, or `api-key` as Azure has it.',
+    { fallback: 'authorization' },
+  ),
+  openaiUpstreamHeaders: setting(
+    'OPENAI_UPSTREAM_HEADERS',
+    'Upstream',
+    headerLines,
+    'Headers that go out with each request, as in `OpenAI-Project: proj_1`; no secrets.',
+  ),
+  openaiUpstreamRoutes: setting(
+    'OPENAI_UPSTREAM_ROUTES',
+    'Upstream',
+    someOf(...OPENAI_GROUPS),
+    'What that server is asked for. Audio has to be named: most of its answers tell no usage.',
+    { fallback: METERED.join(',') },
+  ),
+  openaiUpstreamCallers: setting(
+    'OPENAI_UPSTREAM_CALLERS',
+    'Upstream',
+    someOf('user', 'device', 'key'),
+    'Who reaches that server.',
+    { fallback: 'user,key' },
   ),
   requireEhbp: setting(
     'REQUIRE_EHBP',

@@ -4,6 +4,7 @@
 import { type CallerKind, UPSTREAM_KINDS, type UpstreamKind } from '../names.ts'
 import type { Secret } from '../secret.ts'
 import type { Given } from './given.ts'
+import type { HeaderLines } from './header-lines.ts'
 import type { Mistake } from './kinds.ts'
 import { ownValues } from './own-values.ts'
 import { type Key, settingOf, type Values } from './table.ts'
@@ -25,6 +26,14 @@ export const MEMBERS = {
   },
   // How one signs in are settings of the whole gate.
   'anthropic-oauth': {},
+  openai: {
+    baseUrl: 'openaiUpstreamUrl',
+    apiKey: 'openaiUpstreamKey',
+    keyHeader: 'openaiUpstreamKeyHeader',
+    headers: 'openaiUpstreamHeaders',
+    routes: 'openaiUpstreamRoutes',
+    callers: 'openaiUpstreamCallers',
+  },
 } as const satisfies Readonly<Record<UpstreamKind, Readonly<Record<string, Key>>>>
 
 type Members = typeof MEMBERS
@@ -34,10 +43,17 @@ export const CHOSEN_BY = {
   tinfoil: 'tinfoilApiKey',
   anthropic: 'anthropicApiKey',
   'anthropic-oauth': 'clientId',
+  openai: 'openaiUpstreamUrl',
 } as const satisfies Readonly<Record<UpstreamKind, Key>>
 
-/** In development mode, one without a key is answered from within. */
-export const EMBEDDED = ['tinfoil', 'anthropic'] as const satisfies readonly UpstreamKind[]
+/** In development mode, one of these that lacks what chooses it is answered from within. */
+export const EMBEDDED = [
+  'tinfoil',
+  'anthropic',
+  'openai',
+] as const satisfies readonly UpstreamKind[]
+/** In development mode these are there without a word. */
+const USUAL: ReadonlySet<UpstreamKind> = new Set(['tinfoil', 'anthropic'])
 
 /** What a document can say of an upstream, and no variable. */
 export interface UpstreamOwn {
@@ -57,9 +73,10 @@ interface Common<Kind extends UpstreamKind> {
 type Taken<M> = { readonly [Member in keyof M]: NonNullable<Values[M[Member] & Key]> }
 
 export type UpstreamEntryOf<Kind extends UpstreamKind> = Common<Kind> &
-  Omit<Taken<Members[Kind]>, 'apiKey' | 'callers'> &
-  // Absent in development mode alone.
-  ('apiKey' extends keyof Members[Kind] ? { readonly apiKey?: Secret } : unknown)
+  Omit<Taken<Members[Kind]>, 'apiKey' | 'headers' | 'callers'> &
+  // Absent in development mode, and for a server that asks for none.
+  ('apiKey' extends keyof Members[Kind] ? { readonly apiKey?: Secret } : unknown) &
+  ('headers' extends keyof Members[Kind] ? { readonly headers?: HeaderLines } : unknown)
 
 export type UpstreamEntry = { readonly [Kind in UpstreamKind]: UpstreamEntryOf<Kind> }[UpstreamKind]
 
@@ -139,9 +156,7 @@ export function upstreamReads(
     return { ...each, values: { ...values, ...own }, isOneOfSeveral: true }
   })
   const elsewhere = UPSTREAM_KINDS.filter(
-    (kind) =>
-      (devMode && EMBEDDED.some((each) => each === kind)) ||
-      (listed.length === 0 && given.has(CHOSEN_BY[kind])),
+    (kind) => (devMode && USUAL.has(kind)) || (listed.length === 0 && given.has(CHOSEN_BY[kind])),
   ).filter((kind) => listed.every((each) => each.kind !== kind))
   return [...within, ...elsewhere.map((kind) => alone({ kind, from: '', own: {} }))]
 }

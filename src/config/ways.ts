@@ -5,6 +5,7 @@ import { KEYS, type Need, settingOf } from './table.ts'
 const WAYS: readonly (readonly [what: string, needs: readonly Need[]])[] = [
   ['Tinfoil, for users of yours', ['Tinfoil', 'user tokens']],
   ['Anthropic, for devices', ['Anthropic']],
+  ['any other server', ['OpenAI', 'user tokens']],
   ['one person, who signs in', ['signing in']],
 ]
 const WHAT_WIDTH = 29

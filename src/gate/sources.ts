@@ -55,7 +55,9 @@ type Embedded = (typeof EMBEDDED)[number]
 
 type Keyed<Entry> = Entry extends { readonly kind: 'anthropic-oauth' }
   ? Entry
-  : Omit<Entry, 'apiKey'> & { readonly apiKey: Revealing }
+  : Entry extends { readonly kind: 'openai' }
+    ? Omit<Entry, 'apiKey'> & { readonly apiKey?: Revealing }
+    : Omit<Entry, 'apiKey'> & { readonly apiKey: Revealing }
 
 /** An upstream as the settings have it, and in development mode one of our own. */
 export type UpstreamSourceOf<Kind extends UpstreamKind> = Keyed<UpstreamEntryOf<Kind>>
@@ -63,8 +65,11 @@ export type UpstreamSource = {
   readonly [Kind in UpstreamKind]: UpstreamSourceOf<Kind>
 }[UpstreamKind]
 
-const isKeyed = (entry: UpstreamEntry): entry is UpstreamEntry & UpstreamSource =>
-  !('apiKey' in entry) || entry.apiKey !== undefined
+/** In development mode there may be one of which nothing is said. */
+function isWhole(entry: UpstreamEntry): entry is UpstreamEntry & UpstreamSource {
+  if (entry.kind === 'openai') return (entry.baseUrl as URL | undefined) !== undefined
+  return !('apiKey' in entry) || entry.apiKey !== undefined
+}
 
 export async function sources(
   settings: Settings,
@@ -81,7 +86,7 @@ function configured(settings: Settings): Configured {
   const { issuers, upstreams, jwtSecret } = settings
   return {
     issuers,
-    upstreams: upstreams.filter(isKeyed),
+    upstreams: upstreams.filter(isWhole),
     ...loginAt(settings),
     deviceSecrets: (takesDevices(upstreams) && jwtSecret) || [],
   }
@@ -139,12 +144,16 @@ async function developmentSources(settings: Settings): Promise<Configured> {
       const { startAnthropic } = await import('../dev/anthropic.ts')
       return { apiKey, baseUrl: new URL((await startAnthropic({ apiKey: key })).url) }
     },
+    async openai() {
+      const { startOpenAi } = await import('../dev/openai.ts')
+      return { apiKey, baseUrl: new URL((await startOpenAi({ apiKey: key })).url) }
+    },
   }
   const embedded: Embedded[] = []
   const upstreams: UpstreamSource[] = []
   for (const entry of settings.upstreams) {
     const kind = EMBEDDED.find((each) => each === entry.kind)
-    if (isKeyed(entry) || !kind) upstreams.push(entry as UpstreamSource)
+    if (isWhole(entry) || !kind) upstreams.push(entry as UpstreamSource)
     else {
       embedded.push(kind)
       upstreams.push({ ...entry, ...(await started[kind]()) } as UpstreamSource)

@@ -11,6 +11,8 @@ import type { Revealing } from '../secret.ts'
 import { anthropic } from '../upstream/anthropic/anthropic.ts'
 import { servesAccount, servesAnthropic } from '../upstream/anthropic/api.ts'
 import { anthropicOAuth } from '../upstream/anthropic/oauth.ts'
+import { openAi } from '../upstream/openai/openai.ts'
+import { servesAllOfOpenAi } from '../upstream/openai/routes.ts'
 import { servesTinfoil, tinfoil } from '../upstream/tinfoil/tinfoil.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { SigningIn } from './signing-in.ts'
@@ -52,6 +54,11 @@ export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<K
       return anthropicOAuth({ name, baseUrl, accessToken, maxBodyBytes: settings.maxPayloadSize })
     },
   },
+  openai: {
+    serves: servesAllOfOpenAi,
+    make: ({ headers = [], apiKey, ...source }, { settings }) =>
+      openAi({ ...source, headers, apiKey, maxBodyBytes: settings.maxPayloadSize }),
+  },
 }
 
 /** Every upstream that the settings name, in their order. */
@@ -73,10 +80,15 @@ export const exchangeable = (
   settings: () => Settings,
 ): readonly UpstreamSource[] =>
   upstreams.map((source) =>
-    'apiKey' in source
+    isKeyed(source)
       ? { ...source, apiKey: { reveal: () => keyOf(source, settings()).reveal() } }
       : source,
   )
+
+const isKeyed = (
+  source: UpstreamSource,
+): source is UpstreamSource & { readonly apiKey: Revealing } =>
+  'apiKey' in source && source.apiKey !== undefined
 
 /** In development mode there may be none in the settings. */
 function keyOf(

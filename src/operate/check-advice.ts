@@ -10,6 +10,7 @@ const ADDRESSES: Readonly<Record<UpstreamKind, string>> = {
   tinfoil: 'TINFOIL_BASE_URL',
   anthropic: 'ANTHROPIC_BASE_URL',
   'anthropic-oauth': 'API_BASE_URL',
+  openai: 'OPENAI_UPSTREAM_URL',
 }
 
 type Named = Pick<Upstream, 'name' | 'kind'>
@@ -24,7 +25,8 @@ export function statusAdvice(status: number, upstream: Named, ownKey: boolean): 
     return `the key may not do this: its account lacks the permission or the region; check ${key}`
   }
   if (status === 404 || status === 405) {
-    return `there is no API at this address: check ${url}, which must not include /v1`
+    const end = upstream.kind === 'openai' ? 'ends in /v1 or its like' : 'must not include /v1'
+    return `there is no API at this address: check ${url}, which ${end}`
   }
   if (status === 429) return 'the limit of this key is used up for now; try again later'
   if (status >= 300 && status < 400) {

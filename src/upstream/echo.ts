@@ -31,9 +31,9 @@ const MAX_LAYERS = 3
 
 const NO_ECHO: Echo = { inValue: () => false, inBytes: () => false, inBody: () => false }
 
-/** Of `Authorization` or `x-api-key`, as they went out. */
+/** Of `Authorization`, `x-api-key` or `api-key`, as they went out. */
 export function echoOf(sent: Readonly<Record<string, string>>): Echo {
-  const header = sent['x-api-key'] ?? sent['authorization']
+  const header = sent['x-api-key'] ?? sent['api-key'] ?? sent['authorization']
   if (header === undefined) return NO_ECHO
   const known = lastEchoes.get(header)
   if (known) return known

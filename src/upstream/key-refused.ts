@@ -18,6 +18,7 @@ const SETTINGS: Readonly<Record<UpstreamKind, string>> = {
   tinfoil: 'TINFOIL_API_KEY',
   anthropic: 'ANTHROPIC_API_KEY',
   'anthropic-oauth': 'its key',
+  openai: 'OPENAI_UPSTREAM_KEY',
 }
 
 /** In words of the settings. */

@@ -6,14 +6,20 @@ import { type Decision, granted } from '../refusal.ts'
 /** More than there are routes; the names of models and files that some end in may be any number. */
 const MAX_PLACES = 64
 
-/** The same, made once for each path: a URL is dear to make, and what has no query is one of a few. */
-export function placesUnder(base: URL): (path: string, search: string) => Decision<Destination> {
+/**
+ * The same, made once for each path: a URL is dear to make, and what has no query is one of a few.
+ * `fixed`: a query that each of those has.
+ */
+export function placesUnder(
+  base: URL,
+  fixed = '',
+): (path: string, search: string) => Decision<Destination> {
   const places = new Map<string, Decision<Destination>>()
   return (path, search) => {
     if (search !== '') return granted(placeUnder(base, path, search))
     const known = places.get(path)
     if (known) return known
-    const place = granted(placeUnder(base, path))
+    const place = granted(placeUnder(base, path, fixed))
     if (places.size >= MAX_PLACES) places.clear()
     places.set(path, place)
     return place

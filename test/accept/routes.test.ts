@@ -35,7 +35,7 @@ test('everything under /v1/ is relayed, and /admin/ is protected, and /device, a
         : [path === '/device' ? 'caller' : 'public']
     expect([path, expected]).toEqual([path, expect.arrayContaining([access])])
   }
-  expect(RELAYED_ROUTES).toHaveLength(22)
+  expect(RELAYED_ROUTES).toHaveLength(26)
   const own = EVERY_ROUTE.filter(({ access }) => access === 'own').map(({ path }) => path)
   expect(own).toEqual(['/admin/usage', '/admin/stats'])
 })
@@ -46,6 +46,7 @@ test('an environment opens each upstream to its own kinds of callers', () => {
   expect(kinds('tinfoil')).toEqual(new Set(['user']))
   expect(kinds('anthropic')).toEqual(new Set(['device', 'key']))
   expect(kinds('anthropic-oauth')).toEqual(new Set(['session']))
+  expect(kinds('openai')).toEqual(new Set(['user', 'key']))
 })
 
 test('only probes are silent, and HEAD is answered by them and where it is listed', () => {

@@ -236,8 +236,8 @@ devices: { usd_per_month: true, models: [a, 7, "x,y"] }
       'an upstream without its kind, without its key, and a second of a kind',
       `${USERS.replace('upstreams:', 'upstreams:\n  - api_key: x\n  - kind: tinfoli\n  - kind: anthropic')}`,
       [
-        '7:5 upstreams[0] has no kind (give one of tinfoil, anthropic, anthropic-oauth)',
-        '8:11 upstreams[1].kind is not one of the choices (give one of tinfoil, anthropic, anthropic-oauth)',
+        '7:5 upstreams[0] has no kind (give one of tinfoil, anthropic, anthropic-oauth, openai)',
+        '8:11 upstreams[1].kind is not one of the choices (give one of tinfoil, anthropic, anthropic-oauth, openai)',
         '9:5 upstreams[2] lacks api_key (The key for Anthropic. Write it there, or set ANTHROPIC_API_KEY.)',
       ],
     ],

@@ -65,6 +65,7 @@ test('no setting is open in production because nobody set it', () => {
     TINFOIL_API_KEY: 'Tinfoil',
     ...Object.fromEntries(SIGN_IN.map((env) => [env, 'signing in'])),
     ANTHROPIC_API_KEY: 'Anthropic',
+    OPENAI_UPSTREAM_URL: 'OpenAI',
   })
 })
 

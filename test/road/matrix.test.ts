@@ -245,7 +245,11 @@ for (const [name, { env, reaches }] of Object.entries(ENVIRONMENTS)) {
     for (const kind of ['user', 'device', 'key'] as const) {
       test(`opens to a ${kind} what its upstreams serve, and nothing else`, async () => {
         for (const { method, path, dialects } of RELAYED_ROUTES) {
-          for (const dialect of dialects) {
+          // Where one dialect alone is served, it is what everybody speaks.
+          const served = dialects.filter((dialect) =>
+            BOTH.some((to) => KINDS[to].serves({ dialect, method, path })),
+          )
+          for (const dialect of served.length === 0 ? dialects : served) {
             on.upstream.seen.length = 0
             const answer = await fetch(on.gate.url + path.replace(':id', 'an-id'), {
               method,

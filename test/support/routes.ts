@@ -7,7 +7,7 @@ import { KINDS } from '../../src/gate/upstreams.ts'
 import { UPSTREAM_KINDS, type UpstreamKind } from '../../src/names.ts'
 import type { Upstream } from '../../src/upstream/upstream.ts'
 
-const FEATURES: Readonly<Record<UpstreamKind, Feature>> = {
+const FEATURES: Readonly<Partial<Record<UpstreamKind, Feature>>> = {
   tinfoil: 'enclave',
   anthropic: 'devices',
   'anthropic-oauth': 'sign-in',

@@ -6,7 +6,7 @@ import { t } from 'elysia'
 import { Issuer } from './issuer-schema.ts'
 import { CLOSED, leaf, secret, section } from './leaf.ts'
 import { Policy, Rule } from './policy-schema.ts'
-import { Anthropic, AnthropicOauth, Tinfoil } from './upstream-schema.ts'
+import { Anthropic, AnthropicOauth, OpenAi, Tinfoil } from './upstream-schema.ts'
 
 export const DOCUMENT = t.Object(
   {
@@ -29,7 +29,7 @@ export const DOCUMENT = t.Object(
     ),
     issuers: t.Optional(t.Array(Issuer, { description: 'Whose users are taken.' })),
     upstreams: t.Optional(
-      t.Array(t.Union([Tinfoil, Anthropic, AnthropicOauth]), {
+      t.Array(t.Union([Tinfoil, Anthropic, AnthropicOauth, OpenAi]), {
         description: 'Where requests go; the kinds that are listed are all that there are.',
       }),
     ),

@@ -39,6 +39,20 @@ export const Anthropic = t.Object(
   CLOSED,
 )
 
+export const OpenAi = t.Object(
+  {
+    kind: t.Literal('openai'),
+    ...common,
+    base_url: leaf('openaiUpstreamUrl'),
+    ...secret('api_key', 'openaiUpstreamKey'),
+    key_header: leaf('openaiUpstreamKeyHeader'),
+    headers: leaf('openaiUpstreamHeaders'),
+    routes: leaf('openaiUpstreamRoutes'),
+    callers: leaf('openaiUpstreamCallers'),
+  },
+  CLOSED,
+)
+
 export const AnthropicOauth = t.Object(
   {
     kind: t.Literal('anthropic-oauth'),

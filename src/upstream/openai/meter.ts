@@ -1,0 +1,23 @@
+// What an answer of OpenAI's API says that it used, by its route.
+
+import type { AnswerHeaders } from '../../http1/fields.ts'
+import { openAiUsageMeter } from '../reading/openai-usage.ts'
+import { NO_USAGE } from '../reading/tally.ts'
+import type { Asked, UsageMeter } from '../upstream.ts'
+
+const FREE: UsageMeter = { end: () => NO_USAGE }
+const SILENT: UsageMeter = { end: () => undefined }
+const MODERATIONS = '/v1/moderations'
+/** What streams there is sound or picture. */
+const NO_TEXT = /^\/v1\/(?:images\/|audio\/speech$)/
+
+export function openAiMeter(
+  { method, path }: Pick<Asked, 'method' | 'path'>,
+  status: number,
+  headers: AnswerHeaders,
+): UsageMeter {
+  if (method !== 'POST' || path === MODERATIONS) return FREE
+  if (status >= 300) return SILENT
+  const { 'content-type': type, 'content-encoding': coding } = headers
+  return openAiUsageMeter(type, coding, !NO_TEXT.test(path)) ?? SILENT
+}

@@ -1,0 +1,95 @@
+// Any server that speaks OpenAI's API: OpenAI and Azure, OpenRouter, Groq, Together, Mistral, vLLM,
+// Ollama, llama.cpp. Bodies go and answers come back as they are; what describes the operator's account
+// there does not come back.
+
+import type { KeyHeader, RouteGroup } from '../../names.ts'
+import type { Revealing } from '../../secret.ts'
+import { type Destination, placeUnder } from '../../http1/destination.ts'
+import { type Decision, granted } from '../../refusal.ts'
+import { inspectPlain } from '../inspected.ts'
+import { placesUnder } from '../places.ts'
+import { openAiCost } from '../reading/openai-cost.ts'
+import {
+  allowedValues,
+  copyAllowed,
+  operatorsKeyRefused,
+  setAllowed,
+  type Upstream,
+} from '../upstream.ts'
+import { openAiMeter } from './meter.ts'
+import { servesOpenAi } from './routes.ts'
+
+export interface OpenAiOptions {
+  readonly name?: string
+  /**
+   * As clients of the API have it, with `/v1` or what stands in its place. Its query goes out with
+   * every request: `api-version`.
+   */
+  readonly baseUrl: URL
+  /** Undefined for a server that asks for none. */
+  readonly apiKey: Revealing | undefined
+  readonly keyHeader: KeyHeader
+  /** That go out with every request; names in lower case. */
+  readonly headers: readonly (readonly [name: string, value: string])[]
+  readonly routes: readonly RouteGroup[]
+  readonly maxBodyBytes: number
+}
+
+const TO_UPSTREAM = [
+  'content-type',
+  'content-encoding',
+  'accept',
+  'accept-encoding',
+  'openai-beta',
+  'idempotency-key',
+]
+const TO_CLIENT = [
+  'content-type',
+  'content-encoding',
+  'content-language',
+  'content-disposition',
+  'cache-control',
+  'retry-after',
+  'retry-after-ms',
+  'x-should-retry',
+  'openai-processing-ms',
+]
+/** The paths of our own table begin with it, and the base URL ends in it or in what is there instead. */
+const VERSION = '/v1'
+
+export function openAi(options: OpenAiOptions): Upstream {
+  const { name = 'openai', baseUrl, apiKey, keyHeader, headers: fixed, maxBodyBytes } = options
+  const placeOf = placesWithQuery(baseUrl)
+  return {
+    name,
+    kind: 'openai',
+    serves: servesOpenAi(options.routes),
+    bodies: 'plain',
+    inspect: (headers, hasBody) => inspectPlain(headers, hasBody, maxBodyBytes),
+    checks: [{ path: '/v1/models', withKey: apiKey !== undefined }],
+    costOf: openAiCost,
+    destination: ({ path, search }) => placeOf(path.slice(VERSION.length), search),
+    requestHeaders(client) {
+      const headers = copyAllowed(TO_UPSTREAM, client)
+      for (const [header, value] of fixed) headers[header] = value
+      if (apiKey === undefined) return headers
+      headers[keyHeader] = keyHeader === 'api-key' ? apiKey.reveal() : `Bearer ${apiKey.reveal()}`
+      return headers
+    },
+    answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
+    passes: (upstream) => allowedValues(TO_CLIENT, upstream),
+    credentialRefused: operatorsKeyRefused,
+    meter: openAiMeter,
+    invalid: () => undefined,
+  }
+}
+
+/** The base URL's own query goes first. */
+function placesWithQuery(base: URL): (path: string, search: string) => Decision<Destination> {
+  if (base.search === '') return placesUnder(base)
+  const places = placesUnder(base, base.search)
+  return (path, search) =>
+    search === ''
+      ? places(path, search)
+      : granted(placeUnder(base, path, `${base.search}&${search.slice(1)}`))
+}

@@ -1,0 +1,24 @@
+// Which routes of OpenAI's API an upstream of this kind serves, by the groups that its settings name.
+
+import { OPENAI_GROUPS, type RouteGroup } from '../../names.ts'
+import { serving, type Upstream } from '../upstream.ts'
+
+/** Ids of stored responses, files and batches are everybody's of one key, so none is served here. */
+const PATHS: Readonly<Record<(typeof OPENAI_GROUPS)[number], readonly string[]>> = {
+  models: ['GET /v1/models', 'GET /v1/models/:id'],
+  chat: ['POST /v1/chat/completions'],
+  completions: ['POST /v1/completions'],
+  responses: ['POST /v1/responses'],
+  embeddings: ['POST /v1/embeddings'],
+  moderations: ['POST /v1/moderations'],
+  images: ['POST /v1/images/generations', 'POST /v1/images/edits'],
+  audio: ['POST /v1/audio/transcriptions', 'POST /v1/audio/translations', 'POST /v1/audio/speech'],
+}
+
+export const servesOpenAi = (groups: readonly RouteGroup[]): Upstream['serves'] =>
+  serving(
+    'openai',
+    OPENAI_GROUPS.filter((group) => groups.includes(group)).flatMap((group) => PATHS[group]),
+  )
+
+export const servesAllOfOpenAi = servesOpenAi(OPENAI_GROUPS)

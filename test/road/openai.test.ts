@@ -1,0 +1,299 @@
+// Upstreams of kind `openai` over the compiled binary: several, with their keys and models, by the
+// official client; bytes as they are, both ways, and usage as each of them tells it.
+
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import zlib from 'node:zlib'
+import OpenAI from 'openai'
+import { startIssuer } from '../../src/dev/issuer.ts'
+import { runToEnd, start } from '../support/binary.ts'
+import {
+  type Flavour,
+  KEYS,
+  MODELS,
+  type OpenAiServer,
+  startServer,
+  WORDS,
+} from '../support/openai-servers.ts'
+import { random, seeded } from '../support/random.ts'
+import { HASH_KEY, UNLIMITED } from '../support/settings.ts'
+import { eventually } from '../support/sink.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'postern-openai-'))
+const path = join(folder, 'postern.yaml')
+const issuer = await startIssuer()
+const servers: Readonly<Record<Flavour, OpenAiServer>> = {
+  vllm: await startServer('vllm', random(1)),
+  azure: await startServer('azure', random(2)),
+  openrouter: await startServer('openrouter', random(3)),
+}
+const keyFile = join(folder, 'azure.key')
+writeFileSync(keyFile, `${KEYS.azure}\n`, { mode: 0o600 })
+writeFileSync(
+  path,
+  `issuers:
+  - issuer: ${issuer.issuer}
+    jwks_url: ${issuer.jwksUrl}
+    audiences: [${issuer.audience}]
+    groups_claim: groups
+upstreams:
+  - kind: openai
+    name: local
+    base_url: ${servers.vllm.baseUrl}
+    models: [Qwen/*, Llama-*]
+  - kind: openai
+    name: azure
+    base_url: ${servers.azure.baseUrl}?api-version=preview
+    api_key_file: ${keyFile}
+    key_header: api-key
+    models: [gpt-*]
+  - kind: openai
+    name: router
+    base_url: ${servers.openrouter.baseUrl}
+    api_key: \${ROUTER_KEY}
+    headers: ["HTTP-Referer: https://gate.example.com", "X-Title: postern"]
+    routes: [chat]
+policies:
+  - { name: capped, usd_per_day: 0.05 }
+rules:
+  - { kind: user, group: capped, policy: capped }
+ledger:
+  database_url: sqlite:${join(folder, 'postern.db')}
+  identity_hash_key: \${IHK}
+log: { format: json }
+`,
+)
+const ENV = {
+  ...UNLIMITED,
+  POSTERN_CONFIG: path,
+  ROUTER_KEY: KEYS.openrouter,
+  IHK: HASH_KEY,
+  DATABASE_URL: '',
+}
+
+let gate: Awaited<ReturnType<typeof start>>
+let openai: OpenAI
+beforeAll(async () => {
+  gate = await start(ENV)
+  openai = client(await issuer.token())
+})
+afterAll(async () => {
+  await gate.stop()
+  for (const { upstream } of Object.values(servers)) await upstream.close()
+  await issuer.close()
+  rmSync(folder, { recursive: true })
+})
+
+const client = (apiKey: string): OpenAI =>
+  new OpenAI({ apiKey, baseURL: `${gate.url}/v1`, maxRetries: 0 })
+const MESSAGES = [{ role: 'user' as const, content: 'hi' }]
+const FLAVOURS = Object.keys(servers) as Flavour[]
+const NAMES: Readonly<Record<Flavour, string>> = {
+  vllm: 'local',
+  azure: 'azure',
+  openrouter: 'router',
+}
+
+interface Line {
+  readonly request_id: string
+  readonly [field: string]: unknown
+}
+const lines = (): Line[] =>
+  gate
+    .output()
+    .split('\n')
+    .filter((line) => line.startsWith('{') && line.includes('"duration_ms"'))
+    .map((line) => JSON.parse(line))
+/** The log's line of the only request that `ask` makes. */
+async function lineOf(ask: () => Promise<unknown>): Promise<Line> {
+  const before = lines().length
+  await ask()
+  await eventually(async () => lines().length > before)
+  return lines()[before] as Line
+}
+
+describe('the official client', () => {
+  for (const flavour of FLAVOURS) {
+    const model = MODELS[flavour]
+    const cached = flavour === 'vllm' ? 0 : 60
+    const counted = {
+      upstream: NAMES[flavour],
+      usage: 'exact',
+      input_tokens: 100 - cached,
+      output_tokens: 20,
+      cache_read_tokens: cached,
+      ...(flavour !== 'vllm' && { reasoning_tokens: 8 }),
+    }
+
+    test(`${flavour}: chat, whole and streamed, goes to whom its model names, and is metered`, async () => {
+      const whole = await lineOf(async () => {
+        const answer = await openai.chat.completions.create({ model, messages: MESSAGES })
+        expect(answer.choices[0]?.message.content).toBe(WORDS.join(''))
+      })
+      expect(whole).toMatchObject(counted)
+      const asked = { model, messages: MESSAGES, stream: true } as const
+      const streamed = await lineOf(async () => {
+        const stream = await openai.chat.completions.create({
+          ...asked,
+          stream_options: { include_usage: true },
+        })
+        let text = ''
+        for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? ''
+        expect(text).toBe(WORDS.join(''))
+      })
+      expect(streamed).toMatchObject(counted)
+      const silent = await lineOf(async () => {
+        for await (const _ of await openai.chat.completions.create(asked)) continue
+      })
+      // One tells it all the same; of the others nothing is made up.
+      if (flavour === 'openrouter') expect(silent).toMatchObject(counted)
+      else expect([silent['usage'], silent['input_tokens']]).toEqual([undefined, undefined])
+    })
+  }
+
+  test('responses and embeddings', async () => {
+    for (const flavour of ['vllm', 'azure'] as const) {
+      const model = MODELS[flavour]
+      const counted = { input_tokens: 40, cache_read_tokens: 60, output_tokens: 20 }
+      const whole = await lineOf(() => openai.responses.create({ model, input: 'hi' }))
+      expect(whole).toMatchObject({ upstream: NAMES[flavour], usage: 'exact', ...counted })
+      const streamed = await lineOf(async () => {
+        for await (const _ of await openai.responses.create({ model, input: 'hi', stream: true }))
+          continue
+      })
+      expect(streamed).toMatchObject({ usage: 'exact', reasoning_tokens: 8, ...counted })
+      const embedded = await lineOf(() => openai.embeddings.create({ model, input: 'hi' }))
+      expect(embedded).toMatchObject({ usage: 'exact', input_tokens: 9, output_tokens: 0 })
+    }
+  })
+
+  test('pictures, whose answer is larger than what is held, and moderations, which cost nothing', async () => {
+    const pictures = await lineOf(() =>
+      openai.images.generate({ model: 'gpt-image-1', prompt: 'a postern' }),
+    )
+    expect(pictures).toMatchObject({ usage: 'exact', input_tokens: 20, output_tokens: 1056 })
+    const moderated = await lineOf(() =>
+      openai.moderations.create({ model: 'gpt-mod', input: 'hi' }),
+    )
+    expect(moderated).toMatchObject({ status: 200, upstream: 'azure' })
+    expect(moderated['input_tokens']).toBeUndefined()
+  })
+
+  test('the price of a dated model is the ledger’s, with what came from a cache', async () => {
+    const ask = () => openai.chat.completions.create({ model: 'gpt-4o', messages: MESSAGES })
+    // 40 at $2.50, 60 at $1.25 and 20 at $10 a million.
+    expect(await lineOf(ask)).toMatchObject({ model: 'gpt-4o-2024-08-06', cost_micro_usd: 375 })
+    await eventually(async () => {
+      const { stdout } = await runToEnd(['usage', '--json', '--by', 'model'], ENV)
+      return stdout.includes('gpt-4o-2024-08-06')
+    })
+  })
+
+  test('a model that nobody serves, and a route that its upstream does not serve', async () => {
+    const of = (asked: Promise<unknown>) =>
+      asked.then(
+        () => 200,
+        (error) => error.status,
+      )
+    const deepseek = { model: MODELS.openrouter, input: 'hi' }
+    expect(await of(openai.embeddings.create(deepseek))).toBe(404)
+    const speech = { model: 'gpt-4o-mini-tts', input: 'hi', voice: 'alloy' }
+    expect(await of(openai.audio.speech.create(speech))).toBe(404)
+    expect(await of(openai.responses.retrieve('resp_1'))).toBe(404)
+  })
+})
+
+describe('what an upstream gets', () => {
+  test('its own key in its own header, its path, query and headers, and nothing of the caller', async () => {
+    for (const flavour of FLAVOURS) {
+      await openai.chat.completions.create({ model: MODELS[flavour], messages: MESSAGES })
+      const { url, headers } = servers[flavour].upstream.seen.at(-1) ?? { url: '', headers: {} }
+      expect(url).toBe(
+        {
+          vllm: '/v1/chat/completions',
+          azure: '/openai/v1/chat/completions?api-version=preview',
+          openrouter: '/api/v1/chat/completions',
+        }[flavour],
+      )
+      expect(Object.keys(headers).filter((name) => name.startsWith('x-stainless'))).toEqual([])
+      expect(JSON.stringify(headers)).not.toContain('eyJ')
+    }
+    expect(servers.openrouter.upstream.seen.at(-1)?.headers).toMatchObject({
+      'http-referer': 'https://gate.example.com',
+      'x-title': 'postern',
+    })
+  })
+
+  test('no key, and nothing of the account of the operator, comes back or is logged', async () => {
+    const { response } = await openai.chat.completions
+      .create({ model: 'gpt-4o', messages: MESSAGES })
+      .withResponse()
+    expect(response.headers.get('openai-organization')).toBeNull()
+    expect(response.headers.get('x-ratelimit-remaining-requests')).toBeNull()
+    expect(response.headers.get('openai-processing-ms')).toBe('12')
+    expect(gate.output()).not.toContain('canary')
+  })
+
+  test(
+    'the bytes that were sent, and gives back those that it says, in any pieces',
+    seeded(async (chance) => {
+      const token = await issuer.token()
+      for (let round = 0; round < 60; round += 1) {
+        const flavour = chance.pick(FLAVOURS)
+        const stream = chance.int(2) === 0
+        const space = chance.pick(['', ' ', '\n\t', '\r\n'])
+        const text =
+          `${space}{"messages":${space}[{"role":"user","content":"\\u00e9 ü 🐤"}],` +
+          `"stream":${stream},${space}"n" : 1,"model":"${MODELS[flavour]}"}${space}`
+        const isZipped = chance.int(3) === 0
+        const body = isZipped ? zlib.gzipSync(text) : Buffer.from(text)
+        const answer = await fetch(`${gate.url}/v1/chat/completions`, {
+          method: 'POST',
+          headers: {
+            authorization: `Bearer ${token}`,
+            'content-type': chance.pick(['application/json', 'application/json; charset=utf-8']),
+            ...(isZipped && { 'content-encoding': 'gzip' }),
+          },
+          body,
+        })
+        const came = Buffer.from(await answer.arrayBuffer())
+        const { upstream, said } = servers[flavour]
+        expect(upstream.seen.at(-1)?.body.equals(body)).toBe(true)
+        expect(came.equals(said())).toBe(true)
+      }
+    }),
+  )
+})
+
+describe('a cap on spending', () => {
+  test('reserves what a request can cost, and settles by what it did', async () => {
+    const capped = client(await issuer.token({ groups: ['capped'] }))
+    const ask = (more: object) =>
+      capped.chat.completions.create({ model: 'gpt-4o', messages: MESSAGES, ...more })
+    const of = (asked: Promise<unknown>) =>
+      asked.then(
+        () => 'ok',
+        ({ status, code, error }) => [status, code ?? error?.code],
+      )
+    // 16,384 tokens of output at $10 are more than $0.05.
+    expect(await of(ask({}))).toEqual([429, 'spend_cap_reached'])
+    expect(await of(ask({ max_tokens: 100 }))).toBe('ok')
+    expect(await of(ask({ max_completion_tokens: 1000, n: 5 }))).toEqual([429, 'spend_cap_reached'])
+    expect(await of(ask({ max_tokens: 100, web_search_options: {} }))).toEqual([
+      400,
+      'unknown_cost',
+    ])
+    expect(
+      await of(capped.chat.completions.create({ model: 'Llama-9', messages: MESSAGES })),
+    ).toEqual([400, 'model_not_priced'])
+    const me = await fetch(`${gate.url}/device`, {
+      headers: {
+        authorization: `Bearer ${await issuer.token({ groups: ['capped'] })}`,
+      },
+    })
+    const { caps } = (await me.json()) as { caps: readonly { spent_micro_usd: number }[] }
+    expect(JSON.stringify(caps)).toContain('375')
+  })
+})
