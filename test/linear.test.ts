@@ -166,7 +166,7 @@ describe('every regular expression', () => {
     const quadratic = /^a\s*\/json\s*(;\s*b\s*)?;?\s*$/
     expect(isProven(quadratic)).toBe(false)
     expect(isProven(/\s+$/)).toBe(false)
-    expect(isLinear((text) => quadratic.test(`a/json${text}x`), ' ', 4096)).toBe(false)
+    expect(isLinear((text) => quadratic.test(`a/json${text}x`), ' ', 1024)).toBe(false)
   })
 })
 

@@ -421,7 +421,7 @@ export const CASES: readonly Case[] = [
     expected: 'upstream closed within 100 ms; partial usage kept; the process survives',
     tests: [
       test('timing/departure', /\b45:/, 'upstream closed within 100 ms (median), places free'),
-      test('load/departures', /\b45:/, '10,000, memory at rest'),
+      test('load/departures', /\b45:/, 'as many of them, memory at rest'),
       test('ledger/endings', /a client that leaves midway/, 'partial usage kept'),
     ],
   },

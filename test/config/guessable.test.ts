@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { guessable } from '../../src/config/guessable.ts'
 import { HASH_KEY } from '../support/settings.ts'
 import { mistakes, PRODUCTION, run } from './reading.ts'
+import { howMany } from '../support/long.ts'
 
 const hex = (): string => randomBytes(32).toString('hex')
 
@@ -98,7 +99,7 @@ test('a key of a provider that is a placeholder is told', () => {
 
 test('random bytes are never taken for it, in hex, base64 or base64url, with a name in front or not', () => {
   const refused: string[] = []
-  for (let round = 0; round < 10_000; round += 1) {
+  for (let round = 0; round < howMany(1000, 10_000); round += 1) {
     const bytes = randomBytes(32)
     for (const coding of ['hex', 'base64', 'base64url'] as const) {
       const text = bytes.toString(coding)

@@ -15,6 +15,7 @@ import {
 } from '../support/anthropic.ts'
 import { start } from '../support/binary.ts'
 import { bearer, eventually } from '../support/sink.ts'
+import { LONG } from '../support/long.ts'
 
 let on: DeviceScene
 /** Refreshed before everything else, so that its grace passes while the other tests run. */
@@ -231,7 +232,7 @@ describe('revoked by another process, a token is refused', () => {
 })
 
 // Ten real seconds; test/enroll says the same of the parts, with the time passed in.
-test.if(process.env['POSTERN_LONG'] === '1')(
+test.if(LONG)(
   'a retired token serves requests after 10 s; asked for a refresh with, it ends its family',
   async () => {
     const { token, next, atMs } = retired

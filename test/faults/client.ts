@@ -16,8 +16,8 @@ import {
 } from './scene.ts'
 import { SHAPES } from './shapes.ts'
 import { type Direction, type Kind, type Toxic, type ToxicProxy, toxicProxy } from './toxic.ts'
+import { LONG } from '../support/long.ts'
 
-const LONG = (process.env['POSTERN_LONG'] ?? '') !== ''
 /** Of each shape. */
 const COUNT = LONG ? 12 : 2
 /** Of 228 streams at once, or of 1,296. */

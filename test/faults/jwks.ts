@@ -7,8 +7,7 @@ import { soon } from '../support/patience.ts'
 import { type FaultScene, faultScene, leftNothing } from './scene.ts'
 import type { Shape } from './shapes.ts'
 import type { Direction, Kind, Toxic, ToxicProxy } from './toxic.ts'
-
-const LONG = (process.env['POSTERN_LONG'] ?? '') !== ''
+import { LONG } from '../support/long.ts'
 
 /** Between requests, for the sake of all other tests. */
 const PAUSE_MS = LONG ? 0 : 100

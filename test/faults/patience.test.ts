@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { anthropicScene, type DeviceScene } from '../support/anthropic.ts'
 import { until } from '../support/binary.ts'
+import { LONG } from '../support/long.ts'
 
-const LONG = (process.env['POSTERN_LONG'] ?? '') !== ''
 const SECOND_MS = 1000
 
 let on: DeviceScene

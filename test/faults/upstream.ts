@@ -7,8 +7,8 @@ import { lostBytes, type Outcome } from './judge.ts'
 import { type Asked, type FaultScene, faultScene, HASTY, leftNothing } from './scene.ts'
 import { SHAPES } from './shapes.ts'
 import type { Direction, Kind, Toxic } from './toxic.ts'
+import { LONG } from '../support/long.ts'
 
-const LONG = (process.env['POSTERN_LONG'] ?? '') !== ''
 /** Of each shape. */
 const COUNT = LONG ? 12 : 2
 const PLACES = SHAPES.length * COUNT

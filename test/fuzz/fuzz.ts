@@ -1,6 +1,7 @@
 // Rounds of chance that can be had again. Each round has a seed of its own, and a round that fails
 // says it: FUZZ_SEED=<it> FUZZ_ROUNDS=1 repeats that round alone. FUZZ_ROUNDS alone asks for more.
 
+import { howMany } from '../support/long.ts'
 import { type Random, random } from '../support/random.ts'
 
 const given = process.env['FUZZ_SEED']
@@ -10,10 +11,16 @@ const first = given === undefined ? Math.floor(Math.random() * 2 ** 32) : Number
 /** One of the file's own rounds; what it has found wrong, it throws. */
 export type Round = (random: Random, round: number) => void | Promise<void>
 
-/** `usual` is how many rounds `bun test` takes; `share` is the part of FUZZ_ROUNDS that is its own. */
+/**
+ * `usual` is how many rounds `bun test` takes, and a tenth of what `just test-long` does; `share` is
+ * the part of FUZZ_ROUNDS that is its own.
+ */
 export function fuzz(name: string, usual: number, body: Round, share = 1): () => Promise<void> {
   return async () => {
-    const count = rounds === undefined ? usual : Math.max(1, Math.round(Number(rounds) * share))
+    const count =
+      rounds === undefined
+        ? howMany(usual, 10 * usual)
+        : Math.max(1, Math.round(Number(rounds) * share))
     console.log(`fuzz ${name}: FUZZ_SEED=${first} FUZZ_ROUNDS=${count}`)
     for (let round = 0; round < count; round += 1) {
       const seed = (first + round) >>> 0
@@ -28,7 +35,7 @@ export function fuzz(name: string, usual: number, body: Round, share = 1): () =>
 }
 
 /** As long as somebody asks for that many rounds. */
-export const FUZZ_MS = rounds === undefined ? 120_000 : 24 * 3600 * 1000
+export const FUZZ_MS = rounds === undefined ? howMany(120_000, 1_200_000) : 24 * 3600 * 1000
 
 export const chance = ({ next }: Random, of: number): boolean => next() < of
 

@@ -21,6 +21,8 @@ import {
 const BODY = { model: HAIKU, max_tokens: 1000 }
 const USED: Used = { input: 1000, output: 900, cacheRead: 70, cacheCreation: 3 }
 const LOSS_MS = 1000
+/** Of each client between two requests: what is tried here is the ledger, not the gate's pace. */
+const PAUSE_MS = 40
 
 let scene: LedgerScene
 /** When each answer was complete, as the client saw it. */
@@ -37,7 +39,7 @@ beforeEach(() => {
 })
 
 /** Forty at once, until there were so many, or no more are answered. */
-async function load(device: Device, most: number): Promise<void> {
+async function load(device: Device, most: number, pauseMs = 0): Promise<void> {
   let asked = 0
   const one = async (): Promise<void> => {
     while (asked++ < most) {
@@ -46,6 +48,7 @@ async function load(device: Device, most: number): Promise<void> {
         await response.bytes()
         if (response.status !== 200) return
         answered.push(performance.now())
+        if (pauseMs > 0) await Bun.sleep(pauseMs)
       } catch {
         return
       }
@@ -65,7 +68,7 @@ test('kill -9 under load loses at most a second of rows, and nothing is counted 
     await response.bytes().catch(() => {})
   })
   await Bun.sleep(LOSS_MS)
-  const loading = load(device, 100_000)
+  const loading = load(device, 100_000, PAUSE_MS)
   await until(() => answered.length > 500)
   // Those are safe by then, and the others may be lost.
   await Bun.sleep(LOSS_MS + 200)

@@ -23,7 +23,7 @@ const BODY = { model: HAIKU, max_tokens: 10 }
 /** How much a kill may lose, and how long a revocation may take. */
 const LOSS_MS = 1000
 /** Of each client between two requests: what is tried here is the file, not the gate's pace. */
-const PAUSE_MS = 5
+const PAUSE_MS = 20
 
 const isInstalled = (program: string, ...words: string[]): boolean => {
   try {

@@ -8,9 +8,11 @@ import { type Scene, scene } from '../support/gate.ts'
 import { rawUpstream, type RawUpstream } from '../stream/raw-upstream.ts'
 import { soon } from '../support/patience.ts'
 import { type Wire, wire } from '../stream/wire.ts'
+import { howMany } from '../support/long.ts'
 
-const BYTES = 500_000_000
+const BYTES = howMany(160_000_000, 500_000_000)
 const MB = 1_048_576
+const READERS = howMany(30, 100)
 /** What a stream may hold, and what a busy process has grown by anyway. */
 const PER_STREAM_BYTES = 8 * MB
 const BASE_BYTES = 48 * MB
@@ -79,7 +81,7 @@ function expectedHash(size: number): string {
   return hasher.digest('hex')
 }
 
-test('46: 500 MB to a reader that stops: held, not hoarded, and all there when it goes on', async () => {
+test('46: more to a reader that stops than it takes: held, not hoarded, and all there when it goes on', async () => {
   const before = at.gate.rssBytes()
   const hasher = new Bun.CryptoHasher('sha256')
   const one = ask(BYTES, (bytes) => hasher.update(bytes))
@@ -103,10 +105,10 @@ test('46: 500 MB to a reader that stops: held, not hoarded, and all there when i
   one.socket.destroy()
 })
 
-test('46: 100 readers that stop', async () => {
+test(`46: ${READERS} readers that stop`, async () => {
   const before = at.gate.rssBytes()
   sent = 0
-  const readers = Array.from({ length: 100 }, () => {
+  const readers = Array.from({ length: READERS }, () => {
     const one = ask(BYTES, () => {})
     void one.head.then(() => one.socket.pause())
     return one
@@ -115,14 +117,14 @@ test('46: 100 readers that stop', async () => {
   const stopped = await settled(() => sent)
   const grown = at.gate.rssBytes() - before
   console.log(
-    `46: 100 stalled readers: upstream stopped ${mb(stopped / 100)} MB on each, ` +
-      `RSS grew by ${mb(grown)} MB, ${(grown / 100 / MB).toFixed(2)} MB each`,
+    `46: ${READERS} stalled readers: upstream stopped ${mb(stopped / READERS)} MB on each, ` +
+      `RSS grew by ${mb(grown)} MB, ${(grown / READERS / MB).toFixed(2)} MB each`,
   )
-  expect(grown).toBeLessThan(100 * (PER_STREAM_BYTES / 2) + BASE_BYTES)
+  expect(grown).toBeLessThan(READERS * (PER_STREAM_BYTES / 2) + BASE_BYTES)
   for (const { socket } of readers) socket.destroy()
 })
 
-test('46: 500 MB to an upstream that does not read', async () => {
+test('46: more to an upstream that does not read than it takes', async () => {
   const before = at.gate.rssBytes()
   let uploaded = 0
   const one = wire(at.gate.port, {

@@ -6,12 +6,11 @@ import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playw
 import { until } from '../support/binary.ts'
 import { hasBrowser, startBrowser } from '../support/browser.ts'
 import { type LoginGate, loginGate } from './gate-scene.ts'
+import { LONG } from '../support/long.ts'
 
 // All visits go on at once, each in a context of its own, and other tests may run beside them.
 
 const STEP_MS = 30_000
-
-const LONG = (process.env['POSTERN_LONG'] ?? '') !== ''
 
 describe.skipIf(!(await hasBrowser()))('the page', () => {
   let browser: Browser

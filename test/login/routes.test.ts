@@ -6,6 +6,7 @@ import { loginPage } from '../../src/accept/login/page.ts'
 import { ROUTES } from '../../src/accept/routes.ts'
 import { type Random, seeded } from '../support/random.ts'
 import { type LoginGate, loginGate } from './gate-scene.ts'
+import { LONG } from '../support/long.ts'
 
 let returning: LoginGate
 let pasting: LoginGate
@@ -180,22 +181,19 @@ describe('a program', () => {
   })
 
   // Bun drops a connection that is silent for as long as ours to strangers may be.
-  test.skipIf(process.env['POSTERN_LONG'] !== '1')(
-    'waits for an authorization server that takes 15 seconds',
-    async () => {
-      const { attempt, told } = await begin(returning)
-      const { search } = await authorized(returning, told)
-      returning.server.setDelay(15_000)
-      const response = await ask(returning, `/auth/callback${search}`, {
-        headers: { cookie: `postern_login=${attempt}` },
-      })
-      expect(response.status).toBe(200)
-      const { session_key: key } = await said(response)
-      const refreshed = await post(returning, '/auth/refresh', { headers: bearer(String(key)) })
-      expect(refreshed.status).toBe(200)
-      returning.server.setDelay(0)
-    },
-  )
+  test.skipIf(!LONG)('waits for an authorization server that takes 15 seconds', async () => {
+    const { attempt, told } = await begin(returning)
+    const { search } = await authorized(returning, told)
+    returning.server.setDelay(15_000)
+    const response = await ask(returning, `/auth/callback${search}`, {
+      headers: { cookie: `postern_login=${attempt}` },
+    })
+    expect(response.status).toBe(200)
+    const { session_key: key } = await said(response)
+    const refreshed = await post(returning, '/auth/refresh', { headers: bearer(String(key)) })
+    expect(refreshed.status).toBe(200)
+    returning.server.setDelay(0)
+  })
 
   test.each([
     ['nothing', '', FORM],

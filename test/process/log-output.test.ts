@@ -37,11 +37,11 @@ async function start(...of: Parameters<typeof redirected>): Promise<Redirected> 
   return gate
 }
 
-/** 1,000 requests are more than a pipe holds. */
+/** 500 requests are more than a pipe holds. */
 async function isUntroubled(gate: Redirected): Promise<void> {
-  await gate.askMany(300)
+  await gate.askMany(100)
   const before = gate.rssBytes()
-  await gate.askMany(700)
+  await gate.askMany(400)
   expect(await gate.ask()).toBe(401)
   expect((await fetch(`${gate.url}/healthz`)).status).toBe(200)
   expect(gate.rssBytes() - before).toBeLessThan(32 * 1_048_576)
@@ -52,13 +52,16 @@ async function isUntroubled(gate: Redirected): Promise<void> {
   expect(gate.cpuMs() - from).toBeLessThan((performance.now() - began) / 2)
 }
 
+/** No other process holds its ends: one that outlives the gate would keep this run's own output open. */
+const UNREAD_PIPE = 'f=$(mktemp -u); mkfifo "$f"; exec 4<>"$f" 3>"$f"; rm "$f"'
+
 const onLinux = describe.skipIf(process.platform !== 'linux')
 
 onLinux('answers go on, nothing burns, and SIGTERM ends it, where stdout is', () => {
   test.each([
     ['full', '>/dev/full', ':'],
     ['closed', '>&-', ':'],
-    ['a pipe that nobody reads', '>&3', 'exec 3> >(exec sleep 60)'],
+    ['a pipe that nobody reads', '>&3', UNREAD_PIPE],
     ['a pipe whose reader has left', '>&3', 'exec 3> >(exec true)'],
   ])(
     '%s',
@@ -82,7 +85,7 @@ onLinux('answers go on, nothing burns, and SIGTERM ends it, where stdout is', ()
       await isUntroubled(gate)
       let text = ''
       socket.on('data', (piece) => (text += String(piece))).resume()
-      await until(() => text.split('"status":401').length > 1001)
+      await until(() => text.split('"status":401').length > 501)
       expect(await gate.end()).toBe(0)
       expect(text).toContain('"msg":"stopped"')
       listener.close()
@@ -139,7 +142,7 @@ onLinux('a log that can be written again', () => {
       const { O_RDWR, O_NONBLOCK } = constants
       const reader = openSync(fifo, O_RDWR | O_NONBLOCK)
       const gate = await start(`>${fifo}`)
-      await gate.askMany(9000)
+      await gate.askMany(6000)
       let text = ''
       const room = Buffer.alloc(65_536)
       const read = (): void => {
@@ -160,7 +163,7 @@ onLinux('a log that can be written again', () => {
       read()
       const lines = parsed(text)
       expect(told(lines)).toBeGreaterThan(100)
-      expect(answered(lines) + told(lines)).toBe(9001)
+      expect(answered(lines) + told(lines)).toBe(6001)
       expect(lines.at(-1)?.msg).toBe('stopped')
       closeSync(reader)
     },
@@ -173,7 +176,7 @@ onLinux('a log that can be written again', () => {
       const file = `${folder()}/log`
       // In KiB; SQLite's own files are smaller.
       const gate = await start(`>>${file}`, 'ulimit -f 1024')
-      await gate.askMany(13_000)
+      await gate.askMany(10_000)
       expect(statSync(file).size).toBe(1_048_576)
       let before = ''
       await until(() => {
@@ -186,7 +189,7 @@ onLinux('a log that can be written again', () => {
       expect(await gate.end()).toBe(0)
       const lines = parsed(before + readFileSync(file, 'latin1'))
       expect(told(lines)).toBeGreaterThan(100)
-      expect(answered(lines) + told(lines)).toBe(13_000)
+      expect(answered(lines) + told(lines)).toBe(10_000)
     },
     LIMIT_MS,
   )

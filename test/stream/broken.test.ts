@@ -48,7 +48,8 @@ async function breakAfter(bytes: number, chance: Random): Promise<Broken> {
   client.pause()
   let read = 0
   client.on('data', (chunk) => {
-    for (const byte of chunk) if (byte === PIECE[0]) read += 1
+    // An iterator would take seconds for what is read here in all.
+    for (let at = 0; at < chunk.length; at += 1) if (chunk[at] === 0xff) read += 1
   })
   client.write('GET / HTTP/1.1\r\nHost: gate.test\r\n\r\n')
   await soon(answered.promise, 'the request')

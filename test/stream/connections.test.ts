@@ -5,6 +5,7 @@ import { type Scene, scene } from '../support/gate.ts'
 import { type RawRequest, rawUpstream, type RawUpstream } from './raw-upstream.ts'
 import { soon } from '../support/patience.ts'
 import { within, type Wire, type WireRequest, wire } from './wire.ts'
+import { LONG } from '../support/long.ts'
 
 let at: Scene
 let upstream: RawUpstream
@@ -72,7 +73,7 @@ test('a connection that the upstream has closed is not used: 200 tries, none is 
   expect(opened).toBeLessThan(200)
 })
 
-test.if(process.env['POSTERN_LONG'] === '1')(
+test.if(LONG)(
   'a connection that carried an admitted request may stand idle for 120 s, and no longer',
   async () => {
     const one = await ask('patient')

@@ -8,6 +8,7 @@ import { chunk, event, LAST_CHUNK, type RawRequest, rawUpstream, SSE_HEAD } from
 import type { RawUpstream } from './raw-upstream.ts'
 import { soon } from '../support/patience.ts'
 import { within, type Wire, wire } from './wire.ts'
+import { LONG } from '../support/long.ts'
 
 let at: Scene
 let upstream: RawUpstream
@@ -67,7 +68,7 @@ test.concurrent('47: silent for 13 s before its first event, it survives too', a
   client.socket.destroy()
 })
 
-test.concurrent.if(process.env['POSTERN_LONG'] === '1')(
+test.concurrent.if(LONG)(
   '47: a stream that is silent for 310 s survives',
   () => silent('310', 310),
   330_000,

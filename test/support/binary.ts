@@ -131,22 +131,18 @@ export async function start(
   })
   let out = ''
   let err = ''
+  const log = logReader()
   void collect(child.stdout, (text) => {
     out += text
+    log.push(text)
   })
   void collect(child.stderr, (text) => {
     err += text
   })
-  const lines = (): LogLine[] =>
-    out
-      .split('\n')
-      .slice(0, -1)
-      .filter((line) => line.startsWith('{'))
-      .map((line) => JSON.parse(line))
 
   const address = await until(() => {
     if (child.exitCode !== null) throw new Error(`exited ${child.exitCode}: ${out}${err}`)
-    const line = lines().find(({ msg }) => msg === 'listening')
+    const line = log.lines.find(({ msg }) => msg === 'listening')
     return line && String(line['address'])
   })
   const port = Number(address.split(':').at(-1))
@@ -156,14 +152,14 @@ export async function start(
     process: child,
     output: () => out + err,
     errors: () => err,
-    lines,
-    logged: (requestId) => until(() => lines().find((line) => line['request_id'] === requestId)),
+    lines: () => [...log.lines],
+    logged: (requestId) => until(() => log.ofRequest(requestId)),
     async relayed(route) {
       // Answered by nobody, and logged after all that ended before it.
       const marker = await fetch(`http://127.0.0.1:${port}/no-such-route`)
       const id = marker.headers.get('x-request-id')
-      await until(() => lines().some((line) => line['request_id'] === id))
-      return lines().filter((line) => line['route'] === route)
+      await until(() => log.ofRequest(id ?? ''))
+      return log.lines.filter((line) => line['route'] === route)
     },
     rssBytes: () => rss(child.pid),
     async stop(signal = 'SIGKILL') {
@@ -214,6 +210,29 @@ export async function endOf(
 function rss(pid: number): number {
   const status = require('node:fs').readFileSync(`/proc/${pid}/status`, 'utf8')
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024
+}
+
+/** Each line is parsed once, however often the log is looked at. */
+function logReader() {
+  const lines: LogLine[] = []
+  const byRequest = new Map<unknown, LogLine>()
+  let rest = ''
+  return {
+    lines: lines as readonly LogLine[],
+    /** The first that was written of it. */
+    ofRequest: (id: string): LogLine | undefined => byRequest.get(id),
+    push(text: string): void {
+      const whole = (rest + text).split('\n')
+      rest = whole.pop() ?? ''
+      for (const each of whole) {
+        if (!each.startsWith('{')) continue
+        const line: LogLine = JSON.parse(each)
+        lines.push(line)
+        const id = line['request_id']
+        if (!byRequest.has(id)) byRequest.set(id, line)
+      }
+    },
+  }
 }
 
 async function collect(
