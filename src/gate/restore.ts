@@ -5,7 +5,7 @@ import { orgKey, personKey } from '../budget/spend-limit.ts'
 import type { DatabaseConnection } from '../database/connection.ts'
 import type { Reports, Spent } from '../ledger/reports.ts'
 import { followCorrections } from '../ledger/sqlite/spend-corrections.ts'
-import type { Logger } from '../log.ts'
+import { describeBug, type Logger } from '../log.ts'
 import type { SpendCaps } from '../state/port.ts'
 import { dayOf, dayStartMs, monthOf, monthStartMs } from '../turn/calendar.ts'
 import { ledgerIn } from './ledger.ts'
@@ -15,17 +15,24 @@ export interface RestoreOptions {
   readonly connection: DatabaseConnection
   readonly reports: Reports
   readonly log: Logger
+  readonly everyMs?: number
 }
 
+/**
+ * A cap that a reload brings counts what was spent before it, as far as that is written; what was under
+ * way then, and what another gate on the same file spends, the ledger tells later.
+ */
+const EVERY_MS = 60_000
+
 export interface Restored {
-  /** For another file: it only ever raises what is known. */
+  /** At once, as for another file: it only ever raises what is known. */
   again(): Promise<void>
   stop(): void
 }
 
 /** To be awaited before the first request. Rejects where the file cannot be read. */
 export async function restoreCaps(options: RestoreOptions): Promise<Restored> {
-  const { caps, connection, reports, log } = options
+  const { caps, connection, reports, log, everyMs = EVERY_MS } = options
   const { reports: atOnce } = ledgerIn(connection.get())
   for (const [period, sinceMs] of periodsAt(Date.now())) {
     restore(caps, await atOnce.spent(sinceMs), period)
@@ -36,16 +43,44 @@ export async function restoreCaps(options: RestoreOptions): Promise<Restored> {
     onCorrection: ({ kind, name, creditMicroUsd, month }) =>
       caps.credit(kind === 'org' ? orgKey(name) : personKey(name), creditMicroUsd, month),
   })
-  return {
-    async again() {
-      for (const [period, sinceMs] of periodsAt(Date.now())) {
-        const found = await reports.spent(sinceMs)
-        if (found.ok) restore(caps, found.value, period)
-        else
-          log.error({ reason: found.reason }, 'what the database says was spent could not be read')
+  let isFailing = false
+  const again = async (): Promise<void> => {
+    for (const [period, sinceMs] of periodsAt(Date.now())) {
+      const found = await reports.spent(sinceMs)
+      if (found.ok) {
+        restore(caps, found.value, period)
+        isFailing = false
+        continue
       }
+      const { reason } = found
+      if (!isFailing) log.error({ reason }, 'what the database says was spent could not be read')
+      isFailing = true
+      return
+    }
+  }
+  let isRunning = false
+  let isStopped = false
+  const inTime = async (): Promise<void> => {
+    if (isRunning) return
+    isRunning = true
+    try {
+      await again()
+    } catch (error) {
+      // The file is closed under a question that is still being answered.
+      if (!isStopped) log.error(describeBug(error), 'what was spent could not be counted')
+    } finally {
+      isRunning = false
+    }
+  }
+  const timer = setInterval(() => void inTime(), everyMs)
+  timer.unref()
+  return {
+    again,
+    stop() {
+      isStopped = true
+      clearInterval(timer)
+      corrections.stop()
     },
-    stop: corrections.stop,
   }
 }
 

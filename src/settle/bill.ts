@@ -66,7 +66,10 @@ function meteredOf(bill: Bill, ended: EndedRequest): Metered {
     return { state: 'estimated', estimated: unseen(bill, ended, reservation) }
   }
   const measured = measureOf(usage, ended)
-  if (usage.state === 'partial' && !owed) return { state: 'partial', measured }
+  // Given back, and so it must be in the ledger: a restart would charge what that has.
+  if (usage.state === 'partial' && !owed) {
+    return { state: 'partial', measured: { ...measured, costMicroUsd: 0 } }
+  }
   const estimated = usage.state === 'exact' ? undefined : beyond(bill, ended, usage, measured)
   const unpriced = reservation && measured.costMicroUsd === undefined
   const whole = unpriced

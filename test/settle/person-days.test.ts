@@ -15,6 +15,7 @@ import type { Logger } from '../../src/log.ts'
 import { spendCaps } from '../../src/state/memory/spend.ts'
 import { DAY_MS, dayStartMs, monthStartMs } from '../../src/turn/calendar.ts'
 import { connectionTo } from '../support/connection.ts'
+import { eventually } from '../support/sink.ts'
 import { measure, opening, outcome, recordingLog } from './ledger-parts.ts'
 
 let database: Database
@@ -102,6 +103,22 @@ test("a restart revives neither a user's month nor their day", async () => {
     expect(caps.read(key, NOW).spentMicroUsd).toBe(95)
     const day = { key, period: 'day', capMicroUsd: 95 } as const
     expect(caps.reserve([day], isToday ? 1 : 31, NOW)).toMatchObject({ reason: 'cap_reached' })
+  } finally {
+    restored.stop()
+  }
+})
+
+test('what was spent under no cap, or at another gate, is counted by itself before long', async () => {
+  const caps = spendCaps()
+  const connection = connectionTo(database)
+  const reports = sqliteReports(connection)
+  const parts = { caps, connection, reports, log: log as Logger, everyMs: 5 }
+  const restored = await restoreCaps(parts)
+  try {
+    write([[begun('anna'), ended(70)]])
+    await eventually(async () => caps.read(personKey('anna'), NOW).spentMicroUsd === 70)
+    const cap = { key: personKey('anna'), period: 'month', capMicroUsd: 100 } as const
+    expect(caps.reserve([cap], 31, NOW)).toMatchObject({ reason: 'cap_reached' })
   } finally {
     restored.stop()
   }

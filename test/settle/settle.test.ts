@@ -333,14 +333,14 @@ describe('usage of which something could not be read', () => {
     const { row, spent } = settled({ reservation: reserve(), usage: partial, owed: true })
     expect(Number(row['cost_micro_usd']) + Number(row['estimated_cost_micro_usd'])).toBe(spent)
   })
-  test('and not owed is given back', () => {
+  test('and not owed is given back, in the ledger too: a restart would charge what that has', () => {
     const { row, spent, reserved } = settled(
       { reservation: reserve(), usage: partial, owed: false },
       { status: 529 },
       'complete',
     )
     expect([spent, reserved]).toEqual([0, 0])
-    expect(row).toMatchObject({ usage: 'partial', ...MEASURED, ...NO_ESTIMATE })
+    expect(row).toMatchObject({ usage: 'partial', ...MEASURED, cost_micro_usd: 0 })
   })
   test('without a reservation nothing is estimated', () => {
     const { row } = settled({ reservation: undefined, usage: partial, owed: true })
