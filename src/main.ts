@@ -2,7 +2,7 @@
 
 import { namesDocument } from './config/given.ts'
 import { type Invocation, readSettings } from './config/read.ts'
-import { isMissing } from './config/demands.ts'
+import { isMissing } from './config/missing.ts'
 import type { Mistake } from './config/kinds.ts'
 import { waysToRun } from './config/ways.ts'
 import { describeBug, type Logger, logger } from './log.ts'

@@ -2,7 +2,7 @@
 // than the idle time of the balancer in front: the side that sends must be the one that closes, or a
 // request meets a connection that is being closed and is lost.
 
-import { LONGEST_IDLE_SECONDS } from '../config/demands.ts'
+import { LONGEST_IDLE_SECONDS } from '../config/cautions.ts'
 
 /** Before anything has been asked. Bun counts in ticks of four seconds. */
 export const SILENT_IDLE_SECONDS = 10

@@ -4,7 +4,7 @@
 
 import { Command, CommanderError, Option } from 'commander'
 import type { OpenDocument } from './from-document.ts'
-import { DOCUMENT_FLAG, DOCUMENT_VARIABLE, type Environment } from './given.ts'
+import { DOCUMENT_FLAG, DOCUMENT_VARIABLE, type ProcessEnvironment } from './given.ts'
 import type { Mistake } from './kinds.ts'
 import { nearest } from './nearest.ts'
 import { COMMANDS, type Invocation, readSettings } from './read.ts'
@@ -13,7 +13,7 @@ import { version } from '../version.ts'
 
 export function readInvocation(
   args: readonly string[],
-  env: Environment,
+  env: ProcessEnvironment,
   open?: OpenDocument,
 ): Invocation {
   let shown = ''

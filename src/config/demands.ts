@@ -1,82 +1,14 @@
-// What settings demand of one another: which must be there for the use that is made of the gate, and
-// which cannot stand together. Pure, over what was given and what it was read as; no single value is
-// judged here, and none is changed.
+// What settings demand of one another: which cannot stand together. Pure, over what was given and what
+// it was read as; no single value is judged here, and none is changed.
 
 import { isListed } from './egress-kinds.ts'
 import type { Given } from './given.ts'
 import { isLoopback } from '../hosts.ts'
-import { type Mistake, OWN_SECRETS } from './kinds.ts'
-import { isEverybody } from './networks.ts'
+import type { Mistake } from './kinds.ts'
+import { developmentMistakes, signInMistakes } from './mode-demands.ts'
+import { OWN_SECRETS } from './credential-kinds.ts'
+import { type Key, KEYS, settingOf, type Values } from './table.ts'
 import { callersOf, keysOf, takes, takesDevices, type UpstreamRead } from './upstreams.ts'
-import { flagOf, type Key, KEYS, type Need, settingOf, type Values } from './table.ts'
-
-/** Any of these says that somebody is to sign in; the others have names that programs share. */
-const SIGN_IN: readonly Key[] = [
-  'clientId',
-  'oauthBaseUrl',
-  'oauthTokenUrl',
-  'oauthIssuer',
-  'oauthScopes',
-]
-
-export function isSignIn(mentioned: ReadonlySet<Key>): boolean {
-  return SIGN_IN.some((key) => mentioned.has(key))
-}
-
-const MISSING = 'is missing'
-
-export const isMissing = ({ message }: Mistake): boolean => message.startsWith(MISSING)
-
-/** What the upstreams that are configured, and the way devices enrol, cannot do without. */
-export function missing(
-  mentioned: ReadonlySet<Key>,
-  signIn: boolean,
-  { bootstrap }: Pick<Values, 'bootstrap'>,
-  upstreams: readonly UpstreamRead[],
-  memberOf?: (key: Key) => string | undefined,
-): Mistake[] {
-  // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
-  const anthropic = mentioned.has('anthropicApiKey') && !signIn
-  const openai = mentioned.has('openaiUpstreamUrl')
-  const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || openai || signIn)
-  const needs: Readonly<Record<Need, boolean>> = {
-    Tinfoil: tinfoil,
-    Anthropic: anthropic,
-    OpenAI: openai,
-    'user tokens':
-      tinfoil ||
-      bootstrap === 'jwt' ||
-      ((anthropic || openai) && upstreams.some((each) => takes(each, 'user'))),
-    enrolment: anthropic && bootstrap !== undefined && bootstrap !== 'off',
-    'signing in': signIn,
-  }
-  return KEYS.flatMap((key) => {
-    const { required, env, about, kind } = settingOf(key)
-    if (required === undefined || !needs[required] || mentioned.has(key)) return []
-    const make = OWN_SECRETS.has(kind) ? ' Make one with: openssl rand -hex 32.' : ''
-    const member = memberOf?.(key)
-    const inDocument = member === undefined ? '' : `Write ${member}, or set`
-    const hint = `${about} ${inDocument || 'Set'} ${env} or ${flagOf(env)}.${make}`
-    return [{ setting: env, message: `${MISSING}; it is needed for ${required}`, hint }]
-  })
-}
-
-/**
- * The longest that the runtime's timer keeps an idle connection for sure: it counts to 64 ticks of
- * four seconds, and the first of them may be nearly over.
- */
-export const LONGEST_IDLE_SECONDS = 252
-
-/** What is no mistake, and has to be known all the same. */
-export function cautions({ keepAliveSeconds = 0, trustedProxies }: Values): string[] {
-  if (trustedProxies?.some(isEverybody)) {
-    return ['TRUSTED_PROXIES holds everybody: any client can give itself any address']
-  }
-  if (keepAliveSeconds <= LONGEST_IDLE_SECONDS || trustedProxies) return []
-  return [
-    `KEEP_ALIVE_SECONDS is above ${LONGEST_IDLE_SECONDS} and TRUSTED_PROXIES is not set: no idle connection is ever closed; name the load balancer in TRUSTED_PROXIES to leave open its connections alone`,
-  ]
-}
 
 export type Mode = 'development' | 'sign-in' | 'production'
 
@@ -98,7 +30,7 @@ export function contradictions(
     ...oldKeyMistakes(given),
   ]
   if (mode === 'development') mistakes.push(...developmentMistakes(given, values))
-  if (mode === 'sign-in') mistakes.push(...signInMistakes(given, values))
+  if (mode === 'sign-in') mistakes.push(...signInMistakes(given, values, upstreams))
   return mistakes
 }
 
@@ -216,71 +148,3 @@ export const issuerContradictions = (
   ...keySetMistakes(given, values),
   ...plainHttpMistakes(given, values, ['jwksUrl']),
 ]
-
-/** One person on their own machine, with one account. */
-function signInMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
-  const mistakes: Mistake[] = []
-  const apiKey = given.get('anthropicApiKey')
-  if (apiKey) {
-    mistakes.push({
-      setting: apiKey.from,
-      message: 'is given together with CLIENT_ID',
-      hint: 'one gate has one Anthropic: by a key, or by a sign-in',
-    })
-  }
-  const { clientSecret, clientAuth } = values
-  if (clientAuth !== undefined && (clientAuth === 'none') === (clientSecret !== undefined)) {
-    mistakes.push({
-      setting: given.get('clientAuth')?.from ?? 'CLIENT_AUTH',
-      message: clientSecret
-        ? 'is none, though CLIENT_SECRET is given'
-        : `is ${clientAuth}, though there is no CLIENT_SECRET`,
-      hint: 'give the secret and a way to show it, or neither',
-    })
-  }
-  const why = 'whoever signs in here signs in for their own machine alone'
-  return [...mistakes, ...notLoopback(given, values, why, 'leave CLIENT_ID out')]
-}
-
-/** What development mode brings of its own, or would leave unused, and who may reach it. */
-function developmentMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
-  const mistakes: Mistake[] = []
-  for (const [key, { from }] of given) {
-    if (!settingOf(key).notInDev) continue
-    mistakes.push({
-      setting: from,
-      message: 'is set in development mode, which brings its own issuer and upstreams',
-      hint: `unset it, or leave development mode`,
-    })
-  }
-  for (const [url, key] of [
-    ['tinfoilBaseUrl', 'tinfoilApiKey'],
-    ['anthropicBaseUrl', 'anthropicApiKey'],
-  ] as const) {
-    const upstream = given.get(url)
-    if (!upstream || given.has(key)) continue
-    mistakes.push({
-      setting: upstream.from,
-      message: `is set, but without ${settingOf(key).env} an embedded upstream answers instead`,
-      hint: 'give the key too, or leave both out',
-    })
-  }
-  const why = 'development mode hands out a token to whoever asks'
-  return [...mistakes, ...notLoopback(given, values, why, 'leave development mode')]
-}
-
-function notLoopback(
-  given: ReadonlyMap<Key, Given>,
-  values: Values,
-  why: string,
-  instead: string,
-): Mistake[] {
-  if (isLoopback(String(values.host))) return []
-  return [
-    {
-      setting: given.get('addr')?.from ?? given.get('host')?.from ?? 'HOST',
-      message: `is not loopback, and ${why}`,
-      hint: `use 127.0.0.1, or ${instead}`,
-    },
-  ]
-}

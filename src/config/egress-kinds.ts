@@ -4,11 +4,8 @@
 import { isIP } from 'node:net'
 import { looksPrivate } from '../hosts.ts'
 import type { ProxyAddress } from '../http1/tunnel.ts'
-import { type Kind, LIST, type Read, TEXT } from './kinds.ts'
+import { type Kind, LIST, TEXT, value, wrong } from './kinds.ts'
 import { Secret } from '../secret.ts'
-
-const value = <T>(value: T): Read<T> => ({ ok: true, value })
-const wrong = (message: string, hint: string) => ({ ok: false, message, hint }) as const
 
 /**
  * Where something is asked. Whether http will do depends on PLAIN_HTTP_HOSTS: demands.ts decides.

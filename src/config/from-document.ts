@@ -1,7 +1,7 @@
 // What a document gives, and what it leaves to the environment; how it is read, the folder document/
 // knows, which is loaded only where there is one.
 
-import type { Environment, Given } from './given.ts'
+import type { ProcessEnvironment, Given } from './given.ts'
 import type { IssuerGiven } from './issuers.ts'
 import type { Mistake } from './kinds.ts'
 import type { PoliciesGiven } from './policies.ts'
@@ -36,4 +36,4 @@ export interface FromDocument {
 }
 
 /** Reads a document; config/document/open.ts has the one there is, loaded only where it is needed. */
-export type OpenDocument = (path: string, env: Environment, devMode: boolean) => FromDocument
+export type OpenDocument = (path: string, env: ProcessEnvironment, devMode: boolean) => FromDocument

@@ -6,7 +6,7 @@ import type { Mistake } from './kinds.ts'
 import { readSecretFile } from './secret-file.ts'
 import { flagOf, type Setting } from './table.ts'
 
-export type Environment = Readonly<Record<string, string | undefined>>
+export type ProcessEnvironment = Readonly<Record<string, string | undefined>>
 /** As commander has them, by names in camel case. */
 export type Flags = Readonly<Record<string, unknown>>
 
@@ -26,14 +26,14 @@ export const DOCUMENT_VARIABLE = 'POSTERN_CONFIG'
 export const DOCUMENT_FLAG = '--config'
 
 /** Whether what reads documents has to be there. */
-export function namesDocument(args: readonly string[], env: Environment): boolean {
+export function namesDocument(args: readonly string[], env: ProcessEnvironment): boolean {
   return (
     (env[DOCUMENT_VARIABLE] ?? '') !== '' || args.some((each) => each.startsWith(DOCUMENT_FLAG))
   )
 }
 
 /** A flag wins over the variable; empty counts as unset. */
-export function documentPath(flags: Flags, env: Environment): string | undefined {
+export function documentPath(flags: Flags, env: ProcessEnvironment): string | undefined {
   const path = flags['config'] ?? env[DOCUMENT_VARIABLE]
   return path === undefined || path === '' ? undefined : String(path)
 }
@@ -42,7 +42,7 @@ export function documentPath(flags: Flags, env: Environment): string | undefined
 export function findGiven(
   setting: Setting<unknown>,
   flags: Flags,
-  env: Environment,
+  env: ProcessEnvironment,
   devMode: boolean,
 ): Given | Mistake | undefined {
   const named = (name: string): Given | undefined => {

@@ -1,9 +1,6 @@
 // What the text of a setting may be, and what it becomes. Pure: a kind reads no file and no
 // environment. A text that does not fit is a mistake with a hint, never a silent default.
 
-import { type Guessable, guessable } from './guessable.ts'
-import { isLoopback } from '../hosts.ts'
-import { Secret } from '../secret.ts'
 import { readDuration } from '../turn/duration.ts'
 
 export interface Mistake {
@@ -39,8 +36,8 @@ export interface Kind<T> {
   readonly read: (text: string) => Read<T>
 }
 
-const value = <T>(value: T): Read<T> => ({ ok: true, value })
-const wrong = (message: string, hint: string): NotRead => ({ ok: false, message, hint })
+export const value = <T>(value: T): Read<T> => ({ ok: true, value })
+export const wrong = (message: string, hint: string): NotRead => ({ ok: false, message, hint })
 
 export function integer(min: number, max: number, placeholder = '<number>'): Kind<number> {
   return {
@@ -142,139 +139,6 @@ export function listOf(
 /** Of a list with many mistakes. */
 const MAX_SHOWN = 5
 
-/** https anywhere, http on loopback alone: everything else would carry secrets or trust in clear. */
-export const secureUrl: Kind<URL> = {
-  placeholder: '<url>',
-  shape: TEXT,
-  read: (text) => {
-    const url = URL.canParse(text) ? new URL(text) : undefined
-    if (!url) return wrong('is not a URL', 'give a full URL, https://host/path')
-    if (url.username !== '' || url.password !== '') {
-      return wrong('carries a user or password', 'credentials have settings of their own')
-    }
-    if (url.search !== '' || url.hash !== '') {
-      return wrong('carries a query or fragment', 'give scheme, host and path alone')
-    }
-    const secure =
-      url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
-    return secure
-      ? value(url)
-      : wrong('is not https', 'use https; plain http is for loopback (127.0.0.1) only')
-  },
-}
-
-/** The same, for what is compared letter by letter elsewhere: no slash is added to it. */
-export const exactUrl: Kind<string> = {
-  placeholder: '<url>',
-  shape: TEXT,
-  read: (text) => {
-    const url = secureUrl.read(text)
-    return url.ok ? value(text.trim()) : url
-  },
-}
-
-/** What documentation writes in the place of what a provider gives; no provider gives it. */
-const PLACEHOLDER =
-  /^<.*>$|\.{3}|^(?:your|insert|paste)[-_ ]|change[-_ ]?me\b|replace[-_ ]?(?:me|this|with)/i
-
-/** RFC 6749 appendix A.1, but for the space. */
-export const clientId: Kind<string> = {
-  placeholder: '<id>',
-  shape: TEXT,
-  read: (text) =>
-    /^[\x21-\x7e]{1,256}$/.test(text) && !PLACEHOLDER.test(text)
-      ? value(text)
-      : wrong('is no client id', "give it as the provider's registration shows it"),
-}
-
-/** RFC 6749 §3.3: words of visible ASCII but for `"` and `\`, one space between them. */
-export const scopes: Kind<string> = {
-  placeholder: '<scope ...>',
-  shape: TEXT,
-  read: (text) =>
-    /^[!#-[\]-~]+(?: [!#-[\]-~]+)*$/.test(text)
-      ? value(text)
-      : wrong('is no list of scopes', 'give words with one space between them'),
-}
-
-/** A credential that somebody else made, and that will travel in a header. */
-export const headerSecret: Kind<Secret> = {
-  placeholder: '<secret>',
-  shape: TEXT,
-  read: (text) => {
-    if (PLACEHOLDER.test(text)) {
-      return wrong('is a placeholder, and no key', 'give the key as its provider shows it')
-    }
-    return /^[\x21-\x7e]+$/.test(text)
-      ? value(new Secret(text))
-      : wrong('has characters that no header can carry', 'check for a stray line break or space')
-  },
-}
-
-const MAKE_ONE = 'make one with: openssl rand -hex 32'
-const GUESSABLE: Readonly<Record<Guessable, NotRead>> = {
-  command: wrong(
-    'is a command, and not what it prints',
-    'run it, and give its output: openssl rand -hex 32',
-  ),
-  placeholder: wrong('is a placeholder, and no secret', MAKE_ONE),
-  repeated: wrong('is a pattern that can be guessed', MAKE_ONE),
-}
-
-/** A 32-byte key as 64 hexadecimal digits. */
-export const hexKey: Kind<Secret> = {
-  placeholder: '<64 hex>',
-  shape: TEXT,
-  read: (text) => {
-    const how = guessable(text)
-    if (how !== undefined && how !== 'repeated') return GUESSABLE[how]
-    if (!/^[0-9a-fA-F]{64}$/.test(text)) return wrong('is not 32 bytes in hexadecimal', MAKE_ONE)
-    return how === undefined ? value(new Secret(text)) : GUESSABLE[how]
-  },
-}
-
-const MIN_SECRET_BYTES = 32
-
-/** A secret of ours that signs, seals or is compared: of 32 bytes or more, which nobody can guess. */
-export const longSecret: Kind<Secret> = {
-  placeholder: '<secret>',
-  shape: TEXT,
-  read: (text) => {
-    const how = guessable(text)
-    if (how !== undefined && how !== 'repeated') return GUESSABLE[how]
-    if (Buffer.byteLength(text) < MIN_SECRET_BYTES || !/^[\x21-\x7e]+$/.test(text)) {
-      return wrong('is not 32 bytes or more of printable ASCII', MAKE_ONE)
-    }
-    return how === undefined ? value(new Secret(text)) : GUESSABLE[how]
-  },
-}
-
-/** Several, by commas, so that one can follow another without a refusal. */
-export const secretList: Kind<readonly Secret[]> = listOfSecrets(longSecret, '<secret,...>')
-
-export const hexKeyList: Kind<readonly Secret[]> = listOfSecrets(hexKey, '<64 hex,...>')
-
-function listOfSecrets(of: Kind<Secret>, placeholder: string): Kind<readonly Secret[]> {
-  return {
-    placeholder,
-    shape: LIST,
-    read: (text) => {
-      const secrets = text.split(',').map((each) => of.read(each.trim()))
-      const bad = secrets.find((each) => !each.ok)
-      if (bad && !bad.ok) return bad
-      return value(secrets.flatMap((each) => (each.ok ? [each.value] : [])))
-    },
-  }
-}
-
-/** For what we make up ourselves: nobody else has it. */
-export const OWN_SECRETS: ReadonlySet<Kind<unknown>> = new Set([
-  hexKey,
-  hexKeyList,
-  longSecret,
-  secretList,
-])
-
 /** US dollars, in whole micro-dollars: what prices and caps are counted in. */
 export const dollars: Kind<number> = {
   placeholder: '<usd>',
@@ -317,18 +181,6 @@ export const policyName: Kind<string> = {
   placeholder: '<name>',
   shape: TEXT,
   read: (text) => (NAME.test(text) ? value(text) : wrong('is no name of a policy', NAME_HINT)),
-}
-
-/** The file of `sqlite:<path>`; `:memory:` for none. */
-export const sqliteUrl: Kind<string> = {
-  placeholder: '<url>',
-  shape: TEXT,
-  read: (text) => {
-    const path = /^sqlite:(?:\/\/)?(.+)$/.exec(text)?.[1]
-    return path === undefined
-      ? wrong('is no sqlite: URL', 'give sqlite:/var/lib/postern/postern.db')
-      : value(path)
-  },
 }
 
 export const notYet: Kind<string> = {

@@ -1,5 +1,6 @@
 // Every setting there is. The command line, `--help`, the table in docs/settings.md and the mistakes that
-// stop a start all come from here; nothing else in the tree reads the environment.
+// stop a start all come from here; nothing else in the tree reads the environment. It is long because it
+// is one list: in several files nobody would see what there is, and its type is that of the settings.
 
 import { isModelPattern } from '../token/model-pattern.ts'
 import {
@@ -14,27 +15,27 @@ import {
 import type { Kind } from './kinds.ts'
 import { networkMistake } from './networks.ts'
 import { originMistake } from './origin.ts'
+import { exactUrl, secureUrl, sqliteUrl } from './address-kinds.ts'
 import {
   clientId,
-  dollars,
-  duration,
-  exactUrl,
-  flag,
   headerSecret,
   hexKey,
   hexKeyList,
+  longSecret,
+  scopes,
+  secretList,
+} from './credential-kinds.ts'
+import {
+  dollars,
+  duration,
+  flag,
   integer,
   list,
   listOf,
-  longSecret,
   notYet,
   oneOf,
   policyName,
   someOf,
-  scopes,
-  secretList,
-  secureUrl,
-  sqliteUrl,
   text,
 } from './kinds.ts'
 import { KEY_HEADERS, OPENAI_GROUPS } from '../names.ts'
@@ -444,7 +445,7 @@ export const SETTINGS = {
     'PRICES_FILE',
     'Ledger',
     text('<path>'),
-    'Prices of models, in place of those that are built in.',
+    'A JSON table of prices that replaces the whole built-in one: a model it lacks has no price.',
   ),
   adminToken: setting(
     'ADMIN_TOKEN',

@@ -1,12 +1,12 @@
 // Variables of the runtime that would switch off what this program promises. They are no settings of
 // ours, and nothing starts beside them; what they would say is used for nothing else.
 
-import type { Environment } from './given.ts'
+import type { ProcessEnvironment } from './given.ts'
 import { looksPrivate } from '../hosts.ts'
 import type { Mistake } from './kinds.ts'
 import type { Values } from './table.ts'
 
-export function unsafeEnvironment(env: Environment, devMode: boolean): Mistake[] {
+export function unsafeEnvironment(env: ProcessEnvironment, devMode: boolean): Mistake[] {
   const mistakes: Mistake[] = []
   if (env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
     mistakes.push({
@@ -35,7 +35,7 @@ const PROXY_VARIABLES = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY']
 
 /** What others obey and this program does not, and what may carry a key in clear. */
 export function egressWarnings(
-  env: Environment,
+  env: ProcessEnvironment,
   {
     upstreamProxy,
     noProxy,

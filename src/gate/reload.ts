@@ -8,7 +8,7 @@
 
 import type { Given } from '../config/given.ts'
 import type { Mistake } from '../config/kinds.ts'
-import type { Listings } from '../config/read.ts'
+import type { Listings } from '../config/read-values.ts'
 import type { Key } from '../config/table.ts'
 import { describeBug, type Logger } from '../log.ts'
 import { changeOf, type Configuration } from './reload-change.ts'

@@ -5,10 +5,10 @@
 import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import type { Environment } from '../config/given.ts'
+import type { ProcessEnvironment } from '../config/given.ts'
 
 /** CLAUDE_CONFIG_DIR moves Claude Code's whole folder. */
-export function settingsFile(env: Environment): string {
+export function settingsFile(env: ProcessEnvironment): string {
   return join(env['CLAUDE_CONFIG_DIR'] || join(homedir(), '.claude'), 'settings.json')
 }
 
@@ -32,7 +32,7 @@ const EFFECTS: Readonly<Record<string, string>> = {
 }
 
 /** A line for each variable of the shell that interferes. */
-export function inTheWay(env: Environment): string[] {
+export function inTheWay(env: ProcessEnvironment): string[] {
   const lines = Object.entries(EFFECTS)
     .filter(([name]) => isOn(name, env[name]))
     .map(([name, effect]) => `${name} is set in this shell: ${effect}`)
@@ -75,7 +75,7 @@ export interface ClaudeSettings {
 const MAX_FILE_BYTES = 1_048_576
 
 /** The existing settings files of the user and of the project in `folder`. */
-export function claudeSettings(env: Environment, folder: string): ClaudeSettings[] {
+export function claudeSettings(env: ProcessEnvironment, folder: string): ClaudeSettings[] {
   const files = [
     settingsFile(env),
     join(folder, '.claude', 'settings.json'),

@@ -4,7 +4,7 @@
 
 import { audit } from './commands/audit.ts'
 import { devices } from './commands/devices.ts'
-import type { Environment } from '../config/given.ts'
+import type { ProcessEnvironment } from '../config/given.ts'
 import { nearest } from '../config/nearest.ts'
 import { enrol } from './commands/enrol.ts'
 import { exec } from './commands/exec.ts'
@@ -69,7 +69,7 @@ const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
 
 /** What the arguments after `postern` ask for. */
 export type CommandAsked =
-  | { readonly kind: 'command'; readonly run: (env: Environment) => Promise<number> }
+  | { readonly kind: 'command'; readonly run: (env: ProcessEnvironment) => Promise<number> }
   /** The gate's own arguments, as flags: `help` is `--help`. */
   | { readonly kind: 'gate'; readonly args: readonly string[] }
 

@@ -1,6 +1,6 @@
 // What the settings say of keys, for `postern key`, which reads these settings and no others.
 
-import type { Environment } from '../config/given.ts'
+import type { ProcessEnvironment } from '../config/given.ts'
 import { type KeyDefaults, keyDefaults, type KeyValues } from '../config/keys.ts'
 import type { Mistake } from '../config/kinds.ts'
 import { readSetting } from '../config/read.ts'
@@ -17,7 +17,7 @@ export type KeyDefaultsRead =
   | { readonly ok: true; readonly value: KeyDefaults }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] }
 
-export function readKeyDefaults(env: Environment): KeyDefaultsRead {
+export function readKeyDefaults(env: ProcessEnvironment): KeyDefaultsRead {
   const values: Record<string, unknown> = {}
   const mistakes: Mistake[] = []
   for (const key of SETTINGS) {

@@ -20,7 +20,7 @@ import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { parseBaseUrl } from '../client/base-url.ts'
 import { isCode } from '../client/lock.ts'
-import type { Environment } from '../config/given.ts'
+import type { ProcessEnvironment } from '../config/given.ts'
 import { inTheWay, inTheWayThere, settingsFile } from './claude-settings.ts'
 import type { CommandIo } from './exec.ts'
 import { EXIT } from './exit.ts'
@@ -37,7 +37,7 @@ export interface SetupOptions {
   readonly helperTtlMs?: number | undefined
   readonly yes?: boolean | undefined
   /** The environment of the shell in which Claude Code will start. */
-  readonly env?: Environment | undefined
+  readonly env?: ProcessEnvironment | undefined
 }
 
 export interface SetupIo extends CommandIo {

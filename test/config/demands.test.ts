@@ -1,12 +1,12 @@
 import { HASH_KEY } from '../support/settings.ts'
 import { describe, expect, test } from 'bun:test'
 import { readInvocation } from '../../src/config/command-line.ts'
-import type { Environment } from '../../src/config/given.ts'
+import type { ProcessEnvironment } from '../../src/config/given.ts'
 import { flagOf } from '../../src/config/table.ts'
 import { mistakes, PRODUCTION, run, settings, upstreamOf, wrong } from './reading.ts'
 
 describe('development mode', () => {
-  const dev = (env: Environment = {}, args: readonly string[] = []) =>
+  const dev = (env: ProcessEnvironment = {}, args: readonly string[] = []) =>
     settings(['--dev-mode', ...args], env)
   test('needs nothing, listens on loopback and takes plaintext', () => {
     expect(dev()).toMatchObject({ devMode: true, host: '127.0.0.1' })
@@ -59,31 +59,34 @@ describe('what the use that is made of it cannot do without', () => {
   const DEVICES = { JWT_SECRET: 'jb14c1c0cb6f6712bb79b1472159b7b51', IDENTITY_HASH_KEY: HASH_KEY }
   const BASE = { PROXY_BASE_URL: 'https://gate.example' }
   const USER_SETTINGS = ['JWKS_URL', 'ISSUER', 'AUDIENCES']
-  const cases: readonly (readonly [name: string, env: Environment, missing: readonly string[]])[] =
+  const cases: readonly (readonly [
+    name: string,
+    env: ProcessEnvironment,
+    missing: readonly string[],
+  ])[] = [
+    ['nothing', {}, [...USER_SETTINGS, 'TINFOIL_API_KEY']],
+    ['Tinfoil', TINFOIL, USER_SETTINGS],
+    ['users alone', USERS, ['TINFOIL_API_KEY']],
+    ['Anthropic', ANTHROPIC, ['IDENTITY_HASH_KEY', 'JWT_SECRET']],
+    ['both', { ...TINFOIL, ...ANTHROPIC }, [...USER_SETTINGS, 'IDENTITY_HASH_KEY', 'JWT_SECRET']],
     [
-      ['nothing', {}, [...USER_SETTINGS, 'TINFOIL_API_KEY']],
-      ['Tinfoil', TINFOIL, USER_SETTINGS],
-      ['users alone', USERS, ['TINFOIL_API_KEY']],
-      ['Anthropic', ANTHROPIC, ['IDENTITY_HASH_KEY', 'JWT_SECRET']],
-      ['both', { ...TINFOIL, ...ANTHROPIC }, [...USER_SETTINGS, 'IDENTITY_HASH_KEY', 'JWT_SECRET']],
-      [
-        'Anthropic, BOOTSTRAP=off',
-        { ...ANTHROPIC, BOOTSTRAP: 'off' },
-        ['IDENTITY_HASH_KEY', 'JWT_SECRET'],
-      ],
-      ['Anthropic with codes', { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'code' }, ['PROXY_BASE_URL']],
-      ['Anthropic, open', { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'open' }, ['PROXY_BASE_URL']],
-      [
-        'Anthropic for users',
-        { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'jwt' },
-        [...USER_SETTINGS, 'PROXY_BASE_URL'],
-      ],
-      [
-        'a wrong key still counts as one',
-        { ANTHROPIC_API_KEY: 'a b' },
-        ['IDENTITY_HASH_KEY', 'JWT_SECRET'],
-      ],
-    ]
+      'Anthropic, BOOTSTRAP=off',
+      { ...ANTHROPIC, BOOTSTRAP: 'off' },
+      ['IDENTITY_HASH_KEY', 'JWT_SECRET'],
+    ],
+    ['Anthropic with codes', { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'code' }, ['PROXY_BASE_URL']],
+    ['Anthropic, open', { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'open' }, ['PROXY_BASE_URL']],
+    [
+      'Anthropic for users',
+      { ...ANTHROPIC, ...DEVICES, BOOTSTRAP: 'jwt' },
+      [...USER_SETTINGS, 'PROXY_BASE_URL'],
+    ],
+    [
+      'a wrong key still counts as one',
+      { ANTHROPIC_API_KEY: 'a b' },
+      ['IDENTITY_HASH_KEY', 'JWT_SECRET'],
+    ],
+  ]
   for (const [name, env, missing] of cases) {
     test(name, () => {
       const found = mistakes([], env)

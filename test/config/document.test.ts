@@ -13,7 +13,7 @@ import { printDocument } from '../../src/config/document/print.ts'
 import { CLAIM } from '../../src/config/document/issuer-schema.ts'
 import { MODEL } from '../../src/config/document/leaf.ts'
 import { memberOf, PATHS, ROOT, settingsIn } from '../../src/config/document/tree.ts'
-import type { Environment } from '../../src/config/given.ts'
+import type { ProcessEnvironment } from '../../src/config/given.ts'
 import { ALGORITHMS } from '../../src/config/issuers.ts'
 import { keyDefaults } from '../../src/config/keys.ts'
 import { KEYS } from '../../src/config/table.ts'
@@ -45,7 +45,7 @@ ledger:
   identity_hash_key: ${HASH_KEY}
 `
 
-const read = (path: string, env: Environment = {}, args: readonly string[] = []) =>
+const read = (path: string, env: ProcessEnvironment = {}, args: readonly string[] = []) =>
   readInvocation([...args, '--config', path], env, openDocument)
 
 /** `4:3 listen.port: message (hint)`. */
@@ -58,7 +58,7 @@ function mistakes(text: string, { ending = 'yaml', mode = 0o600, env = {} } = {}
   )
 }
 
-function settings(path: string, env: Environment = {}) {
+function settings(path: string, env: ProcessEnvironment = {}) {
   const invocation = read(path, env)
   if (invocation.kind !== 'run') throw new Error(Bun.inspect(invocation))
   return invocation.settings
@@ -779,7 +779,7 @@ describe('policies', () => {
 })
 
 describe('a document and the environment', () => {
-  const against = (text: string, env: Environment): string[] => mistakes(text, { env })
+  const against = (text: string, env: ProcessEnvironment): string[] => mistakes(text, { env })
   test('may not contradict one another, HOST and PORT like any other', () => {
     const text = `${USERS}listen: { host: 127.0.0.1, port: 80 }\n`
     expect(against(text, { HOST: '0.0.0.0', PORT: '81', JWKS_URL: 'https://x.example' })).toEqual([

@@ -3,6 +3,8 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'bun:test'
 import { HASH_KEY } from '../support/settings.ts'
+import * as addresses from '../../src/config/address-kinds.ts'
+import * as credentials from '../../src/config/credential-kinds.ts'
 import * as kinds from '../../src/config/kinds.ts'
 import { isLoopback } from '../../src/hosts.ts'
 import { SETTINGS } from '../../src/config/table.ts'
@@ -59,7 +61,7 @@ describe('a URL that carries trust or secrets', () => {
     'http://localhost:3000',
     'http://[::1]:3000/',
     'HTTPS://ID.EXAMPLE',
-  ])('takes %p', (text) => expect(ok(kinds.secureUrl, text)).toBe(true))
+  ])('takes %p', (text) => expect(ok(addresses.secureUrl, text)).toBe(true))
   test.each([
     '',
     'id.example',
@@ -82,7 +84,7 @@ describe('a URL that carries trust or secrets', () => {
     'https://id.example#x',
     'https://',
     'https://a b',
-  ])('refuses %p', (text) => expect(ok(kinds.secureUrl, text)).toBe(false))
+  ])('refuses %p', (text) => expect(ok(addresses.secureUrl, text)).toBe(false))
 })
 
 describe('names of enclaves', () => {
@@ -105,14 +107,14 @@ describe('names of enclaves', () => {
 })
 
 test('a secret for a header is one that a header can carry', () => {
-  expect(ok(kinds.headerSecret, 'tk-1!~')).toBe(true)
+  expect(ok(credentials.headerSecret, 'tk-1!~')).toBe(true)
   for (const text of ['', 'a b', 'a\n', 'a\r\nX: y', 'ä', 'a\0', '\u007f']) {
-    expect(ok(kinds.headerSecret, text)).toBe(false)
+    expect(ok(credentials.headerSecret, text)).toBe(false)
   }
 })
 
 test('a key is 32 bytes in hexadecimal, and nothing near it', () => {
-  expect(ok(kinds.hexKey, HASH_KEY.toUpperCase())).toBe(true)
+  expect(ok(credentials.hexKey, HASH_KEY.toUpperCase())).toBe(true)
   for (const text of [
     '',
     HASH_KEY.slice(2),
@@ -122,7 +124,7 @@ test('a key is 32 bytes in hexadecimal, and nothing near it', () => {
     `${HASH_KEY}\n`,
     `0x${HASH_KEY.slice(2)}`,
   ]) {
-    expect(ok(kinds.hexKey, text)).toBe(false)
+    expect(ok(credentials.hexKey, text)).toBe(false)
   }
 })
 
@@ -159,9 +161,9 @@ const B = 'XtrPHGKJUasJRyOu42W1IzYxuxc4w28U7liyZnlf'
 
 describe('a secret that signs or is compared', () => {
   test('is 32 bytes or more of what a header can carry', () => {
-    const read = kinds.longSecret.read(A)
+    const read = credentials.longSecret.read(A)
     expect(read.ok && read.value.reveal()).toBe(A)
-    expect(ok(kinds.longSecret, randomBytes(500).toString('base64'))).toBe(true)
+    expect(ok(credentials.longSecret, randomBytes(500).toString('base64'))).toBe(true)
     for (const text of [
       '',
       A.slice(1),
@@ -171,13 +173,13 @@ describe('a secret that signs or is compared', () => {
       'é'.repeat(32),
       `${A}\0`,
     ]) {
-      expect(ok(kinds.longSecret, text)).toBe(false)
+      expect(ok(credentials.longSecret, text)).toBe(false)
     }
   })
   test('may be several, each of them long enough, in their order', () => {
     const [a, b] = [A, B]
     const values = (text: string) => {
-      const read = kinds.secretList.read(text)
+      const read = credentials.secretList.read(text)
       return read.ok ? read.value.map((each) => each.reveal()) : undefined
     }
     expect(values(a)).toEqual([a])
@@ -188,7 +190,7 @@ describe('a secret that signs or is compared', () => {
     }
   })
   test('is in no text that is made of it', () => {
-    const read = kinds.secretList.read(`${A},${B}`)
+    const read = credentials.secretList.read(`${A},${B}`)
     expect(JSON.stringify(read) + Bun.inspect(read)).not.toMatch(
       new RegExp(`${A.slice(0, 8)}|${B.slice(0, 8)}`),
     )
@@ -236,10 +238,10 @@ test('a database is a file of SQLite, and nothing else yet', () => {
     ['sqlite://postern.db', 'postern.db'],
     ['sqlite::memory:', ':memory:'],
   ] as const) {
-    expect(kinds.sqliteUrl.read(text)).toEqual({ ok: true, value: path })
+    expect(addresses.sqliteUrl.read(text)).toEqual({ ok: true, value: path })
   }
   for (const text of ['', 'sqlite:', 'postern.db', 'postgres://h/db', 'SQLITE:x', ' sqlite:x']) {
-    expect(ok(kinds.sqliteUrl, text)).toBe(false)
+    expect(ok(addresses.sqliteUrl, text)).toBe(false)
   }
 })
 

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'bun:test'
 import { addressKey } from '../../src/accept/address.ts'
-import { cautions } from '../../src/config/demands.ts'
+import { cautions } from '../../src/config/cautions.ts'
 import { networkMistake } from '../../src/config/networks.ts'
 import { SETTINGS } from '../../src/config/table.ts'
 

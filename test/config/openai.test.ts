@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { readInvocation } from '../../src/config/command-line.ts'
 import { openDocument } from '../../src/config/document/open.ts'
 import { printDocument } from '../../src/config/document/print.ts'
-import type { Environment } from '../../src/config/given.ts'
+import type { ProcessEnvironment } from '../../src/config/given.ts'
 import { mistakes, PRODUCTION, settings, upstreamOf, wrong } from './reading.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-openai-config-'))
@@ -15,7 +15,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 const { TINFOIL_API_KEY: _, ...USERS } = PRODUCTION
 const ADDRESS = { OPENAI_UPSTREAM_URL: 'https://api.openai.com/v1' }
-const of = (env: Environment) => upstreamOf(settings([], { ...USERS, ...env }), 'openai')
+const of = (env: ProcessEnvironment) => upstreamOf(settings([], { ...USERS, ...env }), 'openai')
 
 describe('by the environment', () => {
   test('an address alone is enough: no key, the usual callers, what an answer tells the cost of', () => {

@@ -3,7 +3,7 @@
 import { HASH_KEY } from '../support/settings.ts'
 import { inspect } from 'node:util'
 import { readInvocation } from '../../src/config/command-line.ts'
-import type { Environment } from '../../src/config/given.ts'
+import type { ProcessEnvironment } from '../../src/config/given.ts'
 import type { Mistake } from '../../src/config/kinds.ts'
 import type { Settings } from '../../src/config/read.ts'
 import type { UpstreamEntryOf } from '../../src/config/upstreams.ts'
@@ -17,22 +17,22 @@ export const PRODUCTION = {
   IDENTITY_HASH_KEY: HASH_KEY,
 }
 
-export function run(args: readonly string[], env: Environment = PRODUCTION) {
+export function run(args: readonly string[], env: ProcessEnvironment = PRODUCTION) {
   const invocation = readInvocation(args, env)
   if (invocation.kind !== 'run') throw new Error(inspect(invocation))
   return invocation
 }
-export const settings = (args: readonly string[], env: Environment = PRODUCTION): Settings =>
+export const settings = (args: readonly string[], env: ProcessEnvironment = PRODUCTION): Settings =>
   run(args, env).settings
 export function mistakes(
   args: readonly string[],
-  env: Environment = PRODUCTION,
+  env: ProcessEnvironment = PRODUCTION,
 ): readonly Mistake[] {
   const invocation = readInvocation(args, env)
   if (invocation.kind !== 'mistakes') throw new Error(`no mistake: ${inspect(invocation)}`)
   return invocation.mistakes
 }
-export const wrong = (args: readonly string[], env: Environment = PRODUCTION): string[] =>
+export const wrong = (args: readonly string[], env: ProcessEnvironment = PRODUCTION): string[] =>
   mistakes(args, env).map(({ setting }) => setting)
 
 /** The first upstream of a kind. */

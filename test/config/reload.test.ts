@@ -1,7 +1,7 @@
 // Which changes of settings can be taken by a running gate.
 
 import { expect, test } from 'bun:test'
-import type { Environment } from '../../src/config/given.ts'
+import type { ProcessEnvironment } from '../../src/config/given.ts'
 import { RELOADING } from '../../src/config/reloading.ts'
 import { KEYS, settingOf } from '../../src/config/table.ts'
 import type { UpstreamEntry } from '../../src/config/upstreams.ts'
@@ -12,13 +12,18 @@ import { HASH_KEY } from '../support/settings.ts'
 import { PRODUCTION, settings } from './reading.ts'
 
 const ADMIN = `a1${HASH_KEY.slice(2)}`
-const BASE: Environment = { ...PRODUCTION, ADMIN_TOKEN: ADMIN, UPSTREAM_PROXY: 'http://u:p@proxy' }
+const BASE: ProcessEnvironment = {
+  ...PRODUCTION,
+  ADMIN_TOKEN: ADMIN,
+  UPSTREAM_PROXY: 'http://u:p@proxy',
+}
 const FILES = readNamedFiles({}, 0)
-const taken = (env: Environment): Configuration => {
+const taken = (env: ProcessEnvironment): Configuration => {
   if (!FILES.ok) throw new Error('no prices')
   return { settings: settings([], env), named: FILES.named }
 }
-const change = (env: Environment): Change => changeOf(taken(BASE), taken({ ...BASE, ...env }))
+const change = (env: ProcessEnvironment): Change =>
+  changeOf(taken(BASE), taken({ ...BASE, ...env }))
 
 test('nothing, and what is the same in other words', () => {
   expect(change({})).toEqual({ kind: 'none', names: [] })
@@ -26,7 +31,7 @@ test('nothing, and what is the same in other words', () => {
 })
 
 test('keys, the operator token and issuers are exchanged', () => {
-  const exchanged = (env: Environment): readonly string[] => {
+  const exchanged = (env: ProcessEnvironment): readonly string[] => {
     const made = change(env)
     return made.kind === 'exchange' ? made.names : []
   }

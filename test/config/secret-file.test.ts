@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Environment } from '../../src/config/given.ts'
+import type { ProcessEnvironment } from '../../src/config/given.ts'
 import { mistakes, PRODUCTION, settings, upstreamOf, wrong } from './reading.ts'
 
 describe('secrets in files', () => {
@@ -19,7 +19,10 @@ describe('secrets in files', () => {
   })
   afterAll(() => rmSync(folder, { recursive: true }))
   const { TINFOIL_API_KEY: _, ...withoutKey } = PRODUCTION
-  const fromFile = (path: string): Environment => ({ ...withoutKey, TINFOIL_API_KEY_FILE: path })
+  const fromFile = (path: string): ProcessEnvironment => ({
+    ...withoutKey,
+    TINFOIL_API_KEY_FILE: path,
+  })
 
   test('come from a file, without its last line break', () => {
     const path = file('good', 'tk-file\n', 0o640)

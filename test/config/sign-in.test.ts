@@ -5,7 +5,7 @@ import { describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { readInvocation } from '../../src/config/command-line.ts'
-import type { Environment } from '../../src/config/given.ts'
+import type { ProcessEnvironment } from '../../src/config/given.ts'
 import { sources } from '../../src/gate/sources.ts'
 
 const SECRET = 'ab12cd34ef56'.repeat(4)
@@ -18,21 +18,21 @@ const SIGN_IN = {
   SESSION_SECRET: SECRET,
 }
 
-function run(env: Environment, args: readonly string[] = []) {
+function run(env: ProcessEnvironment, args: readonly string[] = []) {
   const invocation = readInvocation(args, env)
   if (invocation.kind !== 'run') throw new Error(inspect(invocation))
   return invocation
 }
-function mistakes(env: Environment, args: readonly string[] = []) {
+function mistakes(env: ProcessEnvironment, args: readonly string[] = []) {
   const invocation = readInvocation(args, env)
   if (invocation.kind !== 'mistakes') throw new Error(`no mistake: ${inspect(invocation)}`)
   for (const { hint } of invocation.mistakes) expect(hint).not.toBe('')
   expect(inspect(invocation)).not.toContain(SECRET)
   return invocation.mistakes
 }
-const wrong = (env: Environment, args: readonly string[] = []): string[] =>
+const wrong = (env: ProcessEnvironment, args: readonly string[] = []): string[] =>
   mistakes(env, args).map(({ setting }) => setting)
-const login = async (env: Environment) => {
+const login = async (env: ProcessEnvironment) => {
   const from = await sources(run({ ...SIGN_IN, ...env }).settings, [])
   if (!from.login) throw new Error('no login')
   return from.login
@@ -118,7 +118,7 @@ describe('one Anthropic, one machine', () => {
     [{ HOST: '::' }, 'HOST'],
     [{ HOST: '192.168.1.2' }, 'HOST'],
     [{ ADDR: '0.0.0.0:4001' }, 'ADDR'],
-  ])('%p is not loopback', (env: Environment, setting: string) => {
+  ])('%p is not loopback', (env: ProcessEnvironment, setting: string) => {
     expect(wrong({ ...SIGN_IN, ...env })).toEqual([setting])
   })
   test.each([
@@ -126,7 +126,7 @@ describe('one Anthropic, one machine', () => {
     [{ HOST: '::1' }, '::1'],
     [{ ADDR: ':4001' }, '127.0.0.1'],
     [{ ADDR: '[::1]:4001' }, '::1'],
-  ])('%p is', (env: Environment, host: string) => {
+  ])('%p is', (env: ProcessEnvironment, host: string) => {
     expect(run({ ...SIGN_IN, ...env }).settings.host).toBe(host)
   })
   test('not in development mode, which has an Anthropic and an identity of its own', () => {

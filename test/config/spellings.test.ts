@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import type { Environment } from '../../src/config/given.ts'
+import type { ProcessEnvironment } from '../../src/config/given.ts'
 import { mistakes, PRODUCTION, settings, wrong } from './reading.ts'
 
 describe('ADDR', () => {
@@ -23,7 +23,7 @@ describe('ADDR', () => {
 })
 
 describe("system C's spelling of the rate", () => {
-  const rate = (env: Environment, args: readonly string[] = []) => {
+  const rate = (env: ProcessEnvironment, args: readonly string[] = []) => {
     const { rateLimitRpm, rateLimitBurst } = settings(args, { ...PRODUCTION, ...env })
     return [rateLimitRpm, rateLimitBurst]
   }

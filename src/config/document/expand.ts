@@ -1,6 +1,6 @@
 // `${NAME}` in a value stands for the variable of that name; `$${` is a `${` that stands for itself.
 
-import type { Environment } from '../given.ts'
+import type { ProcessEnvironment } from '../given.ts'
 
 export type Expanded =
   | {
@@ -14,7 +14,7 @@ export type Expanded =
 const REFERENCE = /\$\$\{|\$\{([^}]*)\}?/g
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 
-export function expand(text: string, env: Environment): Expanded {
+export function expand(text: string, env: ProcessEnvironment): Expanded {
   let wrong: { message: string; hint: string } | undefined
   let own = false
   let end = 0

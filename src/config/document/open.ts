@@ -3,7 +3,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { together } from '../both.ts'
 import type { FromDocument } from '../from-document.ts'
-import { documentPath, type Environment, findGiven } from '../given.ts'
+import { documentPath, type ProcessEnvironment, findGiven } from '../given.ts'
 import type { Mistake } from '../kinds.ts'
 import { closing } from '../secret-file.ts'
 import { type PolicyEntries, policyEntries, policyMistakes } from '../policies.ts'
@@ -25,7 +25,11 @@ const LANGUAGES: Readonly<Record<string, (text: string) => Parsed>> = {
   toml: parseToml,
 }
 
-export function openDocument(path: string, env: Environment, devMode: boolean): FromDocument {
+export function openDocument(
+  path: string,
+  env: ProcessEnvironment,
+  devMode: boolean,
+): FromDocument {
   // A terminal shall not obey a path.
   const name = /^[ -~]+$/.test(path) ? path : 'the document'
   const parse = LANGUAGES[/\.([a-z]+)$/i.exec(path)?.[1]?.toLowerCase() ?? '']
@@ -78,13 +82,13 @@ export function readText(
 export type Completed =
   | {
       readonly ok: true
-      readonly env: Environment
+      readonly env: ProcessEnvironment
       /** Undefined where no document is named: what policies a gate has is not known then. */
       readonly policies: PolicyEntries | undefined
     }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] }
 
-export function completed(env: Environment): Completed {
+export function completed(env: ProcessEnvironment): Completed {
   const path = documentPath({}, env)
   if (path === undefined) return { ok: true, env, policies: undefined }
   const document = openDocument(path, env, false)

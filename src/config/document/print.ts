@@ -3,7 +3,7 @@
 import { UPSTREAM_KINDS, type UpstreamKind } from '../../names.ts'
 import { stringify } from 'yaml'
 import type { Given, Written } from '../given.ts'
-import type { Listings, PrintedUpstream } from '../read.ts'
+import type { Listings, PrintedUpstream } from '../read-values.ts'
 import { type Key, settingOf } from '../table.ts'
 import { escaped } from './expand.ts'
 import { type Path, PATHS, ROOT } from './tree.ts'

@@ -1,7 +1,7 @@
 // From a node to a value: types are judged here, values by the kinds that judge a variable. A reference
 // stands for the text of its variable.
 
-import type { Environment, Given } from '../given.ts'
+import type { ProcessEnvironment, Given } from '../given.ts'
 import { readSecretFile } from '../secret-file.ts'
 import { type Key, settingOf } from '../table.ts'
 import { expand } from './expand.ts'
@@ -14,7 +14,7 @@ import type { Schema } from './tree.ts'
 export interface About {
   /** The file, as a mistake names it. */
   readonly name: string
-  readonly env: Environment
+  readonly env: ProcessEnvironment
   readonly devMode: boolean
   /** What closes the file, where others on this machine may read it. */
   readonly closing: string | undefined

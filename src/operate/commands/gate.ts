@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander'
 import type { ConnectOptions } from '../../client/api.ts'
-import type { Environment } from '../../config/given.ts'
+import type { ProcessEnvironment } from '../../config/given.ts'
 import { EXIT } from '../exit.ts'
 import { failed } from './subcommand.ts'
 
@@ -38,11 +38,11 @@ export function localGateOption(command: Command): void {
     .allowExcessArguments(false)
 }
 
-export function gateOf(flags: GateFlags, env: Environment): string {
+export function gateOf(flags: GateFlags, env: ProcessEnvironment): string {
   return flags.gate ?? (env['POSTERN_GATE'] || DEFAULT_GATE)
 }
 
-export function connection(flags: GateFlags, env: Environment): ConnectOptions {
+export function connection(flags: GateFlags, env: ProcessEnvironment): ConnectOptions {
   return {
     baseUrl: gateOf(flags, env),
     enrollment: env[CODE_VARIABLE] || undefined,

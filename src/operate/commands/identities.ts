@@ -1,11 +1,11 @@
 // How a command finds devices by their own ids: under the identity key of now, or one of before.
 
 import { readSetting } from '../../config/read.ts'
-import type { Environment } from '../../config/given.ts'
+import type { ProcessEnvironment } from '../../config/given.ts'
 import { identities, type Identities } from '../../token/identity.ts'
 
 export function identitiesFrom(
-  env: Environment,
+  env: ProcessEnvironment,
 ): ({ readonly ok: true } & Identities) | { readonly ok: false; readonly message: string } {
   const [key, old] = [readSetting('identityHashKey', env), readSetting('identityHashKeyOld', env)]
   if (!key.ok) return { ok: false, message: `IDENTITY_HASH_KEY ${key.message}: ${key.hint}` }

@@ -1,6 +1,6 @@
 // `postern key add|list|rotate|revoke`: their options. The work is done in ../keys.ts.
 
-import type { Environment } from '../../config/given.ts'
+import type { ProcessEnvironment } from '../../config/given.ts'
 import type { Mistake } from '../../config/kinds.ts'
 import { nearest } from '../../config/nearest.ts'
 import type { PolicyEntries } from '../../config/policies.ts'
@@ -30,7 +30,10 @@ function mistaken(action: string, mistakes: readonly Mistake[]): number {
 }
 
 /** What the settings say of keys; the mistakes in them are said here. */
-function rulesOf(env: Environment, policies: PolicyEntries | undefined): KeyRules | undefined {
+function rulesOf(
+  env: ProcessEnvironment,
+  policies: PolicyEntries | undefined,
+): KeyRules | undefined {
   const defaults = readKeyDefaults(env)
   const names = policies?.policies.map(({ name }) => name)
   if (defaults.ok) return { ...defaults.value, policies: names }

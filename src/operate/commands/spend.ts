@@ -1,8 +1,8 @@
 // `postern spend`: its options. The work is done in ../spend.ts.
 
-import type { Environment } from '../../config/given.ts'
+import type { ProcessEnvironment } from '../../config/given.ts'
 import type { PolicyEntries } from '../../config/policies.ts'
-import { secureUrl } from '../../config/kinds.ts'
+import { secureUrl } from '../../config/address-kinds.ts'
 import { readSetting } from '../../config/read.ts'
 import { type Key, settingOf, type Values } from '../../config/table.ts'
 import { ledgerIn } from '../../gate/ledger.ts'
@@ -38,7 +38,7 @@ const SETTINGS = [
 type SpendSettings = Pick<Values, (typeof SETTINGS)[number]>
 
 /** Undefined where one of them has a mistake, which is said here. */
-function settingsOf(env: Environment): SpendSettings | undefined {
+function settingsOf(env: ProcessEnvironment): SpendSettings | undefined {
   const values: Record<string, unknown> = {}
   for (const key of SETTINGS) {
     const read = readSetting(key, env)

@@ -3,7 +3,7 @@
 // anything. This file knows no command by name.
 
 import { Command, CommanderError } from 'commander'
-import { type Environment, namesDocument } from '../../config/given.ts'
+import { type ProcessEnvironment, namesDocument } from '../../config/given.ts'
 import type { PolicyEntries } from '../../config/policies.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
@@ -15,7 +15,7 @@ export interface Subcommand {
   /** Its line in the list. */
   readonly summary: string
   /** Resolves with the exit code. */
-  readonly run: (args: readonly string[], env: Environment) => Promise<number>
+  readonly run: (args: readonly string[], env: ProcessEnvironment) => Promise<number>
 }
 
 /** The arguments of one command; `words` are those that are not flags. */
@@ -37,7 +37,7 @@ export interface Definition<Flags extends object> {
   readonly readsSettings?: true
   readonly run: (
     given: CommandInput<Flags>,
-    env: Environment,
+    env: ProcessEnvironment,
     policies?: PolicyEntries,
   ) => Promise<number> | number
 }
@@ -83,10 +83,10 @@ export function subcommand<Flags extends object = object>({
 
 /** `run` with an environment that the document completes, where POSTERN_CONFIG names one. */
 export async function withDocument(
-  env: Environment,
+  env: ProcessEnvironment,
   name: string,
   /** `policies`: those of the document; undefined where there is none. */
-  run: (env: Environment, policies?: PolicyEntries) => Promise<number> | number,
+  run: (env: ProcessEnvironment, policies?: PolicyEntries) => Promise<number> | number,
 ): Promise<number> {
   if (!namesDocument([], env)) return run(env)
   const { completed } = await import('../../config/document/open.ts')

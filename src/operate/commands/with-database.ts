@@ -4,7 +4,7 @@
 
 import { type Database, SQLiteError } from 'bun:sqlite'
 import { resolve } from 'node:path'
-import type { Environment } from '../../config/given.ts'
+import type { ProcessEnvironment } from '../../config/given.ts'
 import { readSetting } from '../../config/read.ts'
 import { ADVICE } from '../../database/advice.ts'
 import { troubleOf, type Unusable } from '../../database/trouble.ts'
@@ -15,7 +15,7 @@ import { failed } from './subcommand.ts'
 
 /** The exit code of `work`, or of why there is no database. */
 export async function withDatabase(
-  env: Environment,
+  env: ProcessEnvironment,
   mode: 'read' | 'existing',
   work: (database: Database) => number | Promise<number>,
 ): Promise<number> {

@@ -1,0 +1,58 @@
+// What must be there for the use that is made of the gate: the upstreams that are configured, the way
+// devices enrol, somebody who signs in.
+
+import type { Mistake } from './kinds.ts'
+import { OWN_SECRETS } from './credential-kinds.ts'
+import { flagOf, type Key, KEYS, type Need, settingOf, type Values } from './table.ts'
+import { takes, type UpstreamRead } from './upstreams.ts'
+
+/** Any of these says that somebody is to sign in; the others have names that programs share. */
+const SIGN_IN: readonly Key[] = [
+  'clientId',
+  'oauthBaseUrl',
+  'oauthTokenUrl',
+  'oauthIssuer',
+  'oauthScopes',
+]
+
+export function isSignIn(mentioned: ReadonlySet<Key>): boolean {
+  return SIGN_IN.some((key) => mentioned.has(key))
+}
+
+const MISSING = 'is missing'
+
+export const isMissing = ({ message }: Mistake): boolean => message.startsWith(MISSING)
+
+/** What the upstreams that are configured, and the way devices enrol, cannot do without. */
+export function missing(
+  mentioned: ReadonlySet<Key>,
+  signIn: boolean,
+  { bootstrap }: Pick<Values, 'bootstrap'>,
+  upstreams: readonly UpstreamRead[],
+  memberOf?: (key: Key) => string | undefined,
+): Mistake[] {
+  // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
+  const anthropic = mentioned.has('anthropicApiKey') && !signIn
+  const openai = mentioned.has('openaiUpstreamUrl')
+  const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || openai || signIn)
+  const needs: Readonly<Record<Need, boolean>> = {
+    Tinfoil: tinfoil,
+    Anthropic: anthropic,
+    OpenAI: openai,
+    'user tokens':
+      tinfoil ||
+      bootstrap === 'jwt' ||
+      ((anthropic || openai) && upstreams.some((each) => takes(each, 'user'))),
+    enrolment: anthropic && bootstrap !== undefined && bootstrap !== 'off',
+    'signing in': signIn,
+  }
+  return KEYS.flatMap((key) => {
+    const { required, env, about, kind } = settingOf(key)
+    if (required === undefined || !needs[required] || mentioned.has(key)) return []
+    const make = OWN_SECRETS.has(kind) ? ' Make one with: openssl rand -hex 32.' : ''
+    const member = memberOf?.(key)
+    const inDocument = member === undefined ? '' : `Write ${member}, or set`
+    const hint = `${about} ${inDocument || 'Set'} ${env} or ${flagOf(env)}.${make}`
+    return [{ setting: env, message: `${MISSING}; it is needed for ${required}`, hint }]
+  })
+}
