@@ -22,13 +22,14 @@ export interface UpstreamParts {
   readonly settings: Settings
   readonly from: Pick<Sources, 'upstreams'>
   readonly way: Pick<Egress, 'proxyTo'>
-  /** Absent where nobody signs in. */
+  /** Absent where nobody signs in, and for `postern check`. */
   readonly signIn?: Pick<SigningIn, 'apiBaseUrl' | 'accessToken'> | undefined
 }
 
 interface KindOf<Source> {
   readonly serves: Upstream['serves']
-  readonly make: (source: Source, parts: UpstreamParts) => Upstream
+  /** Undefined where what it needs of the gate is not there. */
+  readonly make: (source: Source, parts: UpstreamParts) => Upstream | undefined
 }
 
 /** A kind that is not here does not compile. */
@@ -49,7 +50,7 @@ export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<K
   'anthropic-oauth': {
     serves: servesAccount,
     make({ name }, { settings, signIn }) {
-      if (!signIn) throw new Error('nobody can sign in')
+      if (!signIn) return undefined
       const { apiBaseUrl: baseUrl, accessToken } = signIn
       return anthropicOAuth({ name, baseUrl, accessToken, maxBodyBytes: settings.maxPayloadSize })
     },
@@ -63,16 +64,16 @@ export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<K
 
 /** Every upstream that the settings name, in their order. */
 export const upstreams = (parts: UpstreamParts): readonly Offered[] =>
-  parts.from.upstreams.map((source) => ({
-    upstream: made(source, parts),
-    callers: source.callers,
-    models: source.models,
-  }))
+  parts.from.upstreams.flatMap((source) => {
+    const upstream = made(source, parts)
+    const { callers, models } = source
+    return upstream ? [{ upstream, callers, models }] : []
+  })
 
 const made = <Kind extends UpstreamKind>(
   source: UpstreamSource & { readonly kind: Kind },
   parts: UpstreamParts,
-): Upstream => (KINDS[source.kind] as KindOf<UpstreamSource>).make(source, parts)
+): Upstream | undefined => (KINDS[source.kind] as KindOf<UpstreamSource>).make(source, parts)
 
 /** With keys that are read anew by each request. */
 export const exchangeable = (
