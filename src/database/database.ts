@@ -147,10 +147,11 @@ function prepare(
   const found = compare(database, migrations.length)
   if (found !== undefined && found !== 'older_schema') return found
   if (found) database.run(`PRAGMA busy_timeout = ${migrationBusyTimeoutMs}`)
-  database.run('PRAGMA journal_mode = WAL')
   // In WAL mode a killed process loses nothing that was committed; a power cut may lose the last
-  // moments, but never the file (sqlite.org/pragma.html#pragma_synchronous).
+  // moments, but never the file (sqlite.org/pragma.html#pragma_synchronous). Set first, so that a new
+  // file, which holds nothing yet, waits for the disk once less.
   database.run('PRAGMA synchronous = NORMAL')
+  database.run('PRAGMA journal_mode = WAL')
   database.run(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`)
   database.run(`PRAGMA journal_size_limit = ${MAX_IDLE_WAL_BYTES}`)
   database.run('PRAGMA trusted_schema = OFF')
