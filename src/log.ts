@@ -24,7 +24,7 @@ export function logger(
   }
   const stream =
     logFormat === 'json'
-      ? { write: (line: string) => output.write(line, isUrgent(line)) }
+      ? { write: (line: string, urgent = isUrgent(line)) => output.write(line, urgent) }
       : textLines((line, urgent) => output.write(line, urgent), color)
   const log = pino(options, stream)
   output.onRecovery(({ lines, sinceMs, reason }) => {
@@ -68,7 +68,9 @@ export function logRequest(
   if (!log.isLevelEnabled(level)) return
   const members = JSON.stringify(fields).slice(1, -1)
   const time = isoTime(Date.now())
-  streamOf(log).write(`{"level":"${level}","time":"${time}",${members},"msg":"request"}\n`)
+  const line = `{"level":"${level}","time":"${time}",${members},"msg":"request"}\n`
+  // To ask the line itself would put its pieces together, which is done once for all lines of a turn.
+  streamOf(log).write(line, level === 'error')
 }
 
 let said = ''
@@ -83,10 +85,12 @@ function isoTime(nowMs: number): string {
   return said
 }
 
-const streamOf = (log: Logger): DestinationStream =>
-  (log as Logger & Readonly<Record<symbol, DestinationStream>>)[
-    pino.symbols.streamSym
-  ] as DestinationStream
+interface LineStream {
+  write(line: string, urgent?: boolean): void
+}
+
+const streamOf = (log: Logger): LineStream =>
+  (log as Logger & Readonly<Record<symbol, LineStream>>)[pino.symbols.streamSym] as LineStream
 
 /** An error that nobody foresaw: its kind and where, but not its words, which may quote anything. */
 export function describeBug(error: unknown): { error: string; at?: string[] } {
