@@ -75,13 +75,17 @@ function saysNothing(bytes: Uint8Array): boolean {
   const last = bytes.length - 1
   if (last > MAX_CHUNK_BYTES || bytes[0] !== LOWER_D) return false
   if (bytes[last] !== LF || bytes[last - 1] !== LF) return false
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
-  return !SAYS_SOMETHING.test(text)
+  const text: string = Buffer.prototype.latin1Slice.call(bytes, 0, bytes.length)
+  if (text.includes('"usage":') && SAYS_COUNTS.test(text)) return false
+  return !SAY_SOMETHING.some((each) => text.includes(each))
 }
 
 const LF = 0x0a
 const LOWER_D = 0x64
-const SAYS_SOMETHING = /"usage":[^n]|"error"|\[DONE\]|event:|\r/
+/** Most upstreams write `null` until the end. */
+const SAYS_COUNTS = /"usage":[^n]/
+/** Looked for one by one, which takes half as long as one expression with all of them. */
+const SAY_SOMETHING = ['"error"', '[DONE]', 'event:', '\r']
 
 class Streamed implements Reading {
   readonly sink: Sink
