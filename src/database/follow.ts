@@ -1,7 +1,7 @@
 // The gate's connections to its file follow the file's path. Somebody may move, replace or delete the
 // file, or its log alone, while the gate runs; SQLite would go on writing without an error, where nobody
-// will ever read. So the inodes at the path are checked forty times a second and before each write. When
-// they change, all connections are closed together and reopened.
+// will ever read. So the inodes at the path are checked soon after each change, four times a second in
+// any case, and before each write. When they change, all connections are closed together and reopened.
 //
 // Together, because the connections of one process to one inode share SQLite's index of the log: a new
 // connection beside an old one would read the new log by the old log's index.
@@ -14,7 +14,8 @@ import { type OpenedDatabase, openDatabase } from './database.ts'
 import { codeOf, DatabaseUnusable, troubleOf, type Unusable } from './trouble.ts'
 import { isDamaged } from './inspect.ts'
 import { isUntouched, leaveLog, leaveMoved, type StandingFile } from './leave.ts'
-import { type Marks, marksOf, sameMarks } from './marks.ts'
+import { type Lookout, lookout } from './lookout.ts'
+import { INDEX, LOG, type Marks, marksOf, sameMarks } from './marks.ts'
 
 /** Why the gate left a file. */
 export interface FileLeft {
@@ -44,8 +45,6 @@ export interface DatabaseFollower {
   stop(): void
 }
 
-/** Shorter than it takes to type a command after `rm`. */
-const LOOK_EVERY_MS = 25
 const RETRY_EVERY_MS = 500
 /** A file system whose inodes change at every check must not flood the gate's log. */
 const SAY_EVERY_MS = 1000
@@ -77,7 +76,7 @@ export function follow(
   let left: FileLeft | undefined
   let saidAtMs = Number.NEGATIVE_INFINITY
   let file = 0
-  let timer: NodeJS.Timeout | undefined
+  let looking: Lookout | undefined
 
   /** Undefined on success. */
   const begin = (patient: boolean): (OpenedDatabase & { ok: false }) | undefined => {
@@ -93,7 +92,7 @@ export function follow(
       const real = realpathSync(path)
       const marks = marksOf(path, real)
       if (hasMoved(base)) throw new DatabaseUnusable('cannot_open', 'moved')
-      standing = { base, keeper, marks, real }
+      standing = { base, keeper, marks, real, files: [real, real + LOG, real + INDEX] }
       file += 1
       return undefined
     } catch (error) {
@@ -133,7 +132,7 @@ export function follow(
       if (sameMarks(standing.marks, marksOf(path, standing.real))) return
       leave(standing)
     }
-    if (timer === undefined) return
+    if (looking === undefined) return
     // A file that could not be used is retried every 500 ms, and at once when it changes.
     const found = marksOf(path, path)
     if (tried && sameMarks(tried.marks, found)) {
@@ -214,7 +213,7 @@ export function follow(
 
   const refused = begin(true)
   if (refused) throw new DatabaseUnusable(refused.reason, refused.code)
-  timer = setInterval(look, LOOK_EVERY_MS).unref()
+  looking = lookout(look, () => standing?.files)
   return {
     connect,
     look,
@@ -228,8 +227,8 @@ export function follow(
       listeners.push(listener)
     },
     stop() {
-      clearInterval(timer)
-      timer = undefined
+      looking?.stop()
+      looking = undefined
       look()
       for (const holder of holders) holder.release()
       standing?.keeper.close()

@@ -18,6 +18,8 @@ export interface StandingFile {
   readonly marks: Marks
   /** Where SQLite keeps the log: beside the file that a link points to. */
   readonly real: string
+  /** The three of them. */
+  readonly files: readonly string[]
 }
 
 /**

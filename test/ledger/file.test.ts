@@ -191,7 +191,7 @@ describe('the log deleted under the gate', () => {
       await isSaid('log_gone')
       const { stdout } = await scene.command('check', '--port', String(scene.gate.port))
       expect(stdout).toContain(`!!  the gate that runs at 127.0.0.1:${scene.gate.port}: `)
-      expect(stdout).toContain('log (-wal) was deleted under it')
+      expect(stdout).toContain('log (-wal) was deleted while in use')
       await load(device, 4, 40)
       await hasRows(80)
       expect(scene.gate.output()).toContain('(-wal) was deleted while in use')
