@@ -2,11 +2,14 @@
 
 import type { Exchange } from '../exchange.ts'
 import { type Refusal, refusalResponse, statusOf } from '../refusal.ts'
+import { NOTHING_OWED } from '../settle/bill.ts'
 import type { Settle } from '../settle/settle.ts'
 
 export interface Answers {
   refuse(exchange: Exchange, refusal: Refusal): Response
   reply(exchange: Exchange, response: Response): Response
+  /** JSON of a relayed route that no upstream is owed anything for. */
+  free(exchange: Exchange, body: Uint8Array): Response
   json(exchange: Exchange, status: 200 | 202 | 503, body: unknown): Response
   /** To nobody: the client left while we were still at it. */
   left(exchange: Exchange, refusal: Refusal): Response
@@ -20,6 +23,13 @@ export function answers(settle: Settle): Answers {
   }
   return {
     reply,
+    free(exchange, body) {
+      exchange.status = 200
+      exchange.bytesOut = body.byteLength
+      exchange.headers.set('content-type', 'application/json')
+      settle(exchange, 'complete', NOTHING_OWED)
+      return new Response(body, { status: 200, headers: exchange.headers })
+    },
     refuse(exchange, refusal) {
       exchange.status = statusOf(refusal)
       exchange.code = refusal.code

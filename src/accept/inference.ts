@@ -14,8 +14,9 @@ import {
   servedModels,
 } from '../dispatch/choose.ts'
 import type { Dispatch } from '../dispatch/dispatch.ts'
+import { isMerged, type MergeModels } from '../dispatch/merged-models.ts'
 import { modelHint } from '../dispatch/model-hint.ts'
-import { modelIn } from '../dispatch/model-list.ts'
+import { LIST, modelIn } from '../dispatch/model-list.ts'
 import type { Exchange } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
 import { allows, bounded } from '../policy/allows.ts'
@@ -40,6 +41,7 @@ export interface InferenceParts {
   readonly charges: Charges
   readonly dispatch: Dispatch
   readonly pickByModel: PickByModel
+  readonly mergeModels: MergeModels
   readonly relay: Relay
   readonly ledger: Ledger
   /** Of the listener; not by Elysia's `server`, which would be defined anew on each request. */
@@ -167,6 +169,12 @@ export function inferenceRoutes(parts: InferenceParts) {
         const { policy } = admitted
         const passes = allows(policy, group, on.upstream.name, hasBody, inspected.value)
         if (!passes.ok) return answers.refuse(exchange, passes)
+        if (path === LIST && isMerged(among)) {
+          const { dialect } = exchange
+          const asked = { dialect, search, patterns: policy.models }
+          const merged = await parts.mergeModels(among, asked, performance.now())
+          return merged.ok ? answers.free(exchange, merged.value) : answers.refuse(exchange, merged)
+        }
         const limited = hasBody ? charges.needsBody(admitted, sealed) : NO_BODY
         if (!limited.ok) return answers.refuse(exchange, limited)
         const reserved = budget.reserve(admitted, exchange)

@@ -5,7 +5,7 @@
 
 import { allowedModel } from '../token/model-pattern.ts'
 import { modelNotAllowed } from '../budget/refusals.ts'
-import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
+import { type Decision, type Dialect, granted, type Refusal, refused } from '../refusal.ts'
 
 /** Makes another body of one that has come whole and decoded, or says why it cannot. */
 export type Rewrite = (body: Uint8Array) => Decision<Uint8Array>
@@ -16,10 +16,12 @@ export interface ListedModels {
   readonly rewrite: Rewrite
 }
 
-const LIST = '/v1/models'
+export const LIST = '/v1/models'
 /** As the API has it: 20 unless the caller says more, a thousand at most. */
 const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 1000
+/** The query that asks for all of Anthropic's list. */
+export const WHOLE_LIST = `?limit=${MAX_LIMIT}`
 
 /** Whether this list lets some models through and others not. */
 const isLimited = (patterns: readonly string[] | undefined): patterns is readonly string[] =>
@@ -79,8 +81,27 @@ function pageOf(query: URLSearchParams): Decision<Page> {
   return granted({ limit, beforeId, afterId })
 }
 
-interface Model {
+export interface ListedModel {
   readonly id: string
+}
+
+/** Of a body that holds all of a list. */
+export function modelsIn(body: Uint8Array): Decision<readonly ListedModel[]> {
+  const list = parsed(body)
+  if (!list) return unreadable('list of models cannot be read')
+  if (list['has_more'] === true) return unreadable('list of models is too long')
+  return granted(list.data.filter(isModel))
+}
+
+/** The body of a list, in the pages that its caller asks for, where the dialect has pages. */
+export function paged(
+  dialect: Dialect,
+  models: readonly ListedModel[],
+  search: string,
+): Decision<Uint8Array> {
+  if (dialect === 'openai') return granted(encoded({ object: 'list', data: models }))
+  const page = pageOf(new URLSearchParams(search))
+  return page.ok ? cutPage({}, models, page.value) : page
 }
 
 function visible(body: Uint8Array, patterns: readonly string[], page: Page): Decision<Uint8Array> {
@@ -90,11 +111,15 @@ function visible(body: Uint8Array, patterns: readonly string[], page: Page): Dec
   // Of what did not fit nobody knows whether this token may use it.
   if (hasMore === true) return unreadable('list of models is too long')
   const allowed = data.filter(
-    (each): each is Model => isModel(each) && allowedModel(each.id, patterns),
+    (each): each is ListedModel => isModel(each) && allowedModel(each.id, patterns),
   )
   // Another API's list, which has no pages.
   if (hasMore === undefined) return granted(encoded({ ...list, data: allowed }))
-  const cut = cutOut(allowed, page)
+  return cutPage(list, allowed, page)
+}
+
+function cutPage(list: object, models: readonly ListedModel[], page: Page): Decision<Uint8Array> {
+  const cut = cutOut(models, page)
   if (!cut) {
     const message = 'before_id or after_id names no model of this list'
     return refused('bad_request', { message, reason: 'cursor' })
@@ -111,9 +136,9 @@ function visible(body: Uint8Array, patterns: readonly string[], page: Page): Dec
 }
 
 function cutOut(
-  models: readonly Model[],
+  models: readonly ListedModel[],
   { limit, beforeId, afterId }: Page,
-): { readonly models: readonly Model[]; readonly hasMore: boolean } | undefined {
+): { readonly models: readonly ListedModel[]; readonly hasMore: boolean } | undefined {
   const cursor = beforeId ?? afterId
   const at = models.findIndex(({ id }) => id === cursor)
   if (cursor !== null && at === -1) return undefined
@@ -137,7 +162,7 @@ function parsed(body: Uint8Array): ModelList | undefined {
   }
 }
 
-const isModel = (each: unknown): each is Model =>
+const isModel = (each: unknown): each is ListedModel =>
   typeof each === 'object' && each !== null && 'id' in each && typeof each.id === 'string'
 
 const encoded = (list: object): Uint8Array => new TextEncoder().encode(JSON.stringify(list))

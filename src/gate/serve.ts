@@ -14,6 +14,7 @@ import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
 import { bodies } from '../dispatch/bodies.ts'
 import { pickingByModel } from '../dispatch/by-model.ts'
+import { mergingModels } from '../dispatch/merged-models.ts'
 import { choicesOf } from '../dispatch/choose.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { register } from '../enroll/register.ts'
@@ -43,7 +44,7 @@ import { TABLES } from './migrations.ts'
 import { restoreCaps } from './restore.ts'
 import { memoryCounters } from './state.ts'
 import { useSocketHandles } from './socket-handles.ts'
-import { asking } from '../http1/ask.ts'
+import { asking, askingAt } from '../http1/ask.ts'
 import { documents } from '../upstream/tinfoil/documents.ts'
 import { keyRefusals } from '../upstream/key-refused.ts'
 import { transport } from '../http1/transport.ts'
@@ -219,6 +220,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       charges: charging,
       dispatch: dispatching(reading),
       pickByModel: pickingByModel(reading),
+      mergeModels: mergingModels(askingAt(wire, timeouts)),
       relay,
       ledger,
       setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),

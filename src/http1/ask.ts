@@ -4,7 +4,7 @@
 
 import { decoding } from './decoding.ts'
 import type { AnswerHeaders } from './fields.ts'
-import { destinationOf } from './destination.ts'
+import { type Destination, destinationOf } from './destination.ts'
 import type { UpstreamAnswer, FailureKind, Timeouts, Transport } from './transport.ts'
 
 export interface Question {
@@ -32,10 +32,17 @@ export type Reply =
 export type ReplyFailure = 'unreachable' | 'late' | 'too large' | 'unreadable'
 
 export type Ask = (question: Question) => Promise<Reply>
+/** The same where the URL is taken apart already. */
+export type AskAt = (to: Destination, question: Omit<Question, 'url'>) => Promise<Reply>
 
 export function asking(transport: Transport, timeouts: Timeouts): Ask {
-  return async ({ method, url, headers, body, timeoutMs, maxBytes, reads }) => {
-    const flight = transport.send({ method, to: destinationOf(url), headers, body }, timeouts)
+  const ask = askingAt(transport, timeouts)
+  return ({ url, ...question }) => ask(destinationOf(url), question)
+}
+
+export function askingAt(transport: Transport, timeouts: Timeouts): AskAt {
+  return async (to, { method, headers, body, timeoutMs, maxBytes, reads }) => {
+    const flight = transport.send({ method, to, headers, body }, timeouts)
     let late = false
     const timer = setTimeout(() => {
       late = true

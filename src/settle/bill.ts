@@ -8,7 +8,7 @@ import { costOf, type Price } from '../budget/prices.ts'
 import type { Reservation } from '../state/port.ts'
 import type { End } from '../end.ts'
 import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../upstream/reading/passed.ts'
-import type { MeteredUsage, Since } from '../upstream/reading/tally.ts'
+import { type MeteredUsage, NO_USAGE, type Since } from '../upstream/reading/tally.ts'
 import type { Measure, Metered, ToolRequests } from '../ledger/port.ts'
 
 /** For a request that went out. */
@@ -39,6 +39,9 @@ export interface EndedRequest {
   readonly price: Price | undefined
   priceOf(model: string): Price | undefined
 }
+
+/** For what the gate answers by itself. */
+export const NOTHING_OWED: Bill = { reservation: undefined, usage: NO_USAGE, owed: false }
 
 const UNKNOWN: Metered = { state: 'unknown' }
 const NO_TOKENS = { input: 0, output: 0, cacheRead: 0, cacheCreation: 0 }

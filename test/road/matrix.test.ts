@@ -33,6 +33,8 @@ const NAMES: readonly (readonly [string, UpstreamKind])[] = [
   ['a1', 'anthropic'],
   ['a2', 'anthropic'],
   ['o1', 'anthropic-oauth'],
+  ['p1', 'openai'],
+  ['p2', 'openai'],
 ]
 const MODELS = ['m-1', 'm-2', 'other']
 const PATTERNS = [undefined, ['m-*'], ['m-1'], ['other', 'm-2'], []]
@@ -115,6 +117,10 @@ function appOf({ rules, policies }: Table, reached: string[]) {
       charges: { ...closed.inference.charges, needsBody: () => granted(false) },
       ledger: { ...closed.inference.ledger, open: () => ({}) as never },
       pickByModel: pickingByModel(bodies(() => 1000)),
+      mergeModels: async (among) => {
+        reached.push(...among.map(({ upstream }) => upstream.name))
+        return refused('upstream_unavailable')
+      },
       dispatch: async (_permitted, { upstream }) => {
         reached.push(upstream.name)
         return refused('upstream_unavailable')
@@ -151,7 +157,7 @@ function allowedBy(
 const HEADERS = ['authorization', 'x-api-key', 'api-key'] as const
 
 test(
-  'a caller reaches the first upstream that the table names, and where it names none, none',
+  'a caller reaches the first upstream that the table names, for a list of models each, and where it names none, none',
   fuzz('matrix', 120, async (random) => {
     const reached: string[] = []
     const table = tableBy(random)
@@ -192,7 +198,9 @@ test(
         const spoken = isServed(dialect) ? dialect : (others[0] ?? dialect)
         const expected = allowedBy(table, kind, route, spoken, model)
         const told = [kind, method, path, model, JSON.stringify(table)]
-        expect([...told, reached]).toEqual([...told, expected.slice(0, 1)])
+        // Several lists of models are made one.
+        const all = path === '/v1/models' ? [...expected] : expected.slice(0, 1)
+        expect([...told, reached]).toEqual([...told, all])
         if (expected.length === 0) expect(status).toBeWithin(400, 500)
       }
     }

@@ -191,6 +191,18 @@ describe('the official client', () => {
     })
   })
 
+  test('the lists of its upstreams in one, and one of their models', async () => {
+    const listed = await lineOf(async () => {
+      const { data } = await openai.models.list()
+      expect(data.map(({ id }) => id)).toEqual([MODELS.vllm, MODELS.azure])
+    })
+    expect(listed).toMatchObject({ status: 200, end: 'complete', route: '/v1/models' })
+    await openai.models.retrieve('gpt-4o')
+    expect(servers.azure.upstream.seen.at(-1)?.url).toBe(
+      '/openai/v1/models/gpt-4o?api-version=preview',
+    )
+  })
+
   test('a model that nobody serves, and a route that its upstream does not serve', async () => {
     const of = (asked: Promise<unknown>) =>
       asked.then(

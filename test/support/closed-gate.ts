@@ -103,6 +103,7 @@ export function nothingBehindTheDoor(): Parts {
       charges: { needsBody: never, take: never, standing: never, reservations: never },
       dispatch: never,
       pickByModel: never,
+      mergeModels: never,
       relay: { send: never, breakAll: never, running: 0 },
       ledger,
       setIdleTimeout: () => {},
