@@ -20,6 +20,7 @@ import {
 import { random, seeded } from '../support/random.ts'
 import { HASH_KEY, UNLIMITED } from '../support/settings.ts'
 import { eventually } from '../support/sink.ts'
+import { put, told } from '../process/reload-scene.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-openai-'))
 const path = join(folder, 'postern.yaml')
@@ -279,9 +280,55 @@ describe('what an upstream gets', () => {
   )
 })
 
+describe('the operator', () => {
+  test('changes a key under a running gate, and is told of one that is refused', async () => {
+    const status = () =>
+      openai.chat.completions.create({ model: 'gpt-4o', messages: MESSAGES }).then(
+        () => 200,
+        ({ status: found, code }) => [found, code],
+      )
+    await told(gate, 'settings reloaded', () => put(keyFile, 'another-canary-88'))
+    expect(await status()).toEqual([502, 'upstream_auth'])
+    expect(servers.azure.upstream.seen.at(-1)?.headers['api-key']).toBe('another-canary-88')
+    await eventually(async () =>
+      gate.lines().some(({ msg }) => String(msg).includes('the api_key of upstream azure')),
+    )
+    await told(gate, 'settings reloaded', () => put(keyFile, KEYS.azure))
+    expect(await status()).toBe(200)
+  })
+
+  test('asks each upstream with `postern check`', async () => {
+    const { exitCode, stdout, stderr } = await runToEnd(['check'], ENV)
+    expect([exitCode, stderr]).toEqual([0, ''])
+    for (const name of Object.values(NAMES)) expect(stdout).toContain(name)
+  })
+})
+
+test('in development mode an upstream without an address is answered from within', async () => {
+  const own = join(folder, 'dev.yaml')
+  writeFileSync(own, 'upstreams: [{ kind: openai, name: tools, models: [gpt-*] }]', { mode: 0o600 })
+  const development = await start({
+    DEV_MODE: 'true',
+    POSTERN_CONFIG: own,
+    DATABASE_URL: `sqlite:${join(folder, 'dev.db')}`,
+  })
+  try {
+    const token = /ey[\w-]+\.[\w-]+\.[\w-]+/.exec(development.output())?.[0] ?? ''
+    const local = new OpenAI({ apiKey: token, baseURL: `${development.url}/v1`, maxRetries: 0 })
+    const weather = { type: 'function' as const, function: { name: 'weather' } }
+    const asked = { model: 'gpt-4o-mini', messages: MESSAGES }
+    const called = await local.chat.completions.create({ ...asked, tools: [weather] })
+    expect(called.choices[0]?.finish_reason).toBe('tool_calls')
+    const { data } = await local.models.list()
+    expect(data.map(({ id }) => id)).toContain('gpt-4o-mini')
+  } finally {
+    await development.stop()
+  }
+})
+
 describe('a cap on spending', () => {
   test('reserves what a request can cost, and settles by what it did', async () => {
-    const capped = client(await issuer.token({ groups: ['capped'] }))
+    const capped = client(await issuer.token({ groups: ['capped'], sub: 'thrifty' }))
     const ask = (more: object) =>
       capped.chat.completions.create({ model: 'gpt-4o', messages: MESSAGES, ...more })
     const of = (asked: Promise<unknown>) =>
@@ -302,7 +349,7 @@ describe('a cap on spending', () => {
     ).toEqual([400, 'model_not_priced'])
     const me = await fetch(`${gate.url}/device`, {
       headers: {
-        authorization: `Bearer ${await issuer.token({ groups: ['capped'] })}`,
+        authorization: `Bearer ${await issuer.token({ groups: ['capped'], sub: 'thrifty' })}`,
       },
     })
     const { caps } = (await me.json()) as { caps: readonly { spent_micro_usd: number }[] }
