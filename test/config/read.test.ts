@@ -7,6 +7,7 @@ import { flagOf, SETTINGS, type Setting } from '../../src/config/table.ts'
 import { Secret } from '../../src/secret.ts'
 import { seeded } from '../support/random.ts'
 import { mistakes, PRODUCTION, run, settings, wrong } from './reading.ts'
+import { howMany } from '../support/long.ts'
 
 test('the least that production needs, and what it falls back to', () => {
   const { command, warnings, settings: read } = run([])
@@ -178,7 +179,7 @@ describe('secrets', () => {
         '=',
         '',
       ]
-      for (let round = 0; round < 1500; round += 1) {
+      for (let round = 0; round < howMany(300, 1500); round += 1) {
         const args = Array.from({ length: random.int(6) }, () => {
           const flag = random.pick(flags)
           const value = random.pick(values)

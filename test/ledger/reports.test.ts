@@ -17,9 +17,10 @@ import {
   ledgerScene,
   NOTHING,
 } from './scene.ts'
+import { howMany } from '../support/long.ts'
 
 const DAYS = 90
-const DEVICES = 3000
+const DEVICES = howMany(1500, 3000)
 
 let scene: LedgerScene
 let device: Device
@@ -34,7 +35,7 @@ beforeAll(async () => {
 })
 afterAll(() => scene.close())
 
-/** 270,000 rows: 3,000 devices over three months. */
+/** In full 270,000 rows: 3,000 devices over three months. */
 function fill(): void {
   const opened = store(`${scene.folder}/data/postern.db`, TABLES).open()
   if (!opened.ok) throw new Error(opened.reason)

@@ -12,6 +12,7 @@ import type { MeteredUsage } from '../../src/upstream/reading/tally.ts'
 import { MAX_WHOLE_BYTES } from '../../src/upstream/reading/whole-body.ts'
 import { seeded } from '../support/random.ts'
 import { piecesOf } from './pieces.ts'
+import { howMany } from '../support/long.ts'
 
 const SSE = 'text/event-stream; charset=utf-8'
 const JSON_TYPE = 'application/json'
@@ -126,7 +127,7 @@ describe('recorded streams', () => {
       seeded((random) => {
         const passing = stream.slice()
         expect(meter([passing])).toEqual(expected)
-        for (let round = 0; round < 1000; round += 1) {
+        for (let round = 0; round < howMany(300, 1000); round += 1) {
           const pieces = piecesOf(passing, random)
           expect(meter(pieces)).toEqual(expected)
           if (round % 100 === 0) expect(Buffer.concat(pieces).equals(stream)).toBe(true)
@@ -224,7 +225,7 @@ describe('encoded answers', () => {
     seeded((random) => {
       for (const [coding, encode] of CODINGS.slice(2, 7)) {
         const encoded = new Uint8Array(encode(vector('plain')))
-        for (let round = 0; round < 200; round += 1) {
+        for (let round = 0; round < howMany(60, 200); round += 1) {
           const cut = Math.floor(random.next() * (encoded.length / 2))
           const broken = encoded.slice()
           broken.fill(random.int(256), cut)
@@ -303,7 +304,7 @@ describe('whole bodies', () => {
         cacheCreationTokens: 4444,
         cacheCreation1hTokens: 444,
       })
-      for (let round = 0; round < 300; round += 1) {
+      for (let round = 0; round < howMany(100, 300); round += 1) {
         expect(meter(piecesOf(bytes, random), 'Application/JSON; charset=utf-8')).toEqual(expected)
       }
       for (let cut = 0; cut < bytes.length; cut += 1) {
