@@ -1,12 +1,12 @@
-// What is known of one request while it lives, gathered step by step and written down once, when
-// it ends. It holds nothing that a log must not: no subject, no token, no body, no upstream URL.
+// What is known about one request while it runs, gathered step by step and recorded once, when it
+// ends. It holds nothing that a log must not: no subject, no token, no body, no upstream URL.
 
 import type { Instant } from './turn/instant.ts'
 import type { Dialect, RefusalCode } from './refusal.ts'
 
 declare const entry: unique symbol
 
-/** The ledger's ticket for the row of a request: only the ledger that gave it can read it. */
+/** The ledger's handle for a request's row: only the ledger that issued it can read it. */
 export interface LedgerEntry {
   readonly [entry]: true
 }
@@ -15,34 +15,34 @@ export interface Exchange {
   readonly requestId: string
   readonly at: Instant
   readonly method: string
-  /** The route's pattern, never the path that was sent; '-' where none matched. */
+  /** The route's pattern, never the requested path; '-' if none matched. */
   readonly route: string
-  /** Of the route, or of the caller where there is none. */
+  /** The dialect of the route, or of the caller if there is no route. */
   dialect: Dialect
-  /** Health checks, and what comes as often, are answered without a line in the log. */
+  /** True for requests that are as frequent as health checks, which get no log line. */
   silent: boolean
-  /** The headers that every answer of this exchange carries. */
+  /** The headers that every response of this exchange carries. */
   readonly headers: Headers
 
   identity?: string | undefined
-  /** Present for a device's request, where its enrolment names one. */
+  /** Present for a device's request, if its enrolment names one. */
   org?: string | undefined
   upstream?: string | undefined
-  /** As the request names it, or else as the upstream does. */
+  /** As named by the request, or else by the upstream. */
   model?: string | undefined
   status?: number | undefined
-  /** Of our own refusal. */
+  /** The code of our own refusal. */
   code?: RefusalCode | undefined
-  /** Which check failed or how the upstream did; for the log alone. */
+  /** Which check failed, or how the upstream failed; only for the log. */
   reason?: string | undefined
-  /** From arrival to the answer's headers. */
+  /** From arrival to the response headers. */
   headersMs?: number | undefined
-  /** Body bytes, as they passed. */
+  /** Body bytes, as passed on. */
   bytesIn: number
   bytesOut: number
-  /** From arrival to the first byte of the answer's body. */
+  /** From arrival to the first byte of the response body. */
   firstByteMs?: number | undefined
-  /** Its row in the ledger, once somebody is admitted. */
+  /** Its row in the ledger, once the caller is admitted. */
   entry?: LedgerEntry | undefined
 }
 
@@ -51,7 +51,7 @@ export type ExchangeStart = Pick<
   'requestId' | 'at' | 'method' | 'route' | 'dialect' | 'silent' | 'headers'
 >
 
-/** With every member from the start: an object that grows member by member is slow for all. */
+/** Creates every member at once: an object that grows member by member is slow. */
 export function exchangeOf(begun: ExchangeStart): Exchange {
   const { requestId, at, method, route, dialect, silent, headers } = begun
   return {

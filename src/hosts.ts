@@ -1,4 +1,4 @@
-// What the name or the address of a host says of where it is.
+// What a host's name or address says about where the host is.
 
 import { BlockList, isIP } from 'node:net'
 
@@ -8,17 +8,20 @@ export function isLoopback(host: string): boolean {
   return LOOPBACK_HOST.test(host)
 }
 
-/** Names that no public registry gives out (RFC 6761, RFC 8375, ICANN's `.internal`), or that none can. */
+/**
+ * Names that no public registry assigns (RFC 6761, RFC 8375, ICANN's `.internal`), or that none
+ * can.
+ */
 const PRIVATE_SUFFIX =
   /(?:^|\.)(?:internal|local|localdomain|localhost|lan|home|home\.arpa|corp|intranet|private|test|svc|cluster\.local)$/
 
-/** Whether a name, or a suffix with its dot, can only be of one's own network. */
+/** Whether a name, or a suffix with its dot, can only belong to a private network. */
 export function looksPrivate(host: string): boolean {
   if (isIP(host) !== 0 || PRIVATE_SUFFIX.test(host)) return true
   return !host.includes('.')
 }
 
-/** Everything that IANA's special-purpose registries (RFC 6890) keep from being reachable for all. */
+/** What IANA's special-purpose registries (RFC 6890) exclude from global reachability. */
 const NOT_PUBLIC = [
   ['0.0.0.0', 8],
   ['10.0.0.0', 8],
@@ -40,7 +43,7 @@ const NOT_PUBLIC = [
   ['2002::', 16],
   ['3fff::', 20],
 ] as const
-/** Global unicast; all the rest of IPv6 (loopback, mapped, unique local, link local) is not. */
+/** Global unicast; the rest of IPv6 (loopback, mapped, unique local, link local) is not public. */
 const PUBLIC_IPV6 = [['2000::', 3]] as const
 
 interface PublicLists {
@@ -48,7 +51,7 @@ interface PublicLists {
   readonly publicIpv6: BlockList
 }
 
-/** Made for the first address: a start takes a millisecond less. */
+/** Created for the first address, which saves a start a millisecond. */
 let lists: PublicLists | undefined
 
 export function isPublic(address: string): boolean {

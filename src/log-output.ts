@@ -1,33 +1,33 @@
-// Where the lines of the log leave the process. Whatever reads them may be full, slow, gone or come
-// back: a line never waits for it, and the memory that waiting lines take is bounded. Lines of one
-// turn of the event loop leave in one write. Lines that find no room are counted, and the count is
-// reported once there is room again.
+// Writes log lines out of the process. The reader may be full, slow or gone, and may return: no line
+// ever waits for it, and the memory of waiting lines is bounded. Lines of one turn of the event loop
+// leave in one write. Lines without room are counted, and the count is reported once there is room
+// again.
 
 import { constants, fstatSync, openSync, writeSync, write as writeLater } from 'node:fs'
 import { isTerminal } from './terminal.ts'
 
 export interface LogOutput {
-  /** Whole lines. `urgent` ones have room of their own when everything else is dropped. */
+  /** Takes whole lines. `urgent` lines have room of their own when everything else is dropped. */
   write(lines: string, urgent?: boolean): void
-  /** Called with what was lost, as soon as lines can be written again. */
+  /** Called with the number of lost lines, as soon as lines can be written again. */
   onRecovery(report: (lost: Lost) => void): void
-  /** Resolves when nothing waits any more, or when it cannot be written within this time. */
+  /** Resolves when nothing waits any more, or after this time if it cannot be written. */
   finish(withinMs: number): Promise<void>
 }
 
 export interface Lost {
   readonly lines: number
   readonly sinceMs: number
-  /** The code of the last error; `EAGAIN` where the reader did not read. */
+  /** The code of the last error; `EAGAIN` if the reader did not read. */
   readonly reason: string
 }
 
-/** Written before the turn is over. */
+/** At this size a piece is written before the turn ends. */
 const MAX_TURN_CHARS = 65_536
-/** Of lines that wait for a reader: a few thousand requests. */
+/** The bound on lines that wait for a reader: a few thousand requests. */
 const MAX_WAITING_CHARS = 1_048_576
 const URGENT_CHARS = 131_072
-/** A reader that is slow is asked again soon, and a disk that is full once a second. */
+/** A slow reader is retried soon, a full disk once a second. */
 const FIRST_RETRY_MS = 5
 const MAX_SLOW_RETRY_MS = 200
 const MAX_FAILED_RETRY_MS = 1000
@@ -37,7 +37,7 @@ const SLOW = 'EAGAIN'
 
 export function logOutput(fd = 1): LogOutput {
   const send = sender(fd)
-  /** Not in `piece` yet. */
+  /** Lines that are not in `piece` yet. */
   let waiting = ''
   /** What is being written, from `at` on: half a line may have left already. */
   let piece: Uint8Array | undefined
@@ -91,7 +91,7 @@ export function logOutput(fd = 1): LogOutput {
     state = 'waiting'
     setTimeout(flush, retryMs).unref()
   }
-  /** Only when everything has left: then the count stands where the lines are missing. */
+  /** Only when everything has left: then the count is where the lines are missing. */
   const tellLost = (): void => {
     if (lost === 0) return
     const told = { lines: lost, sinceMs: lostSinceMs, reason: trouble }
@@ -100,14 +100,14 @@ export function logOutput(fd = 1): LogOutput {
   }
 
   process.on('exit', () => {
-    // A reader that did not keep up has been waited for by `finish`.
+    // `finish` has already waited for a slow reader.
     if (state === 'idle' || state === 'due') sendLast(send.last, Buffer.from(waiting))
     else if (state === 'waiting') flush()
   })
   return {
     write(lines, urgent = false) {
       const room = MAX_WAITING_CHARS + (urgent ? URGENT_CHARS : 0)
-      // Once lines are dropped, all are until there is room: a gap of one piece, counted once.
+      // Once lines are dropped, all are dropped until there is room: one gap, counted once.
       if ((lost > 0 && !urgent) || waiting.length + lines.length > room) {
         if (lost === 0) lostSinceMs = Date.now()
         lost += 1
@@ -132,27 +132,28 @@ export function logOutput(fd = 1): LogOutput {
   }
 }
 
-/** At the exit, when nothing can be sent later any more. */
+/** At exit, when nothing can be sent later. */
 function sendLast(last: Sender['last'], bytes: Uint8Array): void {
   try {
     for (let at = 0; at < bytes.byteLength;) at += last(bytes, at)
   } catch {
-    // Nobody is there to be told.
+    // There is nobody left to report to.
   }
 }
 
-/** Both send `bytes` from `at` on, and return how many were taken. */
+/** Both send `bytes` from `at` on, and return how many were accepted. */
 interface Sender {
   /** Never waits for the reader. */
   readonly now: (bytes: Uint8Array, at: number) => number | Promise<number>
-  /** Before the process ends. */
+  /** For the end of the process. */
   readonly last: (bytes: Uint8Array, at: number) => number
 }
 
 /**
- * A file takes a write or refuses it. A pipe or a terminal may let a write wait for ever. To set
- * O_NONBLOCK on it would change it for every process that has it: Linux opens it a second time for
- * us alone. Where that cannot be (a socket, another system), a thread of the pool may wait.
+ * A file accepts a write or refuses it. A pipe or a terminal may block a write for ever. Setting
+ * O_NONBLOCK on it would change it for every process that has it, so on Linux we open it a second
+ * time for ourselves. Where that is impossible (a socket, another system), a thread of the pool may
+ * wait.
  */
 function sender(fd: number): Sender {
   const own = mayWait(fd) ? openedAgain(fd) : fd

@@ -1,6 +1,6 @@
-// One line for each request, when it ends, and a few for the life of the process. JSON is pino's
-// own; the text form is made for eyes. Both go to one output (log-output.ts): pino's transports run
-// in a worker that a compiled binary has not got.
+// Logs one line for each request, when it ends, and a few for the life of the process. JSON lines are
+// pino's; the text form is for people. Both go to one output (log-output.ts): pino's transports run in
+// a worker, which a compiled binary does not have.
 
 import { styleText } from 'node:util'
 import pino, { type DestinationStream, type Logger } from 'pino'
@@ -10,7 +10,7 @@ import type { LogOutput } from './log-output.ts'
 
 export type { Logger }
 
-/** `color`: for the text form, on a terminal that wants it. */
+/** `color`: colour the text form, on a terminal that wants it. */
 export function logger(
   { logFormat, logLevel }: Pick<Settings, 'logFormat' | 'logLevel'>,
   color: boolean,
@@ -29,7 +29,7 @@ export function logger(
   const log = pino(options, stream)
   output.onRecovery(({ lines, sinceMs, reason }) => {
     const since = new Date(sinceMs).toISOString()
-    // An error, so that every level but `silent` shows it.
+    // At error level, so that every level except `silent` shows it.
     log.error({ lost: lines, since, reason }, 'lines were lost while the log could not be written')
   })
   return log
@@ -50,15 +50,15 @@ export const telling = (
   error: (fields: object, words?: string) => log.error({ ...members, ...fields }, words),
 })
 
-/** Keeps its place when a log that cannot be written drops other lines. */
+/** Is kept when a log that cannot be written drops other lines. */
 const isUrgent = (json: string): boolean => json.startsWith('{"level":"error"')
 
 export type Level = 'debug' | 'info' | 'warn' | 'error'
 
 /**
- * The line of a request. It has pino's form and goes to pino's stream, and is made by one
- * `JSON.stringify`: by pino's own way it cost a tenth of the whole request. What is undefined is
- * left out, and some field has to be there.
+ * Logs a request. The line has pino's form and goes to pino's stream, but is made by one
+ * `JSON.stringify`: made by pino it cost a tenth of the whole request. Undefined fields are left
+ * out, and at least one field must be there.
  */
 export function logRequest(
   log: Logger,
@@ -76,7 +76,10 @@ export function logRequest(
 let said = ''
 let saidMs = Number.NaN
 
-/** Once a millisecond: many end in one, and to spell it out was a third of the line. */
+/**
+ * Formatted once a millisecond: many requests end in the same one, and formatting was a third of
+ * the cost.
+ */
 function isoTime(nowMs: number): string {
   if (nowMs !== saidMs) {
     said = new Date(nowMs).toISOString()
@@ -92,22 +95,24 @@ interface LineStream {
 const streamOf = (log: Logger): LineStream =>
   (log as Logger & Readonly<Record<symbol, LineStream>>)[pino.symbols.streamSym] as LineStream
 
-/** An error that nobody foresaw: its kind and where, but not its words, which may quote anything. */
+/**
+ * Describes an unexpected error: its kind and place, but not its message, which may quote anything.
+ */
 export function describeBug(error: unknown): { error: string; at?: string[] } {
   if (!(error instanceof Error)) return { error: typeof error }
-  // The words come first in the stack, and may have lines that look like frames.
+  // The message comes first in the stack, and may have lines that look like frames.
   const stack = (error.stack ?? '').replace(error.message, () => '')
   const frames = stack.split('\n').filter((line) => /^\s+at /.test(line))
   return { error: error.name, at: frames.slice(0, 8).map((line) => line.trim()) }
 }
 
-/** Turns pino's JSON lines into lines for eyes. */
+/** Turns pino's JSON lines into lines for people. */
 export function textLines(
   write: (line: string, urgent: boolean) => void,
   color: boolean,
 ): DestinationStream {
   const paint: Paint = (style, text) =>
-    // Whether this is a terminal was decided before.
+    // The caller has already decided whether this is a terminal.
     color ? styleText(style, visible(text), { validateStream: false }) : visible(text)
   return {
     write(json: string): void {

@@ -1,4 +1,5 @@
-// The process: settings or exit 78, one command, signals, and nothing that a stray error could end.
+// The process: reads the settings or exits with 78, runs one command, handles signals, and survives
+// stray errors.
 
 import { namesDocument } from './config/given.ts'
 import { type Invocation, readSettings } from './config/read.ts'
@@ -23,12 +24,12 @@ const EXIT_USAGE = 64
 const EXIT_CONFIG = 78
 const EXIT_IO = 74
 
-/** For the log's last lines, where its reader is slow. */
+/** How long the log's last lines may take if the reader is slow. */
 const LAST_LINES_MS = 1000
 
 async function main(): Promise<void> {
   const args = Bun.argv.slice(2)
-  // A gate that is set up by its environment has no words, and never loads what answers to them.
+  // A gate configured by its environment has no arguments, and never loads the commands.
   const commands = args.length > 0 ? await import('./operate/commands.ts') : undefined
   const asked = commands?.interpret(args)
   if (asked?.kind === 'command') exitAfter(await asked.run(process.env))
@@ -46,7 +47,7 @@ async function main(): Promise<void> {
   if (invocation.kind === 'mistakes') {
     const { mistakes, noWayChosen } = invocation
     const unknown = commands?.unknownCommand(asked?.args[0])
-    // Who mistyped a command did not mean to start a gate, and needs none of its settings.
+    // Somebody who mistyped a command did not mean to start a gate, and needs none of its settings.
     if (unknown !== undefined && mistakes.filter((each) => !isMissing(each)).length === 1) {
       stderr.write(unknown)
       process.exit(EXIT_USAGE)
@@ -90,7 +91,7 @@ async function main(): Promise<void> {
   announce(running, from, log, output)
 }
 
-/** Absent where no file says anything: the environment of a process cannot change. */
+/** Undefined if no file holds settings: a process's environment cannot change. */
 async function reloadOf(
   first: Started,
   read: () => Invocation,
@@ -122,10 +123,10 @@ async function reloadOf(
 
 type Started = Invocation & { readonly kind: 'run' } & Configuration
 
-/** What reads a document: a gate without one never loads it. */
+/** Reads documents; a gate without one never loads it. */
 const documents = () => import('./config/document/open.ts')
 
-/** What a command could not say, where somebody wanted it, it has not done. */
+/** A command whose output could not be written, although somebody wanted it, has failed. */
 function exitAfter(exitCode: number): never {
   const failure = stdout.failure()
   if (failure !== undefined) {
@@ -175,7 +176,7 @@ function announce(
   log.info({ page: href }, `sign in there, or with: postern login --gate ${origin}`)
 }
 
-/** A bug in one request must not end the others; it must be loud. */
+/** A bug in one request must not end the others, and must be loud. */
 function survive(log: Logger): void {
   const report = (kind: string) => (error: unknown) => {
     log.error(describeBug(error), kind)

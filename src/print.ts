@@ -1,5 +1,5 @@
-// What a command says on stdout or stderr, written before it goes on. A reader that has read enough
-// and left (`| head`) ends the writing and nothing else; a disk that is full is a failure.
+// Writes a command's output to stdout or stderr before the command goes on. A reader that has read
+// enough and left (`| head`) ends the writing and nothing else; a full disk is a failure.
 
 import { writeSync } from 'node:fs'
 import { isTerminal } from './terminal.ts'
@@ -7,11 +7,11 @@ import { isTerminal } from './terminal.ts'
 export interface Printer {
   write(text: string): void
   readonly isTTY: boolean
-  /** The code of the error, where a text could not be written and somebody wanted it. */
+  /** The code of the error, if a text that somebody wanted could not be written. */
   failure(): string | undefined
 }
 
-/** Of a pipe that another process has made non-blocking. */
+/** For a pipe that another process has made non-blocking. */
 const RETRY_MS = 5
 
 export function printer(fd: 1 | 2): Printer {

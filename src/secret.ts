@@ -1,5 +1,5 @@
-// A value that must not reach a log, an error or a page by accident: every way of turning it into
-// text gives `[secret]`, and the one way to the value itself is a word that a reader can search for.
+// A value that must not reach a log, an error or a page by accident: converting it to text in any way
+// gives `[secret]`, and the only way to the value is a method name that a reader can search for.
 
 import { inspect } from 'node:util'
 
@@ -27,9 +27,9 @@ export class Secret {
   }
 }
 
-/** Whether two lists hold the same, in the same order. */
+/** Whether two lists hold the same secrets in the same order. */
 export const areSameSecrets = (a: readonly Secret[], b: readonly Secret[]): boolean =>
   a.length === b.length && a.every((each, at) => each.reveal() === b[at]?.reveal())
 
-/** A secret that may be exchanged: read where it is needed, and kept nowhere. */
+/** A secret that may be replaced: read it when needed, and keep it nowhere. */
 export type Revealing = Pick<Secret, 'reveal'>

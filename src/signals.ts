@@ -1,26 +1,30 @@
-// What each signal does to a running gate. None ends it at once but the second of those that stop it.
+// What each signal does to a running gate. Only the second stopping signal ends it at once.
 
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Logger } from './log.ts'
 import { isTerminal } from './terminal.ts'
 
-/** Ends when the last request has ended. SIGQUIT is what images made for nginx are stopped with. */
+/**
+ * These drain: the gate ends with its last request. Images made for nginx are stopped by SIGQUIT.
+ */
 const STOPS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGQUIT']
-/** Each would end a process that has no handler for it. */
+/** Each of these would end a process without a handler. */
 const IGNORED: readonly NodeJS.Signals[] = ['SIGUSR1', 'SIGUSR2']
 
-/** One Ctrl-C arrives twice: from the terminal, and again, as either signal, from `bun run` or just. */
+/**
+ * One Ctrl-C arrives twice: from the terminal, and again, as either signal, from `bun run` or just.
+ */
 const SAME_KEYSTROKE_MS = 150
 
 export interface Stop {
   /** From now on a signal drains the gate; before, there is nothing to drain. */
   readonly drainWith: (drain: () => Promise<void>) => void
-  /** From now on SIGHUP reloads; before, there is nothing that could have changed. */
+  /** From now on SIGHUP reloads; before, nothing can have changed. */
   readonly reloadWith: (reload: () => void) => void
 }
 
-/** `end` ends the process, after what the log still holds. */
+/** `end` ends the process, once the log's last lines are written. */
 export function obeySignals(log: Logger, end: (exitCode: number) => void): Stop {
   let drain: () => Promise<void> = () => Promise.resolve()
   let reload: (() => void) | undefined
@@ -43,11 +47,11 @@ export function obeySignals(log: Logger, end: (exitCode: number) => void): Stop 
   for (const signal of IGNORED) {
     process.on(signal, () => log.info({ signal }, 'this signal means nothing here'))
   }
-  // `nohup` has the process ignore it, and it stays so.
+  // `nohup` makes the process ignore it, and it stays ignored.
   if (!isIgnored('SIGHUP')) {
     const onTerminal = isTerminal(1)
     process.on('SIGHUP', () => {
-      // The terminal in which it was started was closed: nobody is there to stop it any more.
+      // The terminal that started it was closed: nobody is left there to stop it.
       if (onTerminal && !isTerminal(1)) return stop('SIGHUP')
       if (reload && !first) return reload()
       log.info(
@@ -66,7 +70,7 @@ export function obeySignals(log: Logger, end: (exitCode: number) => void): Stop 
   }
 }
 
-/** Whether this process was started so. Only Linux tells. */
+/** Whether this process was started that way. Only Linux can tell. */
 function isIgnored(signal: NodeJS.Signals): boolean {
   try {
     const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]

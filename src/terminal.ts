@@ -1,5 +1,5 @@
-// Whether a descriptor is a terminal, and what may be shown on one. node:tty is loaded where that is in
-// doubt: it takes memory, and few gates log to one.
+// Whether a descriptor is a terminal, and what may be shown on one. node:tty is loaded only in case of
+// doubt: it takes memory, and few gates log to a terminal.
 
 import { fstatSync } from 'node:fs'
 
@@ -12,7 +12,7 @@ export function isTerminal(fd: number): boolean {
   return process.getBuiltinModule('node:tty').isatty(fd)
 }
 
-/** A terminal obeys what it is shown: what is no visible character becomes its number, `\u{1b}`. */
+/** Terminals obey escape sequences: every invisible character becomes its number, `\u{1b}`. */
 export function visible(text: string): string {
   return text.replace(
     /[\p{C}\p{Zl}\p{Zp}]/gu,

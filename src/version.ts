@@ -1,4 +1,4 @@
-// What `--version` says. The build defines the commit; from source it is unknown.
+// The output of `--version`. The build defines the commit; from source it is unknown.
 
 import packageJson from '../package.json' with { type: 'json' }
 
@@ -8,5 +8,5 @@ const commit = typeof POSTERN_COMMIT === 'string' ? POSTERN_COMMIT : 'from sourc
 
 export const version = `postern ${packageJson.version} (${commit}, bun ${Bun.version})`
 
-/** Of every request that this program makes: some servers turn away those that say nothing. */
+/** The user agent of every request from this program: some servers reject requests without one. */
 export const userAgent = `postern/${packageJson.version}`

@@ -1,7 +1,6 @@
 // Writes a JSON list of any length, one element a line, as it is read.
 
-/** JSON leaves these as they are, and a terminal may obey them; they occur in strings alone. */
-const OBEYED = /[\u007f-\u009f\u2028\u2029\p{Cf}]/gu
+import { inert } from './inert-json.ts'
 
 export function* jsonList<T>(
   pages: Iterable<readonly T[]>,
@@ -14,10 +13,4 @@ export function* jsonList<T>(
     before = ',\n'
   }
   yield before === '[\n' ? '[]\n' : '\n]\n'
-}
-
-function inert(text: string): string {
-  return text.replace(OBEYED, (sign) =>
-    sign.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
-  )
 }
