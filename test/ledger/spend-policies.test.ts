@@ -221,6 +221,45 @@ test('an organisation has the caps of each policy of its members, over one sum',
   for (const cap of one['caps']) expect(cap.spentMicroUsd).toBe(2 * COST)
 })
 
+test('attack: many at once by two keys of one organisation, and no cap is passed', async () => {
+  const keys = [
+    await key('race-1', '--policy', 'ci', '--org', 'race'),
+    await key('race-2', '--policy', 'ci', '--org', 'race'),
+  ]
+  const answered = await Promise.all(
+    Array.from({ length: 60 }, async (_, at) => (await post(keys[at % 2] ?? '')).status),
+  )
+  expect(new Set(answered)).toEqual(new Set([200, 429]))
+  for (const [at, token] of keys.entries()) {
+    const passed = answered.filter((status, index) => index % 2 === at && status === 200).length
+    expect(passed * COST).toBeLessThanOrEqual(10_000)
+    await spent(`key:race-${at + 1}`, passed * COST)
+    await isTold(token, `key:race-${at + 1}`)
+  }
+})
+
+test('attack: a key that is rotated and revoked while its stream runs pays for it, with both keys', async () => {
+  const first = await key('turned', '--policy', 'staff')
+  const { promise, resolve: finish } = Promise.withResolvers<void>()
+  on.upstream.respond(async (_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.flushHeaders()
+    await promise
+    const usage = { input_tokens: 500, output_tokens: 500 }
+    response.end(JSON.stringify({ type: 'message', model: HAIKU, usage }))
+  })
+  const running = post(first)
+  const next = (await command(['key', 'rotate', 'turned', '--overlap', '0'])).stdout.trim()
+  await eventually(async () => (await about(next))['kind'] === 'key')
+  expect((await told(next))[0]?.['leftMicroUsd']).toBeLessThan(2_000_000)
+  await command(['key', 'revoke', 'turned'])
+  // Not by a request of its own: that would wait with the first.
+  await eventually(async () => (await about(next))['error']?.code === 'key_revoked')
+  finish()
+  expect((await running).status).toBe(200)
+  expect(await spent('key:turned', COST)).toMatchObject({ spentMicroUsd: COST })
+})
+
 test('what a request under way holds is told by the gate that --gate names, to the operator', async () => {
   const token = await key('running', '--policy', 'staff', '--org', 'held')
   const { promise, resolve: finish } = Promise.withResolvers<void>()
