@@ -29,10 +29,11 @@ import { allowLargeHeaders } from './header-limit.ts'
 import { exchangeablePolicies } from './policies.ts'
 import { frontParts } from './front.ts'
 import { live } from './live.ts'
-import { type Configuration, isSame } from './reload-change.ts'
-import { type Before, type Prepare, prepareAll, remade } from './remade.ts'
+import type { Configuration } from './reload-change.ts'
+import { type Prepare, prepareAll } from './remade.ts'
+import { wayOut } from './way-out.ts'
 import { breakerNumbers, exchangeable, guarded, upstreams } from './upstreams.ts'
-import { type Egress, egress, egressOf } from '../http1/egress.ts'
+import { egressOf } from '../http1/egress.ts'
 import { type Logger, setLevel } from '../log.ts'
 import type { Sources } from './sources.ts'
 import { admissions } from './admissions.ts'
@@ -71,7 +72,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const { settings } = first
   const of = live(first)
   const { timeouts, bodyTimeoutMs, prices } = of
-  const ways = remade(first, wayOut)
+  const ways = wayOut(first)
   const way = egressOf(ways.now)
   const wire = transport(way)
   const ask = asking(wire, timeouts)
@@ -336,15 +337,6 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
 
 const NOTHING = (): void => {}
 const NOTHING_PREPARED: Prepare = () => NOTHING
-
-/** The same where nothing of it has changed: connections that are there then serve on. */
-function wayOut({ settings, named }: Configuration, before?: Before<Egress>): Egress {
-  const mine = [settings.upstreamProxy, settings.noProxy, named.certificates]
-  const { settings: was, named: had } = before?.configuration ?? {}
-  return before && isSame(mine, [was?.upstreamProxy, was?.noProxy, had?.certificates])
-    ? before.made
-    : egress(settings, named.certificates)
-}
 
 /** For long enough that whatever polls `/readyz` finds it. */
 const TELL_LEFT_MS = 600_000

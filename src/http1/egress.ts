@@ -30,15 +30,14 @@ export interface EgressSettings {
   readonly devMode: boolean
 }
 
-/** `certificates`: in PEM, trusted beside those that are built in. */
-export function egress(settings: EgressSettings, certificates: readonly string[]): Egress {
+export function egress(settings: EgressSettings, trust: Egress['trust']): Egress {
   const { upstreamProxy: proxy, devMode } = settings
   const past = noProxy(settings.noProxy ?? '')
   // What development mode embeds is no proxy's business; to a proxy elsewhere, loopback is another
   // machine than it is to us.
   const ownLoopback = devMode || !proxy || !isLoopback(proxy.hostname)
   return {
-    trust: certificates.length === 0 ? undefined : trusting(certificates),
+    trust,
     proxyTo(hostname, port) {
       if (!proxy || past(hostname, port)) return undefined
       return ownLoopback && isLoopback(hostname) ? undefined : proxy
@@ -46,6 +45,8 @@ export function egress(settings: EgressSettings, certificates: readonly string[]
   }
 }
 
-/** Made once: it parses all that it trusts. */
-const trusting = (certificates: readonly string[]): tls.SecureContext =>
-  tls.createSecureContext({ ca: [...tls.getCACertificates('default'), ...certificates] })
+/** `certificates`: in PEM, trusted beside those that are built in, all of which it parses. */
+export const trusting = (certificates: readonly string[]): Egress['trust'] =>
+  certificates.length === 0
+    ? undefined
+    : tls.createSecureContext({ ca: [...tls.getCACertificates('default'), ...certificates] })

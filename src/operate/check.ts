@@ -16,7 +16,7 @@ import { ADVICE } from '../database/advice.ts'
 import { store } from '../database/store.ts'
 import { TABLES } from '../gate/migrations.ts'
 import { type Ask, asking } from '../http1/ask.ts'
-import { egress } from '../http1/egress.ts'
+import { egress, trusting } from '../http1/egress.ts'
 import { type Destination, destinationOf, placeUnder } from '../http1/destination.ts'
 import { type Timeouts, type Transport, transport } from '../http1/transport.ts'
 import type { Upstream } from '../upstream/upstream.ts'
@@ -42,7 +42,7 @@ export async function check(
   }
   say('ok', 'settings')
   for (const warning of warnings) say('!!', warning)
-  const way = egress(settings, from.certificates)
+  const way = egress(settings, trusting(from.certificates))
   const wire = transport(way)
   const timeouts = {
     connectMs: settings.connectTimeoutSeconds * 1000,

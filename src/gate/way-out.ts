@@ -1,0 +1,17 @@
+// How this gate reaches others. What has not changed stays as it is: connections that are there serve on,
+// and certificates, which take megabytes outside the heap, are not parsed anew.
+
+import { type Egress, egress, trusting } from '../http1/egress.ts'
+import { type Configuration, isSame } from './reload-change.ts'
+import { type Remade, remade } from './remade.ts'
+
+export function wayOut(first: Configuration): Remade<Egress> {
+  return remade(first, ({ settings, named }, before): Egress => {
+    const { settings: was, named: had } = before?.configuration ?? {}
+    const isTrustSame = isSame(named.certificates, had?.certificates)
+    const trust = before && isTrustSame ? before.made.trust : trusting(named.certificates)
+    const way = [settings.upstreamProxy, settings.noProxy]
+    const isWaySame = isSame(way, [was?.upstreamProxy, was?.noProxy])
+    return before && isTrustSame && isWaySame ? before.made : egress(settings, trust)
+  })
+}
