@@ -130,6 +130,6 @@ test('the check has a line for each, and says whose document it does not believe
   expect(bad.stdout).toContain(
     'no  key set of rs: discovery: the document calls its issuer something else; ',
   )
-  expect(bad.stdout).toContain('check issuer, to the letter, or give jwks_url')
+  expect(bad.stdout).toContain('check that issuer matches exactly, or set jwks_url')
   expect(bad.stdout).toContain('ok  key set of ed: ')
 })
