@@ -201,6 +201,14 @@ function gateOf(document: Drawn, callerNow: () => Caller, sent: Sent[]) {
         charges: charges({ caps: memoryCounters.spendCaps(), prices: bundledPrices() }),
         ledger: { ...closed.inference.ledger, open: () => ({}) as never },
         pickByModel: pickingByModel(reading),
+        async mergeModels(among) {
+          for (const { upstream } of among) {
+            const to = await upstream.destination(LISTED, 0)
+            const host = to.ok ? to.value.origin.hostname : ''
+            sent.push({ upstream: upstream.name, host, key: `key-of-${upstream.name}` })
+          }
+          return granted(new Uint8Array())
+        },
         dispatch: dispatching(reading),
         relay: {
           ...closed.inference.relay,
@@ -217,6 +225,8 @@ function gateOf(document: Drawn, callerNow: () => Caller, sent: Sent[]) {
     }),
   }
 }
+
+const LISTED = { method: 'GET', path: '/v1/models', search: '', sealed: false }
 
 const isListed = (model: string, patterns: readonly string[] | undefined): boolean =>
   patterns === undefined ||
@@ -310,12 +320,12 @@ test(
       const isAllowed =
         (policy.routes?.includes(group) ?? true) &&
         models.every((model) => isListed(model, policy.models))
-      const [out] = sent
-      if (out) {
+      for (const out of sent) {
         const entry = document.upstreams.find(({ name }) => name === out.upstream)
         if (!entry || !serves(entry) || !isAllowed) throw new Error(`${Bun.inspect(out)}: ${told}`)
         expect([out.host, out.key]).toEqual([`${out.upstream}.example`, `key-of-${out.upstream}`])
       }
+      const [out] = sent
       // A form, and a path of two dialects, need more than this to be asked.
       if (!isPlain || dialects.length > 1 || /audio|images\/edits/.test(path)) continue
       const [dialect = 'openai'] = dialects

@@ -121,9 +121,11 @@ test('one model is asked of the upstream that serves it, and none that is not se
   expect((await get(keys.all, '/v1/models/gone-1')).status).toBe(404)
   expect((await get(keys.cheap, '/v1/models/claude-opus-4')).status).toBe(404)
   expect(reached()).toEqual({ haiku: 0, rest: 1 })
-  haiku.respond((_request, response) => {
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(list))
-  })
+  for (const upstream of [haiku, rest]) {
+    upstream.respond((_request, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(list))
+    })
+  }
   const ids = async (key: string): Promise<string[]> => {
     const { data } = (await (await get(key, '/v1/models')).json()) as { data: { id: string }[] }
     return data.map(({ id }) => id)
