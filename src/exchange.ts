@@ -15,8 +15,8 @@ export interface Exchange {
   readonly requestId: string
   readonly at: Instant
   readonly method: string
-  /** The route's pattern, never the requested path; '-' if none matched. */
-  readonly route: string
+  /** The route's pattern, never the requested path; '-' until one matches. */
+  route: string
   /** The dialect of the route, or of the caller if there is no route. */
   dialect: Dialect
   /** True for requests that are as frequent as health checks, which get no log line. */

@@ -4,12 +4,13 @@
 
 import { describe, expect, test } from 'bun:test'
 import { Glob } from 'bun'
+import { getSchemaValidator, type Static } from 'elysia'
 import { isSafe } from 'redos-detector'
 import { hopsOfForwarded, hopsOfForwardedFor } from '../src/accept/forwarded.ts'
 import { loginCookies } from '../src/accept/login/cookies.ts'
 import { knownHost } from '../src/accept/login/guard.ts'
-import { pastedAnswer } from '../src/accept/login/paste.ts'
-import { routeFinder } from '../src/accept/route-finder.ts'
+import { PASTED_BODY, pastedAnswer, pastedFields } from '../src/accept/login/paste.ts'
+import { routeFinder } from '../src/accept/route-table.ts'
 import { targetOf } from '../src/accept/target.ts'
 import { bearerToken } from '../src/admit/bearer.ts'
 import { parseCompact } from '../src/token/compact.ts'
@@ -21,13 +22,13 @@ import { declaredLength } from '../src/upstream/inspected.ts'
 import { codingsOf } from '../src/dispatch/content-coding.ts'
 import { isPlainJson } from '../src/dispatch/plain-json.ts'
 import { readRequestFields } from '../src/upstream/anthropic/request-fields.ts'
-import { parseBootstrap } from '../src/enroll/bootstrap.ts'
 import { anthropicUsageMeter } from '../src/upstream/anthropic/usage.ts'
 import { allowedHost } from '../src/upstream/tinfoil/enclave.ts'
 import { readFields } from '../src/http1/fields.ts'
 import { forbiddenBy } from '../src/upstream/forbidden.ts'
 import { openAiUsageMeter } from '../src/upstream/reading/openai-usage.ts'
 import { parseTinfoilUsage } from '../src/upstream/tinfoil/usage.ts'
+import { readBootstrap } from './support/bootstrap-body.ts'
 import { regexLiterals } from './support/regex-literals.ts'
 import { EVERY_ROUTE } from './support/routes.ts'
 
@@ -174,6 +175,8 @@ const HEADER = 16_384
 const BODY = 65_536
 const header = (name: string) => (text: string) => new Headers([[name, text]])
 const find = routeFinder(EVERY_ROUTE)
+const pasted = getSchemaValidator(PASTED_BODY)
+const isPasted = (body: unknown): body is Static<typeof PASTED_BODY> => pasted.Check(body)
 const cookies = loginCookies({ secure: true, returnsHere: true })
 const bytes = (text: string): Uint8Array => Buffer.from(text)
 const BLANKS = [' ', '\t', ',', ', ', ';', '; ', '=', '"', '\\', '/', '.', ':', '-', 'a', '0', '%']
@@ -267,13 +270,17 @@ const READERS: Readonly<Record<string, Reader>> = {
     ],
   },
   'the body of an enrolment': {
-    read: (text) => parseBootstrap(text),
+    read: (text) => readBootstrap(text),
     length: 4096,
     units: JSON_UNITS,
     around: [...PLAIN, ['{"device_id":"', '"}'], ['{"device_id":"a","device_name":"', '"}']],
   },
   'a pasted answer': {
-    read: (text) => [pastedAnswer(text, true), pastedAnswer(text, false)],
+    read: (text) =>
+      [true, false].map((isForm) => {
+        const fields = pastedFields(text, isForm)
+        return isPasted(fields) && pastedAnswer(fields)
+      }),
     length: HEADER,
     units: ['#', '&', 'code=', 'code=a&', '?'],
     around: [...PLAIN, ['code=', '#a'], ['{"code":"', '"}']],

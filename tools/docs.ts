@@ -1,13 +1,14 @@
 // Generates the documentation's tables from the tables that the program runs on: `bun tools/docs.ts`
 // writes them, and a test fails where they have drifted. Not part of the binary.
 
-import { RELAYED_ROUTES, type RelayedRoute, ROUTES } from '../src/accept/routes.ts'
+import { RELAYED_ROUTES, type RelayedRoute } from '../src/accept/routes.ts'
 import { memberOf } from '../src/config/document/tree.ts'
 import { flagOf, type Group, type Key, KEYS, type Setting, settingOf } from '../src/config/table.ts'
 import { RELOADING, type Reloading } from '../src/config/reloading.ts'
 import { usualCallers } from '../src/config/upstreams.ts'
 import { KINDS } from '../src/gate/upstreams.ts'
 import { UPSTREAM_KINDS } from '../src/names.ts'
+import { EVERY_ROUTE } from '../test/support/routes.ts'
 
 /** The pages with generated tables. */
 export const PAGES = ['docs/api.md', 'docs/settings.md'] as const
@@ -30,8 +31,8 @@ function row(...cells: readonly string[]): string {
 }
 
 function routes(): string {
-  const own = Object.values(ROUTES).map(({ method, path, access, about }) =>
-    row(`\`${method} ${path}\``, access, '', about),
+  const own = EVERY_ROUTE.filter(({ access }) => access !== 'relayed').map(
+    ({ method, path, access, about }) => row(`\`${method} ${path}\``, access, '', about),
   )
   const relayed = RELAYED_ROUTES.map((route) =>
     row(`\`${route.method} ${route.path}\``, callersOf(route), route.group, route.about),

@@ -1,6 +1,5 @@
 // `GET /device`: any caller asks how things stand for itself, with the credential that its requests carry.
 
-import { Elysia } from 'elysia'
 import type { UserAdmission } from '../admit/admit.ts'
 import { bearerToken } from '../admit/bearer.ts'
 import { kindOfToken, sentAuthorization } from '../admit/credentials.ts'
@@ -12,10 +11,9 @@ import type { Counters } from '../state/port.ts'
 import { bareToken } from '../token/bare.ts'
 import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
-import { arrivals } from './arrivals.ts'
+import { routesFor } from './arrivals.ts'
 import { callerAbout, type CredentialAbout, deviceAbout, userAbout } from './caller-about.ts'
 import { type Admissions, NOT_ADMITTED } from './door.ts'
-import { ROUTES } from './routes.ts'
 
 export interface AboutParts {
   readonly answers: Answers
@@ -66,9 +64,9 @@ export function aboutRoutes(parts: AboutParts) {
     }
   }
 
-  return new Elysia({ name: 'about' })
-    .use(arrivals)
-    .get(ROUTES.device.path, async ({ arrival, request }) => {
+  return routesFor('caller', 'anthropic').get(
+    '/device',
+    async ({ arrival, request }) => {
       const { exchange, target } = arrival
       const sent = sentAuthorization(request.headers, target.search.slice(1))
       if (sent !== null && typeof sent !== 'string') return answers.refuse(exchange, sent)
@@ -91,5 +89,7 @@ export function aboutRoutes(parts: AboutParts) {
       exchange.silent = true
       const caps = parts.charges.standing(admitted.value, exchange.at)
       return answers.json(exchange, 200, callerAbout(admitted.value, about.value, caps))
-    })
+    },
+    { detail: { summary: "A caller's own policy, caps and credential, as they stand." } },
+  )
 }

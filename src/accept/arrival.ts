@@ -1,115 +1,75 @@
-// A request the moment it arrives: its name, its clock, its route by our own table. Everything that
-// follows, the refusals of a request that has no route included, is told and logged through this.
+// A request the moment it arrives: its name, its clock, its target. Everything that follows, the
+// refusals of a request that has no route included, is told and logged through this.
 
-import type { Admitted } from '../admit/admitted.ts'
 import { type Exchange, exchangeOf } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
-import { type Dialect, type Refusal, refused } from '../refusal.ts'
-import { dialectOf } from './dialect.ts'
-import { dialectOfPath, noSuchRoute, routeMeant } from './meant.ts'
-import type { FindRoute, Found } from './route-finder.ts'
-import { isSilent, type Route } from './routes.ts'
-import { malformedTarget, probeTarget, type Target, targetOf } from './target.ts'
+import type { Dialect, Refusal } from '../refusal.ts'
+import { isSilent } from './probes.ts'
+import { probeTarget, type Target, targetOf } from './target.ts'
+
+/** What is asked of the socket behind a request: Bun's server. */
+export interface ListeningServer {
+  requestIP(request: Request): { readonly address: string; readonly port: number } | null
+  timeout(request: Request, seconds: number): void
+}
 
 export interface Arrival {
   readonly exchange: Exchange
   readonly target: Target
+  /** The Host is missing or malformed, so that nothing can be routed by it. */
+  readonly misaddressed: boolean
   /** A health check of HTTP/1.0 without a Host. */
   readonly hostless: boolean
-  /** Undefined only where there is a refusal. */
-  readonly route: Route | undefined
-  /** Why this request has no route; the others go on. */
-  readonly refusal: Refusal | undefined
+  /** Not Elysia's `server`, which a hook that names it has defined anew for each request. */
+  readonly server: ListeningServer | null
   /** How long its connection may stand idle after the answer; 0 is for ever. */
   idleSeconds: number
   /** Its connection ends with the answer, unless somebody is admitted: its body comes in chunks. */
   closing: boolean
-  /** Once the door of the protected group was passed. */
-  admitted: Admitted | undefined
+  /** Where a group tells refusals otherwise than in JSON: what a schema refuses is told through it. */
+  refuse: ((refusal: Refusal) => Response) | undefined
 }
 
 /** A client's own id is kept where it is one: it ends up in logs, here and elsewhere. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
-/** Well under the 32 KiB that URL and headers may have together (gate/header-limit.ts). */
-const MAX_TARGET_LENGTH = 8192
-const NONE: readonly Route[] = []
 const NOWHERE: Target = { path: '-', search: '' }
 /** On every answer. To copy them costs half of what it costs to make them anew. */
 const HEADERS = new Headers({ 'x-request-id': '', 'x-protocol-version': '1' })
-/** Anthropic's clients report `request-id`; an upstream's own takes the place of ours. */
-const ANTHROPIC_HEADERS = new Headers({
-  'x-request-id': '',
-  'x-protocol-version': '1',
-  'request-id': '',
-})
 
-export function arrive(request: Request, find: FindRoute): Arrival {
-  const { method, headers: sent } = request
+export function arrive(request: Request, server: ListeningServer | null): Arrival {
+  const { method, url, headers: sent } = request
   const host = sent.get('host')
-  const found = targetOf(request.url, host) ?? probeTarget(request.url, host, isSilent)
+  const found = targetOf(url, host) ?? probeTarget(url, host, isSilent)
   const target = found ?? NOWHERE
-  const known = find(target.path)
-  const route = chosen(known?.routes(method) ?? NONE, sent)
   const given = sent.get('x-request-id')
   const requestId = given !== null && REQUEST_ID.test(given) ? given : Bun.randomUUIDv7()
-  const meant = known ? undefined : routeMeant(target.path, find)
-  const dialect = route?.dialect ?? known?.dialect ?? dialectHere(sent, target.path, meant)
-  const headers = new Headers(dialect === 'anthropic' ? ANTHROPIC_HEADERS : HEADERS)
+  const headers = new Headers(HEADERS)
   headers.set('x-request-id', requestId)
-  if (dialect === 'anthropic') headers.set('request-id', requestId)
   const exchange = exchangeOf({
     requestId,
     at: instant(),
     method,
-    route: known?.pattern ?? '-',
-    dialect,
+    route: '-',
+    dialect: 'openai',
     silent: isSilent(target.path),
     headers,
   })
-  const refusal = routeRefusal(found, known, method, meant && noSuchRoute(meant, dialectOf(sent)))
   return {
     exchange,
     target,
+    misaddressed: found === undefined,
     hostless: host === null,
-    route,
-    refusal,
+    server,
     idleSeconds: 0,
     closing: false,
-    admitted: undefined,
+    refuse: undefined,
   }
 }
 
-/** Where two dialects share a path, the request says which it speaks. */
-function chosen(routes: readonly Route[], headers: Headers): Route | undefined {
-  if (routes.length < 2) return routes[0]
-  const isAnthropic = headers.has('anthropic-version') || headers.has('x-api-key')
-  const dialect = isAnthropic ? 'anthropic' : 'openai'
-  return routes.find((route) => route.dialect === dialect)
-}
-
-/** Of a request that has no route. */
-function dialectHere(headers: Headers, path: string, meant: Found | undefined): Dialect {
-  return dialectOf(headers) ?? meant?.dialect ?? dialectOfPath(path) ?? 'openai'
-}
-
-function routeRefusal(
-  target: Target | undefined,
-  known: Found | undefined,
-  method: string,
-  meant: string | undefined,
-): Refusal | undefined {
-  // What CONNECT names is an authority and no path (RFC 9110 §9.3.6), so that goes first.
-  if (method === 'CONNECT') return refused('method_not_allowed', { allow: 'GET, POST' })
-  if (!target) return refused('bad_host')
-  if (target.path.length + target.search.length > MAX_TARGET_LENGTH) return refused('uri_too_long')
-  const malformed = malformedTarget(target, known !== undefined)
-  if (malformed !== undefined) return refused('bad_request', { message: malformed })
-  if (!known) {
-    // TRACE means the way and not the path (RFC 9110 §9.3.8).
-    return method === 'TRACE'
-      ? refused('method_not_allowed', { allow: 'GET, POST' })
-      : refused('not_found', meant === undefined ? {} : { message: meant })
-  }
-  if (known.methods.has(method)) return undefined
-  return refused('method_not_allowed', { allow: [...known.methods].join(', ') })
+/** From now on it is of this route, and is answered in these words. */
+export function routed(exchange: Exchange, pattern: string, dialect: Dialect): void {
+  exchange.route = pattern
+  exchange.dialect = dialect
+  // Anthropic's clients report `request-id`; an upstream's own takes the place of ours.
+  if (dialect === 'anthropic') exchange.headers.set('request-id', exchange.requestId)
 }

@@ -22,11 +22,17 @@ export type Admissions = Readonly<Record<CallerKind, Admission | undefined>>
 /** No route is served whose credentials nobody can check. */
 export const NOT_ADMITTED = refused('internal_error', { reason: 'route without admission' })
 
+/** `kinds`: those that reach anything on the route. */
 export interface Door {
   /** Without a promise where the admission itself has none. */
-  admit(arrival: Arrival, request: Request): ReturnType<Admission>
+  admit(kinds: readonly CallerKind[], arrival: Arrival, request: Request): ReturnType<Admission>
   /** Of what was refused as invalid: a good credential of a kind that the route does not take. */
-  explain(refusal: Refusal, arrival: Arrival, request: Request): Promise<Refusal>
+  explain(
+    refusal: Refusal,
+    kinds: readonly CallerKind[],
+    arrival: Arrival,
+    request: Request,
+  ): Promise<Refusal>
 }
 
 export function door(admissions: Admissions): Door {
@@ -42,15 +48,12 @@ export function door(admissions: Admissions): Door {
   }
 
   return {
-    admit(arrival, request) {
-      const kinds = arrival.route?.relay?.kinds
-      if (!kinds) return NOT_ADMITTED
+    admit(kinds, arrival, request) {
       const sent = credential(kinds, arrival, request)
       if (sent !== null && typeof sent !== 'string') return sent
       return admissionOf(kinds, sent)?.(sent, arrival, request) ?? NOT_ADMITTED
     },
-    async explain(refusal, arrival, request) {
-      const kinds = arrival.route?.relay?.kinds ?? []
+    async explain(refusal, kinds, arrival, request) {
       const sent = credential(kinds, arrival, request)
       if (typeof sent !== 'string') return refusal
       const kind = kindSent(sent)

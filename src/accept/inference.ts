@@ -1,6 +1,6 @@
 // The protected group, and the whole life of a relayed request in the order in which it is lived.
 
-import { Elysia } from 'elysia'
+import { Elysia, t } from 'elysia'
 import type { Admitted } from '../admit/admitted.ts'
 import type { Budget, Reserved } from '../budget/budget.ts'
 import type { Charges } from '../budget/charge.ts'
@@ -27,12 +27,13 @@ import type { Ledger } from '../ledger/port.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
 import { ENCAPSULATED_KEY } from '../upstream/inspected.ts'
 import type { Answers } from './answers.ts'
-import type { Arrival } from './arrival.ts'
-import { arrivals } from './arrivals.ts'
-import { type Admissions, door, NOT_ADMITTED } from './door.ts'
+import { type Arrival, routed } from './arrival.ts'
+import { arrivals, early } from './arrivals.ts'
+import { type Admissions, door } from './door.ts'
 import { admittedIdleSeconds } from './keep-alive.ts'
 import { otherKind } from './other-kind.ts'
-import { RELAYED_ROUTES } from './routes.ts'
+import { NAME_SEGMENT } from './route-table.ts'
+import type { ServedRoute } from './routes.ts'
 
 export interface InferenceParts {
   readonly answers: Answers
@@ -52,12 +53,11 @@ const hintOf = (body: UpstreamRequest['body']): string | undefined =>
   body instanceof Uint8Array ? modelHint(body) : undefined
 
 const NO_BODY = granted(false)
-const NO_CANDIDATES: readonly Served[] = []
-const NOWHERE = { choices: undefined, group: undefined, kinds: [] }
+/** The name of a model, a batch or a file. */
+const PARAMS = t.Object({ id: t.String({ pattern: NAME_SEGMENT.source, error: 'no name' }) })
 
-export function inferenceRoutes(parts: InferenceParts) {
+export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
   const { answers, budget, charges, dispatch, pickByModel, relay, ledger } = parts
-
   const { admit, explain } = door(parts.admissions)
 
   const begin = (
@@ -98,61 +98,63 @@ export function inferenceRoutes(parts: InferenceParts) {
       : answers.refuse(exchange, refusal)
   }
 
-  /** The answer to a caller who may not go on. */
+  /** Whether a caller who is admitted may go on here, and as fast as they do. */
   const enter = (
     arrival: Arrival,
-    admitted: Decision<Admitted>,
-    { headers }: Request,
-  ): Response | undefined => {
-    const { exchange, route } = arrival
-    if (!admitted.ok) return answers.refuse(exchange, admitted)
-    exchange.identity = admitted.value.identity
-    const { kind, org } = admitted.value
+    admitted: Admitted,
+    { choices, kinds }: ServedRoute,
+    headers: Headers,
+  ): Refusal | undefined => {
+    const { exchange } = arrival
+    const { identity, kind, org } = admitted
+    exchange.identity = identity
     if (org !== undefined) exchange.org = org
-    const { choices, kinds } = route?.relay ?? NOWHERE
-    const candidates = choices?.[kind] ?? NO_CANDIDATES
-    if (candidates.length === 0) {
-      return answers.refuse(exchange, otherKind(kind, kinds, arrival, headers))
-    }
-    const spent = budget.spend(admitted.value, exchange)
-    if (!spent.ok) return answers.refuse(exchange, spent)
+    const candidates = choices[kind]
+    if (candidates.length === 0) return otherKind(kind, kinds, arrival, headers)
+    const spent = budget.spend(admitted, exchange)
+    if (!spent.ok) return spent
     if (arrival.closing) exchange.headers.delete('connection')
-    begin(exchange, admitted.value, candidates)
-    arrival.admitted = admitted.value
+    begin(exchange, admitted, candidates)
+    return undefined
   }
 
-  const answerTo = (arrival: Arrival, admitted: Decision<Admitted>, request: Request) =>
-    admitted.ok || admitted.code !== 'invalid_token'
-      ? enter(arrival, admitted, request)
-      : explain(admitted, arrival, request).then((told) => enter(arrival, told, request))
+  const group = new Elysia().use(arrivals).macro({
+    /**
+     * The guard of a route: who has passed it is `admitted`. A handler knows of nobody without it, for
+     * its type has that from here.
+     */
+    relayed: (routes: readonly ServedRoute[]) => ({
+      // Of the macro, whose argument Elysia would else write down as JSON to tell it from others.
+      seed: routes.map(({ method, path }) => `${method} ${path}`),
+      // An async function, whatever its text: Elysia waits for those alone without a look at it.
+      async resolve({ arrival, request }) {
+        const { headers } = request
+        const route = spokenOf(routes, headers)
+        const { exchange } = arrival
+        routed(exchange, route.path, route.dialect)
+        const asked = admit(route.kinds, arrival, request)
+        // No promise where there need be none: most tokens are known.
+        let admitted = asked instanceof Promise ? await asked : asked
+        if (!admitted.ok && admitted.code === 'invalid_token') {
+          admitted = await explain(admitted, route.kinds, arrival, request)
+        }
+        if (!admitted.ok) return early(answers.refuse(exchange, admitted))
+        const refusal = enter(arrival, admitted.value, route, headers)
+        if (refusal) return early(answers.refuse(exchange, refusal))
+        return { admitted: admitted.value, relayed: route }
+      },
+    }),
+  })
 
-  const protectedGroup = new Elysia({ name: 'protected' })
-    .use(arrivals)
-    // The one door: no route of this group is reached but through it. `scoped`, because an Elysia
-    // hook is local by default, and would leave open what another instance adds to the group.
-    .onBeforeHandle({ as: 'scoped' }, ({ arrival, request }) => {
-      const asked = admit(arrival, request)
-      return asked instanceof Promise
-        ? asked.then((admitted) => answerTo(arrival, admitted, request))
-        : answerTo(arrival, asked, request)
-    })
-  // Elysia goes by a hook's text: it has to wait for this one, and to heed what it returns.
-  for (const hook of protectedGroup.event.beforeHandle ?? []) {
-    hook.isAsync = true
-    hook.hasReturn = true
-  }
-
-  for (const { method, path } of RELAYED_ROUTES) {
-    const named = `${method} ${path}`
-    protectedGroup.route(
+  for (const [named, routes] of Map.groupBy(served, ({ method, path }) => `${method} ${path}`)) {
+    const [{ method, path, about }] = routes as [ServedRoute]
+    const hasBody = method === 'POST'
+    group.route(
       method,
       path,
-      async ({ arrival: { exchange, target, route, admitted, idleSeconds }, request }) => {
-        // However Elysia may scope a hook: what has not passed the door goes no further.
-        if (!admitted) return answers.refuse(exchange, NOT_ADMITTED)
-        const hasBody = method === 'POST'
-        const { choices, group } = route?.relay ?? NOWHERE
-        const among = amongOf(choices?.[admitted.kind], admitted, request, hasBody)
+      async ({ arrival, request, admitted, relayed: { choices, group } }) => {
+        const { exchange, target, idleSeconds } = arrival
+        const among = amongOf(choices[admitted.kind], admitted, request, hasBody)
         let on = among[0]
         if (!on) return answers.refuse(exchange, refused('upstream_not_allowed'))
         const { path: to, search } = target
@@ -228,18 +230,32 @@ export function inferenceRoutes(parts: InferenceParts) {
           throw bug
         }
       },
-      { parse: 'none' },
+      {
+        parse: 'none',
+        relayed: routes,
+        ...(path.includes(':') && { params: PARAMS }),
+        detail: { summary: about, tags: ['relayed', ...routes.map(({ dialect }) => dialect)] },
+      },
     )
   }
-  return protectedGroup
+  return group
+}
+
+/** Where two dialects share a path, the request says which it speaks. */
+function spokenOf(routes: readonly ServedRoute[], headers: Headers): ServedRoute {
+  const [first] = routes as [ServedRoute]
+  if (routes.length === 1) return first
+  const isAnthropic = headers.has('anthropic-version') || headers.has('x-api-key')
+  const dialect = isAnthropic ? 'anthropic' : 'openai'
+  return routes.find((route) => route.dialect === dialect) ?? first
 }
 
 function amongOf(
-  candidates: readonly Served[] = NO_CANDIDATES,
+  candidates: readonly Served[],
   { policy }: Admitted,
   { headers }: Request,
   hasBody: boolean,
 ): readonly Served[] {
-  if (candidates.length === 0 || isDecided(candidates)) return candidates
+  if (isDecided(candidates)) return candidates
   return permittedOf(candidates, { sealed: headers.has(ENCAPSULATED_KEY), hasBody, policy })
 }

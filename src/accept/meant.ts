@@ -2,7 +2,7 @@
 // told and never taken: a path that is taken for another is how guards are walked around.
 
 import type { Dialect } from '../refusal.ts'
-import type { FindRoute, Found } from './route-finder.ts'
+import type { FindRoute, FoundRoute } from './route-table.ts'
 
 /** Longer paths are no slip in a base URL. */
 const MAX_LENGTH = 512
@@ -10,7 +10,7 @@ const MAX_LENGTH = 512
 const MAX_SEGMENTS = 5
 
 /** `/chat/completions`, `//v1/messages`, `/v1/v1/messages`, `/V1/messages/`, `/api/v1/messages`. */
-export function routeMeant(path: string, find: FindRoute): Found | undefined {
+export function routeMeant(path: string, find: FindRoute): FoundRoute | undefined {
   if (path.length > MAX_LENGTH) return undefined
   const segments = path.split('/').filter((segment) => segment !== '')
   for (let from = Math.max(0, segments.length - MAX_SEGMENTS); from < segments.length; from += 1) {
@@ -30,7 +30,7 @@ const BASE_URL: Readonly<Record<Dialect, string>> = {
   anthropic: 'the base URL of an Anthropic client ends before /v1, without a slash behind it',
 }
 
-export function noSuchRoute({ pattern, dialect }: Found, spoken: Dialect | undefined): string {
+export function noSuchRoute({ pattern, dialect }: FoundRoute, spoken: Dialect | undefined): string {
   const meant = `no such route; ${pattern} is probably meant`
   const client = spoken ?? dialect
   return pattern.startsWith('/v1/') && client ? `${meant}: ${BASE_URL[client]}` : meant

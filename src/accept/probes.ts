@@ -5,7 +5,15 @@ import type { KeySource } from '../admit/jwks.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Ledger } from '../ledger/port.ts'
 import type { Answers } from './answers.ts'
-import { ROUTES } from './routes.ts'
+
+/** Answered without a line in the log: probes come every second. */
+export const PROBES = { health: '/health', healthz: '/healthz', readyz: '/readyz' } as const
+
+const SILENT = new Set<string>(Object.values(PROBES))
+
+export function isSilent(path: string): boolean {
+  return SILENT.has(path)
+}
 
 export interface ProbeParts {
   readonly answers: Answers
@@ -48,8 +56,8 @@ export function probes(parts: ProbeParts): Probes {
 /** By path, as a request without a Host names it. */
 export function probeAt({ health, healthz, readyz }: Probes): ReadonlyMap<string, Probe> {
   return new Map([
-    [ROUTES.health.path, health],
-    [ROUTES.healthz.path, healthz],
-    [ROUTES.readyz.path, readyz],
+    [PROBES.health, health],
+    [PROBES.healthz, healthz],
+    [PROBES.readyz, readyz],
   ])
 }

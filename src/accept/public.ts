@@ -1,15 +1,15 @@
-// What anybody may ask: probes, and the upstream's public documents.
+// What anybody may ask: probes, the first words of Claude Code, and the upstream's public documents.
 
 import { Elysia } from 'elysia'
-import { readBounded } from '../dispatch/body.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Decision } from '../refusal.ts'
 import type { PublicDocument, PublicDocuments } from '../upstream/documents.ts'
 import type { Answers } from './answers.ts'
-import { arrivals } from './arrivals.ts'
+import { routesFor } from './arrivals.ts'
 import type { CountAddress } from './count-address.ts'
-import type { Probes } from './probes.ts'
-import { ROUTES } from './routes.ts'
+import { counted } from './counted.ts'
+import { PROBES, type Probes } from './probes.ts'
+import { readSmallBody } from './small-body.ts'
 
 export interface PublicParts {
   readonly answers: Answers
@@ -23,8 +23,27 @@ export interface PublicParts {
 const MAX_ATTESTATION_BODY_BYTES = 4096
 
 export function publicRoutes(parts: PublicParts) {
-  const { answers, probes, documents, countAddress } = parts
+  const routes = new Elysia().use(probeRoutes(parts.probes))
+  return parts.documents ? routes.use(documentRoutes(parts, parts.documents)) : routes
+}
 
+function probeRoutes(probes: Probes) {
+  return routesFor('public', 'openai')
+    .get(PROBES.health, ({ arrival: { exchange } }) => probes.health(exchange), {
+      detail: { summary: '`{"status":"ok","backend":"tinfoil"}`' },
+    })
+    .get(PROBES.healthz, ({ arrival: { exchange } }) => probes.healthz(exchange), {
+      detail: { summary: '`{"status":"ok"}`: the process is alive.' },
+    })
+    .get(PROBES.readyz, ({ arrival: { exchange } }) => probes.readyz(exchange), {
+      detail: { summary: '503 while draining, or while no key has ever been loaded.' },
+    })
+}
+
+function documentRoutes(
+  { answers, countAddress, bodyTimeoutMs }: PublicParts,
+  documents: PublicDocuments,
+) {
   const document = (exchange: Exchange, asked: Decision<PublicDocument>): Response => {
     if (!asked.ok) return answers.refuse(exchange, asked)
     const { status, contentType, body } = asked.value
@@ -33,39 +52,43 @@ export function publicRoutes(parts: PublicParts) {
     exchange.bytesOut = body.byteLength
     return answers.reply(exchange, new Response(body, { status, headers }))
   }
-  const routes = new Elysia({ name: 'public' })
-    .use(arrivals)
-    .get(ROUTES.health.path, ({ arrival: { exchange } }) => probes.health(exchange))
-    .get(ROUTES.healthz.path, ({ arrival: { exchange } }) => probes.healthz(exchange))
-    .get(ROUTES.readyz.path, ({ arrival: { exchange } }) => probes.readyz(exchange))
-    .route('HEAD', ROUTES.root.path, ({ arrival: { exchange } }) => answers.json(exchange, 200, {}))
-    .route('HEAD', ROUTES.hello.path, ({ arrival: { exchange } }) =>
-      answers.json(exchange, 200, {}),
-    )
-  if (!documents) return routes
+  const bounds = { maxBytes: MAX_ATTESTATION_BODY_BYTES, timeoutMs: bodyTimeoutMs }
 
-  return routes
-    .get(ROUTES.hpkeKeys.path, async ({ arrival: { exchange }, request, server }) => {
-      const counted = countAddress(exchange, request, server)
-      if (!counted.ok) return answers.refuse(exchange, counted)
-      return document(exchange, await documents.hpkeKeys(exchange.at.monotonicMs))
-    })
-    .get(ROUTES.attestation.path, async ({ arrival: { exchange }, request, server }) => {
-      const counted = countAddress(exchange, request, server)
-      if (!counted.ok) return answers.refuse(exchange, counted)
-      return document(exchange, await documents.attestation(undefined, exchange.at.monotonicMs))
-    })
+  return routesFor('public', 'openai')
+    .derive(counted(answers, countAddress))
+    .get(
+      '/.well-known/hpke-keys',
+      async ({ arrival: { exchange } }) =>
+        document(exchange, await documents.hpkeKeys(exchange.at.monotonicMs)),
+      { detail: { summary: "The enclave's HPKE keys." } },
+    )
+    .get(
+      '/attestation',
+      async ({ arrival: { exchange } }) =>
+        document(exchange, await documents.attestation(undefined, exchange.at.monotonicMs)),
+      { detail: { summary: 'The attestation bundle.' } },
+    )
     .post(
-      ROUTES.attestationFor.path,
-      async ({ arrival: { exchange }, request, server }) => {
-        const counted = countAddress(exchange, request, server)
-        if (!counted.ok) return answers.refuse(exchange, counted)
-        const body = await readBounded(request, MAX_ATTESTATION_BODY_BYTES, parts.bodyTimeoutMs())
+      '/attestation',
+      async ({ arrival, request }) => {
+        const { exchange } = arrival
+        // Passed on as it is: what it may say is for the upstream to judge.
+        const body = await readSmallBody(arrival, request, bounds)
         if (!body.ok) return answers.refuse(exchange, body)
-        exchange.bytesIn = body.value.byteLength
         const { monotonicMs } = exchange.at
         return document(exchange, await documents.attestation(body.value, monotonicMs))
       },
-      { parse: 'none' },
+      { parse: 'none', detail: { summary: 'The same for a chosen enclave.' } },
     )
+}
+
+/** What Claude Code asks before anything else. */
+export function greetings(answers: Answers) {
+  return routesFor('public', 'anthropic')
+    .route('HEAD', '/', ({ arrival: { exchange } }) => answers.json(exchange, 200, {}), {
+      detail: { summary: "Claude Code's first word." },
+    })
+    .route('HEAD', '/api/hello', ({ arrival: { exchange } }) => answers.json(exchange, 200, {}), {
+      detail: { summary: "Claude Code's warm-up." },
+    })
 }

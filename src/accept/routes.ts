@@ -1,43 +1,15 @@
-// Every path and method that there is. What is not here is 404 or 405 and goes no further; the
-// table in docs/api.md comes from here too. Which of them a gate serves depends on what is configured.
+// The routes that an upstream may serve, whichever it is and whoever asks. Those of our own are declared
+// where they are answered. What is in neither is 404 or 405, and goes no further.
 
 import { CALLER_KINDS, type CallerKind, type RouteGroup } from '../names.ts'
 import type { Choices } from '../dispatch/choose.ts'
 import type { Dialect } from '../refusal.ts'
 import type { Endpoint } from '../upstream/upstream.ts'
 
-type Method = 'GET' | 'POST' | 'HEAD' | 'DELETE'
-
-export interface Route {
-  readonly method: Method
-  /** One segment `:id` stands for the name of a model, a batch or a file. */
-  readonly path: string
-  /**
-   * - `public`: anybody
-   * - `relayed`: the callers that the table of upstreams allows
-   * - `caller`: any caller, for what is its own
-   * - `own`: a device, for what is its own, or the operator
-   * - `operator`: the operator alone
-   */
-  readonly access: 'public' | 'relayed' | 'caller' | 'own' | 'operator'
-  readonly dialect: Dialect
-  /** Served where one of these is configured; absent means always. */
-  readonly needs?: readonly Feature[]
-  /** Of a relayed route. */
-  readonly relay?: Relayed
-  readonly about: string
-}
-
-export interface Relayed {
-  readonly group: RouteGroup
-  readonly choices: Choices
-  /** That reach anything. */
-  readonly kinds: readonly CallerKind[]
-}
-
 /** A route that some upstream may serve, in each dialect that has it. */
 export interface RelayedRoute {
-  readonly method: Exclude<Method, 'HEAD'>
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  /** One segment `:id` stands for the name of a model, a batch or a file. */
   readonly path: string
   readonly group: RouteGroup
   /** Where there are two, the request says which it speaks. */
@@ -45,61 +17,13 @@ export interface RelayedRoute {
   readonly about: string
 }
 
-/** What some routes of our own are for. */
-export type Feature = 'enclave' | 'devices' | 'sign-in'
-
-export const ROUTES = {
-  health: open('GET', '/health', '`{"status":"ok","backend":"tinfoil"}`'),
-  healthz: open('GET', '/healthz', '`{"status":"ok"}`: the process is alive.'),
-  readyz: open('GET', '/readyz', '503 while draining, or while no key has ever been loaded.'),
-  hpkeKeys: open('GET', '/.well-known/hpke-keys', "The enclave's HPKE keys.", 'enclave'),
-  attestation: open('GET', '/attestation', 'The attestation bundle.', 'enclave'),
-  attestationFor: open('POST', '/attestation', 'The same for a chosen enclave.', 'enclave'),
-  root: greeting('/', "Claude Code's first word."),
-  hello: greeting('/api/hello', "Claude Code's warm-up."),
-  bootstrap: open('POST', '/bootstrap', 'Enrols a device: a token for it.', 'devices'),
-  refresh: open('POST', '/refresh', "A device's next token for its present one.", 'devices'),
-  device: {
-    method: 'GET',
-    path: '/device',
-    access: 'caller',
-    dialect: 'anthropic',
-    about: "A caller's own policy, caps and credential, as they stand.",
-  },
-  loginPage: open('GET', '/auth/device', 'The page to sign in on.', 'sign-in'),
-  loginStart: open('POST', '/auth/device/start', 'Begins a sign-in: where it goes on.', 'sign-in'),
-  loginOpen: open(
-    'GET',
-    '/auth/device/open',
-    "A terminal's sign-in, taken up in a browser.",
-    'sign-in',
-  ),
-  loginSubmit: open(
-    'POST',
-    '/auth/device/submit',
-    'Ends it by `code#state`: a session key.',
-    'sign-in',
-  ),
-  loginCallback: open('GET', '/auth/callback', 'Ends it where the redirect comes back.', 'sign-in'),
-  loginStatus: open('GET', '/auth/status', 'Whether one is signed in, and until when.', 'sign-in'),
-  loginRefresh: open('POST', '/auth/refresh', 'Refreshes the access token now.', 'sign-in'),
-  loginLogout: open('POST', '/auth/logout', 'Ends the session.', 'sign-in'),
-  loginStyle: open('GET', '/auth/assets/login.css', "The page's style.", 'sign-in'),
-  loginScript: open('GET', '/auth/assets/login.js', "The page's script.", 'sign-in'),
-  loginIcon: open('GET', '/auth/assets/login.svg', "The page's icon.", 'sign-in'),
-  usage: admin('GET', '/admin/usage', 'own', 'Stats and the last requests, paged.'),
-  stats: admin('GET', '/admin/stats', 'own', 'Stats.'),
-  reservations: admin(
-    'GET',
-    '/admin/reservations',
-    'operator',
-    'What requests under way hold of caps.',
-  ),
-  circuit: admin('GET', '/admin/circuit-breaker', 'operator', 'The state of each circuit.'),
-  circuitReset: admin('POST', '/admin/circuit-breaker/reset', 'operator', 'Closes them.'),
-  devices: admin('GET', '/admin/devices', 'operator', 'The enrolments.'),
-  revoke: admin('POST', '/admin/revoke', 'operator', 'Ends a device, a family or a token.'),
-} as const satisfies Readonly<Record<string, Route>>
+/** One that is served, in one of its dialects. */
+export interface ServedRoute extends Omit<RelayedRoute, 'dialects'> {
+  readonly dialect: Dialect
+  readonly choices: Choices
+  /** The kinds of callers that reach anything. */
+  readonly kinds: readonly CallerKind[]
+}
 
 /** Which upstream serves one, and for whom, is for dispatch/choose.ts to say. */
 export const RELAYED_ROUTES: readonly RelayedRoute[] = [
@@ -144,36 +68,15 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
 ]
 
 /** `choose`: who reaches what on one route. A route that nobody reaches is not served. */
-export function servedRoutes(
-  has: (feature: Feature) => boolean,
-  choose: (endpoint: Endpoint) => Choices,
-): readonly Route[] {
-  const own: readonly Route[] = Object.values(ROUTES)
-  const relayed = RELAYED_ROUTES.flatMap(({ dialects, group, ...route }) =>
-    dialects.flatMap((dialect): Route[] => {
-      const choices = choose({ dialect, method: route.method, path: route.path })
+export function servedRoutes(choose: (endpoint: Endpoint) => Choices): readonly ServedRoute[] {
+  return RELAYED_ROUTES.flatMap(({ dialects, ...route }) =>
+    dialects.flatMap((dialect): ServedRoute[] => {
+      const { method, path } = route
+      const choices = choose({ dialect, method, path })
       const kinds = CALLER_KINDS.filter((kind) => choices[kind].length > 0)
-      if (kinds.length === 0) return []
-      return [{ ...route, access: 'relayed', dialect, relay: { group, choices, kinds } }]
+      return kinds.length === 0 ? [] : [{ ...route, dialect, choices, kinds }]
     }),
   )
-  return [...own.filter(({ needs }) => needs?.some(has) ?? true), ...relayed]
-}
-
-/** Answered without a line in the log: probes come every second. */
-const SILENT = new Set<string>([ROUTES.health.path, ROUTES.healthz.path, ROUTES.readyz.path])
-
-export function isSilent(path: string): boolean {
-  return SILENT.has(path)
-}
-
-function open(method: Method, path: string, about: string, needs?: Feature): Route {
-  const dialect = needs === 'devices' || needs === 'sign-in' ? 'anthropic' : 'openai'
-  return { method, path, access: 'public', dialect, about, ...(needs && { needs: [needs] }) }
-}
-
-function greeting(path: string, about: string): Route {
-  return { ...open('HEAD', path, about, 'devices'), needs: ['devices', 'sign-in'] }
 }
 
 function openai(
@@ -192,13 +95,4 @@ function anthropic(
   about: string,
 ): RelayedRoute {
   return { method, path, group, dialects: ['anthropic'], about }
-}
-
-function admin(
-  method: 'GET' | 'POST',
-  path: string,
-  access: 'own' | 'operator',
-  about: string,
-): Route {
-  return { method, path, access, dialect: 'anthropic', about }
 }

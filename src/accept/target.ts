@@ -2,6 +2,8 @@
 // splits it again: a short, odd or missing Host could move where the path begins, and with it which
 // route is taken. So the Host is checked before any route is looked at.
 
+import { type Refusal, refused } from '../refusal.ts'
+
 /** A name or an address with an optional port (RFC 9110 §7.2); `_` occurs in container networks. */
 const HOST = /^(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
 const MAX_HOST_LENGTH = 260
@@ -49,12 +51,28 @@ const PATH_FAULT = /#|%(?:7f|[89a-f][0-9a-f])/i
 /** A query may hold what is encoded rightly: not an overlong form, nor a byte of no UTF-8 at all. */
 const QUERY_FAULT = /#|%(?:7f|c[01]|e0%[89]|ed%[ab]|f0%8|f4%9|f[5-9a-f]|ef%bf%bd)/i
 
-/** What is wrong with a target, in words; a path that is a route has nothing of it. */
-export function malformedTarget({ path, search }: Target, isRoute: boolean): string | undefined {
+/** Well under the 32 KiB that URL and headers may have together (gate/header-limit.ts). */
+const MAX_TARGET_LENGTH = 8192
+
+/**
+ * Whether a router may look at it. No route has a percent sign: Elysia would decode it in a
+ * parameter, and take a path for a route that the upstream reads otherwise.
+ */
+export function mayBeRouted({ path, search }: Target): boolean {
+  if (path.length + search.length > MAX_TARGET_LENGTH) return false
+  if (path.includes('%') || path.includes('#')) return false
+  return search === '' || !QUERY_FAULT.test(search)
+}
+
+/** What is wrong with a target; a path that is a route has no fault in it. */
+export function malformedTarget({ path, search }: Target, isRoute: boolean): Refusal | undefined {
+  if (path.length + search.length > MAX_TARGET_LENGTH) return refused('uri_too_long')
   const inPath = isRoute ? undefined : PATH_FAULT.exec(path)
   const fault = inPath ?? (search === '' ? undefined : QUERY_FAULT.exec(search))
   if (!fault) return undefined
-  return fault[0] === '#'
-    ? 'the URL carries a fragment, which is never sent'
-    : 'the URL holds bytes that are not ASCII or no UTF-8'
+  const message =
+    fault[0] === '#'
+      ? 'the URL carries a fragment, which is never sent'
+      : 'the URL holds bytes that are not ASCII or no UTF-8'
+  return refused('bad_request', { message })
 }

@@ -3,11 +3,11 @@
 // ignored.
 
 import type { Database } from 'bun:sqlite'
-import { type JsonObject, parseStrictObject } from '../token/strict-json.ts'
+import type { JsonObject } from '../token/strict-json.ts'
 import type { BucketDecision, Counters } from '../state/port.ts'
 import type { Instant } from '../turn/instant.ts'
 import { codeNamed, consumeCode, isCode } from './codes.ts'
-import { type DeviceClaims, isDeviceId } from './device-token.ts'
+import type { DeviceClaims } from './device-token.ts'
 import { type Entitlements, NO_ENTITLEMENTS, readEntitlements } from './entitlements.ts'
 import {
   deviceHashOf,
@@ -86,33 +86,6 @@ export type PermitEnrollment = (
   context: BootstrapContext,
   now: Instant,
 ) => EnrollDecision<TakeEnrollment>
-
-export const MAX_BOOTSTRAP_BODY_BYTES = 4096
-const APP_VERSION = /^[\x20-\x7e]{1,64}$/
-/** No character that moves a terminal's cursor. */
-const DEVICE_NAME = /^[^\p{C}\p{Zl}\p{Zp}]{1,100}$/u
-
-export function parseBootstrap(body: string): EnrollDecision<BootstrapRequest> {
-  if (Buffer.byteLength(body) > MAX_BOOTSTRAP_BODY_BYTES) return declined('request_too_large')
-  const members = parseStrictObject(body)
-  if (!members) {
-    return declined('bad_request', { reason: 'body is not an object with distinct members' })
-  }
-  const { device_id: id, app_version: version, enrollment_code } = members
-  const deviceId = typeof id === 'string' ? id.trim() : id
-  if (!isDeviceId(deviceId)) return declined('invalid_device_id')
-  const appVersion = version ?? undefined
-  if (appVersion !== undefined && !(typeof appVersion === 'string' && APP_VERSION.test(appVersion)))
-    return declined('bad_request', { reason: 'app_version is malformed' })
-  const deviceName = members['device_name'] ?? undefined
-  if (deviceName !== undefined && !(typeof deviceName === 'string' && DEVICE_NAME.test(deviceName)))
-    return declined('bad_request', { reason: 'device_name is malformed' })
-  const code = enrollment_code ?? undefined
-  if (code !== undefined && typeof code !== 'string') {
-    return declined('bad_request', { reason: 'enrollment_code is no string' })
-  }
-  return { ok: true, value: { deviceId, deviceName, appVersion, code } }
-}
 
 /** The configured policy. Each asks memory first, and the disk only for a request that passed. */
 export function bootstrapPolicy(

@@ -6,7 +6,8 @@ import { type Answers, answers } from '../accept/answers.ts'
 import { adminGate, gate } from '../accept/app.ts'
 import { probes } from '../accept/probes.ts'
 import { cors } from '../accept/cors.ts'
-import { type Feature, type Route, ROUTES, servedRoutes } from '../accept/routes.ts'
+import { LOGIN_PATHS } from '../accept/login/paths.ts'
+import { servedRoutes } from '../accept/routes.ts'
 import { issuers } from '../admit/issuers.ts'
 import { hasSpent, identitiesOf } from './identities.ts'
 import { type AdmitKey, keyAdmission } from '../admit/key.ts'
@@ -153,18 +154,9 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const enclaves = from.upstreams.filter((each) => each.kind === 'tinfoil')
   // That of whose keys bodies are sealed with: none is known to be for one that serves some models.
   const enclave = enclaves.find(({ models }) => models === undefined) ?? enclaves[0]
-  const features: Readonly<Record<Feature, unknown>> = {
-    enclave,
-    devices: enrolled,
-    'sign-in': signIn,
-  }
   const kinds = CALLER_KINDS.filter((kind) => admitting[kind])
-  const routes = servedRoutes(
-    (feature) => features[feature] !== undefined,
-    (endpoint) => choicesOf(endpoint, served, kinds),
-  )
+  const routes = servedRoutes((endpoint) => choicesOf(endpoint, served, kinds))
   const ownListener = settings.adminPort !== undefined
-  const isAdmin = ({ access }: Route): boolean => access === 'own' || access === 'operator'
   const front = frontParts(first, memoryCounters)
   const { countedBy, countAddress } = front
   const said: Answers = answers(settle)
@@ -196,7 +188,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     countAddress,
     idleSeconds: front.idleSeconds,
     log,
-    routes: ownListener ? routes.filter((route) => !isAdmin(route)) : routes,
+    routes,
     open: {
       answers: said,
       probes: probes({
@@ -261,7 +253,6 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
         countAddress,
         idleSeconds: front.idleSeconds,
         log,
-        routes: routes.filter(isAdmin),
         admin,
       })
     : undefined
@@ -310,7 +301,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       // Under a cap that was not there, spending may not have been counted.
       void restored.again()
     },
-    signInUrl: signIn && new URL(ROUTES.loginPage.path, signIn.publicUrl()),
+    signInUrl: signIn && new URL(LOGIN_PATHS.page, signIn.publicUrl()),
     async drain() {
       draining = true
       await Bun.sleep(of.settings().drainDelaySeconds * 1000)

@@ -1,8 +1,9 @@
 // One person's sign-in, put together from its parts: the session and its tokens, the cookies that
 // browsers hold, the upstream that its token is for, and who is admitted to that.
 
-import { ROUTES } from '../accept/routes.ts'
-import { type LoginParts, type LoginRoutes, loginRoutes } from '../accept/login/routes.ts'
+import { LOGIN_PATHS } from '../accept/login/paths.ts'
+import type { LoginParts } from '../accept/login/parts.ts'
+import { type LoginRoutes, loginRoutes } from '../accept/login/routes.ts'
 import { loginCookies } from '../accept/login/cookies.ts'
 import { asksFromElsewhere, knownHost, saysWhoAsks } from '../accept/login/guard.ts'
 import type { PolicyOf } from '../policy/select.ts'
@@ -113,7 +114,7 @@ export function signingIn(options: SigningInOptions): SigningIn {
 
 /** Whether a redirect there comes back to this gate: then nothing is pasted. */
 function isOurs(redirectUri: URL, { port, proxyBaseUrl }: Settings): boolean {
-  if (redirectUri.pathname !== ROUTES.loginCallback.path) return false
+  if (redirectUri.pathname !== LOGIN_PATHS.callback) return false
   if (proxyBaseUrl?.origin === redirectUri.origin) return true
   const { protocol, hostname } = redirectUri
   return protocol === 'http:' && isLoopback(hostname) && Number(redirectUri.port || 80) === port

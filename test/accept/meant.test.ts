@@ -1,8 +1,9 @@
 // What is said of a path that is no route: in whose dialect, and which route was probably meant.
 
 import { describe, expect, test } from 'bun:test'
-import { arrive } from '../../src/accept/arrival.ts'
-import { routeFinder } from '../../src/accept/route-finder.ts'
+import { arrive, routed } from '../../src/accept/arrival.ts'
+import { routeFinder } from '../../src/accept/route-table.ts'
+import { isPlain, strayed } from '../../src/accept/stray.ts'
 import { EVERY_ROUTE, routesWith } from '../support/routes.ts'
 
 const find = routeFinder(EVERY_ROUTE)
@@ -16,9 +17,10 @@ function told(
     method,
     headers: { host: 'gate.test', ...headers },
   })
-  const { refusal, exchange } = arrive(request, find)
+  const arrival = arrive(request, null)
+  const refusal = strayed(arrival, request, find)
   return {
-    dialect: exchange.dialect,
+    dialect: arrival.exchange.dialect,
     ...(refusal && { code: refusal.code, message: refusal.message }),
   }
 }
@@ -86,7 +88,7 @@ describe('a wrong base URL is told which route was meant, and is not followed', 
     const request = new Request('http://gate.test/v1/v1/messages', {
       headers: { host: 'gate.test' },
     })
-    expect(arrive(request, served).refusal?.message).toBeUndefined()
+    expect(strayed(arrive(request, null), request, served)?.message).toBeUndefined()
   })
 })
 
@@ -124,10 +126,15 @@ test('an answer in Anthropic’s dialect has its request-id too', () => {
     method: 'POST',
     headers: { host: 'gate.test', 'x-request-id': 'mine-1' },
   })
-  const { headers } = arrive(request, find).exchange
-  expect([headers.get('x-request-id'), headers.get('request-id')]).toEqual(['mine-1', 'mine-1'])
-  const openai = new Request('http://gate.test/v1/embeddings', { headers: { host: 'gate.test' } })
-  expect(arrive(openai, find).exchange.headers.has('request-id')).toBe(false)
+  const { exchange } = arrive(request, null)
+  expect(exchange.headers.get('x-request-id')).toBe('mine-1')
+  for (const [dialect, id] of [
+    ['openai', null],
+    ['anthropic', 'mine-1'],
+  ] as const) {
+    routed(exchange, '/v1/models', dialect)
+    expect(exchange.headers.get('request-id')).toBe(id)
+  }
 })
 
 describe('a target that is none', () => {
@@ -150,8 +157,10 @@ describe('a target that is none', () => {
       url: `http://gate.test${path}`,
       method: 'GET',
       headers: new Headers({ host: 'gate.test' }),
-    }
-    expect(arrive(request as Request, find).refusal?.code).toBe('bad_request')
+    } as Request
+    const arrival = arrive(request, null)
+    expect(isPlain(arrival, 'GET')).toBe(false)
+    expect(strayed(arrival, request, find)?.code).toBe('bad_request')
   })
   test.each([
     '/v1/models?a=caf%C3%A9',

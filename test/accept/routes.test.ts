@@ -2,10 +2,15 @@
 
 import type { UpstreamKind } from '../../src/names.ts'
 import { describe, expect, test } from 'bun:test'
-import { arrive } from '../../src/accept/arrival.ts'
-import { routeFinder } from '../../src/accept/route-finder.ts'
-import { isSilent, RELAYED_ROUTES } from '../../src/accept/routes.ts'
-import { EVERY_ROUTE, routesWith } from '../support/routes.ts'
+import { answers } from '../../src/accept/answers.ts'
+import { gate } from '../../src/accept/app.ts'
+import { isSilent } from '../../src/accept/probes.ts'
+import { routeFinder } from '../../src/accept/route-table.ts'
+import { RELAYED_ROUTES } from '../../src/accept/routes.ts'
+import type { Exchange } from '../../src/exchange.ts'
+import { refused } from '../../src/refusal.ts'
+import { EVERY_ROUTE, partsWith, routesWith } from '../support/routes.ts'
+import { servedBy as relayedBy } from '../support/served.ts'
 
 const find = routeFinder(EVERY_ROUTE)
 const real = (path: string): string => path.replace(':id', 'claude-sonnet-4-5')
@@ -15,13 +20,13 @@ test('every route is there under its own path and method', () => {
     const found = find(real(route.path))
     expect(found?.pattern).toBe(route.path)
     expect(found?.methods.has(route.method)).toBe(true)
-    expect(found?.routes(route.method)).toContain(route)
   }
 })
 
-test('no two routes share method, path and dialect', () => {
-  const names = EVERY_ROUTE.map(({ method, path, dialect }) => `${method} ${path} ${dialect}`)
+test('no two routes share method and path, and each says in whose words it answers', () => {
+  const names = EVERY_ROUTE.map(({ method, path }) => `${method} ${path}`)
   expect(new Set(names).size).toBe(names.length)
+  expect(EVERY_ROUTE.filter(({ dialects }) => dialects.length === 0)).toEqual([])
   const relayed = RELAYED_ROUTES.map(({ method, path }) => `${method} ${path}`)
   expect(new Set(relayed).size).toBe(relayed.length)
 })
@@ -42,7 +47,7 @@ test('everything under /v1/ is relayed, and /admin/ is protected, and /device, a
 
 test('an environment opens each upstream to its own kinds of callers', () => {
   const kinds = (...upstreams: UpstreamKind[]) =>
-    new Set(routesWith(...upstreams).flatMap(({ relay }) => relay?.kinds ?? []))
+    new Set(relayedBy(...upstreams).flatMap((route) => route.kinds))
   expect(kinds('tinfoil')).toEqual(new Set(['user']))
   expect(kinds('anthropic')).toEqual(new Set(['device', 'key']))
   expect(kinds('anthropic-oauth')).toEqual(new Set(['session']))
@@ -57,9 +62,8 @@ test('only probes are silent, and HEAD is answered by them and where it is liste
   for (const { path } of EVERY_ROUTE) {
     const head = isSilent(path) || listed.has(path)
     expect([path, find(real(path))?.methods.has('HEAD')]).toEqual([path, head])
-    if (!head) expect(find(real(path))?.routes('HEAD')).toEqual([])
   }
-  expect(find('/')?.routes('GET')).toEqual([])
+  expect(find('/')?.methods.has('GET')).toBe(false)
 })
 
 describe('there is no such path', () => {
@@ -197,11 +201,7 @@ describe('what is served is what is configured', () => {
     ]) {
       expect([path, only(path)]).toEqual([path, undefined])
     }
-    expect(
-      only('/v1/models')
-        ?.routes('GET')
-        .map((each) => each.dialect),
-    ).toEqual(['openai'])
+    expect(only('/v1/models')?.dialect).toBe('openai')
   })
   test('with a sign-in there is all of the API and no enrolment, and with a key no more than it', () => {
     const signedIn = servedBy('anthropic-oauth')
@@ -219,49 +219,79 @@ describe('what is served is what is configured', () => {
     for (const path of ['/v1/chat/completions', '/attestation', '/.well-known/hpke-keys']) {
       expect([path, only(path)]).toEqual([path, undefined])
     }
-    expect(
-      only('/v1/models')
-        ?.routes('GET')
-        .map((each) => each.dialect),
-    ).toEqual(['anthropic'])
+    expect(only('/v1/models')?.dialect).toBe('anthropic')
   })
 })
 
 describe('the dialect', () => {
-  const both = routeFinder(routesWith('tinfoil', 'anthropic'))
-  const asked = (path: string, headers: Record<string, string> = {}, served = both) =>
-    arrive(
+  const asked = async (
+    path: string,
+    headers: Record<string, string> = {},
+    kinds: readonly UpstreamKind[] = ['tinfoil', 'anthropic'],
+  ): Promise<Exchange & { readonly admission: string | undefined }> => {
+    const exchanges: Exchange[] = []
+    let admission: string | undefined
+    const said = answers((exchange) => void exchanges.push(exchange))
+    const admitting = (kind: string) => () => {
+      admission = kind
+      return refused('missing_authorization')
+    }
+    const { inference, admin, open, ...parts } = partsWith(...kinds)
+    const app = gate({
+      ...parts,
+      answers: said,
+      open: { ...open, answers: said },
+      admin: admin && { ...admin, answers: said },
+      inference: {
+        ...inference,
+        answers: said,
+        admissions: {
+          user: admitting('user'),
+          device: admitting('device'),
+          key: admitting('key'),
+          session: admitting('session'),
+        },
+      },
+    })
+    await app.handle(
       new Request(`http://gate.test${path}`, { headers: { host: 'gate.test', ...headers } }),
-      served,
     )
+    const [exchange] = exchanges
+    if (exchanges.length !== 1 || !exchange) throw new Error('not answered once')
+    return { ...exchange, admission }
+  }
   const VERSION = { 'anthropic-version': '2023-06-01' }
 
-  test('of a path that two share is what anthropic-version says, whatever its value', () => {
-    for (const [headers, kinds, dialect] of [
-      [{}, ['user'], 'openai'],
-      [VERSION, ['device', 'key'], 'anthropic'],
-      [{ 'anthropic-version': '' }, ['device', 'key'], 'anthropic'],
-      [{ 'x-anthropic-version': '1', 'anthropic-beta': 'x' }, ['user'], 'openai'],
+  test('of a path that two share is what anthropic-version says, whatever its value', async () => {
+    for (const [headers, admission, dialect] of [
+      [{}, 'user', 'openai'],
+      [VERSION, 'device', 'anthropic'],
+      [{ 'anthropic-version': '' }, 'device', 'anthropic'],
+      [{ 'x-anthropic-version': '1', 'anthropic-beta': 'x' }, 'user', 'openai'],
     ] as const) {
-      const { route, exchange } = asked('/v1/models', headers)
-      expect([route?.relay?.kinds, exchange.dialect]).toEqual([kinds, dialect])
+      expect(await asked('/v1/models', headers)).toMatchObject({ admission, dialect })
     }
   })
-  test('of a path that one has is its own, whatever is sent', () => {
-    expect(asked('/v1/models/a').exchange.dialect).toBe('anthropic')
-    expect(asked('/admin/stats').exchange.dialect).toBe('anthropic')
-    expect(asked('/attestation', VERSION).exchange.dialect).toBe('openai')
+  test('of a path that one has is its own, whatever is sent', async () => {
+    expect((await asked('/v1/models/a')).dialect).toBe('anthropic')
+    expect((await asked('/admin/stats')).dialect).toBe('anthropic')
+    expect((await asked('/attestation', VERSION)).dialect).toBe('openai')
   })
-  test('of no path is what the request speaks', () => {
-    expect(asked('/nowhere').exchange.dialect).toBe('openai')
-    expect(asked('/nowhere', VERSION).exchange.dialect).toBe('anthropic')
+  test('of no path is what the request speaks', async () => {
+    expect((await asked('/nowhere')).dialect).toBe('openai')
+    expect((await asked('/nowhere', VERSION)).dialect).toBe('anthropic')
   })
-  test('with one of the two served, that one answers both', () => {
-    const tinfoil = routeFinder(routesWith('tinfoil'))
-    expect(asked('/v1/models', VERSION, tinfoil).route?.relay?.kinds).toEqual(['user'])
+  test('with one of the two served, that one answers both', async () => {
+    expect((await asked('/v1/models', VERSION, ['tinfoil'])).admission).toBe('user')
   })
-  test("a model's name is in no log: the route is", () => {
-    expect(asked('/v1/models/secret-model').exchange.route).toBe('/v1/models/:id')
+  test("a model's name is in no log: the route is", async () => {
+    expect((await asked('/v1/models/secret-model')).route).toBe('/v1/models/:id')
+  })
+  test('a name that is none is no route, and is in no log either', async () => {
+    for (const name of ['-a', '_a', '%61', 'a%2eb', ':id', 'x'.repeat(129), 'a+b']) {
+      const { route, status, code } = await asked(`/v1/models/${name}`)
+      expect([name, route, status, code]).toEqual([name, '-', 404, 'not_found'])
+    }
   })
 })
 

@@ -190,10 +190,7 @@ function gateOf(document: Drawn, callerNow: () => Caller, sent: Sent[]) {
     app: gate({
       ...closed,
       log: LOUD,
-      routes: servedRoutes(
-        () => false,
-        (endpoint) => choicesOf(endpoint, served),
-      ),
+      routes: servedRoutes((endpoint) => choicesOf(endpoint, served)),
       inference: {
         ...closed.inference,
         admissions: { user: admit, device: admit, key: admit, session: undefined },

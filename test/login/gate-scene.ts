@@ -13,8 +13,8 @@ import { gate, type Parts } from '../../src/accept/app.ts'
 import { addressCounter } from '../../src/accept/count-address.ts'
 import { cors } from '../../src/accept/cors.ts'
 import { loginCookies } from '../../src/accept/login/cookies.ts'
-import { type LoginParts, loginRoutes } from '../../src/accept/login/routes.ts'
-import { servedRoutes } from '../../src/accept/routes.ts'
+import type { LoginParts } from '../../src/accept/login/parts.ts'
+import { loginRoutes } from '../../src/accept/login/routes.ts'
 import { rateLimiter } from '../../src/budget/budget.ts'
 import { Secret } from '../../src/secret.ts'
 import { granted, refused } from '../../src/refusal.ts'
@@ -156,10 +156,7 @@ function nothingElse(said: Parts['open']['answers']): Omit<Parts, 'log' | 'cors'
     answers: said,
     countAddress: () => granted(undefined),
     idleSeconds: () => 79,
-    routes: servedRoutes(
-      (feature) => feature === 'sign-in',
-      () => ({ user: [], device: [], key: [], session: [] }),
-    ),
+    routes: [],
     open: {
       answers: said,
       probes: probes({

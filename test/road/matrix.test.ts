@@ -24,7 +24,7 @@ import { fuzz } from '../fuzz/fuzz.ts'
 import { anthropicScene, type DeviceScene, messages } from '../support/anthropic.ts'
 import { nothingBehindTheDoor } from '../support/closed-gate.ts'
 import type { Random } from '../support/random.ts'
-import { unreached } from '../support/routes.ts'
+import { unreached } from '../support/served.ts'
 import { eventually } from '../support/sink.ts'
 
 const NAMES: readonly (readonly [string, UpstreamKind])[] = [
@@ -101,10 +101,7 @@ function appOf({ rules, policies }: Table, reached: string[]) {
   const reserved = { release() {}, also() {} } as never as Reserved
   return gate({
     ...closed,
-    routes: servedRoutes(
-      () => false,
-      (endpoint) => choicesOf(endpoint, served),
-    ),
+    routes: servedRoutes((endpoint) => choicesOf(endpoint, served)),
     inference: {
       ...closed.inference,
       admissions: {

@@ -11,9 +11,10 @@ import { probes } from '../../src/accept/probes.ts'
 import type { DeviceEnrollment } from '../../src/enroll/enrollment.ts'
 import { memoryCounters } from '../../src/gate/state.ts'
 import type { Ledger } from '../../src/ledger/port.ts'
+import { UPSTREAM_KINDS } from '../../src/names.ts'
 import { granted, refused } from '../../src/refusal.ts'
 import { Secret } from '../../src/secret.ts'
-import { EVERY_ROUTE } from './routes.ts'
+import { servedBy } from './served.ts'
 
 export const never = (): never => {
   throw new Error('reached')
@@ -72,7 +73,7 @@ export function nothingBehindTheDoor(): Parts {
     idleSeconds: () => 79,
     countAddress: () => granted(undefined),
     log: { error: never } as unknown as Parts['log'],
-    routes: EVERY_ROUTE,
+    routes: servedBy(...UPSTREAM_KINDS),
     open: {
       answers: said,
       probes: probes({

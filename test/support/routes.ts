@@ -1,35 +1,26 @@
-// The routes of a gate with these upstreams, as its environment sets it up.
+// Every route of a gate with these upstreams, read from its app as the gate itself reads them.
 
-import { type Feature, type Route, servedRoutes } from '../../src/accept/routes.ts'
-import { usualCallers } from '../../src/config/upstreams.ts'
-import { choicesOf, type Served } from '../../src/dispatch/choose.ts'
-import { KINDS } from '../../src/gate/upstreams.ts'
+import { gate, type Parts } from '../../src/accept/app.ts'
+import { type Route, routesOf } from '../../src/accept/route-table.ts'
 import { UPSTREAM_KINDS, type UpstreamKind } from '../../src/names.ts'
-import type { Upstream } from '../../src/upstream/upstream.ts'
+import { nothingBehindTheDoor } from './closed-gate.ts'
+import { servedBy } from './served.ts'
 
-const FEATURES: Readonly<Partial<Record<UpstreamKind, Feature>>> = {
-  tinfoil: 'enclave',
-  anthropic: 'devices',
-  'anthropic-oauth': 'sign-in',
-}
-
-/** An upstream that serves its kind's routes to its usual callers, and is reached by no request. */
-export function unreached(kind: UpstreamKind, name: string = kind): Served {
-  const upstream = { name, kind, serves: KINDS[kind].serves } as Upstream
+/** A gate that admits nobody, with what its upstreams bring and no more. */
+export function partsWith(...kinds: readonly UpstreamKind[]): Parts {
+  const { open, devices, login, ...parts } = nothingBehindTheDoor()
+  const has = (kind: UpstreamKind): boolean => kinds.includes(kind)
   return {
-    upstream,
-    breaker: {} as Served['breaker'],
-    callers: usualCallers(kind),
-    models: undefined,
+    ...parts,
+    routes: servedBy(...kinds),
+    open: { ...open, documents: has('tinfoil') ? open.documents : undefined },
+    devices: has('anthropic') ? devices : undefined,
+    login: has('anthropic-oauth') ? login : undefined,
   }
 }
 
 export function routesWith(...kinds: readonly UpstreamKind[]): readonly Route[] {
-  const served = kinds.map((kind) => unreached(kind))
-  return servedRoutes(
-    (feature) => kinds.some((kind) => FEATURES[kind] === feature),
-    (endpoint) => choicesOf(endpoint, served),
-  )
+  return routesOf(gate(partsWith(...kinds)).routes)
 }
 
 /** Of every upstream at once. */

@@ -1,7 +1,9 @@
 // What somebody brought back from the authorization server's page: `code#state`, the two apart, or
 // the address that the browser was left at. It is taken apart here, and believed nowhere.
 
+import { type Static, t } from 'elysia'
 import { parseStrictObject } from '../../token/strict-json.ts'
+import { OTHERS_TOO } from '../invalid.ts'
 
 /** Codes are some hundred characters long; nobody's is this long. */
 const MAX_PASTE_LENGTH = 4096
@@ -11,22 +13,31 @@ const STATE = /^[A-Za-z0-9_-]+$/
 /** The parameters of an answer (RFC 6749 §4.1.2, RFC 9207 §2); all others stay behind. */
 const ANSWERED = new Set(['code', 'state', 'iss', 'error'])
 
-/** From the body of a form or of JSON; undefined where nothing in it can be an answer. */
-export function pastedAnswer(body: string, isForm: boolean): URLSearchParams | undefined {
-  const { code, state } = isForm ? formFields(body) : (parseStrictObject(body) ?? {})
-  if (typeof code !== 'string' || code.length > MAX_PASTE_LENGTH) return undefined
-  if (state === undefined) return joinedAnswer(code.trim())
-  if (typeof state !== 'string' || state.length > MAX_PASTE_LENGTH) return undefined
-  return answerOf(code.trim(), state.trim())
-}
+/** Of a form or of JSON. */
+export const PASTED_BODY = t.Object(
+  {
+    code: t.String({ maxLength: MAX_PASTE_LENGTH }),
+    state: t.Optional(t.String({ maxLength: MAX_PASTE_LENGTH })),
+  },
+  OTHERS_TOO,
+)
 
-function formFields(body: string): { code?: unknown; state?: unknown } {
-  const form = new URLSearchParams(body)
+/** For the schema to judge; undefined where it is neither. */
+export function pastedFields(text: string, isForm: boolean): object | undefined {
+  if (!isForm) return parseStrictObject(text)
+  const form = new URLSearchParams(text)
   const only = (name: string): unknown => {
     const all = form.getAll(name)
     return all.length < 2 ? all[0] : null
   }
-  return { code: only('code'), state: only('state') }
+  const state = only('state')
+  return { code: only('code'), ...(state !== undefined && { state }) }
+}
+
+/** Undefined where nothing in it can be an answer. */
+export function pastedAnswer(pasted: Static<typeof PASTED_BODY>): URLSearchParams | undefined {
+  const { code, state } = pasted
+  return state === undefined ? joinedAnswer(code.trim()) : answerOf(code.trim(), state.trim())
 }
 
 function joinedAnswer(text: string): URLSearchParams | undefined {

@@ -1,0 +1,15 @@
+// Where the sign-in is: for its routes, for the links and forms of its pages, and for who leads there.
+
+export const LOGIN_PATHS = {
+  page: '/auth/device',
+  start: '/auth/device/start',
+  open: '/auth/device/open',
+  submit: '/auth/device/submit',
+  callback: '/auth/callback',
+  status: '/auth/status',
+  refresh: '/auth/refresh',
+  logout: '/auth/logout',
+  style: '/auth/assets/login.css',
+  script: '/auth/assets/login.js',
+  icon: '/auth/assets/login.svg',
+} as const

@@ -1,0 +1,82 @@
+// Every path and method that there is, read from the routes that Elysia has. Elysia routes by them;
+// this table is asked where a request has none, about what would have been one, and by the README.
+
+import type { Dialect } from '../refusal.ts'
+import type { Access } from './arrivals.ts'
+import { isSilent } from './probes.ts'
+
+export interface Route {
+  readonly method: string
+  /** One segment `:id` stands for the name of a model, a batch or a file. */
+  readonly path: string
+  readonly access: Access
+  /** Where there are two, the request says which it speaks. */
+  readonly dialects: readonly Dialect[]
+  readonly about: string
+}
+
+/** What Elysia tells of a route. */
+interface DeclaredRoute {
+  readonly method: string
+  readonly path: string
+  readonly hooks: {
+    readonly detail?: { readonly summary?: string; readonly tags?: readonly string[] }
+  }
+}
+
+const ACCESS = new Set<string>(['public', 'relayed', 'caller', 'own', 'operator'])
+const isAccess = (tag: string): tag is Access => ACCESS.has(tag)
+const isDialect = (tag: string): tag is Dialect => tag === 'openai' || tag === 'anthropic'
+
+/** Throws where a route does not say who may pass. */
+export function routesOf(declared: readonly DeclaredRoute[]): readonly Route[] {
+  return declared.map(({ method, path, hooks: { detail } }) => {
+    const tags = detail?.tags ?? []
+    const access = tags.find(isAccess)
+    if (!access) throw new Error(`${method} ${path} does not say who may pass`)
+    return { method, path, access, dialects: tags.filter(isDialect), about: detail?.summary ?? '' }
+  })
+}
+
+export interface FoundRoute {
+  /** The path as the route has it. */
+  readonly pattern: string
+  readonly methods: ReadonlySet<string>
+  /** Of all its routes; undefined where they differ. */
+  readonly dialect: Dialect | undefined
+}
+
+/** From a raw path to its routes among those that are served; undefined where there is none. */
+export type FindRoute = (path: string) => FoundRoute | undefined
+
+/** Names as providers give them to models, batches and files; none means anything to a URL. */
+export const NAME_SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/
+const PARAMETER = ':id'
+
+export function routeFinder(served: readonly Route[]): FindRoute {
+  const found = new Map<string, FoundRoute>()
+  for (const [pattern, routes] of Map.groupBy(served, ({ path }) => path)) {
+    const probe = isSilent(pattern) ? ['HEAD'] : []
+    const dialects = new Set(routes.flatMap((route) => route.dialects))
+    found.set(pattern, {
+      pattern,
+      methods: new Set([...routes.map(({ method }) => method), ...probe]),
+      dialect: dialects.size === 1 ? routes[0]?.dialects[0] : undefined,
+    })
+  }
+  return (path) => {
+    const exact = found.get(path)
+    if (exact) return path.includes(PARAMETER) ? undefined : exact
+    const last = path.lastIndexOf('/')
+    return found.get(named(path, last, path.length)) ?? found.get(inner(path, last))
+  }
+}
+
+/** The path with a name between `slash` and `end` replaced by its parameter; '' where none is. */
+function named(path: string, slash: number, end: number): string {
+  if (slash < 0 || !NAME_SEGMENT.test(path.slice(slash + 1, end))) return ''
+  return `${path.slice(0, slash + 1)}${PARAMETER}${path.slice(end)}`
+}
+
+const inner = (path: string, last: number): string =>
+  last > 0 ? named(path, path.lastIndexOf('/', last - 1), last) : ''

@@ -1,0 +1,24 @@
+// The relayed routes of a gate with these upstreams, as its environment sets it up.
+
+import { type ServedRoute, servedRoutes } from '../../src/accept/routes.ts'
+import { usualCallers } from '../../src/config/upstreams.ts'
+import { choicesOf, type Served } from '../../src/dispatch/choose.ts'
+import { KINDS } from '../../src/gate/upstreams.ts'
+import type { UpstreamKind } from '../../src/names.ts'
+import type { Upstream } from '../../src/upstream/upstream.ts'
+
+/** An upstream that serves its kind's routes to its usual callers, and is reached by no request. */
+export function unreached(kind: UpstreamKind, name: string = kind): Served {
+  const upstream = { name, kind, serves: KINDS[kind].serves } as Upstream
+  return {
+    upstream,
+    breaker: {} as Served['breaker'],
+    callers: usualCallers(kind),
+    models: undefined,
+  }
+}
+
+export function servedBy(...kinds: readonly UpstreamKind[]): readonly ServedRoute[] {
+  const served = kinds.map((kind) => unreached(kind))
+  return servedRoutes((endpoint) => choicesOf(endpoint, served))
+}
