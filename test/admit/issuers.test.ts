@@ -136,7 +136,11 @@ test('groups are those of the claim that the issuer has for them', async () => {
 test('groups that are not told in the token are no groups: the token is refused', async () => {
   for (const claims of [
     { groups: 7 },
+    // Read by its keys, this would make an administrator of whoever is none.
+    { groups: { admin: false } },
     { groups: { x: true } },
+    { groups: [{ name: 'x' }] },
+    { groups: [['x']] },
     { groups: ['x', 7] },
     { groups: null },
     { _claim_names: { groups: 'src1' }, _claim_sources: { src1: { endpoint: 'https://x' } } },
