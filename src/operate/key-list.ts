@@ -17,10 +17,9 @@ export interface ListQuestion {
   readonly policies: readonly string[] | undefined
 }
 
-const TITLES = ['KEY', 'POLICY', 'ORG', 'LAST SEEN', 'STATE', 'IN LOGS']
+/** Not the hash, by which logs show a key: it is in --json, and would make lines longer than a terminal's. */
+const TITLES = ['KEY', 'POLICY', 'ORG', 'LAST SEEN', 'STATE']
 const NONE = '-'
-/** Of the hash of a key, enough to find it in a log; --json has all of it. */
-const HASH_LENGTH = 12
 
 export function list(
   db: Database,
@@ -71,7 +70,7 @@ function stateText(key: KeyListed, nowSeconds: number): string {
     case 'active':
       return expiresAt === null ? 'never ends' : `until ${utcMinute(expiresAt)}`
     case 'rotated':
-      return `rotated, good until ${utcMinute(Math.min(overlapEndsAt ?? 0, expiresAt ?? Infinity))}`
+      return `rotated, until ${utcMinute(Math.min(overlapEndsAt ?? 0, expiresAt ?? Infinity))}`
     case 'replaced':
       return `rotated, ended ${utcMinute(overlapEndsAt ?? 0)}`
     case 'expired':
@@ -90,12 +89,11 @@ function hasPolicy({ policy }: KeyListed, policies: ListQuestion['policies']): b
 }
 
 function cellsOf(key: KeyListed, policies: ListQuestion['policies'], nowSeconds: number): string[] {
-  const { name, org, seenAt, identity } = key
+  const { name, org, seenAt } = key
   const policy = hasPolicy(key, policies) === false ? `${key.policy} ${GONE}` : key.policy
   const seen = seenAt === null ? 'never' : utcMinute(seenAt)
   const state = stateText(key, nowSeconds)
-  const hash = identity.slice(0, HASH_LENGTH)
-  return [name, policy ?? NONE, org ?? NONE, seen, state, hash].map(visible)
+  return [name, policy ?? NONE, org ?? NONE, seen, state].map(visible)
 }
 
 function asJson(key: KeyListed, policies: ListQuestion['policies'], nowSeconds: number): object {

@@ -144,7 +144,7 @@ export function add(
     return EXIT.failed
   }
   const { key, row } = added
-  out.stderr(`${described(row)}; it is shown this once\n`)
+  out.stderr(`${described(row)}\n${ONCE}`)
   if (row.policy !== null && !policies) out.stderr(POLICY_NOTE)
   out.stdout(`${key}\n`)
   return 0
@@ -163,7 +163,7 @@ export function rotate(
     return EXIT.failed
   }
   const { key, row, old } = rotated
-  out.stderr(`${described(row)}; it is shown this once\n`)
+  out.stderr(`${described(row)}\n${ONCE}`)
   out.stderr(`the old key ${oldEnd(old, nowSeconds)}\n`)
   out.stdout(`${key}\n`)
   return 0
@@ -197,12 +197,14 @@ const unknown = (action: string): string =>
   `postern key ${action}: no key has this name\n    postern key list shows them\n`
 
 const POLICY_GONE =
-  'postern key rotate: its policy is not in the document, so that a gate refuses the key\n' +
+  'postern key rotate: its policy is not in the document: a gate refuses the key\n' +
   '    put the policy back, or make another key: postern key add NAME --policy P\n'
 
 const TOO_MANY =
   `postern key: ${MAX_KEYS} keys are good now, and there can be no more\n` +
   '    postern key revoke ends one\n'
+
+const ONCE = 'it is shown this once, and only its hash is kept\n'
 
 const NOT_ROTATED = { unknown: unknown('rotate'), too_many: TOO_MANY, policy_gone: POLICY_GONE }
 

@@ -79,7 +79,7 @@ describe('add', () => {
     expect([code, isWellFormed(out.slice(0, -1)), out.at(-1)]).toEqual([0, true, '\n'])
     expect(err).not.toContain(out.slice(3, 33))
     expect(err).toContain('key "ci", until ')
-    expect(err).toContain(', policy builders, org acme; it is shown this once\n')
+    expect(err).toContain(', policy builders, org acme\nit is shown this once')
     const [row] = listed(on, false, 1)
     expect(row).toMatchObject({ name: 'ci', policy: 'builders', org: 'acme', state: 'active' })
     expect(JSON.stringify(row)).not.toContain(out.slice(3, 33))
@@ -142,7 +142,7 @@ describe('list, rotate, revoke', () => {
     expect(states(true, 4)).toEqual(['ci revoked', 'short active', 'ci revoked'])
     const table = terminal()
     list(on.db, { all: true, json: false, policies: undefined }, table.output, at(100).epochSeconds)
-    expect(table.shown.out).toMatch(/^KEY +POLICY +ORG +LAST SEEN +STATE +IN LOGS\n/)
+    expect(table.shown.out).toMatch(/^KEY +POLICY +ORG +LAST SEEN +STATE\n/)
     expect(table.shown.out).toMatch(/\nshort +- +- +never +expired 20/)
   })
 
