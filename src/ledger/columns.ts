@@ -33,5 +33,25 @@ export const TOOL_COLUMNS = [
   'other_tool_requests',
 ] as const
 
+/**
+ * Sums that count requests; every report shows each of them by this name. `succeeded`: answered with a
+ * status below 400, and not ended by us, the upstream or a crash. `unpriced`: with measured tokens whose
+ * model has no price. A new one needs a migration, and its line in `addToSums`.
+ */
+export const COUNTERS = [
+  'requests',
+  'succeeded',
+  'lost',
+  'partial',
+  'estimated',
+  'unknown',
+  'unpriced',
+] as const
+export type Counter = (typeof COUNTERS)[number]
+
+export type SumColumn = (typeof FIRST_SUM_COLUMNS)[number] | (typeof TOOL_COLUMNS)[number] | Counter
+
 /** What each row adds to them: see row.ts. */
-export const SUM_COLUMNS = [...FIRST_SUM_COLUMNS, ...TOOL_COLUMNS] as const
+export const SUM_COLUMNS: readonly SumColumn[] = [
+  ...new Set<SumColumn>([...FIRST_SUM_COLUMNS, ...TOOL_COLUMNS, ...COUNTERS]),
+]

@@ -4,6 +4,7 @@
 
 import type { Decision } from '../refusal.ts'
 import type { Spender } from './corrections.ts'
+import type { Counter } from './columns.ts'
 import type { LedgerEnd, TokenClasses, ToolRequests, UsageState } from './port.ts'
 
 export interface Reports {
@@ -123,16 +124,7 @@ export interface Spent {
 }
 
 /** Sums over ended requests. Averages and rates are 0 if there are none. */
-export interface UsageSums {
-  readonly requests: number
-  /** Answered with a status below 400, and not ended by us, the upstream or a crash. */
-  readonly succeeded: number
-  readonly lost: number
-  readonly partial: number
-  readonly estimated: number
-  readonly unknown: number
-  /** Requests with measured tokens whose model has no price. */
-  readonly unpriced: number
+export interface UsageSums extends Readonly<Record<Counter, number>> {
   readonly tokens: TokenClasses
   readonly costMicroUsd: number
   /** Tools that upstreams ran themselves; their cost is included in the cost. */

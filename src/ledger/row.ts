@@ -3,7 +3,7 @@
 
 import type { LedgerEnd, Measure, Opening, Outcome, UsageState } from './port.ts'
 import { DAY_MS } from '../turn/calendar.ts'
-import { type SUM_COLUMNS, TOOL_COLUMNS } from './columns.ts'
+import { type SumColumn, TOOL_COLUMNS } from './columns.ts'
 
 /** Longer text is cut. A hash has 64 characters, a request id 128, a model's name a few dozen. */
 const MAX_TEXT_LENGTH = 256
@@ -123,7 +123,7 @@ export const LOST: LedgerRow = {
 
 export const COLUMNS = Object.keys(LOST) as readonly (keyof LedgerRow)[]
 
-export type DaySums = Record<(typeof SUM_COLUMNS)[number], number>
+export type DaySums = Record<SumColumn, number>
 
 /** Adds an ended row to the sums of its day, or subtracts it. */
 export function addToSums(sums: DaySums, row: LedgerRow, times: 1 | -1): void {

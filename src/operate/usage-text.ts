@@ -4,6 +4,7 @@
 import { styleText } from 'node:util'
 import { visible } from '../terminal.ts'
 import { DAY_MS, dayOf } from '../turn/calendar.ts'
+import { COUNTERS } from '../ledger/columns.ts'
 import type { UsageFilter, UsageSums, UsageTable } from '../ledger/reports.ts'
 import { inertJson } from './inert-json.ts'
 
@@ -56,6 +57,8 @@ const CSV_COLUMNS: Readonly<Record<string, (sums: UsageSums) => number | string>
   web_fetch_requests: ({ tools }) => tools.webFetch,
   code_execution_requests: ({ tools }) => tools.codeExecution,
   other_tool_requests: ({ tools }) => tools.other,
+  // One that is above stays at its place; a new one is the last column, so that no sheet moves.
+  ...Object.fromEntries(COUNTERS.map((name) => [name, (sums: UsageSums) => sums[name]])),
 }
 
 /** RFC 4180, without a total, which would be counted twice by anybody who adds up a column. */

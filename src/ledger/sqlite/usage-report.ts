@@ -6,7 +6,7 @@ import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { atOnce, type Pieces } from './in-pieces.ts'
 import type { TokenClasses } from '../port.ts'
 import { DAY_MS, dayOf } from '../../turn/calendar.ts'
-import { SUM_COLUMNS } from '../columns.ts'
+import { type Counter, COUNTERS, SUM_COLUMNS } from '../columns.ts'
 import type {
   Spent,
   SpentSums,
@@ -212,13 +212,7 @@ export function sumsOf(row: SumsRow): UsageSums {
     cacheCreation: of(`${prefix}cache_creation_tokens`),
   })
   return {
-    requests: of('requests'),
-    succeeded: of('succeeded'),
-    lost: of('lost'),
-    partial: of('partial'),
-    estimated: of('estimated'),
-    unknown: of('unknown'),
-    unpriced: of('unpriced'),
+    ...(Object.fromEntries(COUNTERS.map((name) => [name, of(name)])) as Record<Counter, number>),
     tokens: tokens(''),
     costMicroUsd: of('cost_micro_usd'),
     tools: {
