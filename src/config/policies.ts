@@ -9,11 +9,11 @@ import { nearest } from './nearest.ts'
 /** Absent: as the settings of the whole gate say. */
 export interface LimitsEntry {
   /** 0 is no limit. */
-  readonly requestsPerMinute?: number
-  readonly burst?: number
-  readonly concurrency?: number
-  readonly usdPerDay?: number
-  readonly usdPerMonth?: number
+  readonly requestsPerMinute?: number | undefined
+  readonly burst?: number | undefined
+  readonly concurrency?: number | undefined
+  readonly usdPerDay?: number | undefined
+  readonly usdPerMonth?: number | undefined
 }
 
 export interface PolicyEntry extends LimitsEntry {

@@ -54,17 +54,15 @@ function said(settings: PolicySources): Pick<PolicyTable, 'named' | 'rules'> {
   const { policies: entries, rules } = settings.policies
   const { person, organisation } = defaultPolicies(settings).user
   const { rateLimitBurst } = settings
-  const made = ({ name, models, upstreams, routes, maxBodyBytes, ...entry }: PolicyEntry): Policy =>
-    policy({
-      name,
-      models,
-      upstreams,
-      routes,
-      maxBodyBytes,
-      plaintext: entry.plaintext ?? true,
-      person: limitsOf(entry, person, rateLimitBurst),
+  const made = (entry: PolicyEntry): Policy => {
+    const { requestsPerMinute, burst, concurrency, usdPerDay, usdPerMonth, ...asItStands } = entry
+    const own = { requestsPerMinute, burst, concurrency, usdPerDay, usdPerMonth }
+    return policy({
+      ...asItStands,
+      person: limitsOf(own, person, rateLimitBurst),
       organisation: limitsOf(entry.organisation ?? {}, organisation, rateLimitBurst),
     })
+  }
   const named = new Map(entries.map((entry) => [entry.name, made(entry)]))
   return {
     named,
