@@ -1,6 +1,6 @@
-// A user of an identity provider: who is this, and may they? From headers to `Admitted`, or to a
-// refusal. The token's `iss`, unverified, chooses the issuer, and from there on nothing of any other
-// issuer counts: not its keys, its audiences or its algorithms.
+// Admits users of identity providers: from headers to `Admitted`, or to a refusal. The token's `iss`,
+// unverified, chooses the issuer; from there on nothing of any other issuer counts: not its keys, its
+// audiences or its algorithms.
 
 import type { EnrollingUser } from '../enroll/bootstrap.ts'
 import type { PolicyOf } from '../policy/select.ts'
@@ -18,7 +18,7 @@ import { isSigned } from './signature.ts'
 import { parseToken } from './token.ts'
 import { verifiedTokens } from './verified.ts'
 
-/** `keys_unavailable` is asked again after this long: the key source tries on its own. */
+/** The Retry-After of `keys_unavailable`: the key source retries on its own. */
 const KEYS_RETRY_SECONDS = 5
 
 export interface Credentials {
@@ -27,26 +27,26 @@ export interface Credentials {
   readonly query: string
 }
 
-/** One of those whose users are taken. */
+/** An issuer whose users are admitted. */
 export interface Issuer {
-  /** In the settings. */
+  /** Its name in the settings. */
   readonly name: string
   readonly rules: ClaimRules
-  /** The scope that every route asks for; absent: the audience says enough. */
+  /** The scope that every route requires; undefined if the audience is enough. */
   readonly scope: string | undefined
-  /** Absent: those that its keys have. */
+  /** Undefined means the algorithms of its keys. */
   readonly algorithms: ReadonlySet<Algorithm> | undefined
   readonly keys: Pick<KeySource, 'current' | 'lookup'>
 }
 
 export interface UserAdmission {
-  /** Without a promise where the token is remembered, as nearly all are. */
+  /** Synchronous if the token is remembered, as nearly all are. */
   admit(credentials: Credentials, now: Instant): Decision<Admitted> | Promise<Decision<Admitted>>
-  /** The same for an enrolment, whose entitlements are in the claims. */
+  /** The same for an enrolment, which takes its entitlements from the claims. */
   enrolling(credentials: Credentials, now: Instant): Promise<Decision<EnrollingUser>>
 }
 
-/** No two issuers may have one `iss`; see issuers.ts. */
+/** No two issuers may share an `iss`; see issuers.ts. */
 export function userAdmission(
   issuers: readonly Issuer[],
   identify: Identify,
@@ -101,7 +101,7 @@ export function userAdmission(
     async enrolling(credentials, now) {
       const found = await admit(credentials, now)
       if (!found.ok) return found
-      // Read once more: what is remembered of a token is less than all that it says.
+      // Read again: less is remembered of a token than it says.
       const bearer = bearerToken(credentials.authorization, credentials.query)
       const parsed = bearer.ok ? parseToken(bearer.value) : undefined
       if (!parsed?.ok) return refused('invalid_token')

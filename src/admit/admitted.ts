@@ -1,4 +1,4 @@
-// The proof that somebody may: made in this folder alone, and nothing behind it works without one.
+// The proof of admission: created only in this folder, and required by everything after it.
 
 import type { CallerKind } from '../names.ts'
 import type { Policy } from '../policy/policy.ts'
@@ -7,26 +7,29 @@ declare const proof: unique symbol
 
 export interface Admitted {
   readonly [proof]: true
-  /** HMAC of issuer and subject, or of a device; 64 hexadecimal digits. The rest goes no further. */
+  /**
+   * HMAC of issuer and subject, or of a device; 64 hexadecimal digits. Nothing else about the
+   * person goes further.
+   */
   readonly identity: string
-  /** The same under keys of before, where there are any: what those spent and hold counts as theirs. */
+  /** The same under former keys, if any: what was spent and is held under those counts too. */
   readonly former: readonly string[] | undefined
   readonly kind: CallerKind
-  /** Of a user: what the settings call the issuer of the token. */
+  /** For a user: the settings' name of the token's issuer. */
   readonly issuer: string | undefined
   readonly org: string | undefined
-  /** What the issuer's group claim says; nobody but a user has any. */
+  /** The groups in the token; only users have any. */
   readonly groups: readonly string[]
-  /** Shared by all whom it is given to; see policy.ts. */
+  /** Shared by all callers who have it; see policy.ts. */
   readonly policy: Policy
 }
 
-/** What is known beside the identity, by kind. */
+/** What is known besides the identity, by kind. */
 export type AdmittedMore = Partial<Pick<Admitted, 'former' | 'issuer' | 'groups' | 'org'>>
 
 const NO_GROUPS: readonly string[] = []
 
-/** For this folder, which makes every `Admitted` here. */
+/** Only for this folder, which creates every `Admitted`. */
 export function permitted(
   kind: CallerKind,
   identity: string,

@@ -1,7 +1,7 @@
-// The signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2) and the type of key that each needs.
-// No HMAC: its key would be a secret that this gate and the issuer share, and a public key is a secret to
-// nobody. No `none`. A key serves the algorithms of its own type alone, and where it has an `alg` that one
-// alone (RFC 8725 §3.1).
+// The signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2) and the type of key that each
+// needs. No HMAC: its key would be a secret shared by this gate and the issuer, and a public key is a
+// secret to nobody. No `none`. A key is used only with algorithms of its own type, and if it has an
+// `alg`, only with that one (RFC 8725 §3.1).
 
 import type { SignatureSizes } from '../token/compact.ts'
 
@@ -35,7 +35,7 @@ export function algorithmsOf(type: KeyType): readonly Algorithm[] {
 
 /** Below this a modulus can be factored (RFC 7518 §3.3). */
 export const MIN_RSA_BITS = 2048
-/** Above it one signature costs milliseconds. */
+/** Above this one signature costs milliseconds. */
 export const MAX_RSA_BITS = 8192
 
 /** r and s together (RFC 7518 §3.4), R and S (RFC 8032 §5.1.6), or as long as the modulus. */
@@ -51,7 +51,7 @@ export const SIGNATURE_SIZES: SignatureSizes = Object.fromEntries(
   ALGORITHMS.map((each) => [each, SIGNATURE_BYTES[KEY_TYPES[each]]]),
 )
 
-/** Of the keys of an elliptic curve, whose signatures have one length. */
+/** For keys on elliptic curves, whose signatures have one length. */
 export function signatureBytes(type: Exclude<KeyType, 'RSA'>): number {
   return SIGNATURE_BYTES[type][0]
 }

@@ -1,13 +1,13 @@
-// The credential of a request, as RFC 6750 §2.1 wants it: one `Authorization: Bearer` header.
-// @elysiajs/bearer is left out: it also takes `?access_token=` (a token in a URL ends up in other
-// people's logs), insists on the capital B, and answers 500 under an identifier minifier.
+// The credential of a request, as RFC 6750 §2.1 defines it: one `Authorization: Bearer` header.
+// @elysiajs/bearer is not used: it also accepts `?access_token=` (a token in a URL ends up in other
+// people's logs), requires the capital B, and answers 500 under an identifier minifier.
 
 import { type Decision, granted, refused } from '../refusal.ts'
 
 /** RFC 6750 §2.1 `b64token`; the scheme's name is case-insensitive (RFC 9110 §11.1). */
 const BEARER = /^bearer +([A-Za-z0-9\-._~+/]+=*)$/i
 
-/** `Authorization` and `x-api-key` that differ: which of the two is meant, nobody can say. */
+/** `Authorization` and `x-api-key` differ: it is unclear which one is meant. */
 export const TWO_CREDENTIALS = refused('ambiguous_credentials', {
   message:
     'Authorization and x-api-key carry two different credentials; send one. Claude Code and the SDKs send ANTHROPIC_AUTH_TOKEN as the first and ANTHROPIC_API_KEY as the second; apiKeyHelper is sent as both',

@@ -1,6 +1,6 @@
-// How settings name a claim: `sub`, `realm_access.roles` for a member of a member, `cognito:groups`, or a
-// name with a scheme, `https://example.com/roles`, which is one name with its dots. Any other dot that
-// belongs to a name has a backslash before it.
+// How settings name a claim: `sub`, `realm_access.roles` for a member of a member, `cognito:groups`,
+// or a name with a scheme, `https://example.com/roles`, which is one name including its dots. Any
+// other dot in a name needs a backslash before it.
 
 import type { JsonObject } from '../token/strict-json.ts'
 
@@ -8,7 +8,7 @@ export type ClaimPath = readonly string[]
 
 const MAX_PATH_LENGTH = 256
 
-/** Undefined where the text names no claim. */
+/** Undefined if the text names no claim. */
 export function claimPath(text: string): ClaimPath | undefined {
   if (text === '' || text.length > MAX_PATH_LENGTH) return undefined
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return [text]
@@ -27,7 +27,7 @@ export function claimPath(text: string): ClaimPath | undefined {
   return names.includes('') ? undefined : names
 }
 
-/** What the token says there; undefined where it says nothing. */
+/** The claim's value; undefined if there is none. */
 export function claimAt(claims: JsonObject, path: ClaimPath): unknown {
   let at: unknown = claims
   for (const name of path) {

@@ -1,5 +1,5 @@
-// What a token whose signature is right must say (RFC 7519 §4.1, RFC 9068 §4). Pure: `now` is an
-// argument, nothing is fetched, no signature is looked at.
+// What a token with a valid signature must say (RFC 7519 §4.1, RFC 9068 §4). Pure: `now` is an
+// argument, nothing is fetched, no signature is checked.
 
 import type { JsonObject } from '../token/strict-json.ts'
 import { CLOCK_SKEW_SECONDS } from '../token/compact.ts'
@@ -10,18 +10,18 @@ export type AudienceClaim = 'aud' | 'azp' | 'client_id'
 export interface ClaimRules {
   readonly issuer: string
   readonly audiences: readonly string[]
-  /** The first of these that a token has is the one that counts. */
+  /** The first of these claims that a token has counts. */
   readonly audienceClaims: readonly AudienceClaim[]
   readonly subject: ClaimPath
-  /** Their scopes together are the token's. */
+  /** The token's scopes are those of all these claims together. */
   readonly scopes: readonly ClaimPath[]
-  /** Whether they may come as lists, besides one text with spaces. */
+  /** Whether scopes may be lists, besides one text with spaces. */
   readonly scopeLists: boolean
-  /** What else a token must say, each as one of some texts. */
+  /** Further claims that a token must have, each with one of several values. */
   readonly required: readonly RequiredClaim[]
-  /** Absent: users have no groups. */
+  /** Undefined: users have no groups. */
   readonly groups: ClaimPath | undefined
-  /** Absent: users are of no organisation. */
+  /** Undefined: users have no organisation. */
   readonly organisation?: ClaimPath | undefined
 }
 
@@ -44,7 +44,7 @@ export type Checked =
   | { readonly ok: true; readonly value: Claims }
   | { readonly ok: false; readonly expired: boolean; readonly reason: string }
 
-/** A token that claims a longer life is a mistake of its issuer, or nobody's access token. */
+/** A token with a longer lifetime is a mistake of its issuer, or not an access token. */
 const MAX_LIFETIME_SECONDS = 366 * 86_400
 const MAX_SUBJECT_BYTES = 1024
 
@@ -87,7 +87,7 @@ export function checkClaims(claims: JsonObject, rules: ClaimRules, nowSeconds: n
   return { ok: true, value: { ...who, expiresAt: exp, scopes } }
 }
 
-/** As a device's may be: it is shown in logs and reports. */
+/** The same form as for devices, because it is shown in logs and reports. */
 const ORGANISATION = /^[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?$/
 
 function isOrganisation(value: unknown): value is string {
@@ -102,13 +102,16 @@ function isNumericDate(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0
 }
 
-/** RFC 7519 §4.1.3: `aud` is a string, or an array of strings; the others name one client. */
+/** RFC 7519 §4.1.3: `aud` is a string or an array of strings; the other claims name one client. */
 function namesAudience(value: unknown, claim: AudienceClaim, accepted: readonly string[]): boolean {
   const named = claim === 'aud' && Array.isArray(value) ? value : [value]
   return isTexts(named) && named.some((each) => accepted.includes(each))
 }
 
-/** One of the texts, or a list with one of them; `true` and numbers as JSON writes them. */
+/**
+ * Matches one of the texts, or a list with one of them; `true` and numbers match as JSON writes
+ * them.
+ */
 function says(claims: JsonObject, { path, oneOf }: RequiredClaim): boolean {
   const said = claimAt(claims, path)
   const all: readonly unknown[] = Array.isArray(said) ? said : [said]
@@ -134,7 +137,9 @@ function scopesOf(
   return scopes
 }
 
-/** Undefined where they are not told: a policy that a group narrows must not be missed. */
+/**
+ * Undefined if the token leaves its groups out: a policy that a group narrows must not be missed.
+ */
 function groupsOf(claims: JsonObject, path: ClaimPath): readonly string[] | undefined {
   const said = claimAt(claims, path)
   if (said === undefined) return isLeftOut(claims, path[0] ?? '') ? undefined : []
@@ -143,8 +148,8 @@ function groupsOf(claims: JsonObject, path: ClaimPath): readonly string[] | unde
 }
 
 /**
- * A token with too many groups names an address to ask for them in their place (OpenID Connect Core
- * §5.6.2), which nobody here does; Entra says so by `hasgroups` as well.
+ * A token with too many groups names a URL to ask for them (OpenID Connect Core §5.6.2), which this
+ * gate does not do; Entra also sets `hasgroups`.
  */
 function isLeftOut(claims: JsonObject, name: string): boolean {
   const { _claim_names: elsewhere, hasgroups } = claims

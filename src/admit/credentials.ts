@@ -1,5 +1,5 @@
-// The one credential of a request, whichever header it came in, and what kind of credential it is by
-// its form. Whether it is good is for the admission of its kind to say.
+// Finds a request's credential, in any of the headers, and tells its kind by its form. The admission
+// of each kind decides whether it is valid.
 
 import type { CallerKind } from '../names.ts'
 import { isMeantAsKey } from '../keys/format.ts'
@@ -11,9 +11,9 @@ import { bearerToken, TWO_CREDENTIALS } from './bearer.ts'
 const [BEARER, API_KEY, AZURE_KEY] = ['authorization', 'x-api-key', 'api-key']
 
 /**
- * As `Authorization` has it; null where none was sent. Claude Code's apiKeyHelper sends the same
- * credential twice, which is one; where two differ, nobody can say which is meant. `query` is the raw
- * query without its `?`.
+ * The credential in the form of `Authorization`; null if none was sent. Claude Code's apiKeyHelper
+ * sends the same credential twice, which counts as one; if two differ, it is unclear which is
+ * meant. `query` is the raw query without its `?`.
  */
 export function sentAuthorization(headers: Headers, query: string): string | null | Refusal {
   const authorization = headers.get(BEARER)
@@ -36,7 +36,7 @@ export function sentAuthorization(headers: Headers, query: string): string | nul
   return first
 }
 
-/** With or without the prefix of a device's token. */
+/** Compares with or without a device token's prefix. */
 const isSame = (a: string, b: string): boolean => bareToken(a) === bareToken(b)
 
 const differing = (hasAzureKey: boolean): Refusal =>
@@ -51,10 +51,10 @@ const SESSION_PREFIX = 'pst_'
 const MAX_HEADER_LENGTH = 1024
 const MAX_HEADERS = 64
 
-/** By the first part of a JWT, which is the same for all tokens of one key. */
+/** By the header of a JWT, which is the same for all tokens of one key. */
 const kindOfHeader = new Map<string, 'user' | 'device'>()
 
-/** Undefined where a text has the form of none. */
+/** Undefined if the text has the form of no credential. */
 export function kindOfToken(sent: string): CallerKind | undefined {
   const token = bareToken(sent)
   if (isMeantAsKey(token)) return 'key'
@@ -68,12 +68,12 @@ export function kindOfToken(sent: string): CallerKind | undefined {
   if (!type.ok) return undefined
   const kind = type.value === DEVICE_TOKEN_TYPE ? 'device' : 'user'
   if (kindOfHeader.size >= MAX_HEADERS) kindOfHeader.clear()
-  // A copy: what is cut out of a token keeps the token.
+  // A copy, because a substring would keep the whole token alive.
   kindOfHeader.set(Buffer.from(header).toString('latin1'), kind)
   return kind
 }
 
-/** Who writes a header that says another kind is checked as that kind, and is refused. */
+/** A token whose header claims another kind is checked as that kind, and refused. */
 function typeIn(header: string): Decision<unknown> {
   try {
     const { typ } = Object(JSON.parse(Buffer.from(header, 'base64url').toString())) as {

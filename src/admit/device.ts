@@ -1,5 +1,5 @@
-// A device's credential: its token as `Authorization: Bearer` or as `x-api-key`, the way SDKs send
-// an API key, with or without the prefix that some of them insist on. A key is taken in its place.
+// Admits devices and keys: the token or key as `Authorization: Bearer` or `x-api-key`, as SDKs send an
+// API key, with or without the prefix that some of them require.
 
 import type { DeviceClaims } from '../enroll/device-token.ts'
 import { bareToken, ownToken } from '../token/bare.ts'
@@ -19,7 +19,7 @@ export interface DeviceCredentials {
   readonly query: string
 }
 
-/** The one token that was sent; apiKeyHelper of Claude Code sends it both ways. */
+/** The one token that was sent; Claude Code's apiKeyHelper sends it in both headers. */
 export function deviceToken(sent: DeviceCredentials): Decision<string> {
   const { authorization, apiKey, query } = sent
   if (apiKey === null) return bearerToken(authorization, query)
@@ -30,19 +30,19 @@ export function deviceToken(sent: DeviceCredentials): Decision<string> {
   return bareToken(key.value) === bareToken(bearer.value) ? key : TWO_CREDENTIALS
 }
 
-/** Without a promise for a key, and for what is no one token. */
+/** Synchronous for a key, and if there is not exactly one token. */
 export type AdmitDevice = (
   sent: DeviceCredentials,
   now: Instant,
 ) => Decision<Admitted> | Promise<Decision<Admitted>>
 
-/** `policyOf`: undefined where the gate has none for such a device. */
+/** `policyOf` returns undefined if the gate has no policy for such a device. */
 export function deviceAdmission(
   verify: (token: string, now: Instant) => Promise<EnrollDecision<DeviceClaims>>,
   policyOf: (claims: DeviceClaims) => Policy | undefined,
   admitKey: AdmitKey,
 ): AdmitDevice {
-  /** Claims are one object for as long as their token is remembered. */
+  /** The claims stay the same object as long as their token is remembered. */
   const made = new WeakMap<DeviceClaims, Decision<Admitted>>()
   const decide = (claims: DeviceClaims): Decision<Admitted> => {
     const policy = policyOf(claims)

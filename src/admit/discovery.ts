@@ -1,6 +1,5 @@
-// Where an issuer's keys are, by OpenID Connect Discovery 1.0 §4. The document is believed where it calls
-// its issuer what the settings call it, to the letter (§4.3): otherwise one issuer could name the keys of
-// another.
+// Finds an issuer's keys by OpenID Connect Discovery 1.0 §4. The document counts only if it names the
+// issuer exactly as the settings do (§4.3): otherwise one issuer could name the keys of another.
 
 import { isListed } from '../config/egress-kinds.ts'
 import type { Ask } from '../http1/ask.ts'
@@ -9,10 +8,10 @@ import { parseStrictObject } from '../token/strict-json.ts'
 import { KeySetError } from './key-set.ts'
 import { readDocument } from './read-document.ts'
 
-/** Hosts whose URLs may be http beside loopback, as `PLAIN_HTTP_HOSTS` names them. */
+/** Hosts whose URLs may be http, besides loopback, as in `PLAIN_HTTP_HOSTS`. */
 type PlainHosts = readonly string[]
 
-/** Undefined where the issuer is no URL that can be asked: then its key set has to be named. */
+/** Undefined if the issuer is not a URL that can be asked: then its key set must be configured. */
 export function discoveryUrl(issuer: string, plainHosts: PlainHosts = []): URL | undefined {
   const url = trustworthyUrl(issuer, plainHosts)
   if (!url || url.search !== '' || url.hash !== '') return undefined
@@ -20,7 +19,7 @@ export function discoveryUrl(issuer: string, plainHosts: PlainHosts = []): URL |
   return new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`)
 }
 
-/** Throws a `KeySetError` where the document is absent, another's, or names no key set. */
+/** Throws a `KeySetError` if the document is absent, names another issuer, or names no key set. */
 export async function discoverKeySet(
   ask: Ask,
   { issuer, plainHosts = [] }: { readonly issuer: string; readonly plainHosts?: PlainHosts },
@@ -40,7 +39,7 @@ export async function discoverKeySet(
   }
   const { jwks_uri: named } = document
   const keys = typeof named === 'string' ? trustworthyUrl(named, plainHosts) : undefined
-  // Only what is plain itself may send us to what is plain.
+  // Only a plain http document may name a plain http key set.
   if (!keys || (keys.protocol === 'http:' && url.protocol !== 'http:')) {
     throw new KeySetError('discovery: jwks_uri is missing or no https URL')
   }

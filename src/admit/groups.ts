@@ -1,5 +1,5 @@
-// The groups that are kept with each remembered token. Many people are in the same few groups: each name
-// is kept once, and so is each list.
+// The groups of remembered tokens. Many users share a few groups, so each name is stored once, and so
+// is each list.
 
 const MAX_LISTS = 5000
 const MAX_NAMES = 50_000

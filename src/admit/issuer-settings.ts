@@ -1,4 +1,4 @@
-// An identity provider as the settings name it: what is wrong with it, and what admission makes of it.
+// An identity provider in the settings: its mistakes, and the issuer that admission uses.
 
 import { missingClaim } from '../config/issuers.ts'
 import type { Issuer } from './admit.ts'
@@ -8,40 +8,40 @@ import type { AudienceClaim, RequiredClaim } from './claims.ts'
 import { discoveryUrl } from './discovery.ts'
 
 export interface IssuerSettings {
-  /** For the operator: in the log, in policies. */
+  /** Its name in the log and in policies. */
   readonly name: string
-  /** What tokens say as `iss`, to the letter. */
+  /** The exact `iss` of its tokens. */
   readonly issuer: string
-  /** Absent: where the issuer's discovery document says. */
+  /** Undefined: named by the issuer's discovery document. */
   readonly jwksUrl?: URL | undefined
-  /** Tokens name one of these. */
+  /** Tokens must name one of these. */
   readonly audiences: readonly string[]
-  /** By one of these claims, the first that a token has; absent: `aud`. */
+  /** The claims that may hold the audience, the first that a token has; undefined: `aud`. */
   readonly audienceClaims?: readonly AudienceClaim[] | undefined
-  /** Absent: those that the key set has. */
+  /** Undefined: those of the key set. */
   readonly algorithms?: readonly Algorithm[] | undefined
   readonly scope?: ScopeSettings | undefined
-  /** Names or paths of claims (claim-path.ts). Absent: `sub`, and no groups. */
+  /** Names or paths of claims (claim-path.ts). Undefined: `sub`, and no groups. */
   readonly subjectClaim?: string | undefined
   readonly groupsClaim?: string | undefined
-  /** Absent: users have no organisation. Organisations with the same name count as one. */
+  /** Undefined: users have no organisation. Organisations with the same name count as one. */
   readonly organisationClaim?: string | undefined
-  /** `NAME=VALUE` or `PATH=VALUE`: of each claim that is named, a token has one of the values. */
+  /** `NAME=VALUE` or `PATH=VALUE`: a token must have one of the values for each claim named. */
   readonly requiredClaims?: readonly string[] | undefined
-  /** Where discovery may ask by http, beside loopback. */
+  /** Hosts that discovery may ask by http, besides loopback. */
   readonly plainHosts?: readonly string[]
   readonly refreshSeconds: number
   readonly maxStaleSeconds: number
 }
 
 export interface ScopeSettings {
-  /** Names or paths; absent: `scope`, `scp` and `permissions` together. */
+  /** Names or paths; undefined: `scope`, `scp` and `permissions` together. */
   readonly claims?: readonly string[] | undefined
-  /** Absent: `inference`. */
+  /** Undefined: `inference`. */
   readonly name?: string | undefined
-  /** A list of texts is refused (RFC 8693 §4.2 has one text); absent: it is taken. */
+  /** Refuses lists of texts (RFC 8693 §4.2 has one text); undefined: lists are accepted. */
   readonly textOnly?: boolean | undefined
-  /** No scope is asked for: who has a token for this audience may. */
+  /** Requires no scope: a token for this audience is enough. */
   readonly optional?: boolean | undefined
 }
 
@@ -94,7 +94,7 @@ function path(text: string): ClaimPath {
   return names
 }
 
-/** All of them, each with the issuer's name and what to do. */
+/** All mistakes, each with the issuer's name and a hint. */
 export function issuerMistakes(all: readonly IssuerSettings[]): string[] {
   const first = new Map<string, string>()
   return all.flatMap((settings) => {

@@ -1,4 +1,4 @@
-// The identity providers whose users are taken, each with its keys, and the admission over all of them.
+// The identity providers whose users are admitted, each with its keys, and admission over all of them.
 
 import type { Ask } from '../http1/ask.ts'
 import { type Logger, telling } from '../log.ts'
@@ -10,13 +10,13 @@ import { issuerMistakes, issuerOf, type IssuerSettings } from './issuer-settings
 import { jwksSource, type KeySource } from './jwks.ts'
 
 export interface Issuers extends UserAdmission {
-  /** False as long as not one of them has keys: with one, its users are served. */
+  /** False until at least one issuer has keys: then its users are served. */
   ready(now: number): boolean
   start(): void
   stop(): void
   /**
-   * What it returns puts these and no others in place, by this policy. An issuer that stays keeps its keys; every token is
-   * verified anew. Throws where the settings have mistakes.
+   * Returns a function that puts exactly these issuers in place, with this policy. An issuer that
+   * stays keeps its keys; every token is verified again. Throws if the settings have mistakes.
    */
   prepare(all: readonly IssuerSettings[], policyOf: PolicyOf): () => void
 }
@@ -24,13 +24,13 @@ export interface Issuers extends UserAdmission {
 export interface IssuersParts {
   readonly ask: Ask
   readonly identify: Identify
-  /** By the keys of before. */
+  /** The identities under former keys. */
   readonly former?: () => readonly Identify[]
   readonly policyOf: PolicyOf
   readonly log: Logger
 }
 
-/** Throws where the settings have mistakes. */
+/** Throws if the settings have mistakes. */
 export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Issuers {
   const { ask, identify, former, log } = parts
   let started = false
@@ -72,7 +72,7 @@ export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Is
   }
 }
 
-/** Equal where the keys are the same, read as often. */
+/** Equal for issuers whose keys are the same and read as often. */
 function sourceOf(settings: IssuerSettings): string {
   const { name, issuer, jwksUrl, refreshSeconds, maxStaleSeconds, plainHosts } = settings
   const times = [refreshSeconds, maxStaleSeconds]
@@ -86,7 +86,7 @@ function keySource(settings: IssuerSettings, ask: Ask, log: Logger): KeySource {
     url: jwksUrl ?? (() => discoverKeySet(ask, settings)),
     refreshMs: refreshSeconds * 1000,
     maxStaleMs: maxStaleSeconds * 1000,
-    // The one that has no name of its own needs none.
+    // An issuer without a name of its own needs none in the log.
     log: name === 'default' ? log : telling(log, { issuer: name }),
   })
 }

@@ -1,6 +1,6 @@
-// The identity provider's public keys: read over the network, kept through an outage, never
-// extended by anything that a token says. Asked for by `kid` on the road of a request; the network
-// is touched by a timer, and by an unknown `kid` at most once per cooldown.
+// An identity provider's public keys: read over the network, kept through an outage, never extended by
+// anything that a token says. Requests look them up by `kid` without waiting; only a timer uses the
+// network, and an unknown `kid`, at most once per cooldown.
 
 import { clearDeadline, deadline } from '../turn/deadline.ts'
 import type { Logger } from '../log.ts'
@@ -15,9 +15,9 @@ export type KeyLookup =
   | { readonly ok: false; readonly code: 'unknown_kid' | 'keys_unavailable' }
 
 export interface KeySource {
-  /** Has a key set ever been loaded, and is it not too old? */
+  /** Whether a key set has been loaded and is not too old. */
   ready(now: number): boolean
-  /** The key now in force under this `kid`, without touching the network. */
+  /** The current key under this `kid`, without using the network. */
   current(kid: string, now: number): VerifyKey | undefined
   lookup(kid: string, now: number): Promise<KeyLookup>
   start(): void
@@ -26,12 +26,14 @@ export interface KeySource {
 
 export interface JwksOptions {
   readonly ask: Ask
-  /** Where the set is; asked before each read where the issuer says so itself. */
+  /**
+   * The key set's URL; a function is called before each read, for issuers that name it themselves.
+   */
   readonly url: URL | (() => Promise<URL>)
   readonly refreshMs: number
   readonly maxStaleMs: number
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
-  /** For one read of the set, its body included. */
+  /** For one read of the set, including its body. */
   readonly timeoutMs?: number
   /** How long a request waits for such a read. */
   readonly patienceMs?: number
@@ -39,15 +41,18 @@ export interface JwksOptions {
 
 /** A key set that hangs must not hold every request that it could concern. */
 const PATIENCE_MS = 2000
-/** Between two attempts, whoever asks: a stranger's unknown `kid` must not become our traffic. */
+/**
+ * Between two attempts, whatever causes them: a stranger's unknown `kid` must not become our
+ * traffic.
+ */
 const COOLDOWN_MS = 30_000
-/** Until the first success there is nothing to serve from, so that waiting is shorter. */
+/** Until the first success there is nothing to serve from, so the wait is shorter. */
 const FIRST_RETRY_MS = 1000
 
 export function jwksSource(options: JwksOptions): KeySource {
   const { ask, url, refreshMs, maxStaleMs, log, timeoutMs, patienceMs = PATIENCE_MS } = options
   let keys: ReadonlyMap<string, VerifyKey> = new Map()
-  /** What they were read from. */
+  /** The text that they were read from. */
   let read: string | undefined
   let told: ReadonlySet<string> = new Set()
   let loadedAt = Number.NEGATIVE_INFINITY
@@ -60,7 +65,7 @@ export function jwksSource(options: JwksOptions): KeySource {
   /** Both clocks are monotonic milliseconds: a host's clock set back must not keep dead keys. */
   const fresh = (now: number): boolean => now - loadedAt <= maxStaleMs
 
-  /** Once for as long as an entry stays as it is. */
+  /** Logs once for as long as an entry stays the same. */
   const tellDropped = (dropped: readonly DroppedEntry[]): void => {
     const nameOf = ({ name, why }: DroppedEntry): string => `${name} ${why}`
     for (const [why, entries] of byReason(dropped.filter((each) => !told.has(nameOf(each))))) {
@@ -76,7 +81,7 @@ export function jwksSource(options: JwksOptions): KeySource {
     try {
       const at = url instanceof URL ? url : await url()
       const text = await fetchKeySet(ask, at, timeoutMs)
-      // Nearly every read gives what the one before gave.
+      // Nearly every read returns the same as the previous one.
       if (text !== read) {
         const next = await parseKeySet(text)
         keys = new Map(next.keys.map((key) => [key.kid, keep(keys.get(key.kid), key)]))

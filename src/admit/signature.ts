@@ -1,5 +1,5 @@
-// Whether a token is signed by one of the keys that its `kid` names: only by one whose type and `alg` are
-// for the token's algorithm (RFC 8725 §3.1), and whose signatures are as long as this one.
+// Whether a token is signed by one of the keys that its `kid` names: only keys whose type and `alg`
+// fit the token's algorithm (RFC 8725 §3.1), and whose signatures have this length.
 
 import { compactVerify } from 'jose'
 import type { VerifyKey } from './key-set.ts'
@@ -16,7 +16,7 @@ export async function isSigned(
       await compactVerify(token, key, { algorithms: [alg] })
       return true
     } catch {
-      // By another of the keys, perhaps.
+      // Perhaps another of the keys signed it.
     }
   }
   return false

@@ -1,5 +1,5 @@
-// A user's token before any library sees it: the form of a compact JWS, and a header that says no
-// more than which key, which algorithm and which kind of token. Pure; checks no signature and no claim.
+// A user's token before any library sees it: the form of a compact JWS, and a header that says no more
+// than the key, the algorithm and the kind of token. Pure; checks no signature and no claim.
 
 import { type Malformed, malformed, parseCompact } from '../token/compact.ts'
 import type { JsonObject } from '../token/strict-json.ts'

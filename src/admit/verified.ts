@@ -1,5 +1,5 @@
-// Tokens that have been verified, so that a client pays for its signature once: each bound to the key
-// object that verified it, so that where that key has left its issuer's set, so has the memory.
+// Remembers verified tokens, so that a client pays for its signature once. Each is bound to the key
+// object that verified it, so a token is forgotten when its key leaves the issuer's set.
 
 import type { Decision } from '../refusal.ts'
 import type { Instant } from '../turn/instant.ts'
@@ -11,9 +11,9 @@ export interface Verified {
   /** Seconds since the epoch. */
   readonly expiresAt: number
   readonly key: VerifyKey
-  /** The set that the key is of: two issuers may have one `kid`. */
+  /** The set that the key belongs to: two issuers may use the same `kid`. */
   readonly keys: Pick<KeySource, 'current'>
-  /** Made once, so that a request with a known token makes nothing. */
+  /** Created once, so that a request with a remembered token allocates nothing. */
   readonly decision: Decision<Admitted>
 }
 
@@ -22,7 +22,7 @@ export interface VerifiedTokens {
   remember(token: string, verified: Verified): void
 }
 
-/** About 400 bytes each. Beyond it the oldest is forgotten, and costs a signature once more. */
+/** About 400 bytes each. Beyond this the oldest is forgotten, and costs another signature check. */
 const MAX_TOKENS = 20_000
 
 export function verifiedTokens(maxTokens: number = MAX_TOKENS): VerifiedTokens {

@@ -1,15 +1,15 @@
-// Whether a policy lets a request through to an upstream, as far as its headers tell. What depends on
-// the body is decided in src/budget, just before the request goes out. Pure.
+// Whether a policy allows a request to an upstream, as far as its headers tell. src/budget decides
+// what depends on the body, just before the request goes out. Pure.
 
 import type { RouteGroup } from '../names.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Policy } from './policy.ts'
 
-/** What a request's headers say of its body. */
+/** What a request's headers say about its body. */
 export interface DeclaredBody {
   /** Only the enclave can read it. */
   readonly sealed: boolean
-  /** One that is larger than it says is cut off when it comes. */
+  /** A body larger than declared is cut off when it arrives. */
   readonly length: number | undefined
 }
 
@@ -18,7 +18,7 @@ const UNSEALED = refused('encryption_required', {
   message: 'the policy of this credential demands a sealed body: Ehbp-Encapsulated-Key is missing',
 })
 
-/** `upstream`: the name of the one that it is for. Makes no object: every request is asked. */
+/** `upstream`: the name of the upstream. Allocates nothing, because it runs for every request. */
 export function allows(
   { routes, upstreams, maxBodyBytes, plaintext }: Policy,
   route: RouteGroup | undefined,
@@ -38,7 +38,7 @@ export function allows(
   return ALLOWED
 }
 
-/** The smaller of what the upstream takes and the policy allows; `of` itself where it is that. */
+/** The smaller of the upstream's and the policy's maximum; `of` itself if that is the smaller. */
 export function bounded<T extends { readonly maxBytes: number }>(
   { maxBodyBytes = Infinity }: Policy,
   of: T,

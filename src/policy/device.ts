@@ -1,23 +1,23 @@
-// What a device may do: the policy that its gate gives it, and never more than its own token says.
+// What a device may do: its gate's policy for it, narrowed by its own token.
 
 import type { DefaultPolicies } from './from-settings.ts'
 import { microUsd } from './from-settings.ts'
 import { narrowed, NO_LIMITS, type Policy, policy } from './policy.ts'
 import type { PolicyOf } from './select.ts'
 
-/** What the token of a device says of its limits and of whose it is. */
+/** A device token's claims about limits and ownership. */
 export interface DeviceEntitlements {
   readonly models: readonly string[] | undefined
   /** Requests a minute. */
   readonly rateLimit: number | undefined
   /** US dollars a month. */
   readonly spendCap: number | undefined
-  /** The name of the policy that its enrolment code gave it. */
+  /** The policy named by its enrolment code. */
   readonly policy: string | undefined
   readonly orgId: string | undefined
 }
 
-/** Asked once for each token that is remembered. */
+/** Called once for each remembered token. */
 export function devicePolicies(policyOf: PolicyOf, { device, ratedDevice }: DefaultPolicies) {
   return (own: DeviceEntitlements): Policy | undefined => {
     const given = policyOf({ kind: 'device', org: own.orgId, policy: own.policy })

@@ -1,11 +1,11 @@
-// The policies that the environment's flat settings make, one for each kind of caller. They do what
-// these settings did before there were policies, so a gate that is started as before behaves as before.
+// The policies made from the flat settings, one for each kind of caller. They do what these settings
+// did before there were policies, so a gate that is started as before behaves as before.
 
 import type { CallerKind } from '../names.ts'
 import { type Limits, NO_LIMITS, type Policy, policy, type Rate } from './policy.ts'
 
 export interface PolicySettings {
-  /** 0 is no limit. */
+  /** 0 means no limit. */
   readonly rateLimitRpm: number
   readonly rateLimitBurst: number
   readonly maxIdentityConcurrency: number
@@ -14,7 +14,7 @@ export interface PolicySettings {
 }
 
 export interface DefaultPolicies extends Readonly<Record<CallerKind, Policy>> {
-  /** A rate in a device's token stands in place of RATE_LIMIT_RPM, and may be above it. */
+  /** For a device whose token has a rate, which replaces RATE_LIMIT_RPM and may exceed it. */
   readonly ratedDevice: Policy
 }
 

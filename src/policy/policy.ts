@@ -1,5 +1,5 @@
-// What a caller may do. A policy is one frozen object that all of its callers share: limits keep what
-// they know of it beside that object, so that a request allocates nothing for it.
+// What a caller may do. A policy is one frozen object that all of its callers share: limits keep their
+// state beside that object, so that a request allocates nothing for it.
 
 import type { RouteGroup } from '../names.ts'
 import { intersection } from '../token/model-pattern.ts'
@@ -10,7 +10,7 @@ export interface Rate {
   readonly burst: number
 }
 
-/** Undefined is no limit. Spending is in whole micro-USD, by UTC day and by UTC month. */
+/** Undefined means no limit. Spending is in whole micro-USD, by UTC day and by UTC month. */
 export interface Limits {
   readonly rate: Rate | undefined
   readonly concurrency: number | undefined
@@ -20,19 +20,21 @@ export interface Limits {
 
 export interface Policy {
   readonly name: string
-  /** Exact names, or beginnings with a trailing `*`. Undefined is every model; an empty list is none. */
+  /**
+   * Exact names, or prefixes with a trailing `*`. Undefined means every model, an empty list none.
+   */
   readonly models: readonly string[] | undefined
-  /** By name. Undefined is every upstream; an empty list is none. */
+  /** By name. Undefined means every upstream, an empty list none. */
   readonly upstreams: readonly string[] | undefined
-  /** Undefined is every route; an empty list is none. */
+  /** Undefined means every route, an empty list none. */
   readonly routes: readonly RouteGroup[] | undefined
-  /** Beside what the upstream itself takes. */
+  /** In addition to the upstream's own maximum. */
   readonly maxBodyBytes: number | undefined
-  /** False: a body has to be sealed, so that only the enclave can read it. */
+  /** False: a body must be sealed, so that only the enclave can read it. */
   readonly plaintext: boolean
-  /** Of each caller: a user, a device, a key or a session. */
+  /** For each caller: a user, a device, a key or a session. */
   readonly person: Limits
-  /** Of all callers of one organisation together. Says nothing where a caller has none. */
+  /** For all callers of one organisation together; ignored for callers without one. */
   readonly organisation: Limits
 }
 
@@ -43,7 +45,7 @@ export const NO_LIMITS: Limits = Object.freeze({
   spendPerMonth: undefined,
 })
 
-/** What a policy says where nothing is said. */
+/** The defaults of a policy. */
 const UNLIMITED: Omit<Policy, 'name'> = {
   models: undefined,
   upstreams: undefined,
@@ -54,7 +56,10 @@ const UNLIMITED: Omit<Policy, 'name'> = {
   organisation: NO_LIMITS,
 }
 
-/** What is not said is not limited. Throws where a limit is no limit: NaN would let everything pass. */
+/**
+ * Anything that is not given is not limited. Throws if a limit is invalid: NaN would let everything
+ * pass.
+ */
 export function policy(said: Partial<Policy> & Pick<Policy, 'name'>): Policy {
   const made: Policy = { ...UNLIMITED, ...said }
   for (const { rate, concurrency, spendPerDay, spendPerMonth } of [
@@ -78,7 +83,7 @@ function mustBe(isOne: boolean, what: string): void {
 }
 
 /**
- * What both allow, under the name of `a`; `a` itself where `b` takes nothing from it, so that
+ * What both policies allow, under the name of `a`; `a` itself if `b` does not narrow it, so that
  * callers without limits of their own share one object.
  */
 export function narrowed(a: Policy, b: Omit<Policy, 'name'>): Policy {

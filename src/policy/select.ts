@@ -1,11 +1,11 @@
-// Who gets which policy. The rules are read from the top and the first that fits decides, so that an
-// operator can say in one sentence why somebody has a policy; several groups of one caller are
-// never added up. Pure, and asked once for a token that is remembered, never once a request.
+// Who gets which policy. Rules are read from the top and the first match decides, so that an operator
+// can say in one sentence why somebody has a policy; several groups of one caller are never combined.
+// Pure, and called once for a remembered token, never for each request.
 
 import type { CallerKind } from '../names.ts'
 import type { Policy } from './policy.ts'
 
-/** What is known of a caller whose credential is good. */
+/** What is known about a caller with a valid credential. */
 export interface Caller {
   readonly kind: CallerKind
   /** The name of the issuer of a user's token. */
@@ -14,11 +14,11 @@ export interface Caller {
   readonly org?: string | undefined
   /** The name of a key. */
   readonly key?: string | undefined
-  /** The name of the policy that a key has, or the code that a device enrolled with. */
+  /** The policy named by the key, or by the code with which a device enrolled. */
   readonly policy?: string | undefined
 }
 
-/** All that it says has to fit; one that says nothing fits everybody. */
+/** Everything in it must match; an empty rule matches everybody. */
 export interface PolicyRule {
   readonly kind?: CallerKind | undefined
   readonly issuer?: string | undefined
@@ -29,13 +29,15 @@ export interface PolicyRule {
 }
 
 export interface PolicyTable {
-  /** Of a credential that names its own, before any rule. */
+  /** For credentials that name a policy themselves, before any rule. */
   readonly named: ReadonlyMap<string, Policy>
   readonly rules: readonly PolicyRule[]
   readonly defaults: Readonly<Record<CallerKind, Policy>>
 }
 
-/** Undefined where the credential names a policy that is gone: such a caller may do nothing. */
+/**
+ * Undefined if the credential names a policy that no longer exists: such a caller may do nothing.
+ */
 export type PolicyOf = (caller: Caller) => Policy | undefined
 
 export function policySelector({ named, rules, defaults }: PolicyTable): PolicyOf {
