@@ -74,9 +74,14 @@ export function oneOf<const T extends string>(...choices: T[]): Kind<T> {
   }
 }
 
+/** Longer, and `--help` has no room for what a flag is for. */
+const MAX_PLACEHOLDER = 30
+
 /** Some of these, by commas; one that is named twice counts once. */
 export function someOf<const T extends string>(...choices: T[]): Kind<readonly T[]> {
-  const { read, ...kind } = listOf(`<${choices.join('|')},...>`, undefined, '')
+  const all = choices.join('|')
+  const shown = all.length > MAX_PLACEHOLDER ? 'name' : all
+  const { read, ...kind } = listOf(`<${shown},...>`, undefined, '')
   return {
     ...kind,
     read(text) {
