@@ -1,4 +1,4 @@
-// Keys on disk, looked for: by name, by hash, by the key itself, or all of them.
+// Finds keys on disk: by name, by hash, by the key itself, or all of them.
 
 import type { Database } from 'bun:sqlite'
 import { digestOf, isMeantAsKey } from './format.ts'
@@ -10,7 +10,7 @@ export interface KeyListed extends KeyRow {
   readonly seenAt: number | null
 }
 
-/** `before` is the `seq` of the last one seen. */
+/** `before` is the `seq` of the last key seen. */
 function pageOfKeys(db: Database, before: number): KeyListed[] {
   return db
     .query<KeyListed, [number, number]>(
@@ -21,7 +21,7 @@ function pageOfKeys(db: Database, before: number): KeyListed[] {
     .all(before, PAGE)
 }
 
-/** All of them, the newest first. */
+/** All keys, the newest first. */
 export function* keyPages(db: Database): Generator<readonly KeyListed[]> {
   let before = Number.MAX_SAFE_INTEGER
   for (;;) {
@@ -32,7 +32,7 @@ export function* keyPages(db: Database): Generator<readonly KeyListed[]> {
   }
 }
 
-/** Of the name; that one which a rotation would replace. */
+/** The current key of a name: the one that a rotation would replace. */
 export function currentKey(db: Database, name: string): KeyRow | undefined {
   const found = db
     .query<KeyRow, [string]>(
@@ -43,7 +43,7 @@ export function currentKey(db: Database, name: string): KeyRow | undefined {
   return found ?? undefined
 }
 
-/** The newest of a name or of an identity, whether or not it is still good. */
+/** The newest key of a name or identity, whether or not it is still valid. */
 export function newestKey(
   db: Database,
   by: 'name' | 'identity',
@@ -61,7 +61,7 @@ export function keysOfOrg(db: Database, org: string): KeyRow[] {
   return db.query<KeyRow, [string]>(`SELECT ${KEY_COLUMNS} FROM api_keys WHERE org = ?1`).all(org)
 }
 
-/** Names by identity, for reports that know identities alone. */
+/** Names by identity, for reports that know only identities. */
 export function namesOfKeys(db: Database): ReadonlyMap<string, string> {
   const rows = db
     .query<Pick<KeyRow, 'identity' | 'name'>, []>('SELECT identity, name FROM api_keys')

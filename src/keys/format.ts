@@ -1,7 +1,7 @@
-// What a key looks like: `pk_`, 30 random characters of base62 (178 bits), and their CRC-32 in six more,
-// as GitHub's tokens have it. Secret scanners find it by the prefix and tell it from chance by the
-// checksum, and a mistyped key is refused before anything is hashed or looked up. The checksum is no
-// protection: anybody can compute it.
+// The form of a key: `pk_`, 30 random base62 characters (178 bits), and their CRC-32 in six more, like
+// GitHub's tokens. Secret scanners find it by the prefix and confirm it by the checksum, and a
+// mistyped key is refused before anything is hashed or looked up. The checksum is no protection:
+// anybody can compute it.
 
 import { randomBytes } from 'node:crypto'
 
@@ -12,7 +12,7 @@ export const KEY_LENGTH: number = KEY_PREFIX.length + RANDOM_LENGTH + CHECKSUM_L
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const BASE = ALPHABET.length
-/** Bytes from here on would make some characters likelier than others. */
+/** Bytes from here on are discarded: they would make some characters more likely than others. */
 const FAIR_BYTES = 256 - (256 % BASE)
 const FORM = /^pk_[0-9A-Za-z]{36}$/
 
@@ -26,7 +26,7 @@ export function makeKey(): string {
   return KEY_PREFIX + random + checksumOf(random)
 }
 
-/** Whether it is meant as a key, well formed or not. */
+/** Whether a text is meant as a key, well formed or not. */
 export const isMeantAsKey = (text: string): boolean => text.startsWith(KEY_PREFIX)
 
 export function isWellFormed(text: string): boolean {
@@ -36,8 +36,9 @@ export function isWellFormed(text: string): boolean {
 }
 
 /**
- * What is kept of a key. Plain SHA-256: 178 random bits cannot be guessed from it, so a salt or a slow
- * hash would add nothing, and an HMAC would tie every key to a secret that may have to be replaced.
+ * What is stored of a key. Plain SHA-256: 178 random bits cannot be guessed from it, so a salt or a
+ * slow hash would add nothing, and an HMAC would tie every key to a secret that may have to be
+ * replaced.
  */
 export function digestOf(key: string): string {
   return Bun.SHA256.hash(key, 'hex')

@@ -1,6 +1,6 @@
-// The keys that a running gate takes, in memory: read at the start, and followed while other processes
-// (`postern key`) change them. A request never touches the disk. Whatever the disk does, a key that is
-// known to be revoked stays revoked; a key that the file does not have is nobody's.
+// The keys that a running gate accepts, in memory: read at start, and updated when other processes
+// (`postern key`) change them. A request never touches the disk. Whatever the disk does, a key known
+// to be revoked stays revoked; a key that is not in the file belongs to nobody.
 
 import type { Database } from 'bun:sqlite'
 import type { DatabaseConnection } from '../database/connection.ts'
@@ -14,11 +14,11 @@ import { seenKeys } from './seen.ts'
 import { endAgain, MAX_KEYS } from './store.ts'
 
 export interface Keyring {
-  /** Undefined where it is nobody's. How it stands is standingOf's to say. */
+  /** Undefined if the key belongs to nobody. `standingOf` says whether it is valid. */
   find(key: string): KnownKey | undefined
-  /** A request came with it. */
+  /** Notes that a request used the key. */
   seen(key: KnownKey, now: Instant): void
-  /** One turn of the timer. Never throws: what fails is tried again. True where something is left. */
+  /** One turn of the timer. Never throws: failures are retried. True if something is left. */
   poll(now: Instant): boolean
   start(): void
   stop(): void
@@ -33,24 +33,27 @@ export interface KeyringOptions {
   readonly maxKeys?: number
 }
 
-/** Rows for one turn of the timer: the loop must not be held for longer than some milliseconds. */
+/**
+ * Rows for one turn of the timer: the event loop must not be held for longer than some
+ * milliseconds.
+ */
 const READ_ROWS = 500
-/** Written in one turn of the timer, after another file was gone over to. */
+/** Rows written in one turn of the timer, after a switch to another file. */
 const OWED_ROWS = 50
 const PRUNE_MS = 3_600_000
-/** Beside as many that have ended and are remembered, so that their callers are told why. */
+/** Includes as many ended keys, so that their callers are told why. */
 const MAX_REMEMBERED = 2 * MAX_KEYS
 const BEFORE_ALL = { changed: 0, digest: '' }
 
-/** Throws where the disk cannot be read: a gate that doesn't know what was revoked must not start. */
+/** Throws if the disk cannot be read: a gate that does not know what was revoked must not start. */
 export function keyring(options: KeyringOptions): Keyring {
   const { connection, log, pollMs, maxKeys = MAX_REMEMBERED } = options
   let known = new Map<string, KnownKey>()
-  /** What is read of another file; until it is whole, what was known before holds. */
+  /** What was read from another file; until it is complete, the previous keys count. */
   let next: Map<string, KnownKey> | undefined
-  /** What is known here to have ended and that file does not know. */
+  /** Keys that are known to have ended here, and not in that file. */
   let owed: KeyRow[] = []
-  /** The last row that was read; its file, and that file's version then. */
+  /** The last row that was read, its file, and that file's version then. */
   let last: Pick<KeyRow, 'changed' | 'digest'> = BEFORE_ALL
   let lastFile: number | undefined
   let lastVersion: number | undefined
@@ -74,7 +77,7 @@ export function keyring(options: KeyringOptions): Keyring {
     }
     to.set(row.digest, { row: { ...row, ...ends }, seenMinute: had?.seenMinute ?? 0 })
   }
-  /** `all`: whatever that takes, at the start. True where something is left. */
+  /** `all`: however long that takes, at start. True if something is left. */
   const readNew = (db: Database, now: Instant, all: boolean): boolean => {
     const before = versionOf(db)
     lastVersion = undefined
@@ -101,7 +104,7 @@ export function keyring(options: KeyringOptions): Keyring {
     lastVersion = before
     return false
   }
-  /** A backup that was put back knows nothing of what was revoked since; after a restart, it must. */
+  /** A restored backup knows nothing of later revocations; after a restart it must. */
   const writeOwed = (db: Database, now: Instant): void => {
     if (owed.length === 0) return
     endAgain(db, owed.slice(0, OWED_ROWS), now.epochSeconds)
@@ -156,7 +159,7 @@ export function keyring(options: KeyringOptions): Keyring {
   }
 }
 
-/** What has once ended does not begin again, whatever another file says. */
+/** An ended key stays ended, whatever another file says. */
 function endsOf(row: KeyRow, had: KeyRow): Pick<KeyRow, 'revokedAt' | 'overlapEndsAt'> {
   return {
     revokedAt: row.revokedAt ?? had.revokedAt,
@@ -174,8 +177,8 @@ function forgetEnded(known: Map<string, KnownKey>, nowSeconds: number): void {
 }
 
 /**
- * Whether the last row that was read stands where it stood. It does not where a backup was brought
- * into the file itself (`.restore`): numbers are then given out again.
+ * Whether the last row that was read is still where it was. It is not if a backup was restored into
+ * the file itself (`.restore`): numbers are then reused.
  */
 function isThere(db: Database, { changed, digest }: Pick<KeyRow, 'changed' | 'digest'>): boolean {
   if (changed === 0) return true
@@ -184,6 +187,6 @@ function isThere(db: Database, { changed, digest }: Pick<KeyRow, 'changed' | 'di
       'SELECT changed FROM api_keys WHERE key_sha256 = ?1 LIMIT 1',
     )
     .get(digest)
-  // A later number is a later change of the same row.
+  // A higher number is a later change of the same row.
   return found !== null && found.changed >= changed
 }

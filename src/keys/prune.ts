@@ -1,5 +1,5 @@
-// What can be forgotten of keys that have ended. The last row of a name stays for a year longer than
-// one that a rotation has replaced: reports of usage find the name by it.
+// Deletes ended keys. The last row of a name stays a year longer than one that a rotation has
+// replaced: usage reports find the name by it.
 
 import type { Database } from 'bun:sqlite'
 import { unsynced } from '../database/unsynced.ts'
@@ -11,8 +11,8 @@ const ENDED_DAYS = 400
 const MAX_ROWS = 50
 
 /**
- * True where there may be more. The row that changed last stays whatever it is, or its number would be
- * given out again and a gate would take what has it for read.
+ * True if there may be more. The row that changed last always stays; otherwise its number would be
+ * reused, and a gate would believe that it has read the new row already.
  */
 const ENDED = `SELECT seq FROM api_keys
   WHERE changed < (SELECT max(changed) FROM api_keys) AND (

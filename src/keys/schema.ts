@@ -1,8 +1,8 @@
-// What is kept of keys: never a key, only its hash.
+// What is stored of keys: never a key, only its hash.
 
 /**
- * One row for each key that was ever printed; a rotation adds a row with the same name and identity.
- * `changed` grows with each change of any row, so that a gate reads only what is new.
+ * One row for each key ever printed; a rotation adds a row with the same name and identity.
+ * `changed` increases with each change of any row, so that a gate reads only what is new.
  */
 export const KEYS_SCHEMA = `
 CREATE TABLE IF NOT EXISTS api_keys (

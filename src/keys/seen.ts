@@ -1,5 +1,5 @@
-// When each key was last seen, to the minute: noted in memory as requests come, and written off the
-// road in small transactions. Bounded by the keys that there are.
+// When each key was last seen, to the minute: noted in memory as requests come, and written in the
+// background in small transactions. Bounded by the number of keys.
 
 import type { Database } from 'bun:sqlite'
 import { unsynced } from '../database/unsynced.ts'
@@ -7,11 +7,11 @@ import type { Instant } from '../turn/instant.ts'
 import type { KnownKey } from './row.ts'
 
 export interface SeenKeys {
-  /** Costs a comparison, but for the first time in each minute. */
+  /** Costs one comparison, except for the first request in each minute. */
   note(key: KnownKey, nowSeconds: number): void
-  /** Throws where the disk fails: what is not written stays for the next time. */
+  /** Throws if the disk fails: what is not written stays for the next time. */
   flush(db: Database, now: Instant): void
-  /** The next flush writes, however short the last one is ago. */
+  /** Makes the next flush write, however recent the last one is. */
   hurry(): void
 }
 
@@ -46,7 +46,7 @@ export function seenKeys(): SeenKeys {
   }
 }
 
-/** Several gates may run on one file. A key that is not in it leaves nothing. */
+/** Several gates may share one file. A key that is not in it is skipped. */
 function markSeen(db: Database, digest: string, at: number): void {
   db.query(
     `INSERT INTO api_key_seen (key_sha256, at)

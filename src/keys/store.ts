@@ -1,6 +1,6 @@
-// Keys on disk: made, rotated and revoked, each in one transaction with its entry in the audit. A gate
-// on the same file knows of it within its next poll. To be called by one command at a time: each
-// waits for the others.
+// Adds, rotates and revokes keys on disk, each in one transaction with its audit entry. A gate on the
+// same file learns of it within its next poll. Call these from one command at a time: each waits for
+// the others.
 
 import type { Database } from 'bun:sqlite'
 import { randomBytes } from 'node:crypto'
@@ -9,18 +9,18 @@ import { currentKey, keysCalled } from './find.ts'
 import { digestOf, makeKey } from './format.ts'
 import { KEY_COLUMNS, type KeyRow, standingOf } from './row.ts'
 
-/** A gate holds them all in memory, about 600 bytes each. */
+/** A gate holds all of them in memory, about 600 bytes each. */
 export const MAX_KEYS = 10_000
 
 export interface KeyTerms {
   readonly name: string
   readonly policy: string | undefined
   readonly org: string | undefined
-  /** Seconds since the epoch; undefined is never. */
+  /** Seconds since the epoch; undefined means never. */
   readonly expiresAt: number | undefined
 }
 
-/** The one time that a key is seen. */
+/** A new key; the only time that it is seen. */
 export interface Made {
   readonly key: string
   readonly row: KeyRow
@@ -42,13 +42,13 @@ export function addKey(db: Database, terms: KeyTerms, nowSeconds: number): Added
 }
 
 export interface Rotation {
-  /** How long the old key stays good beside the new one; 0 ends it now. */
+  /** How long the old key stays valid beside the new one; 0 ends it now. */
   readonly overlapSeconds: number
-  /** `same`: the new key lives as long as the old one was made for, or as long as one may. */
+  /** `same`: the new key lives as long as the old one was made for, up to the maximum. */
   readonly expiresAt: number | undefined | 'same'
-  /** Undefined is no bound. */
+  /** Undefined means no bound. */
   readonly maxLifetimeSeconds?: number
-  /** Those that there are; undefined where that is not known. */
+  /** The policies that exist; undefined if unknown. */
   readonly policies?: readonly string[] | undefined
 }
 
@@ -72,7 +72,7 @@ export function rotateKey(
     const madeFor = old.expiresAt === null ? Infinity : old.expiresAt - old.createdAt
     const lifetime = Math.min(madeFor, maxLifetimeSeconds)
     const same = lifetime === Infinity ? undefined : nowSeconds + lifetime
-    // First out of the way of the new one, whose name is the same.
+    // First, because the new key has the same name.
     change(db, old.seq, 'replaced_by = -1, overlap_ends_at = ?2', nowSeconds + overlapSeconds)
     const { policy, org, identity } = old
     const terms = {
@@ -91,13 +91,16 @@ export function rotateKey(
 }
 
 export interface KeysRevoked {
-  /** Of all keys that go by what was given. */
+  /** The names of all keys that match. */
   readonly names: readonly string[]
-  /** How many were good until now: the key itself, and those that a rotation left good. */
+  /** How many were valid until now: the key itself, and those that a rotation left valid. */
   readonly ended: number
 }
 
-/** `given`: a name, a hash as logs show it, or a key that somebody has found. Undefined: nothing goes by it. */
+/**
+ * `given`: a name, a hash as logs show it, or a key that somebody has found. Undefined if nothing
+ * matches.
+ */
 export function revokeKeys(
   db: Database,
   given: string,
@@ -118,7 +121,10 @@ export function revokeKeys(
   return revoking.immediate()
 }
 
-/** What this process knows to have ended, in a file that does not: a backup that was put back. */
+/**
+ * Ends keys that this process knows to have ended in a file that does not know it: a restored
+ * backup.
+ */
 export function endAgain(db: Database, rows: readonly KeyRow[], nowSeconds: number): void {
   const ending = db.transaction(() => {
     for (const { digest, name, revokedAt, overlapEndsAt } of rows) {
@@ -145,7 +151,7 @@ function isFull(db: Database, nowSeconds: number): boolean {
   return (found?.count ?? 0) >= MAX_KEYS
 }
 
-/** Pruning leaves the greatest, so that no number is given out twice. */
+/** Pruning keeps the highest, so that no number is reused. */
 const NEXT_CHANGE = '(SELECT coalesce(max(changed), 0) + 1 FROM api_keys)'
 
 function insert(

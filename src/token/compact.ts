@@ -6,16 +6,16 @@
 
 import { type JsonObject, parseStrictObject } from './strict-json.ts'
 
-/** A token longer than this is refused unread; with many roles in it, one of Keycloak has 12 KiB. */
+/** A longer token is refused unread. One of Keycloak's with many roles has 12 KiB. */
 export const MAX_TOKEN_BYTES = 16_384
 export const TOO_LONG = 'too long'
 
-/** How far two honest clocks may be apart. */
+/** How far two honest clocks may differ. */
 export const CLOCK_SKEW_SECONDS = 60
 
 export interface Compact {
   readonly header: JsonObject
-  /** One of those that were asked for. */
+  /** One of the accepted algorithms. */
   readonly alg: string
   readonly signatureBytes: number
   readonly claims: JsonObject
@@ -27,7 +27,7 @@ export interface Malformed {
   readonly reason: string
 }
 
-/** The algorithms that are taken, each with how many bytes its signatures have. */
+/** The accepted algorithms, each with the possible lengths of its signatures in bytes. */
 export type SignatureSizes = Readonly<Record<string, readonly [least: number, most: number]>>
 
 /** Members that ask the verifier to trust a key or an algorithm of the token's own choosing. */

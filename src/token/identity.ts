@@ -7,10 +7,13 @@ import { Secret } from '../secret.ts'
 /** 64 hexadecimal digits. */
 export type Identify = (issuer: string, subject: string) => string
 
-/** By each of several keys: the first gives a name, and the others find what has one of before. */
+/**
+ * Identities under several keys: the first names a person, and the others find what was recorded
+ * under a former key.
+ */
 export interface Identities {
   readonly identify: Identify
-  /** By the keys of before, the newest first. */
+  /** Under the former keys, the newest first. */
   readonly former: readonly Identify[]
 }
 
@@ -19,7 +22,7 @@ export function identities(keys: readonly Secret[]): Identities {
   return { identify: identifier(first), former: others.map(identifier) }
 }
 
-/** Undefined where there is no former key. */
+/** Undefined if there is no former key. */
 export function formerIdentities(
   former: readonly Identify[],
   issuer: string,
@@ -35,7 +38,7 @@ export function identifier(key: Secret | undefined): Identify {
     createHmac('sha256', bytes).update(`${issuer}\0${subject}`).digest('hex')
 }
 
-/** A key for `identifier` out of a secret that is also used for other things (RFC 5869 §3.2). */
+/** Derives a key for `identifier` from a secret that has other uses too (RFC 5869 §3.2). */
 export function derivedIdentityKey(secret: Secret): Secret {
   const key = hkdfSync('sha256', secret.reveal(), '', 'postern identity hash key', 32)
   return new Secret(Buffer.from(key).toString('hex'))

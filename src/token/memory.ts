@@ -1,11 +1,11 @@
-// A cache keyed by a token's SHA-256, since the token itself must not be kept. It holds a fixed number of
-// entries and knows no expiry: callers check that what they find still holds.
+// A cache keyed by a token's SHA-256, because the token itself must not be stored. It holds a fixed
+// number of entries and knows no expiry: callers check that what they find is still valid.
 
 import { DIGEST_BYTES, Digests, NO_ROW } from './digests.ts'
 
 export class TokenMemory<T> {
   readonly #tokens: number
-  /** Made with the first token: 20,000 rows take 200 KB, which an idle gate need not spend. */
+  /** Created with the first token: 20,000 rows take 200 KB, which an idle gate need not spend. */
   #digests: Digests | undefined
   readonly #known: (T | undefined)[] = []
   /** Scratch space for the token being looked up. */

@@ -1,10 +1,12 @@
 // JSON for documents that two parsers must not read differently: an object without repeated members.
 // JSON.parse silently keeps the last of two (RFC 8259 §4). RFC 7515 §5.2 step 4 lets a verifier reject
-// them; one that does not may read other claims than the next one.
+// them; a verifier that does not may read other claims than the next one.
 
 export type JsonObject = Readonly<Record<string, unknown>>
 
-/** The text's object, or undefined where it is no JSON object or repeats a member at any depth. */
+/**
+ * The object in the text; undefined if it is not a JSON object or repeats a member at any depth.
+ */
 export function parseStrictObject(text: string): JsonObject | undefined {
   let value: unknown
   try {
@@ -77,7 +79,7 @@ function endOfValue(text: string, start: number): number {
   return text.length
 }
 
-/** Expects text that JSON.parse has taken: then a string before a colon is a member's name. */
+/** Expects text that JSON.parse has accepted: then a string before a colon is a member's name. */
 function namesIn(text: string): number {
   let names = 0
   let start = text.indexOf('"')
@@ -89,7 +91,7 @@ function namesIn(text: string): number {
   return names
 }
 
-/** At any depth; without recursion, since a stranger chooses the depth. */
+/** At any depth, without recursion, because a stranger chooses the depth. */
 function membersOf(value: object): number {
   let members = 0
   const open = [value]
@@ -101,7 +103,7 @@ function membersOf(value: object): number {
   return members
 }
 
-/** By hand: a regular expression gives up on a string of megabytes, and would not say so. */
+/** Written by hand: a regular expression gives up on a string of megabytes, silently. */
 function endOfString(text: string, start: number): number {
   let end = text.indexOf('"', start + 1)
   while (isEscaped(text, end)) end = text.indexOf('"', end + 1)
