@@ -8,7 +8,7 @@ import type { Mistake } from './kinds.ts'
 import { developmentMistakes, signInMistakes } from './mode-demands.ts'
 import { OWN_SECRETS } from './credential-kinds.ts'
 import { type Key, KEYS, settingOf, type Values } from './table.ts'
-import { callersOf, keysOf, takes, takesDevices, type UpstreamRead } from './upstreams.ts'
+import { callersOf, keysOf, takes, type UpstreamRead } from './upstreams.ts'
 
 export type Mode = 'development' | 'sign-in' | 'production'
 
@@ -70,14 +70,14 @@ function sharedSecrets(all: readonly ReadonlyMap<Key, Given>[]): Mistake[] {
   return mistakes
 }
 
-/** Devices enrol beside Anthropic's key alone. */
+/** Whoever signs in on their own machine enrols no devices. */
 function callerMistakes(mode: Mode, upstreams: readonly UpstreamRead[]): Mistake[] {
-  if (mode === 'development' || (mode === 'production' && takesDevices(upstreams))) return []
+  if (mode !== 'sign-in') return []
   return upstreams.flatMap((each) => {
     const from = callersOf(each)
     if (!from || !takes(each, 'device')) return []
     const message = 'names devices, and none can enrol at this gate'
-    const hint = 'set ANTHROPIC_API_KEY and JWT_SECRET, or leave device out'
+    const hint = 'leave device out, or CLIENT_ID'
     return [{ setting: from.from, message, hint }]
   })
 }

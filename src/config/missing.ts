@@ -35,15 +35,17 @@ export function missing(
   const anthropic = mentioned.has('anthropicApiKey') && !signIn
   const openai = mentioned.has('openaiUpstreamUrl')
   const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || openai || signIn)
+  const devices = anthropic || (!signIn && upstreams.some((each) => takes(each, 'device')))
   const needs: Readonly<Record<Need, boolean>> = {
     Tinfoil: tinfoil,
     Anthropic: anthropic,
+    devices,
     OpenAI: openai,
     'user tokens':
       tinfoil ||
       bootstrap === 'jwt' ||
       ((anthropic || openai) && upstreams.some((each) => takes(each, 'user'))),
-    enrolment: anthropic && bootstrap !== undefined && bootstrap !== 'off',
+    enrolment: devices && bootstrap !== undefined && bootstrap !== 'off',
     'signing in': signIn,
   }
   return KEYS.flatMap((key) => {

@@ -46,7 +46,8 @@ export type Group =
   'Server' | 'Upstream' | 'Users' | 'Devices' | 'Keys' | 'Sign-in' | 'Limits' | 'Ledger' | 'Log'
 
 /** What makes a setting necessary outside development mode; demands.ts knows when that is. */
-export type Need = 'Tinfoil' | 'Anthropic' | 'OpenAI' | 'user tokens' | 'enrolment' | 'signing in'
+export type Need =
+  'Tinfoil' | 'Anthropic' | 'OpenAI' | 'user tokens' | 'devices' | 'enrolment' | 'signing in'
 
 export interface Setting<T> {
   readonly env: string
@@ -169,7 +170,7 @@ export const SETTINGS = {
     'Users',
     hexKey,
     'Key of the HMAC that stands for a subject in limits and logs; unset, a new one at each start.',
-    { required: 'Anthropic', secret: true },
+    { required: 'devices', secret: true },
   ),
   identityHashKeyOld: setting(
     'IDENTITY_HASH_KEY_OLD',
@@ -184,7 +185,7 @@ export const SETTINGS = {
     'Devices',
     secretList,
     'Signs device tokens: the first signs, all verify; each of 32 bytes or more.',
-    { required: 'Anthropic', notInDev: true, secret: true },
+    { required: 'devices', notInDev: true, secret: true },
   ),
   jwtExpirationHours: setting(
     'JWT_EXPIRATION_HOURS',

@@ -80,9 +80,11 @@ export type UpstreamEntryOf<Kind extends UpstreamKind> = Common<Kind> &
 
 export type UpstreamEntry = { readonly [Kind in UpstreamKind]: UpstreamEntryOf<Kind> }[UpstreamKind]
 
-/** Devices enrol beside Anthropic's key alone. */
-export const takesDevices = (upstreams: readonly { readonly kind: UpstreamKind }[]): boolean =>
-  upstreams.some(({ kind }) => kind === 'anthropic')
+/** Devices enrol wherever an upstream takes them, and beside a key for Anthropic in any case. */
+export const takesDevices = (
+  upstreams: readonly Pick<UpstreamEntry, 'kind' | 'callers'>[],
+): boolean =>
+  upstreams.some(({ kind, callers }) => kind === 'anthropic' || callers.includes('device'))
 
 type KeyOf<M> = M[keyof M]
 /** The settings that stand in `upstreams`, and no longer by themselves. */

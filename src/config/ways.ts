@@ -4,7 +4,7 @@ import { KEYS, type Need, settingOf } from './table.ts'
 
 const WAYS: readonly (readonly [what: string, needs: readonly Need[]])[] = [
   ['Tinfoil, for users of yours', ['Tinfoil', 'user tokens']],
-  ['Anthropic, for devices', ['Anthropic']],
+  ['Anthropic, for devices', ['Anthropic', 'devices']],
   ['any other server', ['OpenAI', 'user tokens']],
   ['one person, who signs in', ['signing in']],
 ]
@@ -21,7 +21,7 @@ To try it, with no account and no network:
 
   postern --dev-mode
 
-There are three ways to run it, each by what it needs:
+The ways to run it, each by what it needs:
 
 ${ways.join('')}
 postern --help explains every setting, and postern check tries them.

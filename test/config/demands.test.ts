@@ -94,7 +94,7 @@ describe('what the use that is made of it cannot do without', () => {
       expect(absent.map(({ setting }) => setting)).toEqual([...missing])
       for (const { setting, message, hint } of absent) {
         expect(message).toMatch(
-          /^is missing; it is needed for (?:Tinfoil|Anthropic|user tokens|enrolment)$/,
+          /^is missing; it is needed for (?:Tinfoil|Anthropic|user tokens|devices|enrolment)$/,
         )
         expect(hint).toContain(`Set ${setting} or ${flagOf(setting)}.`)
       }
@@ -144,10 +144,12 @@ describe('who reaches an upstream', () => {
       ])
     }
   })
-  test('names devices where none can enrol, and is a mistake', () => {
-    expect(wrong([], { ...PRODUCTION, TINFOIL_CALLERS: 'user,device' })).toEqual([
-      'TINFOIL_CALLERS',
-    ])
+  test('names devices, and then needs what signs their tokens, with or without Anthropic', () => {
+    const devices = { ...PRODUCTION, TINFOIL_CALLERS: 'user,device' }
+    expect(wrong([], devices)).toEqual(['JWT_SECRET'])
+    const { JWT_SECRET } = ANTHROPIC
+    expect(wrong([], { ...devices, JWT_SECRET, BOOTSTRAP: 'code' })).toEqual(['PROXY_BASE_URL'])
+    expect(upstreamOf(settings([], { ...devices, JWT_SECRET }), 'anthropic')).toBeUndefined()
     const both = settings([], { ...PRODUCTION, ...ANTHROPIC, TINFOIL_CALLERS: 'device' })
     expect(upstreamOf(both, 'tinfoil')?.callers).toEqual(['device'])
   })

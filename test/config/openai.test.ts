@@ -57,7 +57,10 @@ describe('by the environment', () => {
     expect(wrong([], { ...USERS, ...shared })).toEqual(['TINFOIL_API_KEY'])
   })
 
-  test('users need an issuer, keys alone need none', () => {
+  test('users need an issuer, devices what signs their tokens, keys alone nothing', () => {
+    expect(wrong([], { ...USERS, ...ADDRESS, OPENAI_UPSTREAM_CALLERS: 'device' })).toEqual([
+      'JWT_SECRET',
+    ])
     expect(wrong([], ADDRESS)).toEqual(['JWKS_URL', 'ISSUER', 'AUDIENCES'])
     expect(settings([], { ...ADDRESS, OPENAI_UPSTREAM_CALLERS: 'key' }).issuers).toEqual([])
   })
@@ -75,7 +78,6 @@ describe('by the environment', () => {
     ['OPENAI_UPSTREAM_HEADERS', 'X-A: ü'],
     ['OPENAI_UPSTREAM_ROUTES', 'chat,messages'],
     ['OPENAI_UPSTREAM_CALLERS', 'session'],
-    ['OPENAI_UPSTREAM_CALLERS', 'device'],
   ])('%s is refused as %p', (name, value) => {
     const found = mistakes([], { ...USERS, ...ADDRESS, [name]: value })
     expect(found.map(({ setting }) => setting)).toEqual([name])

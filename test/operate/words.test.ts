@@ -6,12 +6,12 @@ import { nearest } from '../../src/config/nearest.ts'
 import { runToEnd } from '../support/binary.ts'
 
 describe('postern alone', () => {
-  test('names what is missing, how to try it, and three ways to run it, in 80 columns', async () => {
+  test('names what is missing, how to try it, and the ways to run it, in 80 columns', async () => {
     const { exitCode, stdout, stderr } = await runToEnd([])
     expect([exitCode, stdout]).toEqual([78, ''])
     expect(stderr).toContain('4 mistakes')
     expect(stderr).toContain('\n  postern --dev-mode\n')
-    const ways = stderr.slice(stderr.indexOf('three ways to run it'))
+    const ways = stderr.slice(stderr.indexOf('The ways to run it'))
     for (const name of ['TINFOIL_API_KEY', 'ANTHROPIC_API_KEY', 'JWT_SECRET', 'CLIENT_ID']) {
       expect(ways).toContain(name)
     }
