@@ -101,7 +101,7 @@ export function policyMistakes(
   const known = [...names.keys()]
   const issuerNames = issuers?.map(({ name }) => name)
   for (const { from, own } of rules) {
-    const { policy, issuer, group, kind, key } = own
+    const { policy, issuer, group, kind, key, organisation } = own
     if (policy === undefined) {
       if (!('policy' in own)) wrong(from, 'lacks policy', 'a rule gives one')
     } else if (!names.has(policy))
@@ -118,6 +118,15 @@ export function policyMistakes(
     ) {
       wrong(from, 'has a group that nobody is in', 'give an issuer its groups_claim')
     }
+    const isOfUser = kind === 'user' || issuer !== undefined || group !== undefined
+    if (
+      organisation !== undefined &&
+      isOfUser &&
+      someIssuer &&
+      grouped?.every(({ organisationClaim }) => organisationClaim === undefined)
+    ) {
+      wrong(from, 'has an organisation that nobody is in', 'give an issuer its organisation_claim')
+    }
     const others = [issuer ?? group, key].filter((each) => each !== undefined)
     const only = key === undefined ? 'user' : 'key'
     if (others.length > 1 || (others.length === 1 && kind !== undefined && kind !== only)) {
@@ -125,6 +134,31 @@ export function policyMistakes(
     }
   }
   return mistakes
+}
+
+/** Limits of an organisation hold for nobody who has none: that is no mistake, and has to be known. */
+export function policyCautions(
+  { policies, rules }: PoliciesGiven,
+  issuers: readonly IssuerEntry[],
+): string[] {
+  const limiting = new Set(
+    policies.flatMap(({ own }) => (own.organisation && own.name !== undefined ? [own.name] : [])),
+  )
+  return rules.flatMap(({ from, own }) => {
+    const { policy, kind = 'user', key, issuer, organisation } = own
+    if (organisation !== undefined) return []
+    if (policy === undefined || !limiting.has(policy) || kind !== 'user' || key !== undefined)
+      return []
+    const without = issuers.filter(
+      ({ name, organisationClaim }) =>
+        organisationClaim === undefined && (issuer === undefined || name === issuer),
+    )
+    if (without.length === 0) return []
+    const names = without.map(({ name }) => name).join(', ')
+    return [
+      `${from} gives users of ${names} a policy that limits organisations, and they have none: its organisation limits do not hold for them without organisation_claim`,
+    ]
+  })
 }
 
 /** For a name that is none of those that there are. */

@@ -20,6 +20,7 @@ import {
   type PoliciesGiven,
   type PolicyEntries,
   policyEntries,
+  policyCautions,
   policyMistakes,
 } from './policies.ts'
 import { readAddress, readWindow } from './spellings.ts'
@@ -152,7 +153,7 @@ export function readValues(
   if (unkeyed && !mistakes.some(({ setting }) => setting.includes('IDENTITY'))) {
     warnings.push('IDENTITY_HASH_KEY is not set: hashed identities change with every start')
   }
-  warnings.push(...cautions(values))
+  warnings.push(...cautions(values), ...policyCautions(listed, issuers))
   const noWayChosen = document === undefined && !choosesWay(mentioned)
   return {
     values,

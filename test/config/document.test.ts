@@ -596,6 +596,31 @@ rules:
   - { organisation: acme, policy: staff }
 `
 
+describe("an organisation's limits, of users whose issuer tells none", () => {
+  const env = { USD: '100' }
+  test('are a warning', () => {
+    const invocation = read(file(POLICIES), env)
+    if (invocation.kind !== 'run') throw new Error('wrong')
+    const said = invocation.warnings.filter((each) => each.includes('organisation_claim'))
+    expect(said).toHaveLength(1)
+    expect(said[0]).toContain('rules[0] gives users of entra a policy that limits organisations')
+  })
+
+  test('are none where they do', () => {
+    const claimed = POLICIES.replaceAll('groups_claim:', 'organisation_claim: org, groups_claim:')
+    const invocation = read(file(claimed), env)
+    if (invocation.kind !== 'run') throw new Error(Bun.inspect(invocation))
+    expect(invocation.warnings.join()).not.toContain('rules[0]')
+  })
+
+  test('and a rule for one that no user is in is a mistake', () => {
+    const text = `${POLICIES}  - { kind: user, organisation: acme, policy: staff }\n`
+    expect(mistakes(text, { env }).join()).toContain(
+      'rules[3] has an organisation that nobody is in (give an issuer its organisation_claim)',
+    )
+  })
+})
+
 describe('keys', () => {
   const written = (keys: string): string => `${POLICIES}keys: ${keys}\n`
   const env = { USD: '100' }
