@@ -12,7 +12,7 @@ export interface Question {
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
   readonly body?: Uint8Array
-  /** For the connection, the headers and the body together. */
+  /** For connecting, the headers and the body together. */
   readonly timeoutMs: number
   readonly maxBytes: number
   /** Whether the body of a response with this status is read; otherwise it is empty. */
@@ -32,7 +32,7 @@ export type Reply =
 export type ReplyFailure = 'unreachable' | 'late' | 'too large' | 'unreadable'
 
 export type Ask = (question: Question) => Promise<Reply>
-/** The same where the URL is taken apart already. */
+/** The same for a URL that is already parsed. */
 export type AskAt = (to: Destination, question: Omit<Question, 'url'>) => Promise<Reply>
 
 export function asking(transport: Transport, timeouts: Timeouts): Ask {
@@ -72,7 +72,7 @@ type Bounded =
   | { readonly ok: true; readonly body: Uint8Array }
   | { readonly ok: false; readonly why: 'too large' | 'cut off' | 'unknown content coding' }
 
-/** `maxBytes` counts what was decoded too. */
+/** `maxBytes` also bounds the decoded size. */
 function readBounded({ headers, body }: UpstreamAnswer, maxBytes: number): Promise<Bounded> {
   return new Promise((resolve) => {
     if (Number(headers['content-length'] ?? 0) > maxBytes) {

@@ -10,11 +10,11 @@ import { type NativeSocket, NO_HANDLES, type SocketHandles } from './handles.ts'
 import { type ResponseEvents, ResponseReader } from './response.ts'
 import { openTunnel, type Tunnel } from './tunnel.ts'
 
-/** What a connection tells the request that it carries. */
+/** The events that a connection reports to its request. */
 export interface Carried extends ResponseEvents {
   onConnected(): void
   onDrain(): void
-  /** `code` is an errno or the like; undefined where the other side closed in order. */
+  /** `code` is an errno or the like; undefined if the other side closed in order. */
   onGone(code: string | undefined): void
 }
 
@@ -75,7 +75,7 @@ export class Connection {
     this.handles = handles
   }
 
-  /** `ready`: the event that says so; undefined where it is connected already. */
+  /** `ready`: the event that reports the connection; undefined if it is already connected. */
   own(
     socket: Socket,
     ready: 'connect' | 'secureConnect' | undefined,
@@ -282,7 +282,7 @@ const mayBePublic = (hostname: string): boolean => isIP(hostname) !== 0 || !look
 
 function open({ tls: secure, hostname, port, address }: Origin, trust: Egress['trust']): Socket {
   const options = {
-    // An address needs no resolving, and its certificate is checked for where the connection goes.
+    // An address needs no resolving, and its certificate is checked for it.
     host: isIP(hostname) === 0 ? (address ?? hostname) : hostname,
     port,
     noDelay: true,
@@ -293,10 +293,10 @@ function open({ tls: secure, hostname, port, address }: Origin, trust: Egress['t
   return tls.connect({ ...options, ...verified(hostname, trust) })
 }
 
-/** The name is the upstream's, whoever is in between. */
+/** Verifies the upstream's name, whatever proxy is in between. */
 function verified(hostname: string, trust: Egress['trust']): tls.ConnectionOptions {
   return {
-    // An address is no server name (RFC 6066 §3).
+    // An address is not a server name (RFC 6066 §3).
     ...(isIP(hostname) === 0 && { servername: hostname }),
     ...(trust && { secureContext: trust }),
     ALPNProtocols: ['http/1.1'],

@@ -1,18 +1,18 @@
-// Content codings (RFC 9110 §8.4.1) undone for reading along: a copy is decoded piece by piece, and
-// the encoded bytes pass on untouched. A coding that breaks falls silent; it never throws.
+// Decodes content codings (RFC 9110 §8.4.1) for reading along: a copy is decoded piece by piece, and
+// the encoded bytes pass on unchanged. A broken coding falls silent; it never throws.
 //
-// node:zlib's streams hand each piece to a thread: 20 µs of CPU for each event of a stream, and an
-// end that has to be waited for. Their handles decode in place in 1.6 µs; that call is private to
-// node:zlib, so it is used through this file alone, and one that is gone is `undefined` here.
+// node:zlib's streams hand each piece to a thread: 20 µs of CPU for each event of a stream, and an end
+// that must be awaited. Their handles decode in place in 1.6 µs. That call is private to node:zlib, so
+// only this file uses it, and if it is missing, decoding is `undefined`.
 
-/** Reads bytes as they come; no piece is its own for longer than the call. */
+/** Reads bytes as they come; a piece is valid only during the call. */
 export interface Sink {
   push(bytes: Uint8Array): void
 }
 
 export interface Decoding extends Sink {
   close?(): void
-  /** It broke, or reached its bound: what came after that was not read. */
+  /** True if it broke or reached its bound: later bytes were not read. */
   readonly isSilent?: boolean
 }
 
@@ -31,23 +31,23 @@ interface Handle {
 
 interface ContentDecoder {
   readonly handle: Handle
-  /** After each write: bytes left free in the output, bytes left unread in the input. */
+  /** After each write: free bytes in the output, unread bytes in the input. */
   readonly left: Uint32Array
   readonly flush: number
   close(): void
 }
 
-/** 50 times the longest answer; a bomb (1 KiB that becomes 1 MiB, RFC 1951 §3.2.5) stops here. */
+/** 50 times the longest response; a decompression bomb (RFC 1951 §3.2.5) stops here. */
 export const MAX_DECODED_BYTES = 128 * 1024 * 1024
 
-/** Loaded with the first answer that is coded: many gates never see one, and it takes 2 MB. */
+/** Loaded for the first encoded response: many gates never see one, and it takes 2 MB. */
 const zlib = () => process.getBuiltinModule('node:zlib')
 /** RFC 9659 §3: no content coding needs a larger window than 8 MiB. */
 const ZSTD_WINDOW_LOG = 23
-/** Node's own buffer, which stays unused here; this is the least it takes. */
+/** Node's own buffer, which is unused here; this is its minimum. */
 const SMALLEST = { chunkSize: 64 }
 
-// Decoding is synchronous, so one buffer does for every stream: a reader copies what it holds on to.
+// Decoding is synchronous, so one buffer serves every stream: a reader copies what it keeps.
 const output = new Uint8Array(65_536)
 
 const CODINGS: ReadonlyMap<string, (first: number) => ContentDecoder | undefined> = new Map([
@@ -55,7 +55,8 @@ const CODINGS: ReadonlyMap<string, (first: number) => ContentDecoder | undefined
   ['x-gzip', () => coding(zlib().createGunzip(SMALLEST), zlib().constants.Z_SYNC_FLUSH)],
   [
     'deflate',
-    // RFC 9110 §8.4.1.2: the zlib format; some send the bare one. CM is 8 in the former's first byte.
+    // RFC 9110 §8.4.1.2: the zlib format; some send raw deflate. In the former, CM is 8 in the
+    // first byte.
     (first: number) => {
       const isZlib = (first & 0x0f) === 8
       const stream = isZlib ? zlib().createInflate(SMALLEST) : zlib().createInflateRaw(SMALLEST)
@@ -76,7 +77,7 @@ const CODINGS: ReadonlyMap<string, (first: number) => ContentDecoder | undefined
   ],
 ])
 
-/** Decodes for `to`. Undefined where the coding is unknown, or more than one. */
+/** Decodes for `to`. Undefined if the coding is unknown, or more than one. */
 export function decoding(contentEncoding: string | undefined, to: Sink): Decoding | undefined {
   const name = contentEncoding?.trim().toLowerCase() ?? ''
   if (name === '' || name === 'identity') return to
@@ -117,7 +118,7 @@ export function decoding(contentEncoding: string | undefined, to: Sink): Decodin
         // A reader that has had enough closes, and gets no more of the same chunk.
         if (over) return close()
         if (decodedBytes > MAX_DECODED_BYTES) return fallSilent()
-        // A full output may have more behind it; one with room left has taken what there was.
+        // A full output may have more behind it; with room left, all input was decoded.
       } while (left[0] === 0)
     },
     close,

@@ -1,15 +1,15 @@
-// Where requests go: a URL taken apart once into what the way out needs of it.
+// The destination of a request: a URL, parsed once into what a connection needs.
 
 import { userAgent } from '../version.ts'
 import { type Origin, originAt } from './connection.ts'
 
 export interface Destination {
   readonly origin: Origin
-  /** The beginning of a request's head, after its method: the target, who is asked and who asks. */
+  /** The part of a request's head after its method: the target, Host and user agent. */
   readonly opening: string
 }
 
-/** With an `address`, that is where the connection goes, and not where the name points by then. */
+/** With an `address` the connection goes there, and not where the name resolves by then. */
 export function destinationOf(url: URL, address?: string): Destination {
   const tls = url.protocol === 'https:'
   const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port)

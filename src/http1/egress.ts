@@ -7,15 +7,15 @@ import { noProxy } from './no-proxy.ts'
 import type { ProxyAddress } from './tunnel.ts'
 
 export interface Egress {
-  /** Undefined where only what is built in is trusted. */
+  /** Undefined if only the built-in certificates are trusted. */
   readonly trust: tls.SecureContext | undefined
-  /** Undefined where a host is asked directly. */
+  /** Undefined if a host is asked directly. */
   proxyTo(hostname: string, port: number): ProxyAddress | undefined
 }
 
 export const DIRECT: Egress = { trust: undefined, proxyTo: () => undefined }
 
-/** One that may be exchanged: `now` gives that of each new connection. */
+/** An egress that may be replaced: `now` gives that of each new connection. */
 export const egressOf = (now: () => Egress): Egress => ({
   get trust() {
     return now().trust
@@ -33,8 +33,8 @@ export interface EgressSettings {
 export function egress(settings: EgressSettings, trust: Egress['trust']): Egress {
   const { upstreamProxy: proxy, devMode } = settings
   const past = noProxy(settings.noProxy ?? '')
-  // What development mode embeds is no proxy's business; to a proxy elsewhere, loopback is another
-  // machine than it is to us.
+  // Embedded services of development mode bypass the proxy; to a proxy elsewhere, loopback is
+  // another machine than for us.
   const ownLoopback = devMode || !proxy || !isLoopback(proxy.hostname)
   return {
     trust,
@@ -45,7 +45,7 @@ export function egress(settings: EgressSettings, trust: Egress['trust']): Egress
   }
 }
 
-/** `certificates`: in PEM, trusted beside those that are built in, all of which it parses. */
+/** `certificates`: PEM, trusted besides the built-in ones, all of which it parses. */
 export const trusting = (certificates: readonly string[]): Egress['trust'] =>
   certificates.length === 0
     ? undefined

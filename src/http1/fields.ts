@@ -6,7 +6,7 @@ export type AnswerHeaders = Readonly<Record<string, string | undefined>>
 
 /** RFC 9110 §5.6.2 */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-/** Of these, the first one counts. */
+/** Of a repeated field of these names, the first counts. */
 const SINGLE = new Set(['content-type', 'retry-after', 'etag', 'last-modified', 'location'])
 
 /** Parses CRLF-separated `name: value` lines starting at `from`; undefined if any line is malformed. */
@@ -29,7 +29,7 @@ export function readFields(text: string, from: number): AnswerHeaders | undefine
   return headers
 }
 
-/** RFC 9110 §5.6.3: spaces and tabs, and not all that JavaScript takes for white. */
+/** RFC 9110 §5.6.3: only spaces and tabs, not everything that JavaScript trims. */
 function trimmed(text: string, from: number, to: number): string {
   let start = from
   let end = to
@@ -47,7 +47,7 @@ interface Name {
   readonly key: string
 }
 
-/** Known names by length, so that a name is found without a substring: an upstream repeats them. */
+/** Known names by length, so that a name is found without a substring: upstreams repeat them. */
 const NAMES: readonly Name[][] = Array.from({ length: 65 }, () => [])
 const MAX_NAMES_OF_A_LENGTH = 8
 

@@ -13,7 +13,7 @@ export interface ConnectionPool {
   giveBack(connection: Connection): void
   /** For new connections; existing ones are closed once they are idle. */
   use(handles: SocketHandles): void
-  /** The same where the way out has changed. */
+  /** The same after a change of the egress. */
   renew(): void
   close(): void
 }
@@ -46,7 +46,7 @@ export function connections(egress: Egress, first: SocketHandles): ConnectionPoo
     take(origin, now) {
       const { name } = origin
       const stack = idle.get(name)
-      // The server is least likely to have closed the one that was used last.
+      // The server is least likely to have closed the most recently used one.
       for (let last = stack?.pop(); last; last = stack?.pop()) {
         count -= 1
         if (last.usable && last.idleUntil > now) return last
@@ -68,7 +68,7 @@ export function connections(egress: Egress, first: SocketHandles): ConnectionPoo
       forget()
     },
     renew() {
-      // Which connections are of before is told by their handles.
+      // A new object marks earlier connections, by their handles.
       handles = { ...handles }
       forget()
     },

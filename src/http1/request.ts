@@ -10,7 +10,7 @@ export interface UpstreamRequest {
   readonly headers: Readonly<Record<string, string>>
   /** Held in memory, or streamed; `length` if it is known beforehand. */
   readonly body: Uint8Array | BodyStream | undefined
-  /** The body is not needed after it has been sent, so that its memory is freed at once. */
+  /** The body is not needed after it has been sent, so its memory is freed at once. */
   readonly sentOnce?: boolean
 }
 

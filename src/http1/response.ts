@@ -1,5 +1,5 @@
-// Reads the responses of one connection to an upstream (RFC 9112). Stricter than it has to be: a response
-// that two readers could read differently is refused, because what is left of it on a reused connection
+// Reads the responses of one connection to an upstream (RFC 9112). Stricter than required: a response
+// that two readers could read differently is refused, because on a reused connection the rest of it
 // would be taken for the next caller's. It decodes no content coding and keeps no body.
 
 import { type AnswerHeaders, readFields } from './fields.ts'
@@ -12,7 +12,7 @@ export interface ResponseHead {
 export interface ResponseEvents {
   onHead(head: ResponseHead): void
   onData(chunk: Buffer): void
-  /** The whole answer has been read. */
+  /** The whole response has been read. */
   onEnd(trailers: AnswerHeaders): void
   /** Not a valid response; nothing after it on this connection can be trusted. */
   onInvalid(): void
@@ -20,19 +20,20 @@ export interface ResponseEvents {
 
 const MAX_HEAD_BYTES = 65_536
 const MAX_INTERIM = 8
-/** With its extensions, which mean nothing to us. */
+/** Includes chunk extensions, which are ignored. */
 const MAX_CHUNK_LINE_BYTES = 1024
 const MAX_TRAILER_BYTES = 16_384
 
-// RFC 9110 §5.5, RFC 9112 §2.2: neither a control, for a `\vchunked` that some take for `chunked` is two
-// answers, nor a CR or an LF of its own. All of a head in one look: it is what costs most about it.
+// RFC 9110 §5.5, RFC 9112 §2.2: no control characters (some readers take `\vchunked` for `chunked`,
+// which makes two responses of one), and no lone CR or LF. The whole head is checked in one match,
+// because that is its main cost.
 const HEAD =
   /^HTTP\/1\.[01] [1-9]\d\d(?: [\t\x20-\x7e\x80-\xff]*)?(?:\r\n[\t\x20-\x7e\x80-\xff]*)*$/
 const FIELDS = /^[\t\x20-\x7e\x80-\xff]*(?:\r\n[\t\x20-\x7e\x80-\xff]*)*$/
-/** Where it says how much of HTTP/1 it is, and the status. */
+/** The positions of the minor version and of the status. */
 const [MINOR_AT, STATUS_AT] = ['HTTP/1.'.length, 'HTTP/1.1 '.length]
 const LENGTH = /^\d{1,15}$/
-/** RFC 2068 §19.7.1.1: how long the other side keeps an idle connection. */
+/** RFC 2068 §19.7.1.1: how long the server keeps an idle connection. */
 const KEEP_ALIVE = /(?:^|[,;])[ \t]*timeout=(\d{1,6})/i
 const NO_HEADERS: AnswerHeaders = {}
 
@@ -41,29 +42,33 @@ type State = 'head' | 'length' | 'close' | 'size' | 'chunk' | 'chunk end' | 'tra
 export class ResponseReader {
   readonly #to: ResponseEvents
   #state: State = 'head'
-  /** What came of a line, or of a head, that is not whole yet; there may be room behind it. */
+  /** A partial line or head; the buffer may have room behind it. */
   #rest: Buffer | undefined
   #restBytes = 0
-  /** So much of it has been searched for its end: a head that drips in is not read all over. */
+  /**
+   * How much of it has been searched for its end, so that a head that drips in is not rescanned.
+   */
   #searched = 0
-  /** Of the body, or of its present chunk. */
+  /** Bytes left of the body, or of the current chunk. */
   #left = 0
   #interim = 0
   #reusable = true
   #idleSeconds: number | undefined
-  /** Of an answer that has ended and has not been told so. */
+  /** The trailers of a response that has ended and was not yet reported. */
   #trailers: AnswerHeaders | undefined
 
   constructor(to: ResponseEvents) {
     this.#to = to
   }
 
-  /** Whether the connection may carry another request: the answer says so, and nothing is left. */
+  /**
+   * Whether the connection may carry another request: the response allows it, and nothing is left.
+   */
   get reusable(): boolean {
     return this.#reusable
   }
 
-  /** How long the other side keeps the connection, where it has said so. */
+  /** How long the server keeps the connection, if it said so. */
   get idleSeconds(): number | undefined {
     return this.#idleSeconds
   }
@@ -76,7 +81,8 @@ export class ResponseReader {
       if (next === undefined) return this.#keep(chunk, at)
       at = next
       if (this.#state !== 'over') continue
-      // Nobody asked for more. Known before the end is told: that gives the connection back.
+      // Nobody asked for more bytes. Set before the end is reported, because that returns the
+      // connection.
       if (at < chunk.length) this.#reusable = false
       return this.#tellEnd()
     }
@@ -92,13 +98,13 @@ export class ResponseReader {
     this.#tellEnd()
   }
 
-  /** Nothing more is told. */
+  /** Reports nothing more. */
   stop(): void {
     this.#state = 'over'
     this.#reusable = false
   }
 
-  /** It grows by doubling; of nothing in it has been told yet, so that it may be written to. */
+  /** The buffer grows by doubling. No part of it has been reported yet, so it may be written to. */
   #joined(rest: Buffer, given: Buffer): Buffer {
     const bytes = this.#restBytes + given.length
     let whole = rest
@@ -122,12 +128,15 @@ export class ResponseReader {
     this.#searched = this.#restBytes
   }
 
-  /** Where to search for an end: what is kept begins at 0, and may hold all of an end but its last. */
+  /**
+   * Where to search for an end: the kept bytes begin at 0, and may hold all of an end but its last
+   * byte.
+   */
   #unsearched(at: number): number {
     return at === 0 && this.#searched > 3 ? this.#searched - 3 : at
   }
 
-  /** Where to go on; undefined where more has to come first. */
+  /** Where to continue; undefined if more bytes are needed first. */
   #step(chunk: Buffer, at: number): number | undefined {
     switch (this.#state) {
       case 'head':
@@ -156,7 +165,7 @@ export class ResponseReader {
     const from = this.#unsearched(at)
     const end = chunk.indexOf(BLANK_LINE, from)
     if ((end === -1 ? chunk.length : end) - at > MAX_HEAD_BYTES) return this.#invalid()
-    // Otherwise a reply that is not HTTP would be waited for until the timeout.
+    // Otherwise a reply that is not HTTP would be awaited until the timeout.
     if (end === -1) return looksLikeHead(chunk, at, from) ? undefined : this.#invalid()
     const text = chunk.toString('latin1', at, end)
     if (!HEAD.test(text)) return this.#invalid()
@@ -187,7 +196,7 @@ export class ResponseReader {
     const length = headers['content-length']
     if (coding !== undefined && length !== undefined) return false
     if (status === 204 || status === 304) {
-      // Where a body is spoken of that must not be there, one may come all the same.
+      // A body is announced where none is allowed: one may still follow.
       if (coding !== undefined || (length ?? '0') !== '0') this.#reusable = false
       this.#state = 'length'
       return true
@@ -268,13 +277,12 @@ const LF = 10
 const BLANK_LINE = Buffer.from('\r\n\r\n')
 
 /**
- * JavaScriptCore keeps arrays of up to so many bytes within its own heap, and moves one out of there,
- * for two allocations more, when it is first looked at in part. A copy costs less than that, and keeps
- * nothing of what it came with.
+ * JavaScriptCore keeps arrays up to this size in its own heap, and moves one out, with two more
+ * allocations, at the first subarray. A copy costs less, and keeps nothing else alive.
  */
 const MAX_COPIED_BYTES = 1000
 
-/** The bytes themselves where that is all of them. */
+/** Returns the chunk itself if that is all of it. */
 function part(chunk: Buffer, from: number, to: number): Buffer {
   const bytes = to - from
   if (bytes === chunk.length) return chunk
@@ -284,14 +292,17 @@ function part(chunk: Buffer, from: number, to: number): Buffer {
   return copy
 }
 
-/** Of a chunk's size, which is short: a search by native code costs more than these few steps. */
+/**
+ * Finds the end of a chunk-size line, which is short: a native search costs more than these few
+ * steps.
+ */
 function lineEnd(chunk: Buffer, from: number): number {
   const last = Math.min(from + MAX_CHUNK_LINE_BYTES + 1, chunk.length - 1)
   for (let at = from; at < last; at++) if (chunk[at] === CR && chunk[at + 1] === LF) return at
   return -1
 }
 
-/** Whether what has come of a head may still become one; `from` on it has not been looked at. */
+/** Whether a partial head may still become a valid one; nothing after `from` has been checked. */
 function looksLikeHead(chunk: Buffer, at: number, from: number): boolean {
   const compared = Math.min(chunk.length - at, HTTP.length)
   if (chunk.compare(HTTP, 0, compared, at, at + compared) !== 0) return false
@@ -304,7 +315,7 @@ const HTTP = Buffer.from('HTTP/1.')
 const closes = (connection: string | undefined): boolean =>
   connection !== undefined && /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(connection)
 
-/** RFC 9112 §7.1: hexadecimal digits, then perhaps extensions. */
+/** RFC 9112 §7.1: hexadecimal digits, possibly with extensions. */
 function readSize(chunk: Buffer, from: number, end: number): number | undefined {
   let size = 0
   let at = from

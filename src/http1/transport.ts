@@ -34,7 +34,10 @@ export type FailureKind =
   | 'body_failed'
   | 'cancelled'
 
-/** `reason` is an errno or the like: no address, no URL. `cause` is what the body's source threw. */
+/**
+ * `reason` is an errno or the like, without address or URL. `cause` is what the body's source
+ * threw.
+ */
 export interface Failure {
   readonly ok: false
   readonly kind: FailureKind
@@ -76,9 +79,9 @@ export interface Flight {
 
 export interface Transport {
   send(call: UpstreamRequest, timeouts: Timeouts): Flight
-  /** Which private parts of the runtime's sockets work; until this is called, none is used. */
+  /** The private parts of the runtime's sockets that work; until this is called, none is used. */
   use(handles: SocketHandles): void
-  /** After a change of `egress`: connections made before serve what they carry, and no more. */
+  /** After a change of `egress`: earlier connections finish what they carry, and get no more. */
   renew(): void
   close(): void
 }
@@ -98,28 +101,28 @@ const MAX_EARLY_BYTES = 262_144
 
 const NO_TRAILERS: AnswerHeaders = {}
 
-/** One request and its answer. */
+/** One request and its response. */
 class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
   place = -1
   atMs = -1
-  /** What it has failed of where its time has passed. */
+  /** The failure, if its time passes. */
   #late: FailureKind = 'connect_timeout'
   readonly head: Promise<UpstreamAnswer | Failure>
-  /** Until the outcome is known. */
+  /** Set until the outcome is known. */
   #resolve: ((outcome: UpstreamAnswer | Failure) => void) | undefined
   readonly #pool: ConnectionPool
-  /** Until it is on its way: a stream outlives its question by far. */
+  /** Set until it is sent: a stream far outlives its request. */
   #call: UpstreamRequest | undefined
   readonly #timeouts: Timeouts
-  /** From its departure on. */
+  /** Set once it is sent. */
   #connection: Connection | undefined
   #sent = false
   #begun = false
-  /** What nobody needs any more, once the kernel has it. */
+  /** Memory to free once the kernel has it. */
   #spent: Uint8Array | undefined
   #drained: (() => void) | undefined
   #listener: Listener | undefined
-  /** What came before anybody listened. */
+  /** Bytes that arrived before anybody listened. */
   #early: Buffer[] | undefined
   #earlyBytes = 0
   #end: 'complete' | 'broken' | undefined
@@ -132,11 +135,12 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
     this.#pool = pool
     this.#call = call
     this.#timeouts = timeouts
-    // The other side is woken once for all of a turn, not by each again, and answers as many at a time.
+    // The upstream is woken once for a whole turn, not for each request, and answers as many at a
+    // time.
     soon(this)
   }
 
-  /** On its way: to a connection. */
+  /** Sends the request on a connection. */
   deliver(now: number): void {
     const call = this.#call
     if (!call) return
@@ -173,7 +177,7 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
     if (!call || !connection) return
     this.#call = undefined
     const { body, headers } = call
-    // RFC 9112 §9.6: no other request after that one, whatever the answer says.
+    // RFC 9112 §9.6: no other request after this one, whatever the response says.
     if (headers['connection'] === 'close') connection.saidClose = true
     const head = headOf(call)
     if (head === undefined) return this.#fail('unanswered', 'unsendable header')
@@ -207,7 +211,7 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
   }
 
   onHead({ status, headers }: ResponseHead): void {
-    // Over TLS it is known a little later that all has left.
+    // Over TLS it is known a little later that everything has left.
     this.#forget()
     this.#spent = undefined
     this.#settle({ ok: true, status, headers, body: this })
@@ -222,7 +226,7 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
 
   onEnd(trailers: AnswerHeaders): void {
     this.#trailers = trailers
-    // An answer that is over before its question: that connection is of no further use.
+    // The response ended before its request: the connection cannot be reused.
     const connection = this.#connection
     if (connection && this.#sent) this.#pool.giveBack(connection)
     else connection?.destroy()
@@ -256,8 +260,8 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
   }
 
   /**
-   * A large body that the kernel has taken is garbage of the kind that a collector finds too late: new
-   * ones go to new memory meanwhile, page by page.
+   * Frees a large body once the kernel has it: the collector would find it too late, and new bodies
+   * would meanwhile go to new memory, page by page.
    */
   #forget(): void {
     if (!this.#spent || !this.#connection?.flushed) return
@@ -293,24 +297,24 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
     setDeadline(this, ms)
   }
 
-  /** Ends early and quietly where the upstream has closed: its answer, or its error, says why. */
+  /** Ends early and silently if the upstream has closed: its response, or its error, says why. */
   async #pump({ chunks, length }: BodyStream, connection: Connection): Promise<void> {
     let left = length ?? Number.POSITIVE_INFINITY
     for await (const chunk of chunks) {
       if (this.#end) return
-      // What is beyond its length would be the connection's next request.
+      // Bytes beyond the length would be the connection's next request.
       left -= chunk.byteLength
       if (left < 0) throw new Error('body longer than its length')
       this.#wait('body_timeout', this.#timeouts.bodyMs)
       if (chunk.byteLength === 0) continue
       const framed = length === undefined ? chunked(chunk) : chunk
       if (connection.write(framed)) continue
-      // Now it is the upstream that stands still.
+      // Now the upstream has to answer.
       this.#wait('headers_timeout', this.#timeouts.headersMs)
       await this.#whenDrained()
       this.#wait('body_timeout', this.#timeouts.bodyMs)
     }
-    // And what is missing would be taken from there.
+    // Missing bytes would be taken from the next request.
     if (length !== undefined && left > 0) throw new Error('body shorter than its length')
     if (length === undefined && !this.#end) connection.write(LAST_CHUNK)
   }

@@ -20,7 +20,10 @@ export interface Tunnel {
 const MAX_HEAD_BYTES = 16_384
 const STATUS = /^HTTP\/1\.[01] (\d{3})[ \r]/
 
-/** `done` is called once: with a socket on which nothing has been said yet, or with why there is none. */
+/**
+ * `done` is called once: with a socket on which nothing was sent yet, or with the reason why there
+ * is none.
+ */
 export function openTunnel(
   proxy: ProxyAddress,
   to: { readonly host: string; readonly port: number },
@@ -32,7 +35,7 @@ export function openTunnel(
   let head = ''
   const settle = (outcome: Socket | string): void => {
     socket.off('data', onData).off('end', onGone).off('close', onGone).off('error', onError)
-    // A socket whose errors nobody hears ends the process.
+    // A socket error without a listener ends the process.
     socket.on('error', () => {})
     if (typeof outcome === 'string') socket.destroy()
     done(outcome)
@@ -47,7 +50,7 @@ export function openTunnel(
     const status = STATUS.exec(head)?.[1]
     if (status === undefined) return settle('proxy gave no HTTP answer')
     if (!status.startsWith('2')) return settle(`proxy status ${status}`)
-    // Nobody has said anything to the other side yet.
+    // Nothing was sent to the other side yet.
     if (end + 4 < head.length) return settle('proxy answered for the other side')
     socket.pause()
     settle(socket)
