@@ -106,6 +106,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   enroll: ['config', 'state', 'database'],
   keys: ['enroll', 'database'],
   login: ['database'],
+  stored: ['database'],
   accept: ['config', 'policy', 'state', 'upstream', 'enroll', 'ledger', ...STAGES],
   gate: [
     'accept',
@@ -116,6 +117,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
     'enroll',
     'keys',
     'login',
+    'stored',
     'ledger',
     'database',
     'state',

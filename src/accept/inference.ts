@@ -13,6 +13,7 @@ import {
   servedModel,
   servedModels,
 } from '../dispatch/choose.ts'
+import { isStored, type OwnerOf, servingStored } from '../dispatch/stored.ts'
 import type { Dispatch } from '../dispatch/dispatch.ts'
 import { isMerged, type MergeModels } from '../dispatch/merged-models.ts'
 import { modelHint } from '../dispatch/model-hint.ts'
@@ -43,6 +44,7 @@ export interface InferenceParts {
   readonly dispatch: Dispatch
   readonly pickByModel: PickByModel
   readonly mergeModels: MergeModels
+  readonly ownerOf: OwnerOf
   readonly relay: Relay
   readonly ledger: Ledger
   /** Of the listener; not by Elysia's `server`, which would be defined anew on each request. */
@@ -148,7 +150,8 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
 
   for (const [named, routes] of Map.groupBy(served, ({ method, path }) => `${method} ${path}`)) {
     const [{ method, path, about }] = routes as [ServedRoute]
-    const hasBody = method === 'POST'
+    const isOwned = isStored(path)
+    const hasBody = method === 'POST' && !isOwned
     group.route(
       method,
       path,
@@ -162,6 +165,11 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
         const model = isByPath ? modelIn(to) : undefined
         if (model !== undefined) {
           const found = servedModel(among, model)
+          if (!found.ok) return answers.refuse(exchange, found)
+          on = found.value
+        }
+        if (isOwned) {
+          const found = servingStored(among, to, admitted.identity, parts.ownerOf)
           if (!found.ok) return answers.refuse(exchange, found)
           on = found.value
         }

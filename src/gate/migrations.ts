@@ -12,6 +12,7 @@ import {
 } from '../ledger/sqlite/schema.ts'
 import { PERSON_DAYS, PERSON_POLICIES } from '../ledger/sqlite/person-days.ts'
 import { LOGIN_SCHEMA } from '../login/schema.ts'
+import { STORED_SCHEMA } from '../stored/schema.ts'
 
 /** Append only: a file's `user_version` counts how many of them it has. */
 const MIGRATIONS = [
@@ -26,6 +27,7 @@ const MIGRATIONS = [
   KEYS_SCHEMA,
   PERSON_DAYS,
   PERSON_POLICIES,
+  STORED_SCHEMA,
 ]
 
 /** What decides who is let in is checked at each start. */

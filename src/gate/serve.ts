@@ -14,7 +14,9 @@ import { type AdmitKey, keyAdmission } from '../admit/key.ts'
 import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
 import { bodies } from '../dispatch/bodies.ts'
+import { owners } from '../stored/owners.ts'
 import { pickingByModel } from '../dispatch/by-model.ts'
+import type { Served } from '../dispatch/choose.ts'
 import { mergingModels } from '../dispatch/merged-models.ts'
 import { choicesOf } from '../dispatch/choose.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
@@ -79,7 +81,15 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const ask = asking(wire, timeouts)
   const file = store(settings.databaseUrl, TABLES).follow(log)
   const { ledger, reports } = gateLedger(file, log, Date.now())
-  const settle = settlement({ log, ledger, prices })
+  const settle = settlement({
+    log,
+    ledger,
+    prices,
+    noteStored(id, { identity, upstream, at }) {
+      if (identity === undefined || upstream === undefined || !keepers.has(upstream)) return
+      stored.note(id, { identity, upstream }, at.epochSeconds * 1000)
+    },
+  })
   const relay = relaying({
     transport: wire,
     timeouts,
@@ -137,6 +147,8 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const served = upstreams({ settings, from: exchanged, way, signIn }).map((each) =>
     guarded(each, settings, log),
   )
+  const stored = owners({ connection, log })
+  const keepers = keepersAmong(served)
   const stalls = watchStalls({
     transport: wire,
     watched: served,
@@ -214,6 +226,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       dispatch: dispatching(reading),
       pickByModel: pickingByModel(reading),
       mergeModels: mergingModels(askingAt(wire, timeouts)),
+      ownerOf: stored.ownerOf,
       relay,
       ledger,
       setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),
@@ -265,6 +278,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   users?.start()
   devices?.start()
   apiKeys.start()
+  if (keepers.size > 0) stored.start()
   const forget = (): void => {
     const now = Date.now()
     // A cap is restored from this month's sums, so that these outlive a shorter retention.
@@ -318,6 +332,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       restored.stop()
       devices?.stop()
       apiKeys.stop()
+      stored.stop()
       await signIn?.close()
       wire.close()
       await ledger.stop(Date.now())
@@ -325,6 +340,16 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     },
   }
 }
+
+/** Those of whose stored responses an owner has to be known, by name. */
+const keepersAmong = (served: readonly Served[]): ReadonlySet<string> =>
+  new Set(
+    served
+      .filter(({ upstream }) =>
+        upstream.serves({ dialect: 'openai', method: 'GET', path: '/v1/responses/:id' }),
+      )
+      .map(({ upstream }) => upstream.name),
+  )
 
 const NOTHING = (): void => {}
 const NOTHING_PREPARED: Prepare = () => NOTHING

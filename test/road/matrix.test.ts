@@ -59,6 +59,8 @@ interface Row extends Pick<Served, 'callers' | 'models'> {
 interface Table {
   readonly rules: readonly Row[]
   readonly policies: Readonly<Record<CallerKind, Policy>>
+  /** Of every stored response. */
+  readonly owner: { readonly identity: CallerKind; readonly upstream: string } | undefined
 }
 
 function tableBy(random: Random): Table {
@@ -77,14 +79,16 @@ function tableBy(random: Random): Table {
       routes: random.int(3) === 0 ? some(random, ROUTE_GROUPS) : undefined,
     })
   const [user, device, key, session] = CALLER_KINDS.map(drawn) as [Policy, Policy, Policy, Policy]
-  return { rules, policies: { user, device, key, session } }
+  const made = { identity: random.pick(CALLER_KINDS), upstream: random.pick(names) }
+  const owner = random.int(4) === 0 ? undefined : made
+  return { rules, policies: { user, device, key, session }, owner }
 }
 
 /** Of a body that names one model. */
 const costOf: Upstream['costOf'] = (_path, body) => openAiCost('/v1/chat/completions', body)
 
 /** The app of a table, in which what would go out is noted and goes nowhere. */
-function appOf({ rules, policies }: Table, reached: string[]) {
+function appOf({ rules, policies, owner }: Table, reached: string[]) {
   const served = rules.map(({ upstream: name, callers, models }): Served => {
     const [, kind = 'tinfoil'] = NAMES.find(([each]) => each === name) ?? []
     const { upstream, breaker } = unreached(kind, name)
@@ -118,6 +122,7 @@ function appOf({ rules, policies }: Table, reached: string[]) {
         reached.push(...among.map(({ upstream }) => upstream.name))
         return refused('upstream_unavailable')
       },
+      ownerOf: () => granted(owner),
       dispatch: async (_permitted, { upstream }) => {
         reached.push(upstream.name)
         return refused('upstream_unavailable')
@@ -132,18 +137,21 @@ const isListed = (model: string, patterns: readonly string[] | undefined): boole
 
 /** By the table alone, and by nothing of the code that is tested. */
 function allowedBy(
-  { rules, policies }: Table,
+  { rules, policies, owner }: Table,
   kind: CallerKind,
   { method, path, group }: RelayedRoute,
   dialect: Dialect,
   model: string,
 ): readonly string[] {
   const { upstreams, routes } = policies[kind]
-  const names = method === 'POST' || path === '/v1/models/:id'
+  const isOwned = path.startsWith('/v1/responses/')
+  const names = (method === 'POST' && !isOwned) || path === '/v1/models/:id'
+  if (isOwned && owner?.identity !== kind) return []
   if (routes && !routes.includes(group)) return []
   return rules
     .filter((rule) => rule.callers.includes(kind))
     .filter((rule) => upstreams?.includes(rule.upstream) ?? true)
+    .filter((rule) => !isOwned || rule.upstream === owner?.upstream)
     .filter((rule) => !names || isListed(model, rule.models))
     .map((rule) => NAMES.find(([name]) => name === rule.upstream))
     .filter((found) => found !== undefined)

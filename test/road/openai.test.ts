@@ -280,6 +280,57 @@ describe('what an upstream gets', () => {
   )
 })
 
+describe('stored responses', () => {
+  const of = (asked: Promise<unknown>) =>
+    asked.then(
+      () => 200,
+      (error) => error.status,
+    )
+
+  test('are there for the caller whose request made them, at the upstream that keeps them', async () => {
+    const other = client(await issuer.token({ sub: 'somebody-else' }))
+    for (const flavour of ['vllm', 'azure'] as const) {
+      const model = MODELS[flavour]
+      const { id } = await openai.responses.create({ model, input: 'hi' })
+      let streamed = ''
+      for await (const event of await openai.responses.create({
+        model,
+        input: 'hi',
+        stream: true,
+      })) {
+        if (event.type === 'response.created') streamed = event.response.id
+      }
+      for (const each of [id, streamed]) {
+        expect((await openai.responses.retrieve(each)).id).toBe(each)
+        expect(servers[flavour].upstream.seen.at(-1)?.url).toContain(`/responses/${each}`)
+        expect((await openai.responses.inputItems.list(each)).data).toHaveLength(1)
+        expect((await openai.responses.cancel(each)).status).toBe('cancelled')
+        const seen = FLAVOURS.map((name) => servers[name].upstream.seen.length)
+        expect(await of(other.responses.retrieve(each))).toBe(404)
+        expect(await of(other.responses.cancel(each))).toBe(404)
+        expect(await of(other.responses.delete(each))).toBe(404)
+        expect(await of(other.responses.inputItems.list(each).asResponse())).toBe(404)
+        // Nobody's, and what is no id.
+        expect(await of(openai.responses.retrieve(`${each}0`))).toBe(404)
+        expect(await of(openai.responses.retrieve('..%2Fmodels'))).toBe(404)
+        expect(FLAVOURS.map((name) => servers[name].upstream.seen.length)).toEqual(seen)
+        await openai.responses.delete(each)
+        expect(servers[flavour].upstream.seen.at(-1)?.method).toBe('DELETE')
+      }
+    }
+  })
+
+  test('are metered once, and asking again costs nothing', async () => {
+    let id = ''
+    const made = await lineOf(async () => {
+      ;({ id } = await openai.responses.create({ model: 'gpt-4o', input: 'hi' }))
+    })
+    expect(made).toMatchObject({ upstream: 'azure', input_tokens: 40 })
+    const again = await lineOf(() => openai.responses.retrieve(id))
+    expect([again['upstream'], again['input_tokens']]).toEqual(['azure', undefined])
+  })
+})
+
 describe('the operator', () => {
   test('changes a key under a running gate, and is told of one that is refused', async () => {
     const status = () =>

@@ -105,6 +105,7 @@ export function nothingBehindTheDoor(): Parts {
       dispatch: never,
       pickByModel: never,
       mergeModels: never,
+      ownerOf: never,
       relay: { send: never, breakAll: never, running: 0 },
       ledger,
       setIdleTimeout: () => {},

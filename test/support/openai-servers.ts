@@ -81,6 +81,15 @@ function answerOf(
     return json({ error: { message: 'Incorrect API key', code: 'invalid_api_key' } }, 401)
   }
   const path = url.split('?')[0]?.slice(PATHS[flavour].length) ?? ''
+  const [, kept, more] = /^\/responses\/(resp_\w+)(\/\w+)?$/.exec(path) ?? []
+  if (kept !== undefined) {
+    if (method === 'DELETE') return json({ id: kept, object: 'response', deleted: true })
+    return json(
+      more === '/input_items'
+        ? { object: 'list', data: [{ id: 'msg_1' }] }
+        : response(flavour, more === '/cancel' ? 'cancelled' : 'completed', true, kept),
+    )
+  }
   if (method === 'GET') {
     return json({ object: 'list', data: [{ id: MODELS[flavour], object: 'model' }] })
   }
@@ -177,8 +186,14 @@ function chatStream(flavour: Flavour, asked: Readonly<Record<string, unknown>>):
   return { status: 200, type: 'text/event-stream; charset=utf-8', text }
 }
 
-const response = (flavour: Flavour, status: string, usage = true) => ({
-  id: 'resp_1',
+let responses = 0
+const response = (
+  flavour: Flavour,
+  status: string,
+  usage = true,
+  id = `resp_${String((responses += 1)).padStart(32, '0')}`,
+) => ({
+  id,
   object: 'response',
   created_at: 1,
   model: ANSWERED[flavour],
@@ -199,10 +214,11 @@ const response = (flavour: Flavour, status: string, usage = true) => ({
 function responseStream(flavour: Flavour): Said {
   const event = (type: string, more: object): string =>
     `event: ${type}\ndata: ${JSON.stringify({ type, ...more })}\n\n`
+  const { id } = response(flavour, '')
   const text = [
-    event('response.created', { response: response(flavour, 'in_progress', false) }),
+    event('response.created', { response: response(flavour, 'in_progress', false, id) }),
     ...WORDS.map((delta) => event('response.output_text.delta', { item_id: 'msg_1', delta })),
-    event('response.completed', { response: response(flavour, 'completed') }),
+    event('response.completed', { response: response(flavour, 'completed', true, id) }),
   ].join('')
   return { status: 200, type: 'text/event-stream', text }
 }

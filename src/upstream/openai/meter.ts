@@ -8,6 +8,8 @@ import type { Asked, UsageMeter } from '../upstream.ts'
 const FREE: UsageMeter = { end: () => NO_USAGE }
 const SILENT: UsageMeter = { end: () => undefined }
 const MODERATIONS = '/v1/moderations'
+/** What was made before is told again, and not made. */
+const STORED = '/v1/responses/'
 /** What streams there is sound or picture. */
 const NO_TEXT = /^\/v1\/(?:images\/|audio\/speech$)/
 
@@ -16,7 +18,7 @@ export function openAiMeter(
   status: number,
   headers: AnswerHeaders,
 ): UsageMeter {
-  if (method !== 'POST' || path === MODERATIONS) return FREE
+  if (method !== 'POST' || path === MODERATIONS || path.startsWith(STORED)) return FREE
   if (status >= 300) return SILENT
   const { 'content-type': type, 'content-encoding': coding } = headers
   return openAiUsageMeter(type, coding, !NO_TEXT.test(path)) ?? SILENT

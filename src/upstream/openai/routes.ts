@@ -3,12 +3,18 @@
 import { OPENAI_GROUPS, type RouteGroup } from '../../names.ts'
 import { serving, type Upstream } from '../upstream.ts'
 
-/** Ids of stored responses, files and batches are everybody's of one key, so none is served here. */
+/** Files and batches are everybody's of one key, so none is served here; of a response its owner is known. */
 const PATHS: Readonly<Record<(typeof OPENAI_GROUPS)[number], readonly string[]>> = {
   models: ['GET /v1/models', 'GET /v1/models/:id'],
   chat: ['POST /v1/chat/completions'],
   completions: ['POST /v1/completions'],
-  responses: ['POST /v1/responses'],
+  responses: [
+    'POST /v1/responses',
+    'GET /v1/responses/:id',
+    'DELETE /v1/responses/:id',
+    'POST /v1/responses/:id/cancel',
+    'GET /v1/responses/:id/input_items',
+  ],
   embeddings: ['POST /v1/embeddings'],
   moderations: ['POST /v1/moderations'],
   images: ['POST /v1/images/generations', 'POST /v1/images/edits'],

@@ -46,6 +46,10 @@ export class OpenAiCounts {
     const response = objectIn(answer['response'])
     const holder = response ?? answer
     const groq = objectIn(answer['x_groq'])
+    // `store: false` keeps nothing; absent, it is kept.
+    if (holder['object'] === 'response' && holder['store'] !== false) {
+      this.#tally.stored(holder['id'])
+    }
     const isCounted = this.#note(answer['usage'] ?? response?.['usage'] ?? groq?.['usage'])
     this.#tally.model(answer['model'] ?? response?.['model'])
     this.#noteError(answer, response)

@@ -53,7 +53,9 @@ const ENDS: ReadonlySet<string> = new Set([
   'transcript.text.done',
   'speech.audio.done',
 ])
-const EVENTS = ['message', 'error', ...ENDS]
+/** Tells the id of a response early; it holds what was asked, and nothing that was written. */
+const BEGUN = 'response.created'
+const EVENTS = ['message', 'error', BEGUN, ...ENDS]
 
 /** JSON strings escape their quotes, so that none of these is part of a text. */
 const SAYS_USAGE = /"usage":\s*\{/
@@ -145,8 +147,10 @@ class Streamed implements Reading {
     const event = parseObject(data)
     if (!event) return this.#counts.doubt()
     if (ENDS.has(String(event['type']))) this.#ended = true
+    const isCounted = this.#counts.noteAnswer(event)
+    if (event['type'] === BEGUN) return
     // The count of a chunk holds what the chunk itself carries.
-    if (this.#counts.noteAnswer(event)) this.#passed.counted()
+    if (isCounted) this.#passed.counted()
     else if (data.length > MAX_CHUNK_BYTES) this.#passed.text(data.length)
     else this.#measure(data)
   }

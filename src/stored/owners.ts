@@ -1,0 +1,142 @@
+// Who made what an upstream keeps: noted in memory as answers end, written off the road in small
+// transactions, and looked up where somebody asks for an id. What is not found is nobody's.
+
+import { createHash } from 'node:crypto'
+import type { Database } from 'bun:sqlite'
+import type { DatabaseConnection } from '../database/connection.ts'
+import { polling } from '../database/polling.ts'
+import { unsynced } from '../database/unsynced.ts'
+import { describeBug, type Logger } from '../log.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
+import { type Instant, instant } from '../turn/instant.ts'
+
+export interface Owner {
+  /** 64 hexadecimal digits. */
+  readonly identity: string
+  /** By name. */
+  readonly upstream: string
+}
+
+export interface Owners {
+  note(id: string, owner: Owner, epochMs: number): void
+  /** Undefined: nobody's, or nobody knows. */
+  ownerOf(id: string): Decision<Owner | undefined>
+  /** One turn of the timer. Never throws: what fails is tried again. True where something is left. */
+  poll(now: Instant): boolean
+  start(): void
+  stop(): void
+}
+
+export interface OwnersOptions {
+  readonly connection: DatabaseConnection
+  readonly log: Logger
+  readonly maxWaiting?: number
+}
+
+interface Noted extends Owner {
+  readonly day: number
+}
+
+const DAY_MS = 86_400_000
+/** Providers keep a response for thirty days. */
+const KEEP_DAYS = 31
+/** A transaction of some milliseconds. */
+const WRITE_ROWS = 300
+const PRUNE_ROWS = 300
+const PRUNE_MS = 3_600_000
+/** Each some hundred bytes. Beyond, the oldest is nobody's. */
+const MAX_WAITING = 50_000
+
+export function owners({ connection, log, maxWaiting = MAX_WAITING }: OwnersOptions): Owners {
+  const waiting = new Map<string, Noted>()
+  let isFailing = false
+  let isFull = false
+  let prunedAtMs = Number.NEGATIVE_INFINITY
+
+  const write = (db: Database): void => {
+    if (waiting.size === 0) return
+    const rows = [...waiting.entries().take(WRITE_ROWS)]
+    const insert = db.transaction(() => {
+      for (const [id, { identity, upstream, day }] of rows) {
+        db.query(
+          `INSERT INTO stored_objects (id, identity, upstream, day) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO NOTHING`,
+        ).run(Buffer.from(id, 'base64'), Buffer.from(identity, 'hex'), upstream, day)
+      }
+    })
+    unsynced(db, () => insert.immediate())
+    for (const [id, noted] of rows) if (waiting.get(id) === noted) waiting.delete(id)
+    isFull = false
+  }
+  /** True where there may be more. */
+  const prune = (db: Database, { epochSeconds, monotonicMs }: Instant): boolean => {
+    if (monotonicMs - prunedAtMs < PRUNE_MS) return false
+    const before = Math.floor((epochSeconds * 1000) / DAY_MS) - KEEP_DAYS
+    const forget = db.query(
+      `DELETE FROM stored_objects WHERE id IN
+         (SELECT id FROM stored_objects WHERE day < ?1 LIMIT ${PRUNE_ROWS})`,
+    )
+    const isMore = unsynced(db, () => forget.run(before)).changes === PRUNE_ROWS
+    if (!isMore) prunedAtMs = monotonicMs
+    return isMore
+  }
+  const turn = (now: Instant): boolean => {
+    try {
+      const db = connection.get()
+      write(db)
+      const isBehind = prune(db, now) || waiting.size > 0
+      if (isFailing) log.info('whose stored objects are can be written again')
+      isFailing = false
+      return isBehind
+    } catch (error) {
+      if (!isFailing) log.error(describeBug(error), 'whose stored objects are cannot be written')
+      isFailing = true
+      return false
+    }
+  }
+  const timer = polling(turn)
+
+  return {
+    note(id, { identity, upstream }, epochMs) {
+      const key = digestOf(id)
+      if (waiting.has(key)) return
+      if (waiting.size >= maxWaiting) {
+        const [oldest] = waiting.keys()
+        if (oldest !== undefined) waiting.delete(oldest)
+        if (!isFull)
+          log.error({ waiting: maxWaiting }, 'too many stored objects wait; the oldest go')
+        isFull = true
+      }
+      waiting.set(key, { identity, upstream, day: Math.floor(epochMs / DAY_MS) })
+    },
+    ownerOf(id) {
+      const key = digestOf(id)
+      const noted = waiting.get(key)
+      if (noted) return granted(noted)
+      try {
+        const row = connection
+          .get()
+          .query<{ identity: Uint8Array; upstream: string }, [Uint8Array]>(
+            'SELECT identity, upstream FROM stored_objects WHERE id = ?1',
+          )
+          .get(Buffer.from(key, 'base64'))
+        if (!row) return granted(undefined)
+        const identity = Buffer.from(row.identity).toString('hex')
+        return granted({ identity, upstream: row.upstream })
+      } catch (error) {
+        return refused('database_unavailable', { reason: describeBug(error).error })
+      }
+    },
+    poll: turn,
+    start: timer.start,
+    stop() {
+      timer.stop()
+      while (turn(instant())) continue
+    },
+  }
+}
+
+const ID_BYTES = 16
+
+const digestOf = (id: string): string =>
+  createHash('sha256').update(id).digest().subarray(0, ID_BYTES).toString('base64')
