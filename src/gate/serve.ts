@@ -144,7 +144,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       listeningAt: () => listeningAt,
     })
   const exchanged = { upstreams: exchangeable(from.upstreams, of.settings) }
-  const served = upstreams({ settings, from: exchanged, way, signIn }).map((each) =>
+  const served = upstreams({ settings: of.settings, from: exchanged, way, signIn }).map((each) =>
     guarded(each, settings, log),
   )
   const stored = owners({ connection, log })

@@ -3,6 +3,7 @@
 
 import { breaker, type BreakerNumbers } from '../budget/breaker.ts'
 import type { Settings } from '../config/read.ts'
+import type { UpstreamEntry } from '../config/upstreams.ts'
 import type { Offered, Served } from '../dispatch/choose.ts'
 import type { Egress } from '../http1/egress.ts'
 import type { Logger } from '../log.ts'
@@ -19,7 +20,8 @@ import type { SigningIn } from './signing-in.ts'
 import type { Sources, UpstreamSource, UpstreamSourceOf } from './sources.ts'
 
 export interface UpstreamParts {
-  readonly settings: Settings
+  /** As they are when a request asks for them. */
+  readonly settings: () => Settings
   readonly from: Pick<Sources, 'upstreams'>
   readonly way: Pick<Egress, 'proxyTo'>
   /** Absent where nobody signs in, and for `postern check`. */
@@ -39,27 +41,53 @@ export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<K
     make: (source, { settings, way }) =>
       tinfoil({
         ...source,
-        maxBodyBytes: settings.maxRequestBodyBytes,
+        get enclaveHosts() {
+          return entryOf(source, settings()).enclaveHosts
+        },
+        get maxBodyBytes() {
+          return settings().maxRequestBodyBytes
+        },
         isProxied: (hostname, port) => way.proxyTo(hostname, port) !== undefined,
       }),
   },
   anthropic: {
     serves: servesAnthropic,
-    make: (source, { settings }) => anthropic({ ...source, maxBodyBytes: settings.maxPayloadSize }),
+    make: (source, { settings }) => anthropic(sizedAs(source, settings)),
   },
   'anthropic-oauth': {
     serves: servesAccount,
     make({ name }, { settings, signIn }) {
       if (!signIn) return undefined
       const { apiBaseUrl: baseUrl, accessToken } = signIn
-      return anthropicOAuth({ name, baseUrl, accessToken, maxBodyBytes: settings.maxPayloadSize })
+      return anthropicOAuth(sizedAs({ name, baseUrl, accessToken }, settings))
     },
   },
   openai: {
     serves: servesAllOfOpenAi,
-    make: ({ headers = [], apiKey, ...source }, { settings }) =>
-      openAi({ ...source, headers, apiKey, maxBodyBytes: settings.maxPayloadSize }),
+    make: (source, { settings }) =>
+      openAi({
+        ...source,
+        get headers() {
+          return entryOf(source, settings()).headers ?? []
+        },
+        get keyHeader() {
+          return entryOf(source, settings()).keyHeader
+        },
+        apiKey: source.apiKey,
+        get maxBodyBytes() {
+          return settings().maxPayloadSize
+        },
+      }),
   },
+}
+
+function sizedAs<Options extends object>(options: Options, settings: () => Settings) {
+  return {
+    ...options,
+    get maxBodyBytes() {
+      return settings().maxPayloadSize
+    },
+  }
 }
 
 /** Every upstream that the settings name, in their order. */
@@ -91,16 +119,23 @@ const isKeyed = (
 ): source is UpstreamSource & { readonly apiKey: Revealing } =>
   'apiKey' in source && source.apiKey !== undefined
 
-/** In development mode there may be none in the settings. */
 function keyOf(
-  { name, apiKey }: { readonly name: string; readonly apiKey: Revealing },
-  { upstreams }: Settings,
+  source: UpstreamSource & { readonly apiKey: Revealing },
+  settings: Settings,
 ): Revealing {
+  const entry = entryOf(source, settings)
+  return ('apiKey' in entry ? entry.apiKey : undefined) ?? source.apiKey
+}
+
+/** As the settings have it now. In development mode it may not be in them. */
+function entryOf<Source extends UpstreamSource>(source: Source, { upstreams }: Settings) {
   // A closure for each request would cost more than to look.
   for (const each of upstreams) {
-    if (each.name === name) return ('apiKey' in each ? each.apiKey : undefined) ?? apiKey
+    if (each.name === source.name && each.kind === source.kind) {
+      return each as Extract<UpstreamEntry, Pick<Source, 'kind'>>
+    }
   }
-  return apiKey
+  return source
 }
 
 /** How long a probe that has a connection keeps others from trying. */

@@ -56,7 +56,7 @@ export async function check(
     ...checkCredentials(settings),
     ...(await checkRunning(settings, asking(near, timeouts))),
     ...(await checkKeys(from, asking(wire, timeouts))),
-    ...(await checkUpstreams({ settings, from, way }, wire, timeouts)),
+    ...(await checkUpstreams({ settings: () => settings, from, way }, wire, timeouts)),
   ]
   wire.close()
   near.close()

@@ -83,7 +83,9 @@ test('of several upstreams of a kind the keys are exchanged, and nothing else', 
 })
 
 test('that there is one, or none, needs a restart', () => {
-  expect(change({ ADMIN_TOKEN: '' })).toEqual({ kind: 'restart', names: ['ADMIN_TOKEN'] })
+  const names = ['IDENTITY_HASH_KEY']
+  expect(change({ IDENTITY_HASH_KEY: '' })).toEqual({ kind: 'restart', names })
+  expect(change({ ADMIN_TOKEN: '' })).toEqual({ kind: 'exchange', names: ['ADMIN_TOKEN'] })
 })
 
 test('everything else needs one, and takes the rest along', () => {

@@ -171,7 +171,7 @@ function gateOf(document: Drawn, callerNow: () => Caller, sent: Sent[]) {
   const sources = settings.upstreams as readonly UpstreamSource[]
   const from = { upstreams: exchangeable(sources, () => settings) }
   const served: readonly Served[] = upstreams({
-    settings,
+    settings: () => settings,
     from,
     way: { proxyTo: () => undefined },
   }).map((each) => guarded(each, settings, QUIET))

@@ -6,10 +6,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
-import { type CommandEnd, type Running, runToEnd, start, until } from '../support/binary.ts'
+import { type CommandEnd, type Running, runToEnd, start } from '../support/binary.ts'
 import { UNLIMITED } from '../support/settings.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
-import { changedBy, put, told } from './reload-scene.ts'
+import { changedBy, eventually, put, told } from './reload-scene.ts'
 
 const KEYS = [
   '18abc8a3882ad46e9db089d4950cfdbcc5328ae566102983d6d1c0f1b33fa9ee',
@@ -143,12 +143,12 @@ test('a revoked device stays so, and is found by its own id under the key of bef
   const [first, second] = [await enrol(user, 'cleo-1'), await enrol(user, 'cleo-2')]
   expect([await ask(first), await ask(second)]).toEqual([200, 200])
   expect((await command('revoke', 'cleo-1')).exitCode).toBe(0)
-  await until(async () => (await ask(first)) === 401)
+  await eventually(async () => (await ask(first)) === 401)
   await told(gate, 'settings reloaded', () => put(path, written(A, [C, B])))
   expect([await ask(first), await ask(second)]).toEqual([401, CAPPED])
   const found = await command('revoke', 'cleo-2')
   expect([found.exitCode, found.stdout]).toEqual([0, expect.stringContaining('fam_')])
-  await until(async () => (await ask(second)) === 401)
+  await eventually(async () => (await ask(second)) === 401)
 })
 
 test("all of a user's devices go by the newer hash, and one order ends them", async () => {
@@ -160,7 +160,7 @@ test("all of a user's devices go by the newer hash, and one order ends them", as
   expect([await ask(second), await ask(user)]).toEqual([200, 200])
   const ended = await command('revoke', `user:${await identityOf(user)}`)
   expect([ended.exitCode, ended.stdout.match(/fam_/g)?.length]).toEqual([0, 2])
-  await until(async () => (await ask(first)) === 401 && (await ask(second)) === 401)
+  await eventually(async () => (await ask(first)) === 401 && (await ask(second)) === 401)
   // Nor does the next key bring them back.
   await told(gate, 'settings reloaded', () => put(path, written(C, [B, A])))
   expect([await ask(first), await ask(second)]).toEqual([401, 401])

@@ -2,6 +2,7 @@
 
 import { renameSync, writeFileSync } from 'node:fs'
 import { type Running, until } from '../support/binary.ts'
+import { PATIENCE_MS } from '../support/patience.ts'
 
 /** As editors do: beside it, and then in its place. */
 export function put(file: string, text: string): void {
@@ -23,3 +24,12 @@ export async function told(gate: Running, text: string, change: () => void): Pro
 /** Of the last reload. */
 export const changedBy = (gate: Running): unknown =>
   gate.lines().findLast(({ msg }) => msg === 'settings reloaded')?.['changed']
+
+/** Asks again until the answer is yes. */
+export async function eventually(ask: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS
+  while (!(await ask())) {
+    if (performance.now() > deadline) throw new Error(`never: ${ask}`)
+    await Bun.sleep(10)
+  }
+}

@@ -13,6 +13,7 @@ export interface AnthropicApiOptions {
   readonly name?: string
   /** Without `/v1`. */
   readonly baseUrl: URL
+  /** As it is when a request asks for it. */
   readonly maxBodyBytes: number
 }
 
@@ -82,11 +83,11 @@ const meter: Upstream['meter'] = ({ method, path }, status, headers) => {
 
 const SILENT = new Set(['/v1/messages', '/v1/complete', '/v1/messages/batches'])
 
-export function anthropicApi({ baseUrl, maxBodyBytes }: AnthropicApiOptions): AnthropicApi {
-  const placeOf = placesUnder(baseUrl)
+export function anthropicApi(options: AnthropicApiOptions): AnthropicApi {
+  const placeOf = placesUnder(options.baseUrl)
   return {
     bodies: 'plain',
-    inspect: (headers, hasBody) => inspectPlain(headers, hasBody, maxBodyBytes),
+    inspect: (headers, hasBody) => inspectPlain(headers, hasBody, options.maxBodyBytes),
     costOf: anthropicCost,
     destination: ({ path, search }) => placeOf(path, search),
     meter,

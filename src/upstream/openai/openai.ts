@@ -58,21 +58,22 @@ const TO_CLIENT = [
 const VERSION = '/v1'
 
 export function openAi(options: OpenAiOptions): Upstream {
-  const { name = 'openai', baseUrl, apiKey, keyHeader, headers: fixed, maxBodyBytes } = options
+  const { name = 'openai', baseUrl, apiKey } = options
   const placeOf = placesWithQuery(baseUrl)
   return {
     name,
     kind: 'openai',
     serves: servesOpenAi(options.routes),
     bodies: 'plain',
-    inspect: (headers, hasBody) => inspectPlain(headers, hasBody, maxBodyBytes),
+    inspect: (headers, hasBody) => inspectPlain(headers, hasBody, options.maxBodyBytes),
     checks: [{ path: '/v1/models', withKey: apiKey !== undefined }],
     costOf: openAiCost,
     destination: ({ path, search }) => placeOf(path.slice(VERSION.length), search),
     requestHeaders(client) {
       const headers = copyAllowed(TO_UPSTREAM, client)
-      for (const [header, value] of fixed) headers[header] = value
+      for (const [header, value] of options.headers) headers[header] = value
       if (apiKey === undefined) return headers
+      const { keyHeader } = options
       headers[keyHeader] = keyHeader === 'api-key' ? apiKey.reveal() : `Bearer ${apiKey.reveal()}`
       return headers
     },
