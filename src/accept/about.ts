@@ -1,4 +1,4 @@
-// `GET /device`: any caller asks how things stand for itself, with the credential that its requests carry.
+// `GET /device`: tells a caller about itself, by the credential of its requests.
 
 import type { UserAdmission } from '../admit/admit.ts'
 import { bearerToken } from '../admit/bearer.ts'

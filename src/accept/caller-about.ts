@@ -1,5 +1,5 @@
-// What a caller is told of itself at `GET /device`: who it is here, until when, what it may do, and how
-// its caps stand. One shape for every kind of caller; what a kind does not have is null.
+// The answer of `GET /device`: the caller's identity, expiry, policy and caps. The shape is the same for
+// every kind of caller; members that a kind does not have are null.
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { CapStanding } from '../budget/spend-limit.ts'

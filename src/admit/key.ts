@@ -1,5 +1,5 @@
-// A key (`pk_…`): who is this, and may they? Answered from memory alone, in the same few steps for every
-// stranger, with no promise and no wait.
+// Admits API keys (`pk_…`) from memory alone: synchronously, and in the same few steps for every unknown
+// key.
 
 import { isWellFormed } from '../keys/format.ts'
 import type { Keyring } from '../keys/keyring.ts'

@@ -1,6 +1,6 @@
-// The one who has signed in, or a program of theirs: the session's key as `x-api-key` or Bearer, or
-// the cookie that a browser holds. A browser sends a cookie whoever asks it to, so that one counts
-// only where the page that asks is our own (Fetch Metadata, and RFC 6454 where there is none).
+// Admits the person who has signed in, and their programs: by the session's key in a header, or by the
+// browser's cookie. Any page can make a browser send its cookies, so the cookie counts only if the request
+// comes from our own page (Fetch Metadata, or Origin of RFC 6454 without it).
 
 import type { Policy } from '../policy/policy.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
@@ -9,24 +9,24 @@ import { bearerToken } from './bearer.ts'
 import { sentAuthorization } from './credentials.ts'
 import { formerIdentities, type Identify } from '../token/identity.ts'
 
-/** `method` decides how much of a cookie is believed: reading changes nothing. */
+/** `method`: a cookie is trusted more for a request that changes nothing. */
 export type AdmitSession = (headers: Headers, query: string, method?: string) => Decision<Admitted>
 
 export interface SessionAdmissionOptions {
-  /** Whose key it is; `session_invalid` where it is nobody's. */
+  /** The session of a key; `session_invalid` if there is none. */
   readonly find: (key: string) => Decision<{ readonly id: string }>
-  /** The cookie's value, where there is exactly one. */
+  /** The cookie's value, if there is exactly one. */
   readonly cookie: (headers: Headers) => string | undefined
-  /** Whether it is a page of ours that asks, or no page at all. */
+  /** Whether the request comes from our own page, or from no page. */
   readonly ownPage: (headers: Headers, method: string) => boolean
   readonly identify: Identify
-  /** By the keys of before. */
+  /** The identities under former keys. */
   readonly former?: () => readonly Identify[]
-  /** As it is when it is read; undefined where the gate has none for a session. */
+  /** Read for each request; undefined if the gate has no policy for sessions. */
   readonly policy: Policy | undefined
 }
 
-/** The issuer of sessions, where identities are told apart by issuer. */
+/** Stands for the issuer in the identity of a session. */
 const ISSUER = 'session'
 
 export function sessionAdmission(options: SessionAdmissionOptions): AdmitSession {
@@ -50,7 +50,7 @@ export const sessionIdentity = (identify: Identify, id: string): string => ident
 
 const HINT = 'missing authorization; sign in at /auth/device or with postern login'
 
-/** What was sent on purpose, before what a browser adds. */
+/** A credential in a header counts before a cookie, which browsers add by themselves. */
 export function sentKey(headers: Headers, query: string): Decision<string | undefined> {
   const sent = sentAuthorization(headers, query)
   if (sent !== null && typeof sent !== 'string') return sent

@@ -1,4 +1,4 @@
-// What a new key has unless the words of `postern key` say otherwise.
+// The defaults for new keys; the options of `postern key` override them.
 
 import type { Given } from './given.ts'
 import type { Mistake } from './kinds.ts'
@@ -19,7 +19,7 @@ export type KeyValues = Pick<
   'keyPolicy' | 'keyExpires' | 'keyMaxLifetime' | 'keyRotationOverlap'
 >
 
-/** A lifetime that nobody has set is never longer than the longest. */
+/** The default lifetime never exceeds the maximum. */
 export function keyDefaults(values: KeyValues): KeyDefaults {
   const { keyPolicy, keyExpires = 0, keyMaxLifetime = Infinity, keyRotationOverlap = 0 } = values
   return {

@@ -1,5 +1,5 @@
-// For `postern check`: keys and devices that a gate with these settings refuses, because they name a
-// policy that it does not have; and keys that live longer than a new one may.
+// For `postern check`: finds keys and devices whose policy the settings do not have, so that a gate
+// refuses them, and keys that live longer than a new key may.
 
 import type { Database } from 'bun:sqlite'
 import { policiesOfDevices } from '../enroll/family-list.ts'
@@ -14,10 +14,10 @@ export interface CredentialRules {
   readonly maxLifetimeSeconds: number
 }
 
-/** Of many, so many are named. */
+/** At most this many are named. */
 const MAX_NAMED = 10
 
-/** What is not well, in words for a terminal. */
+/** One line for each problem. */
 export function credentialTrouble(
   db: Database,
   { policies, maxLifetimeSeconds }: CredentialRules,

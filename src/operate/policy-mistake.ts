@@ -1,4 +1,4 @@
-// What `--policy` may name: a policy of the document, where one is named.
+// Checks `--policy`: with a document, it must name one of its policies.
 
 import type { Mistake } from '../config/kinds.ts'
 import { listed } from '../config/policies.ts'

@@ -1,4 +1,4 @@
-// What requests under way hold of caps: a running gate alone knows, and tells its operator.
+// Asks a running gate what running requests hold of caps. Only the gate knows, and tells its operator.
 
 import type { Ask } from '../http1/ask.ts'
 import { parseStrictObject } from '../token/strict-json.ts'
@@ -8,7 +8,7 @@ const TIMEOUT_MS = 2000
 /** 256 requests under way, unless the settings say more, in two accounts of two periods each. */
 const MAX_BYTES = 4_194_304
 
-/** Undefined where no gate answers there, or does not take the key. */
+/** Undefined if no gate answers there, or if it refuses the key. */
 export async function askReservations(
   ask: Ask,
   gate: URL,

@@ -1,6 +1,6 @@
-// Which caps a spender's requests count against, and how each stands. A device's and a key's policy is
-// known by what the database and the document say; a user's by the policy of the last request that was
-// charged; an organisation has the caps of all policies that its members have.
+// Finds the caps that a spender's requests count against, and how each stands. The database and the
+// document give the policy of a device or a key; a user's policy is the one of the last charged request.
+// An organisation has the caps of all policies of its members.
 
 import type { Database } from 'bun:sqlite'
 import { deviceOfHash, type NamedDevice, policiesOfOrgDevices } from '../enroll/device-names.ts'
@@ -12,19 +12,19 @@ import type { PersonSpent, SpentSums } from '../ledger/reports.ts'
 import type { Limits, Policy } from '../policy/policy.ts'
 import type { Period } from '../turn/calendar.ts'
 
-/** One that a spender's requests count against. */
+/** The standing of one cap, as the database knows it. */
 export interface CapAccount {
   /** `organisation`: it counts the requests of all its members. */
   readonly of: 'own' | 'organisation'
   readonly period: Period
-  /** The policies that say so; several where members of one organisation have several. */
+  /** The policies that set this limit; members of one organisation may have several. */
   readonly policies: readonly string[]
   readonly limitMicroUsd: number
   /** Charged, less credited. */
   readonly spentMicroUsd: number
   readonly estimatedMicroUsd: number
   readonly creditedMicroUsd: number
-  /** Held by requests under way; null where no gate was asked. */
+  /** Held by running requests; null if no gate was asked. */
   readonly reservedMicroUsd: number | null
   readonly leftMicroUsd: number
   readonly resetsAt: string
@@ -52,14 +52,14 @@ export interface CapSources {
   readonly nowSeconds: number
 }
 
-/** Who a spender is, by what the database has of it. */
+/** What the database knows about a spender. */
 export interface SpenderAbout {
   readonly kind: 'device' | 'key' | 'user' | 'org'
   readonly label: string | undefined
   readonly orgId: string | undefined
   /** The name of its policy; undefined for an organisation, and where nothing says it. */
   readonly policyName: string | undefined
-  /** Undefined where that name is no policy here. */
+  /** Undefined if the document has no such policy. */
   readonly policy: Policy | undefined
 }
 
@@ -124,7 +124,7 @@ export function capsOf(
   ]
 }
 
-/** Those of all its members that may come. */
+/** The policies of all members with a valid credential. */
 function policiesOfOrg(org: string, from: CapSources): Policy[] {
   const { database, policies, nowSeconds } = from
   const devices = policiesOfOrgDevices(database, org, nowSeconds).map((named) =>

@@ -19,9 +19,9 @@ export interface DefaultPolicies extends Readonly<Record<CallerKind, Policy>> {
 }
 
 /**
- * Which upstreams a kind of caller reaches, TINFOIL_CALLERS and ANTHROPIC_CALLERS say; see
- * dispatch/choose.ts. MAX_REQUEST_BODY_BYTES, MAX_PAYLOAD_SIZE and REQUIRE_EHBP are the upstreams' own: they hold for each
- * caller there. DEVICE_* are in the device's token when it is made.
+ * `callers` of each upstream decide who reaches it (dispatch/choose.ts). MAX_REQUEST_BODY_BYTES,
+ * MAX_PAYLOAD_SIZE and REQUIRE_EHBP belong to the upstreams and hold for every caller there. DEVICE_* go
+ * into a device's token when it is issued.
  */
 export function defaultPolicies(settings: PolicySettings): DefaultPolicies {
   const { rateLimitRpm: perMinute, rateLimitBurst: burst, maxIdentityConcurrency } = settings
