@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import zlib from 'node:zlib'
 import OpenAI from 'openai'
 import { startIssuer } from '../../src/dev/issuer.ts'
-import { runToEnd, start } from '../support/binary.ts'
+import { type LogLine, runToEnd, start } from '../support/binary.ts'
 import {
   type Flavour,
   KEYS,
@@ -87,8 +87,18 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
+let lastId = ''
 const client = (apiKey: string): OpenAI =>
-  new OpenAI({ apiKey, baseURL: `${gate.url}/v1`, maxRetries: 0 })
+  new OpenAI({
+    apiKey,
+    baseURL: `${gate.url}/v1`,
+    maxRetries: 0,
+    async fetch(url, init) {
+      const answer = await fetch(url, init)
+      lastId = answer.headers.get('x-request-id') ?? ''
+      return answer
+    },
+  })
 const MESSAGES = [{ role: 'user' as const, content: 'hi' }]
 const FLAVOURS = Object.keys(servers) as Flavour[]
 const NAMES: Readonly<Record<Flavour, string>> = {
@@ -97,22 +107,10 @@ const NAMES: Readonly<Record<Flavour, string>> = {
   openrouter: 'router',
 }
 
-interface Line {
-  readonly request_id: string
-  readonly [field: string]: unknown
-}
-const lines = (): Line[] =>
-  gate
-    .output()
-    .split('\n')
-    .filter((line) => line.startsWith('{') && line.includes('"duration_ms"'))
-    .map((line) => JSON.parse(line))
 /** The log's line of the only request that `ask` makes. */
-async function lineOf(ask: () => Promise<unknown>): Promise<Line> {
-  const before = lines().length
+async function lineOf(ask: () => Promise<unknown>): Promise<LogLine> {
   await ask()
-  await eventually(async () => lines().length > before)
-  return lines()[before] as Line
+  return gate.logged(lastId)
 }
 
 describe('the official client', () => {
