@@ -72,7 +72,7 @@ export interface Breaker {
   reset(): void
   /** The hosts that seem to answer nobody, each once in a while, for the owner to probe. */
   doubtful(now: number): string[]
-  /** From now on by these numbers; what is open stays so until the end of its time. */
+  /** Applies these numbers from now on; open circuits stay open until their time is over. */
   retune(numbers: BreakerNumbers): void
   /** Reports whether a host that was probed at `askedAt` has answered, whatever the answer. */
   checked(host: string, isAlive: boolean, askedAt: number, now: number): void
@@ -112,7 +112,7 @@ export function breaker(options: BreakerOptions = {}): Breaker {
   const reportTo = (of: CircuitOf) => onChange && ((state: CircuitState) => onChange(state, of))
   const first = rulesOf(options)
   let { stallMs } = first
-  // Circuits and lanes hold on to these, so that another number in them is every one's.
+  // Circuits and lanes keep references to these, so that a changed number applies to all of them.
   const originRules: CircuitRules = { ...first.origin, onChange: reportTo('upstream') }
   const ownRules: CircuitRules = { ...first.own, onChange: reportTo('caller') }
   const laneRules: LaneRules = { ...first.lane, own: ownRules, onChange: reportTo('route') }

@@ -37,7 +37,7 @@ export interface Charges {
   ): Decision<Charge>
   /** The standing of each cap that this caller's requests count against. */
   standing(admitted: Admitted, now: Instant): readonly CapStanding[]
-  /** What requests under way hold, of each caller and organisation for which they hold any. */
+  /** What running requests hold, for each caller and organisation with a reservation. */
   reservations(now: Instant): readonly HeldByCap[]
 }
 

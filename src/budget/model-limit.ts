@@ -16,7 +16,7 @@ export const modelLimit: Limit = {
   },
 }
 
-/** Where a request names, or may name, a model that is not on the list. */
+/** The refusal for a request that names, or may name, a model that is not on the list. */
 export function foreignModel(
   { model, fallbacks, advisors, models, unknown }: Costly,
   patterns: readonly string[],

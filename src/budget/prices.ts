@@ -17,7 +17,7 @@ export interface Rates {
   readonly cacheWrite1h: number
 }
 
-/** For tokens that are sound or picture, where these cost something else than text does. */
+/** For audio and image tokens, if their price differs from text. */
 export type MediaRates = Readonly<Partial<Record<Medium, Pick<Rates, 'input' | 'output'>>>>
 
 export interface Price {
@@ -54,7 +54,7 @@ export interface Prices {
 /** What an answer reports as used. */
 export interface BilledUsage extends TokenCounts {
   readonly priceClasses?: readonly string[]
-  /** Of the tokens above. */
+  /** Part of the tokens above. */
   readonly parts?: TokenParts
   /** Requests of server tools, by their names in `usage.server_tool_use`. */
   readonly serverTools?: Readonly<Record<string, number>>
@@ -86,8 +86,8 @@ export function costOf(price: Price, billed: BilledUsage): number | undefined {
 }
 
 /**
- * Text, sound and pictures, each at its price. No answer tells which of them came from a cache: sound
- * and pictures are taken to be none of it, which is the dearer side.
+ * Text, audio and images, each at its price. No response says which of them came from a cache:
+ * audio and images are assumed not to, which costs more.
  */
 function amountsOf(
   side: 'input' | 'output',

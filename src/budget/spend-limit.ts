@@ -32,11 +32,11 @@ export interface CapStanding {
 export interface SpendLimit extends Limit {
   /** The standing of each cap that this caller's requests count against. */
   standing(admitted: Admitted, now: Instant): readonly CapStanding[]
-  /** What requests under way hold, of each caller and organisation for which they hold any. */
+  /** What running requests hold, for each caller and organisation with a reservation. */
   reservations(now: Instant): readonly HeldByCap[]
 }
 
-/** Of one caller, by its identity, or of one organisation, by its id. */
+/** The reservations of one caller, by identity, or of one organisation, by its id. */
 export interface HeldByCap {
   readonly of: 'caller' | 'organisation'
   readonly name: string
@@ -129,12 +129,12 @@ function scopes(
   return found
 }
 
-/** The longest answer that one of its models can write; undefined if a table does not say it. */
+/** The longest answer that one of its models can write; undefined if a table does not say. */
 function boundOf({ isBoundByModel, model, models }: Costly, prices: Prices): number | undefined {
   if (isBoundByModel !== true) return undefined
   const bounds = [model, ...models].map((each) => {
     const price = prices.priceOf(each)
-    // A model without a price is refused for that.
+    // A model without a price is refused for that reason.
     return price ? (price.maxOutputTokens ?? price.contextTokens) : 0
   })
   return bounds.includes(undefined) ? undefined : Math.max(...bounds.map(Number))

@@ -18,7 +18,7 @@ export interface StandingFile {
   readonly marks: Marks
   /** Where SQLite keeps the log: beside the file that a link points to. */
   readonly real: string
-  /** The three of them. */
+  /** All three of them. */
   readonly files: readonly string[]
 }
 

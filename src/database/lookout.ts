@@ -1,21 +1,21 @@
-// When a gate looks at its file: soon after the system has told of a change, and a few times a second in
-// any case, because the system tells of these files and not of the folders above them. To look at the
-// higher rate all the time costs an idle gate one percent of a core. A busy gate does so all the same: to
-// be told of each of its own writes would cost more.
+// When a gate checks its file: soon after the system reports a change, and a few times a second in any
+// case, because the system reports changes of these files and not of the folders above them. Checking
+// at the higher rate all the time would cost an idle gate one percent of a core. A busy gate does so
+// anyway: being told of each of its own writes would cost more.
 
 import { type FSWatcher, watch } from 'node:fs'
 
-/** Before a command that is typed after `rm` can have opened the file. */
+/** Shorter than it takes to type a command after `rm`. */
 const SOON_MS = 25
 const ANYWAY_MS = 250
-/** So many changes within a second are those of a busy gate. */
+/** This many changes within a second mean a busy gate. */
 const BUSY_CHANGES = 20
 const SECOND_MS = 1000
 /** How long a busy gate is not told of changes. */
 const BUSY_MS = 30_000
 
 /**
- * Linux watches a file without opening it. Where the runtime has to open it, closing it again drops
+ * Linux watches a file without opening it. If the runtime has to open it, closing it again drops
  * SQLite's locks (database.ts).
  */
 const CAN_WATCH = process.platform === 'linux'
@@ -24,7 +24,9 @@ export interface Lookout {
   stop(): void
 }
 
-/** `filesNow`: what to watch, in another array after each change; undefined where there is nothing. */
+/**
+ * `filesNow`: the files to watch, in another array after each change; undefined if there are none.
+ */
 export function lookout(look: () => void, filesNow: () => readonly string[] | undefined): Lookout {
   let watched: readonly string[] | undefined
   let watchers: FSWatcher[] = []
@@ -63,13 +65,13 @@ export function lookout(look: () => void, filesNow: () => readonly string[] | un
         watchers.push(watch(file, { persistent: false }, onChange).on('error', unwatch))
       }
     } catch {
-      // One of them has gone, or the system watches no more: looking alone has to do.
+      // One of them is gone, or the system watches no more: checking has to do.
       unwatch()
     }
   }
   const turn = (): void => {
     const files = filesNow()
-    // Before the look, so that no change falls between the two.
+    // Before the check, so that no change falls between the two.
     if (files !== watched && performance.now() >= calmFromMs) {
       unwatch()
       watched = files

@@ -45,7 +45,7 @@ export interface BootstrapContext {
 export interface EnrollingUser {
   /** The HMAC of issuer and subject; becomes the device's `user_id`. */
   readonly identity: string
-  /** The same under the keys of before. */
+  /** The same under former keys. */
   readonly former?: readonly string[]
   /**
    * The claims of the verified token. `models`, `rate_limit`, `spend_cap` and `org_id` are used.

@@ -9,7 +9,7 @@ export interface NamedDevice {
   /** The operator's label, or else the device's own name. */
   readonly label: string | undefined
   readonly orgId: string | undefined
-  /** Undefined where they cannot be applied, so that no gate takes the device. */
+  /** Undefined if they cannot be applied, so that every gate refuses the device. */
   readonly entitlements: Entitlements | undefined
 }
 
@@ -57,7 +57,10 @@ export function isOrgNamed(db: Database, name: string): boolean {
   return db.query('SELECT 1 FROM device_names WHERE org_id = ?1 LIMIT 1').get(name) !== null
 }
 
-/** The policies that an organisation's devices name which may come; null for those that name none. */
+/**
+ * The policies named by an organisation's devices that can come back; null for devices that name
+ * none.
+ */
 export function policiesOfOrgDevices(
   db: Database,
   org: string,

@@ -44,7 +44,7 @@ const MAX_RETIRED = 1_000_000
 
 interface TermsInForce extends Required<EnrollmentTerms> {
   readonly keys: DeviceKeys
-  /** What these keys have verified. */
+  /** The tokens that these keys have verified. */
   readonly remembered: RememberedTokens
   readonly permit: PermitEnrollment
 }
@@ -122,7 +122,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
   const verify = async (token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>> => {
     const bare = ownToken(token)
     if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
-    // Together: what a dropped secret has verified is remembered nowhere that counts.
+    // Both at once: a token that a dropped secret verified is remembered nowhere.
     const { keys, remembered } = terms
     const known = remembered.recall(bare, now.epochSeconds)
     if (known) return usable(known, now)

@@ -55,8 +55,8 @@ export interface DeviceEnrollment {
    */
   revoke(name: string, actor: string, now: Instant): Promise<Withdrawn>
   /**
-   * Returns what puts these terms in place; a token that only a dropped secret verifies is invalid from
-   * then on. Throws if they cannot be applied.
+   * Returns a function that applies these terms; after it, a token that only a dropped secret
+   * verifies is invalid. Throws if the terms cannot be applied.
    */
   prepare(terms: EnrollmentTerms): () => void
   /** Checks the disk now, as the timer does: for when the gate has switched to another file. */

@@ -124,7 +124,7 @@ export function stored(text: string): Entitlements {
   if (!read.ok) throw new Error('a stored family has entitlements that cannot be applied')
   return read.value
 }
-/** The policies that devices name which may come, and how many name each. */
+/** The policies named by devices that can come back, and how many devices name each. */
 export function policiesOfDevices(
   db: Database,
   nowSeconds: number,

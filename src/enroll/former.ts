@@ -1,16 +1,16 @@
-// What keeps a device and its user the same after a change of IDENTITY_HASH_KEY: a device that enrols
-// again goes by the hash that it had, with what it has spent; a user's devices go by the user's new hash;
-// and a device's own id finds it under the key of now. Revocations name families and tokens, which no key
-// makes.
+// Keeps a device and its user the same after a change of IDENTITY_HASH_KEY: a device that enrols again
+// keeps its hash, and what it has spent; a user's devices move to the user's new hash; and a device's
+// own id finds it under the current key. Revocations name families and tokens, which do not depend on
+// the key.
 
 import type { Database } from 'bun:sqlite'
 import type { Instant } from '../turn/instant.ts'
 import type { IdentifyAs } from './withdraw.ts'
 
 export interface FormerKeys {
-  /** By the keys of before, the newest first. */
+  /** Under the former keys, the newest first. */
   readonly identify: () => readonly IdentifyAs[]
-  /** Whether some cap counts spending of this device. */
+  /** Whether some cap counts this device's spending. */
   readonly hasSpent: (deviceHash: string, now: Instant) => boolean
 }
 
@@ -18,12 +18,12 @@ export const NO_FORMER_KEYS: FormerKeys = { identify: () => [], hasSpent: () => 
 
 export interface EnrollingDevice {
   readonly owner: string
-  /** By the keys of before, where the owner is a hash itself. */
+  /** Under the former keys, if the owner itself is a hash. */
   readonly formerOwners?: readonly string[]
   readonly deviceId: string
 }
 
-/** The hash of its newest enrolment by the same owner, whichever key made that; else a new one. */
+/** The hash of its newest enrolment by the same owner, under whichever key; otherwise a new one. */
 export function deviceHashOf(
   db: Database,
   { owner, formerOwners = [], deviceId }: EnrollingDevice,
@@ -52,8 +52,8 @@ export function deviceHashOf(
 const named = (owner: string, deviceId: string): string => `${owner}\0${deviceId}`
 
 /**
- * All that stands under a user's former hashes stands under the new one from then on, a revocation that
- * is not finished among it. Call it in a transaction.
+ * Moves everything under a user's former hashes to the new one, including an unfinished revocation.
+ * Call it in a transaction.
  */
 export function moveUser(db: Database, identity: string, former: readonly string[]): void {
   if (former.length === 0) return
@@ -76,7 +76,7 @@ export function moveUser(db: Database, identity: string, former: readonly string
 
 export const ownerOf = (identity: string): string => `user:${identity}`
 
-/** So that its own id finds it when the key of before is gone. Call it in a transaction. */
+/** Lets its own id find it when the former key is gone. Call it in a transaction. */
 export function renewDeviceKey(db: Database, family: string, deviceKey: string): void {
   db.query('UPDATE device_families SET device_key = ?2 WHERE family = ?1 AND device_key <> ?2').run(
     family,

@@ -42,7 +42,7 @@ export interface Revocations {
 export interface RevocationOptions {
   readonly connection: DatabaseConnection
   readonly graceSeconds: number
-  /** As it is when it is read. */
+  /** Read whenever it is needed. */
   readonly allowanceSeconds: number
   readonly log: Logger
   /** What else is written in the background, at most four times a second. */

@@ -33,7 +33,7 @@ const FIRST_FAMILIES = 50
 
 export interface RevokingAct {
   readonly identify: IdentifyAs
-  /** By the keys of before: a device that has not been renewed since is found by one of them. */
+  /** Under the former keys: one of them finds a device that has not been renewed since. */
   readonly former?: readonly IdentifyAs[]
   readonly actor: string
   readonly at: number

@@ -34,9 +34,9 @@ export const TOOL_COLUMNS = [
 ] as const
 
 /**
- * Sums that count requests; every report shows each of them by this name. `succeeded`: answered with a
- * status below 400, and not ended by us, the upstream or a crash. `unpriced`: with measured tokens whose
- * model has no price. A new one needs a migration, and its line in `addToSums`.
+ * Sums that count requests; every report shows each of them by this name. `succeeded`: answered
+ * with a status below 400, and not ended by us, the upstream or a crash. `unpriced`: with measured
+ * tokens whose model has no price. A new one needs a migration, and a line in `addToSums`.
  */
 export const COUNTERS = [
   'requests',

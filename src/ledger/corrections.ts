@@ -2,7 +2,7 @@
 // running gate learns of it.
 
 export interface Spender {
-  /** `device`: any one caller, whose hashes never meet. */
+  /** `device`: any single caller; their hashes never collide. */
   readonly kind: 'device' | 'org'
   /** The caller's hash, or an organisation's id. */
   readonly name: string
@@ -31,8 +31,9 @@ export interface Corrections {
   /** The corrections of one month or one day, the oldest first. */
   in(period: string): Promise<readonly Correction[]>
   /**
-   * One of a day counts in its month, too. Refuses a credit larger than what was spent then: that
-   * would be a second cap. `beside` is called before the correction is committed; if it throws, nothing is added.
+   * A correction of a day also counts in its month. Refuses a credit larger than what was spent
+   * then: that would be a second cap. `beside` is called before the correction is committed; if it
+   * throws, nothing is added.
    */
   add(correction: NewCorrection, beside: () => void): Promise<CorrectionAdded>
 }

@@ -35,7 +35,7 @@ export interface ToolRequests {
 }
 
 export interface Measure extends TokenClasses {
-  /** The part of `output` that a model thought; absent where nothing tells of it. */
+  /** The part of `output` that was reasoning; absent if nothing reports it. */
   readonly reasoning?: number
   readonly tools?: ToolRequests
   /** What changed the price of the tokens: `speed:fast inference_geo:us`. */
@@ -62,7 +62,7 @@ export interface Opening {
   readonly identity?: string
   readonly device?: string
   readonly org?: string
-  /** The name of the policy that it was admitted under. */
+  /** The name of the policy under which it was admitted. */
   readonly policy?: string
   readonly route: string
   readonly model?: string

@@ -25,9 +25,11 @@ export interface ReportsAtOnce {
   usageByUser(filter: UsageFilter, userOf: ReadonlyMap<string, string>): Promise<UsageTable>
   spent(sinceMs: number): Promise<Spent>
   spentBy(kind: Spender['kind'], filter: UsageFilter): Promise<ReadonlyMap<string, SpentSums>>
-  /** Of everybody who is neither device nor key, or of one of them. */
+  /** For everybody who is neither device nor key, or for one of them. */
   spentByPersons(filter: UsageFilter, identity?: string): Promise<ReadonlyMap<string, PersonSpent>>
-  /** Callers whose hash begins so, two at the most: a table shows no more of a hash than that. */
+  /**
+   * Callers whose hash begins with this, two at most: a table shows only the beginning of a hash.
+   */
   callersBeginning(prefix: string): Promise<readonly string[]>
   /** Whether anything was ever charged to this spender. */
   knows(spender: Spender): Promise<boolean>
@@ -108,11 +110,11 @@ export interface SpentSums {
   readonly estimatedMicroUsd: number
 }
 
-/** Of one who is neither device nor key. */
+/** The spending of one who is neither device nor key. */
 export interface PersonSpent extends SpentSums {
-  /** The name of the policy of their last request; '' where it was not kept. */
+  /** The name of the policy of their last request; '' if it was not kept. */
   readonly policy: string
-  /** Of that request; '' for none. */
+  /** The organisation of that request; '' for none. */
   readonly org: string
 }
 

@@ -38,7 +38,7 @@ export interface TakenAttempt {
 }
 
 export interface AttemptsOptions {
-  /** As they are when they are read. */
+  /** Read whenever they are needed. */
   readonly secrets: readonly Secret[]
   /**
    * Whether to issue tickets. They are useless if the code is pasted, because it is pasted where

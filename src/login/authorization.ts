@@ -10,7 +10,7 @@ import type { Ask } from '../http1/ask.ts'
 import { type TokenAnswer, failed } from './token-answer.ts'
 import { answerOf, boundedFetch, failureOf } from './token-endpoint.ts'
 
-/** `scope` and what proves the client are taken as they are when they are needed. */
+/** `scope` and the client's proof are read whenever they are needed. */
 export interface AuthorizationOptions {
   readonly ask: Ask
   readonly clientId: string

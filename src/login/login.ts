@@ -78,7 +78,7 @@ export interface Session {
 
 export interface LoginOptions extends AuthorizationOptions {
   readonly returnsHere: boolean
-  /** As they are when they are read: the first signs, all verify. */
+  /** Read whenever they are needed; the first signs, all verify. */
   readonly secrets: readonly Secret[]
   readonly sessions: Sessions
   readonly log: Logger

@@ -41,7 +41,7 @@ export interface SessionsOptions {
    * timeout.
    */
   readonly connection: DatabaseConnection
-  /** As they are when they are read: the first signs and seals, all verify and open. */
+  /** Read whenever they are needed; the first signs and seals, all verify and open. */
   readonly secrets: readonly Secret[]
 }
 
@@ -77,7 +77,7 @@ export function sessions(options: SessionsOptions): Sessions {
    */
   let newestVersion = 0
   let resealing = true
-  /** Of the secrets of now: what their first did not seal is sealed anew. */
+  /** With the current secrets; a record that the first one did not seal is sealed again. */
   const sealingNow = (): Seals => {
     if (secrets === options.secrets) return sealing
     ;({ secrets } = options)

@@ -5,7 +5,7 @@ import type { UpstreamKind } from '../names.ts'
 import { keyOf } from '../upstream/key-refused.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
-/** Which setting says where an upstream is that has the name of its kind. */
+/** The setting of the URL of an upstream that has the name of its kind. */
 const ADDRESSES: Readonly<Record<UpstreamKind, string>> = {
   tinfoil: 'TINFOIL_BASE_URL',
   anthropic: 'ANTHROPIC_BASE_URL',

@@ -9,7 +9,7 @@ import { durationText } from '../turn/duration.ts'
 import { visible } from '../terminal.ts'
 
 export interface CredentialRules {
-  /** The names of those that the settings have. */
+  /** The names of the policies in the settings. */
   readonly policies: readonly string[]
   readonly maxLifetimeSeconds: number
 }

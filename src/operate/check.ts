@@ -100,7 +100,7 @@ function checkDatabase({ databaseUrl }: Settings): CheckOutcome[] {
   }
 }
 
-/** Nothing where there is no file to look into; what is wrong with it has been said. */
+/** Empty if there is no file to look into; what is wrong with it has been reported. */
 function checkCredentials(settings: Settings): CheckOutcome[] {
   const { databaseUrl, policies } = settings
   if (databaseUrl === ':memory:' || !existsSync(databaseUrl)) return []

@@ -83,7 +83,7 @@ const OTHER_NAME = /^(?:fam_|tok_|code:|user:|org:)/
 /** Reports every mistake at once, and creates nothing before there is none. */
 export function readEnrolFlags(
   flags: EnrolFlags,
-  /** Undefined where no document says which there are. */
+  /** Undefined if no document lists them. */
   policies?: readonly string[],
 ): EnrolRead {
   const mistakes: Mistake[] = []

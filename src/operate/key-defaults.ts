@@ -1,4 +1,4 @@
-// What the settings say of keys, for `postern key`, which reads these settings and no others.
+// The settings for keys, for `postern key`, which reads only these.
 
 import type { ProcessEnvironment } from '../config/given.ts'
 import { type KeyDefaults, keyDefaults, type KeyValues } from '../config/keys.ts'

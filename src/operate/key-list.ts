@@ -1,5 +1,5 @@
-// `postern key list`: which keys there are and how each stands, page by page. No key is shown: nobody has
-// it but its caller.
+// `postern key list`: the keys and their standing, page by page. No key is shown: only its caller has
+// it.
 
 import type { Database } from 'bun:sqlite'
 import { type KeyStanding, standingOf } from '../keys/row.ts'
@@ -10,14 +10,16 @@ import { jsonList } from './json-list.ts'
 import { visible } from '../terminal.ts'
 
 export interface ListQuestion {
-  /** Also those that have ended. */
+  /** Also keys that have ended. */
   readonly all: boolean
   readonly json: boolean
-  /** Those that the document has; undefined where that is not known. */
+  /** The policies of the document; undefined if unknown. */
   readonly policies: readonly string[] | undefined
 }
 
-/** Not the hash, by which logs show a key: it is in --json, and would make lines longer than a terminal's. */
+/**
+ * Without the hash that logs show: it is in --json, and would make lines too long for a terminal.
+ */
 const TITLES = ['KEY', 'POLICY', 'ORG', 'LAST SEEN', 'STATE']
 const NONE = '-'
 
@@ -57,7 +59,7 @@ function* pages(db: Database, all: boolean, nowSeconds: number): Generator<reado
 
 type State = 'active' | 'rotated' | Exclude<KeyStanding, 'good'>
 
-/** `rotated`: there is a newer one, and this one is good until the overlap ends. */
+/** `rotated`: there is a newer key, and this one is valid until the overlap ends. */
 function stateOf(key: KeyListed, nowSeconds: number): State {
   const standing = standingOf(key, nowSeconds)
   if (standing !== 'good') return standing
@@ -82,7 +84,7 @@ function stateText(key: KeyListed, nowSeconds: number): string {
 
 const GONE = '(gone)'
 
-/** Null where that is not known. */
+/** Null if that is unknown. */
 function hasPolicy({ policy }: KeyListed, policies: ListQuestion['policies']): boolean | null {
   if (policy === null) return true
   return policies ? policies.includes(policy) : null
@@ -104,7 +106,7 @@ function asJson(key: KeyListed, policies: ListQuestion['policies'], nowSeconds: 
     // As logs and the ledger show it.
     identity: key.identity,
     policy: key.policy,
-    // False: a gate refuses the key; null: no document says which policies there are.
+    // False: a gate refuses the key; null: no document lists the policies.
     policy_known: hasPolicy(key, policies),
     org: key.org,
     state: stateOf(key, nowSeconds),

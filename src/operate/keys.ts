@@ -1,6 +1,6 @@
-// `postern key`: the operator's side of keys, on the same file as a running gate, which knows of it
-// within a second. A key is printed once, alone on stdout, so that it can be piped; what is for eyes goes
-// to stderr and holds no key.
+// `postern key`: the operator's side of keys, on the file of a running gate, which learns of it within
+// a second. A key is printed once, alone on stdout, so that it can be piped; text for people goes to
+// stderr and contains no key.
 
 import type { Database } from 'bun:sqlite'
 import type { KeyDefaults } from '../config/keys.ts'
@@ -39,18 +39,18 @@ export type KeyRead<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] }
 
-/** What holds unless the words of a command say otherwise. */
+/** The defaults for a command's options. */
 export interface KeyRules extends KeyDefaults {
-  /** Undefined where no document says which there are. */
+  /** Undefined if no document lists them. */
   readonly policies: readonly string[] | undefined
 }
 
-/** Nothing that moves a terminal's cursor, and no blank that nobody could see. */
+/** No character that moves a terminal's cursor, and no leading or trailing space. */
 const NAME = /^(?![\s-])[^\p{C}\p{Zl}\p{Zp}]{1,100}(?<!\s)$/u
 const HASH = /^[0-9a-f]{64}$/
 const EXPIRES_HINT = 'give 12h or 90d, a day to come as in 2027-01-31, or never'
 
-/** Every mistake at once, and nothing made before there is none. */
+/** Reports every mistake at once, and creates nothing before there is none. */
 export function readAdd(
   name: string,
   flags: AddFlags,
@@ -62,7 +62,7 @@ export function readAdd(
   const wrong = (setting: string, message: string, hint: string): void => {
     mistakes.push({ setting, message, hint })
   }
-  // Not the name itself in a message: it may be a key that was pasted.
+  // The message does not repeat the name: it may be a pasted key.
   if (!NAME.test(name) || isMeantAsKey(name) || HASH.test(name)) {
     wrong('NAME', 'is no name for a key', 'give up to 100 characters, as in ci or "nightly build"')
   }
@@ -110,7 +110,7 @@ export function readRotation(
   return { ok: true, value: { overlapSeconds, expiresAt: expiry, maxLifetimeSeconds, policies } }
 }
 
-/** Infinity is for ever. */
+/** Infinity means that it never ends. */
 function endOf(expires: string, nowSeconds: number): number | undefined {
   const end = readEnd(expires, nowSeconds)
   return end === 'never' ? Infinity : end

@@ -4,7 +4,7 @@ import type { Mistake } from '../config/kinds.ts'
 import { listed } from '../config/policies.ts'
 import { isPolicyName } from '../enroll/entitlements.ts'
 
-/** What is wrong with the name of a policy; only a document says which there are. */
+/** The mistake in a policy's name; only a document lists the policies. */
 export function policyMistake(
   policy: string,
   policies: readonly string[] | undefined,

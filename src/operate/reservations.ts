@@ -5,7 +5,7 @@ import { parseStrictObject } from '../token/strict-json.ts'
 import type { Reservations } from './spend-caps.ts'
 
 const TIMEOUT_MS = 2000
-/** 256 requests under way, unless the settings say more, in two accounts of two periods each. */
+/** Enough for 256 running requests (the default maximum), in two accounts of two periods each. */
 const MAX_BYTES = 4_194_304
 
 /** Undefined if no gate answers there, or if it refuses the key. */

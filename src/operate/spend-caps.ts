@@ -20,7 +20,7 @@ export interface CapAccount {
   /** The policies that set this limit; members of one organisation may have several. */
   readonly policies: readonly string[]
   readonly limitMicroUsd: number
-  /** Charged, less credited. */
+  /** Charges minus credits. */
   readonly spentMicroUsd: number
   readonly estimatedMicroUsd: number
   readonly creditedMicroUsd: number
@@ -45,9 +45,9 @@ export type Reservations = (spender: Spender, period: Period) => number
 export interface CapSources {
   readonly database: Database
   readonly policies: Policies
-  /** The month, and today where it is in it. */
+  /** The month, and today if it is in that month. */
   readonly books: readonly PeriodBook[]
-  /** As a running gate says; undefined where none was asked. */
+  /** From a running gate; undefined if none was asked. */
   readonly reserved: Reservations | undefined
   readonly nowSeconds: number
 }
@@ -57,7 +57,7 @@ export interface SpenderAbout {
   readonly kind: 'device' | 'key' | 'user' | 'org'
   readonly label: string | undefined
   readonly orgId: string | undefined
-  /** The name of its policy; undefined for an organisation, and where nothing says it. */
+  /** The name of its policy; undefined for an organisation, and if nothing records it. */
   readonly policyName: string | undefined
   /** Undefined if the document has no such policy. */
   readonly policy: Policy | undefined
@@ -110,7 +110,7 @@ const policyOfKey = (
     policy: policy ?? undefined,
   })
 
-/** Its own first, then those of its organisation. */
+/** Its own first, then its organisation's. */
 export function capsOf(
   { kind, name }: Spender,
   { orgId, policy }: SpenderAbout,
@@ -188,7 +188,7 @@ function account(
 
 export interface SpentIn extends SpentSums {
   readonly creditedMicroUsd: number
-  /** What counts against a cap: charged, less credited. */
+  /** What counts against a cap: charges minus credits. */
   readonly spentMicroUsd: number
 }
 

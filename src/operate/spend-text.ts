@@ -11,13 +11,13 @@ const MAX_ROWS = 200
 const MAX_LABEL_WIDTH = 20
 const HASH_LENGTH = 8
 
-/** A line for each cap of each spender; for one without caps, what was spent in the month. */
+/** A line for each cap of each spender; for a spender without caps, what was spent in the month. */
 export function spendingTable(all: readonly Spending[], month: string): string {
   const heading = `Spending in ${month} (UTC)\n\n`
   if (all.length === 0) return `${heading}Nobody has spent anything.\n`
   const shown = all.slice(0, MAX_ROWS)
   const rows = shown.flatMap(rowsOf)
-  // A column in which nothing stands takes room from the others.
+  // An empty column would take room from the others.
   const used = COLUMNS.filter(([, cell]) => rows.some((row) => cell(row) !== ''))
   const head = used.map(([title]) => title)
   const body = rows.map((row) => used.map(([, cell]) => cell(row)))
@@ -40,12 +40,12 @@ export function spendingTable(all: readonly Spending[], month: string): string {
 
 interface TableRow {
   readonly one: Spending
-  /** Absent for one without caps. */
+  /** Absent for a spender without caps. */
   readonly cap: CapAccount | undefined
   readonly isFirst: boolean
 }
 
-/** Those of its organisation are in the organisation's own lines. */
+/** Without its organisation's caps, which have lines of their own. */
 function rowsOf(one: Spending): TableRow[] {
   const caps = one.caps.filter(({ of }) => one.kind === 'org' || of === 'own')
   if (caps.length === 0) return [{ one, cap: undefined, isFirst: true }]
@@ -141,7 +141,7 @@ function money(microUsd: number | undefined): string {
   return microUsd < 0 ? `-$${dollars(-microUsd, 4)}` : `$${dollars(microUsd, 4)}`
 }
 
-/** `whole`: as every command takes it; else as a person knows it, where it has a name. */
+/** `whole`: as every command accepts it; otherwise its name for people, if it has one. */
 function nameOf({ kind, name, label }: Spending, whole = false): string {
   if (kind === 'org') return `org:${visible(name)}`
   const text = label === undefined ? undefined : cut(visible(label))

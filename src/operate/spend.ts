@@ -130,25 +130,25 @@ export interface Spending {
   readonly kind: SpenderAbout['kind']
   /** A caller's hash, or an organisation's id. */
   readonly name: string
-  /** A device's, where it has one; `key:NAME` of a key. */
+  /** A device's label, if it has one; `key:NAME` for a key. */
   readonly label: string | undefined
   /** Whose cap counts the same requests. */
   readonly orgId: string | undefined
   /** The name of the policy; undefined for an organisation. */
   readonly policy: string | undefined
-  /** Null where no document says which policies there are; false: a gate refuses the caller. */
+  /** Null if no document lists the policies; false: a gate refuses the caller. */
   readonly policyKnown: boolean | null
-  /** Of the month, as all up to `leftMicroUsd`. */
+  /** For the month, like all members up to `leftMicroUsd`. */
   readonly chargedMicroUsd: number
   /** Part of what was charged. */
   readonly estimatedMicroUsd: number
   readonly creditedMicroUsd: number
-  /** What counts against a cap: charged, less credited. */
+  /** What counts against a cap: charges minus credits. */
   readonly spentMicroUsd: number
-  /** The narrowest of its own. */
+  /** The narrowest of its own caps. */
   readonly capMicroUsd: number | undefined
   readonly leftMicroUsd: number | undefined
-  /** Every cap that counts its requests. */
+  /** Every cap that its requests count against. */
   readonly caps: readonly CapAccount[]
   readonly corrections: readonly Correction[]
 }

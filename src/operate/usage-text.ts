@@ -57,7 +57,7 @@ const CSV_COLUMNS: Readonly<Record<string, (sums: UsageSums) => number | string>
   web_fetch_requests: ({ tools }) => tools.webFetch,
   code_execution_requests: ({ tools }) => tools.codeExecution,
   other_tool_requests: ({ tools }) => tools.other,
-  // One that is above stays at its place; a new one is the last column, so that no sheet moves.
+  // Existing columns keep their places and a new one goes last, so that spreadsheets do not shift.
   ...Object.fromEntries(COUNTERS.map((name) => [name, (sums: UsageSums) => sums[name]])),
 }
 

@@ -40,7 +40,7 @@ export interface EndedRequest {
   priceOf(model: string): Price | undefined
 }
 
-/** For what the gate answers by itself. */
+/** For responses that the gate makes itself. */
 export const NOTHING_OWED: Bill = { reservation: undefined, usage: NO_USAGE, owed: false }
 
 const UNKNOWN: Metered = { state: 'unknown' }
@@ -69,7 +69,7 @@ function meteredOf(bill: Bill, ended: EndedRequest): Metered {
     return { state: 'estimated', estimated: unseen(bill, ended, reservation) }
   }
   const measured = measureOf(usage, ended)
-  // Given back, and so it must be in the ledger: a restart would charge what that has.
+  // Released here, so it must be released in the ledger too: a restart charges what the ledger has.
   if (usage.state === 'partial' && !owed) {
     return { state: 'partial', measured: { ...measured, costMicroUsd: 0 } }
   }

@@ -10,7 +10,7 @@ import type { BucketRate } from './rate.ts'
 export interface Counters {
   buckets(options: BucketOptions): Buckets
   ratedBuckets(): RatedBuckets
-  /** `maxTotal` as it is when a place is asked for. */
+  /** `maxTotal` is read whenever a slot is requested. */
   concurrency(maxTotal: () => number): Concurrency
   spendCaps(): SpendCaps
 }
@@ -44,7 +44,7 @@ export interface Buckets {
  * sum.
  */
 export interface RatedBuckets {
-  /** `former`: names of the same caller from before, whose debt is theirs. */
+  /** `former`: earlier names of the same caller, whose debt counts. */
   take(
     key: string,
     rate: BucketRate,
@@ -68,7 +68,7 @@ export interface Concurrency {
     most: number | undefined,
     org?: string | undefined,
     mostOfOrg?: number | undefined,
-    /** Names of the same identity from before, whose places are theirs. */
+    /** Earlier names of the same identity, whose slots count. */
     former?: readonly string[] | undefined,
   ): Decision<Lease>
   readonly underWay: number
@@ -79,7 +79,7 @@ export interface SpendScope {
   readonly key: string
   readonly period: Period
   readonly capMicroUsd: number
-  /** Names of the same spender from before: what they have spent and hold counts, too. */
+  /** Earlier names of the same spender: what they have spent and hold counts too. */
   readonly former?: readonly string[] | undefined
 }
 
@@ -143,7 +143,7 @@ export interface SpendCaps {
    */
   credit(key: string, microUsd: number, written: string): boolean
   read(key: string, nowEpochMs: number, period?: Period, former?: readonly string[]): SpendStanding
-  /** What requests under way hold, of each key for which they hold any. */
+  /** What running requests hold, for each key with a reservation. */
   reservations(nowEpochMs: number): readonly SpendReservation[]
   /** Keys held. */
   readonly size: number

@@ -1,4 +1,4 @@
-// A length of time as an operator writes it.
+// Durations as an operator writes them.
 
 const DAY_SECONDS = 86_400
 const UNIT_SECONDS: ReadonlyMap<string, number> = new Map([
@@ -7,14 +7,17 @@ const UNIT_SECONDS: ReadonlyMap<string, number> = new Map([
   ['d', DAY_SECONDS],
 ])
 
-/** `30m`, `24h`, `7d` in seconds; undefined where it is none, or longer than `maxDays`. */
+/**
+ * Parses `30m`, `24h`, `7d` into seconds; undefined if it is not a duration, or longer than
+ * `maxDays`.
+ */
 export function readDuration(text: string, maxDays: number): number | undefined {
   const [, count = '', unit = ''] = /^(\d{1,5})([mhd])$/.exec(text) ?? []
   const seconds = Number(count) * (UNIT_SECONDS.get(unit) ?? 0)
   return seconds > 0 && seconds <= maxDays * DAY_SECONDS ? seconds : undefined
 }
 
-/** The largest unit that says it whole: `90d`, `36h`, `90m`. */
+/** Writes it in the largest unit that divides it: `90d`, `36h`, `90m`. */
 export function durationText(seconds: number): string {
   for (const [unit, length] of [...UNIT_SECONDS].toReversed()) {
     if (seconds % length === 0) return `${seconds / length}${unit}`

@@ -24,7 +24,7 @@ export function sqliteCorrections(database: Database): Corrections {
   }
 }
 
-/** What was spent on a day was spent in its month, too. */
+/** What was spent on a day was also spent in its month. */
 function periodsOf(written: string): string[] {
   const month = written.slice(0, '2026-11'.length)
   return month === written ? [month] : [month, written]

@@ -17,7 +17,10 @@ CREATE TABLE ledger_person_day (
 ) STRICT, WITHOUT ROWID;
 `
 
-/** What a person's last request of the day came under: no other place knows who is in what. */
+/**
+ * The policy and organisation of a person's last request of the day, which are recorded nowhere
+ * else.
+ */
 export const PERSON_POLICIES = `
 ALTER TABLE ledger_person_day ADD COLUMN policy TEXT NOT NULL DEFAULT '';
 ALTER TABLE ledger_person_day ADD COLUMN org TEXT NOT NULL DEFAULT '';
@@ -53,7 +56,10 @@ export function personDays(database: Database): PersonDays {
   }
 }
 
-/** Of each person, or of one: what they were charged in these days, and what they last came under. */
+/**
+ * For each person, or for one: what they were charged in these days, and their latest policy and
+ * organisation.
+ */
 export function personsSpent(
   database: Database,
   { sinceMs = 0, untilMs }: Pick<UsageFilter, 'sinceMs' | 'untilMs'>,
@@ -62,7 +68,8 @@ export function personsSpent(
   const until = untilMs === undefined ? Number.MAX_SAFE_INTEGER : Math.floor(untilMs / DAY_MS)
   const rows = database
     .query<PersonSpent & { identity: string }, [number, number, string | null]>(
-      // The other columns are those of the row with the latest day (sqlite.org/lang_select.html#bareagg).
+      // The other columns are those of the row with the latest day
+      // (sqlite.org/lang_select.html#bareagg).
       `SELECT max(day), identity, policy, org,
          sum(cost_micro_usd + estimated_cost_micro_usd) AS chargedMicroUsd,
          sum(estimated_cost_micro_usd) AS estimatedMicroUsd

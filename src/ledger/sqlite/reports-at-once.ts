@@ -25,7 +25,7 @@ export function sqliteReportsAtOnce(database: Database): ReportsAtOnce {
   }
 }
 
-/** `prefix` is of hexadecimal digits. */
+/** `prefix`: hexadecimal digits. */
 function callersBeginning(database: Database, prefix: string): string[] {
   return database
     .query<{ name: string }, [string]>(

@@ -1,4 +1,4 @@
-// How a command finds devices by their own ids: under the identity key of now, or one of before.
+// Finds devices by their own ids for a command: under the current identity key, or a former one.
 
 import { readSetting } from '../../config/read.ts'
 import type { ProcessEnvironment } from '../../config/given.ts'

@@ -29,7 +29,7 @@ function mistaken(action: string, mistakes: readonly Mistake[]): number {
   return EXIT.usage
 }
 
-/** What the settings say of keys; the mistakes in them are said here. */
+/** The settings for keys; reports their mistakes. */
 function rulesOf(
   env: ProcessEnvironment,
   policies: PolicyEntries | undefined,

@@ -37,7 +37,7 @@ const SETTINGS = [
 
 type SpendSettings = Pick<Values, (typeof SETTINGS)[number]>
 
-/** Undefined where one of them has a mistake, which is said here. */
+/** Undefined if one of them has a mistake, which is reported here. */
 function settingsOf(env: ProcessEnvironment): SpendSettings | undefined {
   const values: Record<string, unknown> = {}
   for (const key of SETTINGS) {
@@ -57,7 +57,7 @@ type Asked =
   | { readonly ok: true; readonly reserved: Reservations | undefined }
   | { readonly ok: false; readonly code: number }
 
-/** Only where it is said which gate: nobody else must be shown the operator's key. */
+/** Only for a gate that is named: nobody else must see the operator's key. */
 async function reservationsOf(
   gate: string | undefined,
   adminToken: Secret | undefined,

@@ -85,7 +85,7 @@ export function subcommand<Flags extends object = object>({
 export async function withDocument(
   env: ProcessEnvironment,
   name: string,
-  /** `policies`: those of the document; undefined where there is none. */
+  /** `policies`: those of the document; undefined if there is none. */
   run: (env: ProcessEnvironment, policies?: PolicyEntries) => Promise<number> | number,
 ): Promise<number> {
   if (!namesDocument([], env)) return run(env)

@@ -49,7 +49,10 @@ class Books {
    * every debt.
    */
   #previous: Book | undefined
-  /** The newest: a clock that is set back twice would else push it out, and clear its debts too. */
+  /**
+   * Kept as the newest: otherwise a clock that is set back twice would evict it and clear its
+   * debts.
+   */
   #latest: Book | undefined
 
   constructor(period: Period, maxKeys: number) {
@@ -203,7 +206,7 @@ type SpendSums = Omit<Account, 'underWay'>
 
 const NOTHING: SpendSums = { charged: 0, estimated: 0, credited: 0, reserved: 0 }
 
-/** Of one spender under several names. */
+/** The accounts of one spender under several names. */
 function together(
   account: SpendSums,
   { accounts }: Book,
