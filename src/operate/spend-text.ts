@@ -96,7 +96,8 @@ const NOT_ASKED = 'Requests under way may hold some of what is left; --gate URL 
 export function spendingAccount(one: Spending, month: string): string {
   const { estimatedMicroUsd, creditedMicroUsd, caps, corrections, policy } = one
   const lines = [
-    `${nameOf(one, true)}, ${month} (UTC)`,
+    `${nameOf(one)}, ${month} (UTC)`,
+    ...(one.kind === 'org' ? [] : [`  hash       ${one.name}`]),
     ...(policy === undefined ? [] : [`  policy     ${policyText(one, undefined)}`]),
     `  charged    ${usd(one.chargedMicroUsd)}${estimatedText(estimatedMicroUsd)}`,
     `  credited   ${signedUsd(creditedMicroUsd)}`,
@@ -141,13 +142,12 @@ function money(microUsd: number | undefined): string {
   return microUsd < 0 ? `-$${dollars(-microUsd, 4)}` : `$${dollars(microUsd, 4)}`
 }
 
-/** `whole`: as every command accepts it; otherwise its name for people, if it has one. */
-function nameOf({ kind, name, label }: Spending, whole = false): string {
+/** Several devices may share a label, so it is shown with the beginning of the hash. */
+function nameOf({ kind, name, label }: Spending): string {
   if (kind === 'org') return `org:${visible(name)}`
-  const text = label === undefined ? undefined : cut(visible(label))
-  if (whole) return text === undefined ? name : `${name} ${text}`
-  if (text !== undefined) return kind === 'key' ? text : `${text} ${name.slice(0, HASH_LENGTH)}`
-  return `${kind} ${name.slice(0, HASH_LENGTH)}…`
+  if (label === undefined) return `${kind} ${name.slice(0, HASH_LENGTH)}…`
+  const text = cut(visible(label))
+  return kind === 'key' ? text : `${text} ${name.slice(0, HASH_LENGTH)}`
 }
 
 function cut(text: string): string {
