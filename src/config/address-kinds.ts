@@ -1,38 +1,20 @@
 // Where this gate itself is: its own addresses, and its file. Pure, like kinds.ts.
 
 import { isLoopback } from '../hosts.ts'
+import { exactly, outboundUrl } from './egress-kinds.ts'
 import { type Kind, TEXT, value, wrong } from './kinds.ts'
 
 /** https anywhere, http on loopback alone: everything else would carry secrets or trust in clear. */
 export const secureUrl: Kind<URL> = {
-  placeholder: '<url>',
-  shape: TEXT,
+  ...outboundUrl,
   read: (text) => {
-    const url = URL.canParse(text) ? new URL(text) : undefined
-    if (!url) return wrong('is not a URL', 'give a full URL, https://host/path')
-    if (url.username !== '' || url.password !== '') {
-      return wrong('carries a user or password', 'credentials have settings of their own')
-    }
-    if (url.search !== '' || url.hash !== '') {
-      return wrong('carries a query or fragment', 'give scheme, host and path alone')
-    }
-    const secure =
-      url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
-    return secure
-      ? value(url)
-      : wrong('is not https', 'use https; plain http is for loopback (127.0.0.1) only')
+    const url = outboundUrl.read(text)
+    if (!url.ok || url.value.protocol === 'https:' || isLoopback(url.value.hostname)) return url
+    return wrong('is not https', 'use https; plain http is for loopback (127.0.0.1) only')
   },
 }
 
-/** The same, for what is compared letter by letter elsewhere: no slash is added to it. */
-export const exactUrl: Kind<string> = {
-  placeholder: '<url>',
-  shape: TEXT,
-  read: (text) => {
-    const url = secureUrl.read(text)
-    return url.ok ? value(text.trim()) : url
-  },
-}
+export const exactUrl = exactly(secureUrl)
 
 /** The file of `sqlite:<path>`; `:memory:` for none. */
 export const sqliteUrl: Kind<string> = {

@@ -35,15 +35,17 @@ function outbound(query: 'with a query' | 'without'): Kind<URL> {
 export const outboundUrl = outbound('without')
 export const queryUrl = outbound('with a query')
 
-/** An issuer is compared letter by letter, and never asked: http says no more of it than a name. */
-export const issuerUrl: Kind<string> = {
-  placeholder: '<url>',
-  shape: TEXT,
+/** The same, for what is compared letter by letter elsewhere: no slash is added to it. */
+export const exactly = (of: Kind<URL>): Kind<string> => ({
+  ...of,
   read: (text) => {
-    const url = outboundUrl.read(text)
+    const url = of.read(text)
     return url.ok ? value(text.trim()) : url
   },
-}
+})
+
+/** An issuer is never asked: http says no more of it than a name. */
+export const issuerUrl = exactly(outboundUrl)
 
 /** The base of an API; the `/v1` that some write at its end is in every path already. */
 export const apiUrl: Kind<URL> = {
