@@ -263,8 +263,8 @@ test('development mode is loaded by gate/sources.ts alone, and only when it is a
 test('what else is loaded on demand: commands, documents, and what devices or one sign-in need', () => {
   const found = imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)
   expect(found.toSorted()).toEqual([
-    'gate/serve.ts -> gate/enrolling.ts',
-    'gate/serve.ts -> gate/signing-in.ts',
+    'gate/callers.ts -> gate/enrolling.ts',
+    'gate/callers.ts -> gate/signing-in.ts',
     'main.ts -> config/command-line.ts',
     'main.ts -> config/document/open.ts',
     'main.ts -> config/document/print.ts',

@@ -24,21 +24,15 @@ import { allows, bounded } from '../policy/allows.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { RelayClient, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
-import type { Ledger } from '../ledger/port.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
 import { ENCAPSULATED_KEY } from '../upstream/inspected.ts'
-import type { Answers } from './answers.ts'
-import { type Arrival, routed } from './arrival.ts'
-import { arrivals, early } from './arrivals.ts'
-import { type Admissions, door } from './door.ts'
+import { NOT_ADMITTED } from './door.ts'
 import { admittedIdleSeconds } from './keep-alive.ts'
-import { otherKind } from './other-kind.ts'
+import { type GuardParts, relayedGuard } from './relayed-guard.ts'
 import { NAME_SEGMENT } from './route-table.ts'
 import type { ServedRoute } from './routes.ts'
 
-export interface InferenceParts {
-  readonly answers: Answers
-  readonly admissions: Admissions
+export interface InferenceParts extends GuardParts {
   readonly budget: Budget
   readonly charges: Charges
   readonly dispatch: Dispatch
@@ -46,7 +40,6 @@ export interface InferenceParts {
   readonly mergeModels: MergeModels
   readonly ownerOf: OwnerOf
   readonly relay: Relay
-  readonly ledger: Ledger
   /** Of the listener; not by Elysia's `server`, which would be defined anew on each request. */
   readonly setIdleTimeout: SetIdleTimeout
 }
@@ -59,32 +52,7 @@ const NO_BODY = granted(false)
 const PARAMS = t.Object({ id: t.String({ pattern: NAME_SEGMENT.source, error: 'no name' }) })
 
 export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
-  const { answers, budget, charges, dispatch, pickByModel, relay, ledger } = parts
-  const { admit, explain } = door(parts.admissions)
-
-  const begin = (
-    exchange: Exchange,
-    { identity, kind, org, policy }: Admitted,
-    candidates: readonly Served[],
-  ) => {
-    // Of several the request decides, perhaps by its body: the row is told when it is closed.
-    exchange.upstream = isDecided(candidates) ? (candidates[0]?.upstream.name ?? '-') : '-'
-    const opening = {
-      openedAtMs: exchange.at.epochSeconds * 1000,
-      requestId: exchange.requestId,
-      identity,
-      policy: policy.name,
-      route: exchange.route,
-      upstream: exchange.upstream,
-    }
-    // A key's usage is summed, kept and shown to it as a device's is.
-    const hasOwn = kind === 'device' || kind === 'key'
-    exchange.entry = ledger.open(
-      hasOwn || org !== undefined
-        ? { ...opening, ...(hasOwn && { device: identity }), ...(org && { org }) }
-        : opening,
-    )
-  }
+  const { answers, budget, charges, dispatch, pickByModel, relay } = parts
 
   /** Of a request that got as far as a place of its own. */
   const giveUp = (
@@ -100,53 +68,8 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
       : answers.refuse(exchange, refusal)
   }
 
-  /** Whether a caller who is admitted may go on here, and as fast as they do. */
-  const enter = (
-    arrival: Arrival,
-    admitted: Admitted,
-    { choices, kinds }: ServedRoute,
-    headers: Headers,
-  ): Refusal | undefined => {
-    const { exchange } = arrival
-    const { identity, kind, org } = admitted
-    exchange.identity = identity
-    if (org !== undefined) exchange.org = org
-    const candidates = choices[kind]
-    if (candidates.length === 0) return otherKind(kind, kinds, arrival, headers)
-    const spent = budget.spend(admitted, exchange)
-    if (!spent.ok) return spent
-    if (arrival.closing) exchange.headers.delete('connection')
-    begin(exchange, admitted, candidates)
-    return undefined
-  }
-
-  const group = new Elysia().use(arrivals).macro({
-    /**
-     * The guard of a route: who has passed it is `admitted`. A handler knows of nobody without it, for
-     * its type has that from here.
-     */
-    relayed: (routes: readonly ServedRoute[]) => ({
-      // Of the macro, whose argument Elysia would else write down as JSON to tell it from others.
-      seed: routes.map(({ method, path }) => `${method} ${path}`),
-      // An async function, whatever its text: Elysia waits for those alone without a look at it.
-      async resolve({ arrival, request }) {
-        const { headers } = request
-        const route = spokenOf(routes, headers)
-        const { exchange } = arrival
-        routed(exchange, route.path, route.dialect)
-        const asked = admit(route.kinds, arrival, request)
-        // No promise where there need be none: most tokens are known.
-        let admitted = asked instanceof Promise ? await asked : asked
-        if (!admitted.ok && admitted.code === 'invalid_token') {
-          admitted = await explain(admitted, route.kinds, arrival, request)
-        }
-        if (!admitted.ok) return early(answers.refuse(exchange, admitted))
-        const refusal = enter(arrival, admitted.value, route, headers)
-        if (refusal) return early(answers.refuse(exchange, refusal))
-        return { admitted: admitted.value, relayed: route }
-      },
-    }),
-  })
+  // A handler can be declared without the guard, but then its type has nobody who is admitted.
+  const group = new Elysia().use(relayedGuard(parts))
 
   for (const [named, routes] of Map.groupBy(served, ({ method, path }) => `${method} ${path}`)) {
     const [{ method, path, about }] = routes as [ServedRoute]
@@ -157,6 +80,8 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
       path,
       async ({ arrival, request, admitted, relayed: { choices, group } }) => {
         const { exchange, target, idleSeconds } = arrival
+        // However Elysia may treat a hook: it has ways to drop one without a word (arrivals.ts).
+        if (!admitted) return answers.refuse(exchange, NOT_ADMITTED)
         const among = amongOf(choices[admitted.kind], admitted, request, hasBody)
         let on = among[0]
         if (!on) return answers.refuse(exchange, refused('upstream_not_allowed'))
@@ -247,15 +172,6 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
     )
   }
   return group
-}
-
-/** Where two dialects share a path, the request says which it speaks. */
-function spokenOf(routes: readonly ServedRoute[], headers: Headers): ServedRoute {
-  const [first] = routes as [ServedRoute]
-  if (routes.length === 1) return first
-  const isAnthropic = headers.has('anthropic-version') || headers.has('x-api-key')
-  const dialect = isAnthropic ? 'anthropic' : 'openai'
-  return routes.find((route) => route.dialect === dialect) ?? first
 }
 
 function amongOf(

@@ -1,6 +1,6 @@
-// The credential of a request, as RFC 6750 §2.1 defines it: one `Authorization: Bearer` header.
-// @elysiajs/bearer is not used: it also accepts `?access_token=` (a token in a URL ends up in other
-// people's logs), requires the capital B, and answers 500 under an identifier minifier.
+// The credential of a request, as RFC 6750 §2.1 defines it: one `Authorization: Bearer` header. Every
+// credential is judged here. On the control routes @elysiajs/bearer reads it first (accept/bearer.ts);
+// relayed routes do without: the plugin costs each request 1.1 µs and says nothing of a wrong header.
 
 import { type Decision, granted, refused } from '../refusal.ts'
 

@@ -1,51 +1,44 @@
 // The running gate: its parts put together, its listeners, and how it stops.
 
-import { CALLER_KINDS } from '../names.ts'
-import type { AdminParts } from '../accept/admin/routes.ts'
+import type { AdminParts } from '../accept/admin/parts.ts'
 import { type Answers, answers } from '../accept/answers.ts'
 import { adminGate, gate } from '../accept/app.ts'
 import { probes } from '../accept/probes.ts'
 import { cors } from '../accept/cors.ts'
 import { LOGIN_PATHS } from '../accept/login/paths.ts'
 import { servedRoutes } from '../accept/routes.ts'
-import { issuers } from '../admit/issuers.ts'
-import { hasSpent, identitiesOf } from './identities.ts'
-import { type AdmitKey, keyAdmission } from '../admit/key.ts'
 import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
 import { bodies } from '../dispatch/bodies.ts'
 import { owners } from '../stored/owners.ts'
 import { pickingByModel } from '../dispatch/by-model.ts'
-import type { Served } from '../dispatch/choose.ts'
 import { mergingModels } from '../dispatch/merged-models.ts'
 import { choicesOf } from '../dispatch/choose.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { register } from '../enroll/register.ts'
-import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
-import { keyring } from '../keys/keyring.ts'
-import { instant } from '../turn/instant.ts'
 import { relaying } from '../relay/relay.ts'
 import { watchStalls } from '../relay/stalls.ts'
-import { DAY_MS, monthStartMs } from '../turn/calendar.ts'
 import { settlement } from '../settle/settle.ts'
 import { allowLargeHeaders } from './header-limit.ts'
-import { exchangeablePolicies } from './policies.ts'
+import { callers } from './callers.ts'
+import { keepersAmong } from './keepers.ts'
+import { drained } from './drain.ts'
+import { fileTrouble } from './file-trouble.ts'
 import { frontParts } from './front.ts'
 import { live } from './live.ts'
 import type { Configuration } from './reload-change.ts'
-import { type Prepare, prepareAll } from './remade.ts'
+import { prepareAll } from './remade.ts'
 import { wayOut } from './way-out.ts'
 import { breakerNumbers, exchangeable, guarded, upstreams } from './upstreams.ts'
 import { egressOf } from '../http1/egress.ts'
 import { type Logger, setLevel } from '../log.ts'
 import type { Sources } from './sources.ts'
-import { admissions } from './admissions.ts'
-import type { DatabaseFollower } from '../database/follow.ts'
 import { store } from '../database/store.ts'
 import { keyAbout } from './key-about.ts'
 import { gateLedger } from './ledger.ts'
 import { TABLES } from './migrations.ts'
 import { restoreCaps } from './restore.ts'
+import { forgetDaily } from './retention.ts'
 import { memoryCounters } from './state.ts'
 import { useSocketHandles } from './socket-handles.ts'
 import { asking, askingAt } from '../http1/ask.ts'
@@ -63,9 +56,6 @@ export interface Gate {
   /** Resolves when the last request has ended or was broken; never before the drain is over. */
   drain(): Promise<void>
 }
-
-/** For what broken streams still hold to reach the kernel; the exit then closes them in order. */
-const BREAK_MS = 250
 
 /** How long an upstream has that is asked whether it is there. */
 const MAX_ANSWER_MS = 10_000
@@ -98,51 +88,18 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     keyRefused: keyRefusals(log),
   })
   const caps = memoryCounters.spendCaps()
-  const naming = identitiesOf(first, from)
-  const { identify, former } = naming
-  const allowed = exchangeablePolicies(first)
-  const { policyOf } = allowed
-  const users =
-    from.issuers.length > 0
-      ? issuers(from.issuers, { ask, identify, former, policyOf, log })
-      : undefined
-  const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
-  const apiKeys = keyring({ connection, log })
-  let keysNow = keyAdmission(apiKeys, policyOf)
-  const admitKey: AdmitKey = (key, at) => keysNow(key, at)
   let listeningAt = new URL('http://127.0.0.1')
-  const enrolled =
-    from.deviceSecrets.length === 0
-      ? undefined
-      : // Loaded only there.
-        (await import('./enrolling.ts')).enrolling({
-          counters: memoryCounters,
-          settings,
-          from,
-          connection,
-          identify,
-          former: { identify: former, hasSpent: (hash, now) => hasSpent(caps, hash, now) },
-          policyOf: allowed.ofDevice,
-          log,
-          listeningAt: () => listeningAt,
-          admitKey,
-        })
+  const who = await callers({
+    first,
+    from,
+    ask,
+    file,
+    caps,
+    log,
+    listeningAt: () => listeningAt,
+  })
+  const { users, enrolled, signIn, apiKeys, connection } = who
   const devices = enrolled?.enrollment
-  const admitDevice = enrolled?.admitDevice
-  const signIn =
-    from.login &&
-    // Loaded only there.
-    (await import('./signing-in.ts')).signingIn({
-      ask,
-      settings,
-      from: from.login,
-      file,
-      identify,
-      former,
-      policyOf,
-      log,
-      listeningAt: () => listeningAt,
-    })
   const exchanged = { upstreams: exchangeable(from.upstreams, of.settings) }
   const served = upstreams({ settings: of.settings, from: exchanged, way, signIn }).map((each) =>
     guarded(each, settings, log),
@@ -157,25 +114,17 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       return { connectMs: timeouts.connectMs, headersMs: answerMs, bodyMs: answerMs }
     },
   })
-  const admitting = admissions({
-    admitUser: users?.admit,
-    admitDevice,
-    admitKey,
-    admitSession: signIn?.admitSession,
-  })
   const enclaves = from.upstreams.filter((each) => each.kind === 'tinfoil')
   // That of whose keys bodies are sealed with: none is known to be for one that serves some models.
   const enclave = enclaves.find(({ models }) => models === undefined) ?? enclaves[0]
-  const kinds = CALLER_KINDS.filter((kind) => admitting[kind])
-  const routes = servedRoutes((endpoint) => choicesOf(endpoint, served, kinds))
+  const routes = servedRoutes((endpoint) => choicesOf(endpoint, served, who.kinds))
   const ownListener = settings.adminPort !== undefined
   const front = frontParts(first, memoryCounters)
   const { countedBy, countAddress } = front
   const said: Answers = answers(settle)
   const restored = await restoreCaps({ caps, connection, reports, log })
   file.onFile(() => {
-    devices?.poll(instant())
-    apiKeys.poll(instant())
+    who.poll()
     void restored.again()
   })
   const charging = charges({ caps, prices })
@@ -183,7 +132,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     charges: charging,
     answers: said,
     adminToken: () => of.settings().adminToken,
-    admitDevice,
+    admitDevice: enrolled?.admitDevice,
     enrollment: devices,
     reports,
     register: register(connection),
@@ -217,7 +166,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     },
     inference: {
       answers: said,
-      admissions: admitting,
+      admissions: who.admissions,
       budget: budget({
         counters: memoryCounters,
         maxUpstreamConcurrency: () => of.settings().maxUpstreamConcurrency,
@@ -234,7 +183,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     about: {
       answers: said,
       counters: memoryCounters,
-      admissions: admitting,
+      admissions: who.admissions,
       charges: charging,
       enrollment: devices,
       aboutKey(key) {
@@ -275,88 +224,42 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   if (!server) throw new Error('not listening')
   listeningAt = new URL(server.url)
   void useSocketHandles(wire, log)
-  users?.start()
-  devices?.start()
-  apiKeys.start()
+  who.start()
   if (keepers.size > 0) stored.start()
-  const forget = (): void => {
-    const now = Date.now()
-    // A cap is restored from this month's sums, so that these outlive a shorter retention.
-    void ledger.deleteBefore(now - of.settings().ledgerRetentionDays * DAY_MS, monthStartMs(now))
-  }
-  forget()
-  const daily = setInterval(forget, DAY_MS)
-  daily.unref()
+  forgetDaily(ledger, of.settings)
 
   return {
     url: listeningAt,
     adminUrl: operator?.server ? new URL(operator.server.url) : undefined,
     exchange(next) {
       const before = ways.now()
-      const commit = prepareAll(
-        [
-          naming.prepare,
-          allowed.prepare,
-          ...front.prepares,
-          ways.prepare,
-          ({ settings }) => users?.prepare(settings.issuers, policyOf) ?? NOTHING,
-          enrolled?.prepare ?? NOTHING_PREPARED,
-          signIn?.prepare ?? NOTHING_PREPARED,
-        ],
-        next,
-      )
+      const commit = prepareAll([...who.prepares, ...front.prepares, ways.prepare], next)
       commit()
       of.take(next)
       setLevel(log, next.settings.logLevel)
       for (const each of served) each.breaker.retune(breakerNumbers(next.settings))
       if (ways.now() !== before) wire.renew()
-      // Each remembers what it has decided by the policies of before.
-      keysNow = keyAdmission(apiKeys, policyOf)
+      who.prepared()
       // Under a cap that was not there, spending may not have been counted.
       void restored.again()
     },
     signInUrl: signIn && new URL(LOGIN_PATHS.page, signIn.publicUrl()),
     async drain() {
       draining = true
-      await Bun.sleep(of.settings().drainDelaySeconds * 1000)
-      void operator?.server?.stop()
-      const stopped = server.stop()
-      await Promise.race([stopped, Bun.sleep(of.settings().drainTimeoutSeconds * 1000)])
-      if (relay.running > 0) {
-        log.warn({ streams: relay.running }, 'drain time is over, breaking what still runs')
-        relay.breakAll()
-        await Promise.race([stopped, Bun.sleep(BREAK_MS)])
-      }
+      await drained({
+        settings: of.settings,
+        relay,
+        log,
+        stopOperator: () => operator?.server?.stop(),
+        stopListening: () => server.stop(),
+      })
       stalls.stop()
-      users?.stop()
       restored.stop()
-      devices?.stop()
-      apiKeys.stop()
       stored.stop()
-      await signIn?.close()
+      await who.stop()
       wire.close()
       await ledger.stop(Date.now())
       file.stop()
     },
   }
-}
-
-/** Those of whose stored responses an owner has to be known, by name. */
-const keepersAmong = (served: readonly Served[]): ReadonlySet<string> =>
-  new Set(
-    served
-      .filter(({ upstream }) =>
-        upstream.serves({ dialect: 'openai', method: 'GET', path: '/v1/responses/:id' }),
-      )
-      .map(({ upstream }) => upstream.name),
-  )
-
-const NOTHING = (): void => {}
-const NOTHING_PREPARED: Prepare = () => NOTHING
-
-/** For long enough that whatever polls `/readyz` finds it. */
-const TELL_LEFT_MS = 600_000
-
-function fileTrouble({ away, left }: DatabaseFollower, now: number): string | undefined {
-  return away ?? (left && now - left.atMs < TELL_LEFT_MS ? left.what : undefined)
 }

@@ -1,7 +1,7 @@
 // Every route there is, walked: what is public, what is guarded, and what every answer carries.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import type { AdminParts } from '../../src/accept/admin/routes.ts'
+import type { AdminParts } from '../../src/accept/admin/parts.ts'
 import { adminGate, gate, type Parts } from '../../src/accept/app.ts'
 import { cors } from '../../src/accept/cors.ts'
 import type { Admission } from '../../src/accept/door.ts'

@@ -1,6 +1,6 @@
 // A gate that admits nobody, and whose every part behind the door is a bug to reach.
 
-import type { AdminParts } from '../../src/accept/admin/routes.ts'
+import type { AdminParts } from '../../src/accept/admin/parts.ts'
 import { answers } from '../../src/accept/answers.ts'
 import type { Parts } from '../../src/accept/app.ts'
 import { cors } from '../../src/accept/cors.ts'

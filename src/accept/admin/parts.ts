@@ -1,0 +1,26 @@
+// What the routes of the operator are put together from.
+
+import type { AdmitDevice } from '../../admit/device.ts'
+import type { Breaker } from '../../budget/breaker.ts'
+import type { Charges } from '../../budget/charge.ts'
+import type { DeviceEnrollment } from '../../enroll/enrollment.ts'
+import type { Register } from '../../enroll/register.ts'
+import type { Reports } from '../../ledger/reports.ts'
+import type { Secret } from '../../secret.ts'
+import type { Answers } from '../answers.ts'
+
+export interface AdminParts {
+  readonly answers: Answers
+  /**
+   * As it is now: it may be exchanged. Undefined where the operator has set none; what is the
+   * operator's alone is then 404.
+   */
+  readonly adminToken: () => Secret | undefined
+  readonly admitDevice: AdmitDevice | undefined
+  readonly enrollment: DeviceEnrollment | undefined
+  readonly reports: Reports
+  readonly register: Register
+  readonly breakers: Readonly<Record<string, Breaker>>
+  readonly charges: Pick<Charges, 'reservations'>
+  readonly bodyTimeoutMs: () => number
+}

@@ -1,0 +1,146 @@
+// Who can come to this gate: users, devices, keys, and the one person who signs in. Each kind is put
+// together from its parts here, and so is what admits it.
+
+import type { Admissions } from '../accept/door.ts'
+import { type Issuers, issuers } from '../admit/issuers.ts'
+import { type AdmitKey, keyAdmission } from '../admit/key.ts'
+import type { DatabaseConnection } from '../database/connection.ts'
+import type { DatabaseFollower } from '../database/follow.ts'
+import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
+import type { Ask } from '../http1/ask.ts'
+import { type Keyring, keyring } from '../keys/keyring.ts'
+import type { Logger } from '../log.ts'
+import { CALLER_KINDS, type CallerKind } from '../names.ts'
+import type { SpendCaps } from '../state/port.ts'
+import { instant } from '../turn/instant.ts'
+import { admissions } from './admissions.ts'
+import type { Enrolling } from './enrolling.ts'
+import { hasSpent, identitiesOf } from './identities.ts'
+import { exchangeablePolicies } from './policies.ts'
+import type { Configuration } from './reload-change.ts'
+import type { Prepare } from './remade.ts'
+import type { SigningIn } from './signing-in.ts'
+import type { Sources } from './sources.ts'
+import { memoryCounters } from './state.ts'
+
+export interface CallersOptions {
+  readonly first: Configuration
+  readonly from: Sources
+  readonly ask: Ask
+  readonly file: DatabaseFollower
+  readonly caps: SpendCaps
+  readonly log: Logger
+  readonly listeningAt: () => URL
+}
+
+export interface Callers {
+  readonly users: Issuers | undefined
+  readonly enrolled: Enrolling | undefined
+  readonly signIn: SigningIn | undefined
+  readonly apiKeys: Keyring
+  readonly admissions: Admissions
+  /** Of whom any can come. */
+  readonly kinds: readonly CallerKind[]
+  /** To the file of enrolments and keys. */
+  readonly connection: DatabaseConnection
+  readonly prepares: readonly Prepare[]
+  /** When what was prepared holds. */
+  prepared(): void
+  start(): void
+  /** What others have written into the file. */
+  poll(): void
+  /** When what is under way is on the disk. */
+  stop(): Promise<void>
+}
+
+/** Rejects where the file of enrolments cannot be used. */
+export async function callers(options: CallersOptions): Promise<Callers> {
+  const { first, from, ask, file, caps, log, listeningAt } = options
+  const { settings } = first
+  const naming = identitiesOf(first, from)
+  const { identify, former } = naming
+  const allowed = exchangeablePolicies(first)
+  const { policyOf } = allowed
+  const users =
+    from.issuers.length > 0
+      ? issuers(from.issuers, { ask, identify, former, policyOf, log })
+      : undefined
+  const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
+  const apiKeys = keyring({ connection, log })
+  let keysNow = keyAdmission(apiKeys, policyOf)
+  const admitKey: AdmitKey = (key, at) => keysNow(key, at)
+  const enrolled =
+    from.deviceSecrets.length === 0
+      ? undefined
+      : // Loaded only there.
+        (await import('./enrolling.ts')).enrolling({
+          counters: memoryCounters,
+          settings,
+          from,
+          connection,
+          identify,
+          former: { identify: former, hasSpent: (hash, now) => hasSpent(caps, hash, now) },
+          policyOf: allowed.ofDevice,
+          log,
+          listeningAt,
+          admitKey,
+        })
+  const signIn =
+    from.login &&
+    // Loaded only there.
+    (await import('./signing-in.ts')).signingIn({
+      ask,
+      settings,
+      from: from.login,
+      file,
+      identify,
+      former,
+      policyOf,
+      log,
+      listeningAt,
+    })
+  const admitting = admissions({
+    admitUser: users?.admit,
+    admitDevice: enrolled?.admitDevice,
+    admitKey,
+    admitSession: signIn?.admitSession,
+  })
+  return {
+    users,
+    enrolled,
+    signIn,
+    apiKeys,
+    admissions: admitting,
+    kinds: CALLER_KINDS.filter((kind) => admitting[kind]),
+    connection,
+    prepares: [
+      naming.prepare,
+      allowed.prepare,
+      ({ settings: next }) => users?.prepare(next.issuers, policyOf) ?? NOTHING,
+      enrolled?.prepare ?? NOTHING_PREPARED,
+      signIn?.prepare ?? NOTHING_PREPARED,
+    ],
+    prepared() {
+      // It remembers what it has decided by the policies of before.
+      keysNow = keyAdmission(apiKeys, policyOf)
+    },
+    start() {
+      users?.start()
+      enrolled?.enrollment.start()
+      apiKeys.start()
+    },
+    poll() {
+      enrolled?.enrollment.poll(instant())
+      apiKeys.poll(instant())
+    },
+    async stop() {
+      users?.stop()
+      enrolled?.enrollment.stop()
+      apiKeys.stop()
+      await signIn?.close()
+    },
+  }
+}
+
+const NOTHING = (): void => {}
+const NOTHING_PREPARED: Prepare = () => NOTHING
