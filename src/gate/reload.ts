@@ -131,8 +131,13 @@ export function reloading(parts: ReloadParts): Reload {
   }
 }
 
+/** What a message quotes comes out of a file. */
+const QUOTED = /"(?:[^"\\]|\\.)*"/g
+
 function tell(mistakes: readonly Mistake[], log: Logger): void {
-  for (const { setting, message, hint } of mistakes) log.error({ hint }, `${setting} ${message}`)
+  for (const { setting, message, hint } of mistakes) {
+    log.error({ hint }, `${setting} ${message.replace(QUOTED, '"…"')}`)
+  }
   log.error('the settings have mistakes and are not taken; those of before go on')
 }
 

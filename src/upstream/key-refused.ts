@@ -45,6 +45,6 @@ const FORBIDDEN = 'the upstream forbids this gate its answer:'
 
 function todo(setting: string, status: number): string {
   return status === 401
-    ? `put a key that is valid into ${setting} and restart; postern check tries it`
+    ? `put a key that is valid into ${setting}, and restart unless it is in a file; postern check tries it`
     : `look up what the key in ${setting} may do, and from which networks and regions; postern check tries it`
 }

@@ -15,6 +15,8 @@ import { identities } from '../../src/token/identity.ts'
 import { Secret } from '../../src/secret.ts'
 import { instant } from '../../src/turn/instant.ts'
 import { HASH_KEY } from '../support/settings.ts'
+import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
+import { at, scene, SECRET } from './scene.ts'
 
 const [OLD, NEW] = ['a'.repeat(64), 'b'.repeat(64)]
 const TIMES = { now: 1_700_000_000, lifetimeSeconds: 3600, graceSeconds: 10 }
@@ -93,4 +95,26 @@ test("a device's hash is that of its enrolment, or of what it has spent, whichev
   expect(deviceHashOf(db, { owner: 'open', deviceId: 'one' }, now.identify, former, at)).toBe(
     now.identify('device', 'open\0one'),
   )
+})
+
+test('a token that is being verified while its secret is dropped is not remembered', async () => {
+  using world = scene()
+  const token = await world.enrolled('laptop')
+  const other = new Secret('second-secret-of-the-tests-9876543210fedc')
+  const terms = {
+    secrets: [other],
+    policy: 'off',
+    lifetimeSeconds: 3600,
+    defaults: NO_ENTITLEMENTS,
+  } as const
+  // A gate that has not seen it yet.
+  const gate = world.another()
+  const underWay = gate.verify(token, at(0))
+  gate.prepare(terms)()
+  expect((await underWay).ok).toBe(true)
+  expect(await gate.verify(token, at(0))).toMatchObject({ ok: false, code: 'invalid_token' })
+  gate.prepare({ ...terms, secrets: [other, SECRET] })()
+  expect((await gate.verify(token, at(0))).ok).toBe(true)
+  expect(() => gate.prepare({ ...terms, secrets: [new Secret('short')] })).toThrow()
+  expect((await gate.verify(token, at(0))).ok).toBe(true)
 })
