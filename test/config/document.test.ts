@@ -239,7 +239,7 @@ devices: { usd_per_month: true, models: [a, 7, "x,y"] }
       [
         '7:5 upstreams[0] has no kind (give one of tinfoil, anthropic, anthropic-oauth, openai)',
         '8:11 upstreams[1].kind is not one of the choices (give one of tinfoil, anthropic, anthropic-oauth, openai)',
-        'JWT_SECRET is missing; it is needed for devices (Signs device tokens: the first signs, all verify; each of 32 bytes or more. Write devices.signing_secrets, or set JWT_SECRET or --jwt-secret. Make one with: openssl rand -hex 32.)',
+        'JWT_SECRET is missing; it is needed for devices (Signs device tokens: the first signs, all verify; at least 32 bytes each. Write devices.signing_secrets, or set JWT_SECRET or --jwt-secret. Make one with: openssl rand -hex 32.)',
         '9:5 upstreams[2] lacks api_key (The key for Anthropic. Write it there, or set ANTHROPIC_API_KEY.)',
       ],
     ],

@@ -18,26 +18,26 @@ export const Issuer = t.Object(
     name: t.Optional(
       t.String({
         pattern: '^[a-z0-9][a-z0-9_.-]{0,62}$',
-        description: 'What the log and policies call it; needed where there are several.',
+        description: 'Its name in the log and in policies; required if there are several.',
         own: 'name',
         hint: 'give letters a to z, digits, and _ . - between them',
       }),
     ),
     issuer: leaf('issuer'),
-    jwks_url: leaf('jwksUrl', 'Its key set; without it, where its discovery document says.'),
+    jwks_url: leaf('jwksUrl', 'Its key set; default the one in its discovery document.'),
     audiences: leaf('audiences', 'Tokens must name one of these.'),
     audience_claims: some(
       'audienceClaims',
       AUDIENCE_CLAIMS,
-      'In which claim they name it, the first that a token has; without it, aud.',
+      'The claims that may hold it, the first that a token has; default aud.',
     ),
-    algorithms: some('algorithms', ALGORITHMS, 'Without it, those that the key set has.'),
+    algorithms: some('algorithms', ALGORITHMS, 'Default those of the key set.'),
     scope: section(
       {
         name: t.Optional(
           t.String({
             pattern: '^[!#-\\[\\]-~]{1,256}$',
-            description: 'The scope that tokens must have; without it, inference.',
+            description: 'The scope that tokens must have; default inference.',
             own: 'scope.name',
             hint: 'give one word',
           }),
@@ -45,7 +45,7 @@ export const Issuer = t.Object(
         claims: t.Optional(
           t.Array(t.String(CLAIM), {
             minItems: 1,
-            description: 'Where it stands; without it, scope, scp and permissions.',
+            description: 'The claims that hold it; default scope, scp and permissions.',
             own: 'scope.claims',
             hint: claimHint,
           }),
@@ -54,18 +54,22 @@ export const Issuer = t.Object(
           t.Boolean({ description: 'A list of scopes is refused.', own: 'scope.textOnly' }),
         ),
         optional: t.Optional(
-          t.Boolean({ description: 'No scope is asked for.', own: 'scope.optional' }),
+          t.Boolean({ description: 'Require no scope.', own: 'scope.optional' }),
         ),
       },
-      'Which scope a token must have.',
+      'The scope that a token must have.',
     ),
-    subject_claim: claim('subjectClaim', 'Who somebody is; without it, sub.'),
-    groups_claim: claim('groupsClaim', 'In which groups they are; without it, in none.'),
-    organisation_claim: claim('organisationClaim', 'Of which organisation; without it, of none.'),
+    subject_claim: claim('subjectClaim', 'The claim that identifies the user; default sub.'),
+    groups_claim: claim('groupsClaim', 'The claim with their groups; default none.'),
+    organisation_claim: claim(
+      'organisationClaim',
+      'The claim with their organisation; default none.',
+    ),
     required_claims: t.Optional(
       t.Array(t.String({ maxLength: 512, pattern: '^[^=]+=[^\\s=][\\s\\S]*$' }), {
         minItems: 1,
-        description: 'What else tokens must say; of several values of one claim, one is enough.',
+        description:
+          'Further claims that tokens must have; one of several values of a claim is enough.',
         own: 'requiredClaims',
         hint: 'give NAME=VALUE, as in repository_owner=acme',
       }),

@@ -100,7 +100,7 @@ const MODEL_HINT = 'give names, or beginnings with a trailing *'
 export const MODELS = t.Optional(
   t.Array(t.Unsafe<string>(MODEL), {
     minItems: 1,
-    description: 'Names, or beginnings with a trailing *; without it, all.',
+    description: 'Names, or prefixes with a trailing *; default all.',
     own: 'models',
     hint: MODEL_HINT,
   }),

@@ -11,7 +11,7 @@ const limitsOf = (whose: string, before = '') => ({
     upTo(0, 1_000_000),
     `Requests a minute of ${whose}; 0 is no limit.`,
   ),
-  burst: number(`${before}burst`, upTo(1, 1_000_000), 'Of them, how many may come at once.'),
+  burst: number(`${before}burst`, upTo(1, 1_000_000), 'How many of them may come at once.'),
   concurrency: number(
     `${before}concurrency`,
     upTo(1, 1_000_000),
@@ -23,25 +23,28 @@ const limitsOf = (whose: string, before = '') => ({
 
 export const Policy = t.Object(
   {
-    name: own('name', 'What rules and keys call it.', NAME, NAME_HINT),
+    name: own('name', 'Its name in rules and keys.', NAME, NAME_HINT),
     models: MODELS,
     upstreams: t.Optional(
       t.Array(t.Unsafe<string>(NAME), {
         minItems: 1,
-        description: 'The names of upstreams; without it, all.',
+        description: 'Names of upstreams; default all.',
         own: 'upstreams',
         hint: NAME_HINT,
       }),
     ),
-    routes: some('routes', ROUTE_GROUPS, 'Groups of routes; without it, all.'),
+    routes: some('routes', ROUTE_GROUPS, 'Groups of routes; default all.'),
     max_body_bytes: number('maxBodyBytes', upTo(1, 1_073_741_824), 'Largest request body.'),
     plaintext: t.Optional(
-      t.Boolean({ description: 'Whether bodies may be unsealed; true.', own: 'plaintext' }),
+      t.Boolean({
+        description: 'Whether bodies may be plaintext; default true.',
+        own: 'plaintext',
+      }),
     ),
     ...limitsOf('one caller'),
     organisation: section(
       limitsOf('all callers of one organisation together', 'organisation.'),
-      'Beside those of each caller.',
+      'In addition to the limits of each caller.',
     ),
   },
   CLOSED,
@@ -49,18 +52,18 @@ export const Policy = t.Object(
 
 export const Rule = t.Object(
   {
-    policy: own('policy', 'The name of the policy that it gives.', NAME, NAME_HINT),
+    policy: own('policy', 'The name of the policy that it assigns.', NAME, NAME_HINT),
     kind: own(
       'kind',
-      'Of which kind the caller is.',
+      'The kind of the caller.',
       { type: 'string', enum: CALLER_KINDS },
       `give one of ${CALLER_KINDS.join(', ')}`,
     ),
-    issuer: own('issuer', 'The name of the issuer of a user.', NAME, NAME_HINT),
+    issuer: own('issuer', "The name of a user's issuer.", NAME, NAME_HINT),
     group: own('group', 'A group of a user, by groups_claim.', WORD, 'give its name'),
     organisation: own(
       'organisation',
-      'That of a device or a key, or of a user by organisation_claim.',
+      'The organisation of a device or key, or of a user by organisation_claim.',
       WORD,
       'give its name',
     ),

@@ -27,21 +27,23 @@ export const DOCUMENT = t.Object(
       { ...secret('token', 'adminToken'), port: leaf('adminPort') },
       "The operator's routes.",
     ),
-    issuers: t.Optional(t.Array(Issuer, { description: 'Whose users are taken.' })),
+    issuers: t.Optional(
+      t.Array(Issuer, { description: 'The identity providers whose users are admitted.' }),
+    ),
     upstreams: t.Optional(
       t.Array(t.Union([Tinfoil, Anthropic, AnthropicOauth, OpenAi]), {
-        description: 'Where requests go; the kinds that are listed are all that there are.',
+        description: 'Where requests go; only the upstreams listed here exist.',
       }),
     ),
     policies: t.Optional(
       t.Array(Policy, {
         description:
-          'What callers may do. What one leaves out of a rate or a concurrency, limits says.',
+          'What callers may do. A rate or concurrency that a policy leaves out comes from limits.',
       }),
     ),
     rules: t.Optional(
       t.Array(Rule, {
-        description: 'Who gets which policy: the first rule that fits in all that it says.',
+        description: 'Who gets which policy: the first rule that matches in everything it says.',
       }),
     ),
     devices: section(
@@ -56,7 +58,7 @@ export const DOCUMENT = t.Object(
         usd_per_month: leaf('deviceSpendCap'),
         org_usd_per_month: leaf('orgSpendCap'),
       },
-      'How devices enrol, and what they may unless their enrolment says so.',
+      'How devices enrol, and what they may do unless their enrolment says otherwise.',
     ),
     keys: section(
       {
@@ -65,7 +67,7 @@ export const DOCUMENT = t.Object(
         max_lifetime: leaf('keyMaxLifetime'),
         rotation_overlap: leaf('keyRotationOverlap'),
       },
-      'What postern key gives a key unless its words say so.',
+      'Defaults of postern key for new keys.',
     ),
     limits: section(
       {
@@ -76,7 +78,7 @@ export const DOCUMENT = t.Object(
             requests: leaf('rateLimitMax', 'Requests in one window.'),
             milliseconds: leaf('rateLimitWindow', 'The length of the window.'),
           },
-          'In the place of requests_per_minute and burst.',
+          'Replaces requests_per_minute and burst.',
         ),
         public_requests_per_minute: leaf('publicRateLimitRpm'),
         upstream_concurrency: leaf('maxUpstreamConcurrency'),
@@ -93,10 +95,10 @@ export const DOCUMENT = t.Object(
             open_seconds: leaf('circuitOpenSeconds'),
             successes: leaf('circuitSuccesses'),
           },
-          'When an upstream that fails is left alone.',
+          'When a failing upstream is no longer asked.',
         ),
       },
-      'What anybody may ask, and how long anything may take.',
+      'Limits on requests and on time.',
     ),
     egress: section(
       {
@@ -105,7 +107,7 @@ export const DOCUMENT = t.Object(
         no_proxy: leaf('noProxy'),
         plain_http_hosts: leaf('plainHttpHosts'),
       },
-      'The way out, to whatever the gate asks.',
+      'Outgoing connections of the gate.',
     ),
     ledger: section(
       {
@@ -115,9 +117,12 @@ export const DOCUMENT = t.Object(
         ...secret('identity_hash_key', 'identityHashKey'),
         ...secret('identity_hash_keys_old', 'identityHashKeyOld'),
       },
-      'What is kept, and under which names.',
+      'What is stored, and under which names.',
     ),
-    log: section({ format: leaf('logFormat'), level: leaf('logLevel') }, 'What is told on stdout.'),
+    log: section(
+      { format: leaf('logFormat'), level: leaf('logLevel') },
+      'What is written to stdout.',
+    ),
   },
   { ...CLOSED, title: 'postern.yaml' },
 )

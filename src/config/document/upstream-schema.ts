@@ -7,7 +7,7 @@ import { CLOSED, leaf, MODELS, NAME, own, secret } from './leaf.ts'
 const common = {
   name: own(
     'name',
-    'What the log, the ledger and policies call it; needed where there are several of its kind.',
+    'Its name in the log, the ledger and policies; required if there are several of its kind.',
     NAME,
     NAME_HINT,
   ),
@@ -62,12 +62,12 @@ export const AnthropicOauth = t.Object(
     ...secret('client_secret', 'clientSecret'),
     client_auth: leaf(
       'clientAuth',
-      'How client_secret is shown; without it, what the provider takes.',
+      'How client_secret is sent; default whichever the provider accepts.',
     ),
     redirect_uri: leaf('redirectUri'),
     authorize_url: leaf('oauthBaseUrl'),
     token_url: leaf('oauthTokenUrl'),
-    issuer: leaf('oauthIssuer', 'What `iss` must be; without it, the origin of authorize_url.'),
+    issuer: leaf('oauthIssuer', 'The required `iss`; default the origin of authorize_url.'),
     scopes: leaf('oauthScopes'),
     ...secret('session_secrets', 'sessionSecret'),
   },
