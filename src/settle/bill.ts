@@ -8,7 +8,12 @@ import { costOf, type Price } from '../budget/prices.ts'
 import type { Reservation } from '../state/port.ts'
 import type { End } from '../end.ts'
 import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../upstream/reading/passed.ts'
-import { type MeteredUsage, NO_USAGE, type Since } from '../upstream/reading/tally.ts'
+import {
+  type MeteredUsage,
+  NO_USAGE,
+  type Since,
+  type TokenCounts,
+} from '../upstream/reading/tally.ts'
 import type { Measure, Metered, ToolRequests } from '../ledger/port.ts'
 
 /** For a request that went out. */
@@ -147,20 +152,32 @@ function withSince(usage: MeteredUsage, since: Since, output: number): MeteredUs
 }
 
 function measureOf(usage: MeteredUsage, ended: EndedRequest): Measure {
-  const others = usage.others ?? []
-  const sum = (own: number, of: (each: (typeof others)[number]) => number): number =>
-    others.reduce((total, each) => total + of(each), own)
-  return {
-    input: sum(usage.inputTokens, (each) => each.inputTokens),
-    output: sum(usage.outputTokens, (each) => each.outputTokens),
-    cacheRead: sum(usage.cacheReadTokens, (each) => each.cacheReadTokens),
-    cacheCreation: sum(usage.cacheCreationTokens, (each) => each.cacheCreationTokens),
+  const { others, priceClasses, parts, serverTools, codeRuns } = usage
+  const counts = others ? others.reduce<TokenCounts>(plus, usage) : usage
+  const measure = {
+    input: counts.inputTokens,
+    output: counts.outputTokens,
+    cacheRead: counts.cacheReadTokens,
+    cacheCreation: counts.cacheCreationTokens,
     costMicroUsd: costOfUsage(usage, ended),
-    ...(usage.priceClasses && { priceClass: usage.priceClasses.join(' ') }),
-    ...(usage.parts && { reasoning: usage.parts.reasoningTokens }),
-    ...((usage.serverTools || usage.codeRuns) && { tools: toolsOf(usage) }),
+  }
+  // Most answers tell no more.
+  if (!priceClasses && !parts && !serverTools && !codeRuns) return measure
+  return {
+    ...measure,
+    ...(priceClasses && { priceClass: priceClasses.join(' ') }),
+    ...(parts && { reasoning: parts.reasoningTokens }),
+    ...((serverTools || codeRuns) && { tools: toolsOf(usage) }),
   }
 }
+
+const plus = (a: TokenCounts, b: TokenCounts): TokenCounts => ({
+  inputTokens: a.inputTokens + b.inputTokens,
+  outputTokens: a.outputTokens + b.outputTokens,
+  cacheReadTokens: a.cacheReadTokens + b.cacheReadTokens,
+  cacheCreationTokens: a.cacheCreationTokens + b.cacheCreationTokens,
+  cacheCreation1hTokens: a.cacheCreation1hTokens + b.cacheCreation1hTokens,
+})
 
 function toolsOf({ serverTools = {}, codeRuns = 0 }: MeteredUsage): ToolRequests {
   const { web_search_requests: webSearch = 0, web_fetch_requests: webFetch = 0 } = serverTools
@@ -175,9 +192,11 @@ function costOfUsage(
 ): number | undefined {
   const own =
     price && costOf(price, usage.codeRuns ? { ...usage, codeExecutionMs: durationMs } : usage)
+  const { others } = usage
+  if (!others) return own
   // Another model of the same request runs in the same region and tier, at its own speed.
   const priceClasses = (usage.priceClasses ?? []).filter((each) => !each.startsWith('speed:'))
-  return (usage.others ?? []).reduce<number | undefined>((total, other) => {
+  return others.reduce<number | undefined>((total, other) => {
     const its = priceOf(other.model)
     const cost = its && costOf(its, { ...other, priceClasses })
     return total === undefined || cost === undefined ? undefined : total + cost
