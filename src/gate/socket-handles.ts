@@ -6,7 +6,7 @@ import type { Transport } from '../http1/transport.ts'
 import type { Logger } from '../log.ts'
 
 /** The first request of a gate that is being waited for has been answered by then. */
-const AFTER_START_MS = 100
+const AFTER_START_MS = 25
 
 export async function useSocketHandles(wire: Transport, log: Logger): Promise<void> {
   await Bun.sleep(AFTER_START_MS)
