@@ -5,7 +5,6 @@
 // Not by getaddrinfo: Bun runs it on a few threads, which silent names would hold for seconds each,
 // while connections to every upstream wait for one.
 
-import { Resolver } from 'node:dns/promises'
 import { clearDeadline, deadline } from '../../turn/deadline.ts'
 import { type Decision, granted, refused } from '../../refusal.ts'
 import { type Enclave, type Lookup, resolveEnclave } from './enclave.ts'
@@ -92,6 +91,8 @@ const QUERY_MS = 1000
 
 /** A resolver for each name: the system's servers may have changed, and one can be given up alone. */
 async function asked(hostname: string): Promise<readonly { readonly address: string }[]> {
+  // Loaded here: few gates are asked for an enclave by its name.
+  const { Resolver } = await import('node:dns/promises')
   const resolver = new Resolver({ timeout: QUERY_MS, tries: 2 })
   const limit = deadline(TIMEOUT_MS, () => resolver.cancel())
   try {
