@@ -14,6 +14,7 @@ import { type Gate, serve } from './gate/serve.ts'
 import { readNamedFiles } from './gate/named-files.ts'
 import type { Reload } from './gate/reload.ts'
 import type { Configuration } from './gate/reload-change.ts'
+import { filesOf } from './gate/settings-files.ts'
 import { obeySignals } from './signals.ts'
 import { type Sources, sources } from './gate/sources.ts'
 import { ADVICE, isLasting } from './database/advice.ts'
@@ -99,9 +100,10 @@ async function reloadOf(
   log: Logger,
 ): Promise<Reload | undefined> {
   if (first.settings.devMode) return undefined
-  const { filesOf, reloading } = await import('./gate/reload.ts')
   const files = filesOf(first)
   if (files.length === 0) return undefined
+  // Loaded only there.
+  const { reloading } = await import('./gate/reload.ts')
   return reloading({
     first,
     files,

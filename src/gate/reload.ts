@@ -6,13 +6,9 @@
 // What was read counts only where no file has changed meanwhile, so that no two files are of different
 // times. What is wrong is logged once, and read again until it is right.
 
-import type { Given } from '../config/given.ts'
 import type { Mistake } from '../config/kinds.ts'
-import type { Listings } from '../config/read-values.ts'
-import type { Key } from '../config/table.ts'
 import { describeBug, type Logger } from '../log.ts'
 import { changeOf, type Configuration } from './reload-change.ts'
-import { BY_PATH } from './named-files.ts'
 import { stampsOf } from './reload-files.ts'
 import { watchFiles, type WatchOptions } from './reload-watch.ts'
 
@@ -152,27 +148,4 @@ function readSafely(reread: () => Reread): Reread {
       mistakes: [{ setting: 'the settings', message: `cannot be read: ${name}`, hint }],
     }
   }
-}
-
-/**
- * Where settings came from: the document, the files of secrets, and those that settings name. Those of
- * upstreams of which there are several stand by themselves.
- */
-export function filesOf({
-  document,
-  given,
-  listed,
-}: {
-  readonly document: string | undefined
-  readonly given: ReadonlyMap<Key, Given>
-  readonly listed: Pick<Listings, 'upstreams'>
-}): string[] {
-  const all = [given, ...listed.upstreams.map((each) => each.given)]
-  const secrets = all.flatMap((each) =>
-    [...each.values()].flatMap(({ written }) =>
-      written && 'file' in written ? [written.file] : [],
-    ),
-  )
-  const named = BY_PATH.flatMap((key) => given.get(key)?.text ?? [])
-  return [...new Set([...(document === undefined ? [] : [document]), ...secrets, ...named])]
 }
