@@ -11,27 +11,30 @@ import type { Database } from 'bun:sqlite'
 import { type Instant, instant } from '../turn/instant.ts'
 import { describeBug } from '../log.ts'
 import { DatabaseUnusable } from '../database/trouble.ts'
-import { BOOTSTRAP_LIMITS, bootstrapPolicy, type PermitEnrollment } from './bootstrap.ts'
+import {
+  BOOTSTRAP_LIMITS,
+  type BootstrapPolicy,
+  bootstrapPolicy,
+  type PermitEnrollment,
+} from './bootstrap.ts'
 import {
   type DeviceClaims,
-  MAX_LIFETIME_SECONDS,
   type OpenedToken,
   openDeviceToken,
   signDeviceToken,
 } from './device-token.ts'
-import { areSameSecrets } from '../secret.ts'
 import { ownToken } from '../token/bare.ts'
 import { withDefaults } from './entitlements.ts'
-import type { DeviceEnrollment, EnrollmentOptions, EnrollmentTerms, Minted } from './enrollment.ts'
+import type { DeviceEnrollment, EnrollmentOptions, Minted } from './enrollment.ts'
 import { createFamily, rotate, type RotatedFamily, type TokenTimes } from './families.ts'
 import { findFamily } from './family-list.ts'
 import { NO_FORMER_KEYS, renewDeviceKey } from './former.ts'
 import { finishRevoking } from './finish.ts'
-import { type DeviceKeys, deviceKeys } from './keys.ts'
 import { declined, type EnrollDecision, type EnrollRefusal } from './refusals.ts'
-import { type RememberedToken, rememberedTokens, type RememberedTokens } from './remembered.ts'
+import type { RememberedToken } from './remembered.ts'
 import { revocations } from './revocations.ts'
 import { seenDevices } from './seen.ts'
+import { termsInForce } from './terms.ts'
 import { beginRevoking } from './withdraw.ts'
 
 const GRACE_SECONDS = 10
@@ -42,37 +45,15 @@ const REFRESHES_PER_MINUTE = 0.2
 /** About 150 MB. Above this nothing more is retired: /refresh answers 503 and requests go on. */
 const MAX_RETIRED = 1_000_000
 
-interface TermsInForce extends Required<EnrollmentTerms> {
-  readonly keys: DeviceKeys
-  /** The tokens that these keys have verified. */
-  readonly remembered: RememberedTokens
-  readonly permit: PermitEnrollment
-}
-
 /** Throws if a secret is too short or the disk cannot be read: then nothing is served. */
 export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
   const { counters, connection, identify, proxyBaseUrl, log } = options
   const { graceSeconds = GRACE_SECONDS, former = NO_FORMER_KEYS, pollMs } = options
   const seen = seenDevices()
   const limits = options.limits ?? BOOTSTRAP_LIMITS
-  const inForce = (terms: EnrollmentTerms, before?: TermsInForce): TermsInForce => {
-    const { lifetimeSeconds, allowanceSeconds = 0, secrets, policy } = terms
-    if (!(lifetimeSeconds > 0 && lifetimeSeconds <= MAX_LIFETIME_SECONDS)) {
-      throw new RangeError('the lifetime of a device token is out of range')
-    }
-    const signing = before && areSameSecrets(before.secrets, secrets) ? before : undefined
-    return {
-      ...terms,
-      allowanceSeconds,
-      keys: signing?.keys ?? deviceKeys(secrets),
-      remembered: signing?.remembered ?? rememberedTokens(),
-      permit:
-        before?.policy === policy
-          ? before.permit
-          : bootstrapPolicy(counters, policy, identify, limits, seen.has, former),
-    }
-  }
-  let terms = inForce(options)
+  const permitBy = (policy: BootstrapPolicy): PermitEnrollment =>
+    bootstrapPolicy(counters, policy, identify, limits, seen.has, former)
+  let terms = termsInForce(options, permitBy)
   const withdrawn = revocations({
     connection,
     graceSeconds,
@@ -210,7 +191,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
       return { ...begun, families: [...begun.families, ...families], ...unfinished }
     },
     prepare(next) {
-      const prepared = inForce(next, terms)
+      const prepared = termsInForce(next, permitBy, terms)
       return () => {
         terms = prepared
       }
