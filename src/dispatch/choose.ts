@@ -13,8 +13,8 @@ import type { Endpoint, Upstream } from '../upstream/upstream.ts'
 export interface Offered {
   readonly upstream: Upstream
   readonly callers: readonly CallerKind[]
-  /** Exact names, or beginnings with a trailing `*`. Undefined: every model. */
-  readonly models: readonly string[] | undefined
+  /** Exact names, or beginnings with a trailing `*`. Undefined: every model. A reload sets it anew. */
+  models: readonly string[] | undefined
 }
 
 export interface Served extends Offered {

@@ -5,6 +5,7 @@ import type { Settings } from '../config/read.ts'
 import { RELOADING, type Reloading } from '../config/reloading.ts'
 import { type Key, KEYS, settingOf } from '../config/table.ts'
 import { settingAt, type UpstreamEntry } from '../config/upstreams.ts'
+import type { UpstreamKind } from '../names.ts'
 import { Secret } from '../secret.ts'
 import { BY_PATH, type NamedFiles } from './named-files.ts'
 
@@ -89,7 +90,7 @@ function upstreamChanges(
       .filter((member) => !isSame(mine.get(member), theirs.get(member)))
       .map((member) => {
         const key = settingAt(one.kind, member)
-        const reloading = key === undefined ? 'restart' : RELOADING[key]
+        const reloading = key === undefined ? ownReloading(one.kind) : RELOADING[key]
         // The variable, of one that has the name of its kind.
         const isUsual = key !== undefined && one.name === one.kind
         return {
@@ -99,6 +100,12 @@ function upstreamChanges(
       })
   })
 }
+
+/**
+ * Of the models, which no variable says. Which of several enclaves shows its keys to those who seal
+ * bodies depends on them, and stands.
+ */
+const ownReloading = (kind: UpstreamKind): Reloading => (kind === 'tinfoil' ? 'restart' : 'taken')
 
 /** Without the key of before nobody would be known, and what they have spent would be forgotten. */
 function forgetsNames({ identityHashKey: before }: Settings, theirs: Settings): boolean {

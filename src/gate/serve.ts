@@ -29,7 +29,7 @@ import { live } from './live.ts'
 import type { Configuration } from './reload-change.ts'
 import { prepareAll } from './remade.ts'
 import { wayOut } from './way-out.ts'
-import { breakerNumbers, exchangeable, guarded, upstreams } from './upstreams.ts'
+import { exchangeable, guarded, retune, upstreams } from './upstreams.ts'
 import { egressOf } from '../http1/egress.ts'
 import { type Logger, setLevel } from '../log.ts'
 import type { Sources } from './sources.ts'
@@ -237,7 +237,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       commit()
       of.take(next)
       setLevel(log, next.settings.logLevel)
-      for (const each of served) each.breaker.retune(breakerNumbers(next.settings))
+      retune(served, next.settings)
       if (ways.now() !== before) wire.renew()
       who.prepared()
       // Under a cap that was not there, spending may not have been counted.

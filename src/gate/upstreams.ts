@@ -149,7 +149,7 @@ const MIN_STALL_MS = 2000
 const stallMs = ({ headersTimeoutSeconds }: Settings): number =>
   Math.min(MAX_STALL_MS, Math.max(MIN_STALL_MS, (headersTimeoutSeconds * 1000) / 3))
 
-export const breakerNumbers = (settings: Settings): BreakerNumbers => ({
+const breakerNumbers = (settings: Settings): BreakerNumbers => ({
   failureThreshold: settings.circuitFailures,
   successThreshold: settings.circuitSuccesses,
   openMs: settings.circuitOpenSeconds * 1000,
@@ -168,5 +168,14 @@ export function guarded(offered: Offered, settings: Settings, log: Logger): Serv
         else log.warn(change, 'circuit breaker')
       },
     }),
+  }
+}
+
+/** By the settings of now: what opens a circuit, and which models an upstream serves. */
+export function retune(served: readonly Served[], settings: Settings): void {
+  for (const each of served) {
+    each.breaker.retune(breakerNumbers(settings))
+    const entry = settings.upstreams.find(({ name }) => name === each.upstream.name)
+    if (entry) each.models = entry.models
   }
 }

@@ -53,7 +53,7 @@ test('what policies are made of is exchanged, a cap that was not there too', () 
   expect(change({ ...changed, PORT: '9' })).toEqual({ kind: 'restart', names: ['PORT'] })
 })
 
-test('of several upstreams of a kind the keys are exchanged, and nothing else', () => {
+test('of several upstreams of a kind the keys and the models are exchanged, and nothing else', () => {
   const several = (first: object, second: object = {}): Configuration => {
     const entry = (name: string, more: object): UpstreamEntry => ({
       kind: 'anthropic',
@@ -73,7 +73,8 @@ test('of several upstreams of a kind the keys are exchanged, and nothing else', 
     names: ['upstreams.b'],
   })
   const restart = { kind: 'restart' as const }
-  expect(to({ models: ['a*'] }, {})).toEqual({ ...restart, names: ['upstreams.a'] })
+  expect(to({ models: ['a*'] }, {})).toEqual({ kind: 'exchange', names: ['upstreams.a'] })
+  expect(to({ callers: ['user'] }, {})).toEqual({ ...restart, names: ['upstreams.a'] })
   expect(to({}, { baseUrl: new URL('https://b.example') })).toEqual({
     ...restart,
     names: ['upstreams.b'],

@@ -170,6 +170,24 @@ test('a key of one is exchanged, and a refused one is told by its name', async (
   rest.respond((_request, response) => void response.end('{}'))
 })
 
+test('the models of both are exchanged', async () => {
+  const moved = document()
+    .replace('models: [claude-haiku-*]', 'models: [claude-opus-*]')
+    .replace('models: [claude-opus-*, claude-sonnet-*]', 'models: [claude-haiku-*]')
+  put(config, moved)
+  await eventually(async () => {
+    haiku.seen.length = 0
+    rest.seen.length = 0
+    await ask(keys.all, 'claude-opus-4')
+    return reached().haiku === 1
+  })
+  expect((await ask(keys.all, 'claude-haiku-4')).status).toBe(200)
+  expect((await ask(keys.all, 'claude-sonnet-4')).status).toBe(404)
+  expect(reached()).toEqual({ haiku: 1, rest: 1 })
+  put(config, document())
+  await eventually(async () => (await ask(keys.all, 'claude-sonnet-4')).status === 200)
+})
+
 test('the circuit of one opens without the other', async () => {
   await rest.close()
   await eventually(async () => (await ask(keys.all, 'claude-opus-4')).status === 503)
