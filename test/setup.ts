@@ -29,6 +29,9 @@ if (!existsSync(`${root}node_modules/elysia`)) {
   if (exitCode !== 0) throw new Error(`bun install failed: ${stderr.toString()}`)
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'postern-test-'))
-process.env['POSTERN_TEST_FOLDER'] = folder
+// Every `tmpdir()` of a test is in a folder of its file's own, so that one that fails leaves nothing in
+// /tmp either. The environment outlives the file: the next one in this process begins where this did.
+const outside = (process.env['POSTERN_OUTSIDE'] ??= tmpdir())
+const folder = mkdtempSync(join(outside, 'postern-test-'))
+process.env['TMPDIR'] = folder
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

@@ -11,7 +11,7 @@ import { PATIENCE_MS } from './patience.ts'
  * setup.ts removes the folder when all tests have run.
  */
 export function passing(): { readonly DATABASE_URL: string; readonly TMPDIR: string } {
-  return { DATABASE_URL: 'sqlite::memory:', TMPDIR: process.env['POSTERN_TEST_FOLDER'] ?? tmpdir() }
+  return { DATABASE_URL: 'sqlite::memory:', TMPDIR: tmpdir() }
 }
 
 const root = new URL('../..', import.meta.url).pathname
