@@ -5,6 +5,7 @@ import type { ServerResponse } from 'node:http'
 import { parseBaseUrl, proxyBaseUrl } from '../../src/client/base-url.ts'
 import { gate as gateAt } from '../../src/client/gate.ts'
 import { type FakeGate, startFakeGate } from './fake-gate.ts'
+import { PATIENCE_MS } from '../support/patience.ts'
 
 const CANARY = 'sk-ant-proxy-canary-in-error'
 let fake: FakeGate
@@ -14,7 +15,8 @@ beforeEach(async () => {
 })
 afterEach(() => fake.close())
 
-const ask = (nowMs = Date.now(), timeoutMs = 500) =>
+/** What is asked about time says how much. */
+const ask = (nowMs = Date.now(), timeoutMs = PATIENCE_MS) =>
   gateAt(fake.url, () => nowMs).refresh(CANARY, timeoutMs)
 
 function answers(write: (response: ServerResponse) => void): void {

@@ -92,7 +92,7 @@ describe.skipIf(isWithoutClaude)('Claude Code', () => {
       const done = await run([postern, 'exec', '--', claude ?? '', '-p', 'say hi'])
       expect(done.exitCode).toBe(0)
       expect(done.stdout).toContain('say hi')
-      expect(done.stderr).toContain(`for this run ${gate.url} goes before`)
+      expect(done.stderr).toContain(`for this run ${gate.url} overrides`)
       expect(relayed(since).at(-1)).toMatchObject({ status: 200, end: 'complete', usage: 'exact' })
     },
     TIMEOUT_MS,

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os'
 import { store } from '../../src/database/store.ts'
 import { TABLES } from '../../src/gate/migrations.ts'
-import { runToEnd } from '../support/binary.ts'
+import { runToEnd, until } from '../support/binary.ts'
 import { eventually } from '../support/sink.ts'
 import {
   answerUnary,
@@ -84,6 +84,8 @@ describe('under a running gate', () => {
     device = await scene.device()
   })
   afterEach(async () => {
+    // A test that failed has left it there, and the next one needs the folder.
+    run('umount', '-l', `${folder}/gone/data`)
     await scene.close()
     rmSync(`${folder}/gone`, { recursive: true })
   })
@@ -102,6 +104,7 @@ describe('under a running gate', () => {
     await isSaid(scene, 'cannot_open')
     expect(await ready(scene)).toEqual([200, { status: 'ready', ledger: 'cannot_open' }])
     await askSome()
+    await until(() => loud(scene).length > 0)
     expect(loud(scene)).toEqual([['error', 'cannot_open']])
     rmSync(`${folder}/gone/data`)
     renameSync(`${folder}/gone/moved`, `${folder}/gone/data`)
@@ -123,6 +126,7 @@ describe('under a running gate', () => {
     expect(mount(`${folder}/gone/data`, 'ro,size=1m')).toBe(true)
     await askSome()
     await isSaid(scene, 'read_only')
+    await until(() => loud(scene).length > 0)
     expect(loud(scene)).toEqual([['error', 'read_only']])
     run('umount', `${folder}/gone/data`)
     await isSaid(scene, undefined)
@@ -161,6 +165,7 @@ test.if(mayMount)('a full disk stops no request and loses no row', async () => {
     await ask(device, 1500)
     await isSaid(scene, 'disk_full')
     await ask(device, 100)
+    await until(() => loud(scene).length > 0)
     expect(loud(scene)).toEqual([['error', 'disk_full']])
     expect((await ready(scene))[0]).toBe(200)
     rmSync(`${disk}/ballast`)

@@ -329,15 +329,17 @@ test('parallel streams that end in every way: the sums are within what was given
     if (which < 2) setTimeout(() => endStream(response, USED), 10)
     else if (which === 2) setTimeout(() => request.socket.destroy(), 10)
   })
+  const leaving = new AbortController()
+  let ended = 0
   const leavers: Promise<unknown>[] = []
   for (let count = 0; count < 80; count++) {
-    // One in four stands still and is left after all the others have ended.
     leavers.push(
       (async () => {
-        const leaving = new AbortController()
         const response = await device.post(BODY, { signal: leaving.signal })
-        setTimeout(() => leaving.abort(), 700)
         await response.bytes().catch(() => {})
+        // One in four stands still and is left after all the others have ended.
+        ended += 1
+        if (ended === 60) leaving.abort()
       })(),
     )
   }

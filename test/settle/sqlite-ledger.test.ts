@@ -110,7 +110,9 @@ test('kill -9 loses at most a second, and what was under way is found as lost', 
       const [at, row] = line.split(' ')
       if (row) told.push([Number(at), Number(row)])
     }
-    if (killedAt === 0 && (told.at(-1)?.[0] ?? 0) - (told[0]?.[0] ?? 0) > 1300) {
+    // Until there are many that are safe by then, however slow this machine is.
+    const safe = told.filter(([at]) => at < Date.now() - 1300).length
+    if (killedAt === 0 && safe > 100) {
       killedAt = Date.now()
       process.kill('SIGKILL')
     }
