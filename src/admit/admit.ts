@@ -52,6 +52,8 @@ export function userAdmission(
   identify: Identify,
   policyOf: PolicyOf,
   former: () => readonly Identify[] = () => [],
+  /** Called when a token is verified whose user has former identities. */
+  onFormer: (identity: string, former: readonly string[]) => void = () => {},
 ): UserAdmission {
   const tokens = verifiedTokens()
   const byIss = new Map<unknown, Issuer>(issuers.map((each) => [each.rules.issuer, each]))
@@ -65,6 +67,7 @@ export function userAdmission(
     if (!policy) return refused('policy_unknown')
     const before = formerIdentities(former(), issuer, subject)
     const identity = identify(issuer, subject)
+    if (before) onFormer(identity, before)
     return granted(permitted('user', identity, policy, { ...more, former: before }))
   }
   const verify = async (token: string, now: Instant): Promise<Decision<Admitted>> => {

@@ -26,16 +26,17 @@ export interface IssuersParts {
   readonly identify: Identify
   /** The identities under former keys. */
   readonly former?: () => readonly Identify[]
+  readonly onFormer?: (identity: string, former: readonly string[]) => void
   readonly policyOf: PolicyOf
   readonly log: Logger
 }
 
 /** Throws if the settings have mistakes. */
 export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Issuers {
-  const { ask, identify, former, log } = parts
+  const { ask, identify, former, onFormer, log } = parts
   let started = false
   let sources: ReadonlyMap<string, KeySource> = new Map()
-  let admission: UserAdmission = userAdmission([], identify, parts.policyOf, former)
+  let admission: UserAdmission = userAdmission([], identify, parts.policyOf, former, onFormer)
 
   const prepare: Issuers['prepare'] = (all, policyOf) => {
     const mistakes = issuerMistakes(all)
@@ -50,7 +51,7 @@ export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Is
     })
     return () => {
       sources = next
-      admission = userAdmission(issuers, identify, policyOf, former)
+      admission = userAdmission(issuers, identify, policyOf, former, onFormer)
       for (const [same, keys] of before) if (!next.has(same)) keys.stop()
       if (started) for (const [same, keys] of next) if (!before.has(same)) keys.start()
     }

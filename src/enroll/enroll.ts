@@ -28,7 +28,7 @@ import { withDefaults } from './entitlements.ts'
 import type { DeviceEnrollment, EnrollmentOptions, Minted } from './enrollment.ts'
 import { createFamily, rotate, type RotatedFamily, type TokenTimes } from './families.ts'
 import { findFamily } from './family-list.ts'
-import { NO_FORMER_KEYS, renewDeviceKey } from './former.ts'
+import { hasDevices, moveUser, NO_FORMER_KEYS, renewDeviceKey } from './former.ts'
 import { finishRevoking } from './finish.ts'
 import { declined, type EnrollDecision, type EnrollRefusal } from './refusals.ts'
 import type { RememberedToken } from './remembered.ts'
@@ -189,6 +189,14 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
       if (connection.file !== file) throw error ?? new DatabaseUnusable('cannot_open', 'moved')
       const unfinished = error === undefined ? {} : { unfinished: true as const }
       return { ...begun, families: [...begun.families, ...families], ...unfinished }
+    },
+    renameUser(identity, former) {
+      try {
+        if (!hasDevices(connection.get(), former)) return
+        onDisk((db) => moveUser(db, identity, former))
+      } catch {
+        // The file cannot be read now.
+      }
     },
     prepare(next) {
       const prepared = termsInForce(next, permitBy, terms)

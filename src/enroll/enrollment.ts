@@ -59,6 +59,11 @@ export interface DeviceEnrollment {
    * verifies is invalid. Throws if the terms cannot be applied.
    */
   prepare(terms: EnrollmentTerms): () => void
+  /**
+   * The devices that stand under a user's former identities belong to the present one from then on.
+   * Never throws: what fails is done at the next opportunity.
+   */
+  renameUser(identity: string, former: readonly string[]): void
   /** Checks the disk now, as the timer does: for when the gate has switched to another file. */
   poll(now: Instant): void
   start(): void

@@ -74,6 +74,18 @@ export function moveUser(db: Database, identity: string, former: readonly string
   db.query(`${unfinished} AND named_by = 'owner'`).run(ownerOf(identity), owners)
 }
 
+/** Whether anything of these users is there to be moved. */
+export function hasDevices(db: Database, users: readonly string[]): boolean {
+  const found = db
+    .query<{ 1: number }, [string, string]>(
+      `SELECT 1 WHERE
+         EXISTS (SELECT 1 FROM device_names WHERE user_id IN (SELECT value FROM json_each(?1)))
+         OR EXISTS (SELECT 1 FROM device_families WHERE owner IN (SELECT value FROM json_each(?2)))`,
+    )
+    .get(JSON.stringify(users), JSON.stringify(users.map(ownerOf)))
+  return found !== null
+}
+
 export const ownerOf = (identity: string): string => `user:${identity}`
 
 /** Lets its own id find it when the former key is gone. Call it in a transaction. */

@@ -63,7 +63,16 @@ export async function callers(options: CallersOptions): Promise<Callers> {
   const { policyOf } = allowed
   const users =
     from.issuers.length > 0
-      ? issuers(from.issuers, { ask, identify, former, policyOf, log })
+      ? issuers(from.issuers, {
+          ask,
+          identify,
+          former,
+          // After the request: it writes to the disk where there is something to move.
+          onFormer: (identity, names) =>
+            void setImmediate(() => enrolled?.enrollment.renameUser(identity, names)),
+          policyOf,
+          log,
+        })
       : undefined
   const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
   const apiKeys = keyring({ connection, log })

@@ -166,6 +166,16 @@ test("all of a user's devices go by the newer hash, and one order ends them", as
   expect([await ask(first), await ask(second)]).toEqual([401, 401])
 })
 
+test("a user's next request is enough for that", async () => {
+  const user = await issuer.token({ sub: 'eve' })
+  const device = await enrol(user, 'eve-1')
+  expect(await ask(device)).toBe(200)
+  await told(gate, 'settings reloaded', () => put(path, written(A, [C, B])))
+  const name = `user:${await identityOf(user)}`
+  await eventually(async () => (await command('revoke', name)).stdout.includes('fam_'))
+  await eventually(async () => (await ask(device)) === 401)
+})
+
 test('no key of any of them is in the log', () => {
   for (const key of KEYS) expect(gate.output()).not.toContain(key)
 })

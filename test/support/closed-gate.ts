@@ -62,6 +62,7 @@ export function nothingBehindTheDoor(): Parts {
     about: never,
     revoke: never,
     prepare: never,
+    renameUser: never,
     poll: never,
     start: never,
     stop: never,
