@@ -6,7 +6,8 @@ import { describeBug, type Logger } from '../log.ts'
 import { refused } from '../refusal.ts'
 import { type AboutParts, aboutRoutes } from './about.ts'
 import type { AdminParts } from './admin/parts.ts'
-import { adminRoutes } from './admin/routes.ts'
+import { operatorRoutes } from './admin/operator.ts'
+import { usageRoutes } from './admin/usage.ts'
 import type { Answers } from './answers.ts'
 import { arrive } from './arrival.ts'
 import { arrivals } from './arrivals.ts'
@@ -16,7 +17,7 @@ import { invalid } from './invalid.ts'
 import { SILENT_IDLE_SECONDS } from './keep-alive.ts'
 import type { LoginRoutes } from './login/routes.ts'
 import { type Probe, probeAt } from './probes.ts'
-import { greetings, type PublicParts, publicRoutes } from './public.ts'
+import { documentRoutes, greetings, probeRoutes, type PublicParts } from './public.ts'
 import { receiving, type ReceivingParts } from './receive.ts'
 import { type FindRoute, routeFinder, routesOf } from './route-table.ts'
 import type { ServedRoute } from './routes.ts'
@@ -43,18 +44,19 @@ export interface Parts extends Common {
 
 export function gate(parts: Parts) {
   const { routes, open, inference, about, devices, login, admin, ...common } = parts
-  const app = base(common, probeAt(open.probes)).use(publicRoutes(open))
+  const app = base(common, probeAt(open.probes)).use(probeRoutes(open.probes))
+  if (open.documents) app.use(documentRoutes(open, open.documents))
   if (devices || login) app.use(greetings(open.answers))
   if (devices) app.use(devices)
   app.use(aboutRoutes(about))
   if (login) app.use(login)
-  if (admin) app.use(adminRoutes(admin))
+  if (admin) app.use(usageRoutes(admin)).use(operatorRoutes(admin))
   return app.use(inferenceRoutes(inference, routes))
 }
 
 /** The operator's own listener. */
 export function adminGate({ admin, ...common }: Common & { readonly admin: AdminParts }) {
-  return base(common).use(adminRoutes(admin))
+  return base(common).use(usageRoutes(admin)).use(operatorRoutes(admin))
 }
 
 function base({ answers, log, ...common }: Common, probes?: ReadonlyMap<string, Probe>) {

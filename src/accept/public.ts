@@ -1,6 +1,5 @@
 // What anybody may ask: probes, the first words of Claude Code, and the upstream's public documents.
 
-import { Elysia } from 'elysia'
 import type { Exchange } from '../exchange.ts'
 import type { Decision } from '../refusal.ts'
 import type { PublicDocument, PublicDocuments } from '../upstream/documents.ts'
@@ -22,12 +21,7 @@ export interface PublicParts {
 /** `{"enclaveUrl":…,"repo":…}` and nothing more. */
 const MAX_ATTESTATION_BODY_BYTES = 4096
 
-export function publicRoutes(parts: PublicParts) {
-  const routes = new Elysia().use(probeRoutes(parts.probes))
-  return parts.documents ? routes.use(documentRoutes(parts, parts.documents)) : routes
-}
-
-function probeRoutes(probes: Probes) {
+export function probeRoutes(probes: Probes) {
   return routesFor('public', 'openai')
     .get(PROBES.health, ({ arrival: { exchange } }) => probes.health(exchange), {
       detail: { summary: '`{"status":"ok","backend":"tinfoil"}`' },
@@ -40,7 +34,7 @@ function probeRoutes(probes: Probes) {
     })
 }
 
-function documentRoutes(
+export function documentRoutes(
   { answers, countAddress, bodyTimeoutMs }: PublicParts,
   documents: PublicDocuments,
 ) {

@@ -1,4 +1,5 @@
-// What a device sees of its usage, and the operator of all.
+// What a device sees of its usage, and the operator of all. Device tokens open nothing else of the
+// operator's.
 
 import { type Static, t } from 'elysia'
 import type { UsageFilter } from '../../ledger/reports.ts'

@@ -36,8 +36,8 @@ export function loginRoutes(parts: LoginParts) {
     return answers.reply(exchange, new Response(text, { headers }))
   }
 
-  return routesFor('public', 'anthropic').group('', (auth) =>
-    auth
+  return (
+    routesFor('public', 'anthropic')
       // The guard of all that is below: `asked` comes from here alone.
       .derive(({ arrival, request }) => {
         const names = known()
@@ -190,7 +190,7 @@ export function loginRoutes(parts: LoginParts) {
       })
       .get(LOGIN_PATHS.icon, ({ asked }) => asset(asked, ASSETS.icon), {
         detail: { summary: "The page's icon." },
-      }),
+      })
   )
 }
 
