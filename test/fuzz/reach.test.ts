@@ -131,6 +131,7 @@ function settingsOf(document: Drawn) {
         jwks_url: 'https://id.example/jwks',
         audiences: ['gate'],
         groups_claim: 'groups',
+        organisation_claim: 'org',
       },
     ],
     ...document,
@@ -165,7 +166,13 @@ const LOUD = {
 const QUIET = { info: () => {}, warn: () => {} } as never as Logger
 
 /** The gate of a document, in which what would go out is noted and goes nowhere. */
-function gateOf(document: Drawn, callerNow: () => Caller, sent: Sent[]) {
+function gateOf(
+  document: Drawn,
+  callerNow: () => Caller,
+  /** What keeps each stored response of the caller. */
+  owningNow: () => string,
+  sent: Sent[],
+) {
   const settings = settingsOf(document)
   const { policyOf } = policies(settings)
   const sources = settings.upstreams as readonly UpstreamSource[]
@@ -198,6 +205,7 @@ function gateOf(document: Drawn, callerNow: () => Caller, sent: Sent[]) {
         charges: charges({ caps: memoryCounters.spendCaps(), prices: bundledPrices() }),
         ledger: { ...closed.inference.ledger, open: () => ({}) as never },
         pickByModel: pickingByModel(reading),
+        ownerOf: () => granted({ identity: callerNow().kind, upstream: owningNow() }),
         async mergeModels(among) {
           for (const { upstream } of among) {
             const to = await upstream.destination(LISTED, 0)
@@ -252,11 +260,19 @@ interface Asked {
 
 function asked(random: Random): Asked {
   const route = random.pick(RELAYED_ROUTES)
+  // What is asked of a stored response runs no model, and goes to the upstream that keeps it.
+  const isStored = route.path.startsWith('/v1/responses/')
   const model = random.pick(MODELS)
   if (route.method !== 'POST') {
     const isModel = route.path === '/v1/models/:id'
     const path = route.path.replace(':id', isModel ? model : 'an-id')
-    return { route, path, body: undefined, models: isModel ? [model] : [], isPlain: true }
+    return {
+      route,
+      path,
+      body: undefined,
+      models: isModel ? [model] : [],
+      isPlain: !isStored,
+    }
   }
   const other = random.pick(MODELS)
   const more = random.pick([
@@ -273,8 +289,8 @@ function asked(random: Random): Asked {
     route,
     path: route.path.replace(':id', 'an-id'),
     body: `{"model":"${model}",${input}${more}}`,
-    models: more === '' ? [model] : [model, other],
-    isPlain: more === '',
+    models: isStored ? [] : more === '' ? [model] : [model, other],
+    isPlain: more === '' && !isStored,
   }
 }
 
@@ -284,7 +300,12 @@ test(
     const document = drawn(random)
     const sent: Sent[] = []
     let caller: Caller
-    const { app, served } = gateOf(document, () => caller, sent)
+    const { app, served } = gateOf(
+      document,
+      () => caller,
+      () => random.pick(document.upstreams).name,
+      sent,
+    )
     for (let request = 0; request < 170; request += 1) {
       const kind = random.pick(CALLERS)
       caller = {
