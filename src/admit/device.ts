@@ -46,7 +46,7 @@ export function deviceAdmission(
   const made = new WeakMap<DeviceClaims, Decision<Admitted>>()
   const decide = (claims: DeviceClaims): Decision<Admitted> => {
     const policy = policyOf(claims)
-    if (!policy) return refused('policy_unknown')
+    if (!policy) return refused('policy_unknown', { reason: `device ${claims.deviceHash}` })
     return granted(permitted('device', claims.deviceHash, policy, { org: claims.orgId }))
   }
   const admitted = async (token: string, now: Instant): Promise<Decision<Admitted>> => {

@@ -37,7 +37,8 @@ export function keyAdmission(keys: Pick<Keyring, 'find' | 'seen'>, policyOf: Pol
   const decide = ({ name, identity, ...row }: KeyRow): Decision<Admitted> => {
     const org = row.org ?? undefined
     const policy = policyOf({ kind: 'key', key: name, org, policy: row.policy ?? undefined })
-    if (!policy) return refused('policy_unknown')
+    // The log has no other word of who was refused.
+    if (!policy) return refused('policy_unknown', { reason: `key ${identity}` })
     return granted(permitted('key', identity, policy, { org }))
   }
   return (key, now) => {

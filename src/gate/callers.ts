@@ -4,6 +4,7 @@
 import type { Admissions } from '../accept/door.ts'
 import { type Issuers, issuers } from '../admit/issuers.ts'
 import { type AdmitKey, keyAdmission } from '../admit/key.ts'
+import { warnOfLostPolicies } from './lost-policies.ts'
 import type { DatabaseConnection } from '../database/connection.ts'
 import type { DatabaseFollower } from '../database/follow.ts'
 import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
@@ -132,11 +133,13 @@ export async function callers(options: CallersOptions): Promise<Callers> {
     prepared() {
       // It remembers what it has decided by the policies of before.
       keysNow = keyAdmission(apiKeys, policyOf)
+      warnOfLostPolicies(apiKeys, policyOf, log, instant())
     },
     start() {
       users?.start()
       enrolled?.enrollment.start()
       apiKeys.start()
+      warnOfLostPolicies(apiKeys, policyOf, log, instant())
     },
     poll() {
       enrolled?.enrollment.poll(instant())

@@ -22,6 +22,8 @@ export interface Keyring {
   poll(now: Instant): boolean
   start(): void
   stop(): void
+  /** The names of the policies that valid keys name. */
+  policies(now: Instant): readonly string[]
   readonly size: number
   readonly storage: 'ok' | 'failing'
 }
@@ -149,6 +151,12 @@ export function keyring(options: KeyringOptions): Keyring {
       timer.stop()
       seen.hurry()
       turn(instant())
+    },
+    policies({ epochSeconds }) {
+      const names = [...known.values()].flatMap(({ row }) =>
+        row.policy !== null && standingOf(row, epochSeconds) === 'good' ? [row.policy] : [],
+      )
+      return [...new Set(names)]
     },
     get size() {
       return known.size

@@ -112,6 +112,13 @@ describe('a reload', () => {
     expect((await messages(on.gate, made)).status).toBe(200)
     await reloaded(GONE)
     expect(await refusal(await messages(on.gate, made))).toEqual([403, 'policy_unknown'])
+    const warned = on.gate
+      .lines()
+      .findLast(({ msg }) => String(msg).startsWith('keys name policies'))
+    expect(warned).toMatchObject({ policies: 'ci' })
+    const keys = JSON.parse((await key('list', '--json')).stdout) as Record<string, unknown>[]
+    const identity = keys.find(({ name }) => name === 'lost')?.['identity']
+    await eventually(async () => on.gate.lines().some(({ reason }) => reason === `key ${identity}`))
     const listed = await key('list')
     expect(listed.stdout).toContain('ci (gone)')
     expect(listed.stderr).toContain('a gate refuses the key')
