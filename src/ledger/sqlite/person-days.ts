@@ -47,10 +47,10 @@ export function personDays(database: Database): PersonDays {
        (SELECT day, identity FROM ledger_person_day WHERE day < ?1 LIMIT ?2)`,
   )
   return {
-    add({ day, device, identity, org, ...row }, policy = '') {
-      const { cost_micro_usd: cost, estimated_cost_micro_usd: estimated } = row
+    add(row, policy = '') {
+      const { device, identity, cost_micro_usd: cost, estimated_cost_micro_usd: estimated } = row
       if (device !== '' || identity === '' || (!cost && !estimated)) return
-      upsert.run(day, identity, cost ?? 0, estimated ?? 0, policy, org)
+      upsert.run(row.day, identity, cost ?? 0, estimated ?? 0, policy, row.org)
     },
     deleteBefore: (day, max) => remove.run(day, max).changes,
   }
