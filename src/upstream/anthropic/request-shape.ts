@@ -6,13 +6,8 @@ import { printable } from '../../token/model-pattern.ts'
 import type { Advisor, Fallback } from '../costly.ts'
 import { countIn, MODEL_MEMBER, modelIn, stringIn } from '../reading/members.ts'
 import { priceClassesIn } from '../reading/price-classes.ts'
-import {
-  type OutlinedMembers,
-  hashOf,
-  type OutlineMember,
-  type Names,
-  type OutlineShape,
-} from '../reading/outline.ts'
+import { type OutlinedMembers, type Names, type OutlineShape } from '../reading/outline.ts'
+import { outlineTables } from '../reading/outline-tables.ts'
 
 export type Trouble = 'wrong_model' | 'wrong_count' | 'too_many_models'
 
@@ -55,28 +50,7 @@ export function nothingGathered(): Gathered {
 /** Beside its own; the API takes a handful. */
 const MAX_MODELS = 32
 
-const known = new Map<number, string>()
-
-function shape(
-  members: Readonly<Record<string, OutlineMember<Gathered>>>,
-  rest: Omit<OutlineShape<Gathered>, 'members'> = {},
-): OutlineShape<Gathered> {
-  const made = { members: new Map(), ...rest }
-  add(made, members)
-  return made
-}
-
-/** A table that names itself. */
-function add(
-  to: OutlineShape<Gathered>,
-  members: Readonly<Record<string, OutlineMember<Gathered>>>,
-): void {
-  const own = to.members as Map<string, OutlineMember<Gathered>>
-  for (const [name, member] of Object.entries(members)) {
-    own.set(name, member)
-    known.set(hashOf(name), name)
-  }
-}
+const { known, shape, add } = outlineTables<Gathered>()
 
 const CACHE = shape(
   { ttl: 'text' },

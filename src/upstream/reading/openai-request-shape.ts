@@ -4,13 +4,8 @@
 
 import { printable } from '../../token/model-pattern.ts'
 import { MODEL_MEMBER, modelIn, stringIn } from './members.ts'
-import {
-  hashOf,
-  type Names,
-  type OutlinedMembers,
-  type OutlineMember,
-  type OutlineShape,
-} from './outline.ts'
+import { type Names, type OutlinedMembers, type OutlineShape } from './outline.ts'
+import { outlineTables } from './outline-tables.ts'
 
 /** What of a body is gathered while it is gone through. */
 export interface OpenAiGathered {
@@ -53,28 +48,7 @@ export const nothingOfOpenAi = (): OpenAiGathered => ({
 /** Beside its own. */
 const MAX_MODELS = 32
 
-const known = new Map<number, string>()
-
-function shape(
-  members: Readonly<Record<string, OutlineMember<OpenAiGathered>>>,
-  rest: Omit<OutlineShape<OpenAiGathered>, 'members'> = {},
-): OutlineShape<OpenAiGathered> {
-  const made = { members: new Map<string, OutlineMember<OpenAiGathered>>(), ...rest }
-  add(made, members)
-  return made
-}
-
-/** A table that names itself. */
-function add(
-  to: OutlineShape<OpenAiGathered>,
-  members: Readonly<Record<string, OutlineMember<OpenAiGathered>>>,
-): void {
-  const own = to.members as Map<string, OutlineMember<OpenAiGathered>>
-  for (const [name, member] of Object.entries(members)) {
-    own.set(name, member)
-    known.set(hashOf(name), name)
-  }
-}
+const { known, shape, add } = outlineTables<OpenAiGathered>()
 
 const tell = (what: string, to: string[]): void => {
   if (to.length === 0) to.push(what)
