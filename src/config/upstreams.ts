@@ -96,6 +96,19 @@ const membersOf = (kind: UpstreamKind): Readonly<Record<string, Key>> => MEMBERS
 export const settingAt = (kind: UpstreamKind, member: string): Key | undefined =>
   membersOf(kind)[member]
 
+const MEMBER_NAMES = { apiKey: 'api_key', baseUrl: 'base_url' } as const
+
+/** What an operator knows a member by: its variable, where the upstream has the name of its kind. */
+export function settingNameOf(
+  { kind, name }: { readonly kind: UpstreamKind; readonly name: string },
+  member: keyof typeof MEMBER_NAMES,
+): string {
+  const key = settingAt(kind, member)
+  return key !== undefined && name === kind
+    ? settingOf(key).env
+    : `the ${MEMBER_NAMES[member]} of upstream ${name}`
+}
+
 export const keysOf = (kind: UpstreamKind): readonly Key[] => Object.values(membersOf(kind))
 
 export const UPSTREAM_KEYS: ReadonlySet<string> = new Set(UPSTREAM_KINDS.flatMap(keysOf))

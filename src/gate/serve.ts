@@ -43,6 +43,7 @@ import { memoryCounters } from './state.ts'
 import { useSocketHandles } from './socket-handles.ts'
 import { asking, askingAt } from '../http1/ask.ts'
 import { documents } from '../upstream/tinfoil/documents.ts'
+import { settingNameOf } from '../config/upstreams.ts'
 import { keyRefusals } from '../upstream/key-refused.ts'
 import { transport } from '../http1/transport.ts'
 
@@ -85,7 +86,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     timeouts,
     idleMs: of.idleMs,
     settle,
-    keyRefused: keyRefusals(log),
+    keyRefused: keyRefusals(log, (upstream) => settingNameOf(upstream, 'apiKey')),
   })
   const caps = memoryCounters.spendCaps()
   let listeningAt = new URL('http://127.0.0.1')

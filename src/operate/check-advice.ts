@@ -1,25 +1,16 @@
 // What to do about an unexpected response to `postern check`. It names settings, and repeats nothing
 // that was sent or received except addresses from a provider's own document.
 
-import type { UpstreamKind } from '../names.ts'
-import { keyOf } from '../upstream/key-refused.ts'
+import { settingNameOf } from '../config/upstreams.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
-/** The setting of the URL of an upstream that has the name of its kind. */
-const ADDRESSES: Readonly<Record<UpstreamKind, string>> = {
-  tinfoil: 'TINFOIL_BASE_URL',
-  anthropic: 'ANTHROPIC_BASE_URL',
-  'anthropic-oauth': 'API_BASE_URL',
-  openai: 'OPENAI_UPSTREAM_URL',
-}
-
-type Named = Pick<Upstream, 'name' | 'kind'>
-const addressOf = ({ name, kind }: Named): string =>
-  name === kind ? ADDRESSES[kind] : `the base_url of upstream ${name}`
-
 /** One line, shown after the status. */
-export function statusAdvice(status: number, upstream: Named, ownKey: boolean): string {
-  const [key, url] = [keyOf(upstream), addressOf(upstream)]
+export function statusAdvice(
+  status: number,
+  upstream: Pick<Upstream, 'name' | 'kind'>,
+  ownKey: boolean,
+): string {
+  const [key, url] = [settingNameOf(upstream, 'apiKey'), settingNameOf(upstream, 'baseUrl')]
   if (ownKey && status === 401) return `the key is not accepted: check ${key}, or its file`
   if (ownKey && status === 403) {
     return `the key may not do this: its account lacks the permission or the region; check ${key}`

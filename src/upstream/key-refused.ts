@@ -1,31 +1,17 @@
 // What the operator has to do where an upstream refuses the key of this gate: one line of the log a
 // minute for each upstream, however many requests meet it.
 
-import type { UpstreamKind } from '../names.ts'
 import type { Logger } from '../log.ts'
 import type { Upstream } from './upstream.ts'
 
-export type KeyRefused = (
-  upstream: Pick<Upstream, 'name' | 'kind'>,
-  status: number,
-  now: number,
-) => void
+type Named = Pick<Upstream, 'name' | 'kind'>
+
+export type KeyRefused = (upstream: Named, status: number, now: number) => void
 
 const REPEAT_AFTER_MS = 60_000
 
-/** By whose setting the key came, where the upstream has the name of its kind. */
-const SETTINGS: Readonly<Record<UpstreamKind, string>> = {
-  tinfoil: 'TINFOIL_API_KEY',
-  anthropic: 'ANTHROPIC_API_KEY',
-  'anthropic-oauth': 'its key',
-  openai: 'OPENAI_UPSTREAM_KEY',
-}
-
-/** In words of the settings. */
-export const keyOf = ({ name, kind }: Pick<Upstream, 'name' | 'kind'>): string =>
-  name === kind ? SETTINGS[kind] : `the api_key of upstream ${name}`
-
-export function keyRefusals(log: Logger): KeyRefused {
+/** `settingOf`: the one by which an upstream's key came, in words of the operator's. */
+export function keyRefusals(log: Logger, settingOf: (upstream: Named) => string): KeyRefused {
   const told = new Map<string, { readonly at: number; requests: number }>()
   return (of, status, now) => {
     const { name: upstream } = of
@@ -36,7 +22,7 @@ export function keyRefusals(log: Logger): KeyRefused {
     }
     told.set(upstream, { at: now, requests: 0 })
     const fields = { upstream, status, requests: (before?.requests ?? 0) + 1 }
-    log.error(fields, `${status === 401 ? REFUSED : FORBIDDEN} ${todo(keyOf(of), status)}`)
+    log.error(fields, `${status === 401 ? REFUSED : FORBIDDEN} ${todo(settingOf(of), status)}`)
   }
 }
 

@@ -510,6 +510,18 @@ describe('several upstreams of a kind', () => {
     expect(Bun.deepEquals(again, settings(path, env))).toBe(true)
   })
 
+  test('share no variable, however alike their names are', () => {
+    const text = UPSTREAMS.replace('name: haiku', 'name: a-b')
+      .replace('name: rest', 'name: a_b')
+      .replace('"${HAIKU}"', 'ak-canary-1')
+      .replace('[haiku, tinfoil]', '[a-b]')
+    const invocation = read(file(text))
+    if (invocation.kind !== 'run') throw new Error(Bun.inspect(invocation))
+    const printed = printDocument(invocation)
+    expect(printed).toContain('api_key: ${ANTHROPIC_API_KEY_A_B}\n')
+    expect(printed).toContain('api_key: ${ANTHROPIC_API_KEY_A_B_1}\n')
+  })
+
   test('are named by policies, and the environment may say again what one of them says', () => {
     const path = file(UPSTREAMS)
     const { policyOf } = policies(settings(path, env))

@@ -35,7 +35,9 @@ export function printDocument({ given, listed }: Printable): string {
     write(root, path, writtenOf(key, found))
   }
   const { issuers, policies, rules } = listed
-  const upstreams = listed.upstreams.map(upstreamEntry).filter((each) => each !== undefined)
+  const upstreams = listed.upstreams
+    .map((each, at) => upstreamEntry(each, suffixOf(each, at, listed.upstreams)))
+    .filter((each) => each !== undefined)
   if (upstreams.length > 0) root['upstreams'] = upstreams
   if (issuers.length > 1) root['issuers'] = issuers.map(({ written }) => written)
   if (policies.length > 0) root['policies'] = policies.map(({ written }) => written)
@@ -59,13 +61,26 @@ function notes(given: ReadonlyMap<Key, Given>, unused: readonly Key[]): string {
 const kindAt = (path: Path): UpstreamKind | undefined =>
   path[0] === 'upstreams' ? UPSTREAM_KINDS.find((each) => path[1] === `[${each}]`) : undefined
 
+/** Of the variables of one among several: each has secrets of its own. */
+function suffixOf(
+  { kind, own, isOneOfSeveral }: PrintedUpstream,
+  at: number,
+  all: readonly PrintedUpstream[],
+): string {
+  if (!isOneOfSeveral) return ''
+  const worded = (name = ''): string => `_${name.toUpperCase().replaceAll(/\W/g, '_')}`
+  const suffix = worded(own.name)
+  const isTaken = all
+    .slice(0, at)
+    .some((each) => each.kind === kind && worded(each.own.name) === suffix)
+  return isTaken ? `${suffix}_${at}` : suffix
+}
+
 /** Undefined where nothing is said of one that is there all the same. */
-function upstreamEntry({ kind, own, given, isOneOfSeveral }: PrintedUpstream): object | undefined {
+function upstreamEntry({ kind, own, given }: PrintedUpstream, suffix: string): object | undefined {
   const entry: Record<string, unknown> = { kind, ...(own.name !== undefined && { name: own.name }) }
   for (const [key, path] of PATHS) {
     const found = kindAt(path) === kind ? given.get(key) : undefined
-    // Each has a secret of its own.
-    const suffix = isOneOfSeveral ? `_${(own.name ?? '').toUpperCase().replaceAll(/\W/g, '_')}` : ''
     if (found) write(entry, path.slice(2), writtenOf(key, found, suffix))
   }
   if (own.models) entry['models'] = own.models.map(escaped)

@@ -6,7 +6,7 @@ import { t } from 'elysia'
 import { Issuer } from './issuer-schema.ts'
 import { CLOSED, leaf, secret, section } from './leaf.ts'
 import { Policy, Rule } from './policy-schema.ts'
-import { Anthropic, AnthropicOauth, OpenAi, Tinfoil } from './upstream-schema.ts'
+import { Upstream } from './upstream-schema.ts'
 
 export const DOCUMENT = t.Object(
   {
@@ -31,7 +31,7 @@ export const DOCUMENT = t.Object(
       t.Array(Issuer, { description: 'The identity providers whose users are admitted.' }),
     ),
     upstreams: t.Optional(
-      t.Array(t.Union([Tinfoil, Anthropic, AnthropicOauth, OpenAi]), {
+      t.Array(Upstream, {
         description: 'Where requests go; only the upstreams listed here exist.',
       }),
     ),

@@ -1,6 +1,7 @@
 // An upstream of each kind, as a document lists it.
 
 import { t } from 'elysia'
+import type { UpstreamKind } from '../../names.ts'
 import { NAME_HINT } from '../kinds.ts'
 import { CLOSED, leaf, MODELS, NAME, own, secret } from './leaf.ts'
 
@@ -14,7 +15,7 @@ const common = {
   models: MODELS,
 }
 
-export const Tinfoil = t.Object(
+const Tinfoil = t.Object(
   {
     kind: t.Literal('tinfoil'),
     ...common,
@@ -28,7 +29,7 @@ export const Tinfoil = t.Object(
   CLOSED,
 )
 
-export const Anthropic = t.Object(
+const Anthropic = t.Object(
   {
     kind: t.Literal('anthropic'),
     ...common,
@@ -39,7 +40,7 @@ export const Anthropic = t.Object(
   CLOSED,
 )
 
-export const OpenAi = t.Object(
+const OpenAi = t.Object(
   {
     kind: t.Literal('openai'),
     ...common,
@@ -53,7 +54,7 @@ export const OpenAi = t.Object(
   CLOSED,
 )
 
-export const AnthropicOauth = t.Object(
+const AnthropicOauth = t.Object(
   {
     kind: t.Literal('anthropic-oauth'),
     ...common,
@@ -73,3 +74,13 @@ export const AnthropicOauth = t.Object(
   },
   CLOSED,
 )
+
+/** A kind that is not here does not compile. */
+const BY_KIND = {
+  tinfoil: Tinfoil,
+  anthropic: Anthropic,
+  'anthropic-oauth': AnthropicOauth,
+  openai: OpenAi,
+} satisfies Readonly<Record<UpstreamKind, object>>
+
+export const Upstream = t.Union(Object.values(BY_KIND))
