@@ -5,12 +5,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { startIssuer } from '../../src/dev/issuer.ts'
 import {
   type AuthorizationServer,
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
 import { type Running, runToEnd, start } from '../support/binary.ts'
-import { devicesOf, HASH_KEY, UNLIMITED } from '../support/settings.ts'
+import { startConnectProxy } from '../support/connect-proxy.ts'
+import { devicesOf, HASH_KEY, UNLIMITED, usersOf } from '../support/settings.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 import { Browser, PASTE_URI } from '../login/scene.ts'
 import { put, told } from './reload-scene.ts'
@@ -31,6 +33,18 @@ afterAll(async () => {
 
 const rotated = (gate: Running, file: string, text: string): Promise<void> =>
   told(gate, 'settings reloaded', () => put(file, text))
+
+/** The key of a session; undefined where the provider gives none. */
+async function signIn(gate: Running, server: AuthorizationServer): Promise<string | undefined> {
+  const person = new Browser(gate.url)
+  const json = { 'content-type': 'application/json', origin: gate.url }
+  const begun = await person.post('/auth/device/start', '', json)
+  const { auth_url: link } = (await begun.json()) as { auth_url: string }
+  const shown = (await server.signIn(new URL(link))).searchParams
+  const code = JSON.stringify({ code: `${shown.get('code')}#${shown.get('state')}` })
+  const ended = await person.post('/auth/device/submit', code, json)
+  return ((await ended.json()) as { session_key?: string }).session_key
+}
 
 describe('what signs device tokens', () => {
   const file = join(folder, 'jwt')
@@ -113,16 +127,7 @@ describe('what seals a session', () => {
     await server.stop()
   })
 
-  const signedIn = async (): Promise<string> => {
-    const person = new Browser(gate.url)
-    const json = { 'content-type': 'application/json', origin: gate.url }
-    const begun = await person.post('/auth/device/start', '', json)
-    const { auth_url: link } = (await begun.json()) as { auth_url: string }
-    const shown = (await server.signIn(new URL(link))).searchParams
-    const code = JSON.stringify({ code: `${shown.get('code')}#${shown.get('state')}` })
-    const ended = await person.post('/auth/device/submit', code, json)
-    return ((await ended.json()) as { session_key: string }).session_key
-  }
+  const signedIn = async (): Promise<string> => (await signIn(gate, server)) ?? ''
   const status = async (key: string): Promise<number> => {
     const response = await fetch(`${gate.url}/v1/messages`, {
       method: 'POST',
@@ -158,4 +163,80 @@ describe('what seals a session', () => {
     expect(await status(await signedIn())).toBe(200)
     expect(gate.output()).not.toContain('canary')
   })
+})
+
+test('what proves this gate to the provider is shown as it is by the next sign-in', async () => {
+  const file = join(folder, 'client')
+  const [right, wrong] = ['canary-right-b36d5e0f7a914c82', 'canary-wrong-80fd24ce4f8a1cbe']
+  const server = await startAuthorizationServer({
+    redirectUri: PASTE_URI,
+    confidential: { secret: right, method: 'client_secret_basic' },
+  })
+  put(file, wrong)
+  const gate = await start({
+    CLIENT_ID: server.clientId,
+    CLIENT_SECRET_FILE: file,
+    REDIRECT_URI: PASTE_URI,
+    OAUTH_BASE_URL: server.authorizeUrl.href,
+    OAUTH_TOKEN_URL: server.tokenUrl.href,
+    OAUTH_ISSUER: server.issuer,
+    OAUTH_SCOPES: server.scope,
+    API_BASE_URL: upstream.url,
+    SESSION_SECRET: SECOND,
+  })
+  try {
+    expect(await signIn(gate, server)).toBeUndefined()
+    await rotated(gate, file, right)
+    expect(await signIn(gate, server)).toStartWith('pst_')
+    expect(gate.output()).not.toContain('canary')
+  } finally {
+    await gate.stop()
+    await server.stop()
+  }
+})
+
+const CREDENTIALS = ['canary:first', 'canary:second']
+
+test('the password of a proxy is that of the next connection', async () => {
+  const file = join(folder, 'proxy')
+  const issuer = await startIssuer()
+  const proxies = await Promise.all(
+    CREDENTIALS.map((credentials) => startConnectProxy({ credentials })),
+  )
+  const [first, second] = proxies.map(({ url }, at) =>
+    url.replace('://', `://${CREDENTIALS[at]}@`),
+  ) as [string, string]
+  put(file, first)
+  const gate = await start({
+    ...UNLIMITED,
+    ...usersOf(issuer),
+    TINFOIL_API_KEY: 'tinfoil-key',
+    TINFOIL_BASE_URL: upstream.url,
+    REQUIRE_EHBP: 'false',
+    IDENTITY_HASH_KEY: HASH_KEY,
+    UPSTREAM_PROXY_FILE: file,
+  })
+  const ask = async (): Promise<number> => {
+    const response = await fetch(`${gate.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${await issuer.token()}` },
+      body: '{"model":"m","messages":[]}',
+    })
+    await response.bytes()
+    return response.status
+  }
+  const { host } = new URL(upstream.url)
+  const asked = (): number[] => proxies.map((each) => each.asked.filter((to) => to === host).length)
+  try {
+    expect([await ask(), await ask()]).toEqual([200, 200])
+    expect(asked()).toEqual([1, 0])
+    await rotated(gate, file, second)
+    expect([await ask(), await ask()]).toEqual([200, 200])
+    expect(asked()).toEqual([1, 1])
+    expect(gate.output()).not.toContain('canary')
+  } finally {
+    await gate.stop()
+    await Promise.all(proxies.map((each) => each.close()))
+    await issuer.close()
+  }
 })
