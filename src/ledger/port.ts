@@ -81,6 +81,8 @@ export interface Outcome {
   readonly firstByteMs?: number | undefined
   readonly durationMs: number
   readonly usage: Metered
+  /** The moment whose day a cap was charged, if that is not the arrival's. */
+  readonly chargedAtMs?: number | undefined
 }
 
 export type LedgerHealth = {

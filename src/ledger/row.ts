@@ -78,7 +78,8 @@ export function rowOf(run: number, opening: Opening, outcome: Outcome | undefine
   const answered = status !== undefined && status < 400
   return {
     run,
-    day: Math.floor(openedMs / DAY_MS),
+    // As caps count it, or a restart would move what came before midnight and was charged after it.
+    day: Math.floor((whole(outcome?.chargedAtMs, MAX_EPOCH_MS) ?? openedMs) / DAY_MS),
     opened_ms: openedMs,
     request_id: cut(opening.requestId),
     identity: cut(opening.identity),

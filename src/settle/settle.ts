@@ -36,7 +36,17 @@ export function settlement({ log, ledger, prices, noteStored }: SettlementOption
     const metered = bill ? charge(bill, { end, durationMs, price, priceOf }) : UNKNOWN
     const { entry, status, firstByteMs, upstream } = exchange
     if (entry) {
-      const outcome = { end, durationMs, usage: metered, status, model, upstream, firstByteMs }
+      const chargedAtMs = bill?.reservation?.atEpochMs
+      const outcome = {
+        end,
+        durationMs,
+        usage: metered,
+        status,
+        model,
+        upstream,
+        firstByteMs,
+        chargedAtMs,
+      }
       ledger.close(entry, outcome)
     }
     if (!exchange.silent) writeLine(log, exchange, end, durationMs, metered, usage?.sawError)

@@ -86,6 +86,8 @@ export interface SpendScope {
 /** Ends once, by `settle` or `release`; later calls do nothing. */
 export interface Reservation {
   readonly amountMicroUsd: number
+  /** The day and the month of this moment are charged, whenever it ends. */
+  readonly atEpochMs: number
   /**
    * Settles the actual cost and the estimated part of it. A value that is no amount (NaN, negative,
    * infinite) costs what was reserved: a request whose cost nobody could measure must not be free.

@@ -86,9 +86,12 @@ class Scene {
     setSystemTime(toMs)
   }
 
-  begin({ identity, isDevice, org }: Caller, scopes: readonly SpendScope[], amount: number) {
-    const taken = scopes.length > 0 ? this.caps.reserve(scopes, amount, this.now) : undefined
-    if (taken && !taken.ok) return undefined
+  /** `bodyMs`: what passes between its arrival and its charge. */
+  begin(
+    { identity, isDevice, org }: Caller,
+    scopes: readonly SpendScope[],
+    { amount, bodyMs }: { readonly amount: number; readonly bodyMs: number },
+  ) {
     const entry = this.ledger.open({
       openedAtMs: this.now,
       requestId: 'r',
@@ -112,7 +115,12 @@ class Scene {
       status: 200,
       entry,
     }
-    return { exchange, reservation: taken?.reservation }
+    if (scopes.length === 0) return { exchange, reservation: undefined }
+    this.go(this.now + bodyMs)
+    const taken = this.caps.reserve(scopes, amount, this.now)
+    if (taken.ok) return { exchange, reservation: taken.reservation }
+    this.settle(exchange, 'refused')
+    return undefined
   }
 
   /** What the ledger has, less what was credited. */
@@ -215,7 +223,10 @@ test(
         const act = random.int(100)
         if (act < 45) {
           const caller = random.pick(CALLERS)
-          const begun = scene.begin(caller, scopesOf(caller, limits), random.int(12_000))
+          const begun = scene.begin(caller, scopesOf(caller, limits), {
+            amount: random.int(12_000),
+            bodyMs: random.int(6) === 0 ? random.int(2 * HOUR_MS) : 0,
+          })
           if (begun) underWay.push(begun)
           for (const key of begun ? accountsOf(caller) : []) {
             for (const period of PERIODS) {
@@ -230,8 +241,11 @@ test(
           limits = reload(random)
           if (random.int(2) === 0) await mustAgree(scene, uncounted, true)
         } else if (act < 95) {
-          // Under way at midnight is another test: it belongs to the day in which it came.
-          for (const each of underWay.splice(0)) end(each, random, scene.settle)
+          // What was spent under no cap is the ledger's alone, by the day in which it came.
+          for (const each of underWay.filter(({ reservation }) => !reservation)) {
+            end(each, random, scene.settle)
+          }
+          underWay = underWay.filter(({ reservation }) => reservation)
           await scene.ledger.flush(scene.now)
           scene.go(scene.now + random.int(20) * HOUR_MS)
         } else {

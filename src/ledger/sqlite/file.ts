@@ -116,7 +116,8 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
       }
       // Another process took this one for dead and marked the row as lost.
       if (closeFound.run(found).changes > 0) {
-        addToSums(sumFor({ ...row, model: rowOf(id, opening, undefined).model }, sums), LOST, -1)
+        const { day, model } = rowOf(id, opening, undefined)
+        addToSums(sumFor({ ...row, day, model }, sums), LOST, -1)
         addEnded(row, opening.policy, sums)
         return written.id
       }

@@ -155,6 +155,7 @@ export function spendCaps({ maxKeys = MAX_KEYS }: { readonly maxKeys?: number } 
         ok: true,
         reservation: {
           amountMicroUsd,
+          atEpochMs: nowEpochMs,
           settle(actual, estimated = 0) {
             const known = Number.isFinite(actual) && actual >= 0
             const charged = known ? Math.ceil(actual) : amountMicroUsd
