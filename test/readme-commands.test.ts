@@ -63,7 +63,7 @@ for (const name of process.argv.slice(1)) {
   const asked = interpret([...words, '--help'])
   process.stdout.write('@@' + name + '\\n')
   if (asked.kind === 'command') await asked.run({})
-  else if (unknownCommand(words[0])) throw new Error(words[0] + ' is no command')
+  else if (unknownCommand(words[0])) throw new Error(words[0] + ' is not a command')
 }`
 
 /** `check` and `config` take the gate's own flags. */

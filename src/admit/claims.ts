@@ -70,18 +70,18 @@ export function checkClaims(claims: JsonObject, rules: ClaimRules, nowSeconds: n
     ['iat', iat],
   ] as const) {
     if (time === undefined) continue
-    if (!isNumericDate(time)) return wrong(`${name} is no date`)
+    if (!isNumericDate(time)) return wrong(`${name} is not a date`)
     if (time > nowSeconds + CLOCK_SKEW_SECONDS) return wrong(`${name} is in the future`)
   }
   const lacks = rules.required.find((each) => !says(claims, each))
   if (lacks) return wrong(`${lacks.path.join('.')} is not what it must be`)
   const scopes = scopesOf(claims, rules)
-  if (!scopes) return wrong('scope is no text')
+  if (!scopes) return wrong('scope is not a string')
   const groups = rules.groups ? groupsOf(claims, rules.groups) : []
   if (!groups) return wrong('groups are neither text nor a list of texts, or left out')
   const organisation = rules.organisation && claimAt(claims, rules.organisation)
   if (organisation !== undefined && !isOrganisation(organisation)) {
-    return wrong('the organisation is no text of 1 to 200 ASCII characters')
+    return wrong('the organisation is not 1 to 200 ASCII characters')
   }
   const who = { issuer: rules.issuer, subject, groups, organisation }
   return { ok: true, value: { ...who, expiresAt: exp, scopes } }

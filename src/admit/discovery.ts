@@ -26,7 +26,7 @@ export async function discoverKeySet(
   timeoutMs?: number,
 ): Promise<URL> {
   const url = discoveryUrl(issuer, plainHosts)
-  if (!url) throw new KeySetError('discovery: the issuer is no https URL')
+  if (!url) throw new KeySetError('discovery: the issuer is not an https URL')
   const text = await readDocument(ask, { url, accept: 'application/json', timeoutMs }).catch(
     (error: unknown) => {
       throw error instanceof KeySetError ? new KeySetError(`discovery: ${error.message}`) : error

@@ -114,7 +114,7 @@ function mistakesOf(settings: IssuerSettings): string[] {
     issuer === '' && 'has no issuer; give what tokens say as iss',
     !jwksUrl &&
       !discoveryUrl(issuer, settings.plainHosts) &&
-      'is no https URL to discover keys at; give its jwks_url',
+      'is not an https URL to discover keys at; give its jwks_url',
     (audiences.length === 0 || audiences.includes('')) &&
       'has no audience; without one, a token for any other service would do',
     audienceClaims !== undefined &&
@@ -126,14 +126,14 @@ function mistakesOf(settings: IssuerSettings): string[] {
     scope?.claims?.length === 0 && 'has an empty list of scope claims; make the scope optional',
     scope?.name !== undefined &&
       !SCOPE_NAME.test(scope.name) &&
-      'has a scope that is no scope (RFC 6749 §3.3); give one word',
+      'has a scope that is not a scope (RFC 6749 §3.3); give one word',
     settings.requiredClaims !== undefined &&
       !isSome(settings.requiredClaims, isRequirement) &&
       'has a required claim that is not NAME=VALUE',
     missing !== undefined &&
       `gives anybody there a token for any audience; require a claim, as in ${missing}`,
     claims.some((each) => each !== undefined && !claimPath(each)) &&
-      'has a claim that is no name or path; write a.b, or a\\.b for a name with a dot',
+      'has a claim that is not a name or path; write a.b, or a\\.b for a name with a dot',
   ]
   return found.filter((each) => each !== false)
 }

@@ -39,7 +39,7 @@ const notUsed = (why: string, foreign = false): NotUsed => ({ why, foreign })
 
 export function namedKey(text: string): NamedKey | NotUsed {
   const jwk = parseStrictObject(text)
-  if (!jwk) return notUsed('it is no JSON object, or has a member twice')
+  if (!jwk) return notUsed('it is not a JSON object, or has a member twice')
   const { kty, crv, alg, use, key_ops: operations, kid } = jwk
   // A set that publishes a private key is one that anybody can sign for.
   if ('d' in jwk) return notUsed('it has a private part')
@@ -57,7 +57,7 @@ export function namedKey(text: string): NamedKey | NotUsed {
     return notUsed('its key_ops do not include verify', true)
   }
   if (kid === undefined || kid === '') return notUsed('it has no kid')
-  if (typeof kid !== 'string') return notUsed('its kid is no text')
+  if (typeof kid !== 'string') return notUsed('its kid is not a string')
   const read = type === 'RSA' ? rsaKey(jwk) : curveKey(jwk, type)
   if ('why' in read) return read
   return {

@@ -43,7 +43,7 @@ export function readPrice(
   mistakes: PriceMistake[],
 ): Price {
   if (!isObject(given)) {
-    mistakes.push({ message: `${label} is no object`, hint: `give ${RATE_NAMES.join(', ')}` })
+    mistakes.push({ message: `${label} is not an object`, hint: `give ${RATE_NAMES.join(', ')}` })
     return { rates: NO_RATES, multipliers: new Map(), tools }
   }
   unknownMembers(given, MODEL_MEMBERS, label, mistakes)
@@ -70,14 +70,14 @@ function readLongPrompt(
 ): Price['longPrompt'] {
   if (given === undefined) return undefined
   if (!isObject(given)) {
-    mistakes.push({ message: `${label} is no object`, hint: 'give prices, or leave it out' })
+    mistakes.push({ message: `${label} is not an object`, hint: 'give prices, or leave it out' })
     return undefined
   }
   unknownMembers(given, [...RATE_NAMES, 'above_tokens'], label, mistakes)
   const aboveTokens = given['above_tokens']
   if (!isTokenCount(aboveTokens)) {
     const hint = 'give the number of tokens up to which the first prices hold'
-    mistakes.push({ message: `${label}.above_tokens is no number of tokens`, hint })
+    mistakes.push({ message: `${label}.above_tokens is not a number of tokens`, hint })
     return undefined
   }
   return { aboveTokens, rates: readRates(given, label, mistakes) }
@@ -95,7 +95,7 @@ function readMedia(
     const what = `${label}.${name}`
     if (!isObject(rates) || rates['input'] === undefined || rates['output'] === undefined) {
       const hint = 'give input and output, in US dollars for a million tokens, or leave it out'
-      mistakes.push({ message: `${what} is no price`, hint })
+      mistakes.push({ message: `${what} is not a price`, hint })
       continue
     }
     unknownMembers(rates, ['input', 'output'], what, mistakes)
@@ -130,7 +130,7 @@ function readTokens(
   const count = given[name]
   if (count === undefined || isTokenCount(count)) return count
   const hint = 'give a whole number, or leave it out'
-  mistakes.push({ message: `${label}.${name} is no number of tokens`, hint })
+  mistakes.push({ message: `${label}.${name} is not a number of tokens`, hint })
   return undefined
 }
 
@@ -143,7 +143,7 @@ function readMultipliers(
   if (given === undefined) return multipliers
   if (!isObject(given)) {
     const hint = 'give an object such as {"speed:fast": 2}, or leave it out'
-    mistakes.push({ message: `${label} is no object`, hint })
+    mistakes.push({ message: `${label} is not an object`, hint })
     return multipliers
   }
   for (const [name, value] of Object.entries(given)) {
@@ -151,10 +151,10 @@ function readMultipliers(
     const millionths = typeof value === 'number' ? Math.round(value * 1e6) : Number.NaN
     if (!isPriceClass(name)) {
       const hint = 'write it as speed:fast, inference_geo:us, service_tier:batch'
-      mistakes.push({ message: `${what} is no price class`, hint })
+      mistakes.push({ message: `${what} is not a price class`, hint })
     } else if (!(millionths >= 0 && millionths <= MAX_MULTIPLIER * 1e6)) {
       const hint = `give a number from 0 to ${MAX_MULTIPLIER}; 1 is the list price`
-      mistakes.push({ message: `${what} is no multiplier`, hint })
+      mistakes.push({ message: `${what} is not a multiplier`, hint })
     } else if (millionths / 1e6 !== value) {
       mistakes.push({ message: `${what} has more than six decimals`, hint: 'round it' })
     } else {
@@ -176,7 +176,7 @@ export function readTools(given: unknown, mistakes: PriceMistake[]): ToolPrices 
   let codeExecutionHour: number | undefined
   if (given !== undefined && !isObject(given)) {
     const hint = 'give an object such as {"web_search_requests": 10}, or leave it out'
-    mistakes.push({ message: 'server_tools is no object', hint })
+    mistakes.push({ message: 'server_tools is not an object', hint })
   } else {
     for (const [name, usd] of Object.entries(given ?? {})) {
       const what = `server_tools[${JSON.stringify(name)}]`
@@ -186,7 +186,7 @@ export function readTools(given: unknown, mistakes: PriceMistake[]): ToolPrices 
         requests.set(name, readUsd(usd, what, 'a thousand requests', mistakes))
       } else {
         const hint = `its members are ${CODE_EXECUTION} and those of usage.server_tool_use`
-        mistakes.push({ message: `${what} is no server tool`, hint })
+        mistakes.push({ message: `${what} is not a server tool`, hint })
       }
     }
   }
@@ -198,7 +198,7 @@ function readUsd(usd: unknown, what: string, unit: string, mistakes: PriceMistak
   const rate = typeof usd === 'number' ? Math.round(usd * 1e6) : Number.NaN
   if (!(rate >= 0 && rate <= MAX_USD * 1e6)) {
     const hint = `give US dollars for ${unit}, from 0 to ${MAX_USD}`
-    mistakes.push({ message: `${what} is no price`, hint })
+    mistakes.push({ message: `${what} is not a price`, hint })
   } else if (rate / 1e6 !== usd) {
     const hint = `a millionth of a dollar for ${unit} is the least`
     mistakes.push({ message: `${what} has more than six decimals`, hint })

@@ -53,12 +53,12 @@ function readTable(table: JsonObject): ParsedPrices {
   unknownMembers(table, TABLE_MEMBERS, 'the table', mistakes)
   for (const name of ['source', 'note']) {
     if (table[name] !== undefined && typeof table[name] !== 'string') {
-      mistakes.push({ message: `${name} is no text`, hint: 'give a string, or leave it out' })
+      mistakes.push({ message: `${name} is not a string`, hint: 'give a string, or leave it out' })
     }
   }
   const { date, models } = table
   if (!isDate(date)) {
-    mistakes.push({ message: 'date is no date', hint: 'say when it was checked, as 2026-11-20' })
+    mistakes.push({ message: 'date is not a date', hint: 'say when it was checked, as 2026-11-20' })
   }
   const tools = readTools(table['server_tools'], mistakes)
   const exact = new Map<string, Price>()
@@ -70,7 +70,7 @@ function readTable(table: JsonObject): ParsedPrices {
       const label = `models[${JSON.stringify(name)}]`
       if (!/^[\x21-\x29\x2b-\x7e]{0,128}\*?$/.test(name) || name === '') {
         const hint = 'give an exact name, or its beginning and then one *'
-        mistakes.push({ message: `${label} is no name of models`, hint })
+        mistakes.push({ message: `${label} is not a model name or prefix`, hint })
       }
       const price = readPrice(given, label, tools, mistakes)
       if (name.endsWith('*')) patterns.push([name.slice(0, -1), price])

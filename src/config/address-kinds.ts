@@ -23,7 +23,7 @@ export const sqliteUrl: Kind<string> = {
   read: (text) => {
     const path = /^sqlite:(?:\/\/)?(.+)$/.exec(text)?.[1]
     return path === undefined
-      ? wrong('is no sqlite: URL', 'give sqlite:/var/lib/postern/postern.db')
+      ? wrong('is not a sqlite: URL', 'give sqlite:/var/lib/postern/postern.db')
       : value(path)
   },
 }

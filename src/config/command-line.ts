@@ -36,7 +36,7 @@ export function readInvocation(
   for (const word of command.args) {
     if (word.startsWith('-')) {
       const name = /^(?:--[A-Za-z-]*|-[A-Za-z]?)/.exec(word)?.[0] ?? '-'
-      mistakes.push({ setting: name, message: 'is no flag', hint: nearestFlag(command, name) })
+      mistakes.push({ setting: name, message: 'is not a flag', hint: nearestFlag(command, name) })
     } else if (!flagBefore) {
       words.push(word)
     }
@@ -48,7 +48,7 @@ export function readInvocation(
   for (const word of extra) {
     mistakes.push({
       setting: /^[a-z][a-z-]{0,15}$/.test(word) ? word : 'an argument',
-      message: 'is no command',
+      message: 'is not a command',
       hint: 'postern help lists the commands',
     })
   }

@@ -16,7 +16,7 @@ export const clientId: Kind<string> = {
   read: (text) =>
     /^[\x21-\x7e]{1,256}$/.test(text) && !PLACEHOLDER.test(text)
       ? value(text)
-      : wrong('is no client id', "give it as the provider's registration shows it"),
+      : wrong('is not a client id', "give it as the provider's registration shows it"),
 }
 
 /** RFC 6749 §3.3: words of visible ASCII but for `"` and `\`, one space between them. */
@@ -26,7 +26,7 @@ export const scopes: Kind<string> = {
   read: (text) =>
     /^[!#-[\]-~]+(?: [!#-[\]-~]+)*$/.test(text)
       ? value(text)
-      : wrong('is no list of scopes', 'give words with one space between them'),
+      : wrong('is not a list of scopes', 'give words with one space between them'),
 }
 
 /** A credential that somebody else made, and that will travel in a header. */

@@ -67,7 +67,7 @@ export const proxyUrl: Kind<ProxyAddress> = {
     const { protocol, hostname, port, pathname, search, hash } = url
     if (protocol !== 'http:' && protocol !== 'https:') {
       return wrong(
-        'is no HTTP proxy',
+        'is not an HTTP proxy',
         `only http:// and https:// proxies are supported; ${PROXY_HINT}`,
       )
     }
@@ -126,7 +126,7 @@ export const plainHttpHosts: Kind<readonly string[]> = {
     for (const host of hosts) {
       if (isIP(host) === 0 && !PLAIN_HOST.test(host)) {
         return wrong(
-          'has an entry that is no host',
+          'has an entry that is not a host',
           'give names without scheme or port, as in vllm or .svc.cluster.local',
         )
       }

@@ -20,7 +20,7 @@ export const headerLines: Kind<HeaderLines> = {
       if (name === undefined || value === undefined) {
         return {
           ok: false,
-          message: 'has an entry that is no header',
+          message: 'has an entry that is not a header',
           hint: 'give them as OpenAI-Project: proj_1, without a comma in a value',
         }
       }

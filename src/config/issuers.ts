@@ -128,7 +128,7 @@ function entryOf(
   if (!jwksUrl && from === '') return []
   const { plainHttpHosts: plainHosts } = values
   if (!jwksUrl && !isDiscoverable(issuer, plainHosts)) {
-    const hint = 'its issuer is no https URL, under which the key set could be found'
+    const hint = 'its issuer is not an https URL, under which the key set could be found'
     mistakes.push({ setting: from, message: 'lacks jwks_url', hint })
   }
   const missing = missingClaim(issuer, own.requiredClaims)

@@ -152,7 +152,7 @@ export const dollars: Kind<number> = {
     const usd = /^\d{1,9}(?:\.\d{1,6})?$/.test(text) ? Number(text) : 0
     return usd > 0
       ? value(usd)
-      : wrong('is no amount of US dollars', 'give a number above 0, as in 25 or 0.50')
+      : wrong('is not an amount of US dollars', 'give a number above 0, as in 25 or 0.50')
   },
 }
 
@@ -185,7 +185,7 @@ export const NAME_HINT = 'give letters a to z, digits, and _ . - between them'
 export const policyName: Kind<string> = {
   placeholder: '<name>',
   shape: TEXT,
-  read: (text) => (NAME.test(text) ? value(text) : wrong('is no name of a policy', NAME_HINT)),
+  read: (text) => (NAME.test(text) ? value(text) : wrong('is not a policy name', NAME_HINT)),
 }
 
 export const notYet: Kind<string> = {

@@ -19,7 +19,7 @@ export function networkMistake(entry: string): string | undefined {
   const [address = '', prefix, ...more] = entry.split('/')
   const family = isIP(address)
   if (family === 0) {
-    return `is no address, no CIDR block and none of ${[...NAMED.keys()].join(', ')}`
+    return `is not an address, a CIDR block or one of ${[...NAMED.keys()].join(', ')}`
   }
   if (address.includes('%')) return 'has a zone; leave it out'
   if (prefix === undefined) return undefined

@@ -10,8 +10,8 @@ const NOBODYS = new Map([
   ['blob:', 'has no origin of its own'],
   ['about:', 'has no origin of its own'],
   ['javascript:', 'has no origin of its own'],
-  ['ws:', 'is no page; a page that opens WebSockets has an origin of https'],
-  ['wss:', 'is no page; a page that opens WebSockets has an origin of https'],
+  ['ws:', 'is not a page; a page that opens WebSockets has an origin of https'],
+  ['wss:', 'is not a page; a page that opens WebSockets has an origin of https'],
 ])
 
 /** Extensions are told apart by an id of a fixed form; a shorter one is a slip. */

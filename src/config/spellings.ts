@@ -24,7 +24,7 @@ export function readAddress(given: ReadonlyMap<Key, Given>): Respelled {
   if (!addr) return NOTHING
   const split = /^(\[[0-9a-fA-F:.]+\]|[^:]*):(\d{1,5})$/.exec(addr.text)
   const port = Number(split?.[2])
-  if (!split || port > 65_535) return wrong(addr, 'is no host:port', 'as in :5381')
+  if (!split || port > 65_535) return wrong(addr, 'is not a host:port', 'as in :5381')
   if (given.has('host') || given.has('port')) {
     return wrong(addr, 'is given together with HOST or PORT', USE_ONE)
   }

@@ -13,7 +13,7 @@ export const ADVICE: Readonly<Record<Unusable, Advice>> = {
     todo: 'set DATABASE_URL as for the gate; a gate creates the file when it starts',
   },
   corrupt: {
-    what: 'the file is damaged, or is no SQLite database',
+    what: 'the file is damaged, or is not an SQLite database',
     todo:
       'stop the gate, keep a copy of the file with its -wal, and put back a backup; ' +
       'sqlite3 FILE .recover saves what can still be read',

@@ -102,11 +102,11 @@ function readClaims(claims: JsonObject, nowSeconds: number, allowanceSeconds: nu
   if (aud !== DEVICE_AUDIENCE) return wrong('aud is another')
   // RFC 7800 §3.1: a verifier that cannot check the proof must not accept the token as a bearer token.
   if (cnf !== undefined) return wrong('cnf asks for a proof of possession')
-  if (typeof sub !== 'string' || !/^[0-9a-f]{64}$/.test(sub)) return wrong('sub is no device')
+  if (typeof sub !== 'string' || !/^[0-9a-f]{64}$/.test(sub)) return wrong('sub is not a device')
   if (!isDeviceId(deviceId)) return wrong('device_id is malformed')
   if (!isFamily(family)) return wrong('family is malformed')
   if (!isJti(jti)) return wrong('jti is malformed')
-  if (!isSeconds(iat) || !isSeconds(exp)) return wrong('iat or exp is no date')
+  if (!isSeconds(iat) || !isSeconds(exp)) return wrong('iat or exp is not a date')
   if (iat > nowSeconds + CLOCK_SKEW_SECONDS) return wrong('iat is in the future')
   if (exp > nowSeconds + MAX_LIFETIME_SECONDS + CLOCK_SKEW_SECONDS) {
     return wrong('exp is too far ahead')

@@ -105,7 +105,7 @@ export function unknownCommand(word: string | undefined): string | undefined {
   const names = [...COMMANDS.map(({ name }) => name), ...GATE_COMMANDS, ...OTHER_NAMES.keys()]
   const near = nearest(word.toLowerCase(), names)
   const meant = near && `did you mean: postern ${OTHER_NAMES.get(near) ?? near}?`
-  return `postern: ${word} is no command\n    ${meant ?? 'postern help lists them'}\n`
+  return `postern: ${word} is not a command\n    ${meant ?? 'postern help lists them'}\n`
 }
 
 const GATE_COMMANDS: readonly string[] = ['serve', 'check', 'config']

@@ -12,7 +12,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/^proxy status/, 'the proxy cannot reach it: see its log, or name the host in NO_PROXY'],
   [
     /^proxy (?:gave|answered|EPROTO|ERR_SSL|closed)/,
-    'what UPSTREAM_PROXY names is no HTTP proxy, or speaks https (http) where http (https) is set',
+    'what UPSTREAM_PROXY names is not an HTTP proxy, or speaks https (http) where http (https) is set',
   ],
   [
     /^proxy (?:UNABLE_TO|SELF_SIGNED|DEPTH_ZERO|CERT_)/,

@@ -64,7 +64,11 @@ export function readAdd(
   }
   // The message does not repeat the name: it may be a pasted key.
   if (!NAME.test(name) || isMeantAsKey(name) || HASH.test(name)) {
-    wrong('NAME', 'is no name for a key', 'give up to 100 characters, as in ci or "nightly build"')
+    wrong(
+      'NAME',
+      'is not a valid key name',
+      'give up to 100 characters, as in ci or "nightly build"',
+    )
   }
   const setting = flags.policy === undefined ? 'KEY_POLICY' : '--policy'
   const unnamed = policy === undefined ? undefined : policyMistake(policy, rules.policies)
@@ -74,7 +78,7 @@ export function readAdd(
   }
   const end =
     expires === undefined ? nowSeconds + rules.lifetimeSeconds : endOf(expires, nowSeconds)
-  if (end === undefined) wrong('--expires', 'is no time to come', EXPIRES_HINT)
+  if (end === undefined) wrong('--expires', 'is not a future time', EXPIRES_HINT)
   else if (isTooLong(end, rules, nowSeconds)) wrong('--expires', ...tooLong(rules))
   if (mistakes.length > 0 || end === undefined) return { ok: false, mistakes }
   return { ok: true, value: { name, policy, org, expiresAt: expiresAt(end) } }
@@ -100,7 +104,7 @@ export function readRotation(
   const wrong = (message: string, hint: string): void => {
     mistakes.push({ setting: '--expires', message, hint })
   }
-  if (end === undefined) wrong('is no time to come', EXPIRES_HINT)
+  if (end === undefined) wrong('is not a future time', EXPIRES_HINT)
   else if (end !== 'same' && isTooLong(end, rules, nowSeconds)) wrong(...tooLong(rules))
   if (mistakes.length > 0 || overlapSeconds === undefined || end === undefined) {
     return { ok: false, mistakes }

@@ -11,7 +11,7 @@ export function policyMistake(
 ): Pick<Mistake, 'message' | 'hint'> | undefined {
   if (!isPolicyName(policy)) {
     const hint = 'give letters, digits, dots, dashes; 64 at most'
-    return { message: 'is no name of a policy', hint }
+    return { message: 'is not a policy name', hint }
   }
   if (policies?.includes(policy) ?? true) return undefined
   return {

@@ -60,11 +60,11 @@ export function readSpend(words: readonly string[], flags: SpendFlags, nowMs: nu
   const { month = (day ?? monthOf(nowMs)).slice(0, 7) } = flags
   const [name] = words
   if (!/^\d{4}-(?:0[1-9]|1[0-2])$/.test(month)) {
-    return wrong('--month is no month', 'write it as 2026-11')
+    return wrong('--month is not a month', 'write it as 2026-11')
   }
   if (month > monthOf(nowMs)) return wrong('--month has not begun', 'leave it out for this one')
   if (day !== undefined) {
-    if (!isDay(day)) return wrong('--day is no day', 'write it as 2026-11-29')
+    if (!isDay(day)) return wrong('--day is not a day', 'write it as 2026-11-29')
     if (day > dayOf(nowMs)) return wrong('--day has not begun', 'leave it out for the month')
     if (!day.startsWith(month)) return wrong('--day is not in --month', 'give one of them')
   }
@@ -87,7 +87,7 @@ export function readSpend(words: readonly string[], flags: SpendFlags, nowMs: nu
   const amount = microUsdOf(text)
   if (amount === undefined) {
     return wrong(
-      `${which} is no amount`,
+      `${which} is not an amount`,
       `give US dollars above 0, to ${MAX_CREDIT_USD}, as in 3.20`,
     )
   }

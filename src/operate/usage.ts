@@ -90,8 +90,8 @@ export function readUsageArguments(args: readonly string[], nowMs: number): Usag
   const given = command.opts<GivenWords>()
   const sinceMs = given.since === 'all' ? 0 : readDay(given.since, nowMs)
   const lastMs = readDay(given.until, nowMs)
-  if (sinceMs === undefined) return mistake(`--since ${visible(given.since)} is no date`)
-  if (lastMs === undefined) return mistake(`--until ${visible(given.until)} is no date`)
+  if (sinceMs === undefined) return mistake(`--since ${visible(given.since)} is not a date`)
+  if (lastMs === undefined) return mistake(`--until ${visible(given.until)} is not a date`)
   if (sinceMs > lastMs) return mistake('--since is after --until')
   const { device, org, model } = given
   const filter: UsageFilter = {

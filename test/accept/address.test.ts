@@ -45,7 +45,7 @@ describe('with proxies on the list', () => {
     ],
     ['no claim leaves the proxy itself', '10.1.2.3', null, '10.1.2.3'],
     ['an empty claim too', '10.1.2.3', '', '10.1.2.3'],
-    ['what is no address ends the chain', '10.1.2.3', '203.0.113.9, unknown', '10.1.2.3'],
+    ['what is not an address ends the chain', '10.1.2.3', '203.0.113.9, unknown', '10.1.2.3'],
     ['and does so in the middle of it', '10.1.2.3', '203.0.113.9, evil, 10.9.9.9', '10.9.9.9'],
     ['a mapped proxy is that proxy', '::ffff:10.1.2.3', '203.0.113.9', '203.0.113.9'],
     ['a mapped proxy in hexadecimal too', '::ffff:a01:203', '203.0.113.9', '203.0.113.9'],
@@ -118,7 +118,7 @@ describe('a hop as balancers write it', () => {
     'for=203.0.113.9',
     '203.0.113.9\u0000',
     '１.２.３.４',
-  ])('%p is no address, and what a client wrote before it is not believed', (hop) => {
+  ])('%p is not an address, and what a client wrote before it is not believed', (hop) => {
     expect(behind(PROXY, `6.6.6.6, ${hop}`)).toBe(PROXY)
     expect(behind(PROXY, `6.6.6.6, ${hop}, 10.9.9.9`)).toBe('10.9.9.9')
   })

@@ -161,7 +161,7 @@ describe('a preflight', () => {
     'ä',
     'x'.repeat(2049),
     Array.from({ length: 1000 }, () => 'abc').join(','),
-  ])('does not repeat what is no list of names: %p', (asked) => {
+  ])('does not repeat what is not a list of names: %p', (asked) => {
     const response = preflight({ ...WANTED, 'access-control-request-headers': asked })
     expect(response?.status).toBe(204)
     expect(response?.headers.has('access-control-allow-headers')).toBe(false)

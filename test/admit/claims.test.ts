@@ -28,7 +28,7 @@ test('an organisation is one text, by a claim that the settings name; without it
   expect(of({ o: {} })).toBeUndefined()
   expect(of({ o: { id: 'acme' } }, rules)).toBeUndefined()
   for (const id of ['', ' acme', 'ac\nme', 'é', 'a'.repeat(201), 7, null, ['acme'], {}]) {
-    expect(of({ o: { id } })).toBe('the organisation is no text of 1 to 200 ASCII characters')
+    expect(of({ o: { id } })).toBe('the organisation is not 1 to 200 ASCII characters')
   }
 })
 

@@ -76,7 +76,7 @@ describe('believes no document', () => {
       'a member twice',
     ],
     'without a jwks_uri': [() => key({ jwks_uri: undefined }), 'jwks_uri'],
-    'whose jwks_uri is no URL': [() => key({ jwks_uri: '/jwks' }), 'jwks_uri'],
+    'whose jwks_uri is not a URL': [() => key({ jwks_uri: '/jwks' }), 'jwks_uri'],
     'whose jwks_uri is a file': [() => key({ jwks_uri: 'file:///etc/passwd' }), 'jwks_uri'],
     'whose jwks_uri is plain': [() => key({ jwks_uri: 'http://keys.example/jwks' }), 'jwks_uri'],
     'whose jwks_uri has a password': [

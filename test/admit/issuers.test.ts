@@ -246,8 +246,8 @@ describe('settings with mistakes are told all at once, and start nothing', () =>
     ['HS256', { algorithms: ['HS256'] as never }, 'an algorithm other than'],
     ['none', { algorithms: ['none'] as never }, 'an algorithm other than'],
     ['no algorithm', { algorithms: [] }, 'an algorithm other than'],
-    ['two scopes', { scope: { name: 'a b' } }, 'a scope that is no scope'],
-    ['a scope that ends a header', { scope: { name: 'a"\r\nx' } }, 'a scope that is no scope'],
+    ['two scopes', { scope: { name: 'a b' } }, 'a scope that is not a scope'],
+    ['a scope that ends a header', { scope: { name: 'a"\r\nx' } }, 'a scope that is not a scope'],
     ['no scope claim', { scope: { claims: [] } }, 'an empty list of scope claims'],
     [
       'GitHub Actions without a required claim',
@@ -258,9 +258,9 @@ describe('settings with mistakes are told all at once, and start nothing', () =>
     ['a required claim without a name', { requiredClaims: ['=x'] }, 'not NAME=VALUE'],
     ['a required claim that is neither', { requiredClaims: ['hd'] }, 'not NAME=VALUE'],
     ['no required claim in a list of them', { requiredClaims: [] }, 'not NAME=VALUE'],
-    ['a wrong path for groups', { groupsClaim: 'a..b' }, 'no name or path'],
-    ['a wrong path for the subject', { subjectClaim: '' }, 'no name or path'],
-    ['a wrong path for the scope', { scope: { claims: ['scope', '.'] } }, 'no name or path'],
+    ['a wrong path for groups', { groupsClaim: 'a..b' }, 'not a name or path'],
+    ['a wrong path for the subject', { subjectClaim: '' }, 'not a name or path'],
+    ['a wrong path for the scope', { scope: { claims: ['scope', '.'] } }, 'not a name or path'],
   ] as const) {
     test(name, () => {
       expect(mistakes(more as Partial<IssuerSettings>)).toEqual([expect.stringContaining(what)])

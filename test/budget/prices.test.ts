@@ -229,37 +229,37 @@ describe('a table with mistakes', () => {
     )
     expect(mistakes).toEqual([
       'the table has a member "extra" that nothing reads',
-      'source is no text',
-      'date is no date',
-      'server_tools["web_search"] is no server tool',
-      'server_tools["web_fetch_requests"] is no price',
-      'server_tools["code_execution_hours"] is no price',
-      'models["no-row"] is no object',
-      'models["m*d*"] is no name of models',
-      'models["with space"] is no name of models',
+      'source is not a string',
+      'date is not a date',
+      'server_tools["web_search"] is not a server tool',
+      'server_tools["web_fetch_requests"] is not a price',
+      'server_tools["code_execution_hours"] is not a price',
+      'models["no-row"] is not an object',
+      'models["m*d*"] is not a model name or prefix',
+      'models["with space"] is not a model name or prefix',
       'models["short"].output is missing',
       'models["short"].cache_read is missing',
       'models["short"].cache_write_5m is missing',
       'models["short"].cache_write_1h is missing',
-      'models["odd"].input is no price',
-      'models["odd"].output is no price',
+      'models["odd"].input is not a price',
+      'models["odd"].output is not a price',
       'models["odd"].cache_read has more than six decimals',
-      'models["odd"].cache_write_5m is no price',
+      'models["odd"].cache_write_5m is not a price',
       'models["more"] has a member "cached" that nothing reads',
-      'models["long"].long_prompt.above_tokens is no number of tokens',
+      'models["long"].long_prompt.above_tokens is not a number of tokens',
       'models["long2"].long_prompt.input is missing',
       'models["long2"].long_prompt.output is missing',
       'models["long2"].long_prompt.cache_read is missing',
       'models["long2"].long_prompt.cache_write_5m is missing',
       'models["long2"].long_prompt.cache_write_1h is missing',
-      'models["long3"].long_prompt is no object',
-      'models["limits"].context_tokens is no number of tokens',
-      'models["limits"].max_output_tokens is no number of tokens',
-      'models["times"].multipliers["fast"] is no price class',
-      'models["times"].multipliers["speed:standard"] is no price class',
-      'models["times"].multipliers["speed:fast"] is no multiplier',
+      'models["long3"].long_prompt is not an object',
+      'models["limits"].context_tokens is not a number of tokens',
+      'models["limits"].max_output_tokens is not a number of tokens',
+      'models["times"].multipliers["fast"] is not a price class',
+      'models["times"].multipliers["speed:standard"] is not a price class',
+      'models["times"].multipliers["speed:fast"] is not a multiplier',
       'models["times"].multipliers["inference_geo:us"] has more than six decimals',
-      'models["times2"].multipliers is no object',
+      'models["times2"].multipliers is not an object',
     ])
   })
 
@@ -275,7 +275,7 @@ describe('a table with mistakes', () => {
     for (const models of [undefined, null, [], {}, 'a']) {
       expect(mistakesOf(table(models as object))).toEqual(['models names no model'])
     }
-    expect(mistakesOf(table({ '': ROW }))).toEqual(['models[""] is no name of models'])
+    expect(mistakesOf(table({ '': ROW }))).toEqual(['models[""] is not a model name or prefix'])
     expect(mistakesOf(' '.repeat(MAX_PRICES_LENGTH + 1))).toEqual(['is larger than 1 MiB'])
   })
 

@@ -14,7 +14,7 @@ describe('the command line', () => {
   })
   test('an unknown flag is a mistake, once, with the nearest one as a hint', () => {
     expect(mistakes(['--jwks', 'https://x.example'])).toEqual([
-      { setting: '--jwks', message: 'is no flag', hint: 'did you mean --jwks-url?' },
+      { setting: '--jwks', message: 'is not a flag', hint: 'did you mean --jwks-url?' },
     ])
     expect(mistakes(['--ratelimit-rpm=5'])[0]?.hint).toBe('did you mean --rate-limit-rpm?')
     expect(mistakes(['--zzz'])[0]?.hint).toBe('postern --help shows every flag')

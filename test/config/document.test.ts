@@ -668,7 +668,7 @@ describe('keys', () => {
 
   test.each([
     ['{ policy: stuff }', 'keys.policy names a policy that is not there (did you mean staff?)'],
-    ['{ policy: Staff! }', 'keys.policy is no name of a policy'],
+    ['{ policy: Staff! }', 'keys.policy is not a policy name'],
     ['{ expires: soon }', 'keys.expires is not a valid time'],
     ['{ expires: 30 }', 'keys.expires is'],
     ['{ max_lifetime: never }', 'keys.max_lifetime is not a valid time'],

@@ -46,7 +46,7 @@ describe('a network', () => {
     expect(read('10.0.0.0/8, lb.example, ::1, 10.0.0.0/33')).toEqual({
       ok: false,
       message:
-        'has mistakes in its list: entry 2 is no address, no CIDR block and none of loopback, linklocal, private; entry 4 has a prefix that is none; IPv4 has /0 to /32',
+        'has mistakes in its list: entry 2 is not an address, a CIDR block or one of loopback, linklocal, private; entry 4 has a prefix that is none; IPv4 has /0 to /32',
       hint: 'give addresses, CIDR blocks as in 10.0.0.0/8, or loopback, linklocal, private',
     })
     expect(networkMistake('fe80::1%eth0')).toBe('has a zone; leave it out')

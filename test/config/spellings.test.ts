@@ -13,7 +13,7 @@ describe('ADDR', () => {
     expect(settings([`--addr=${addr}`])).toMatchObject({ host, port })
   })
   test.each(['8080', 'host', '::1:80', ':65536', ':x', 'a:b:1', ':-1', '[::1]', ':'])(
-    'is no address: %p',
+    'is not an address: %p',
     (addr) => expect(wrong([`--addr=${addr}`])).toEqual(['--addr']),
   )
   test('is not given together with HOST or PORT', () => {

@@ -200,7 +200,7 @@ describe('a token that is signed with our own secret is refused for', () => {
     ['iat in an hour', {}, { iat: 9_000_000_000 }],
     ['no jti', {}, { jti: undefined }],
     ['no family', {}, { family: undefined }],
-    ['a sub that is no device', {}, { sub: 'admin' }],
+    ['a sub that is not a device', {}, { sub: 'admin' }],
     ['a proof of possession that nobody checks', {}, { cnf: { jkt: 'x' } }],
     ['models that are no list', {}, { models: '*' }],
     ['a rate_limit below one', {}, { rate_limit: 0 }],

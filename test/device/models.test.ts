@@ -106,7 +106,7 @@ describe('a body that could be read in two ways is 400', () => {
     ['a second value behind it', `{${good}}{${bad}}`],
     ['an array around it', `[{${good}}]`],
     ['no model', '{"max_tokens":1}'],
-    ['a model that is no text', '{"model":["claude-haiku-1"]}'],
+    ['a model that is not a string', '{"model":["claude-haiku-1"]}'],
     ['a model with a blank', '{"model":"claude-haiku-1 "}'],
     ['a model with a NUL', '{"model":"claude-haiku-1\\u0000"}'],
     ['a model with a letter that only looks like one', '{"model":"claude-haiku-\u0430"}'],

@@ -32,7 +32,7 @@ describe('is found', () => {
     ['of a server tool', '"tools":[{"type":"web_search_20260318","model":"opus"}]', OPUS],
     ['a fallback', '"fallbacks":[{"model":"opus","max_tokens":5}]', OPUS],
     ['each of several', '"fallbacks":[{"model":"opus"},{"model":"sonnet"}]', ['opus', 'sonnet']],
-    ['a fallback that is no list', '"fallbacks":{"model":"opus"}', OPUS],
+    ['a fallback that is not a list', '"fallbacks":{"model":"opus"}', OPUS],
     ['a fallback by its name', '"fallbacks":["opus"]', OPUS],
     ['one fallback', '"fallback":"opus"', OPUS],
     ['under another name', '"fallback_models":["opus"]', OPUS],
@@ -159,7 +159,7 @@ describe('is refused, for two parsers could read it differently', () => {
   })
 
   test.each([
-    ['a model that is no text', '"fallbacks":[{"model":["a"]}]', 'wrong_model'],
+    ['a model that is not a string', '"fallbacks":[{"model":["a"]}]', 'wrong_model'],
     ['none', '"fallbacks":[{"max_tokens":1}]', 'wrong_model'],
     ['an advisor without one', '"tools":[{"type":"advisor_20260301"}]', 'wrong_model'],
     ['an object in an unknown place', '"summary_model":{"slug":"opus"}', 'wrong_model'],

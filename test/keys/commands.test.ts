@@ -284,7 +284,7 @@ describe('the binary', () => {
       [['xyzzy'], 'postern help key shows them'],
       [['add'], "missing required argument 'name'"],
       [['add', 'ci', '--expire', '1d'], 'Did you mean --expires?'],
-      [['add', 'ci', '--expires', '0d'], '--expires is no time to come'],
+      [['add', 'ci', '--expires', '0d'], '--expires is not a future time'],
       [['list', 'x'], 'too many arguments'],
     ] as const) {
       const { exitCode, stdout, stderr } = await run(...args)

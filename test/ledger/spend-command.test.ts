@@ -152,12 +152,12 @@ describe('refuses', () => {
     await refused(64, /needs a name/, '--credit', '1', ...REASON)
     await refused(64, /two corrections/, name, '--credit', '1', '--debit', '1', ...REASON)
     for (const amount of ['0', '-1', '1e3', '1.1234567', '1000001', 'all', '']) {
-      await refused(64, /no amount|missing/, name, `--credit=${amount}`, ...REASON)
+      await refused(64, /not an amount|missing/, name, `--credit=${amount}`, ...REASON)
     }
     await refused(64, /--reason is missing/, name, '--credit', '1')
     await refused(64, /--reason/, name, '--credit', '1', '--reason', '\u001b[2J')
     await refused(64, /--reason needs a correction/, name, ...REASON)
-    await refused(64, /no month/, name, '--month', '2026-13')
+    await refused(64, /not a month/, name, '--month', '2026-13')
     await refused(64, /has not begun/, name, '--month', '2999-01')
   })
 

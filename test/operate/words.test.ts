@@ -85,13 +85,13 @@ describe('a slip of the fingers is answered with the word that was meant', () =>
     expect(await runToEnd([word])).toEqual({
       exitCode: 64,
       stdout: '',
-      stderr: `postern: ${word} is no command\n    did you mean: postern ${meant}?\n`,
+      stderr: `postern: ${word} is not a command\n    did you mean: postern ${meant}?\n`,
     })
   })
 
   test('where none is near, the list is named', async () => {
     const ended = { exitCode: 64, stdout: '' }
-    const stderr = 'postern: xyzzy is no command\n    postern help lists them\n'
+    const stderr = 'postern: xyzzy is not a command\n    postern help lists them\n'
     expect(await runToEnd(['xyzzy'])).toEqual({ ...ended, stderr })
     expect(await runToEnd(['help', 'xyzzy'])).toEqual({ ...ended, stderr })
   })

@@ -429,7 +429,7 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
         { UPSTREAM_CA_FILE: '/nonexistent/ca.pem' },
         'cannot be read',
       ],
-      ['a socks proxy', { UPSTREAM_PROXY: 'socks5://127.0.0.1:1080' }, 'is no HTTP proxy'],
+      ['a socks proxy', { UPSTREAM_PROXY: 'socks5://127.0.0.1:1080' }, 'is not an HTTP proxy'],
       ['a proxy with a path', { UPSTREAM_PROXY: 'http://u:canary@127.0.0.1/x' }, 'has a path'],
       [
         'a password that is not encoded',
@@ -439,8 +439,8 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
       ['http to anybody', { TINFOIL_BASE_URL: 'http://llm.test' }, 'PLAIN_HTTP_HOSTS'],
       ['http for keys', { JWKS_URL: 'http://10.0.0.7/keys' }, 'PLAIN_HTTP_HOSTS'],
       ['all of a public suffix', { PLAIN_HTTP_HOSTS: '.com' }, 'open to everybody'],
-      ['a star', { PLAIN_HTTP_HOSTS: '*' }, 'is no host'],
-      ['a URL as a host', { PLAIN_HTTP_HOSTS: 'http://vllm' }, 'is no host'],
+      ['a star', { PLAIN_HTTP_HOSTS: '*' }, 'is not a host'],
+      ['a URL as a host', { PLAIN_HTTP_HOSTS: 'http://vllm' }, 'is not a host'],
     ])('not %s', async (_what, more, said) => {
       expect(await refused(more)).toContain(said)
     })

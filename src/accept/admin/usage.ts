@@ -86,7 +86,7 @@ function filterOf(query: Static<typeof FILTER_QUERY>, who: AdminCaller): Decisio
     const ms = Date.parse(given)
     if (Number.isNaN(ms)) {
       const message = `${name} must be a date`
-      return refused('bad_request', { reason: `${name} is no date`, message })
+      return refused('bad_request', { reason: `${name} is not a date`, message })
     }
     days[`${name}Ms`] = ms
   }

@@ -122,12 +122,12 @@ function readDocument(path: string, name: string): Held {
   try {
     file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
     const about = fstatSync(file)
-    if (!about.isFile()) return wrong('is no file', 'check the path')
+    if (!about.isFile()) return wrong('is not a file', 'check the path')
     if (about.size > MAX_DOCUMENT_BYTES) {
       return wrong('is larger than any document', `it may have ${MAX_DOCUMENT_BYTES} bytes`)
     }
     const text = decoded(readFileSync(file))
-    if (text === undefined) return wrong('is no text in UTF-8', 'save it as UTF-8')
+    if (text === undefined) return wrong('is not UTF-8 text', 'save it as UTF-8')
     // On Windows the mode bits say nothing about who may read.
     const open = process.platform !== 'win32' && (about.mode & 0o004) !== 0
     return { ok: true, text, closing: open ? closing(path, about) : undefined }

@@ -9,7 +9,7 @@ const limitsOf = (whose: string, before = '') => ({
   requests_per_minute: number(
     `${before}requestsPerMinute`,
     upTo(0, 1_000_000),
-    `Requests a minute of ${whose}; 0 is no limit.`,
+    `Requests a minute of ${whose}; 0 means no limit.`,
   ),
   burst: number(`${before}burst`, upTo(1, 1_000_000), 'How many of them may come at once.'),
   concurrency: number(

@@ -38,7 +38,7 @@ export function readTree(root: Node, about: About): FromDocument {
     const empty = node.kind === 'value' && node.value === null
     if (schema.items) {
       if (node.kind === 'list') return walkEntries(node, schema.items, path)
-      if (!empty) wrong(place(node.at, path), 'is no list', 'begin each entry with "- "')
+      if (!empty) wrong(place(node.at, path), 'is not a list', 'begin each entry with "- "')
       return
     }
     if (node.kind === 'map') return walkMembers(node, schema, path, to)

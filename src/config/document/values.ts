@@ -142,7 +142,7 @@ export function documentValues(about: About, { place, wrong }: Report): Document
       }
       if (schema.number) return numberOf(node, schema.number, schema.hint ?? '', from)
       if (schema.type === 'string') return fitting(node, schema, schema, path)
-      if (node.kind !== 'list') return wrong(from, 'is no list', LIST)
+      if (node.kind !== 'list') return wrong(from, 'is not a list', LIST)
       if (node.items.length === 0) return wrong(from, 'is an empty list', 'give at least one')
       return node.items.map((item, index) =>
         fitting(item, schema.items ?? {}, schema, `${path}[${index}]`),

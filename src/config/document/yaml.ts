@@ -25,7 +25,7 @@ const ADVICE: Readonly<Record<string, readonly [message: string, hint: string]>>
   DUPLICATE_KEY: ['is given twice', 'keep one of them'],
   TAB_AS_INDENT: ['is indented with a tab', 'indent with spaces'],
   MULTIPLE_DOCS: ['begins a second document', 'one file holds one document'],
-  NON_STRING_KEY: ['is no name of a member', 'write NAME: VALUE'],
+  NON_STRING_KEY: ['is not a member name', 'write NAME: VALUE'],
   RESOURCE_EXHAUSTION: ['is nested too deep', 'no member stands deeper than a few levels'],
 }
 const OTHER = ['is not YAML', 'check quotes, colons, brackets and indentation there'] as const

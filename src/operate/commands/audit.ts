@@ -27,7 +27,7 @@ export const audit = subcommand<AuditFlags>({
     const sinceMs = since === 'all' ? 0 : readDay(since, Date.now())
     if (sinceMs === undefined) {
       return failed(
-        '--since is no date\n    give 2026-11-01, today, 7d or all',
+        '--since is not a date\n    give 2026-11-01, today, 7d or all',
         EXIT.usage,
         'audit',
       )

@@ -17,7 +17,7 @@ export const login = subcommand<LoginFlags>({
   define(command) {
     localGateOption(command)
     command
-      .option('--browser', 'Open a browser even where this is no terminal.')
+      .option('--browser', 'Open a browser even where this is not a terminal.')
       .option('--no-browser', 'Only print the link.')
       .option(
         '--print',

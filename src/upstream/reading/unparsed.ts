@@ -9,7 +9,7 @@ const SAID: Readonly<Record<Unparsed, string>> = {
   byte_order_mark: `the body begins with a byte order mark; ${AMBIGUOUS}`,
   not_utf8: 'the body is not UTF-8',
   not_json: 'the body is not JSON',
-  not_object: 'the body is no JSON object',
+  not_object: 'the body is not a JSON object',
   too_deep: 'the body is nested more than 512 deep',
   too_many_members: 'the body has too many members for a token with limits',
   ambiguous_member: `a member of the body is there twice, or its name is spelled oddly; ${AMBIGUOUS}`,
