@@ -85,12 +85,18 @@ export function openAi(options: OpenAiOptions): Upstream {
   }
 }
 
-/** The base URL's own query goes first. */
+/** The base URL's own query goes first, and what it says no caller says otherwise. */
 function placesWithQuery(base: URL): (path: string, search: string) => Decision<Destination> {
   if (base.search === '') return placesUnder(base)
   const places = placesUnder(base, base.search)
-  return (path, search) =>
-    search === ''
-      ? places(path, search)
-      : granted(placeUnder(base, path, `${base.search}&${search.slice(1)}`))
+  const fixed = new Set(base.searchParams.keys())
+  return (path, search) => {
+    if (search === '') return places(path, search)
+    const own = search.slice(1).split('&')
+    const rest = own.filter((each) => {
+      const [name] = new URLSearchParams(each).keys()
+      return name !== undefined && !fixed.has(name)
+    })
+    return granted(placeUnder(base, path, [base.search, ...rest].join('&')))
+  }
 }
