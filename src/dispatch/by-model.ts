@@ -13,7 +13,8 @@ export interface Picked {
   readonly on: Served
   /** Of the upstream that was picked. */
   readonly inspected: Inspected
-  readonly held: Decision<Uint8Array>
+  /** Undefined where nothing of the body was read. */
+  readonly held: Decision<Uint8Array> | undefined
 }
 
 export interface ByModel {
@@ -32,7 +33,7 @@ export type PickByModel = (
 export function pickingByModel(bodies: Bodies): PickByModel {
   return async (permitted, { request, path, inspected, among }, exchange) => {
     const codings = readableAs(request.headers)
-    if (!codings.ok) return codings
+    if (!codings.ok) return unread(request, among) ?? codings
     const sender = { request, method: 'POST', limited: true }
     const body = await bodies.read(permitted, sender, inspected, exchange)
     if (!body.ok) return body
@@ -48,6 +49,17 @@ export function pickingByModel(bodies: Bodies): PickByModel {
     if (!seen.ok) return seen
     return granted({ on: on.value, inspected: seen.value, held: body as Decision<Uint8Array> })
   }
+}
+
+/**
+ * Files come in forms, whose model nobody here reads: they go to an upstream that serves every model,
+ * where there is one.
+ */
+function unread({ headers }: Request, among: readonly Served[]): Decision<Picked> | undefined {
+  const on = among.find(({ models }) => models === undefined)
+  if (!on) return undefined
+  const seen = on.upstream.inspect(headers, true)
+  return seen.ok ? granted({ on, inspected: seen.value, held: undefined }) : seen
 }
 
 /** A request may name more models than the one that chose: what runs beside it, or in its place. */
