@@ -11,6 +11,7 @@ import { parsePrices } from '../../src/budget/price-table.ts'
 import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
 import { spendCaps } from '../../src/state/memory/spend.ts'
 import type { SpendCaps } from '../../src/state/port.ts'
+import { costly as plain } from '../support/costly.ts'
 import { somebody } from '../support/admitted.ts'
 
 const NOW = { epochSeconds: Date.UTC(2026, 10, 20, 12) / 1000, monotonicMs: 0 }
@@ -45,24 +46,8 @@ const device = (own: Own = {}, identity = 'd1'): Admitted => {
   })
 }
 const user = somebody('u1')
-const costly = (over: Partial<Costly> = {}): Costly => ({
-  model: 'claude-x',
-  maxTokens: 100,
-  free: false,
-  textBytes: 52,
-  images: 0,
-  refers: false,
-  cacheWrite: 'none',
-  priceClasses: [],
-  serverTools: {},
-  runsCode: false,
-  compacts: false,
-  fallbacks: [],
-  advisors: [],
-  models: [],
-  unknown: [],
-  ...over,
-})
+const costly = (over: Partial<Costly> = {}): Costly =>
+  plain({ model: 'claude-x', maxTokens: 100, textBytes: 52, ...over })
 /** 2,200 micro-dollars. */
 const WORST = 100 + 52 + HIDDEN_PROMPT_TOKENS
 

@@ -13,7 +13,7 @@ import { policySelector } from '../../src/policy/select.ts'
 import type { Reservation } from '../../src/state/port.ts'
 import { spendCaps } from '../../src/state/memory/spend.ts'
 import { DAY_MS } from '../../src/turn/calendar.ts'
-import type { Costly } from '../../src/upstream/costly.ts'
+import { costly } from '../support/costly.ts'
 import { somebody } from '../support/admitted.ts'
 
 /** 2026-11-29, a day before the month's last. */
@@ -26,23 +26,7 @@ const { prices } = parsed
 
 /** A request that may cost 1000 micro-dollars, and does. */
 const COST = 1000
-const REQUEST: Costly = {
-  model: 'm',
-  maxTokens: 100,
-  free: false,
-  textBytes: COST - 100 - HIDDEN_PROMPT_TOKENS,
-  images: 0,
-  refers: false,
-  cacheWrite: 'none',
-  priceClasses: [],
-  serverTools: {},
-  runsCode: false,
-  compacts: false,
-  fallbacks: [],
-  advisors: [],
-  models: [],
-  unknown: [],
-}
+const REQUEST = costly({ maxTokens: 100, textBytes: COST - 100 - HIDDEN_PROMPT_TOKENS })
 
 const capped = (name: string, spendPerDay?: number, spendPerMonth?: number): Policy =>
   policy({ name, person: { ...NO_LIMITS, spendPerDay, spendPerMonth } })

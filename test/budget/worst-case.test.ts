@@ -1,6 +1,7 @@
 // What is reserved: as much as a request could cost, and not more than its models can read and write.
 
 import { describe, expect, test } from 'bun:test'
+import { costly as plain } from '../support/costly.ts'
 import type { Costly } from '../../src/upstream/costly.ts'
 import { bundledPrices, parsePrices } from '../../src/budget/price-table.ts'
 import { HIDDEN_PROMPT_TOKENS, type Prices } from '../../src/budget/prices.ts'
@@ -23,24 +24,7 @@ const parsed = parsePrices(
 if (!parsed.ok) throw new Error('prices')
 const { prices } = parsed
 
-const costly = (over: Partial<Costly> = {}): Costly => ({
-  model: 'm',
-  maxTokens: undefined,
-  free: false,
-  textBytes: 1000,
-  images: 0,
-  refers: false,
-  cacheWrite: 'none',
-  priceClasses: [],
-  serverTools: {},
-  runsCode: false,
-  compacts: false,
-  fallbacks: [],
-  advisors: [],
-  models: [],
-  unknown: [],
-  ...over,
-})
+const costly = (over: Partial<Costly> = {}): Costly => plain({ textBytes: 1000, ...over })
 function most(over: Partial<Costly> = {}, maxTokens = 100, on: Prices = prices): number | string {
   const found = mostOf(costly(over), maxTokens, on)
   return found.ok ? found.microUsd : `${found.model}: ${found.what ?? 'no price'}`

@@ -14,6 +14,7 @@ import { allows, bounded } from '../../src/policy/allows.ts'
 import { narrowed, type Policy, policy } from '../../src/policy/policy.ts'
 import { spendCaps } from '../../src/state/memory/spend.ts'
 import type { Costly } from '../../src/upstream/costly.ts'
+import { costly } from '../support/costly.ts'
 import { somebody } from '../support/admitted.ts'
 import { type Random, seeded } from '../support/random.ts'
 import { randomPolicy, UPSTREAMS } from './random-policy.ts'
@@ -39,23 +40,8 @@ const randomRequest = (random: Random) => ({
 })
 type Asked = ReturnType<typeof randomRequest>
 
-const costlyOf = ({ models: [model = '', ...models], tokens }: Asked): Costly => ({
-  model,
-  models,
-  maxTokens: tokens,
-  free: false,
-  textBytes: 0,
-  images: 0,
-  refers: false,
-  cacheWrite: 'none',
-  priceClasses: [],
-  serverTools: {},
-  runsCode: false,
-  compacts: false,
-  fallbacks: [],
-  advisors: [],
-  unknown: [],
-})
+const costlyOf = ({ models: [model = '', ...models], tokens }: Asked): Costly =>
+  costly({ model, models, maxTokens: tokens })
 
 const allowsAsked = (by: Policy, asked: Asked): boolean =>
   allows(by, asked.route, asked.upstream, asked.hasBody, asked).ok
