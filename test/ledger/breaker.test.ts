@@ -234,7 +234,10 @@ test("Anthropic's SDK tells at once of a circuit that is open; OpenAI's waits an
   const token = await issuer.token()
   scene.upstream.respond(fails(500))
   await times(5)
-  const before = (await codes('/v1/messages')).length
+  // A line may come a moment after its answer: those of before are not counted.
+  const turnedAway = async (): Promise<number> =>
+    (await codes('/v1/messages')).filter((code) => code === 'circuit_open').length
+  const before = await turnedAway()
   const anthropic = new Anthropic({
     baseURL: scene.gate.url,
     apiKey: null,
@@ -247,7 +250,7 @@ test("Anthropic's SDK tells at once of a circuit that is open; OpenAI's waits an
   expect(error).toBeInstanceOf(Anthropic.InternalServerError)
   expect(error).toMatchObject({ status: 503 })
   expect(String(error)).toContain('the upstream is failing; try again later')
-  expect((await codes('/v1/messages')).slice(before)).toEqual(['circuit_open'])
+  expect((await turnedAway()) - before).toBe(1)
 
   const openai = new OpenAI({
     baseURL: `${scene.gate.url}/v1`,
