@@ -63,6 +63,7 @@ const VALUES: readonly unknown[] = [
   '__proto__',
   '\u202e',
 ]
+const NO_CANARY = VALUES.filter((each) => each !== CANARY)
 const NAMES = [
   'x',
   'lissen',
@@ -94,7 +95,9 @@ function made(random: Random, schema: Schema, errs: number, about: Made): unknow
   if (!schema.properties) return random.pick(VALUES)
   const map: Record<string, unknown> = {}
   for (const [name, member] of Object.entries(schema.properties)) {
-    if (chance(random, 0.25) && name !== '$schema') map[name] = made(random, member, errs, about)
+    if (!chance(random, 0.25) || name === '$schema') continue
+    // Names that there are stand in hints, for whoever mistyped one.
+    map[name] = name === 'name' ? random.pick(NO_CANARY) : made(random, member, errs, about)
   }
   if (chance(random, errs)) {
     const name = random.pick(NAMES)
