@@ -127,8 +127,8 @@ export function reloading(parts: ReloadParts): Reload {
   }
 }
 
-/** What a message quotes comes out of a file. */
-const QUOTED = /"(?:[^"\\]|\\.)*"/g
+/** What a message quotes comes out of a file; what is never closed is hidden to its end. */
+const QUOTED = /"(?:[^"\\]|\\.)*"?/gs
 
 function tell(mistakes: readonly Mistake[], log: Logger): void {
   for (const { setting, message, hint } of mistakes) {
