@@ -1,25 +1,25 @@
-// Whose address a request comes from, for limits on routes that anybody may ask. What proxies say of
-// it is believed only as long as it was written by a proxy on the list.
+// The client's address, for limits on public routes. What proxies say about it counts only if a
+// trusted proxy wrote it.
 
 import { BlockList, isIP } from 'node:net'
 import { networksOf } from '../config/networks.ts'
 import { type Hops, hopsOfForwarded, hopsOfForwardedFor } from './forwarded.ts'
 
-/** The headers as they were sent, lines of the same name joined by commas. */
+/** Takes the headers as they were sent, with lines of one name joined by commas. */
 export type AddressKey = (
   peer: string | undefined,
   forwardedFor: string | null,
   forwarded?: string | null,
 ) => string
 
-/** Whether an address is one of these networks'. */
+/** Tells whether an address is in one of these networks. */
 export function proxyCheck(trustedProxies: readonly string[]): (address: string) => boolean {
   const trusted = new BlockList()
   for (const entry of trustedProxies.flatMap(networksOf)) {
     const [written = '', prefix] = entry.split('/')
     const network = unmapped(written)
     const bits = isIP(network) === 6 ? 128 : 32
-    // Of a mapped network the first 96 bits are the mapping.
+    // The first 96 bits of a mapped network are the mapping.
     const mapped = network === written ? 0 : 96
     const length = prefix === undefined ? bits : Math.max(0, Number(prefix) - mapped)
     trusted.addSubnet(network, length, bits === 128 ? 'ipv6' : 'ipv4')
@@ -31,11 +31,11 @@ export function proxyCheck(trustedProxies: readonly string[]): (address: string)
   }
 }
 
-/** A function from a connection's peer and its headers to the key that a limit counts under. */
+/** Maps a connection's peer and its headers to the key that a limit counts under. */
 export function addressKey(trustedProxies: readonly string[]): AddressKey {
   const isTrusted = proxyCheck(trustedProxies)
 
-  /** The first hop that is no proxy; where that is not told, the proxy that did not tell it. */
+  /** The first hop that is not a proxy; if a proxy does not name it, that proxy. */
   const clientOf = (peer: string, hops: Hops): string => {
     let address = peer
     for (const hop of hops) {
@@ -51,13 +51,13 @@ export function addressKey(trustedProxies: readonly string[]): AddressKey {
     if (forwarded === null || forwarded === undefined) return network(byFor)
     const by7239 = clientOf(address, hopsOfForwarded(forwarded) ?? [])
     if (forwardedFor === null) return network(by7239)
-    // A proxy writes one of the two, and passes on what a client wrote into the other. Where they
-    // agree nobody gains; where they don't, neither is believed.
+    // A proxy writes one of the two headers and passes on what a client wrote into the other. If the
+    // two differ, neither is believed.
     return network(byFor) === network(by7239) ? network(byFor) : network(address)
   }
 }
 
-/** `::ffff:192.0.2.1`, in whatever spelling, is an IPv4 client on a dual-stack socket. */
+/** `::ffff:192.0.2.1`, in any spelling, is an IPv4 client on a dual-stack socket. */
 function unmapped(address: string): string {
   if (isIP(address) !== 6) return address
   const groups = groupsOf(address)
@@ -65,12 +65,12 @@ function unmapped(address: string): string {
   return isMapped ? ipv4Of(groups) : address
 }
 
-/** One IPv6 customer has a /64 at least, and may send from any address in it. */
+/** An IPv6 customer has at least a /64 and may send from any address in it. */
 function network(address: string): string {
   if (isIP(address) !== 6) return address
   const groups = groupsOf(address)
   if (groups[0] === 0x64 && groups[1] === 0xff9b) {
-    // Translated from IPv4, all of which is in one /64 (RFC 6052 §2.1); RFC 8215 says not where.
+    // Translated from IPv4. RFC 6052 §2.1 puts all of IPv4 into one /64; RFC 8215 does not say which.
     return groups.slice(2, 6).every((group) => group === 0) ? ipv4Of(groups) : hex(groups)
   }
   return `${hex(groups.slice(0, 4))}::/64`

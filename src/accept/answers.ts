@@ -1,4 +1,4 @@
-// Our own answers, each settled as it is made. What is relayed has another way (relay/).
+// Responses of our own; each is settled when it is made. Relayed responses are made in relay/.
 
 import type { Exchange } from '../exchange.ts'
 import { type Refusal, refusalResponse, statusOf } from '../refusal.ts'
@@ -11,7 +11,7 @@ export interface Answers {
   /** JSON of a relayed route that no upstream is owed anything for. */
   free(exchange: Exchange, body: Uint8Array): Response
   json(exchange: Exchange, status: 200 | 202 | 503, body: unknown): Response
-  /** To nobody: the client left while we were still at it. */
+  /** The client left before we answered. */
   left(exchange: Exchange, refusal: Refusal): Response
 }
 

@@ -1,5 +1,5 @@
-// What arrived? The Elysia app: every group of routes there is, public and protected, and what holds
-// for all of them. Nothing is decided here; the life of a relayed request is in inference.ts.
+// The Elysia app: all groups of routes, and what holds for each of them. It decides nothing; inference.ts
+// has the life of a relayed request.
 
 import { Elysia } from 'elysia'
 import { describeBug, type Logger } from '../log.ts'
@@ -29,16 +29,16 @@ export interface Common extends Omit<ReceivingParts, 'find' | 'probes'> {
 }
 
 export interface Parts extends Common {
-  /** Those of the upstreams that somebody reaches. */
+  /** The relayed routes that some caller reaches. */
   readonly routes: readonly ServedRoute[]
   readonly open: PublicParts
   readonly inference: InferenceParts
   readonly about: AboutParts
-  /** Absent where no device can be. */
+  /** Undefined if no device can enrol. */
   readonly devices: DeviceRoutes | undefined
-  /** Absent where nobody can sign in. */
+  /** Undefined if nobody can sign in. */
   readonly login: LoginRoutes | undefined
-  /** Absent where the operator has a listener of its own. */
+  /** Undefined if the operator has a separate listener. */
   readonly admin: AdminParts | undefined
 }
 
@@ -61,11 +61,11 @@ export function adminGate({ admin, ...common }: Common & { readonly admin: Admin
 
 function base({ answers, log, ...common }: Common, probes?: ReadonlyMap<string, Probe>) {
   let table: FindRoute | undefined
-  /** Made when a request first needs it, of all the routes that the app then has. */
+  /** Built from all routes of the app when a request first needs it. */
   const find: FindRoute = (path) => (table ??= routeFinder(routesOf(app.routes)))(path)
   const receive = receiving({ ...common, answers, find, probes })
   const app = new Elysia({
-    // Elysia routes by our check of the Host (target.ts), never by Bun's own router beside it.
+    // target.ts checks the Host before Elysia routes. Bun's own router would route before that.
     systemRouter: false,
     nativeStaticResponse: false,
     strictPath: true,
@@ -73,15 +73,15 @@ function base({ answers, log, ...common }: Common, probes?: ReadonlyMap<string, 
     serve: {
       development: false,
       idleTimeout: SILENT_IDLE_SECONDS,
-      // Linux would let a second, stale process share the port without a word.
+      // On Linux a second, stale process could otherwise share the port unnoticed.
       reusePort: false,
-      // Sizes are refused by us, after the credential and in the route's own words.
+      // We check sizes ourselves, after the credential, and answer in the route's dialect.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     },
   }).use(arrivals)
   return (
     app
-      // Before every route, or those declared before it would answer with the runtime's own words.
+      // Declared before every route: routes declared earlier would answer with the runtime's message.
       .onError(({ code, error, request, arrival }) => {
         const arrived = arrival ?? arrive(request, app.server)
         const { exchange } = arrived
@@ -90,7 +90,7 @@ function base({ answers, log, ...common }: Common, probes?: ReadonlyMap<string, 
           return answers.refuse(exchange, refusal)
         }
         if (code === 'VALIDATION') {
-          // A name that is none is part of no path.
+          // A path with a malformed name is no route.
           const stray = error.type === 'params' ? strayed(arrived, request, find) : undefined
           const refusal = stray ?? invalid(error)
           return arrived.refuse?.(refusal) ?? answers.refuse(exchange, refusal)
@@ -98,8 +98,8 @@ function base({ answers, log, ...common }: Common, probes?: ReadonlyMap<string, 
         log.error(describeBug(error), 'internal error')
         return answers.refuse(exchange, refused('internal_error'))
       })
-      // No arrow function, and none that returns a call: by its text, minified as well, Elysia would take
-      // it for one that may return a promise, and wait for it on each request (0.1 µs).
+      // Not an arrow function, and it returns no call: Elysia decides by a hook's text, minified too,
+      // whether it may return a promise, and would await this one on each request (0.1 µs).
       .onRequest(function receiveFirst(context) {
         const { request } = context
         const arrival = arrive(request, app.server)

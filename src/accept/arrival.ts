@@ -1,5 +1,5 @@
-// A request the moment it arrives: its name, its clock, its target. Everything that follows, the
-// refusals of a request that has no route included, is told and logged through this.
+// A request at its arrival: its id, clock and target. Every response, and every line in the log, is made
+// from this, also for a request without a route.
 
 import { type Exchange, exchangeOf } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
@@ -7,7 +7,7 @@ import type { Dialect, Refusal } from '../refusal.ts'
 import { isSilent } from './probes.ts'
 import { probeTarget, type Target, targetOf } from './target.ts'
 
-/** What is asked of the socket behind a request: Bun's server. */
+/** What we use of Bun's server. */
 export interface ListeningServer {
   requestIP(request: Request): { readonly address: string; readonly port: number } | null
   timeout(request: Request, seconds: number): void
@@ -16,24 +16,24 @@ export interface ListeningServer {
 export interface Arrival {
   readonly exchange: Exchange
   readonly target: Target
-  /** The Host is missing or malformed, so that nothing can be routed by it. */
+  /** The Host is missing or malformed, so the request cannot be routed. */
   readonly misaddressed: boolean
-  /** A health check of HTTP/1.0 without a Host. */
+  /** No Host at all, as HTTP/1.0 health checks send it. */
   readonly hostless: boolean
-  /** Not Elysia's `server`, which a hook that names it has defined anew for each request. */
+  /** Not `server` of Elysia's context: Elysia defines that property on each request that uses it. */
   readonly server: ListeningServer | null
-  /** How long its connection may stand idle after the answer; 0 is for ever. */
+  /** How long its connection may stay idle after the response; 0 means for ever. */
   idleSeconds: number
-  /** Its connection ends with the answer, unless somebody is admitted: its body comes in chunks. */
+  /** The body is chunked: unless the caller is admitted, the connection ends with the response. */
   closing: boolean
-  /** Where a group tells refusals otherwise than in JSON: what a schema refuses is told through it. */
+  /** Set by a group whose refusals are not JSON, for what a schema refuses. */
   refuse: ((refusal: Refusal) => Response) | undefined
 }
 
-/** A client's own id is kept where it is one: it ends up in logs, here and elsewhere. */
+/** A well-formed id from the client is kept: it ends up in logs, here and elsewhere. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
 const NOWHERE: Target = { path: '-', search: '' }
-/** On every answer. To copy them costs half of what it costs to make them anew. */
+/** For every response. Copying them costs half of building them. */
 const HEADERS = new Headers({ 'x-request-id': '', 'x-protocol-version': '1' })
 
 export function arrive(request: Request, server: ListeningServer | null): Arrival {
@@ -66,10 +66,10 @@ export function arrive(request: Request, server: ListeningServer | null): Arriva
   }
 }
 
-/** From now on it is of this route, and is answered in these words. */
+/** Records the request's route, and the dialect in which it is answered. */
 export function routed(exchange: Exchange, pattern: string, dialect: Dialect): void {
   exchange.route = pattern
   exchange.dialect = dialect
-  // Anthropic's clients report `request-id`; an upstream's own takes the place of ours.
+  // Anthropic's clients report `request-id`. A relayed response has the upstream's instead.
   if (dialect === 'anthropic') exchange.headers.set('request-id', exchange.requestId)
 }

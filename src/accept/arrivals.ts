@@ -1,5 +1,5 @@
-// What every request carries through the app, set before any other hook runs; and the plugin with
-// which each group of our own routes begins.
+// `arrival` in every context, set before other hooks run, and the instance that each group of our own
+// routes starts from.
 
 import { Elysia, status } from 'elysia'
 import type { Dialect } from '../refusal.ts'
@@ -7,25 +7,25 @@ import { type Arrival, routed } from './arrival.ts'
 
 /**
  * - `public`: anybody
- * - `relayed`: the callers that the table of upstreams allows
+ * - `relayed`: the callers that the settings let reach an upstream
  * - `caller`: any caller, for what is its own
  * - `own`: a device, for what is its own, or the operator
  * - `operator`: the operator alone
  */
 export type Access = 'public' | 'relayed' | 'caller' | 'own' | 'operator'
 
-/** Elysia leaves out what is undefined; null gives every context the place that app.ts fills. */
+/** Elysia omits undefined decorators, so null reserves the member that app.ts sets. */
 export const arrivals = new Elysia({ name: 'arrivals' }).decorate(
   'arrival',
   null as never as Arrival,
 )
 
 /**
- * A group of routes: who they are for, and the API in whose words they answer. Both stand in the
- * routes' OpenAPI tags, where the table of routes (route-table.ts) and the README find them.
+ * A group of routes for these callers, answered in this dialect. Both become OpenAPI tags, from which
+ * route-table.ts reads them.
  *
- * It has no name: Elysia takes all hooks of one name for the same hook, and so would drop those of a
- * `group` or a `guard` inside it, whatever they guard.
+ * The instance has no name. Elysia deduplicates hooks by the name of their instance, and a `group` or
+ * `guard` inherits it: the hooks of the group, guards too, would be dropped silently.
  */
 export function routesFor(access: Access, dialect: Dialect) {
   return new Elysia({ detail: { tags: [access, dialect] } })
@@ -36,7 +36,7 @@ export function routesFor(access: Access, dialect: Dialect) {
 }
 
 /**
- * A guard's answer, as it is. With a status of its own Elysia would copy the Response, and with it
- * make a stream of its body; with 200 it passes it on, whatever status it has.
+ * Ends a request in a guard with this response. Elysia copies a Response whose `status` is not 200, which
+ * turns its body into a stream; with 200 it is sent as it is, with its own status.
  */
 export const early = (answer: Response) => status(200, answer)

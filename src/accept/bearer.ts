@@ -1,26 +1,26 @@
-// The bearer token of the control routes, by Elysia's own plugin. Only by the header: a token in a URL
-// ends up in other people's logs. The plugin copies every header of a request and reads its query, so
-// that it stays away from the routes that are relayed (1.1 µs of 50 for each).
+// The bearer token of the control routes, read by Elysia's plugin from the header alone: tokens in URLs
+// end up in other people's logs. The plugin copies all headers and parses the query of each request
+// (1.1 µs of 50), so relayed routes do without it.
 
 import { bearer } from '@elysiajs/bearer'
 import { type DeviceCredentials } from '../admit/device.ts'
 import type { Arrival } from './arrival.ts'
 
-/** The name of no member of a query or a body: a lone surrogate is in nothing that UTF-8 can write. */
+/** Turns a source off: UTF-8 cannot encode a lone surrogate, so no member has this name. */
 const NOWHERE = '\ud800'
 
 /**
- * Its hook is global: whatever is declared after it gets it, in every group up to the app. `group` and
- * `guard` with a function keep it inside.
+ * Its hook is global: without a `group` around it, every later route of the app gets it, and every route
+ * of the app pays for the headers and the query.
  */
 export const bearerOfHeader = bearer({
   extract: { header: 'Bearer', query: NOWHERE, body: NOWHERE },
 })
 
 /**
- * What came of credentials. The plugin takes what stands behind any seven characters that begin with
- * `Bearer`, and knows no other case of the word (RFC 9110 §11.1); whatever is not `Bearer` and a blank is
- * left as it came, for admit/bearer.ts to judge.
+ * The credentials that were sent. The plugin skips seven characters after checking six (`Bearersecret`
+ * has a token for it), and knows no lower case (RFC 9110 §11.1). Unless the header starts with `Bearer `,
+ * it is handed on unchanged, and admit/bearer.ts judges it.
  */
 export function sentCredentials(
   { target }: Arrival,

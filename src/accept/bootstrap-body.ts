@@ -1,4 +1,4 @@
-// What a device says of itself when it enrols. What it says of models or limits is not looked at.
+// What a device says about itself when it enrols. What it says about models or limits is ignored.
 
 import { type Static, t } from 'elysia'
 import { FormatRegistry } from 'elysia/type-system'
@@ -8,11 +8,11 @@ import { OTHERS_TOO, type Told } from './invalid.ts'
 export const MAX_BOOTSTRAP_BODY_BYTES = 4096
 
 const DEVICE_ID = /^\s*[\x21-\x7e]{1,200}\s*$/
-/** Nothing that moves a terminal's cursor. */
+/** No character that moves a terminal's cursor. */
 const DEVICE_NAME = /^[^\p{C}\p{Zl}\p{Zp}]{1,100}$/u
 const APP_VERSION = /^[\x20-\x7e]{1,64}$/
 
-/** By its name, since a pattern knows no flags. */
+/** A format, because a pattern cannot have the flag `u`. */
 const NAME_FORMAT = 'device-name'
 FormatRegistry.Set(NAME_FORMAT, (text) => DEVICE_NAME.test(text))
 

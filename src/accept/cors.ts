@@ -1,13 +1,12 @@
-// Pages of named origins may ask from a browser; all others get no word of permission. Origins are
-// compared whole (attack 18), `*` does not exist, and cookies play no part here, so that credentials
-// are never allowed.
+// Pages of the configured origins may send requests from a browser. Origins are compared as a whole
+// (attack 18); there is no `*`, and credentials are never allowed, because cookies are not used.
 
 import type { Exchange } from '../exchange.ts'
 
 export interface Cors {
-  /** Says on the answer what this origin may read. */
+  /** Adds the headers that let this origin read the response. */
   permit(request: Request, exchange: Exchange): void
-  /** The answer to a preflight, undefined where the request is none that is allowed. */
+  /** The response to a preflight; undefined if the request is not one, or is not allowed. */
   preflight(request: Request, exchange: Exchange, methods: Iterable<string>): Response | undefined
 }
 
@@ -25,7 +24,7 @@ const EXPOSED = [
     `anthropic-ratelimit-requests-${each}`,
   ]),
 ].join(', ')
-/** As browsers list them: names alone, in lower case. */
+/** Browsers list the names in lower case. */
 const HEADER_NAMES = /^[a-z0-9-]+(?: *, *[a-z0-9-]+)*$/
 const MAX_HEADER_NAMES_LENGTH = 2048
 

@@ -1,5 +1,5 @@
-// Routes that anybody may ask are limited by address; and by the /48 around it where it is IPv6, so that
-// the owner of one can't fill the table of addresses, which would shut out everybody who is new.
+// Public routes are limited by address, and IPv6 also by the /48 around it: otherwise the owner of a /48
+// could fill the table of addresses, and every new client would be refused.
 
 import type { Buckets, Counters } from '../state/port.ts'
 import { type RateLimiter, rateLimiter, tooFast } from '../budget/budget.ts'
@@ -25,7 +25,7 @@ export function addressOf(addressKey: AddressKey, request: Request, server: Peer
   return addressKey(peer, headers.get('x-forwarded-for'), headers.get('forwarded'))
 }
 
-/** How many of its networks one /48 may use at the same time as if each were alone. */
+/** This many networks of a /48 may each use their full limit at the same time. */
 const NETWORKS_OF_A_SITE = 16
 
 export function addressCounter(
@@ -42,13 +42,13 @@ export function addressCounter(
     if (ofSite?.allowed === false) return tooFast(ofSite)
     const decision = limiter.take(key, exchange)
     if (decision.allowed) return granted(undefined)
-    // One network that is too fast takes nothing from its neighbours.
+    // A network that is too fast must not use up its site's limit.
     if (site !== undefined) sites?.giveBack(site, monotonicMs)
     return tooFast(decision)
   }
 }
 
-/** For the public routes: what each address may, and what all networks of one site may together. */
+/** For the public routes: the limit of each address, and of all networks of a site together. */
 export function publicCounter(
   counters: Counters,
   perMinute: number,

@@ -1,4 +1,4 @@
-// The guard of routes that anybody may ask: each address may ask only so often.
+// The guard of public routes: the rate limit of each address.
 
 import type { Answers } from './answers.ts'
 import type { Arrival } from './arrival.ts'
@@ -10,7 +10,7 @@ interface CountedContext {
   readonly request: Request
 }
 
-/** For `derive`, which runs before any query or body is looked at. */
+/** A hook for `derive`, so that it runs before any query or body is read. */
 export function counted(answers: Answers, countAddress: CountAddress) {
   return ({ arrival, request }: CountedContext) => {
     const decision = countAddress(arrival.exchange, request, arrival.server)

@@ -1,4 +1,4 @@
-// The other door: a device enrols, and comes back for its next token before the present one ends.
+// A device enrols (`/bootstrap`), and gets its next token before the current one expires (`/refresh`).
 
 import type { UserAdmission } from '../admit/admit.ts'
 import { bearerToken } from '../admit/bearer.ts'
@@ -67,7 +67,7 @@ export function deviceRoutes(parts: DeviceParts) {
   )
 }
 
-/** What a caller shows for itself, by the policy that is set. */
+/** The credentials for an enrolment, by the configured policy. */
 function contexts({ policy, enrollingUser, addressKey }: DeviceParts) {
   return async (
     arrival: Arrival,

@@ -1,17 +1,17 @@
-// Which API a caller speaks, told by what its client sends. It decides nothing but words.
+// Guesses from a client's headers which API it speaks. Only the form of errors depends on it.
 
 import type { Dialect } from '../refusal.ts'
 
-/** Headers that the clients of one API send, and those of the other don't. */
+/** Headers that only clients of this API send. */
 const OWN: readonly (readonly [Dialect, readonly string[]])[] = [
   ['anthropic', ['anthropic-version', 'anthropic-beta', 'x-api-key']],
   ['openai', ['openai-organization', 'openai-project', 'openai-beta', 'api-key']],
 ]
-/** SDKs of both are made by one generator, and differ in their names alone. */
+/** One generator makes the SDKs of both; only their names differ. */
 const ANTHROPIC_AGENT = /^(?:async)?anthropic|^claude/i
 const OPENAI_AGENT = /^(?:async)?openai/i
 
-/** Undefined where nothing tells. */
+/** Undefined if the headers don't tell. */
 export function dialectOf(headers: Headers): Dialect | undefined {
   for (const [dialect, names] of OWN) {
     if (names.some((name) => headers.has(name))) return dialect

@@ -1,5 +1,5 @@
-// Who comes in on a relayed route. The table of upstreams says which kinds of callers may; any kind is
-// admitted on any route that the table opens to it, in whichever header its credential came.
+// Who the caller of a relayed route is. The settings say which kinds of callers reach a route; each is
+// admitted by its credential, whichever header has it.
 
 import type { CallerKind } from '../names.ts'
 import type { Admitted } from '../admit/admitted.ts'
@@ -9,24 +9,24 @@ import { type Decision, type Refusal, refused } from '../refusal.ts'
 import type { Arrival } from './arrival.ts'
 import { otherKind } from './other-kind.ts'
 
-/** `authorization`: the one credential that was sent, as that header has it; null where none was. */
+/** `authorization`: the one credential that was sent, in that header's form; null if none was sent. */
 export type Admission = (
   authorization: string | null,
   arrival: Arrival,
   request: Request,
 ) => Decision<Admitted> | Promise<Decision<Admitted>>
 
-/** Undefined where nobody of a kind can come. */
+/** Undefined for a kind that this gate does not admit. */
 export type Admissions = Readonly<Record<CallerKind, Admission | undefined>>
 
-/** No route is served whose credentials nobody can check. */
+/** For a route whose credentials nobody can check, which is a bug. */
 export const NOT_ADMITTED = refused('internal_error', { reason: 'route without admission' })
 
-/** `kinds`: those that reach anything on the route. */
+/** `kinds`: the kinds of callers that reach an upstream on the route. */
 export interface Door {
-  /** Without a promise where the admission itself has none. */
+  /** Returns a promise only if the admission does. */
   admit(kinds: readonly CallerKind[], arrival: Arrival, request: Request): ReturnType<Admission>
-  /** Of what was refused as invalid: a good credential of a kind that the route does not take. */
+  /** Refines an `invalid_token`: the credential may be good, but of a kind that the route refuses. */
   explain(
     refusal: Refusal,
     kinds: readonly CallerKind[],
@@ -65,8 +65,8 @@ export function door(admissions: Admissions): Door {
 }
 
 /**
- * Where users alone come, `Authorization` decides alone, as it always has: clients of OpenAI's API
- * may carry an `x-api-key` that means somebody else.
+ * A route for users only uses `Authorization` and ignores `x-api-key`: clients of OpenAI's API may send one
+ * that is for somebody else.
  */
 function credential(
   kinds: readonly CallerKind[],
@@ -83,6 +83,6 @@ function kindSent(authorization: string): CallerKind | undefined {
   return token.ok ? kindOfToken(token.value) : undefined
 }
 
-/** Whatever it may do. */
+/** Valid, whether or not it has the scope. */
 const isGenuine = (admitted: Decision<Admitted> | undefined): boolean =>
   admitted !== undefined && (admitted.ok || admitted.code === 'insufficient_scope')

@@ -1,20 +1,20 @@
-// What proxies write of the clients they speak for: `X-Forwarded-For`, in the forms that balancers
-// give it, and `Forwarded` (RFC 7239). Both are claims. They are read from their end, since a proxy
-// adds its word behind those that it was sent; who believes how many of them is address.ts's matter.
+// The addresses in `X-Forwarded-For`, in the forms that balancers write, and in `Forwarded` (RFC 7239).
+// They are read from the end, because each proxy appends its entry; address.ts decides how many of them
+// to believe.
 
 import { isIP } from 'node:net'
 
-/** Longer chains are somebody's attempt at something. */
+/** Real chains are shorter. */
 const MAX_HOPS = 20
 
-/** The last hop first. Undefined stands for what is no address: nothing behind it can be believed. */
+/** The last hop comes first. Undefined is an entry without an address; ignore what follows it. */
 export type Hops = readonly (string | undefined)[]
 
 /** `203.0.113.9`, `203.0.113.9:443`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:443`. */
 const NODE = /^(?:\[([0-9a-f:.]+)\]|([0-9.]+))(?::(?:\d{1,5}|_[\w.-]{1,64}))?$/i
 const MAX_NODE_LENGTH = 128
 
-/** Lines of the same header are one list (RFC 9110 §5.3); empty members of it are none (§5.6.1). */
+/** Lines of the same header form one list (RFC 9110 §5.3); empty members are ignored (§5.6.1). */
 export function hopsOfForwardedFor(header: string): Hops {
   const hops: (string | undefined)[] = []
   let end = header.length
@@ -27,7 +27,7 @@ export function hopsOfForwardedFor(header: string): Hops {
   return hops
 }
 
-/** Undefined where the header is malformed: a quote that a client left open hides what follows. */
+/** Undefined if the header is malformed: an unclosed quote would hide what follows it. */
 export function hopsOfForwarded(header: string): Hops | undefined {
   const hops: (string | undefined)[] = []
   let at = 0
@@ -46,7 +46,7 @@ export function hopsOfForwarded(header: string): Hops | undefined {
   return hops.toReversed().slice(0, MAX_HOPS)
 }
 
-/** `for=…;proto=…`, up to its comma. Twice the same parameter is an error (RFC 7239 §4). */
+/** `for=…;proto=…`, up to its comma. A repeated parameter is an error (RFC 7239 §4). */
 function readElement(
   header: string,
   start: number,
@@ -74,7 +74,7 @@ function readElement(
   }
 }
 
-/** A token or a quoted string (RFC 9110 §5.6.2, §5.6.4). Many write an address and port unquoted. */
+/** A token or a quoted string (RFC 9110 §5.6.2, §5.6.4). Many proxies don't quote an address and port. */
 function readValue(
   header: string,
   start: number,
@@ -113,7 +113,7 @@ function unquoted(member: string): string {
     : member
 }
 
-/** Undefined for `unknown`, `_hidden` and whatever else is no address (RFC 7239 §6). */
+/** Undefined for `unknown`, `_hidden` and everything else without an address (RFC 7239 §6). */
 function addressOfNode(node: string): string | undefined {
   if (node.length > MAX_NODE_LENGTH) return undefined
   if (isIP(node) !== 0) return node

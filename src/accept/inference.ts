@@ -1,4 +1,4 @@
-// The protected group, and the whole life of a relayed request in the order in which it is lived.
+// The relayed routes: the life of a request after its guard, step by step.
 
 import { Elysia, t } from 'elysia'
 import type { Admitted } from '../admit/admitted.ts'
@@ -40,7 +40,7 @@ export interface InferenceParts extends GuardParts {
   readonly mergeModels: MergeModels
   readonly ownerOf: OwnerOf
   readonly relay: Relay
-  /** Of the listener; not by Elysia's `server`, which would be defined anew on each request. */
+  /** Of the listener. Elysia would define its `server` on each request that uses it. */
   readonly setIdleTimeout: SetIdleTimeout
 }
 
@@ -54,7 +54,7 @@ const PARAMS = t.Object({ id: t.String({ pattern: NAME_SEGMENT.source, error: 'n
 export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
   const { answers, budget, charges, dispatch, pickByModel, relay } = parts
 
-  /** Of a request that got as far as a place of its own. */
+  /** Refuses a request that already holds a concurrency slot. */
   const giveUp = (
     refusal: Refusal,
     reserved: Reserved,
@@ -68,7 +68,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
       : answers.refuse(exchange, refusal)
   }
 
-  // A handler can be declared without the guard, but then its type has nobody who is admitted.
+  // A handler without the guard does not compile: `admitted` comes from it.
   const group = new Elysia().use(relayedGuard(parts))
 
   for (const [named, routes] of Map.groupBy(served, ({ method, path }) => `${method} ${path}`)) {
@@ -80,7 +80,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
       path,
       async ({ arrival, request, admitted, relayed: { choices, group } }) => {
         const { exchange, target, idleSeconds } = arrival
-        // However Elysia may treat a hook: it has ways to drop one without a word (arrivals.ts).
+        // In case Elysia drops the guard: it has ways to drop a hook silently (arrivals.ts).
         if (!admitted) return answers.refuse(exchange, NOT_ADMITTED)
         const among = amongOf(choices[admitted.kind], admitted, request, hasBody)
         let on = among[0]
@@ -158,7 +158,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
           const taken = { reserved: reserved.value, charge: charge.value }
           return await relay.send(outgoing.value, taken, exchange, client)
         } catch (bug) {
-          // Even a bug of ours must not keep somebody's place.
+          // A bug of ours must not keep the concurrency slot.
           reserved.value.release()
           throw bug
         }

@@ -1,17 +1,17 @@
-// What Elysia's schemas found wrong, as a refusal. It names the member and what it must be, both of
-// them the schema's own words, and never what was sent: that may be a secret in the wrong place.
+// A validation error as a refusal. It names the member and says what it must be, both in the schema's
+// words, and never repeats what was sent: that may be a secret in the wrong place.
 
 import type { ValidationError } from 'elysia'
 import { type Refusal, type RefusalCode, refused } from '../refusal.ts'
 
-/** What a schema says beside its type; `description` is what the member must be. */
+/** Annotations of a schema; `description` completes "NAME must be". */
 export interface Told {
   readonly description?: string
-  /** Where it is another than `bad_request`. */
+  /** If it is not `bad_request`. */
   readonly refusal?: RefusalCode
 }
 
-/** Of an object: members that its schema does not name are not looked at. */
+/** For an object: members that its schema does not name are ignored. */
 export const OTHERS_TOO = { additionalProperties: true }
 
 export function invalid({

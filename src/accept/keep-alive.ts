@@ -1,13 +1,13 @@
-// How long a connection may stand idle after an answer, whatever the answer was. It has to be longer
-// than the idle time of the balancer in front: the side that sends must be the one that closes, or a
-// request meets a connection that is being closed and is lost.
+// How long a connection may stay idle after a response, errors too. It must be longer than the idle
+// timeout of the balancer in front: the side that sends requests must be the one that closes, or a
+// request is sent into a closing connection and lost.
 
 import { LONGEST_IDLE_SECONDS } from '../config/cautions.ts'
 
-/** Before anything has been asked. Bun counts in ticks of four seconds. */
+/** Before the first request. Bun counts in ticks of four seconds. */
 export const SILENT_IDLE_SECONDS = 10
 
-/** Of one whose request was admitted: all the time that a reader has for an answer's last bytes. */
+/** After an admitted request: the time that its client has to read the last bytes. */
 const ADMITTED_IDLE_SECONDS = 120
 
 const TICK_SECONDS = 4
@@ -16,12 +16,12 @@ export interface Peers {
   requestIP(request: Request): { readonly address: string } | null
 }
 
-/** Seconds for `server.timeout`, which holds for one request and what follows it; 0 is never. */
+/** Seconds for `server.timeout`, which holds for a request and the time after it; 0 means never. */
 export type IdleSeconds = (request: Request, server: Peers | null) => number
 
 /**
- * `isProxy` tells the balancers that are trusted, where there are any. Beyond what Bun's timer can
- * count a connection is left to its balancer to close: to those, and to anybody where none is known.
+ * `isProxy` recognises the trusted balancers, if any are configured. Above the longest time that Bun can
+ * count, the balancer closes its connections; without a list, every client counts as one.
  */
 export function idleSeconds(
   keepAliveSeconds: number,
@@ -38,7 +38,7 @@ export function idleSeconds(
   }
 }
 
-/** The same where the request was admitted. */
+/** The same for an admitted request. */
 export function admittedIdleSeconds(idle: number): number {
   return idle === 0 ? 0 : Math.max(idle, ADMITTED_IDLE_SECONDS)
 }

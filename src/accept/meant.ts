@@ -1,10 +1,10 @@
-// A path that is no route, by a client whose base URL is wrong: which route it probably means. It is
-// told and never taken: a path that is taken for another is how guards are walked around.
+// Which route a client with a wrong base URL probably means. We only tell it: to treat one path as
+// another is how guards are bypassed.
 
 import type { Dialect } from '../refusal.ts'
 import type { FindRoute, FoundRoute } from './route-table.ts'
 
-/** Longer paths are no slip in a base URL. */
+/** A wrong base URL does not make a longer path. */
 const MAX_LENGTH = 512
 /** No route has more segments behind its `/v1`. */
 const MAX_SEGMENTS = 5
@@ -24,7 +24,7 @@ export function routeMeant(path: string, find: FindRoute): FoundRoute | undefine
   return undefined
 }
 
-/** Where a client's base URL ends, as its API's clients have it. */
+/** Where the base URL of this API's clients ends. */
 const BASE_URL: Readonly<Record<Dialect, string>> = {
   openai: 'the base URL of an OpenAI client ends in /v1, without a slash behind it',
   anthropic: 'the base URL of an Anthropic client ends before /v1, without a slash behind it',
@@ -36,7 +36,7 @@ export function noSuchRoute({ pattern, dialect }: FoundRoute, spoken: Dialect | 
   return pattern.startsWith('/v1/') && client ? `${meant}: ${BASE_URL[client]}` : meant
 }
 
-/** A path's own words, where no route is near: `/v2/messages` is Anthropic's even so. */
+/** By words in the path if no route is close: `/v2/messages` is Anthropic's. */
 export function dialectOfPath(path: string): Dialect | undefined {
   if (/\/(?:messages|complete|anthropic)(?:\/|$)/i.test(path)) return 'anthropic'
   return undefined

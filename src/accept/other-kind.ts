@@ -1,5 +1,5 @@
-// A good credential at a route that takes another kind of it. "Invalid token" would send its owner
-// looking for a fault that it does not have.
+// The refusal of a good credential on a route that takes another kind. "Invalid token" would make its
+// owner search for a fault in it.
 
 import type { CallerKind } from '../names.ts'
 import { type Refusal, refused } from '../refusal.ts'

@@ -1,11 +1,11 @@
-// One connection's share of a turn of the event loop. Bun parses everything that it has read from a
-// connection, up to 512 KiB, and answers each request in it before any other connection has its
-// turn: a stranger who pipelines kept every other client waiting for seconds. A client that waits
-// for its answers never has two requests in one turn, so the bound costs it nothing.
+// Bounds how many requests of one connection are answered in one turn of the event loop. Bun parses all
+// that it has read from a connection, up to 512 KiB, and answers every request in it before it turns to
+// another connection: a client that pipelines could keep all others waiting for seconds. A client that
+// waits for its responses never has two requests in one turn.
 
 /**
- * Pipelined requests follow each other, so it is enough to ask every eighth whose it is, which takes
- * 0.7 µs. Two of the same connection in one turn end it: after sixteen answers at most.
+ * Pipelined requests come in a row, so only every eighth is asked for its connection, which takes 0.7 µs.
+ * The second one of the same connection in a turn ends it: after sixteen responses at most.
  */
 const SAMPLED = 8
 
@@ -14,8 +14,8 @@ export interface Connections {
 }
 
 /**
- * Whether the answer to this request is its connection's last (RFC 9112 §9.6): what follows on it is
- * not looked at, and an honest client sends it again on a new one (§9.3.2).
+ * Whether the response to this request is the last of its connection (RFC 9112 §9.6). What follows on it is
+ * ignored; a client sends it again on a new connection (§9.3.2).
  */
 export type IsLast = (request: Request, server: Connections | null) => boolean
 
@@ -29,7 +29,7 @@ export function pipelining(): IsLast {
     requests += 1
     if (requests % SAMPLED !== 0 || !server) return false
     const peer = server.requestIP(request)
-    // A connection that is gone has no address; nobody is left to answer on it.
+    // A closed connection has no address.
     if (!peer) return true
     if (seen?.port === peer.port && seen.address === peer.address) return true
     if (!seen) setImmediate(nextTurn)

@@ -1,12 +1,12 @@
-// What health checks ask, apart from the routes: load balancers also ask it in HTTP/1.0 and without a
-// Host, where nothing can be routed.
+// The answers to health checks. They do not depend on a route: load balancers also send HTTP/1.0 without a
+// Host, which cannot be routed.
 
 import type { KeySource } from '../admit/jwks.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Ledger } from '../ledger/port.ts'
 import type { Answers } from './answers.ts'
 
-/** Answered without a line in the log: probes come every second. */
+/** Probes come every second and get no line in the log. */
 export const PROBES = { health: '/health', healthz: '/healthz', readyz: '/readyz' } as const
 
 const SILENT = new Set<string>(Object.values(PROBES))
@@ -17,13 +17,13 @@ export function isSilent(path: string): boolean {
 
 export interface ProbeParts {
   readonly answers: Answers
-  /** The upstreams that are configured, as `/health` names them. */
+  /** The names of the configured upstreams, for `/health`. */
   readonly backend: string
-  /** Where users' tokens are taken. */
+  /** If the gate admits users. */
   readonly keys: Pick<KeySource, 'ready'> | undefined
   readonly ledger: Ledger
   readonly draining: () => boolean
-  /** Why there is no database, or why another one was gone over to a short while ago. */
+  /** Why there is no database, or why the gate switched to another file a short while ago. */
   readonly fileTrouble: () => string | undefined
 }
 
@@ -43,7 +43,7 @@ export function probes(parts: ProbeParts): Probes {
     readyz(exchange) {
       const reason = notReady(exchange)
       const health = ledger.health()
-      // A ledger that fails stops no inference, and so takes no gate out of rotation; but it is said.
+      // A failing ledger does not stop inference, so the gate stays ready; but the answer says so.
       const database = fileTrouble()
       const said = health.ok ? database && { database } : { ledger: health.reason }
       return reason === undefined
@@ -53,7 +53,7 @@ export function probes(parts: ProbeParts): Probes {
   }
 }
 
-/** By path, as a request without a Host names it. */
+/** By path, for requests without a Host. */
 export function probeAt({ health, healthz, readyz }: Probes): ReadonlyMap<string, Probe> {
   return new Map([
     [PROBES.health, health],

@@ -1,4 +1,4 @@
-// What anybody may ask: probes, the first words of Claude Code, and the upstream's public documents.
+// The public routes: probes, what Claude Code asks first, and the enclave's public documents.
 
 import type { Exchange } from '../exchange.ts'
 import type { Decision } from '../refusal.ts'
@@ -18,7 +18,7 @@ export interface PublicParts {
   readonly bodyTimeoutMs: () => number
 }
 
-/** `{"enclaveUrl":…,"repo":…}` and nothing more. */
+/** Room for `{"enclaveUrl":…,"repo":…}`. */
 const MAX_ATTESTATION_BODY_BYTES = 4096
 
 export function probeRoutes(probes: Probes) {
@@ -66,7 +66,7 @@ export function documentRoutes(
       '/attestation',
       async ({ arrival, request }) => {
         const { exchange } = arrival
-        // Passed on as it is: what it may say is for the upstream to judge.
+        // Sent on unchanged: the upstream judges it.
         const body = await readSmallBody(arrival, request, bounds)
         if (!body.ok) return answers.refuse(exchange, body)
         const { monotonicMs } = exchange.at

@@ -1,6 +1,5 @@
-// What holds for every request before it is routed: how long its connection may stand idle, how many
-// requests of one connection are answered in a turn, what browsers may read, and what can be no
-// route's. All others go on to Elysia's router.
+// What happens to every request before Elysia routes it: idle timeouts, the bound on pipelining, CORS, and
+// the refusal of requests that no router may see.
 
 import { refused } from '../refusal.ts'
 import type { Answers } from './answers.ts'
@@ -19,18 +18,18 @@ export interface ReceivingParts {
   readonly countAddress: CountAddress
   readonly idleSeconds: IdleSeconds
   readonly find: FindRoute
-  /** What may be asked without a Host. */
+  /** The routes that work without a Host. */
   readonly probes: ReadonlyMap<string, Probe> | undefined
 }
 
-/** The answer to a request that is not routed. */
+/** The response to a request that must not be routed; undefined for all others. */
 export type Receive = (arrival: Arrival, request: Request) => Response | undefined
 
 export function receiving(parts: ReceivingParts): Receive {
   const { answers, cors, countAddress, idleSeconds, find, probes } = parts
   const isLast = pipelining()
 
-  /** OPTIONS of a path that there is; undefined where it is a preflight that is not allowed. */
+  /** The response to OPTIONS of a known path; undefined for a preflight that is not allowed. */
   const options = ({ exchange, target, server }: Arrival, request: Request) => {
     const methods = find(target.path)?.methods ?? []
     const preflight = cors.preflight(request, exchange, methods)
@@ -45,7 +44,7 @@ export function receiving(parts: ReceivingParts): Receive {
     return answers.reply(exchange, new Response(null, { status: 204, headers: exchange.headers }))
   }
 
-  /** Elysia cannot route what has no Host. */
+  /** Elysia cannot route a request without a Host. */
   const withoutHost = ({ exchange, target }: Arrival): Response => {
     const probe = probes?.get(target.path)
     return probe ? probe(exchange) : answers.refuse(exchange, refused('bad_host'))
@@ -56,8 +55,7 @@ export function receiving(parts: ReceivingParts): Receive {
     arrival.idleSeconds = idleSeconds(request, server)
     server?.timeout(request, arrival.idleSeconds)
     if (isLast(request, server)) exchange.headers.set('connection', 'close')
-    // Chunks that nobody reads cost as much as those that somebody does: a stranger's would be parsed
-    // for as long as they come.
+    // Bun parses chunks even if nobody reads them, so a stranger could send them for ever.
     else if (request.headers.has('transfer-encoding')) {
       arrival.closing = true
       exchange.headers.set('connection', 'close')

@@ -1,5 +1,5 @@
-// The guard of the relayed routes: who is this, may they come here, and not too fast. What passes is one
-// more row of the ledger.
+// The guard of the relayed routes: it validates the token, checks that the caller may use the route and
+// that it is within its rate, and opens the request's row in the ledger.
 
 import { Elysia } from 'elysia'
 import type { Admitted } from '../admit/admitted.ts'
@@ -22,7 +22,7 @@ export interface GuardParts {
   readonly ledger: Pick<Ledger, 'open'>
 }
 
-/** A plugin: `relayed` guards a route, and its handler then has `admitted`. */
+/** A plugin with the macro `relayed`, which guards a route and gives its handler `admitted`. */
 export function relayedGuard({ answers, admissions, budget, ledger }: GuardParts) {
   const { admit, explain } = door(admissions)
 
@@ -31,7 +31,7 @@ export function relayedGuard({ answers, admissions, budget, ledger }: GuardParts
     { identity, kind, org, policy }: Admitted,
     candidates: readonly Served[],
   ) => {
-    // Of several the request decides, perhaps by its body: the row is told when it is closed.
+    // If the body may decide between upstreams, the row gets the name when it is closed.
     exchange.upstream = isDecided(candidates) ? (candidates[0]?.upstream.name ?? '-') : '-'
     const opening = {
       openedAtMs: exchange.at.epochSeconds * 1000,
@@ -41,7 +41,7 @@ export function relayedGuard({ answers, admissions, budget, ledger }: GuardParts
       route: exchange.route,
       upstream: exchange.upstream,
     }
-    // A key's usage is summed, kept and shown to it as a device's is.
+    // The usage of keys is recorded and shown like that of devices.
     const hasOwn = kind === 'device' || kind === 'key'
     exchange.entry = ledger.open(
       hasOwn || org !== undefined
@@ -50,7 +50,7 @@ export function relayedGuard({ answers, admissions, budget, ledger }: GuardParts
     )
   }
 
-  /** Whether a caller who is admitted may go on here, and as fast as they do. */
+  /** Whether an admitted caller may use this route now. */
   const enter = (
     arrival: Arrival,
     admitted: Admitted,
@@ -71,18 +71,18 @@ export function relayedGuard({ answers, admissions, budget, ledger }: GuardParts
   }
 
   return new Elysia().use(arrivals).macro({
-    /** Several where dialects share a path. */
+    /** Takes several routes if dialects share the path. */
     relayed: (routes: readonly ServedRoute[]) => ({
-      // Of the macro, whose argument Elysia would else write down as JSON to tell it from others.
+      // Without a seed Elysia would serialise the argument as JSON to tell uses of the macro apart.
       seed: routes.map(({ method, path }) => `${method} ${path}`),
-      // An async function, whatever its text: Elysia waits for those alone without a look at it.
+      // Elysia decides by a hook's text whether to await it; it always awaits an `async` function.
       async resolve({ arrival, request }) {
         const { headers } = request
         const route = spokenOf(routes, headers)
         const { exchange } = arrival
         routed(exchange, route.path, route.dialect)
         const asked = admit(route.kinds, arrival, request)
-        // No promise where there need be none: most tokens are known.
+        // Most tokens are known and need no promise.
         let admitted = asked instanceof Promise ? await asked : asked
         if (!admitted.ok && admitted.code === 'invalid_token') {
           admitted = await explain(admitted, route.kinds, arrival, request)
@@ -96,7 +96,7 @@ export function relayedGuard({ answers, admissions, budget, ledger }: GuardParts
   })
 }
 
-/** Where two dialects share a path, the request says which it speaks. */
+/** If two dialects share a path, the request's headers decide. */
 function spokenOf(routes: readonly ServedRoute[], headers: Headers): ServedRoute {
   const [first] = routes as [ServedRoute]
   if (routes.length === 1) return first

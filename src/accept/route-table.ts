@@ -1,5 +1,5 @@
-// Every path and method that there is, read from the routes that Elysia has. Elysia routes by them;
-// this table is asked where a request has none, about what would have been one, and by the README.
+// A table of all routes, read from the app. Elysia's router finds the route of a request; this table says
+// what to answer to a request without one, and makes the list in docs/api.md.
 
 import type { Dialect } from '../refusal.ts'
 import type { Access } from './arrivals.ts'
@@ -7,15 +7,15 @@ import { isSilent } from './probes.ts'
 
 export interface Route {
   readonly method: string
-  /** One segment `:id` stands for the name of a model, a batch or a file. */
+  /** The segment `:id` is the name of a model, a batch or a file. */
   readonly path: string
   readonly access: Access
-  /** Where there are two, the request says which it speaks. */
+  /** If there are two, the request's headers decide. */
   readonly dialects: readonly Dialect[]
   readonly about: string
 }
 
-/** What Elysia tells of a route. */
+/** What we read of Elysia's routes. */
 interface DeclaredRoute {
   readonly method: string
   readonly path: string
@@ -28,7 +28,7 @@ const ACCESS = new Set<string>(['public', 'relayed', 'caller', 'own', 'operator'
 const isAccess = (tag: string): tag is Access => ACCESS.has(tag)
 const isDialect = (tag: string): tag is Dialect => tag === 'openai' || tag === 'anthropic'
 
-/** Throws where a route does not say who may pass. */
+/** Throws if a route does not say who may use it. */
 export function routesOf(declared: readonly DeclaredRoute[]): readonly Route[] {
   return declared.map(({ method, path, hooks: { detail } }) => {
     const tags = detail?.tags ?? []
@@ -39,17 +39,17 @@ export function routesOf(declared: readonly DeclaredRoute[]): readonly Route[] {
 }
 
 export interface FoundRoute {
-  /** The path as the route has it. */
+  /** The path as it was declared. */
   readonly pattern: string
   readonly methods: ReadonlySet<string>
-  /** Of all its routes; undefined where they differ. */
+  /** Undefined if the path's routes have several. */
   readonly dialect: Dialect | undefined
 }
 
-/** From a raw path to its routes among those that are served; undefined where there is none. */
+/** Finds the routes of a raw path; undefined if there are none. */
 export type FindRoute = (path: string) => FoundRoute | undefined
 
-/** Names as providers give them to models, batches and files; none means anything to a URL. */
+/** Names of models, batches and files. No character of them is special in a URL. */
 export const NAME_SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/
 const PARAMETER = ':id'
 
@@ -72,7 +72,7 @@ export function routeFinder(served: readonly Route[]): FindRoute {
   }
 }
 
-/** The path with a name between `slash` and `end` replaced by its parameter; '' where none is. */
+/** The path with the name between `slash` and `end` replaced by `:id`; '' if that is not a name. */
 function named(path: string, slash: number, end: number): string {
   if (slash < 0 || !NAME_SEGMENT.test(path.slice(slash + 1, end))) return ''
   return `${path.slice(0, slash + 1)}${PARAMETER}${path.slice(end)}`

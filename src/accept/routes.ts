@@ -1,31 +1,31 @@
-// The routes that an upstream may serve, whichever it is and whoever asks. Those of our own are declared
-// where they are answered. What is in neither is 404 or 405, and goes no further.
+// The routes that an upstream may serve, for any upstream and any caller. Routes of our own are declared
+// beside their handlers. Every other request is 404 or 405.
 
 import { CALLER_KINDS, type CallerKind, type RouteGroup } from '../names.ts'
 import type { Choices } from '../dispatch/choose.ts'
 import type { Dialect } from '../refusal.ts'
 import type { Endpoint } from '../upstream/upstream.ts'
 
-/** A route that some upstream may serve, in each dialect that has it. */
+/** A route that an upstream may serve, in each dialect that has it. */
 export interface RelayedRoute {
   readonly method: 'GET' | 'POST' | 'DELETE'
-  /** One segment `:id` stands for the name of a model, a batch or a file. */
+  /** The segment `:id` is the name of a model, a batch or a file. */
   readonly path: string
   readonly group: RouteGroup
-  /** Where there are two, the request says which it speaks. */
+  /** If there are two, the request's headers decide. */
   readonly dialects: readonly Dialect[]
   readonly about: string
 }
 
-/** One that is served, in one of its dialects. */
+/** A route that this gate serves, in one of its dialects. */
 export interface ServedRoute extends Omit<RelayedRoute, 'dialects'> {
   readonly dialect: Dialect
   readonly choices: Choices
-  /** The kinds of callers that reach anything. */
+  /** The kinds of callers that reach an upstream. */
   readonly kinds: readonly CallerKind[]
 }
 
-/** Which upstream serves one, and for whom, is for dispatch/choose.ts to say. */
+/** dispatch/choose.ts says which upstream serves a route, and for whom. */
 export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   {
     method: 'GET',
@@ -71,7 +71,7 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   anthropic('DELETE', '/v1/files/:id', 'files', 'Deletes it.'),
 ]
 
-/** `choose`: who reaches what on one route. A route that nobody reaches is not served. */
+/** `choose` says who reaches which upstream on a route. A route that nobody reaches is not served. */
 export function servedRoutes(choose: (endpoint: Endpoint) => Choices): readonly ServedRoute[] {
   return RELAYED_ROUTES.flatMap(({ dialects, ...route }) =>
     dialects.flatMap((dialect): ServedRoute[] => {

@@ -1,5 +1,5 @@
-// The small bodies that our own routes take. They are read when the guards have let the request pass:
-// Elysia's parsers run before every guard, without a bound in bytes or in time.
+// Reads the small bodies of our own routes, after the guards. Elysia's parsers run before every guard and
+// bound neither size nor time.
 
 import { Elysia } from 'elysia'
 import { readBounded } from '../dispatch/body.ts'
@@ -11,7 +11,7 @@ import { arrivals, early } from './arrivals.ts'
 
 export interface BodyBounds {
   readonly maxBytes: number
-  /** As it is now: it may be exchanged. */
+  /** Read on each use: a reload may change it. */
   readonly timeoutMs: () => number
 }
 
@@ -25,13 +25,13 @@ export async function readSmallBody(
   return body
 }
 
-/** For `onParse`, in the place of Elysia's parsers. Under `parse: 'none'` it would check no schema either. */
+/** For `onParse`: replaces Elysia's parsers. `parse: 'none'` would turn the check of the schema off, too. */
 export const readLater = () => null
 
 /**
- * A plugin for the routes that are declared after it: `body` is an object without repeated members, for
- * the route's schema to judge; undefined where there is none. As a hook of the group itself it would
- * read the bodies of the routes before it, too: Elysia adds such a hook to the list that they share.
+ * A plugin for the routes declared after it. `body` is an object without repeated members, which the
+ * route's schema checks; undefined if the text is not one. It has to be a plugin: a hook added to the
+ * group itself would also run for earlier routes without hooks of their own, which share its list.
  */
 export function jsonBody(answers: Answers, bounds: BodyBounds) {
   return new Elysia()

@@ -1,6 +1,6 @@
-// What a request is addressed to. Bun builds `request.url` out of the Host header, and Elysia
-// splits it again: a short, odd or missing Host could move where the path begins, and with it which
-// route is taken. So the Host is checked before any route is looked at.
+// The target of a request. Bun builds `request.url` from the Host header and Elysia splits it again, so a
+// short, odd or missing Host could change where the path begins, and which route is taken. Therefore the
+// Host is checked before routing.
 
 import { type Refusal, refused } from '../refusal.ts'
 
@@ -15,8 +15,8 @@ export interface Target {
 }
 
 /**
- * Of a request without any Host, which HTTP/1.0 may send (RFC 9112 §3.2): health checks of load
- * balancers do. Bun then leaves `url` as it was sent, so nothing but these paths is taken.
+ * For a request without Host, as health checks of load balancers send in HTTP/1.0 (RFC 9112 §3.2). Bun then
+ * leaves `url` as it was sent, so only these paths are accepted.
  */
 export function probeTarget(
   url: string,
@@ -29,10 +29,10 @@ export function probeTarget(
   return isProbe(path) ? { path, search: url.slice(path.length) } : undefined
 }
 
-/** Undefined where Host is missing, doubled or malformed. */
+/** Undefined if Host is missing, repeated or malformed. */
 export function targetOf(url: string, host: string | null): Target | undefined {
   if (host === null || host.length > MAX_HOST_LENGTH || !HOST.test(host)) return undefined
-  // With a Host that Bun itself finds odd, `url` is relative and its parts are not what they seem.
+  // If Bun finds the Host invalid, `url` is relative, and its parts would be misread.
   const origin = 'http://'.length
   if (!url.startsWith('http://')) return undefined
   const start = url.indexOf('/', origin)
@@ -43,20 +43,20 @@ export function targetOf(url: string, host: string | null): Target | undefined {
 }
 
 /**
- * A fragment is no part of a request's target (RFC 9112 §3.2), nor is a byte beyond ASCII (RFC 3986
- * §2). Bun writes such bytes as `%C3%A9`, and what is no UTF-8 as U+FFFD, so that a raw one and an
- * encoded one look alike here: in a path both are refused, since no path of ours has either.
+ * A target contains no fragment (RFC 9112 §3.2) and only ASCII (RFC 3986 §2). Bun writes other bytes as
+ * `%C3%A9`, and invalid UTF-8 as U+FFFD, so a raw and an encoded byte look alike here. Both are refused in
+ * a path, because no route has either.
  */
 const PATH_FAULT = /#|%(?:7f|[89a-f][0-9a-f])/i
-/** A query may hold what is encoded rightly: not an overlong form, nor a byte of no UTF-8 at all. */
+/** A query may contain valid encoded UTF-8, but no overlong forms and no invalid bytes. */
 const QUERY_FAULT = /#|%(?:7f|c[01]|e0%[89]|ed%[ab]|f0%8|f4%9|f[5-9a-f]|ef%bf%bd)/i
 
-/** Well under the 32 KiB that URL and headers may have together (gate/header-limit.ts). */
+/** Well below the 32 KiB for the URL and all headers together (gate/header-limit.ts). */
 const MAX_TARGET_LENGTH = 8192
 
 /**
- * Whether a router may look at it. No route has a percent sign: Elysia would decode it in a
- * parameter, and take a path for a route that the upstream reads otherwise.
+ * Whether Elysia's router may see it. No route contains a percent sign; Elysia would decode one in a
+ * parameter, and route a path that the upstream reads differently.
  */
 export function mayBeRouted({ path, search }: Target): boolean {
   if (path.length + search.length > MAX_TARGET_LENGTH) return false
@@ -64,7 +64,7 @@ export function mayBeRouted({ path, search }: Target): boolean {
   return search === '' || !QUERY_FAULT.test(search)
 }
 
-/** What is wrong with a target; a path that is a route has no fault in it. */
+/** What is wrong with a target. A path that is a route needs no check. */
 export function malformedTarget({ path, search }: Target, isRoute: boolean): Refusal | undefined {
   if (path.length + search.length > MAX_TARGET_LENGTH) return refused('uri_too_long')
   const inPath = isRoute ? undefined : PATH_FAULT.exec(path)

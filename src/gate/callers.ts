@@ -1,5 +1,4 @@
-// Who can come to this gate: users, devices, keys, and the one person who signs in. Each kind is put
-// together from its parts here, and so is what admits it.
+// Assembles what admits each kind of caller: users, devices, keys, and the one person who signs in.
 
 import type { Admissions } from '../accept/door.ts'
 import { type Issuers, issuers } from '../admit/issuers.ts'
@@ -40,21 +39,21 @@ export interface Callers {
   readonly signIn: SigningIn | undefined
   readonly apiKeys: Keyring
   readonly admissions: Admissions
-  /** Of whom any can come. */
+  /** The kinds that this gate admits. */
   readonly kinds: readonly CallerKind[]
-  /** To the file of enrolments and keys. */
+  /** To the tables of enrolments and keys. */
   readonly connection: DatabaseConnection
   readonly prepares: readonly Prepare[]
-  /** When what was prepared holds. */
+  /** Call it after a reload was committed. */
   prepared(): void
   start(): void
-  /** What others have written into the file. */
+  /** Reads what other processes have written into the database. */
   poll(): void
-  /** When what is under way is on the disk. */
+  /** Resolves when pending writes are on the disk. */
   stop(): Promise<void>
 }
 
-/** Rejects where the file of enrolments cannot be used. */
+/** Rejects if the database of enrolments cannot be used. */
 export async function callers(options: CallersOptions): Promise<Callers> {
   const { first, from, ask, file, caps, log, listeningAt } = options
   const { settings } = first
@@ -131,7 +130,7 @@ export async function callers(options: CallersOptions): Promise<Callers> {
       signIn?.prepare ?? NOTHING_PREPARED,
     ],
     prepared() {
-      // It remembers what it has decided by the policies of before.
+      // The old one remembers decisions by the previous policies.
       keysNow = keyAdmission(apiKeys, policyOf)
       warnOfLostPolicies(apiKeys, policyOf, log, instant())
     },

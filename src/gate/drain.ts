@@ -1,23 +1,23 @@
-// How a gate stops: it says so first, then takes nothing new, and gives what runs its time.
+// How a gate stops: `/readyz` says so first, then it accepts nothing new and waits for running requests.
 
 import type { Settings } from '../config/read.ts'
 import type { Logger } from '../log.ts'
 import type { Relay } from '../relay/relay.ts'
 
-/** For what broken streams still hold to reach the kernel; the exit then closes them in order. */
+/** Time for the last bytes of broken streams to reach the kernel; the exit then closes the sockets. */
 const BREAK_MS = 250
 
 export interface DrainOptions {
-  /** As they are by then. */
+  /** Read when needed: a reload may change them. */
   readonly settings: () => Settings
   readonly relay: Relay
   readonly log: Logger
-  /** Of the operator, if it has a listener of its own. */
+  /** Stops the operator's separate listener, if there is one. */
   readonly stopOperator: () => unknown
   readonly stopListening: () => Promise<unknown>
 }
 
-/** Resolves when the last request has ended or was broken; never before the drain is over. */
+/** Resolves when the last request has ended or was broken off. */
 export async function drained(options: DrainOptions): Promise<void> {
   const { settings, relay, log, stopOperator, stopListening } = options
   await Bun.sleep(settings().drainDelaySeconds * 1000)

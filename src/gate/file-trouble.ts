@@ -2,10 +2,10 @@
 
 import type { DatabaseFollower } from '../database/follow.ts'
 
-/** For long enough that whatever polls `/readyz` finds it. */
+/** Long enough for anything that polls `/readyz` to see it. */
 const TELL_LEFT_MS = 600_000
 
-/** Why there is no file, or why another one was gone over to a short while ago. */
+/** Why there is no file, or why the gate switched to another one a short while ago. */
 export function fileTrouble({ away, left }: DatabaseFollower, now: number): string | undefined {
   return away ?? (left && now - left.atMs < TELL_LEFT_MS ? left.what : undefined)
 }

@@ -1,10 +1,10 @@
-// The upstreams that keep responses which a later request may name.
+// The upstreams that store responses, which later requests can name.
 
 import type { Served } from '../dispatch/choose.ts'
 
 const A_RESPONSE = { dialect: 'openai', method: 'GET', path: '/v1/responses/:id' } as const
 
-/** Those of whose stored responses an owner has to be known, by name. */
+/** Their names: the gate must know the owner of each response that they store. */
 export const keepersAmong = (served: readonly Served[]): ReadonlySet<string> =>
   new Set(
     served

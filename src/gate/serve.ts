@@ -1,4 +1,4 @@
-// The running gate: its parts put together, its listeners, and how it stops.
+// Assembles the running gate: its parts, its listeners, reloads, and how it stops.
 
 import type { AdminParts } from '../accept/admin/parts.ts'
 import { type Answers, answers } from '../accept/answers.ts'
@@ -17,11 +17,12 @@ import { choicesOf } from '../dispatch/choose.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { register } from '../enroll/register.ts'
 import { relaying } from '../relay/relay.ts'
-import { watchStalls } from '../relay/stalls.ts'
 import { settlement } from '../settle/settle.ts'
 import { allowLargeHeaders } from './header-limit.ts'
 import { callers } from './callers.ts'
+import { enclaveDocuments } from './enclave.ts'
 import { keepersAmong } from './keepers.ts'
+import { watchUpstreams } from './watch.ts'
 import { drained } from './drain.ts'
 import { fileTrouble } from './file-trouble.ts'
 import { frontParts } from './front.ts'
@@ -42,7 +43,6 @@ import { forgetDaily } from './retention.ts'
 import { memoryCounters } from './state.ts'
 import { useSocketHandles } from './socket-handles.ts'
 import { asking, askingAt } from '../http1/ask.ts'
-import { documents } from '../upstream/tinfoil/documents.ts'
 import { settingNameOf } from '../config/upstreams.ts'
 import { keyRefusals } from '../upstream/key-refused.ts'
 import { transport } from '../http1/transport.ts'
@@ -50,18 +50,15 @@ import { transport } from '../http1/transport.ts'
 export interface Gate {
   readonly url: URL
   readonly adminUrl: URL | undefined
-  /** The page on which the one person signs in. */
+  /** The page for the one person who signs in. */
   readonly signInUrl: URL | undefined
-  /** From now on by these, where they differ in nothing but what config/reloading.ts says. */
+  /** Applies these settings; they may differ only in what config/reloading.ts allows. */
   exchange(taken: Configuration): void
-  /** Resolves when the last request has ended or was broken; never before the drain is over. */
+  /** Resolves when the last request has ended or was broken off, and all is written. */
   drain(): Promise<void>
 }
 
-/** How long an upstream has that is asked whether it is there. */
-const MAX_ANSWER_MS = 10_000
-
-/** Rejects where an address cannot be bound, or the file of enrolments cannot be used. */
+/** Rejects if an address cannot be bound, or the database of enrolments cannot be used. */
 export async function serve(first: Configuration, from: Sources, log: Logger): Promise<Gate> {
   const { settings } = first
   const of = live(first)
@@ -90,15 +87,8 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   })
   const caps = memoryCounters.spendCaps()
   let listeningAt = new URL('http://127.0.0.1')
-  const who = await callers({
-    first,
-    from,
-    ask,
-    file,
-    caps,
-    log,
-    listeningAt: () => listeningAt,
-  })
+  const at = (): URL => listeningAt
+  const who = await callers({ first, from, ask, file, caps, log, listeningAt: at })
   const { users, enrolled, signIn, apiKeys, connection } = who
   const devices = enrolled?.enrollment
   const exchanged = { upstreams: exchangeable(from.upstreams, of.settings) }
@@ -107,17 +97,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   )
   const stored = owners({ connection, log })
   const keepers = keepersAmong(served)
-  const stalls = watchStalls({
-    transport: wire,
-    watched: served,
-    timeouts: () => {
-      const answerMs = Math.min(MAX_ANSWER_MS, timeouts.headersMs / 4)
-      return { connectMs: timeouts.connectMs, headersMs: answerMs, bodyMs: answerMs }
-    },
-  })
-  const enclaves = from.upstreams.filter((each) => each.kind === 'tinfoil')
-  // That of whose keys bodies are sealed with: none is known to be for one that serves some models.
-  const enclave = enclaves.find(({ models }) => models === undefined) ?? enclaves[0]
+  const stalls = watchUpstreams(wire, served, timeouts)
   const routes = servedRoutes((endpoint) => choicesOf(endpoint, served, who.kinds))
   const ownListener = settings.adminPort !== undefined
   const front = frontParts(first, memoryCounters)
@@ -162,7 +142,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
         fileTrouble: () => fileTrouble(file, Date.now()),
       }),
       countAddress,
-      documents: enclave && documents({ ask, ...enclave }),
+      documents: enclaveDocuments(from.upstreams, ask),
       bodyTimeoutMs,
     },
     inference: {
@@ -241,7 +221,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       retune(served, next.settings)
       if (ways.now() !== before) wire.renew()
       who.prepared()
-      // Under a cap that was not there, spending may not have been counted.
+      // Spending may not have been counted for a cap that is new.
       void restored.again()
     },
     signInUrl: signIn && new URL(LOGIN_PATHS.page, signIn.publicUrl()),

@@ -1,4 +1,4 @@
-// What the operator alone sees and does.
+// The operator's routes.
 
 import { t } from 'elysia'
 import { refused } from '../../refusal.ts'
@@ -24,7 +24,7 @@ export function operatorRoutes(parts: AdminParts) {
   return routesFor('operator', 'anthropic').group('/admin', (operator) =>
     operator
       .use(bearerOfHeader)
-      // Before any query or body is looked at. Local: on this group alone, whose routes are all below.
+      // `derive` runs before any query or body is read. Local: it guards the routes of this group.
       .derive(async ({ arrival, bearer, request }) => {
         const { exchange } = arrival
         if (!adminToken()) return early(answers.refuse(exchange, refused('not_found')))
@@ -54,7 +54,7 @@ export function operatorRoutes(parts: AdminParts) {
             each.state(exchange.at),
           ])
           const [first] = states
-          // Apps that know one upstream read its state at the top.
+          // With one upstream its state is the body itself, as existing apps expect.
           const body = states.length === 1 ? first?.[1] : Object.fromEntries(states)
           return answers.json(exchange, 200, body ?? {})
         },
@@ -63,7 +63,7 @@ export function operatorRoutes(parts: AdminParts) {
       .post(
         '/circuit-breaker/reset',
         ({ arrival: { exchange } }) => {
-          // First the record: what cannot be written down is not done.
+          // The record comes first: an action that cannot be recorded is not done.
           const noted = register.note({
             at: exchange.at.epochSeconds,
             actor: 'operator',

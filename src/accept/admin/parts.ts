@@ -1,4 +1,4 @@
-// What the routes of the operator are put together from.
+// What the routes under /admin/ need.
 
 import type { AdmitDevice } from '../../admit/device.ts'
 import type { Breaker } from '../../budget/breaker.ts'
@@ -12,8 +12,8 @@ import type { Answers } from '../answers.ts'
 export interface AdminParts {
   readonly answers: Answers
   /**
-   * As it is now: it may be exchanged. Undefined where the operator has set none; what is the
-   * operator's alone is then 404.
+   * Read on each use: a reload may change it. Undefined if none is set; the operator's routes are then
+   * 404.
    */
   readonly adminToken: () => Secret | undefined
   readonly admitDevice: AdmitDevice | undefined

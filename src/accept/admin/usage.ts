@@ -1,5 +1,4 @@
-// What a device sees of its usage, and the operator of all. Device tokens open nothing else of the
-// operator's.
+// Usage: a device sees its own, the operator sees all. A device's token opens nothing else under /admin/.
 
 import { type Static, t } from 'elysia'
 import type { UsageFilter } from '../../ledger/reports.ts'
@@ -12,7 +11,7 @@ import { type AdminCaller, adminCallers } from './who.ts'
 
 const TEXT = t.Optional(t.String())
 
-/** Dates, too, are judged by filterOf: what is no date at all is told apart from a day without time. */
+/** `filterOf` checks the dates: a schema would accept fewer forms than Date.parse. */
 const FILTER = {
   model: TEXT,
   device: TEXT,
@@ -37,7 +36,7 @@ export function usageRoutes(parts: AdminParts) {
   return routesFor('own', 'anthropic').group('/admin', (own) =>
     own
       .use(bearerOfHeader)
-      // Before any query is looked at. Local: on this group alone, whose routes are all below.
+      // `derive` runs before any query is read. Local: it guards the routes of this group.
       .derive(async ({ arrival, bearer, request }) => {
         const asking = await who(arrival, request, bearer)
         if (!asking.ok) return early(answers.refuse(arrival.exchange, asking))
@@ -48,7 +47,7 @@ export function usageRoutes(parts: AdminParts) {
         async ({ arrival: { exchange }, query, who }) => {
           const filter = filterOf(query, who)
           if (!filter.ok) return answers.refuse(exchange, filter)
-          // In this order: what is counted is then among the rows, too.
+          // In this order, so that the rows include everything that the stats count.
           const stats = await reports.stats(filter.value)
           if (!stats.ok) return answers.refuse(exchange, stats)
           const { before, limit } = query
@@ -77,7 +76,7 @@ export function usageRoutes(parts: AdminParts) {
   )
 }
 
-/** A device sees its own, whatever it asks for. A day that is none would be every day. */
+/** A device always gets its own usage. An invalid date is refused: ignoring it would mean all days. */
 function filterOf(query: Static<typeof FILTER_QUERY>, who: AdminCaller): Decision<UsageFilter> {
   const days: Record<string, number> = {}
   for (const name of ['since', 'until'] as const) {

@@ -1,5 +1,5 @@
-// Whose credential a request of the operator's routes carries: the operator's own key, compared in
-// constant time, or a device's token. No cookie is looked at, so that no page can ride on one.
+// Who asks under /admin/: the operator, whose key is compared in constant time, or a device. Cookies are
+// not used, so no page can misuse one.
 
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Admitted } from '../../admit/admitted.ts'
@@ -35,7 +35,7 @@ export function adminCallers({
   }
 }
 
-/** Hashes of equal length are compared, so that neither length nor prefix shows in the time. */
+/** Compares hashes of equal length, so the time shows neither length nor prefix. */
 function operatorCheck(secret: () => Secret | undefined): (token: string) => boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
   let of: Secret | undefined

@@ -1,4 +1,4 @@
-// What a sign-in is answered with: a page where a person looks at it, and JSON where a program does.
+// The responses of the sign-in: a page for a person, JSON for a program.
 
 import type { Session } from '../../login/login.ts'
 import type { SessionStatus, SignedIn } from '../../login/session-status.ts'
@@ -10,7 +10,7 @@ import { loginPage } from './page.ts'
 import type { LoginParts } from './parts.ts'
 import type { View } from './view.ts'
 
-/** Before it is heard from: the authorization server is asked meanwhile, for 30 s at the longest. */
+/** For the browser's connection while we ask the authorization server, which takes 30 s at most. */
 const EXCHANGE_IDLE_SECONDS = 60
 
 const NO_ORIGIN =
@@ -40,19 +40,19 @@ export function loginAnswers({ answers, login, cookies, publicUrl }: LoginParts)
   const keep = ({ arrival }: LoginAsked, ...setCookies: readonly string[]): void => {
     for (const each of setCookies) arrival.exchange.headers.append('set-cookie', each)
   }
-  /** While the authorization server is asked. */
+  /** Call it before the authorization server is asked. */
   const wait = ({ arrival, request }: LoginAsked): void =>
     arrival.server?.timeout(request, EXCHANGE_IDLE_SECONDS)
 
   const showSignedIn = (asked: LoginAsked, status: SessionStatus, key?: string): Response =>
     show(asked, { kind: 'signed_in', status, key, baseUrl: publicUrl().origin })
-  /** The one answer that the key is in: to the person who has just signed in. */
+  /** The only response that contains the key: to the person who has just signed in. */
   const welcome = (asked: LoginAsked, { key, status }: SignedIn): Response => {
     keep(asked, cookies.keepSession(key), cookies.dropAttempt())
     if (asked.page) return showSignedIn(asked, status, key)
     return json(asked, { ...wireStatus(status), session_key: key })
   }
-  /** An attempt is good for one answer, whatever comes of it. */
+  /** An attempt can be used once, whether it succeeds or not. */
   const finish = async (asked: LoginAsked, answer: URLSearchParams): Promise<Response> => {
     const attempt = cookies.attempt(asked.cookie)
     wait(asked)
@@ -61,7 +61,7 @@ export function loginAnswers({ answers, login, cookies, publicUrl }: LoginParts)
     keep(asked, cookies.dropAttempt())
     return refuse({ ...asked, cookie: null }, ended)
   }
-  /** A key that is sent on purpose goes before a cookie, which comes along by itself. */
+  /** A key in a header goes before a cookie, which browsers send by themselves. */
   const sessionOf = (asked: LoginAsked): Decision<Session> => {
     const sent = sentKey(asked.request.headers, asked.query)
     if (!sent.ok) return sent
@@ -83,7 +83,7 @@ export function loginAnswers({ answers, login, cookies, publicUrl }: LoginParts)
   return { show, refuse, json, mayPaste, keep, wait, showSignedIn, welcome, finish, sessionOf }
 }
 
-/** Tells a person whose sign-in has ended without their doing what to do. */
+/** `ended`: by the provider and not by the person, who is told what to do. */
 export function wireSignedOut(ended: boolean): object {
   if (!ended) return { authenticated: false }
   const message = 'the sign-in has ended; sign in again at /auth/device or with postern login'

@@ -1,4 +1,4 @@
-// The guard of every route under /auth/: what is asked, and whether the one who asks may.
+// What the guard of all routes under /auth/ decides: who asks, and whether they may.
 
 import { type Decision, refused } from '../../refusal.ts'
 import type { Arrival } from '../arrival.ts'
@@ -9,9 +9,9 @@ export interface LoginAsked {
   readonly arrival: Arrival
   readonly request: Request
   readonly query: string
-  /** Whether a person looks at the answer. */
+  /** Whether a person will see the response. */
   readonly page: boolean
-  /** Undefined where another page asks: its reader is not shown what these open. */
+  /** Null if another page sent the request: it must not see what the cookies open. */
   readonly cookie: string | null
 }
 
@@ -39,7 +39,7 @@ export function mayAsk(
   return asksFromElsewhere(request.headers, known) ? refused('foreign_origin') : host
 }
 
-/** Browsers name HTML when they navigate; programs name something else, or nothing. */
+/** Browsers accept HTML when they navigate; programs don't ask for it. */
 function wantsPage(headers: Headers): boolean {
   return isForm(headers) || /\btext\/html\b/i.test(headers.get('accept') ?? '')
 }

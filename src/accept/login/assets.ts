@@ -1,4 +1,4 @@
-// What the sign-in page loads, and all that it loads: part of the binary, from this origin alone.
+// All that the sign-in page loads. It is part of the binary, and served from this origin.
 
 import script from './page-script.js' with { type: 'text' }
 import style from './page.css' with { type: 'text' }
@@ -8,8 +8,8 @@ export interface Asset {
   readonly text: string
   readonly contentType: string
   /**
-   * Subresource Integrity: what another program that once listened on this port left in the
-   * browser's cache under the same address is not taken for ours.
+   * Subresource Integrity: another program that once listened on this port may have left a file of the
+   * same address in the browser's cache.
    */
   readonly integrity: string
 }

@@ -1,12 +1,12 @@
-// The two cookies of signing in (RFC 6265bis): which browser began, and which is signed in. They are
-// made and read here; whether what they hold is worth anything is the login's to say. One name that
-// comes twice counts as none: another port of this machine shares our cookies and may add to them.
+// The two cookies of the sign-in (RFC 6265bis): which browser began it, and which is signed in. This file
+// writes and reads them; the login checks their values. A cookie that comes twice counts as none: other
+// ports of this machine share our cookies and may add one.
 
 export interface LoginCookies {
   /** The session's key, from a `Cookie` header. */
   session(cookie: string | null): string | undefined
   attempt(cookie: string | null): string | undefined
-  /** For `Set-Cookie`, as are all below. */
+  /** For `Set-Cookie`, like all below. */
   keepSession(key: string): string
   dropSession(): string
   keepAttempt(attempt: string, maxAgeSeconds: number): string
@@ -14,22 +14,22 @@ export interface LoginCookies {
 }
 
 export interface LoginCookieOptions {
-  /** Whether browsers come by https. */
+  /** Whether browsers use https. */
   readonly secure: boolean
   /**
-   * Whether the redirect comes back to this gate: it is a navigation from another site, on which
-   * browsers leave out what is Strict, so that the attempt has to be Lax.
+   * Whether the redirect comes back to this gate. That is a navigation from another site, for which
+   * browsers omit Strict cookies, so the attempt's must be Lax.
    */
   readonly returnsHere: boolean
 }
 
-/** More than a key or an attempt has; a longer one is nobody's. */
+/** Longer than any key or attempt. */
 const MAX_VALUE_LENGTH = 512
-/** What both consist of, and no more: RFC 6265 §4.1.1 allows all of it unquoted. */
+/** The characters of both; RFC 6265 §4.1.1 allows them unquoted. */
 const VALUE = /^[A-Za-z0-9._~-]+$/
 
 export function loginCookies({ secure, returnsHere }: LoginCookieOptions): LoginCookies {
-  // `__Host-`: browsers take it from this very host alone, so that no neighbour can set it.
+  // `__Host-`: browsers accept it from this host only, so no other host of the domain can set it.
   const session = secure ? '__Host-postern_session' : 'postern_session'
   const attempt = 'postern_login'
   const end = `; HttpOnly${secure ? '; Secure' : ''}`

@@ -1,17 +1,16 @@
-// Who may ask for a sign-in: this machine's browser on our own page, or a program that is no browser
-// at all. Another page must neither reach us under a name of its own (DNS rebinding), nor make a
-// browser act for it (attack 40), nor show or read what stands on ours.
+// Who may use the sign-in: a browser on our own page, or a program. Another page must not reach us under
+// a name of its own (DNS rebinding), make a browser act for it (attack 40), or frame or read our page.
 
 import { type Decision, granted, refused } from '../../refusal.ts'
 
-/** What this gate is called beside the names of this machine. */
+/** The URLs of this gate, besides loopback. */
 export type KnownUrls = () => readonly URL[]
 
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]'])
 
 /**
- * `connect-src` and `form-action` let the page speak to us alone. Chrome holds `form-action` against
- * redirects too, so that no form is ever answered with one.
+ * `connect-src` and `form-action` let the page talk only to us. Chrome applies `form-action` to redirects,
+ * too, so a form is never answered with one.
  */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
@@ -26,7 +25,7 @@ const CONTENT_SECURITY_POLICY = [
   "trusted-types 'none'",
 ].join('; ')
 
-/** On every answer under /auth/, whatever it is. */
+/** For every response under /auth/. */
 export function harden(headers: Headers): void {
   headers.set('content-security-policy', CONTENT_SECURITY_POLICY)
   headers.set('cross-origin-opener-policy', 'same-origin')
@@ -37,7 +36,7 @@ export function harden(headers: Headers): void {
   headers.set('cache-control', 'no-store')
 }
 
-/** A page that got its own name to lead here sends that name as Host. */
+/** Under DNS rebinding the browser sends the attacker's name as Host. */
 export function knownHost(host: string | null, known: readonly URL[]): Decision<undefined> {
   const name = (host ?? '').toLowerCase().replace(/:\d+$/, '')
   if (LOOPBACK.has(name) || known.some(({ hostname }) => hostname === name)) {
@@ -48,22 +47,21 @@ export function knownHost(host: string | null, known: readonly URL[]): Decision<
 }
 
 /**
- * Whether a browser says at all which page asks. One that says nothing (old, or behind something that
- * strips headers) cannot be told from one that another page makes act, so that what changes something
- * is not done on a cookie alone.
+ * Whether the browser says which page asks. If it does not (an old one, or something strips the headers),
+ * another page may be behind the request, so a cookie alone must not change anything.
  */
 export function saysWhoAsks(headers: Headers): boolean {
   return headers.has('sec-fetch-site') || headers.has('origin')
 }
 
-/** Whether a browser says that another page asks. Programs send neither header. */
+/** Whether the browser says that another page asks. Programs send neither header. */
 export function asksFromElsewhere(headers: Headers, known: readonly URL[]): boolean {
   const site = headers.get('sec-fetch-site')
   if (site !== null && site !== 'same-origin' && site !== 'none') return true
   const origin = headers.get('origin')
   if (origin === null) return false
-  // Under `no-referrer` our own forms say `null` (Fetch, "append a request Origin header"), as a
-  // sandboxed frame does; what tells the two apart is a header that no page can set.
+  // With `no-referrer` our own forms send `null` (Fetch, "append a request Origin header"), and so does a
+  // sandboxed frame. Only `Sec-Fetch-Site`, which no page can set, tells them apart.
   if (origin === 'null') return site !== 'same-origin'
   const own = `http://${headers.get('host')?.toLowerCase()}`
   return origin !== own && known.every((each) => origin !== each.origin)

@@ -1,5 +1,5 @@
-// Text made into HTML in one place, so that nothing gets into a page without being escaped: a
-// template takes strings as text, and only what this file made itself as markup.
+// The only place that makes HTML, so that everything is escaped: a template inserts strings as text, and
+// only values made by this file as markup.
 
 declare const made: unique symbol
 
@@ -18,7 +18,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-/** `undefined` is nothing. Attributes have to be quoted in the template. */
+/** `undefined` inserts nothing. Quote attributes in the template. */
 export function html(parts: TemplateStringsArray, ...pieces: readonly Piece[]): Markup {
   const text = parts.reduce((all, part, at) => all + markupOf(pieces[at - 1]) + part)
   return { html: text } as Markup

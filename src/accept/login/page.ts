@@ -1,6 +1,6 @@
 // The frame of the sign-in pages. They work without a script, load nothing from elsewhere, and show a
-// session key once, to the person it was made for. What a stranger may have sent, the parameters of a
-// callback among it, is never part of one.
+// session key once, to the person it was made for. They never contain anything from the request, such as
+// the parameters of a callback.
 
 import { ASSETS } from './assets.ts'
 import { html } from './markup.ts'

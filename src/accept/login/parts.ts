@@ -1,4 +1,4 @@
-// What the routes of signing in are put together from.
+// What the routes under /auth/ need.
 
 import type { Login } from '../../login/login.ts'
 import type { Answers } from '../answers.ts'
@@ -10,9 +10,9 @@ export interface LoginParts {
   readonly login: Login
   readonly cookies: LoginCookies
   readonly countAddress: CountAddress
-  /** What programs are told to use: PROXY_BASE_URL, or else where this gate listens. */
+  /** The URL that programs should use: PROXY_BASE_URL, or where this gate listens. */
   readonly publicUrl: () => URL
-  /** REDIRECT_URI: where it leads back here, a sign-in has to begin on the same host. */
+  /** REDIRECT_URI. If it leads back here, a sign-in must begin on its host. */
   readonly redirectUri: URL
   readonly bodyTimeoutMs: () => number
 }

@@ -1,19 +1,19 @@
-// What somebody brought back from the authorization server's page: `code#state`, the two apart, or
-// the address that the browser was left at. It is taken apart here, and believed nowhere.
+// Parses what a person copied from the authorization server's page: `code#state`, both apart, or the
+// browser's last address. It is untrusted.
 
 import { type Static, t } from 'elysia'
 import { parseStrictObject } from '../../token/strict-json.ts'
 import { OTHERS_TOO } from '../invalid.ts'
 
-/** Codes are some hundred characters long; nobody's is this long. */
+/** Codes are a few hundred characters long. */
 const MAX_PASTE_LENGTH = 4096
 /** RFC 6749 appendix A.11. */
 const CODE = /^[\x20-\x7e]+$/
 const STATE = /^[A-Za-z0-9_-]+$/
-/** The parameters of an answer (RFC 6749 §4.1.2, RFC 9207 §2); all others stay behind. */
+/** The parameters of an answer (RFC 6749 §4.1.2, RFC 9207 §2); others are dropped. */
 const ANSWERED = new Set(['code', 'state', 'iss', 'error'])
 
-/** Of a form or of JSON. */
+/** Of a form or a JSON body. */
 export const PASTED_BODY = t.Object(
   {
     code: t.String({ maxLength: MAX_PASTE_LENGTH }),
@@ -22,7 +22,7 @@ export const PASTED_BODY = t.Object(
   OTHERS_TOO,
 )
 
-/** For the schema to judge; undefined where it is neither. */
+/** The schema checks them; undefined if the body is neither. */
 export function pastedFields(text: string, isForm: boolean): object | undefined {
   if (!isForm) return parseStrictObject(text)
   const form = new URLSearchParams(text)
@@ -34,7 +34,7 @@ export function pastedFields(text: string, isForm: boolean): object | undefined 
   return { code: only('code'), ...(state !== undefined && { state }) }
 }
 
-/** Undefined where nothing in it can be an answer. */
+/** Undefined if it cannot be an answer. */
 export function pastedAnswer(pasted: Static<typeof PASTED_BODY>): URLSearchParams | undefined {
   const { code, state } = pasted
   return state === undefined ? joinedAnswer(code.trim()) : answerOf(code.trim(), state.trim())
@@ -43,11 +43,11 @@ export function pastedAnswer(pasted: Static<typeof PASTED_BODY>): URLSearchParam
 function joinedAnswer(text: string): URLSearchParams | undefined {
   if (/^https?:\/\//i.test(text)) {
     const given = URL.parse(text)?.searchParams ?? new URLSearchParams()
-    // Doubled ones stay doubled, for the protocol's own reader to refuse.
+    // Repeated ones stay, so that the OAuth client refuses them.
     const kept = [...given].filter(([name]) => ANSWERED.has(name))
     return kept.length === 0 ? undefined : new URLSearchParams(kept)
   }
-  // A code may hold a `#` (RFC 6749 appendix A.11), a state of ours does not.
+  // A code may contain `#` (RFC 6749 appendix A.11); our states don't.
   const cut = text.lastIndexOf('#')
   return cut === -1 ? undefined : answerOf(text.slice(0, cut), text.slice(cut + 1))
 }

@@ -1,4 +1,4 @@
-// Where the sign-in is: for its routes, for the links and forms of its pages, and for who leads there.
+// The paths of the sign-in, for its routes, and for the links and forms of its pages.
 
 export const LOGIN_PATHS = {
   page: '/auth/device',

@@ -1,4 +1,4 @@
-// What several pages consist of: a button that posts, the form that takes a code, a text to copy.
+// Parts of several pages: a button that posts, the form for a code, a text to copy.
 
 import { html, type Markup } from './markup.ts'
 import { LOGIN_PATHS } from './paths.ts'

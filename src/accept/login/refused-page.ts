@@ -1,4 +1,4 @@
-// The page of what was not accepted: what happened, in words for a person, and the way on from there.
+// The page of a refusal: what happened, in words for a person, and what to do next.
 
 import type { RefusalCode } from '../../refusal.ts'
 import { html } from './markup.ts'
@@ -6,7 +6,7 @@ import { LOGIN_PATHS } from './paths.ts'
 import { button, pasteForm } from './pieces.ts'
 import type { PageContent, View } from './view.ts'
 
-/** What a person is told, who has no use for the words that programs get. */
+/** For a person; the messages of refusal.ts are for programs. */
 const TOLD: Readonly<Partial<Record<RefusalCode, readonly [title: string, text: string]>>> = {
   login_failed: [
     'The sign-in was not accepted',
@@ -33,7 +33,7 @@ const TOLD: Readonly<Partial<Record<RefusalCode, readonly [title: string, text: 
   rate_limit_exceeded: ['Too many requests', 'The gate takes only so many in a minute.'],
 }
 
-/** Under these names there is nobody to offer anything to. */
+/** After these the page offers no next step. */
 const NO_WAY_ON: ReadonlySet<RefusalCode> = new Set([
   'bad_host',
   'foreign_origin',

@@ -1,6 +1,6 @@
-// One person signs in: the page, and the same for programs. What signing in is, and which of it is
-// allowed, the login decides; here stands what is asked of it. No parameter of a request ever becomes
-// a place to go to (attack 39): the only redirect leads where the login itself says.
+// The routes by which one person signs in, with a page and for programs. The login decides what is allowed.
+// No parameter of a request becomes the target of a redirect (attack 39): the only redirect leads to the
+// URL that the login itself gives.
 
 import { t } from 'elysia'
 import { refused } from '../../refusal.ts'
@@ -14,9 +14,9 @@ import type { LoginParts } from './parts.ts'
 import { PASTED_BODY, pastedAnswer, pastedFields } from './paste.ts'
 import { LOGIN_PATHS } from './paths.ts'
 
-/** A code and a state are some hundred characters each, and may come percent-encoded. */
+/** A code and a state have a few hundred characters each, and may be percent-encoded. */
 const MAX_LOGIN_BODY_BYTES = 16_384
-/** Of the cookie of a browser that takes up an attempt; the attempt itself may end sooner. */
+/** For the cookie of a browser that takes up an attempt; the attempt itself may end sooner. */
 const MAX_ATTEMPT_SECONDS = 600
 
 const OPEN_QUERY = t.Object({ ticket: t.Optional(t.String()) }, OTHERS_TOO)
@@ -38,7 +38,7 @@ export function loginRoutes(parts: LoginParts) {
 
   return (
     routesFor('public', 'anthropic')
-      // The guard of all that is below: `asked` comes from here alone.
+      // The guard of all routes below, which get `asked` from it.
       .derive(({ arrival, request }) => {
         const names = known()
         const asked = readAsked(arrival, request, names)
@@ -80,8 +80,8 @@ export function loginRoutes(parts: LoginParts) {
               ...(openUrl && { open_url: openUrl.href }),
             })
           }
-          // A cookie of `127.0.0.1` does not go to `localhost`: there it is begun again on the host
-          // that the redirect comes back to.
+          // A cookie of `127.0.0.1` is not sent to `localhost`, so the sign-in begins again on the host
+          // of the redirect.
           const host = request.headers.get('host')?.toLowerCase().replace(/:\d+$/, '')
           const link = openUrl && host !== redirectUri.hostname ? openUrl : authUrl
           const minutes = Math.round(expiresInSeconds / 60)
@@ -120,7 +120,7 @@ export function loginRoutes(parts: LoginParts) {
             LOGIN_PATHS.submit,
             ({ asked, body }) => {
               const answer = pastedAnswer(body)
-              // What is no answer at all has not used the attempt up: it can be pasted again, and whole.
+              // A malformed answer does not use up the attempt: it can be pasted again.
               if (!answer) return refuse(asked, refused('bad_request', { reason: 'no code#state' }))
               return finish(asked, answer)
             },
@@ -131,9 +131,9 @@ export function loginRoutes(parts: LoginParts) {
         LOGIN_PATHS.callback,
         ({ asked }) => {
           const { headers } = asked.request
-          // From another site, and rightly so: it is the state that says whether we asked for it.
+          // It rightly comes from another site. The state shows whether we asked for it.
           const answered = { ...asked, cookie: headers.get('cookie') }
-          // The protocol's own parameters, doubled ones among them, are for its own reader to refuse.
+          // OAuth's parameters are left to the OAuth client, which also refuses repeated ones.
           return finish(answered, new URLSearchParams(asked.query))
         },
         { detail: { summary: 'Ends it where the redirect comes back.' } },

@@ -1,4 +1,4 @@
-// The pages of who is not signed in: where it begins, and where it goes on.
+// The pages before a sign-in: its start, and its way to the provider.
 
 import { html, type Markup } from './markup.ts'
 import { LOGIN_PATHS } from './paths.ts'
@@ -37,7 +37,7 @@ function backWithCode(): Markup {
 export function underWay(view: View & { kind: 'under_way' }): PageContent {
   const { link, provider, paste, minutes } = view
   const good = html`<p class="quiet">Good once, for ${minutes} minutes, in this browser alone.</p>`
-  // With a code to bring back, this page has to stay.
+  // The person must come back to this page with the code, so it has to stay open.
   const open = html`<a
     class="button primary"
     href="${link.href}"

@@ -1,4 +1,4 @@
-// The page of who is signed in: until when, and the session key, once.
+// The page after a sign-in: until when it lasts, and the session key, shown once.
 
 import type { SessionStatus } from '../../login/session-status.ts'
 import { html, type Markup } from './markup.ts'

@@ -1,4 +1,4 @@
-// What is imported `with { type: 'text' }`.
+// Files that are imported `with { type: 'text' }`.
 
 declare module '*.css' {
   const text: string

@@ -1,4 +1,4 @@
-// The states that a page can show, and what a page consists of.
+// The states that the page can show, and what a page consists of.
 
 import type { SessionStatus } from '../../login/session-status.ts'
 import type { RefusalCode } from '../../refusal.ts'
@@ -9,7 +9,7 @@ export type View =
   | {
       readonly kind: 'under_way'
       readonly link: URL
-      /** Whose page the link leads to in the end. */
+      /** The host that the link leads to in the end. */
       readonly provider: string
       readonly paste: boolean
       readonly minutes: number
@@ -17,9 +17,9 @@ export type View =
   | {
       readonly kind: 'signed_in'
       readonly status: SessionStatus
-      /** Where it has just been made. */
+      /** Only if it was just made. */
       readonly key: string | undefined
-      /** What programs are told. */
+      /** The URL that programs should use. */
       readonly baseUrl: string
     }
   | {
