@@ -20,6 +20,8 @@ export interface Change {
   readonly kind: 'none' | 'exchange' | 'restart'
   /** Of the settings. */
   readonly names: readonly string[]
+  /** What would have been taken without those. */
+  readonly withheld?: readonly string[]
   /** How it could be taken after all. */
   readonly hint?: string
 }
@@ -41,20 +43,25 @@ export function changeOf(before: Configuration, after: Configuration): Change {
       each !== 'upstreams' && !isSame(mine[each], theirs[each]),
   )
   const upstreams = upstreamChanges(mine.upstreams, theirs.upstreams)
-  const lasting = [
+  const stated = [
     ...changed.filter((each) => !mayChange(each, mine[each], theirs[each])).map(nameOf),
     ...upstreams.filter(({ isTaken }) => !isTaken).map(({ name }) => name),
   ]
-  if (lasting.length > 0) return { kind: 'restart', names: [...new Set(lasting)] }
-  if (forgetsNames(mine, theirs)) {
-    return { kind: 'restart', names: [nameOf('identityHashKey')], hint: KEEP_KEY }
-  }
   const contents = BY_PATH.filter(
     (key) => !changed.includes(key) && before.named.contents[key] !== after.named.contents[key],
   )
   const named = [...changed, ...contents].map(nameOf)
   const names = [...new Set([...upstreams.map(({ name }) => name), ...named])]
-  return { kind: names.length > 0 ? 'exchange' : 'none', names }
+  const forgets = forgetsNames(mine, theirs)
+  const lasting = new Set([...stated, ...(forgets ? [nameOf('identityHashKey')] : [])])
+  if (lasting.size === 0) return { kind: names.length > 0 ? 'exchange' : 'none', names }
+  const withheld = names.filter((name) => !lasting.has(name))
+  return {
+    kind: 'restart',
+    names: [...lasting],
+    ...(withheld.length > 0 && { withheld }),
+    ...(forgets && { hint: KEEP_KEY }),
+  }
 }
 
 const mayChange = (
@@ -110,7 +117,11 @@ const ownReloading = (kind: UpstreamKind): Reloading => (kind === 'tinfoil' ? 'r
 /** Without the key of before nobody would be known, and what they have spent would be forgotten. */
 function forgetsNames({ identityHashKey: before }: Settings, theirs: Settings): boolean {
   const known = [theirs.identityHashKey, ...(theirs.identityHashKeyOld ?? [])]
-  return before !== undefined && !known.some((each) => isSame(each, before))
+  return (
+    theirs.identityHashKey !== undefined &&
+    before !== undefined &&
+    !known.some((each) => isSame(each, before))
+  )
 }
 
 const KEEP_KEY = 'put the key of before into IDENTITY_HASH_KEY_OLD'

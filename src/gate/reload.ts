@@ -49,12 +49,15 @@ export function reloading(parts: ReloadParts): Reload {
   let seen = stampsOf(parts.files)
   let stopped = false
   let later: ReturnType<typeof setTimeout> | undefined
-  /** Of what is not taken; it is told once. */
+  /** Whether something is not taken that was read last. */
+  let isBehind = false
+  /** Of that; it is told once for each change of a file. */
   let told: string | undefined
 
   const once = (text: string, tell: () => void): void => {
     if (told !== text) tell()
     told = text
+    isBehind = true
   }
   /** Undefined where each reading met a change. */
   const read = (): Reread | undefined => {
@@ -71,9 +74,10 @@ export function reloading(parts: ReloadParts): Reload {
     const change = changeOf(current, found)
     const changed = change.names.join(', ') || 'nothing'
     if (change.kind === 'restart') {
+      const withheld = change.withheld?.join(', ')
       return once(changed, () =>
         log.warn(
-          { changed, hint: change.hint },
+          { changed, withheld, hint: change.hint },
           'settings have changed that need a restart; those of before go on',
         ),
       )
@@ -82,7 +86,8 @@ export function reloading(parts: ReloadParts): Reload {
       exchange(found)
       current = found
     }
-    const isNews = change.kind === 'exchange' || isAsked || told !== undefined
+    const isNews = change.kind === 'exchange' || isAsked || isBehind
+    isBehind = false
     told = undefined
     if (isNews) log.info({ changed }, 'settings reloaded')
   }
@@ -113,6 +118,7 @@ export function reloading(parts: ReloadParts): Reload {
     ...parts,
     seen: () => seen,
     onChange() {
+      told = undefined
       reload(false)
       if (!later) lookAgain(LOOK_AGAIN_MS)
     },

@@ -50,7 +50,11 @@ test('a secret within a value is exchanged', () => {
 test('what policies are made of is exchanged, a cap that was not there too', () => {
   const changed = { RATE_LIMIT_RPM: '7', MAX_IDENTITY_CONCURRENCY: '3', ORG_SPEND_CAP: '5' }
   expect(change(changed).kind).toBe('exchange')
-  expect(change({ ...changed, PORT: '9' })).toEqual({ kind: 'restart', names: ['PORT'] })
+  expect(change({ ...changed, PORT: '9' })).toEqual({
+    kind: 'restart',
+    names: ['PORT'],
+    withheld: ['RATE_LIMIT_RPM', 'MAX_IDENTITY_CONCURRENCY', 'ORG_SPEND_CAP'],
+  })
 })
 
 test('of several upstreams of a kind the keys and the models are exchanged, and nothing else', () => {
@@ -92,7 +96,11 @@ test('that there is one, or none, needs a restart', () => {
 test('everything else needs one, and takes the rest along', () => {
   const restart = { kind: 'restart' as const }
   expect(change({ PORT: '1' })).toEqual({ ...restart, names: ['PORT'] })
-  expect(change({ PORT: '1', TINFOIL_API_KEY: 'x' })).toEqual({ ...restart, names: ['PORT'] })
+  expect(change({ PORT: '1', TINFOIL_API_KEY: 'x' })).toEqual({
+    ...restart,
+    names: ['PORT'],
+    withheld: ['TINFOIL_API_KEY'],
+  })
   expect(change({ IDENTITY_HASH_KEY: `c3${HASH_KEY.slice(2)}` })).toMatchObject({
     ...restart,
     names: ['IDENTITY_HASH_KEY'],

@@ -128,8 +128,15 @@ test('what needs a restart is said, and takes what came with it along', async ()
   const more = 'devices: { base_url: "https://gate.example" }\n'
   await told('need a restart', () => put(path, written([issuer, other], more)))
   const line = gate.lines().find(({ msg }) => String(msg).includes('need a restart'))
-  expect(line?.['changed']).toBe('PROXY_BASE_URL')
+  expect(line).toMatchObject({
+    changed: 'PROXY_BASE_URL',
+    withheld: expect.stringContaining('issuers'),
+  })
   expect([await status(issuer), await status(other)]).toEqual([200, 401])
+  // Nor is a secret that is rotated meanwhile held back in silence.
+  await told('need a restart', () => put(key, 'key-canary-3'))
+  const last = gate.lines().findLast(({ msg }) => String(msg).includes('need a restart'))
+  expect(last?.['withheld']).toContain('TINFOIL_API_KEY')
   await told('settings reloaded', () => put(path, written([issuer])))
 })
 
