@@ -356,6 +356,15 @@ describe('whole bodies', () => {
     const text = JSON.stringify({ model: 'llama-4', usage: usage(1, 1) }).slice(0, -1)
     expect(meter([bytesOf(text)], { type: 'application/json' }).state).toBe('unknown')
     expect(whole({ model: 'x' }).state).toBe('unknown')
+    // Made in the background, after it was answered.
+    const queued = {
+      id: 'resp_0123',
+      object: 'response',
+      status: 'queued',
+      model: 'x',
+      usage: null,
+    }
+    expect(whole(queued)).toMatchObject({ state: 'unknown', storedId: 'resp_0123' })
     expect(whole({ error: { type: 'server_error' } })).toMatchObject({
       state: 'unknown',
       sawError: 'server_error',
