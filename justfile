@@ -21,6 +21,10 @@ run *args: setup
 test *paths: setup
     {{ if paths == "" { "bun run test" } else { "bun test " + paths } }}
 
+# Write down how long each test file takes, so that the slowest start first: test/timings.json.
+timings: setup
+    bun test --parallel=4 --path-ignore-patterns 'test/timing/**' --timings=test/timings.json --update-timings
+
 # The tests that take minutes: 310 s of silence, and everything at full size.
 test-long: setup
     POSTERN_LONG=1 bun test
