@@ -11,6 +11,7 @@ import { identifier } from '../../src/token/identity.ts'
 import { everything } from '../support/admitted.ts'
 import { scene, type Scene } from '../support/gate.ts'
 import { ask, silent } from '../support/keys.ts'
+import { PATIENCE_MS } from '../support/patience.ts'
 import { signer } from '../support/signers.ts'
 import { RESOURCE, TAKEN, type TokenServer, tokenServer } from '../support/token-server.ts'
 
@@ -33,7 +34,7 @@ beforeAll(async () => {
   const providers: (readonly [Algorithm, TokenServer])[] = []
   for (const alg of TAKEN) providers.push([alg, await tokenServer(alg)])
   await Promise.all(providers.map(async ([alg, from]) => all.set(alg, await signed(from))))
-}, 20_000)
+}, 2 * PATIENCE_MS)
 afterAll(async () => {
   await Promise.all(
     [...all.values()].map(async ({ at, from }) => {

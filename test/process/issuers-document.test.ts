@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Running, runToEnd, start } from '../support/binary.ts'
+import { PATIENCE_MS } from '../support/patience.ts'
 import { HASH_KEY } from '../support/settings.ts'
 import { signer } from '../support/signers.ts'
 import { RESOURCE, type TokenServer, tokenServer } from '../support/token-server.ts'
@@ -65,7 +66,7 @@ beforeAll(async () => {
   rs = await tokenServer('RS256')
   ed = await tokenServer('EdDSA')
   gate = await start({ ...SECRETS, POSTERN_CONFIG: documentOf(rs.issuer) })
-}, 20_000)
+}, 2 * PATIENCE_MS)
 afterAll(async () => {
   await gate.stop()
   rs.close()
