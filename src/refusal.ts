@@ -86,6 +86,10 @@ const WIRE = {
   invalid_model: bad(400, 'model must be the name of a model'),
   invalid_max_tokens: bad(400, 'max_tokens must be a positive integer'),
   invalid_stream: bad(400, 'stream must be true or false'),
+  stream_usage_required: bad(
+    400,
+    'the policy of this credential requires a stream to report its usage; set stream_options to {"include_usage": true}',
+  ),
   unsupported_body: bad(415, 'the body must be application/json in UTF-8'),
   unsupported_encoding: bad(415, 'the Content-Encoding of the body is not supported here'),
   broken_encoding: bad(400, 'the body is not what its Content-Encoding says'),

@@ -115,6 +115,11 @@ const WIRE: Readonly<
   invalid_model: [400, 'invalid_request_error', 'model must be the name of a model'],
   invalid_max_tokens: [400, 'invalid_request_error', 'max_tokens must be a positive integer'],
   invalid_stream: [400, 'invalid_request_error', 'stream must be true or false'],
+  stream_usage_required: [
+    400,
+    'invalid_request_error',
+    'the policy of this credential requires a stream to report its usage; set stream_options to {"include_usage": true}',
+  ],
   unsupported_body: [415, 'invalid_request_error', 'the body must be application/json in UTF-8'],
   unsupported_encoding: [
     415,

@@ -110,7 +110,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
           const merged = await parts.mergeModels(among, asked, performance.now())
           return merged.ok ? answers.free(exchange, merged.value) : answers.refuse(exchange, merged)
         }
-        const limited = hasBody ? charges.needsBody(admitted, sealed) : NO_BODY
+        const limited = hasBody ? charges.needsBody(admitted, named, sealed) : NO_BODY
         if (!limited.ok) return answers.refuse(exchange, limited)
         const reserved = budget.reserve(admitted, exchange)
         if (!reserved.ok) return answers.refuse(exchange, reserved)
@@ -151,6 +151,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
             host: asked.enclaveHost ?? '',
             route: named,
             hasBody,
+            sealed: asked.sealed,
             model: costly?.model ?? (asked.sealed ? undefined : hintOf(call.body)),
           }
           const charge = charges.take(admitted, costly, breaker, asking, instant())

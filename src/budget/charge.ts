@@ -11,6 +11,7 @@ import type { CircuitPermit } from './pass.ts'
 import { decideAll, type HeldReservation, type Limit } from './limit.ts'
 import { modelLimit } from './model-limit.ts'
 import type { Prices } from './prices.ts'
+import { streamUsageLimit } from './stream-usage.ts'
 import { circuitOpen } from './refusals.ts'
 import { type CapStanding, type HeldByCap, spendLimit } from './spend-limit.ts'
 
@@ -21,13 +22,15 @@ export interface Charge extends HeldReservation {
 /** What is known about a request that is about to go out. */
 export interface ChargeableRequest extends Omit<CircuitRequest, 'caller'> {
   readonly hasBody: boolean
+  readonly sealed: boolean
 }
 
 export interface Charges {
   /**
    * Whether the body has to be read for this caller; a refusal if it is sealed and cannot be read.
+   * `route`: `POST /v1/messages`.
    */
-  needsBody(admitted: Admitted, sealed: boolean): Decision<boolean>
+  needsBody(admitted: Admitted, route: string, sealed: boolean): Decision<boolean>
   take(
     admitted: Admitted,
     costly: Costly | undefined,
@@ -52,16 +55,17 @@ const READ = granted(true)
 export function charges({ caps, prices }: ChargeOptions): Charges {
   const spend = spendLimit(caps, prices)
   /** In this order: a request that is refused for its model needs no price. */
-  const limits: readonly Limit[] = [modelLimit, spend]
+  const limits: readonly Limit[] = [modelLimit, streamUsageLimit, spend]
   return {
-    needsBody(admitted, sealed) {
+    needsBody(admitted, route, sealed) {
       for (const limit of limits) {
-        if (limit.needsBody(admitted)) return sealed ? refused('sealed_body_limited') : READ
+        if (limit.needsBody(admitted, route, sealed))
+          return sealed ? refused('sealed_body_limited') : READ
       }
       return UNREAD
     },
-    take(admitted, costly, breaker, { host, route, model, hasBody }, now) {
-      const held = decideAll(limits, admitted, { costly, hasBody }, now)
+    take(admitted, costly, breaker, { host, route, model, hasBody, sealed }, now) {
+      const held = decideAll(limits, admitted, { costly, hasBody, route, sealed }, now)
       if (!held.ok) return held
       // Last, because a probe's slot is taken from here on.
       const asking = { caller: admitted.identity, host, route, model }

@@ -17,14 +17,24 @@ export interface HeldReservation {
 }
 
 export interface Limit {
-  /** Whether it limits this caller, and therefore needs the body of each of their requests. */
-  needsBody(admitted: Admitted): boolean
+  /**
+   * Whether it limits what this caller asks of this route (`POST /v1/messages`), and therefore needs
+   * the body.
+   */
+  needsBody(admitted: Admitted, route: string, sealed: boolean): boolean
   /** Called for a caller whom it limits, with what was read. */
   decide(admitted: Admitted, costly: Costly, now: Instant): Decision<HeldReservation>
 }
 
 export const NOTHING_HELD: HeldReservation = { reservation: undefined }
 const NOTHING = granted(NOTHING_HELD)
+
+export interface ReadRequest {
+  readonly costly: Costly | undefined
+  readonly hasBody: boolean
+  readonly route: string
+  readonly sealed: boolean
+}
 
 /**
  * Decides the limits in order, and releases what the first held if another refuses. A body that
@@ -33,12 +43,12 @@ const NOTHING = granted(NOTHING_HELD)
 export function decideAll(
   limits: readonly Limit[],
   admitted: Admitted,
-  read: { readonly costly: Costly | undefined; readonly hasBody: boolean },
+  read: ReadRequest,
   now: Instant,
 ): Decision<HeldReservation> {
   let held = NOTHING_HELD
   for (const limit of limits) {
-    if (!limit.needsBody(admitted)) continue
+    if (!limit.needsBody(admitted, read.route, read.sealed)) continue
     const { costly, hasBody } = read
     if (!costly && !hasBody) continue
     const decided = costly ? limit.decide(admitted, costly, now) : UNREAD

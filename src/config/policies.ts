@@ -24,6 +24,7 @@ export interface PolicyEntry extends LimitsEntry {
   readonly routes?: readonly RouteGroup[]
   readonly maxBodyBytes?: number
   readonly plaintext?: boolean
+  readonly streamUsage?: boolean
   readonly organisation?: LimitsEntry
 }
 

@@ -56,6 +56,7 @@ export const RELOADING: { readonly [K in Key]: Reloading } = {
   publicRateLimitRpm: 'taken',
   maxUpstreamConcurrency: 'taken',
   maxIdentityConcurrency: 'taken',
+  requireStreamUsage: 'taken',
   maxRequestBodyBytes: 'taken',
   maxPayloadSize: 'taken',
   circuitFailures: 'taken',

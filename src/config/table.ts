@@ -367,6 +367,13 @@ export const SETTINGS = {
     integer(1000, 86_400_000, '<ms>'),
     'The window of RATE_LIMIT_MAX.',
   ),
+  requireStreamUsage: setting(
+    'REQUIRE_STREAM_USAGE',
+    'Limits',
+    flag,
+    'Refuse streams of chat and completions without `stream_options.include_usage`.',
+    { fallback: 'false' },
+  ),
   publicRateLimitRpm: setting(
     'PUBLIC_RATE_LIMIT_RPM',
     'Limits',

@@ -20,7 +20,7 @@ export interface Policies {
 export type PolicySources = Pick<
   Settings,
   'policies' | 'rateLimitRpm' | 'rateLimitBurst' | 'maxIdentityConcurrency' | 'orgSpendCap'
->
+> & { readonly requireStreamUsage?: boolean }
 
 export interface ExchangeablePolicies extends Policies {
   /** What was decided by those of before is to be decided anew. */
@@ -52,12 +52,13 @@ export function policies(settings: PolicySources): Policies {
 
 function said(settings: PolicySources): Pick<PolicyTable, 'named' | 'rules'> {
   const { policies: entries, rules } = settings.policies
-  const { person, organisation } = defaultPolicies(settings).user
+  const { person, organisation, streamUsage } = defaultPolicies(settings).user
   const { rateLimitBurst } = settings
   const made = (entry: PolicyEntry): Policy => {
     const { requestsPerMinute, burst, concurrency, usdPerDay, usdPerMonth, ...asItStands } = entry
     const own = { requestsPerMinute, burst, concurrency, usdPerDay, usdPerMonth }
     return policy({
+      streamUsage,
       ...asItStands,
       person: limitsOf(own, person, rateLimitBurst),
       organisation: limitsOf(entry.organisation ?? {}, organisation, rateLimitBurst),

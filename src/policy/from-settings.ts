@@ -11,6 +11,7 @@ export interface PolicySettings {
   readonly maxIdentityConcurrency: number
   /** US dollars a month. */
   readonly orgSpendCap?: number | undefined
+  readonly requireStreamUsage?: boolean | undefined
 }
 
 export interface DefaultPolicies extends Readonly<Record<CallerKind, Policy>> {
@@ -28,7 +29,9 @@ export function defaultPolicies(settings: PolicySettings): DefaultPolicies {
   const rate: Rate | undefined = perMinute === 0 ? undefined : { perMinute, burst }
   const person: Limits = { ...NO_LIMITS, rate, concurrency: maxIdentityConcurrency }
   const organisation = { ...NO_LIMITS, spendPerMonth: microUsd(settings.orgSpendCap) }
-  const of = (name: string, own = person): Policy => policy({ name, person: own, organisation })
+  const { requireStreamUsage: streamUsage = false } = settings
+  const of = (name: string, own = person): Policy =>
+    policy({ name, person: own, organisation, streamUsage })
   return {
     user: of('users'),
     device: of('devices'),

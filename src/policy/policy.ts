@@ -32,6 +32,8 @@ export interface Policy {
   readonly maxBodyBytes: number | undefined
   /** False: a body must be sealed, so that only the enclave can read it. */
   readonly plaintext: boolean
+  /** True: a stream that tells its usage only when asked must be asked for it. */
+  readonly streamUsage: boolean
   /** For each caller: a user, a device, a key or a session. */
   readonly person: Limits
   /** For all callers of one organisation together; ignored for callers without one. */
@@ -52,6 +54,7 @@ const UNLIMITED: Omit<Policy, 'name'> = {
   routes: undefined,
   maxBodyBytes: undefined,
   plaintext: true,
+  streamUsage: false,
   person: NO_LIMITS,
   organisation: NO_LIMITS,
 }
@@ -94,6 +97,7 @@ export function narrowed(a: Policy, b: Omit<Policy, 'name'>): Policy {
     routes: whereBoth(a.routes, b.routes, common),
     maxBodyBytes: least(a.maxBodyBytes, b.maxBodyBytes),
     plaintext: a.plaintext && b.plaintext,
+    streamUsage: a.streamUsage || b.streamUsage,
     person: narrowedLimits(a.person, b.person),
     organisation: narrowedLimits(a.organisation, b.organisation),
   }

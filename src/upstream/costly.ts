@@ -24,6 +24,8 @@ export interface Costly {
   readonly maxTokens: number | undefined
   /** Without `maxTokens` an answer is as long as its model writes; elsewhere it has to be given. */
   readonly isBoundByModel?: boolean
+  /** A stream that does not ask for its usage, and so may tell none. */
+  readonly isSilentStream?: boolean
   /** So many to one prompt, each of `maxTokens`; one where it is absent. */
   readonly answers?: number
   /** Some routes name models and run none: counting tokens. */

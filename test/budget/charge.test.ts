@@ -51,8 +51,9 @@ const costly = (over: Partial<Costly> = {}): Costly =>
 /** 2,200 micro-dollars. */
 const WORST = 100 + 52 + HIDDEN_PROMPT_TOKENS
 
-const ASKING = { host: '', route: 'POST /v1/messages', model: undefined }
-const CHARGED = { ...ASKING, hasBody: true }
+const ROUTE = 'POST /v1/messages'
+const ASKING = { host: '', route: ROUTE, model: undefined }
+const CHARGED = { ...ASKING, hasBody: true, sealed: false }
 
 interface Scene {
   readonly caps: SpendCaps
@@ -81,7 +82,7 @@ const codeOf = (decision: ReturnType<typeof take>): string => (decision.ok ? 'ok
 describe('whose body has to be read', () => {
   const { all } = scene()
   const reads = (who: Admitted): unknown => {
-    const needed = all.needsBody(who, false)
+    const needed = all.needsBody(who, ROUTE, false)
     return needed.ok && needed.value
   }
   test("nobody's whose policy has no list and no cap", () => {
@@ -102,9 +103,21 @@ describe('whose body has to be read', () => {
     expect(reads(somebody('u1', { models: ['gpt-*'] }))).toBe(true)
   })
   test('one that is sealed, and so cannot be read, is refused', () => {
-    expect(all.needsBody(device(), true)).toEqual({ ok: true, value: false })
+    expect(all.needsBody(device(), ROUTE, true)).toEqual({ ok: true, value: false })
     for (const own of [{ models: ['*'] }, { spendCapMicroUsd: 1 }, { spendPerDay: 1 }]) {
-      expect(all.needsBody(device(own), true)).toMatchObject({ code: 'sealed_body_limited' })
+      expect(all.needsBody(device(own), ROUTE, true)).toMatchObject({ code: 'sealed_body_limited' })
+    }
+  })
+  test('that of a plain chat whose policy demands the usage of streams, and no other', () => {
+    const who = somebody('u1', { streamUsage: true })
+    for (const [route, sealed, isRead] of [
+      ['POST /v1/chat/completions', false, true],
+      ['POST /v1/completions', false, true],
+      ['POST /v1/chat/completions', true, false],
+      ['POST /v1/responses', false, false],
+      [ROUTE, false, false],
+    ] as const) {
+      expect(all.needsBody(who, route, sealed)).toEqual({ ok: true, value: isRead })
     }
   })
   test('a limit refuses a request whose body was not read', () => {

@@ -702,6 +702,7 @@ describe('policies', () => {
       routes: ['chat', 'models'],
       maxBodyBytes: 1000,
       plaintext: false,
+      streamUsage: false,
       person: {
         rate: { perMinute: 60, burst: 6 },
         concurrency: 2,

@@ -25,6 +25,7 @@ const DOLLAR = { input: 1, output: 1, cache_read: 1, cache_write_5m: 1, cache_wr
 const parsed = parsePrices(JSON.stringify({ date: '2026-11-20', models: { '*': DOLLAR } }))
 if (!parsed.ok) throw new Error('prices')
 const { prices } = parsed
+const CHAT = 'POST /v1/chat/completions'
 const MODELS = ['a', 'ab', 'abc', 'b', 'bab', 'c']
 
 const randomRequest = (random: Random) => ({
@@ -35,13 +36,14 @@ const randomRequest = (random: Random) => ({
   length: random.pick([undefined, 0, 1, 2, 3, 4, 5, 9]),
   models: [random.pick(MODELS), ...(random.int(3) === 0 ? [random.pick(MODELS)] : [])],
   tokens: 1 + random.int(3),
+  isSilentStream: random.int(3) === 0,
   /** The reader of bodies may be the one with a bug. */
   isRead: random.int(10) > 0,
 })
 type Asked = ReturnType<typeof randomRequest>
 
-const costlyOf = ({ models: [model = '', ...models], tokens }: Asked): Costly =>
-  costly({ model, models, maxTokens: tokens })
+const costlyOf = ({ models: [model = '', ...models], tokens, isSilentStream }: Asked): Costly =>
+  costly({ model, models, maxTokens: tokens, isSilentStream })
 
 const allowsAsked = (by: Policy, asked: Asked): boolean =>
   allows(by, asked.route, asked.upstream, asked.hasBody, asked).ok
@@ -57,11 +59,14 @@ function passes(who: Admitted, asked: Asked): { readonly times: number; readonly
   for (; times < 20; times += 1) {
     if (!rates.spend(who, told).ok) break
     if (!allowsAsked(who.policy, asked)) break
-    const limited = asked.hasBody ? all.needsBody(who, asked.sealed) : { ok: true, value: false }
+    const limited = asked.hasBody
+      ? all.needsBody(who, CHAT, asked.sealed)
+      : { ok: true, value: false }
     if (!limited.ok) break
     const place = rates.reserve(who, told)
     if (!place.ok) break
-    const charged = { host: '', route: 'r', model: undefined, hasBody: asked.hasBody }
+    const { hasBody, sealed } = asked
+    const charged = { host: '', route: CHAT, model: undefined, hasBody, sealed }
     const costly = limited.value && read ? costlyOf(asked) : undefined
     const charge = all.take(who, costly, circuit, charged, NOW)
     if (!charge.ok) break
@@ -98,6 +103,10 @@ function against(
       'model',
     ],
     [body && of.models !== undefined && (asked.sealed || !asked.isRead), 'unread model'],
+    [
+      body && of.streamUsage && !asked.sealed && (asked.isSilentStream || !asked.isRead),
+      'silent stream',
+    ],
     ...limits.flatMap(({ rate, concurrency, spendPerDay, spendPerMonth }): [boolean, string][] => {
       const isCapped = spendPerDay !== undefined || spendPerMonth !== undefined
       return [

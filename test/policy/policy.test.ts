@@ -135,6 +135,7 @@ test('what is not said is not limited', () => {
     routes: undefined,
     maxBodyBytes: undefined,
     plaintext: true,
+    streamUsage: false,
     person: NO_LIMITS,
     organisation: NO_LIMITS,
   })

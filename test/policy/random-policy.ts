@@ -24,6 +24,7 @@ export function randomPolicy(random: Random, name = 'p'): Policy {
     routes: maybe(() => some(ROUTE_GROUPS)),
     maxBodyBytes: maybe(amount),
     plaintext: random.int(2) === 0,
+    streamUsage: random.int(2) === 0,
     person: limits(),
     organisation: limits(),
   })

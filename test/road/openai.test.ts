@@ -58,7 +58,9 @@ upstreams:
     routes: [chat]
 policies:
   - { name: capped, usd_per_day: 0.05 }
+  - { name: counted, require_stream_usage: true }
 rules:
+  - { kind: user, group: counted, policy: counted }
   - { kind: user, group: capped, policy: capped }
 ledger:
   database_url: sqlite:${join(folder, 'postern.db')}
@@ -404,4 +406,64 @@ describe('a cap on spending', () => {
     const { caps } = (await me.json()) as { caps: readonly { spent_micro_usd: number }[] }
     expect(JSON.stringify(caps)).toContain('375')
   })
+})
+
+test('a policy that demands the usage of streams gets it, or says what to set', async () => {
+  const counted = client(await issuer.token({ groups: ['counted'], sub: 'counted' }))
+  const ask = { model: 'gpt-4o', messages: MESSAGES }
+  const before = servers.azure.upstream.seen.length
+  for (const more of [{}, { stream_options: {} }, { stream_options: { include_usage: false } }]) {
+    const asked = counted.chat.completions.create({ ...ask, ...more, stream: true })
+    expect(await asked.catch((error) => error)).toMatchObject({
+      status: 400,
+      code: 'stream_usage_required',
+      message: expect.stringContaining('set stream_options to {"include_usage": true}'),
+    })
+  }
+  expect(servers.azure.upstream.seen).toHaveLength(before)
+  const told = { ...ask, stream: true, stream_options: { include_usage: true } } as const
+  const line = await lineOf(async () => {
+    for await (const _ of await counted.chat.completions.create(told)) continue
+  })
+  expect(line).toMatchObject({ usage: 'exact', output_tokens: 20 })
+  expect(servers.azure.upstream.seen.at(-1)?.body.toString()).toBe(JSON.stringify(told))
+  expect((await counted.chat.completions.create(ask)).choices).toHaveLength(1)
+  expect((await counted.embeddings.create({ model: 'gpt-4o', input: 'hi' })).data).toHaveLength(1)
+})
+
+test('so does the setting of the whole gate, but for policies that say otherwise', async () => {
+  const own = join(folder, 'counted.yaml')
+  writeFileSync(
+    own,
+    `issuers: [{ issuer: ${issuer.issuer}, jwks_url: ${issuer.jwksUrl}, audiences: [${issuer.audience}], groups_claim: groups }]
+policies: [{ name: free, require_stream_usage: false }]
+rules: [{ group: free, policy: free }]
+`,
+    { mode: 0o600 },
+  )
+  const strict = await start({
+    ...UNLIMITED,
+    POSTERN_CONFIG: own,
+    OPENAI_UPSTREAM_URL: servers.vllm.baseUrl,
+    REQUIRE_STREAM_USAGE: 'true',
+    IDENTITY_HASH_KEY: HASH_KEY,
+    DATABASE_URL: `sqlite:${join(folder, 'counted.db')}`,
+  })
+  try {
+    const ask = async (groups: readonly string[]) =>
+      fetch(`${strict.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${await issuer.token({ groups })}`,
+          'content-type': 'application/json',
+        },
+        body: JSON.stringify({ model: MODELS.vllm, messages: MESSAGES, stream: true }),
+      }).then(async (answer) => [answer.status, await answer.text()] as const)
+    const [status, text] = await ask([])
+    expect([status, text]).toEqual([400, expect.stringContaining('stream_usage_required')])
+    const [free] = await ask(['free'])
+    expect(free).toBe(200)
+  } finally {
+    await strict.stop()
+  }
 })

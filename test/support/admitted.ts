@@ -5,6 +5,7 @@ import { type Limits, NO_LIMITS, type Policy, policy } from '../../src/policy/po
 
 export interface Said extends Partial<Omit<Admitted, 'policy'>> {
   readonly models?: readonly string[]
+  readonly streamUsage?: boolean
   readonly person?: Partial<Limits>
   readonly organisation?: Partial<Limits>
 }
@@ -15,10 +16,11 @@ export const everything = (): Policy => EVERYTHING
 
 /** With a policy of its own, where anything of one is said. */
 export function somebody(identity: string, said: Said = {}): Admitted {
-  const { models, person, organisation, ...rest } = said
+  const { models, streamUsage = false, person, organisation, ...rest } = said
   const own = policy({
     name: 'own',
     models,
+    streamUsage,
     person: { ...NO_LIMITS, ...person },
     organisation: { ...NO_LIMITS, ...organisation },
   })

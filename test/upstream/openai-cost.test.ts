@@ -214,13 +214,46 @@ describe('decided', () => {
   const decided = (own: Said, body: unknown): unknown => {
     const found = read(body)
     if (!found.ok) return found.code
-    const charged = { host: '', route: CHAT, model: undefined, hasBody: true }
+    const charged = {
+      host: '',
+      route: `POST ${CHAT}`,
+      model: undefined,
+      hasBody: true,
+      sealed: false,
+    }
     const all = charges({ caps: spendCaps(), prices })
     const taken = all.take(somebody('u', own), found.value, breaker(), charged, NOW)
     return taken.ok
       ? (taken.value.reservation?.amountMicroUsd ?? 'ok')
       : [taken.code, taken.message]
   }
+  test.each([
+    [{}, 'ok'],
+    [{ stream: false }, 'ok'],
+    [{ stream: null }, 'ok'],
+    [{ stream: true }, 'stream_usage_required'],
+    [{ stream: 'true' }, 'stream_usage_required'],
+    [{ stream: 1 }, 'stream_usage_required'],
+    [{ stream: true, stream_options: null }, 'stream_usage_required'],
+    [{ stream: true, stream_options: {} }, 'stream_usage_required'],
+    [{ stream: true, stream_options: { include_usage: false } }, 'stream_usage_required'],
+    [{ stream: true, stream_options: { include_usage: 'true' } }, 'stream_usage_required'],
+    [{ stream: true, stream_options: { include_usage: true } }, 'ok'],
+    [{ stream: true, include_usage: true }, 'stream_usage_required'],
+  ])('a policy that demands the usage of streams, and %j', (members, answer) => {
+    const found = decided({ streamUsage: true }, { model: 'llama', ...members })
+    expect([found].flat()[0]).toBe(answer)
+    expect(decided({}, { model: 'llama', ...members })).toBe('ok')
+  })
+  test.each([
+    '"stream":true,"stream":false',
+    '"Stream":true',
+    '"stream":true,"stream_options":{"include_usage":true,"include_usage":false}',
+    '"stream":true,"stream_options":{"include_usage":true},"stream_options":{}',
+    '"stream":true,"stream_options":{"include_usage":true},"streamOptions":{}',
+  ])('is not talked round by %s', (members) => {
+    expect(decided({ streamUsage: true }, `{"model":"llama",${members}}`)).toBe('ambiguous_body')
+  })
   const LISTED = { models: ['llama*'] }
   const CAPPED = { person: { spendPerDay: 1e9 } }
 

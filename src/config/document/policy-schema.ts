@@ -41,6 +41,13 @@ export const Policy = t.Object(
         own: 'plaintext',
       }),
     ),
+    require_stream_usage: t.Optional(
+      t.Boolean({
+        description:
+          'Whether streams of chat and completions must ask for their usage by `stream_options.include_usage`; default as in limits.',
+        own: 'streamUsage',
+      }),
+    ),
     ...limitsOf('one caller'),
     organisation: section(
       limitsOf('all callers of one organisation together', 'organisation.'),

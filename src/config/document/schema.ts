@@ -83,6 +83,7 @@ export const DOCUMENT = t.Object(
         public_requests_per_minute: leaf('publicRateLimitRpm'),
         upstream_concurrency: leaf('maxUpstreamConcurrency'),
         identity_concurrency: leaf('maxIdentityConcurrency'),
+        require_stream_usage: leaf('requireStreamUsage'),
         max_body_bytes: leaf('maxRequestBodyBytes'),
         anthropic_max_body_bytes: leaf('maxPayloadSize'),
         connect_seconds: leaf('connectTimeoutSeconds'),

@@ -83,6 +83,7 @@ export function openAiCost(path: string, body: Uint8Array): Decision<Costly> {
       answers: (answers ?? 1) * Math.max(1, gathered.prompts),
       bytes: body.byteLength,
       tier: found.get('service_tier'),
+      streams: isStream(found.get('stream')),
     }),
   )
 }
@@ -93,6 +94,7 @@ interface Read {
   readonly answers: number
   readonly bytes: number
   readonly tier: unknown
+  readonly streams: boolean
 }
 
 function costly(route: Route, gathered: OpenAiGathered, read: Read): Costly {
@@ -108,6 +110,7 @@ function costly(route: Route, gathered: OpenAiGathered, read: Read): Costly {
     maxTokens: read.maxTokens,
     answers: read.answers,
     isBoundByModel: true,
+    isSilentStream: read.streams && !gathered.asksUsage,
     free: route.free === true,
     textBytes: read.bytes - mediaBytes,
     images,
@@ -126,6 +129,10 @@ function costly(route: Route, gathered: OpenAiGathered, read: Read): Costly {
     unpriced,
   }
 }
+
+/** Some parsers take `1` or `"true"` for true. */
+const isStream = (text: unknown): boolean =>
+  text !== undefined && text !== 'false' && text !== 'null'
 
 /** Undefined where none is given, null where one is a mistake. */
 function largest(found: OutlinedMembers, names: readonly string[]): number | undefined | null {

@@ -18,6 +18,8 @@ export interface OpenAiGathered {
   /** A cache is to be kept for longer than the API's shortest time. */
   cachesLong: boolean
   compacts: boolean
+  /** The usage of a stream is asked for. */
+  asksUsage: boolean
   /** Texts of `prompt` or `input` that are each answered by themselves. */
   prompts: number
   /** `prompt` holds numbers, which are tokens of any number of prompts. */
@@ -37,6 +39,7 @@ export const nothingOfOpenAi = (): OpenAiGathered => ({
   refers: false,
   cachesLong: false,
   compacts: false,
+  asksUsage: false,
   prompts: 0,
   hasTokenIds: false,
   models: [],
@@ -204,6 +207,19 @@ const EDIT = shape(
   },
 )
 
+/** Beside `true`, what one parser takes for it another does not. */
+const STREAM_OPTIONS = shape(
+  { include_usage: 'text' },
+  {
+    leave(found, to) {
+      to.asksUsage = found.get('include_usage') === 'true'
+    },
+  },
+)
+
+/** Of the routes whose streams tell their usage when they are asked to. */
+const STREAMED = { stream: 'text', stream_options: STREAM_OPTIONS } as const
+
 const COMMON = {
   model: 'text',
   service_tier: 'text',
@@ -214,6 +230,7 @@ const COMMON = {
 
 export const CHAT = shape({
   ...COMMON,
+  ...STREAMED,
   n: 'text',
   max_tokens: 'text',
   max_completion_tokens: 'text',
@@ -249,6 +266,7 @@ export const RESPONSE = shape({
 
 export const COMPLETION = shape({
   ...COMMON,
+  ...STREAMED,
   n: 'text',
   best_of: 'text',
   max_tokens: 'text',
