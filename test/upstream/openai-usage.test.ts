@@ -5,8 +5,9 @@ import { describe, expect, test } from 'bun:test'
 import zlib from 'node:zlib'
 import { openAiUsageMeter } from '../../src/upstream/reading/openai-usage.ts'
 import type { MeteredUsage } from '../../src/upstream/reading/tally.ts'
-import { seeded } from '../support/random.ts'
+import { type Random, seeded } from '../support/random.ts'
 import { piecesOf } from './pieces.ts'
+import { howMany } from '../support/long.ts'
 
 const SSE = 'text/event-stream'
 const COUNTS = {
@@ -32,6 +33,18 @@ function meter(
   if (!metering) throw new Error('no meter')
   for (const chunk of chunks) metering.push(chunk, 0)
   return metering.end({}, isComplete)
+}
+
+/** Millions of bytes in pieces of one or two would take a minute; its end is cut as finely as ever. */
+function largePiecesOf(bytes: Uint8Array, random: Random): Uint8Array[] {
+  const pieces: Uint8Array[] = []
+  let at = 0
+  while (at < bytes.length - 5000) {
+    const end = Math.min(bytes.length - 5000, at + 1 + random.int(65_536))
+    pieces.push(bytes.subarray(at, end))
+    at = end
+  }
+  return [...pieces, ...piecesOf(bytes.subarray(at), random)]
 }
 
 const shape = { id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1, model: 'llama-4' }
@@ -168,7 +181,7 @@ describe('streams', () => {
       seeded((random) => {
         for (const end of ['\n', '\r\n']) {
           const bytes = bytesOf(text.replaceAll('\n', end))
-          for (let round = 0; round < 200; round += 1) {
+          for (let round = 0; round < howMany(40, 200); round += 1) {
             expect(meter(piecesOf(bytes, random), { isComplete: true })).toEqual(expected)
           }
         }
@@ -339,7 +352,7 @@ describe('whole bodies', () => {
     seeded((random) => {
       const large = 'x'.repeat(3_000_000)
       const say = (body: object, isComplete = true) =>
-        meter(piecesOf(bytesOf(JSON.stringify(body)), random), {
+        meter(largePiecesOf(bytesOf(JSON.stringify(body)), random), {
           isComplete,
           type: 'application/json',
         })
