@@ -183,8 +183,10 @@ describe('attack 55', () => {
 })
 
 describe('postern check', () => {
-  const check = (env: Record<string, string> = {}) =>
+  const check = async (env: Record<string, string> = {}) =>
     runToEnd(['check'], {
+      // Where no gate runs; at the usual port somebody may have one.
+      PORT: String(await freePort()),
       CLIENT_ID: 'client-1',
       REDIRECT_URI: PASTE_URI,
       OAUTH_BASE_URL: server.authorizeUrl.href,

@@ -9,6 +9,7 @@ import { TABLES } from '../../src/gate/migrations.ts'
 import { addKey } from '../../src/keys/store.ts'
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { binary, runToEnd } from '../support/binary.ts'
+import { freePort } from '../support/anthropic.ts'
 import { type Forge, startForge } from '../support/forge.ts'
 import { API_KEY } from '../support/gate.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
@@ -27,6 +28,8 @@ afterAll(() => Promise.all([forge.close(), upstream.close()]))
 
 async function check(env: Readonly<Record<string, string>> = {}) {
   const ended = await runToEnd(['check'], {
+    // Where no gate runs; at the usual port somebody may have one.
+    PORT: String(await freePort()),
     ...forge.env,
     TINFOIL_API_KEY: API_KEY,
     TINFOIL_BASE_URL: upstream.url,
