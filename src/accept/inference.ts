@@ -13,7 +13,7 @@ import {
   servedModel,
   servedModels,
 } from '../dispatch/choose.ts'
-import { isStored, type OwnerOf, servingStored } from '../dispatch/stored.ts'
+import { isStored, type OwnerOf, type PickKept, servingStored } from '../dispatch/stored.ts'
 import type { Dispatch } from '../dispatch/dispatch.ts'
 import { isMerged, type MergeModels } from '../dispatch/merged-models.ts'
 import { modelHint } from '../dispatch/model-hint.ts'
@@ -37,6 +37,7 @@ export interface InferenceParts extends GuardParts {
   readonly charges: Charges
   readonly dispatch: Dispatch
   readonly pickByModel: PickByModel
+  readonly pickKept: PickKept
   readonly mergeModels: MergeModels
   readonly ownerOf: OwnerOf
   readonly relay: Relay
@@ -52,7 +53,7 @@ const NO_BODY = granted(false)
 const PARAMS = t.Object({ id: t.String({ pattern: NAME_SEGMENT.source, error: 'no name' }) })
 
 export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
-  const { answers, budget, charges, dispatch, pickByModel, relay } = parts
+  const { answers, budget, charges, dispatch, pickByModel, pickKept, relay } = parts
 
   /** Refuses a request that already holds a concurrency slot. */
   const giveUp = (
@@ -75,6 +76,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
     const [{ method, path, about }] = routes as [ServedRoute]
     const isOwned = isStored(path)
     const hasBody = method === 'POST' && !isOwned
+    const mayRefer = hasBody && isReferring(routes, path)
     group.route(
       method,
       path,
@@ -94,7 +96,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
           on = found.value
         }
         if (isOwned) {
-          const found = servingStored(among, to, admitted.identity, parts.ownerOf)
+          const found = servingStored(among, to, admitted, parts.ownerOf)
           if (!found.ok) return answers.refuse(exchange, found)
           on = found.value
         }
@@ -125,8 +127,17 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
         try {
           let seen = bounded(policy, inspected.value)
           let held: Decision<Uint8Array> | undefined
-          if (hasBody && isByModel(among)) {
-            const byModel = { request, path: to, inspected: seen, among }
+          let left = among
+          if (mayRefer && !sealed) {
+            const naming = { request, path: to, inspected: seen, among }
+            const kept = await pickKept(permitted, naming, exchange)
+            if (!kept.ok) return giveUp(kept, reserved.value, client, exchange)
+            ;({ among: left, held } = kept.value)
+            on = left[0] ?? on
+            seen = bounded(policy, kept.value.inspected)
+          }
+          if (hasBody && isByModel(left)) {
+            const byModel = { request, path: to, inspected: seen, among: left, held }
             const picked = await pickByModel(permitted, byModel, exchange)
             if (!picked.ok) return giveUp(picked, reserved.value, client, exchange)
             ;({ on, held } = picked.value)
@@ -174,6 +185,12 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
   }
   return group
 }
+
+/** Whether a body that is sent there may name what an upstream keeps. */
+const isReferring = (routes: readonly ServedRoute[], path: string): boolean =>
+  routes.some(({ choices, kinds }) =>
+    kinds.some((kind) => choices[kind].some(({ upstream }) => upstream.referring?.(path))),
+  )
 
 function amongOf(
   candidates: readonly Served[],

@@ -22,6 +22,8 @@ export interface ByModel {
   readonly path: string
   readonly inspected: Inspected
   readonly among: readonly Served[]
+  /** Where it was read before. */
+  readonly held?: Decision<Uint8Array> | undefined
 }
 
 export type PickByModel = (
@@ -31,11 +33,11 @@ export type PickByModel = (
 ) => Promise<Decision<Picked>>
 
 export function pickingByModel(bodies: Bodies): PickByModel {
-  return async (permitted, { request, path, inspected, among }, exchange) => {
+  return async (permitted, { request, path, inspected, among, held }, exchange) => {
     const codings = readableAs(request.headers)
     if (!codings.ok) return unread(request, among) ?? codings
     const sender = { request, method: 'POST', limited: true }
-    const body = await bodies.read(permitted, sender, inspected, exchange)
+    const body = held ?? (await bodies.read(permitted, sender, inspected, exchange))
     if (!body.ok) return body
     const { maxBytes } = inspected
     const on = await bodies.decoded(permitted, body.value, codings.value, maxBytes, (plain) => {

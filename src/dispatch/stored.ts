@@ -1,8 +1,13 @@
-// Requests for what an upstream keeps under the operator's key, by its id: a stored response. An id
-// belongs to the caller whose request made it; for everybody else there is no such thing. The request
-// goes to the upstream that keeps it.
+// Requests for what an upstream keeps under the operator's key, by its id in the path or in the body: a
+// stored response, a conversation. An id belongs to the caller whose request made it; for everybody
+// else there is no such thing. The request goes to the upstream that keeps it.
 
+import type { Admitted } from '../admit/admitted.ts'
+import type { Exchange } from '../exchange.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
+import type { Inspected } from '../upstream/inspected.ts'
+import { type Bodies, type Permitted, readableAs } from './bodies.ts'
+import type { ByModel } from './by-model.ts'
 import type { Served } from './choose.ts'
 
 export interface StoredOwner {
@@ -13,23 +18,103 @@ export interface StoredOwner {
 
 export type OwnerOf = (id: string) => Decision<StoredOwner | undefined>
 
+type Caller = Pick<Admitted, 'identity' | 'former'>
+
 const ROOT = '/v1/responses/'
 
 /** Of a route's pattern. */
-export const isStored = (pattern: string): boolean => pattern.startsWith(ROOT)
+export const isStored = (pattern: string): boolean => pattern.startsWith(`${ROOT}:id`)
 
 export function servingStored(
   among: readonly Served[],
   path: string,
-  identity: string,
+  caller: Caller,
   ownerOf: OwnerOf,
 ): Decision<Served> {
   const [id = ''] = path.slice(ROOT.length).split('/', 1)
-  const owner = ownerOf(id)
-  if (!owner.ok) return owner
-  const { upstream: name } = owner.value?.identity === identity ? owner.value : { upstream: '' }
-  const found = among.find(({ upstream }) => upstream.name === name)
-  return found ? granted(found) : refused('not_found', { message: NO_SUCH_RESPONSE })
+  const found = keeping(among, id, caller, ownerOf)
+  if (!found.ok) return found
+  const [on] = found.value
+  return on ? granted(on) : refused('not_found', { message: NO_SUCH_OBJECT })
 }
 
-const NO_SUCH_RESPONSE = 'no such response; one is there for the caller whose request made it alone'
+/** Those of them that keep an object of this caller's. */
+function keeping(
+  among: readonly Served[],
+  id: string,
+  { identity, former }: Caller,
+  ownerOf: OwnerOf,
+): Decision<readonly Served[]> {
+  const owner = ownerOf(id)
+  if (!owner.ok) return owner
+  const { value } = owner
+  const isOwn = value?.identity === identity || former?.includes(value?.identity ?? '') === true
+  return granted(isOwn ? among.filter(({ upstream }) => upstream.name === value?.upstream) : [])
+}
+
+export interface PickedKept {
+  /** Never empty. */
+  readonly among: readonly Served[]
+  /** Of the first. */
+  readonly inspected: Inspected
+  /** Undefined where nothing of the body was read. */
+  readonly held: Decision<Uint8Array> | undefined
+}
+
+export type PickKept = (
+  permitted: Permitted,
+  asked: ByModel,
+  exchange: Exchange,
+) => Promise<Decision<PickedKept>>
+
+/** Each is a look into the database. */
+const MAX_IDS = 500
+
+/** The upstreams of a request whose body may name what one of them keeps. */
+export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
+  return async (permitted, { request, path, inspected, among }, exchange) => {
+    const referring = among.map(({ upstream }) => upstream.referring?.(path))
+    const read = referring.find((each) => each !== undefined)
+    if (!read) return granted({ among, inspected, held: undefined })
+    const codings = readableAs(request.headers)
+    if (!codings.ok) return codings
+    const sender = { request, method: 'POST', limited: true }
+    const body = await bodies.read(permitted, sender, inspected, exchange)
+    if (!body.ok) return body
+    const { maxBytes } = inspected
+    const ids = await bodies.decoded(permitted, body.value, codings.value, maxBytes, read)
+    if (!ids.ok) return ids
+    if (ids.value.length > MAX_IDS) return TOO_MANY_IDS
+    const left = keepingAll(among, ids.value, permitted.admitted, ownerOf)
+    if (!left.ok) return left
+    const [first] = left.value
+    if (!first) return refused('not_found', { message: NO_SUCH_OBJECT })
+    const seen =
+      first === among[0] ? granted(inspected) : first.upstream.inspect(request.headers, true)
+    if (!seen.ok) return seen
+    const held = body as Decision<Uint8Array>
+    return granted({ among: left.value, inspected: seen.value, held })
+  }
+}
+
+function keepingAll(
+  among: readonly Served[],
+  ids: readonly string[],
+  caller: Caller,
+  ownerOf: OwnerOf,
+): Decision<readonly Served[]> {
+  let left = among
+  for (const id of ids) {
+    const found = keeping(left, id, caller, ownerOf)
+    if (!found.ok || found.value.length === 0) return found
+    left = found.value
+  }
+  return granted(left)
+}
+
+const TOO_MANY_IDS = refused('bad_request', {
+  message: `the body names more than ${MAX_IDS} stored objects`,
+  reason: 'too many ids',
+})
+const NO_SUCH_OBJECT =
+  'no such response, conversation or item; one is there for the caller whose request made it alone'

@@ -14,6 +14,7 @@ import { owners } from '../stored/owners.ts'
 import { pickingByModel } from '../dispatch/by-model.ts'
 import { mergingModels } from '../dispatch/merged-models.ts'
 import { choicesOf } from '../dispatch/choose.ts'
+import { pickingKept } from '../dispatch/stored.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { register } from '../enroll/register.ts'
 import { relaying } from '../relay/relay.ts'
@@ -69,20 +70,16 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const ask = asking(wire, timeouts)
   const file = store(settings.databaseUrl, TABLES).follow(log)
   const { ledger, reports } = gateLedger(file, log, Date.now())
-  const settle = settlement({
-    log,
-    ledger,
-    prices,
-    noteStored(id, { identity, upstream, at }) {
-      if (identity === undefined || upstream === undefined || !keepers.has(upstream)) return
-      stored.note(id, { identity, upstream }, at.epochSeconds * 1000)
-    },
-  })
+  const settle = settlement({ log, ledger, prices })
   const relay = relaying({
     transport: wire,
     timeouts,
     idleMs: of.idleMs,
     settle,
+    noteKept(id, { identity, upstream, at }) {
+      if (identity === undefined || upstream === undefined || !keepers.has(upstream)) return
+      stored.note(id, { identity, upstream }, at.epochSeconds * 1000)
+    },
     keyRefused: keyRefusals(log, (upstream) => settingNameOf(upstream, 'apiKey')),
   })
   const caps = memoryCounters.spendCaps()
@@ -155,6 +152,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       charges: charging,
       dispatch: dispatching(reading),
       pickByModel: pickingByModel(reading),
+      pickKept: pickingKept(reading, stored.ownerOf),
       mergeModels: mergingModels(askingAt(wire, timeouts)),
       ownerOf: stored.ownerOf,
       relay,

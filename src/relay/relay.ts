@@ -13,7 +13,7 @@ import type { Timeouts, Transport } from '../http1/transport.ts'
 import { Unordered } from '../turn/unordered.ts'
 import type { RelayClient } from './client.ts'
 import { sayStreamed } from './streamed.ts'
-import { RunningRequest, type RequestHoldings, type Unanswered } from './run.ts'
+import { type NoteKept, RunningRequest, type RequestHoldings, type Unanswered } from './run.ts'
 import {
   CANCELLED,
   denied,
@@ -43,6 +43,8 @@ export interface RelayOptions {
   /** How long both sides may stand still. */
   readonly idleMs: () => number
   readonly settle: Settle
+  /** Of what an upstream keeps: the caller whose request made it. */
+  readonly noteKept: NoteKept
   readonly keyRefused: KeyRefused
 }
 
@@ -53,7 +55,8 @@ export interface RelayOptions {
 const WATCH_INTERVAL_MS = 100
 
 export function relaying(options: RelayOptions): Relay {
-  const { transport, timeouts, idleMs, settle, keyRefused } = options
+  const { transport, timeouts, idleMs, settle, noteKept, keyRefused } = options
+  const told = { settle, noteKept }
   const running = new Unordered<RunningRequest>()
   const watch = setInterval(() => {
     const now = performance.now()
@@ -66,7 +69,7 @@ export function relaying(options: RelayOptions): Relay {
     const { upstream, asked } = outgoing
     let { call } = outgoing
     const sent = transport.send(call, timeouts)
-    const run = new RunningRequest(running, settle, taken, exchange, client, sent)
+    const run = new RunningRequest(running, told, taken, exchange, client, sent)
     // While a request body is still streaming, listen for abort at once, so that we can tell our client's
     // end from the upstream's.
     if (!isHeld(call)) run.listen()
@@ -132,7 +135,7 @@ export function relaying(options: RelayOptions): Relay {
     }
 
     exchange.headersMs = now - exchange.at.monotonicMs
-    const passing = run.pass(body, upstream.meter(asked, status, headers), now)
+    const passing = run.pass(body, upstream.meter(asked, status, headers, run), now)
     if (!passing.complete) {
       // Bun sends the end of a head only with the first byte of a body (oven-sh/bun#33660). So
       // waiting for that byte delays nothing, and an upstream that dies before it still gets a

@@ -9,6 +9,7 @@ import type { Exchange } from '../exchange.ts'
 import { type Refusal, refusalResponse, statusOf } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
 import type { Flight, ResponseBody } from '../http1/transport.ts'
+import type { Kept } from '../upstream/reading/kept.ts'
 import type { UsageMeter } from '../upstream/upstream.ts'
 import type { Placed, Unordered } from '../turn/unordered.ts'
 import type { RelayClient } from './client.ts'
@@ -29,7 +30,15 @@ export interface Unanswered {
   readonly verdict: Verdict
 }
 
-export class RunningRequest implements PassageEvents, Placed {
+export type NoteKept = (id: string, exchange: Exchange) => void
+
+/** Who is told of what happens to a request. */
+interface Recorders {
+  readonly settle: Settle
+  readonly noteKept: NoteKept
+}
+
+export class RunningRequest implements PassageEvents, Placed, Kept {
   place = -1
   /** Whether the upstream may bill this request; undefined until it has answered. */
   owed: boolean | undefined
@@ -37,7 +46,7 @@ export class RunningRequest implements PassageEvents, Placed {
   cause: End | undefined
   flight: Flight
   readonly #running: Unordered<RunningRequest>
-  readonly #settle: Settle
+  readonly #told: Recorders
   readonly #taken: RequestHoldings
   readonly #exchange: Exchange
   readonly #client: RelayClient
@@ -48,14 +57,14 @@ export class RunningRequest implements PassageEvents, Placed {
 
   constructor(
     running: Unordered<RunningRequest>,
-    settle: Settle,
+    told: Recorders,
     taken: RequestHoldings,
     exchange: Exchange,
     client: RelayClient,
     flight: Flight,
   ) {
     this.#running = running
-    this.#settle = settle
+    this.#told = told
     this.#taken = taken
     this.#exchange = exchange
     this.#client = client
@@ -133,7 +142,7 @@ export class RunningRequest implements PassageEvents, Placed {
     charge.pass.report(isFailed ? verdictOnError(failed) : verdict, performance.now())
     reserved.release()
     const { reservation, atMost, maxTokens, answers } = charge
-    this.#settle(exchange, isFailed ? 'upstream_error' : end, {
+    this.#told.settle(exchange, isFailed ? 'upstream_error' : end, {
       reservation,
       atMost,
       maxTokens,
@@ -153,6 +162,10 @@ export class RunningRequest implements PassageEvents, Placed {
     const drained = this.cause === 'drained'
     this.finish(this.cause ?? 'upstream_error', drained ? 'neutral' : 'failure')
     client.breakOff(() => this.#passing?.reset(), drained)
+  }
+
+  keeps(id: string): void {
+    this.#told.noteKept(id, this.#exchange)
   }
 
   onAbort(): void {

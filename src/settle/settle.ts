@@ -13,14 +13,12 @@ export interface SettlementOptions {
   readonly log: Logger
   readonly ledger: Ledger
   readonly prices: Prices
-  /** Of what an upstream keeps: the caller whose request made it. */
-  readonly noteStored?: (id: string, exchange: Exchange) => void
 }
 
 /** Logged when a client left before a status was sent, as nginx does. */
 const CLIENT_CLOSED_REQUEST = 499
 
-export function settlement({ log, ledger, prices, noteStored }: SettlementOptions): Settle {
+export function settlement({ log, ledger, prices }: SettlementOptions): Settle {
   const priceOf = (model: string | undefined): Price | undefined =>
     model === undefined ? undefined : prices.priceOf(model)
 
@@ -29,7 +27,6 @@ export function settlement({ log, ledger, prices, noteStored }: SettlementOption
     const asked = exchange.model
     const model = usage?.model ?? asked
     if (model !== undefined) exchange.model = model
-    if (usage?.storedId !== undefined) noteStored?.(usage.storedId, exchange)
     // The requested name may have a price even if the dated name that answers has none.
     const price = priceOf(model) ?? priceOf(asked)
     const durationMs = performance.now() - exchange.at.monotonicMs

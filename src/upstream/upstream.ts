@@ -9,6 +9,7 @@ import type { AnswerHeaders } from '../http1/fields.ts'
 import type { Costly } from './costly.ts'
 import { forbiddenBy } from './forbidden.ts'
 import type { Inspected } from './inspected.ts'
+import type { Kept } from './reading/kept.ts'
 import type { MeteredUsage } from './reading/tally.ts'
 
 /** A route as an API has it. */
@@ -53,6 +54,11 @@ export interface Upstream {
   inspect(headers: Headers, hasBody: boolean): Decision<Inspected>
   /** What the body says that a request costs, where a limit depends on it; `body` is decoded. */
   costOf(path: string, body: Uint8Array): Decision<Costly>
+  /**
+   * There where it keeps what was made, all under one key: reads which ids of it a body names, that is
+   * sent to this path; undefined where none can.
+   */
+  referring?(path: string): ((body: Uint8Array) => Decision<readonly string[]>) | undefined
   /** What `postern check` asks it for. */
   readonly checks: readonly { readonly path: string; readonly withKey: boolean }[]
   /** Without a promise where nothing has to be looked up. */
@@ -66,7 +72,8 @@ export interface Upstream {
   requestHeaders(client: Headers, credential?: string): Record<string, string>
   /** What comes back: the allowed of the upstream's headers, set on our own answer. */
   answerHeaders(upstream: AnswerHeaders, to: Headers): void
-  meter(asked: Asked, status: number, headers: AnswerHeaders): UsageMeter
+  /** `kept`: told of what the upstream keeps, while the answer passes. */
+  meter(asked: Asked, status: number, headers: AnswerHeaders, kept?: Kept): UsageMeter
   /** The values of those headers that `answerHeaders` sets. */
   passes(upstream: AnswerHeaders): readonly string[]
   /**

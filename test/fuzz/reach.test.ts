@@ -17,6 +17,7 @@ import { parseJson } from '../../src/config/document/yaml.ts'
 import { bodies } from '../../src/dispatch/bodies.ts'
 import { pickingByModel } from '../../src/dispatch/by-model.ts'
 import { choicesOf, type Served } from '../../src/dispatch/choose.ts'
+import { pickingKept } from '../../src/dispatch/stored.ts'
 import { dispatching } from '../../src/dispatch/dispatch.ts'
 import { policies } from '../../src/gate/policies.ts'
 import type { UpstreamSource } from '../../src/gate/sources.ts'
@@ -205,6 +206,7 @@ function gateOf(
         charges: charges({ caps: memoryCounters.spendCaps(), prices: bundledPrices() }),
         ledger: { ...closed.inference.ledger, open: () => ({}) as never },
         pickByModel: pickingByModel(reading),
+        pickKept: pickingKept(reading, () => granted(undefined)),
         ownerOf: () => granted({ identity: callerNow().kind, upstream: owningNow() }),
         async mergeModels(among) {
           for (const { upstream } of among) {

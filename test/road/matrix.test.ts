@@ -16,6 +16,7 @@ import { choicesOf, type Served } from '../../src/dispatch/choose.ts'
 import { KINDS } from '../../src/gate/upstreams.ts'
 import { makeKey } from '../../src/keys/format.ts'
 import { type Policy, policy } from '../../src/policy/policy.ts'
+import { pickingKept } from '../../src/dispatch/stored.ts'
 import { type Dialect, granted, refused } from '../../src/refusal.ts'
 import { openAiCost } from '../../src/upstream/reading/openai-cost.ts'
 import type { Upstream } from '../../src/upstream/upstream.ts'
@@ -122,6 +123,10 @@ function appOf({ rules, policies, owner }: Table, reached: string[]) {
         reached.push(...among.map(({ upstream }) => upstream.name))
         return refused('upstream_unavailable')
       },
+      pickKept: pickingKept(
+        bodies(() => 1000),
+        () => granted(owner),
+      ),
       ownerOf: () => granted(owner),
       dispatch: async (_permitted, { upstream }) => {
         reached.push(upstream.name)

@@ -68,6 +68,7 @@ ledger:
 log: { format: json }
 `,
 )
+const NEWER_KEY = new Bun.CryptoHasher('sha256').update('newer').digest('hex')
 const ENV = {
   ...UNLIMITED,
   POSTERN_CONFIG: path,
@@ -317,6 +318,124 @@ describe('stored responses', () => {
         await openai.responses.delete(each)
         expect(servers[flavour].upstream.seen.at(-1)?.method).toBe('DELETE')
       }
+    }
+  })
+
+  test('are named in bodies by that caller alone, and the request goes where they are kept', async () => {
+    const other = client(await issuer.token({ sub: 'somebody-else' }))
+    const model = MODELS.azure
+    const { id } = await openai.responses.create({ model, input: 'hi' })
+    const item = id.replace('resp', 'rs')
+    const naming: readonly object[] = [
+      { previous_response_id: id },
+      { conversation: id },
+      { conversation: { id } },
+      { input: [{ type: 'item_reference', id: item }] },
+      { input: [{ id: item }] },
+      { input: [{ type: 'reasoning', id: item, summary: [] }] },
+      { tools: [{ type: 'code_interpreter', container: id }] },
+    ]
+    for (const each of naming) {
+      const asked = { model, input: 'hi', ...each }
+      expect(await of(openai.responses.create(asked))).toBe(200)
+      const seen = servers.azure.upstream.seen.length
+      expect(await of(other.responses.create(asked))).toBe(404)
+      expect(
+        await of(
+          openai.responses.create(
+            JSON.parse(JSON.stringify(asked).replaceAll(id.slice(5), 'f'.repeat(32))),
+          ),
+        ),
+      ).toBe(404)
+      // Another upstream than the one that keeps it.
+      expect(await of(openai.responses.create({ ...asked, model: MODELS.vllm }))).toBe(404)
+      expect(servers.azure.upstream.seen.length).toBe(seen)
+    }
+    // Nothing is looked up of what the body holds itself.
+    const told = [
+      { type: 'message', role: 'assistant', id: 'msg_12345678', content: 'hi' },
+      { type: 'reasoning', id: 'rs_12345678', summary: [], encrypted_content: 'gAAAA' },
+      { type: 'function_call', id: 'fc_12345678', call_id: 'c', name: 'f', arguments: '{}' },
+    ]
+    expect(await of(other.responses.create({ model, input: told as never }))).toBe(200)
+    const twice = `{"model":"${model}","input":"hi","previous_response_id":null,"previous_response_id":"${id}"}`
+    const answer = await fetch(`${gate.url}/v1/responses`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${await issuer.token({ sub: 'somebody-else' })}`,
+        'content-type': 'application/json',
+      },
+      body: twice,
+    })
+    expect(answer.status).toBe(400)
+    expect(await answer.text()).toContain('ambiguous_body')
+  })
+
+  test('are known as soon as their id has passed: a second connection cancels a stream', async () => {
+    const other = client(await issuer.token({ sub: 'somebody-else' }))
+    let ended = ''
+    for await (const event of await openai.responses.create({
+      model: MODELS.azure,
+      input: 'hi',
+      stream: true,
+      background: true,
+    })) {
+      ended = event.type
+      if (event.type !== 'response.created') continue
+      expect(await of(other.responses.cancel(event.response.id))).toBe(404)
+      expect(await of(openai.responses.cancel(event.response.id))).toBe(200)
+    }
+    expect(ended).toBe('response.completed')
+  })
+
+  test(
+    'attack: ids of one caller are 404 for others, in a path and in a body',
+    seeded(async (chance) => {
+      const callers = await Promise.all(
+        Array.from({ length: 8 }, async (_, at) => client(await issuer.token({ sub: `c${at}` }))),
+      )
+      const made: { readonly by: number; readonly flavour: Flavour; readonly id: string }[] = []
+      for (let at = 0; at < 40; at += 1) {
+        const by = chance.int(callers.length)
+        const flavour = chance.pick(['vllm', 'azure'] as const)
+        const { id } = await callers[by]!.responses.create({ model: MODELS[flavour], input: 'hi' })
+        made.push({ by, flavour, id })
+      }
+      for (let round = 0; round < 400; round += 1) {
+        const { by, flavour, id } = chance.pick(made)
+        const at = chance.int(callers.length)
+        const { responses } = callers[at]!
+        const asked = { model: MODELS[flavour], input: 'hi' }
+        const status = await of(
+          chance.pick([
+            () => responses.retrieve(id),
+            () => responses.create({ ...asked, previous_response_id: id }),
+            () =>
+              responses.create({
+                ...asked,
+                input: [{ type: 'item_reference', id: id.replace('resp', 'msg') }],
+              }),
+          ])(),
+        )
+        expect([at === by, status]).toEqual([at === by, at === by ? 200 : 404])
+      }
+    }),
+  )
+
+  test('are found under a former identity key', async () => {
+    const { id } = await openai.responses.create({ model: MODELS.azure, input: 'hi' })
+    const newer = await start({ ...ENV, IHK: NEWER_KEY, IDENTITY_HASH_KEY_OLD: HASH_KEY })
+    try {
+      const at = async (sub: string) =>
+        (
+          await fetch(`${newer.url}/v1/responses/${id}`, {
+            headers: { authorization: `Bearer ${await issuer.token(sub === '' ? {} : { sub })}` },
+          })
+        ).status
+      await eventually(async () => (await at('')) === 200)
+      expect(await at('somebody-else')).toBe(404)
+    } finally {
+      await newer.stop()
     }
   })
 

@@ -106,6 +106,7 @@ export function nothingBehindTheDoor(): Parts {
       dispatch: never,
       pickByModel: never,
       mergeModels: never,
+      pickKept: never,
       ownerOf: never,
       relay: { send: never, breakAll: never, running: 0 },
       ledger,

@@ -37,16 +37,27 @@ export interface OpenAiServer {
 export async function startServer(flavour: Flavour, random: Random): Promise<OpenAiServer> {
   const upstream = await startUpstream()
   let last = Buffer.alloc(0)
+  const running = new Map<string, () => void>()
   upstream.respond(async (request, response, body) => {
     const { status, type, text } = answerOf(flavour, request, body)
-    last = Buffer.from(text)
+    let rest = Buffer.from(text)
+    last = rest
     response.writeHead(status, {
       'content-type': type,
       'x-ratelimit-remaining-requests': '41',
       'openai-organization': 'org-of-the-operator',
       'openai-processing-ms': '12',
     })
-    await write(response, last.length > LARGE ? [last] : piecesOf(last, random))
+    const cancelled = /\/responses\/(\w+)\/cancel/.exec(request.url ?? '')?.[1] ?? ''
+    running.get(cancelled)?.()
+    if (body.includes('"background":true') && type === 'text/event-stream') {
+      const begun = text.indexOf('\n\n') + 2
+      response.write(text.slice(0, begun))
+      const id = /resp_\w+/.exec(text)?.[0] ?? ''
+      await new Promise<void>((resolve) => running.set(id, resolve))
+      rest = rest.subarray(Buffer.byteLength(text.slice(0, begun)))
+    }
+    await write(response, rest.length > LARGE ? [rest] : piecesOf(rest, random))
   })
   return { upstream, baseUrl: upstream.url + PATHS[flavour], said: () => last }
 }
@@ -198,7 +209,10 @@ const response = (
   created_at: 1,
   model: ANSWERED[flavour],
   status,
-  output: [],
+  output: [
+    { id: id.replace('resp', 'rs'), type: 'reasoning', summary: [] },
+    { id: id.replace('resp', 'msg'), type: 'message', role: 'assistant', content: [] },
+  ],
   error: null,
   usage: usage
     ? {

@@ -27,9 +27,14 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 function meter(
   chunks: Iterable<Uint8Array>,
-  { isComplete = false, type = SSE, coding = undefined as string | undefined } = {},
+  {
+    isComplete = false,
+    type = SSE,
+    coding = undefined as string | undefined,
+    keeps = (_id: string): void => undefined,
+  } = {},
 ): MeteredUsage {
-  const metering = openAiUsageMeter(type, coding)
+  const metering = openAiUsageMeter(type, coding, true, { keeps })
   if (!metering) throw new Error('no meter')
   for (const chunk of chunks) metering.push(chunk, 0)
   return metering.end({}, isComplete)
@@ -377,7 +382,24 @@ describe('whole bodies', () => {
       model: 'x',
       usage: null,
     }
-    expect(whole(queued)).toMatchObject({ state: 'unknown', storedId: 'resp_0123' })
+    const ids: string[] = []
+    const told = (body: object) => {
+      ids.length = 0
+      const type = 'application/json'
+      const keeps = (id: string) => void ids.push(id)
+      return meter([bytesOf(JSON.stringify(body))], { type, keeps })
+    }
+    expect(told(queued)).toMatchObject({ state: 'unknown' })
+    expect(ids).toEqual(['resp_0123'])
+    const output = [
+      { id: 'msg_0123' },
+      { id: '../x' },
+      { id: 'ci_01234', container_id: 'cntr_0123' },
+    ]
+    told({ ...queued, store: false, output })
+    expect(ids).toEqual(['msg_0123', 'ci_01234', 'cntr_0123'])
+    told({ ...queued, object: 'else' })
+    expect(ids).toEqual([])
     expect(whole({ error: { type: 'server_error' } })).toMatchObject({
       state: 'unknown',
       sawError: 'server_error',

@@ -2,6 +2,7 @@
 
 import type { AnswerHeaders } from '../../http1/fields.ts'
 import { openAiUsageMeter } from '../reading/openai-usage.ts'
+import type { Kept } from '../reading/kept.ts'
 import { NO_USAGE } from '../reading/tally.ts'
 import type { Asked, UsageMeter } from '../upstream.ts'
 
@@ -17,9 +18,10 @@ export function openAiMeter(
   { method, path }: Pick<Asked, 'method' | 'path'>,
   status: number,
   headers: AnswerHeaders,
+  kept?: Kept,
 ): UsageMeter {
   if (method !== 'POST' || path === MODERATIONS || path.startsWith(STORED)) return FREE
   if (status >= 300) return SILENT
   const { 'content-type': type, 'content-encoding': coding } = headers
-  return openAiUsageMeter(type, coding, !NO_TEXT.test(path)) ?? SILENT
+  return openAiUsageMeter(type, coding, !NO_TEXT.test(path), kept) ?? SILENT
 }

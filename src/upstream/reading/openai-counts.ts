@@ -3,6 +3,7 @@
 // written to one; in a tally these are classes of their own.
 
 import { objectIn } from './json-object.ts'
+import { type Kept, tellKept } from './kept.ts'
 import type { MeteredUsage, Tally } from './tally.ts'
 import { tally } from './tally.ts'
 import { hasParts, largerParts, NO_PARTS, type TokenParts } from './token-parts.ts'
@@ -28,6 +29,7 @@ const BILLED_CALLS: ReadonlyMap<string, string> = new Map([
 
 export class OpenAiCounts {
   readonly #tally: Tally
+  readonly #kept: Kept | undefined
   #prompt: number | undefined
   #completion: number | undefined
   #cached = 0
@@ -37,8 +39,9 @@ export class OpenAiCounts {
   #tier: unknown
   #tools: Record<string, number> | undefined
 
-  constructor(to: Tally = tally()) {
+  constructor(to: Tally = tally(), kept?: Kept) {
     this.#tally = to
+    this.#kept = kept
   }
 
   /** A chunk, an event, a whole body: whether it counted anything. */
@@ -46,10 +49,7 @@ export class OpenAiCounts {
     const response = objectIn(answer['response'])
     const holder = response ?? answer
     const groq = objectIn(answer['x_groq'])
-    // `store: false` keeps nothing; absent, it is kept.
-    if (holder['object'] === 'response' && holder['store'] !== false) {
-      this.#tally.stored(holder['id'])
-    }
+    if (this.#kept) tellKept(holder, this.#kept)
     const isCounted = this.#note(answer['usage'] ?? response?.['usage'] ?? groq?.['usage'])
     this.#tally.model(answer['model'] ?? response?.['model'])
     this.#noteError(answer, response)

@@ -5,6 +5,7 @@
 
 import { decoding, type Sink } from '../../http1/decoding.ts'
 import { parseObject } from './json-object.ts'
+import type { Kept } from './kept.ts'
 import { mediaTypeOf, type Meter, Metering, type Reading } from './metering.ts'
 import { OpenAiCounts } from './openai-counts.ts'
 import { Passed } from './passed.ts'
@@ -20,24 +21,33 @@ const MAX_BODY_BYTES = 2 * 1024 * 1024
 
 /**
  * Undefined where such an answer says nothing of usage. `isText`: what a stream carries is what a model
- * writes, and tells by its length how much that was; sound and pictures don't.
+ * writes, and tells by its length how much that was; sound and pictures don't. `kept` is told as soon
+ * as the answer says an id.
  */
 export function openAiUsageMeter(
   contentType: string | undefined,
   contentEncoding: string | undefined,
   isText = true,
+  kept?: Kept,
 ): Meter | undefined {
-  const reading = readingOf(contentType, isText)
+  const reading = readingOf(contentType, isText, kept)
   const decoder = reading && decoding(contentEncoding, reading.sink)
   return reading && decoder && new Metering(decoder, reading)
 }
 
-function readingOf(contentType: string | undefined, isText: boolean): Reading | undefined {
+function readingOf(
+  contentType: string | undefined,
+  isText: boolean,
+  kept: Kept | undefined,
+): Reading | undefined {
   switch (mediaTypeOf(contentType)) {
     case 'text/event-stream':
-      return new Streamed(isText)
+      return new Streamed(isText, kept)
     case 'application/json':
-      return wholeBody(noteBody, { maxBytes: MAX_BODY_BYTES, readTail: usageInTail })
+      return wholeBody((tally, body) => noteBody(tally, body, kept), {
+        maxBytes: MAX_BODY_BYTES,
+        readTail: usageInTail,
+      })
     default:
       return undefined
   }
@@ -91,13 +101,14 @@ const SAY_SOMETHING = ['"error"', '[DONE]', 'event:', '\r']
 
 class Streamed implements Reading {
   readonly sink: Sink
-  readonly #counts = new OpenAiCounts()
+  readonly #counts: OpenAiCounts
   readonly #passed = new Passed()
   readonly #isText: boolean
   #ended = false
 
-  constructor(isText: boolean) {
+  constructor(isText: boolean, kept: Kept | undefined) {
     this.#isText = isText
+    this.#counts = new OpenAiCounts(undefined, kept)
     const passed = this.#passed
     const reader = new EventReader({
       wanted: EVENTS,
@@ -156,8 +167,12 @@ class Streamed implements Reading {
   }
 }
 
-function noteBody(tally: Tally, body: Readonly<Record<string, unknown>>): void {
-  const counts = new OpenAiCounts(tally)
+function noteBody(
+  tally: Tally,
+  body: Readonly<Record<string, unknown>>,
+  kept: Kept | undefined,
+): void {
+  const counts = new OpenAiCounts(tally, kept)
   counts.noteAnswer(body)
   counts.tell()
 }

@@ -26,8 +26,6 @@ export interface MeteredUsage extends TokenCounts {
   readonly state: MeterState
   /** The model that answered, which an alias in the request does not tell. */
   readonly model?: string
-  /** Of what the upstream keeps of it, under which it can be asked for again. */
-  readonly storedId?: string
   /** The `type` of the error in the stream or the body, never its message. */
   readonly sawError?: string
   /** Of the tokens above; absent where the answer tells of none. */
@@ -75,7 +73,6 @@ export interface Tally {
   error(type: unknown): void
   ranCode(): void
   parts(parts: TokenParts): void
-  stored(id: unknown): void
   /** Something was said that could not be read. */
   doubt(): void
   /**
@@ -113,8 +110,6 @@ const CACHE_FIELDS: CountFields = [
 
 /** A name is copied into logs and ledger, so it can be neither long nor text for a terminal. */
 const MODEL = /^[\x21-\x7e]{1,128}$/
-/** As a path can name it. */
-const STORED_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{7,127}$/
 const ERROR_TYPE = /^[a-z_]{1,64}$/
 const TOOL = /^[a-z][a-z0-9_]{0,63}$/
 const MAX_TOOLS = 16
@@ -137,7 +132,6 @@ export function tally(): Tally {
   let modelName: string | undefined
   let errorType: string | undefined
   let tokenParts: TokenParts | undefined
-  let storedId: string | undefined
 
   const doubt = (): void => {
     inDoubt = true
@@ -259,9 +253,6 @@ export function tally(): Tally {
     parts(parts) {
       tokenParts = tokenParts ? largerParts(tokenParts, parts) : parts
     },
-    stored(id) {
-      if (typeof id === 'string' && STORED_ID.test(id)) storedId = id
-    },
     doubt,
     result(whole, since, written = whole) {
       const sum = (count: keyof TokenTally): number => include(count) + (besides[count] ?? 0)
@@ -285,7 +276,6 @@ export function tally(): Tally {
         ...(modelName === undefined ? {} : { model: modelName }),
         ...(errorType === undefined ? {} : { sawError: errorType }),
         ...(tokenParts && { parts: tokenParts }),
-        ...(storedId !== undefined && { storedId }),
         ...(priceClasses.length === 0 ? {} : { priceClasses }),
         ...(tools.size === 0 ? {} : { serverTools: Object.fromEntries(tools) }),
         ...(codeRuns === 0 ? {} : { codeRuns }),

@@ -1,9 +1,9 @@
-// The words for a body that limits depend on and that two parsers could read differently.
+// The words for a body that something depends on and that two parsers could read differently.
 
 import { type Refusal, refused } from '../../refusal.ts'
 import type { Unparsed } from './outline.ts'
 
-const AMBIGUOUS = 'a token with limits may send no body that two parsers could read differently'
+const AMBIGUOUS = 'a body that this gate has to read may not read differently to two parsers'
 const SAID: Readonly<Record<Unparsed, string>> = {
   empty: 'the body is empty',
   byte_order_mark: `the body begins with a byte order mark; ${AMBIGUOUS}`,
@@ -11,7 +11,7 @@ const SAID: Readonly<Record<Unparsed, string>> = {
   not_json: 'the body is not JSON',
   not_object: 'the body is not a JSON object',
   too_deep: 'the body is nested more than 512 deep',
-  too_many_members: 'the body has too many members for a token with limits',
+  too_many_members: 'the body has too many members for this gate to read',
   ambiguous_member: `a member of the body is there twice, or its name is spelled oddly; ${AMBIGUOUS}`,
 }
 

@@ -1,0 +1,94 @@
+// Which ids of what an upstream keeps a request's body names: an earlier response, a conversation, an
+// item of either, a container with the files of a run. All of them are under the operator's key, so the
+// gate has to see whose they are. An id that cannot be read is '', which is nobody's.
+
+import { type Decision, granted } from '../../refusal.ts'
+import { stringIn } from '../reading/members.ts'
+import { type Names, Outline, type OutlinedMembers, type OutlineShape } from '../reading/outline.ts'
+import { outlineTables } from '../reading/outline-tables.ts'
+import { ambiguousBody } from '../reading/unparsed.ts'
+
+type Ids = Set<string>
+
+const { known, shape } = outlineTables<Ids>()
+
+/** By itself, in an object, or several of either. */
+const ID = shape(
+  { id: 'text' },
+  {
+    scalar: (text, to) => void (text === 'null' || to.add(stringIn(text) ?? '')),
+    leave: (found, to) => void (found.has('id') && to.add(stringIn(found.get('id')) ?? '')),
+  },
+)
+
+/** Where nobody here knows what it is. */
+const ANY = shape({ container_id: ID, previous_response_id: ID })
+
+/** Of these all is in the body: what was said, and what the caller's own tools did. */
+const TOLD =
+  /^(?:message|function_call(?:_output)?|custom_tool_call(?:_output)?|(?:computer|local_shell|shell|apply_patch)_call_output|mcp_approval_response)$/
+const TELLING = ['content', 'arguments', 'input', 'output', 'approve'] as const
+
+const TOOL = shape({
+  type: 'opaque',
+  container: ID,
+  function: 'opaque',
+  parameters: 'opaque',
+  description: 'opaque',
+  format: 'opaque',
+  filters: 'opaque',
+})
+
+const ITEM: OutlineShape<Ids> = shape(
+  {
+    type: 'text',
+    id: 'text',
+    container_id: ID,
+    content: 'text',
+    arguments: 'text',
+    input: 'text',
+    output: 'text',
+    approve: 'text',
+    encrypted_content: 'text',
+    role: 'opaque',
+    summary: 'opaque',
+    action: 'opaque',
+    operation: 'opaque',
+    tools: TOOL,
+  },
+  { leave: gatherItem },
+)
+
+/** An item that is not told may be one that the API looks up. */
+function gatherItem(found: OutlinedMembers, to: Ids): undefined {
+  if (!isGiven(found, 'id')) return
+  const type = isGiven(found, 'type') ? stringIn(found.get('type')) : 'message'
+  const isTold =
+    isGiven(found, 'encrypted_content') ||
+    (type !== undefined && TOLD.test(type) && TELLING.some((name) => isGiven(found, name)))
+  if (!isTold) to.add(stringIn(found.get('id')) ?? '')
+}
+
+/** What is too long to be kept is there. */
+const isGiven = (found: OutlinedMembers, name: string): boolean => {
+  const text = found.get(name)
+  return text !== undefined && text !== 'null' && text !== '""'
+}
+
+const RESPONSE = shape({
+  previous_response_id: ID,
+  conversation: ID,
+  input: ITEM,
+  tools: TOOL,
+  instructions: 'opaque',
+  metadata: 'opaque',
+  text: 'opaque',
+})
+
+const NAMES: Names<Ids> = { known, unlisted: () => ANY, named: () => undefined }
+
+export function responseReferences(body: Uint8Array): Decision<readonly string[]> {
+  const ids: Ids = new Set()
+  const found = new Outline(body, NAMES, ids).read(RESPONSE)
+  return typeof found === 'string' ? ambiguousBody(found) : granted([...ids])
+}

@@ -1,0 +1,35 @@
+// What an upstream keeps of an answer under the operator's key, by the ids that later requests can name.
+
+import { objectIn } from './json-object.ts'
+
+/** Told of each while the answer passes, for a second connection may name it before its end. */
+export interface Kept {
+  keeps(id: string): void
+}
+
+type JsonObject = Readonly<Record<string, unknown>>
+
+/** As a path can name it. */
+const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{7,127}$/
+/** An answer has tens. Beyond, nothing is noted, and so it is nobody's. */
+const MAX_ITEMS = 1000
+
+/**
+ * `holder`: an answer, or the response in an event. `store: false` keeps no response; its items are
+ * told all the same, for clients send back what the API's own tools did as it came, with its ids.
+ */
+export function tellKept(holder: JsonObject, kept: Kept): void {
+  if (holder['object'] !== 'response') return
+  if (holder['store'] !== false) tell(holder['id'], kept)
+  const { output } = holder
+  if (!Array.isArray(output)) return
+  for (const item of output.slice(0, MAX_ITEMS)) {
+    const members = objectIn(item)
+    tell(members?.['id'], kept)
+    tell(members?.['container_id'], kept)
+  }
+}
+
+function tell(id: unknown, kept: Kept): void {
+  if (typeof id === 'string' && ID.test(id)) kept.keeps(id)
+}
