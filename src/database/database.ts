@@ -33,7 +33,7 @@ export interface OpenOptions {
   readonly migrationBusyTimeoutMs?: number
 }
 
-const BUSY_TIMEOUT_MS = 1000
+export const BUSY_TIMEOUT_MS = 1000
 const LOCKED_PAUSE_MS = 10
 const MIGRATION_BUSY_TIMEOUT_MS = 5000
 /** `pstn`: marks the file as ours, also for file(1). */

@@ -10,10 +10,10 @@ import { constants, Database } from 'bun:sqlite'
 import { realpathSync } from 'node:fs'
 import type { Logger } from '../log.ts'
 import type { DatabaseConnection } from './connection.ts'
-import { type OpenedDatabase, openDatabase } from './database.ts'
+import { BUSY_TIMEOUT_MS, type OpenedDatabase, openDatabase } from './database.ts'
 import { codeOf, DatabaseUnusable, troubleOf, type Unusable } from './trouble.ts'
 import { isDamaged } from './inspect.ts'
-import { isUntouched, leaveLog, leaveMoved, type StandingFile } from './leave.ts'
+import { closeWhole, isUntouched, leaveLog, leaveMoved, type StandingFile } from './leave.ts'
 import { type Lookout, lookout } from './lookout.ts'
 import { INDEX, LOG, type Marks, marksOf, sameMarks } from './marks.ts'
 
@@ -30,6 +30,11 @@ export interface DatabaseConnectOptions {
   readonly busyTimeoutMs?: number
   /** SQL that sets the connection up. */
   readonly pragmas?: string
+  /**
+   * Uses the connection that stays open for as long as the gate uses the file, instead of another
+   * one. One user at most, since pragmas apply to all of a connection; `close` does nothing there.
+   */
+  readonly standing?: boolean
 }
 
 export interface DatabaseFollower {
@@ -77,26 +82,31 @@ export function follow(
   let saidAtMs = Number.NEGATIVE_INFINITY
   let file = 0
   let looking: Lookout | undefined
+  let isBaseUsed = false
 
   /** Undefined on success. */
   const begin = (patient: boolean): (OpenedDatabase & { ok: false }) | undefined => {
-    const opened = openDatabase(path, migrations, patient ? {} : IMPATIENT)
+    const patience = patient ? PATIENT : IMPATIENT
+    const { busyTimeoutMs } = patience
+    const opened = openDatabase(path, migrations, patience)
     if (!opened.ok) return opened
     const base = opened.database
     let keeper: Database | undefined
     try {
       if (isDamaged(base, checked)) throw new DatabaseUnusable('corrupt', 'SQLITE_CORRUPT')
       keeper = new Database(path, { readonly: true, strict: true })
-      // The keeper holds its lock from its first read.
-      keeper.query('SELECT count(*) FROM sqlite_schema').get()
+      // The keeper holds its lock from its first read. This one needs no schema, which would cost time
+      // and memory.
+      keeper.query('PRAGMA user_version').get()
       const real = realpathSync(path)
       const marks = marksOf(path, real)
       if (hasMoved(base)) throw new DatabaseUnusable('cannot_open', 'moved')
-      standing = { base, keeper, marks, real, files: [real, real + LOG, real + INDEX] }
+      const files = [real, real + LOG, real + INDEX]
+      standing = { base, busyTimeoutMs, keeper, marks, real, files }
       file += 1
       return undefined
     } catch (error) {
-      base.close()
+      closeWhole(base)
       keeper?.close()
       return refusalOf(error)
     }
@@ -154,10 +164,30 @@ export function follow(
     for (const listener of listeners) listener()
   }
 
-  const connect = ({ busyTimeoutMs, pragmas }: DatabaseConnectOptions = {}): DatabaseConnection => {
+  /** The connection of the file itself, set up for its user. */
+  const connectBase = ({ busyTimeoutMs, pragmas }: DatabaseConnectOptions): DatabaseConnection => {
+    if (isBaseUsed) throw new Error('the standing connection has a user already')
+    isBaseUsed = true
+    let database: Database | undefined
+    return connection(
+      () => {
+        if (!standing) look()
+        if (!standing) throw unusableNow()
+        const { base } = standing
+        if (database === base) return base
+        if (busyTimeoutMs !== undefined) base.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
+        if (pragmas !== undefined) base.run(pragmas)
+        database = base
+        return base
+      },
+      () => {},
+    )
+  }
+
+  const connectAnew = ({ busyTimeoutMs, pragmas }: DatabaseConnectOptions): DatabaseConnection => {
     let database: Database | undefined
     const release = (): void => {
-      database?.close()
+      if (database) closeWhole(database)
       database = undefined
     }
     holders.add({ release })
@@ -166,8 +196,7 @@ export function follow(
       if (database) return database
       look()
       const { marks, real = path } = standing ?? {}
-      if (!marks)
-        throw new DatabaseUnusable(trouble?.reason ?? 'missing', trouble?.code ?? 'missing')
+      if (!marks) throw unusableNow()
       const opened = openDatabase(path, migrations, {
         mode: 'existing',
         ...(busyTimeoutMs === undefined ? {} : { busyTimeoutMs }),
@@ -185,37 +214,41 @@ export function follow(
       database = opened.database
       return database
     }
-
-    return {
-      get: connected,
-      open() {
-        try {
-          look()
-          return { ok: true, database: connected() }
-        } catch (error) {
-          return refusalOf(error)
-        }
-      },
-      write(work) {
-        look()
-        const before = file
-        const result = work(connected())
-        look()
-        if (file !== before || !standing) throw new DatabaseUnusable('cannot_open', 'moved')
-        return result
-      },
-      get file() {
-        return file
-      },
-      close: release,
-    }
+    return connection(connected, release)
   }
+
+  const connection = (connected: () => Database, close: () => void): DatabaseConnection => ({
+    get: connected,
+    open() {
+      try {
+        look()
+        return { ok: true, database: connected() }
+      } catch (error) {
+        return refusalOf(error)
+      }
+    },
+    write(work) {
+      look()
+      const before = file
+      const result = work(connected())
+      look()
+      if (file !== before || !standing) throw new DatabaseUnusable('cannot_open', 'moved')
+      return result
+    },
+    get file() {
+      return file
+    },
+    close,
+  })
+
+  const unusableNow = (): DatabaseUnusable =>
+    new DatabaseUnusable(trouble?.reason ?? 'missing', trouble?.code ?? 'missing')
 
   const refused = begin(true)
   if (refused) throw new DatabaseUnusable(refused.reason, refused.code)
   looking = lookout(look, () => standing?.files)
   return {
-    connect,
+    connect: (options = {}) => (options.standing ? connectBase : connectAnew)(options),
     look,
     get away() {
       return standing ? undefined : (trouble?.reason ?? 'missing')
@@ -232,12 +265,14 @@ export function follow(
       look()
       for (const holder of holders) holder.release()
       standing?.keeper.close()
-      standing?.base.close()
+      if (standing) closeWhole(standing.base)
       standing = undefined
     },
   }
 }
 
+/** Before requests are served. */
+const PATIENT = { busyTimeoutMs: BUSY_TIMEOUT_MS }
 /** Once requests are served, the event loop must not wait for locks. */
 const IMPATIENT = { busyTimeoutMs: 0, migrationBusyTimeoutMs: 100 }
 

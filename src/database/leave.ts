@@ -14,6 +14,8 @@ const SAVE_BUSY_MS = 100
 
 export interface StandingFile {
   readonly base: Database
+  /** How long `base` waits for others, before its user has set that. */
+  readonly busyTimeoutMs: number
   readonly keeper: Database
   readonly marks: Marks
   /** Where SQLite keeps the log: beside the file that a link points to. */
@@ -33,9 +35,12 @@ export function isUntouched({ marks, real }: StandingFile, found: Marks): boolea
 }
 
 /** Saves the log into its own file, wherever that is now. True if that worked. */
-export function leaveMoved({ base, keeper, marks, real }: StandingFile, found: Marks): boolean {
-  const saved = checkpointed(base)
-  base.close()
+export function leaveMoved(
+  { base, busyTimeoutMs, keeper, marks, real }: StandingFile,
+  found: Marks,
+): boolean {
+  const saved = checkpointed(base, busyTimeoutMs)
+  closeWhole(base)
   keeper.close()
   // SQLite would take an old log at this path for the log of the new file.
   try {
@@ -50,16 +55,19 @@ export function leaveMoved({ base, keeper, marks, real }: StandingFile, found: M
 }
 
 /** True if the content of the deleted log is in the file now. */
-export function leaveLog({ base, keeper, real }: StandingFile, isUntouched: boolean): boolean {
+export function leaveLog(
+  { base, busyTimeoutMs, keeper, real }: StandingFile,
+  isUntouched: boolean,
+): boolean {
   if (!isUntouched) {
-    base.close()
+    closeWhole(base)
     keeper.close()
     return false
   }
   // A process that has the file open without a log opened it before the deletion, with the old log
   // and its locks.
-  if (sizeOf(real + LOG) === undefined && checkpointed(base)) {
-    base.close()
+  if (sizeOf(real + LOG) === undefined && checkpointed(base, busyTimeoutMs)) {
+    closeWhole(base)
     keeper.close()
     return true
   }
@@ -69,19 +77,32 @@ export function leaveLog({ base, keeper, real }: StandingFile, isUntouched: bool
     base.run(`PRAGMA busy_timeout = ${SAVE_BUSY_MS}; PRAGMA locking_mode = EXCLUSIVE`)
     base.run('BEGIN IMMEDIATE')
     base.run('COMMIT')
-    return checkpointed(base)
+    return checkpointed(base, SAVE_BUSY_MS)
   } catch {
     return false
   } finally {
-    base.close()
+    closeWhole(base)
   }
 }
 
-function checkpointed(database: Database): boolean {
+function checkpointed(database: Database, busyTimeoutMs: number): boolean {
   try {
+    database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
     const done = database.query<{ busy: number }, []>('PRAGMA wal_checkpoint(TRUNCATE)').get()
     return done?.busy === 0
   } catch {
     return false
+  }
+}
+
+/**
+ * Together with its statements. Otherwise SQLite keeps the file and its locks until the last of
+ * them is collected.
+ */
+export function closeWhole(database: Database): void {
+  try {
+    database.close(true)
+  } catch {
+    // Nothing of this connection is in use.
   }
 }

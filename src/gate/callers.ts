@@ -74,7 +74,7 @@ export async function callers(options: CallersOptions): Promise<Callers> {
           log,
         })
       : undefined
-  const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS })
+  const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS, standing: true })
   const apiKeys = keyring({ connection, log })
   let keysNow = keyAdmission(apiKeys, policyOf)
   const admitKey: AdmitKey = (key, at) => keysNow(key, at)
