@@ -33,6 +33,10 @@ export const OPENAI_GROUPS = [
 export const KEY_HEADERS = ['authorization', 'api-key'] as const
 export type KeyHeader = (typeof KEY_HEADERS)[number]
 
+/** The same of Anthropic's API; a server on one's own machine may need none. */
+export const ANTHROPIC_KEY_HEADERS = ['x-api-key', 'authorization', 'api-key', 'none'] as const
+export type AnthropicKeyHeader = (typeof ANTHROPIC_KEY_HEADERS)[number]
+
 export const CALLER_KINDS = ['user', 'device', 'key', 'session'] as const
 export type CallerKind = (typeof CALLER_KINDS)[number]
 

@@ -8,7 +8,7 @@ import type { Mistake } from './kinds.ts'
 import { developmentMistakes, signInMistakes } from './mode-demands.ts'
 import { OWN_SECRETS } from './credential-kinds.ts'
 import { type Key, KEYS, settingOf, type Values } from './table.ts'
-import { callersOf, keysOf, takes, type UpstreamRead } from './upstreams.ts'
+import { callersOf, isKeyless, keysOf, takes, type UpstreamRead } from './upstreams.ts'
 
 export type Mode = 'development' | 'sign-in' | 'production'
 
@@ -26,6 +26,7 @@ export function contradictions(
     ...plainHttpMistakes(given, values, ASKED),
     ...several.flatMap((each) => plainHttpMistakes(each.given, each.values, keysOf(each.kind))),
     ...callerMistakes(mode, upstreams),
+    ...keylessMistakes(upstreams),
     ...keyLifetimeMistakes(given, values),
     ...oldKeyMistakes(given),
   ]
@@ -79,6 +80,23 @@ function callerMistakes(mode: Mode, upstreams: readonly UpstreamRead[]): Mistake
     const message = 'names devices, and none can enrol at this gate'
     const hint = 'leave device out, or CLIENT_ID'
     return [{ setting: from.from, message, hint }]
+  })
+}
+
+/** Anthropic itself takes nothing without a key. */
+function keylessMistakes(upstreams: readonly UpstreamRead[]): Mistake[] {
+  return upstreams.flatMap(({ kind, given }) => {
+    const none = given.get('anthropicKeyHeader')
+    if (kind !== 'anthropic' || !none || !isKeyless(given)) return []
+    const { from } = none
+    if (given.has('anthropicApiKey')) {
+      return [
+        { setting: from, message: 'is none, though there is a key', hint: 'leave out either' },
+      ]
+    }
+    if (given.has('anthropicBaseUrl')) return []
+    const hint = 'give the address of the server that needs no key'
+    return [{ setting: from, message: "is none, and Anthropic's own API needs a key", hint }]
   })
 }
 

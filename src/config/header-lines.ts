@@ -29,7 +29,7 @@ export const headerLines: Kind<HeaderLines> = {
         return {
           ok: false,
           message: 'has a header twice, or one that the gate itself sets',
-          hint: 'leave it out; a key goes into OPENAI_UPSTREAM_KEY',
+          hint: 'leave it out; the key has a setting of its own',
         }
       }
       lines.push([lower, value])

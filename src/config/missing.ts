@@ -4,7 +4,7 @@
 import type { Mistake } from './kinds.ts'
 import { OWN_SECRETS } from './credential-kinds.ts'
 import { flagOf, type Key, KEYS, type Need, settingOf, type Values } from './table.ts'
-import { takes, type UpstreamRead } from './upstreams.ts'
+import { isKeyless, takes, type UpstreamRead } from './upstreams.ts'
 
 /** Any of these says that somebody is to sign in; the others have names that programs share. */
 const SIGN_IN: readonly Key[] = [
@@ -32,13 +32,15 @@ export function missing(
   memberOf?: (key: Key) => string | undefined,
 ): Mistake[] {
   // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
-  const anthropic = mentioned.has('anthropicApiKey') && !signIn
+  const keyed = mentioned.has('anthropicApiKey') && !signIn
+  const keyless = upstreams.some(({ kind, given }) => kind === 'anthropic' && isKeyless(given))
+  const anthropic = keyed || (keyless && !signIn)
   const openai = mentioned.has('openaiUpstreamUrl')
   const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || openai || signIn)
   const devices = anthropic || (!signIn && upstreams.some((each) => takes(each, 'device')))
   const needs: Readonly<Record<Need, boolean>> = {
     Tinfoil: tinfoil,
-    Anthropic: anthropic,
+    Anthropic: keyed,
     devices,
     OpenAI: openai,
     'user tokens':

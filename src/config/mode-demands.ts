@@ -5,7 +5,7 @@ import { isLoopback } from '../hosts.ts'
 import type { Given } from './given.ts'
 import type { Mistake } from './kinds.ts'
 import { type Key, settingOf, type Values } from './table.ts'
-import type { UpstreamRead } from './upstreams.ts'
+import { isKeyless, type UpstreamRead } from './upstreams.ts'
 
 /** One person on their own machine, with one account. */
 export function signInMistakes(
@@ -15,7 +15,9 @@ export function signInMistakes(
 ): Mistake[] {
   const mistakes: Mistake[] = []
   const keys = [given, ...upstreams.map((each) => each.given)]
-  const apiKey = keys.map((each) => each.get('anthropicApiKey')).find((each) => each)
+  const apiKey = keys
+    .map((each) => each.get(isKeyless(each) ? 'anthropicKeyHeader' : 'anthropicApiKey'))
+    .find((each) => each)
   if (apiKey) {
     mistakes.push({
       setting: apiKey.from,
@@ -53,7 +55,7 @@ export function developmentMistakes(given: ReadonlyMap<Key, Given>, values: Valu
     ['anthropicBaseUrl', 'anthropicApiKey'],
   ] as const) {
     const upstream = given.get(url)
-    if (!upstream || given.has(key)) continue
+    if (!upstream || given.has(key) || (key === 'anthropicApiKey' && isKeyless(given))) continue
     mistakes.push({
       setting: upstream.from,
       message: `is set, but without ${settingOf(key).env} an embedded upstream answers instead`,

@@ -83,6 +83,8 @@ export const RELOADING: { readonly [K in Key]: Reloading } = {
   tinfoilCallers: 'restart',
   anthropicApiKey: 'value',
   anthropicBaseUrl: 'restart',
+  anthropicKeyHeader: 'restart',
+  anthropicHeaders: 'taken',
   anthropicCallers: 'restart',
   openaiUpstreamUrl: 'restart',
   openaiUpstreamKey: 'value',

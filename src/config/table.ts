@@ -38,7 +38,7 @@ import {
   someOf,
   text,
 } from './kinds.ts'
-import { KEY_HEADERS, OPENAI_GROUPS } from '../names.ts'
+import { ANTHROPIC_KEY_HEADERS, KEY_HEADERS, OPENAI_GROUPS } from '../names.ts'
 import type { Secret } from '../secret.ts'
 import { headerLines } from './header-lines.ts'
 
@@ -70,6 +70,7 @@ export interface Setting<T> {
 const METERED = OPENAI_GROUPS.filter((group) => group !== 'audio')
 
 const seconds = (min: number, max: number): Kind<number> => integer(min, max, '<seconds>')
+export const ANTHROPIC_URL = 'https://api.anthropic.com'
 const DAY_SECONDS = 86_400
 export const LONGEST_KEY_DAYS = 3660
 export const LONGEST_OVERLAP_DAYS = 90
@@ -527,9 +528,22 @@ export const SETTINGS = {
   anthropicBaseUrl: setting(
     'ANTHROPIC_BASE_URL',
     'Upstream',
-    outboundUrl,
-    "Anthropic's API, without `/v1`.",
-    { fallback: 'https://api.anthropic.com' },
+    queryUrl,
+    "Anthropic's API, or a server that speaks it, without `/v1`. A query goes out with each request.",
+    { fallback: ANTHROPIC_URL },
+  ),
+  anthropicKeyHeader: setting(
+    'ANTHROPIC_KEY_HEADER',
+    'Upstream',
+    oneOf(...ANTHROPIC_KEY_HEADERS),
+    'The header of its key; `authorization` sends `Bearer`, and `none` is for a server without a key.',
+    { fallback: 'x-api-key' },
+  ),
+  anthropicHeaders: setting(
+    'ANTHROPIC_HEADERS',
+    'Upstream',
+    headerLines,
+    "Headers added to each request for it, in place of the caller's; no secrets.",
   ),
   anthropicCallers: setting(
     'ANTHROPIC_CALLERS',

@@ -22,6 +22,8 @@ export const MEMBERS = {
   anthropic: {
     apiKey: 'anthropicApiKey',
     baseUrl: 'anthropicBaseUrl',
+    keyHeader: 'anthropicKeyHeader',
+    headers: 'anthropicHeaders',
     callers: 'anthropicCallers',
   },
   // How one signs in are settings of the whole gate.
@@ -45,6 +47,13 @@ export const CHOSEN_BY = {
   'anthropic-oauth': 'clientId',
   openai: 'openaiUpstreamUrl',
 } as const satisfies Readonly<Record<UpstreamKind, Key>>
+
+/** A server of Anthropic's API that asks for no key; said, so that no key is left out by a slip. */
+export const isKeyless = (given: ReadonlyMap<Key, Given>): boolean =>
+  given.get('anthropicKeyHeader')?.text === 'none'
+
+const isChosen = (kind: UpstreamKind, given: ReadonlyMap<Key, Given>): boolean =>
+  given.has(CHOSEN_BY[kind]) || (kind === 'anthropic' && isKeyless(given))
 
 /** In development mode, one of these that lacks what chooses it is answered from within. */
 export const EMBEDDED = [
@@ -171,7 +180,7 @@ export function upstreamReads(
     return { ...each, values: { ...values, ...own }, isOneOfSeveral: true }
   })
   const elsewhere = UPSTREAM_KINDS.filter(
-    (kind) => (devMode && USUAL.has(kind)) || (listed.length === 0 && given.has(CHOSEN_BY[kind])),
+    (kind) => (devMode && USUAL.has(kind)) || (listed.length === 0 && isChosen(kind, given)),
   ).filter((kind) => listed.every((each) => each.kind !== kind))
   return [...within, ...elsewhere.map((kind) => alone({ kind, from: '', own: {} }))]
 }

@@ -55,7 +55,7 @@ type Embedded = (typeof EMBEDDED)[number]
 
 type Keyed<Entry> = Entry extends { readonly kind: 'anthropic-oauth' }
   ? Entry
-  : Entry extends { readonly kind: 'openai' }
+  : Entry extends { readonly kind: 'openai' | 'anthropic' }
     ? Omit<Entry, 'apiKey'> & { readonly apiKey?: Revealing }
     : Omit<Entry, 'apiKey'> & { readonly apiKey: Revealing }
 
@@ -68,6 +68,7 @@ export type UpstreamSource = {
 /** In development mode there may be one of which nothing is said. */
 function isWhole(entry: UpstreamEntry): entry is UpstreamEntry & UpstreamSource {
   if (entry.kind === 'openai') return (entry.baseUrl as URL | undefined) !== undefined
+  if (entry.kind === 'anthropic' && entry.keyHeader === 'none') return true
   return !('apiKey' in entry) || entry.apiKey !== undefined
 }
 
@@ -142,7 +143,8 @@ async function developmentSources(settings: Settings): Promise<Configured> {
     },
     async anthropic() {
       const { startAnthropic } = await import('../dev/anthropic.ts')
-      return { apiKey, baseUrl: new URL((await startAnthropic({ apiKey: key })).url) }
+      const baseUrl = new URL((await startAnthropic({ apiKey: key })).url)
+      return { apiKey, baseUrl, keyHeader: 'x-api-key' }
     },
     async openai() {
       const { startOpenAi } = await import('../dev/openai.ts')

@@ -52,7 +52,17 @@ export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<K
   },
   anthropic: {
     serves: servesAnthropic,
-    make: (source, { settings }) => anthropic(sizedAs(source, settings)),
+    make: (source, { settings }) =>
+      anthropic({
+        ...source,
+        get headers() {
+          return entryOf(source, settings()).headers ?? []
+        },
+        apiKey: source.apiKey,
+        get maxBodyBytes() {
+          return settings().maxPayloadSize
+        },
+      }),
   },
   'anthropic-oauth': {
     serves: servesAccount,

@@ -25,3 +25,21 @@ export function placesUnder(
     return place
   }
 }
+
+/** The base URL's own query goes first, and what it says no caller says otherwise. */
+export function placesWithQuery(
+  base: URL,
+): (path: string, search: string) => Decision<Destination> {
+  if (base.search === '') return placesUnder(base)
+  const places = placesUnder(base, base.search)
+  const fixed = new Set(base.searchParams.keys())
+  return (path, search) => {
+    if (search === '') return places(path, search)
+    const own = search.slice(1).split('&')
+    const rest = own.filter((each) => {
+      const [name] = new URLSearchParams(each).keys()
+      return name !== undefined && !fixed.has(name)
+    })
+    return granted(placeUnder(base, path, [base.search, ...rest].join('&')))
+  }
+}

@@ -65,6 +65,7 @@ test('of several upstreams of a kind the keys and the models are exchanged, and 
       apiKey: new Secret(`${name}-1`),
       callers: ['key'],
       baseUrl: new URL('https://a.example'),
+      keyHeader: 'x-api-key',
       ...more,
     })
     const { settings, named } = taken(BASE)

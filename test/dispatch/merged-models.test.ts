@@ -25,7 +25,14 @@ function served(name: string, models?: readonly string[], dialect: Dialect = 'op
           routes: ['models'],
           maxBodyBytes: 1,
         })
-      : anthropic({ name, baseUrl: new URL('/', baseUrl), apiKey, maxBodyBytes: 1 })
+      : anthropic({
+          name,
+          baseUrl: new URL('/', baseUrl),
+          apiKey,
+          keyHeader: 'x-api-key',
+          headers: [],
+          maxBodyBytes: 1,
+        })
   return { upstream, breaker: {} as Served['breaker'], callers: ['user'], models }
 }
 

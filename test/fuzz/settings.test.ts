@@ -155,7 +155,10 @@ const USERS: Readonly<Record<string, Choices>> = {
 }
 const ANTHROPIC: Readonly<Record<string, Choices>> = {
   ANTHROPIC_API_KEY: KEY,
-  ANTHROPIC_BASE_URL: URLS,
+  ANTHROPIC_BASE_URL: {
+    good: [...URLS.good, QUERY],
+    bad: URLS.bad.filter((each) => each !== QUERY),
+  },
   IDENTITY_HASH_KEY: HEX,
   JWT_SECRET: {
     good: [SIGNING, `${SIGNING}, ${SIGNING}-before`],

@@ -7,7 +7,7 @@ import type { Given } from '../given.ts'
 import { ISSUER_KEYS, type IssuerOwn } from '../issuers.ts'
 import type { Listed, PolicyEntry, RuleEntry } from '../policies.ts'
 import { type Key, settingOf } from '../table.ts'
-import { CHOSEN_BY, keysOf } from '../upstreams.ts'
+import { CHOSEN_BY, isKeyless, keysOf } from '../upstreams.ts'
 import type { Report } from './report.ts'
 import { nested } from './shapes.ts'
 import { memberOf, settingsIn, type Schema } from './tree.ts'
@@ -109,14 +109,14 @@ export function settled(
     const member = memberOf(key)?.replace(/^.*\./, '') ?? ''
     if (!second) {
       complete(one)
-      needed.set(key, { from: one.from, member })
+      if (!isWhole(one, kind)) needed.set(key, { from: one.from, member })
       return
     }
     const hint = 'one person signs in at a gate, to one account; leave one'
     if (kind === 'anthropic-oauth') wrong(second.from, `is a second upstream of kind ${kind}`, hint)
     else {
       whole(ofKind, keysOf(kind), `upstreams of kind ${kind}`, 'upstreams')
-      for (const entry of ofKind) lacks(entry, key, member)
+      for (const entry of ofKind) if (!isWhole(entry, kind)) lacks(entry, key, member)
       mentioned.add(key)
     }
   }
@@ -140,6 +140,9 @@ export function settled(
     },
   }
 }
+
+const isWhole = ({ given }: DocumentEntry, kind: UpstreamKind): boolean =>
+  kind === 'anthropic' && isKeyless(given)
 
 const withOwn = <Own>({ own, ...entry }: DocumentEntry): DocumentEntry & Listed<Own> => ({
   ...entry,

@@ -35,6 +35,8 @@ const Anthropic = t.Object(
     ...common,
     ...secret('api_key', 'anthropicApiKey'),
     base_url: leaf('anthropicBaseUrl'),
+    key_header: leaf('anthropicKeyHeader'),
+    headers: leaf('anthropicHeaders'),
     callers: leaf('anthropicCallers'),
   },
   CLOSED,

@@ -1,5 +1,7 @@
-// Anthropic with the operator's key. What describes the operator's account does not come back.
+// Anthropic with the operator's key, or another server that speaks its dialect. What describes the
+// operator's account there does not come back.
 
+import type { AnthropicKeyHeader } from '../../names.ts'
 import type { Revealing } from '../../secret.ts'
 import { allowedValues, operatorsKeyRefused, setAllowed, type Upstream } from '../upstream.ts'
 import {
@@ -11,20 +13,27 @@ import {
 } from './api.ts'
 
 export interface AnthropicOptions extends AnthropicApiOptions {
-  readonly apiKey: Revealing
+  /** Undefined for a server that asks for none. */
+  readonly apiKey: Revealing | undefined
+  readonly keyHeader: AnthropicKeyHeader
+  /** That go out with every request; names in lower case. */
+  readonly headers: readonly (readonly [name: string, value: string])[]
 }
 
 export function anthropic(options: AnthropicOptions): Upstream {
-  const { name = 'anthropic', apiKey } = options
+  const { name = 'anthropic', apiKey, keyHeader } = options
   return {
     ...anthropicApi(options),
     name,
     kind: 'anthropic',
     serves: servesAnthropic,
-    checks: [{ path: '/v1/models', withKey: true }],
+    checks: [{ path: '/v1/models', withKey: apiKey !== undefined }],
     requestHeaders(client) {
       const headers = clientHeaders(client)
-      headers['x-api-key'] = apiKey.reveal()
+      for (const [header, value] of options.headers) headers[header] = value
+      if (apiKey === undefined) return headers
+      const key = apiKey.reveal()
+      headers[keyHeader] = keyHeader === 'authorization' ? `Bearer ${key}` : key
       return headers
     },
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),

@@ -3,7 +3,7 @@
 // pass as they came.
 
 import { inspectPlain } from '../inspected.ts'
-import { placesUnder } from '../places.ts'
+import { placesWithQuery } from '../places.ts'
 import { NO_USAGE } from '../reading/tally.ts'
 import { copyAllowed, serving, type Upstream } from '../upstream.ts'
 import { anthropicCost } from './cost.ts'
@@ -11,7 +11,7 @@ import { anthropicUsageMeter } from './usage.ts'
 
 export interface AnthropicApiOptions {
   readonly name?: string
-  /** Without `/v1`. */
+  /** Without `/v1`. Its query goes out with every request. */
   readonly baseUrl: URL
   /** As it is when a request asks for it. */
   readonly maxBodyBytes: number
@@ -84,7 +84,7 @@ const meter: Upstream['meter'] = ({ method, path }, status, headers) => {
 const SILENT = new Set(['/v1/messages', '/v1/complete', '/v1/messages/batches'])
 
 export function anthropicApi(options: AnthropicApiOptions): AnthropicApi {
-  const placeOf = placesUnder(options.baseUrl)
+  const placeOf = placesWithQuery(options.baseUrl)
   return {
     bodies: 'plain',
     inspect: (headers, hasBody) => inspectPlain(headers, hasBody, options.maxBodyBytes),

@@ -4,10 +4,8 @@
 
 import type { KeyHeader, RouteGroup } from '../../names.ts'
 import type { Revealing } from '../../secret.ts'
-import { type Destination, placeUnder } from '../../http1/destination.ts'
-import { type Decision, granted } from '../../refusal.ts'
 import { inspectPlain } from '../inspected.ts'
-import { placesUnder } from '../places.ts'
+import { placesWithQuery } from '../places.ts'
 import { openAiCost } from '../reading/openai-cost.ts'
 import {
   allowedValues,
@@ -85,21 +83,5 @@ export function openAi(options: OpenAiOptions): Upstream {
     meter: openAiMeter,
     referring: (path) => (path === RESPONSES ? responseReferences : undefined),
     invalid: () => undefined,
-  }
-}
-
-/** The base URL's own query goes first, and what it says no caller says otherwise. */
-function placesWithQuery(base: URL): (path: string, search: string) => Decision<Destination> {
-  if (base.search === '') return placesUnder(base)
-  const places = placesUnder(base, base.search)
-  const fixed = new Set(base.searchParams.keys())
-  return (path, search) => {
-    if (search === '') return places(path, search)
-    const own = search.slice(1).split('&')
-    const rest = own.filter((each) => {
-      const [name] = new URLSearchParams(each).keys()
-      return name !== undefined && !fixed.has(name)
-    })
-    return granted(placeUnder(base, path, [base.search, ...rest].join('&')))
   }
 }
