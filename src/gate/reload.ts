@@ -25,6 +25,7 @@ export interface ReloadParts extends Omit<WatchOptions, 'seen' | 'onChange'> {
   readonly exchange: (next: Configuration) => void
   readonly log: Logger
   readonly retryMs?: number
+  readonly lookAgainMs?: number
 }
 
 export interface Reload {
@@ -37,14 +38,15 @@ export interface Reload {
 const MAX_READINGS = 3
 /**
  * After a change: stamps are only as fine as the file system's clock, so that one look more finds what
- * was written right after the reading.
+ * was written right after the reading. After the start: what was written since the settings were read,
+ * while the database was opened, is in the first stamps already, and no later look would find it.
  */
 const LOOK_AGAIN_MS = 1000
 /** As long as something is wrong: what was mended may not show in a stamp. */
 const RETRY_MS = 5000
 
 export function reloading(parts: ReloadParts): Reload {
-  const { reread, exchange, log, retryMs = RETRY_MS } = parts
+  const { reread, exchange, log, retryMs = RETRY_MS, lookAgainMs = LOOK_AGAIN_MS } = parts
   let current = parts.first
   let seen = stampsOf(parts.files)
   let stopped = false
@@ -101,7 +103,7 @@ export function reloading(parts: ReloadParts): Reload {
     later = undefined
     if (isAsked) told = undefined
     const found = read()
-    if (!found) return lookAgain(LOOK_AGAIN_MS)
+    if (!found) return lookAgain(lookAgainMs)
     if (!found.ok) {
       once(JSON.stringify(found.mistakes), () => tell(found.mistakes, log))
       return lookAgain(retryMs)
@@ -120,9 +122,10 @@ export function reloading(parts: ReloadParts): Reload {
     onChange() {
       told = undefined
       reload(false)
-      if (!later) lookAgain(LOOK_AGAIN_MS)
+      if (!later) lookAgain(lookAgainMs)
     },
   })
+  lookAgain(lookAgainMs)
   return {
     now: () => reload(true),
     stop() {

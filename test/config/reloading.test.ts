@@ -47,6 +47,7 @@ function scene(reread: (path: string) => Reread) {
     settleMs: 2,
     maxAbsentMs: 20,
     retryMs: 10,
+    lookAgainMs: 10,
   })
   const said = (text: string): number =>
     lines.filter(({ msg }) => String(msg).includes(text)).length
@@ -69,6 +70,16 @@ test('what was read beside a file that changed meanwhile is read again', () => {
   })
   reload.now()
   expect(exchanged.map(({ settings }) => settings.rateLimitRpm)).toEqual([3])
+})
+
+test('what was written while the gate started is taken, once, and without a further change', async () => {
+  let readings = 0
+  const { exchanged, said } = scene((path) => {
+    readings += 1
+    return taken(path, { RATE_LIMIT_RPM: '3' })
+  })
+  await until(() => exchanged.length > 0)
+  expect([exchanged.length, readings, said('reloaded')]).toEqual([1, 1, 1])
 })
 
 test('a file that a new document names is one that counts', async () => {
