@@ -330,6 +330,12 @@ devices: { usd_per_month: true, models: [a, 7, "x,y"] }
     expect(first(file('', { ending: 'ini' }))).toBe('has no ending that is known')
     expect(first(file('#'.repeat(300_000)))).toBe('is larger than any document')
     expect(first(file('['.repeat(100_000)))).toBe('is nested too deep')
+    // As a disk that was full leaves one: what it said of policies would be gone.
+    for (const text of ['', '\n', '# policies:\n', '---\n', 'null']) {
+      expect([text, first(file(text))]).toEqual([text, 'is empty'])
+    }
+    expect(first(file('# policies', { ending: 'toml' }))).toBe('is empty')
+    expect(first(file('', { ending: 'json' }))).toBe('is not JSON')
     expect(first(file(`a = ${'['.repeat(100_000)}`, { ending: 'toml' }))).not.toBeUndefined()
   })
 })

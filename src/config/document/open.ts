@@ -52,6 +52,8 @@ export function openDocument(
   })
 }
 
+const EMPTY_HINT = 'write the settings into it, or name no document'
+
 /** The text of a document, of whichever language `parse` reads. */
 export function readText(
   text: string,
@@ -65,7 +67,12 @@ export function readText(
     const [message, hint] = ['cannot be read', 'is it nested too deep?']
     return nothing([{ setting: about.name, message, hint }])
   }
-  if (parsed.ok) return readTree(parsed.root, about)
+  if (parsed.ok) {
+    const { root } = parsed
+    // What was cut off, or never written: without it everybody could do everything.
+    if (root.kind !== 'value' || root.value !== null) return readTree(root, about)
+    return nothing([{ setting: about.name, message: 'is empty', hint: EMPTY_HINT }])
+  }
   return nothing(
     parsed.wrong.map(({ at, name: member, message, hint }) => ({
       setting: `${about.name}:${at.line}:${at.column}${member === undefined ? '' : ` ${member}`}`,

@@ -1,7 +1,7 @@
 // TOML 1.0, by a parser that knows the line of every node.
 
 import { parseTOML, type AST } from 'toml-eslint-parser'
-import type { Node, Parsed, Position } from './node.ts'
+import { type Node, type Parsed, type Position, START } from './node.ts'
 
 export function parseToml(text: string): Parsed {
   let program: AST.TOMLProgram
@@ -37,6 +37,9 @@ export function parseToml(text: string): Parsed {
     // A table without members is there all the same.
     if (each.type === 'TOMLTable') tableAt(root, each)
   }
+  // As an empty document of the other two is.
+  if (root.members.length === 0)
+    return { ok: true, root: { kind: 'value', at: START, value: null } }
   return { ok: true, root }
 }
 
