@@ -12,7 +12,7 @@ import type { UpstreamRequest } from '../http1/request.ts'
 import type { Destination } from '../http1/destination.ts'
 import type { Asked, Upstream } from '../upstream/upstream.ts'
 import { type Bodies, type Permitted, readableAs } from './bodies.ts'
-import type { Inspected } from '../upstream/inspected.ts'
+import { type Inspected, tooLarge } from '../upstream/inspected.ts'
 import type { Coding } from './content-coding.ts'
 import { hiddenModel, type ListedModels, listedModels, type Rewrite } from './model-list.ts'
 
@@ -86,7 +86,13 @@ export function dispatching(bodies: Bodies): Dispatch {
     const read = incoming.held ?? bodies.read(permitted, incoming, inspected, exchange)
     const body = read instanceof Promise ? await read : read
     if (!body.ok) return body
-    if (body.value instanceof Uint8Array) exchange.bytesIn = body.value.byteLength
+    if (body.value instanceof Uint8Array) {
+      exchange.bytesIn = body.value.byteLength
+      // A chunked body, which declares no length, was read within the maximum of the first upstream.
+      if (incoming.held && body.value.byteLength > inspected.maxBytes) {
+        return tooLarge(inspected.maxBytes)
+      }
+    }
     const costly = incoming.limited
       ? await costlyOf(bodies, permitted, incoming, body.value, codings.value, inspected.maxBytes)
       : NOT_COSTLY
