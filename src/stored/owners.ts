@@ -112,18 +112,20 @@ export function owners({ connection, log, maxWaiting = MAX_WAITING }: OwnersOpti
     ownerOf(id) {
       const key = digestOf(id)
       const noted = waiting.get(key)
-      if (noted) return granted(noted)
       try {
+        // What is written goes first: a server that lets a caller choose the id of what it makes would
+        // otherwise make another's theirs, until this is written.
         const row = connection
           .get()
           .query<{ identity: Uint8Array; upstream: string }, [Uint8Array]>(
             'SELECT identity, upstream FROM stored_objects WHERE id = ?1',
           )
           .get(Buffer.from(key, 'base64'))
-        if (!row) return granted(undefined)
+        if (!row) return granted(noted)
         const identity = Buffer.from(row.identity).toString('hex')
         return granted({ identity, upstream: row.upstream })
       } catch (error) {
+        if (noted) return granted(noted)
         return refused('database_unavailable', { reason: describeBug(error).error })
       }
     },

@@ -49,6 +49,7 @@ test('known at once, and by another process once it is written; the first owner 
   here.poll(at(0))
   expect(ownerOf(there, 'resp_1')).toEqual({ identity: ANNA, upstream: 'azure' })
   there.note('resp_1', { identity: BERT, upstream: 'local' }, NOW_MS)
+  expect(ownerOf(there, 'resp_1')).toEqual({ identity: ANNA, upstream: 'azure' })
   there.poll(at(0))
   expect(ownerOf(here, 'resp_1')).toEqual({ identity: ANNA, upstream: 'azure' })
 })
