@@ -113,6 +113,8 @@ function amountsOf(
 export interface RequestFacts {
   /** An upper bound, without what the API adds itself. */
   readonly promptTokens: number
+  /** How many prompts that is, each in a window of its own; one if absent. */
+  readonly prompts?: number
   /** The output that the request allows, thinking included. */
   readonly maxTokens: number
   /** How many answers of `maxTokens` each; one if absent. */
@@ -150,7 +152,7 @@ const PRIORITY = 'service_tier:priority'
  */
 export function worstCase(price: Price, facts: RequestFacts): WorstCase {
   const { priceClasses = [], serverTools = {}, codeExecutionMs, samplings = 1 } = facts
-  const { answers = 1, media = [] } = facts
+  const { answers = 1, media = [], prompts = 1 } = facts
   const factors = factorsOf(price, priceClasses)
   if (!Array.isArray(factors)) return { ok: false, unpriced: factors.unpriced }
   const tools = toolCost(price.tools, serverTools, codeExecutionMs)
@@ -161,7 +163,7 @@ export function worstCase(price: Price, facts: RequestFacts): WorstCase {
   const { contextTokens = Infinity, longPrompt } = price
   // A batch may allow longer answers than the model's own limit.
   const maxOutput = priceClasses.includes(BATCH) ? Infinity : (price.maxOutputTokens ?? Infinity)
-  const promptTokens = Math.min(facts.promptTokens + HIDDEN_PROMPT_TOKENS, contextTokens)
+  const promptTokens = Math.min(facts.promptTokens + HIDDEN_PROMPT_TOKENS, contextTokens * prompts)
   const outputTokens = Math.min(facts.maxTokens, maxOutput) * answers
   const own = media.map((each) => price.media?.[each])
   const input = Math.max(0, ...own.map((each) => each?.input ?? 0))

@@ -45,11 +45,12 @@ interface ModelRun {
 
 function runsOf(costly: Costly, maxTokens: number): ModelRun[] {
   const { cacheWrite, priceClasses, fallbacks, advisors, models } = costly
-  const { answers = 1, media = [] } = costly
+  const { answers = 1, media = [], prompts = 1 } = costly
   const promptFor = (price: Price): number => promptTokensOf(costly, price)
   const times = costly.compacts ? 2 : 1
   const own = (price: Price): RequestFacts => ({
     promptTokens: promptFor(price),
+    prompts,
     maxTokens,
     answers,
     media,

@@ -28,6 +28,8 @@ export interface Costly {
   readonly isSilentStream?: boolean
   /** So many to one prompt, each of `maxTokens`; one where it is absent. */
   readonly answers?: number
+  /** So many texts, each of which may fill the model's window; one where it is absent. */
+  readonly prompts?: number
   /** Some routes name models and run none: counting tokens. */
   readonly free: boolean
   /** All of the body but what is an image or a document in base64. */

@@ -89,13 +89,37 @@ describe('what bounds an answer', () => {
     [{ max_tokens: 5, max_completion_tokens: 7, n: 3 }, CHAT, 7, 3],
     [{ max_tokens: null, n: null }, CHAT, undefined, 1],
     [{ max_output_tokens: 9 }, RESPONSES, 9, 1],
-    [{ prompt: 'a' }, '/v1/completions', 16, 1],
+    [{ prompt: 'a' }, '/v1/completions', undefined, 1],
+    [{ prompt: 'a', max_tokens: null }, '/v1/completions', undefined, 1],
     [{ prompt: ['a', 'b'], n: 2, best_of: 5, max_tokens: 3 }, '/v1/completions', 3, 10],
-    [{ input: ['a', 'b'] }, '/v1/embeddings', 0, 1],
+    [{ input: ['a', 'b'] }, '/v1/embeddings', 0, 2],
     [{ prompt: 'a', n: 4 }, IMAGES, undefined, 4],
   ])('%j', (body, path, maxTokens, answers) => {
     const found = costly({ model: 'm', ...(body as object) }, path)
     expect([found.maxTokens, found.answers]).toEqual([maxTokens, answers])
+  })
+
+  test.each<readonly [object, string, number | undefined, number]>([
+    [{ max_tokens: 0 }, CHAT, undefined, 1],
+    [{ max_completion_tokens: 0, max_tokens: 5 }, CHAT, undefined, 1],
+    [{ max_tokens: 5, n: 0 }, CHAT, 5, 1],
+    [{ max_tokens: 5, best_of: 9 }, CHAT, 5, 9],
+    [{ max_tokens: 5, n_predict: 900 }, CHAT, 900, 1],
+    [{ max_tokens: 5, max_new_tokens: 0 }, CHAT, undefined, 1],
+    [{ num_predict: 5 }, CHAT, undefined, 1],
+    [{ max_tokens: 5, n_predict: 900 }, '/v1/completions', 900, 1],
+    [{ max_output_tokens: 5, n_predict: 900 }, RESPONSES, 900, 1],
+    [{ max_output_tokens: 0 }, RESPONSES, undefined, 1],
+  ])(
+    'attack: %j is no less than what some server makes of it',
+    (body, path, maxTokens, answers) => {
+      const found = costly({ model: 'm', ...body }, path)
+      expect([found.maxTokens, found.answers]).toEqual([maxTokens, answers])
+    },
+  )
+
+  test('attack: a bound that goes on without end is none', () => {
+    expect(said({ model: 'm', max_tokens: 5, n_predict: -1 })).toBe('invalid_max_tokens')
   })
 })
 
@@ -148,6 +172,21 @@ test('what the body only refers to is a whole window', () => {
     ),
   ).toBe(false)
   expect(refers({ messages: [{ role: 'assistant', audio: { id: 'audio_1' } }] }, CHAT)).toBe(true)
+})
+
+test.each<readonly [object, boolean]>([
+  [{ id: 'msg_1' }, true],
+  [{ type: null, id: 'msg_1' }, true],
+  [{ type: 'reasoning', id: 'rs_1', summary: [] }, true],
+  [{ type: 'reasoning', id: 'rs_1', summary: [], encrypted_content: null }, true],
+  [{ type: 'reasoning', id: 'rs_1', summary: [], encrypted_content: 'gAAAAA' }, false],
+  [{ type: 'reasoning', content: [{ type: 'reasoning_text', text: 'x' }] }, false],
+  [{ role: 'user', content: [{ file: { file_id: 'f' } }] }, true],
+  [{ role: 'user', content: [{ video_url: { url: 'https://x' } }] }, true],
+  [{ id: 'msg_1', role: 'assistant', content: 'a' }, false],
+  [{ type: 'message', id: 'msg_1', role: 'assistant', content: [] }, false],
+])('attack: an item without its type or its text: %j', (item, isKept) => {
+  expect(costly({ model: 'm', input: [item] }, RESPONSES).refers).toBe(isKept)
 })
 
 test('sound, tiers and long caches are told', () => {
@@ -206,13 +245,17 @@ test('what is billed beside the tokens is told apart from what runs models nobod
 describe('decided', () => {
   /** A micro-dollar in, two out. */
   const RATES = { input: 1, output: 2, cache_read: 1, cache_write_5m: 1, cache_write_1h: 1 }
-  const models = { llama: { ...RATES, max_output_tokens: 1000 }, endless: RATES }
+  const models = {
+    llama: { ...RATES, max_output_tokens: 1000 },
+    endless: RATES,
+    small: { ...RATES, context_tokens: 4096 },
+  }
   const parsed = parsePrices(JSON.stringify({ date: '2026-11-20', models }))
   if (!parsed.ok) throw new Error('prices')
   const { prices } = parsed
   const NOW = { epochSeconds: 1_800_000_000, monotonicMs: 0 }
-  const decided = (own: Said, body: unknown): unknown => {
-    const found = read(body)
+  const decided = (own: Said, body: unknown, path = CHAT): unknown => {
+    const found = read(body, path)
     if (!found.ok) return found.code
     const charged = {
       host: '',
@@ -276,6 +319,17 @@ describe('decided', () => {
     const bounded = { max_tokens: 10, n: 3 }
     expect(decided(CAPPED, { ...body, ...bounded })).toBe(prompt(bounded) + 3 * 10 * 2)
     expect(decided(CAPPED, body)).toBe(prompt({}) + 1000 * 2)
+  })
+
+  test('by a cap: texts that are read one by one fill a window each', () => {
+    const input = ['a'.repeat(4000), 'b'.repeat(4000), [1, 2]]
+    const body = { model: 'small', input }
+    expect(decided(CAPPED, body, '/v1/embeddings')).toBe(
+      JSON.stringify(body).length + HIDDEN_PROMPT_TOKENS,
+    )
+    expect(decided(CAPPED, { model: 'small', input: 'a'.repeat(9000) }, '/v1/embeddings')).toBe(
+      4096,
+    )
   })
 
   test('by a cap: what has no price or no bound is refused, and says so', () => {

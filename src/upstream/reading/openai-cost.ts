@@ -2,7 +2,8 @@
 // and as the upstream will read it. A body that two parsers could read differently is refused.
 //
 // Without a bound of its own an answer is as long as its model writes. Several answers to one prompt
-// are each as long as that.
+// are each as long as that. Servers of this dialect differ in what they read as no bound: 0 is one to
+// some, `null` is another default to others, and some read a bound under a name of their own first.
 
 import { type Decision, granted, refused } from '../../refusal.ts'
 import type { Costly } from '../costly.ts'
@@ -14,6 +15,7 @@ import {
   NAMES,
   nothingOfOpenAi,
   type OpenAiGathered,
+  OTHER_MAX_TOKENS,
   PICTURES,
   RESPONSE,
   SPEECH,
@@ -26,8 +28,10 @@ interface Route {
   readonly shape: OutlineShape<OpenAiGathered>
   /** Members that bound the answer; undefined where there is none to bound. */
   readonly maxTokens?: readonly string[]
-  /** What the API takes where none is given; undefined: as much as the model writes. */
-  readonly usualTokens?: number
+  /** Names that some servers read as well, or first; they can only raise what is assumed. */
+  readonly otherMaxTokens?: readonly string[]
+  /** The route writes no text. */
+  readonly writesNothing?: boolean
   /** Members that say how many answers are made. */
   readonly answers?: readonly string[]
   readonly free?: boolean
@@ -39,15 +43,28 @@ interface Route {
 const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
   [
     '/v1/chat/completions',
-    { shape: CHAT, maxTokens: ['max_completion_tokens', 'max_tokens'], answers: ['n'] },
+    {
+      shape: CHAT,
+      maxTokens: ['max_completion_tokens', 'max_tokens'],
+      otherMaxTokens: OTHER_MAX_TOKENS,
+      answers: ['n', 'best_of'],
+    },
   ],
-  ['/v1/responses', { shape: RESPONSE, maxTokens: ['max_output_tokens'] }],
+  [
+    '/v1/responses',
+    { shape: RESPONSE, maxTokens: ['max_output_tokens'], otherMaxTokens: OTHER_MAX_TOKENS },
+  ],
   [
     '/v1/completions',
-    { shape: COMPLETION, maxTokens: ['max_tokens'], usualTokens: 16, answers: ['n', 'best_of'] },
+    {
+      shape: COMPLETION,
+      maxTokens: ['max_tokens'],
+      otherMaxTokens: OTHER_MAX_TOKENS,
+      answers: ['n', 'best_of'],
+    },
   ],
-  ['/v1/embeddings', { shape: INPUT, usualTokens: 0 }],
-  ['/v1/moderations', { shape: INPUT, usualTokens: 0, free: true }],
+  ['/v1/embeddings', { shape: INPUT, writesNothing: true }],
+  ['/v1/moderations', { shape: INPUT, writesNothing: true, free: true }],
   ['/v1/images/generations', { shape: PICTURES, answers: ['n'], media: ['image'] }],
   ['/v1/audio/speech', { shape: SPEECH, media: ['audio'], unpriced: 'speech to make' }],
 ])
@@ -72,15 +89,16 @@ export function openAiCost(path: string, body: Uint8Array): Decision<Costly> {
   const { trouble } = gathered
   if (trouble === 'wrong_model') return refused('invalid_model', { reason: trouble })
   if (trouble) return refused('too_many_models', { reason: trouble })
-  const maxTokens = largest(found, route.maxTokens ?? [])
+  const maxTokens = boundIn(found, route)
   if (maxTokens === null) return refused('invalid_max_tokens', { reason: 'wrong_max_tokens' })
-  const answers = largest(found, route.answers ?? [])
-  if (answers === null) return refused('invalid_count', { reason: 'wrong_count' })
+  const counts = countsIn(found, route.answers ?? [])
+  if (!counts) return refused('invalid_count', { reason: 'wrong_count' })
   return granted(
     costly(route, gathered, {
       model,
-      maxTokens: maxTokens ?? route.usualTokens,
-      answers: (answers ?? 1) * Math.max(1, gathered.prompts),
+      maxTokens: route.writesNothing === true ? 0 : maxTokens,
+      // A server that does not read `n` gives one answer, whatever it says.
+      answers: Math.max(1, ...counts) * Math.max(1, gathered.prompts),
       bytes: body.byteLength,
       tier: found.get('service_tier'),
       streams: isStream(found.get('stream')),
@@ -109,6 +127,7 @@ function costly(route: Route, gathered: OpenAiGathered, read: Read): Costly {
     model: read.model,
     maxTokens: read.maxTokens,
     answers: read.answers,
+    prompts: Math.max(1, gathered.prompts),
     isBoundByModel: true,
     isSilentStream: read.streams && !gathered.asksUsage,
     free: route.free === true,
@@ -134,15 +153,27 @@ function costly(route: Route, gathered: OpenAiGathered, read: Read): Costly {
 const isStream = (text: unknown): boolean =>
   text !== undefined && text !== 'false' && text !== 'null'
 
-/** Undefined where none is given, null where one is a mistake. */
-function largest(found: OutlinedMembers, names: readonly string[]): number | undefined | null {
-  let most: number | undefined
+/** Undefined where nothing bounds the answer for certain, null where a bound is a mistake. */
+function boundIn(
+  found: OutlinedMembers,
+  { maxTokens = [], otherMaxTokens = [] }: Route,
+): number | undefined | null {
+  const own = countsIn(found, maxTokens)
+  const others = countsIn(found, otherMaxTokens)
+  if (!own || !others) return null
+  const all = [...own, ...others]
+  return own.length === 0 || all.includes(0) ? undefined : Math.max(...all)
+}
+
+/** Undefined where one is a mistake. */
+function countsIn(found: OutlinedMembers, names: readonly string[]): number[] | undefined {
+  const counts: number[] = []
   for (const name of names) {
     const count = countIn(found.get(name))
-    if (count === null) return null
-    if (count !== undefined) most = Math.max(most ?? 0, count)
+    if (count === null) return undefined
+    if (count !== undefined) counts.push(count)
   }
-  return most
+  return counts
 }
 
 /** `fast` is the newer name of a tier whose answers still say `priority`. */

@@ -20,7 +20,7 @@ export interface OpenAiGathered {
   compacts: boolean
   /** The usage of a stream is asked for. */
   asksUsage: boolean
-  /** Texts of `prompt` or `input` that are each answered by themselves. */
+  /** Texts of `prompt` or `input` that are each read, and answered, by themselves. */
   prompts: number
   /** `prompt` holds numbers, which are tokens of any number of prompts. */
   hasTokenIds: boolean
@@ -114,7 +114,8 @@ const PICTURE = /^(?:input_image|image_url|computer_screenshot)$/
 const BLOCK: OutlineShape<OpenAiGathered> = shape(
   {
     type: 'text',
-    role: 'opaque',
+    id: 'length',
+    role: 'length',
     name: 'opaque',
     text: 'opaque',
     refusal: 'opaque',
@@ -123,7 +124,7 @@ const BLOCK: OutlineShape<OpenAiGathered> = shape(
     action: 'opaque',
     operation: 'opaque',
     summary: 'opaque',
-    encrypted_content: 'opaque',
+    encrypted_content: 'length',
     tool_calls: 'opaque',
     function_call: 'opaque',
     reasoning_content: 'opaque',
@@ -132,6 +133,9 @@ const BLOCK: OutlineShape<OpenAiGathered> = shape(
     image_url: 'length',
     file: 'length',
     file_data: 'length',
+    file_id: 'length',
+    audio_url: 'length',
+    video_url: 'length',
     input_audio: 'length',
     audio: 'length',
     tools: TOOL,
@@ -156,7 +160,22 @@ function gatherBlock(found: OutlinedMembers, to: OpenAiGathered): void {
   }
   if (type === 'input_audio') to.hasAudio = true
   else if (type === undefined || (type !== '' && !PLAIN_BLOCK.test(type))) to.refers = true
+  else if (type === '' ? isReference(found) : isKept(type, found)) to.refers = true
+  if (type === '' && (found.has('input_audio') || found.has('audio_url'))) to.hasAudio = true
 }
+
+/** Without a type: an item that is kept at the API, by its id, or a part that some servers know by its member. */
+function isReference(found: OutlinedMembers): boolean {
+  if (found.has('id') && !found.has('role')) return true
+  return REFERRING.some((name) => found.has(name))
+}
+const REFERRING = ['file', 'file_data', 'file_id', 'audio_url', 'video_url']
+
+/** What a model thought, without its text: the API has it by its id. */
+const isKept = (type: string, found: OutlinedMembers): boolean =>
+  type === 'reasoning' && found.has('id') && !isGiven(found.get('encrypted_content'))
+
+const isGiven = (bytes: unknown): boolean => typeof bytes === 'number' && bytes > 'null'.length
 
 const REFERS = shape(
   {},
@@ -171,6 +190,9 @@ const TEMPLATE = shape(
   { id: 'opaque', variables: BLOCK },
   { leave: (_found, to) => (tell('a prompt that is kept at the API', to.unpriced), undefined) },
 )
+
+/** Of embeddings, which may be numbers too: each is a prompt of its own at the most. */
+const INPUTS = shape({}, { scalar: (text, to) => void (to.prompts += text === 'null' ? 0 : 1) })
 
 const PROMPTS = shape(
   {},
@@ -228,10 +250,21 @@ const COMMON = {
   prompt_cache_options: CACHE,
 } as const
 
+/** llama.cpp's, Ollama's, and those of other servers of models. */
+export const OTHER_MAX_TOKENS = [
+  'n_predict',
+  'num_predict',
+  'max_new_tokens',
+  'max_output_tokens',
+] as const
+const OTHER_BOUNDS = Object.fromEntries(OTHER_MAX_TOKENS.map((name) => [name, 'text' as const]))
+
 export const CHAT = shape({
   ...COMMON,
   ...STREAMED,
+  ...OTHER_BOUNDS,
   n: 'text',
+  best_of: 'text',
   max_tokens: 'text',
   max_completion_tokens: 'text',
   messages: BLOCK,
@@ -251,6 +284,7 @@ export const CHAT = shape({
 
 export const RESPONSE = shape({
   ...COMMON,
+  ...OTHER_BOUNDS,
   max_output_tokens: 'text',
   input: BLOCK,
   instructions: BLOCK,
@@ -267,6 +301,7 @@ export const RESPONSE = shape({
 export const COMPLETION = shape({
   ...COMMON,
   ...STREAMED,
+  ...OTHER_BOUNDS,
   n: 'text',
   best_of: 'text',
   max_tokens: 'text',
@@ -277,7 +312,7 @@ export const COMPLETION = shape({
 })
 
 /** Embeddings, moderations. */
-export const INPUT = shape({ ...COMMON, input: 'opaque' })
+export const INPUT = shape({ ...COMMON, input: INPUTS })
 
 export const PICTURES = shape({ ...COMMON, n: 'text', prompt: 'opaque' })
 
