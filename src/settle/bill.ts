@@ -7,7 +7,11 @@
 import { costOf, type Price } from '../budget/prices.ts'
 import type { Reservation } from '../state/port.ts'
 import type { End } from '../end.ts'
-import { MAX_TOKENS_PER_SECOND, REMAINDER_TOKENS } from '../upstream/reading/passed.ts'
+import {
+  HIDDEN_TOKENS_PER_SECOND,
+  MAX_TOKENS_PER_SECOND,
+  REMAINDER_TOKENS,
+} from '../upstream/reading/passed.ts'
 import {
   type MeteredUsage,
   NO_USAGE,
@@ -98,16 +102,22 @@ function free({ reservation }: Bill): Metered {
 
 /**
  * The charge for an answer that did not report its usage. If it was stopped, no more can have been
- * generated than has passed, or than a model can generate in that time; otherwise the whole
- * reservation counts.
+ * generated than has passed and than was thought in its silences, or than a model can generate in that
+ * time; otherwise the whole reservation counts.
  */
 function unseen({ usage, atMost }: Bill, ended: EndedRequest, reservation: Reservation): Measure {
   const { amountMicroUsd } = reservation
-  const passed = usage?.since?.outputTokens
+  const passed = usage?.since && usage.since.outputTokens + thoughtIn(usage.since, ended)
   const output = { ...NO_TOKENS, output: passed ?? 0 }
   if (ended.end === 'complete' || !atMost) return { ...output, costMicroUsd: amountMicroUsd }
   const made = passed ?? (ended.durationMs / 1000) * MAX_TOKENS_PER_SECOND
   return { ...output, costMicroUsd: atMost(made + REMAINDER_TOKENS) }
+}
+
+/** A model that does not show what it thinks is silent meanwhile, and billed for it. */
+function thoughtIn({ spokenMs }: Since, { durationMs }: EndedRequest): number {
+  if (spokenMs === undefined) return 0
+  return Math.ceil((Math.max(0, durationMs - spokenMs) / 1000) * HIDDEN_TOKENS_PER_SECOND)
 }
 
 /** What a partial answer is charged beyond its counts. */

@@ -9,6 +9,7 @@ import { spendCaps } from '../../src/state/memory/spend.ts'
 import { type Bill, charge } from '../../src/settle/bill.ts'
 import type { Measure } from '../../src/ledger/port.ts'
 import { anthropicUsageMeter } from '../../src/upstream/anthropic/usage.ts'
+import { openAiUsageMeter } from '../../src/upstream/reading/openai-usage.ts'
 import { REMAINDER_TOKENS, tokensOf } from '../../src/upstream/reading/passed.ts'
 import { seeded } from '../support/random.ts'
 import { piecesOf } from '../upstream/pieces.ts'
@@ -134,5 +135,57 @@ describe('a stream cut at any byte', () => {
     const { measured, spent } = charged([new TextEncoder().encode(start)], price, 4_800_000)
     expect(measured?.costMicroUsd).toBe(75_025)
     expect(spent).toBe(75_025 + REMAINDER_TOKENS * 25)
+  })
+})
+
+describe("attack: a stream in OpenAI's dialect that is left while the model thinks", () => {
+  const price = prices.priceOf('gpt-5') as Price
+  const chunk = (content: string): Uint8Array =>
+    new TextEncoder().encode(`data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`)
+  const delta = new TextEncoder().encode(
+    `event: response.output_text.delta\ndata: {"delta":"${'word '.repeat(60)}"}\n\n`,
+  )
+  /** Output tokens, for what came at these milliseconds and was left at `leftAt`. */
+  const outputFor = (
+    came: readonly (readonly [atMs: number, bytes: Uint8Array])[],
+    leftAt: number,
+  ) => {
+    const meter = openAiUsageMeter('text/event-stream', undefined)
+    for (const [atMs, bytes] of came) meter?.push(bytes, atMs)
+    let output = 0
+    const caps = spendCaps()
+    const taken = caps.reserve([{ key: 'k', period: 'month', capMicroUsd: 1e12 }], 1e9, NOW)
+    if (!taken.ok) throw new Error(taken.reason)
+    const atMost = (tokens: number): number => (output = tokens)
+    const bill: Bill = { reservation: taken.reservation, atMost, usage: meter?.end({}), owed: true }
+    charge(bill, { end: 'client_gone', durationMs: leftAt, price, priceOf: prices.priceOf })
+    return output - REMAINDER_TOKENS
+  }
+
+  test('in silence before the first word, or between two', () => {
+    for (const came of [
+      [[1000, chunk('')]],
+      [
+        [1000, chunk('a')],
+        [99_000, chunk('b')],
+      ],
+    ] as const) {
+      expect(outputFor(came, 100_000)).toBeWithin(7800, 8100)
+    }
+    expect(
+      outputFor(
+        [
+          [1000, delta],
+          [99_000, delta],
+        ],
+        100_000,
+      ),
+    ).toBeWithin(7800, 8200)
+    expect(outputFor([], 100_000)).toBe(8000)
+  })
+
+  test('and one that writes all the time is charged what it wrote', () => {
+    const words = Array.from({ length: 200 }, (_, at) => [500 + at * 50, chunk('word ')] as const)
+    expect(outputFor(words, 10_500)).toBeWithin(200, 700)
   })
 })

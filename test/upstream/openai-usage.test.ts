@@ -177,6 +177,30 @@ const STREAMS: Readonly<Record<string, readonly [text: string, expected: Metered
     `data: {"model":"llama-4",\ndata: "choices":[],\ndata: "usage":{"prompt_tokens":3,"completion_tokens":4}}\n\n${DONE}`,
     exact({ model: 'llama-4', inputTokens: 3, outputTokens: 4 }),
   ],
+  'JSON over several lines, of which some look like JSON of their own': [
+    `data: {"model":"llama-4",\ndata: "usage":{"prompt_tokens":3,\ndata: "completion_tokens":4}\ndata: }\n\n${DONE}`,
+    exact({ model: 'llama-4', inputTokens: 3, outputTokens: 4 }),
+  ],
+  'thoughts that only the total has': [
+    chunk('a') +
+      data({
+        ...shape,
+        choices: [],
+        usage: {
+          prompt_tokens: 32,
+          completion_tokens: 9,
+          total_tokens: 135,
+          completion_tokens_details: { reasoning_tokens: 94 },
+        },
+      }) +
+      DONE,
+    exact({
+      model: 'llama-4',
+      inputTokens: 32,
+      outputTokens: 103,
+      parts: { ...PARTS, reasoningTokens: 94 },
+    }),
+  ],
 }
 
 describe('streams', () => {
@@ -218,7 +242,7 @@ describe('streams', () => {
     expect(meter([bytesOf(text)])).toEqual({
       ...exact({ model: 'llama-4', inputTokens: 10, outputTokens: 1 }),
       state: 'partial',
-      since: { outputTokens: 5, inputTokens: 0, isUnfinished: true },
+      since: { outputTokens: 5, inputTokens: 0, spokenMs: 0, isUnfinished: true },
     })
   })
 
@@ -368,12 +392,20 @@ describe('whole bodies', () => {
       const decoy = { data: [large, '"usage":{"prompt_tokens":9}'] }
       expect(say(decoy).state).toBe('unknown')
       expect(say({ ...decoy, ...embeddings, data: [large] })).toMatchObject({ inputTokens: 8 })
+      // A tool's schema is the caller's, and comes back in the answer.
+      const tools = [
+        { type: 'function', parameters: { model: 'cheap', usage: { input_tokens: 1 } } },
+      ]
+      const echo = { model: 'dear', output: [large], tools, top_p: 1, usage: usage(900, 5) }
+      expect(say(echo)).toEqual(exact({ inputTokens: 900, outputTokens: 5 }))
     }),
   )
   test('one that was cut, one without usage, an error under a 200', () => {
     const text = JSON.stringify({ model: 'llama-4', usage: usage(1, 1) }).slice(0, -1)
     expect(meter([bytesOf(text)], { type: 'application/json' }).state).toBe('unknown')
     expect(whole({ model: 'x' }).state).toBe('unknown')
+    expect(whole({ model: 'x', usage: usage(0, 0) }).state).toBe('unknown')
+    expect(whole({ model: 'x', usage: { total_tokens: 8 } }).state).toBe('unknown')
     // Made in the background, after it was answered.
     const queued = {
       id: 'resp_0123',

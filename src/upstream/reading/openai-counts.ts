@@ -1,11 +1,13 @@
 // The `usage` of OpenAI's dialect, under the names that its routes have for the same counts, gathered
 // from every place of an answer that says it. Prompt tokens hold those that came from a cache or were
-// written to one; in a tally these are classes of their own.
+// written to one; in a tally these are classes of their own. Some providers leave what a model thought
+// out of the completion, and in the total.
 
 import { objectIn } from './json-object.ts'
 import { type Kept, tellKept } from './kept.ts'
 import type { MeteredUsage, Tally } from './tally.ts'
 import { tally } from './tally.ts'
+import type { Passed } from './passed.ts'
 import { hasParts, largerParts, NO_PARTS, type TokenParts } from './token-parts.ts'
 
 type JsonObject = Readonly<Record<string, unknown>>
@@ -82,12 +84,15 @@ export class OpenAiCounts {
     if (hasParts(this.#parts)) this.#tally.parts(this.#parts)
   }
 
-  /** `tokensSince`: estimated; undefined where nothing of the answer tells. */
-  result(isWhole: boolean, tokensSince: number | undefined): MeteredUsage {
+  /** `passed`: undefined where nothing of the answer tells what was written. */
+  result(isWhole: boolean, passed: Passed | undefined): MeteredUsage {
     this.tell()
-    const since =
-      tokensSince === undefined ? undefined : { outputTokens: tokensSince, inputTokens: 0 }
-    const isFinal = isWhole && (tokensSince ?? 0) === 0
+    const since = passed && {
+      outputTokens: passed.tokens,
+      inputTokens: 0,
+      spokenMs: passed.spokenMs,
+    }
+    const isFinal = isWhole && (since?.outputTokens ?? 0) === 0
     return this.#tally.result(isFinal, since, isWhole)
   }
 
@@ -99,7 +104,11 @@ export class OpenAiCounts {
       return false
     }
     const prompt = this.#count(members['prompt_tokens'] ?? members['input_tokens'])
-    const completion = this.#count(members['completion_tokens'] ?? members['output_tokens'])
+    const said = this.#count(members['completion_tokens'] ?? members['output_tokens'])
+    const total = this.#count(members['total_tokens'])
+    const completion = withThought(prompt, said, total)
+    // Some servers write zeros where they do not count: no prompt is empty.
+    if (prompt === 0 && (completion ?? 0) === 0) return false
     this.#noteInput(detailsIn(members, INPUT_DETAILS))
     this.#noteWritten(detailsIn(members, OUTPUT_DETAILS))
     if (prompt !== undefined) this.#prompt = Math.max(this.#prompt ?? 0, prompt)
@@ -166,6 +175,16 @@ export class OpenAiCounts {
     this.doubt()
     return undefined
   }
+}
+
+/** The completion, or what the total has beyond the prompt where that is more. */
+function withThought(
+  prompt: number | undefined,
+  completion: number | undefined,
+  total = 0,
+): number | undefined {
+  if (prompt === undefined || total - prompt <= (completion ?? 0)) return completion
+  return total - prompt
 }
 
 function detailsIn(usage: JsonObject, names: readonly string[]): JsonObject | undefined {

@@ -133,7 +133,7 @@ class Streamed implements Reading {
   end(isComplete: boolean, wasRead: boolean): MeteredUsage {
     const isWhole = isComplete || this.#ended
     return wasRead
-      ? this.#counts.result(isWhole, this.#isText ? this.#passed.tokens : undefined)
+      ? this.#counts.result(isWhole, this.#isText ? this.#passed : undefined)
       : this.#counts.result(false, undefined)
   }
 

@@ -10,8 +10,11 @@ const BYTES_PER_TOKEN = 3
 /** A thinking block's signature holds the whole of the thinking, encrypted and in base64. */
 const SIGNATURE_BYTES_PER_TOKEN = BYTES_PER_TOKEN * (4 / 3)
 
-/** Thinking that is not shown passes as pings. Large models write 50 to 80 tokens a second. */
-const HIDDEN_TOKENS_PER_SECOND = 80
+/** Of a model that writes; a longer silence is one that thinks, or waits. */
+const SPEAKING_MS = 1000
+
+/** Thinking that is not shown passes as pings, or in silence. Large models write 50 to 80 tokens a second. */
+export const HIDDEN_TOKENS_PER_SECOND = 80
 
 /**
  * What may have been made and has not arrived when a stream is cut: about two seconds of a fast
@@ -35,13 +38,17 @@ export class Passed {
   /** Monotonic milliseconds; undefined outside of a thinking block. */
   #thinkingSince: number | undefined
   #movedAt = 0
+  #spokeAt: number | undefined
+  #spokenMs = 0
 
   text(bytes: number): void {
+    if (bytes > 0) this.#spoke()
     this.#textBytes += Math.max(0, bytes)
   }
 
   /** A chunk of one event, or of several. */
   events(bytes: number): void {
+    this.#spoke()
     if (bytes < this.#leastEventBytes) this.#leastEventBytes = bytes
     this.#events += Math.max(1, Math.floor(bytes / this.#leastEventBytes))
     this.#eventBytes += bytes
@@ -76,6 +83,17 @@ export class Passed {
     this.#events = 0
     this.#eventBytes = 0
     if (this.#thinkingSince !== undefined) this.#thinkingSince = this.#movedAt
+  }
+
+  /** How long text came, without the silences. */
+  get spokenMs(): number {
+    return this.#spokenMs
+  }
+
+  #spoke(): void {
+    const quietMs = this.#movedAt - (this.#spokeAt ?? this.#movedAt)
+    if (quietMs <= SPEAKING_MS) this.#spokenMs += quietMs
+    this.#spokeAt = this.#movedAt
   }
 
   get tokens(): number {

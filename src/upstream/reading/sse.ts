@@ -209,7 +209,9 @@ export class EventReader {
   }
 
   #addData(bytes: Uint8Array, from: number, to: number): void {
-    if (this.#name === undefined && this.#isOfInterest?.(bytes, from, to) === false) return
+    // A further line belongs to what was of interest before.
+    const isFirst = this.#name === undefined && this.#data === undefined && !this.#lost
+    if (isFirst && this.#isOfInterest?.(bytes, from, to) === false) return
     this.#dataBytes += to - from
     if (this.#dataBytes > this.#maxEventBytes) this.#lost = true
     if (this.#lost) {

@@ -52,6 +52,8 @@ export interface Since {
   /** A server tool's results make the model read its prompt again. */
   readonly inputTokens: number
   readonly serverTools?: Readonly<Record<string, number>>
+  /** How long text came; absent where thinking is counted already. */
+  readonly spokenMs?: number
   /** The answer's end was not seen: more may have been made. */
   readonly isUnfinished: boolean
 }
