@@ -5,6 +5,7 @@ import type { Admitted } from '../admit/admitted.ts'
 import type { Budget, Reserved } from '../budget/budget.ts'
 import type { Charges } from '../budget/charge.ts'
 import type { PickByModel } from '../dispatch/by-model.ts'
+import { type AskedModels, someAsk } from '../dispatch/asked-models.ts'
 import {
   isByModel,
   isDecided,
@@ -39,6 +40,7 @@ export interface InferenceParts extends GuardParts {
   readonly pickByModel: PickByModel
   readonly pickKept: PickKept
   readonly mergeModels: MergeModels
+  readonly askedModels: AskedModels
   readonly ownerOf: OwnerOf
   readonly relay: Relay
   /** Of the listener. Elysia would define its `server` on each request that uses it. */
@@ -53,7 +55,7 @@ const NO_BODY = granted(false)
 const PARAMS = t.Object({ id: t.String({ pattern: NAME_SEGMENT.source, error: 'no name' }) })
 
 export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
-  const { answers, budget, charges, dispatch, pickByModel, pickKept, relay } = parts
+  const { answers, askedModels, budget, charges, dispatch, pickByModel, pickKept, relay } = parts
 
   /** Refuses a request that already holds a concurrency slot. */
   const giveUp = (
@@ -84,14 +86,21 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
         const { exchange, target, idleSeconds } = arrival
         // In case Elysia drops the guard: it has ways to drop a hook silently (arrivals.ts).
         if (!admitted) return answers.refuse(exchange, NOT_ADMITTED)
-        const among = amongOf(choices[admitted.kind], admitted, request, hasBody)
+        let among = amongOf(choices[admitted.kind], admitted, request, hasBody)
+        if (hasBody && someAsk(among)) {
+          const told = askedModels.told(among, exchange.dialect, exchange.at.monotonicMs)
+          among = told instanceof Promise ? await told : told
+        }
         let on = among[0]
         if (!on) return answers.refuse(exchange, refused('upstream_not_allowed'))
         const { path: to, search } = target
         const isByPath = !hasBody && isByModel(among)
-        const model = isByPath ? modelIn(to) : undefined
-        if (model !== undefined) {
-          const found = servedModel(among, model)
+        const model = hasBody ? undefined : modelIn(to)
+        if (model !== undefined && (isByPath || isMerged(among))) {
+          const at = exchange.at.monotonicMs
+          const found = isMerged(among)
+            ? await askedModels.having(among, model, exchange.dialect, at)
+            : servedModel(among, model)
           if (!found.ok) return answers.refuse(exchange, found)
           on = found.value
         }

@@ -69,6 +69,8 @@ export interface UpstreamOwn {
   readonly name?: string
   /** Exact names, or beginnings with a trailing `*`. Absent: every model. */
   readonly models?: readonly string[]
+  /** Whether it is asked which models it has. */
+  readonly askModels?: boolean
 }
 
 interface Common<Kind extends UpstreamKind> {
@@ -76,6 +78,7 @@ interface Common<Kind extends UpstreamKind> {
   /** In logs, in the ledger and in policies; that of its kind unless it has one. */
   readonly name: string
   readonly models?: readonly string[]
+  readonly askModels?: boolean
   readonly callers: readonly CallerKind[]
 }
 
@@ -211,9 +214,10 @@ export function upstreamMistakes(reads: readonly UpstreamRead[]): Mistake[] {
       wrong(from, 'has the name of another kind', 'rename it')
     } else if (before !== undefined) wrong(from, `has the name of ${before}`, 'rename one')
     else if (name !== undefined) names.set(name, from)
-    if (own.models && kind === 'tinfoil' && values.requireEhbp === true) {
+    if (kind === 'tinfoil' && values.requireEhbp === true && (own.models || own.askModels)) {
       const hint = 'which model is in a sealed body only the enclave sees; set require_ehbp: false'
-      wrong(from, 'has models, and takes sealed bodies alone', hint)
+      const what = own.models ? 'models' : 'ask_models'
+      wrong(from, `has ${what}, and takes sealed bodies alone`, hint)
     }
   }
   return mistakes

@@ -15,10 +15,14 @@ export interface Offered {
   readonly callers: readonly CallerKind[]
   /** Exact names, or beginnings with a trailing `*`. Undefined: every model. A reload sets it anew. */
   models: readonly string[] | undefined
+  /** It is asked which models it has: of those, what `models` lets. A reload sets it anew. */
+  asks: boolean
 }
 
 export interface Served extends Offered {
   readonly breaker: Breaker
+  /** It is asked which models it has, and has told none yet. */
+  readonly isUnknown?: boolean
 }
 
 /** By the kind of the caller: the upstreams that it reaches on one route, in the settings' order. */
@@ -45,7 +49,7 @@ export interface Routed {
 
 /** Of one way to go, whatever the model, nothing is asked. */
 export const isDecided = (candidates: readonly Served[]): boolean =>
-  candidates.length === 1 && candidates[0]?.models === undefined
+  candidates.length === 1 && candidates[0]?.models === undefined && !candidates[0]?.asks
 
 /**
  * Those of several candidates that a request may go to. A sealed body is for an upstream that opens
@@ -64,7 +68,7 @@ export function permittedOf(
   )
   const found = fit.length === 0 ? allowed : fit
   // Which model is in a sealed body nobody here can tell.
-  return sealed ? found.filter(({ models }) => models === undefined) : found
+  return sealed ? found.filter(({ models, asks }) => models === undefined && !asks) : found
 }
 
 /** Whether an upstream serves some models alone, so that the body has to be read first. */
@@ -74,7 +78,12 @@ export const isByModel = (candidates: readonly Served[]): boolean =>
 /** The first that serves the model; `model` is what the upstream will read too. */
 export function servedModel(candidates: readonly Served[], model: string): Decision<Served> {
   const found = candidates.find(({ models }) => allowedModel(model, models))
-  return found ? granted(found) : refused('not_found', { message: NO_SUCH_MODEL })
+  if (found) return granted(found)
+  // One of them may have it.
+  if (candidates.some(({ isUnknown }) => isUnknown)) {
+    return refused('upstream_unavailable', { reason: 'no list of models' })
+  }
+  return refused('not_found', { message: NO_SUCH_MODEL })
 }
 
 /** What all of them serve together; undefined: every model. */

@@ -11,6 +11,7 @@ export function enclaveDocuments(
   ask: Ask,
 ): PublicDocuments | undefined {
   const enclaves = upstreams.filter((each) => each.kind === 'tinfoil')
-  const enclave = enclaves.find(({ models }) => models === undefined) ?? enclaves[0]
+  const enclave =
+    enclaves.find(({ models, askModels }) => models === undefined && !askModels) ?? enclaves[0]
   return enclave && documents({ ask, ...enclave })
 }

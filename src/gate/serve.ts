@@ -12,6 +12,8 @@ import { charges } from '../budget/charge.ts'
 import { bodies } from '../dispatch/bodies.ts'
 import { owners } from '../stored/owners.ts'
 import { pickingByModel } from '../dispatch/by-model.ts'
+import { askedModels } from '../dispatch/asked-models.ts'
+import { modelLists } from '../dispatch/model-lists.ts'
 import { mergingModels } from '../dispatch/merged-models.ts'
 import { choicesOf } from '../dispatch/choose.ts'
 import { pickingKept } from '../dispatch/stored.ts'
@@ -118,6 +120,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     bodyTimeoutMs,
   }
   const reading = bodies(bodyTimeoutMs)
+  const lists = modelLists(askingAt(wire, timeouts))
   let draining = false
   let listener: ReturnType<typeof gate>['server'] = null
 
@@ -153,7 +156,8 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       dispatch: dispatching(reading),
       pickByModel: pickingByModel(reading),
       pickKept: pickingKept(reading, stored.ownerOf),
-      mergeModels: mergingModels(askingAt(wire, timeouts)),
+      mergeModels: mergingModels(lists),
+      askedModels: askedModels(lists),
       ownerOf: stored.ownerOf,
       relay,
       ledger,

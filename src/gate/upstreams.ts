@@ -104,8 +104,8 @@ function sizedAs<Options extends object>(options: Options, settings: () => Setti
 export const upstreams = (parts: UpstreamParts): readonly Offered[] =>
   parts.from.upstreams.flatMap((source) => {
     const upstream = made(source, parts)
-    const { callers, models } = source
-    return upstream ? [{ upstream, callers, models }] : []
+    const { callers, models, askModels: asks = false } = source
+    return upstream ? [{ upstream, callers, models, asks }] : []
   })
 
 const made = <Kind extends UpstreamKind>(
@@ -186,6 +186,8 @@ export function retune(served: readonly Served[], settings: Settings): void {
   for (const each of served) {
     each.breaker.retune(breakerNumbers(settings))
     const entry = settings.upstreams.find(({ name }) => name === each.upstream.name)
-    if (entry) each.models = entry.models
+    if (!entry) continue
+    each.models = entry.models
+    each.asks = entry.askModels ?? false
   }
 }

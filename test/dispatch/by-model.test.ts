@@ -14,7 +14,7 @@ const pick = pickingByModel(bodies(() => 1000))
 function served(name: string, models?: readonly string[]): Served {
   const inspect: Upstream['inspect'] = (headers, hasBody) => inspectPlain(headers, hasBody, 1000)
   const upstream = { name, inspect, costOf: openAiCost } as Upstream
-  return { upstream, breaker: {} as never, callers: [], models }
+  return { upstream, breaker: {} as never, callers: [], models, asks: false }
 }
 
 async function picked(among: readonly Served[], type: string, body: string | FormData) {

@@ -13,7 +13,13 @@ import { bodyModel } from '../../src/upstream/reading/body-model.ts'
 import type { Upstream } from '../../src/upstream/upstream.ts'
 
 function candidate(name: string, bodies: Upstream['bodies'], models?: string[]): Served {
-  return { upstream: { name, bodies } as Upstream, breaker: {} as never, callers: [], models }
+  return {
+    upstream: { name, bodies } as Upstream,
+    breaker: {} as never,
+    callers: [],
+    models,
+    asks: false,
+  }
 }
 const names = (found: readonly Served[]): string[] => found.map(({ upstream }) => upstream.name)
 const ANY = { policy: { upstreams: undefined } }

@@ -3,6 +3,7 @@
 import { expect, test } from 'bun:test'
 import type { Served } from '../../src/dispatch/choose.ts'
 import { isMerged, mergingModels } from '../../src/dispatch/merged-models.ts'
+import { modelLists } from '../../src/dispatch/model-lists.ts'
 import type { AskAt, Reply } from '../../src/http1/ask.ts'
 import type { Dialect } from '../../src/refusal.ts'
 import { Secret } from '../../src/secret.ts'
@@ -33,7 +34,7 @@ function served(name: string, models?: readonly string[], dialect: Dialect = 'op
           headers: [],
           maxBodyBytes: 1,
         })
-  return { upstream, breaker: {} as Served['breaker'], callers: ['user'], models }
+  return { upstream, breaker: {} as Served['breaker'], callers: ['user'], models, asks: false }
 }
 
 /** By host: models, or a body, or nothing for one that is dead. */
@@ -49,7 +50,7 @@ function scene(lists: Record<string, readonly string[] | object | undefined>) {
     const body = Buffer.from(JSON.stringify(Array.isArray(list) ? { data } : list))
     return { ok: true, status: 200, headers: {}, body }
   }
-  const merge = mergingModels(ask)
+  const merge = mergingModels(modelLists(ask))
   const ids = async (
     among: readonly Served[],
     { patterns = undefined as readonly string[] | undefined, now = 0 } = {},

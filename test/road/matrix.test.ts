@@ -94,7 +94,8 @@ function appOf({ rules, policies, owner }: Table, reached: string[]) {
     const [, kind = 'tinfoil'] = NAMES.find(([each]) => each === name) ?? []
     const { upstream, breaker } = unreached(kind, name)
     const inspect = (headers: Headers, hasBody: boolean) => inspectPlain(headers, hasBody, 1000)
-    return { upstream: { ...upstream, bodies: 'plain', inspect, costOf }, breaker, callers, models }
+    const plain = { ...upstream, bodies: 'plain', inspect, costOf } as const
+    return { upstream: plain, breaker, callers, models, asks: false }
   })
   const admitting =
     (kind: CallerKind): Admission =>

@@ -1,5 +1,6 @@
 // A gate that admits nobody, and whose every part behind the door is a bug to reach.
 
+import { askedModels } from '../../src/dispatch/asked-models.ts'
 import type { AdminParts } from '../../src/accept/admin/parts.ts'
 import { answers } from '../../src/accept/answers.ts'
 import type { Parts } from '../../src/accept/app.ts'
@@ -106,6 +107,8 @@ export function nothingBehindTheDoor(): Parts {
       dispatch: never,
       pickByModel: never,
       mergeModels: never,
+      // Nothing was told.
+      askedModels: askedModels({ of: never, last: () => ({ told: undefined }) }),
       pickKept: never,
       ownerOf: never,
       relay: { send: never, breakAll: never, running: 0 },

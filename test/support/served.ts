@@ -15,6 +15,7 @@ export function unreached(kind: UpstreamKind, name: string = kind): Served {
     breaker: {} as Served['breaker'],
     callers: usualCallers(kind),
     models: undefined,
+    asks: false,
   }
 }
 

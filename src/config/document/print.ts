@@ -84,6 +84,7 @@ function upstreamEntry({ kind, own, given }: PrintedUpstream, suffix: string): o
     if (found) write(entry, path.slice(2), writtenOf(key, found, suffix))
   }
   if (own.models) entry['models'] = own.models.map(escaped)
+  if (own.askModels !== undefined) entry['ask_models'] = own.askModels
   return Object.keys(entry).length > 1 ? entry : undefined
 }
 

@@ -15,10 +15,21 @@ const common = {
   models: MODELS,
 }
 
+/** A list that is the account's of whoever asks chooses nothing. */
+const listed = {
+  ...common,
+  ask_models: t.Optional(
+    t.Boolean({
+      description: 'Whether it is chosen by the models that it lists itself; default false.',
+      own: 'askModels',
+    }),
+  ),
+}
+
 const Tinfoil = t.Object(
   {
     kind: t.Literal('tinfoil'),
-    ...common,
+    ...listed,
     ...secret('api_key', 'tinfoilApiKey'),
     base_url: leaf('tinfoilBaseUrl'),
     attestation_url: leaf('tinfoilAttestationUrl'),
@@ -32,7 +43,7 @@ const Tinfoil = t.Object(
 const Anthropic = t.Object(
   {
     kind: t.Literal('anthropic'),
-    ...common,
+    ...listed,
     ...secret('api_key', 'anthropicApiKey'),
     base_url: leaf('anthropicBaseUrl'),
     key_header: leaf('anthropicKeyHeader'),
@@ -45,7 +56,7 @@ const Anthropic = t.Object(
 const OpenAi = t.Object(
   {
     kind: t.Literal('openai'),
-    ...common,
+    ...listed,
     base_url: leaf('openaiUpstreamUrl'),
     ...secret('api_key', 'openaiUpstreamKey'),
     key_header: leaf('openaiUpstreamKeyHeader'),

@@ -1,0 +1,87 @@
+// Upstreams that are asked which models they have: what they tell stands in the place of the names that
+// the settings of others give, as far as the settings let it.
+
+import { type Decision, type Dialect, granted } from '../refusal.ts'
+import { allowedModel } from '../token/model-pattern.ts'
+import { type Served, servedModel } from './choose.ts'
+import type { ModelLists, Models } from './model-lists.ts'
+
+export interface AskedModels {
+  /** With the models that each of them has now; without a promise where all have told theirs. */
+  told(
+    among: readonly Served[],
+    dialect: Dialect,
+    now: number,
+  ): readonly Served[] | Promise<readonly Served[]>
+  /** For `GET /v1/models/:id`: the first that has the model in its list, or may have it unlisted. */
+  having(
+    among: readonly Served[],
+    model: string,
+    dialect: Dialect,
+    now: number,
+  ): Promise<Decision<Served>>
+}
+
+export const someAsk = (among: readonly Served[]): boolean => among.some(({ asks }) => asks)
+
+interface Told {
+  readonly list: Models
+  readonly patterns: readonly string[] | undefined
+  readonly as: Served
+}
+
+export function askedModels(lists: ModelLists): AskedModels {
+  const kept = new WeakMap<Served, Told>()
+
+  /** The same object for as long as its list is the same. */
+  const withList = (on: Served, list: Models): Served => {
+    const known = kept.get(on)
+    if (known && known.list === list && known.patterns === on.models) return known.as
+    const models = (list ?? []).map(({ id }) => id).filter((id) => allowedModel(id, on.models))
+    const as: Served = { ...on, models, isUnknown: list === undefined }
+    kept.set(on, { list, patterns: on.models, as })
+    return as
+  }
+
+  return {
+    told(among, dialect, now) {
+      const found: Served[] = []
+      for (const on of among) {
+        if (!on.asks) {
+          found.push(on)
+          continue
+        }
+        const last = lists.last(on.upstream, dialect, now)
+        if (last instanceof Promise) return waiting(among, dialect, now)
+        found.push(withList(on, last.told))
+      }
+      return found
+    },
+    async having(among, model, dialect, now) {
+      const serving = among.filter(({ models }) => allowedModel(model, models))
+      const all = await Promise.all(
+        serving.map(({ upstream }) => lists.last(upstream, dialect, now)),
+      )
+      const told = all.map((each) => (each && 'told' in each ? each.told : each))
+      const found = serving.find((_, at) => told[at]?.some(({ id }) => id === model))
+      if (found) return granted(found)
+      // An alias is in no list; what an upstream is chosen by is in its own.
+      const others = serving.flatMap((on, at) => (on.asks ? [withList(on, told[at])] : [on]))
+      return servedModel(others, model)
+    },
+  }
+
+  async function waiting(
+    among: readonly Served[],
+    dialect: Dialect,
+    now: number,
+  ): Promise<readonly Served[]> {
+    return Promise.all(
+      among.map(async (on) => {
+        if (!on.asks) return on
+        const last = await lists.last(on.upstream, dialect, now)
+        return withList(on, last && 'told' in last ? last.told : last)
+      }),
+    )
+  }
+}

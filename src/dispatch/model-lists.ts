@@ -1,0 +1,86 @@
+// Which models an upstream has by its own list: asked for with a deadline, once a minute at most, whoever
+// the caller is. One that does not answer keeps its last list.
+
+import type { AskAt } from '../http1/ask.ts'
+import type { Dialect } from '../refusal.ts'
+import { echoOf } from '../upstream/echo.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import { LIST, type ListedModel, modelsIn, WHOLE_LIST } from './model-list.ts'
+
+/** Undefined where an upstream has told none that can be read. */
+export type Models = readonly ListedModel[] | undefined
+
+export interface ModelLists {
+  /** As new as it may be. `now` is monotonic milliseconds. */
+  of(upstream: Upstream, dialect: Dialect, now: number): Promise<Models>
+  /**
+   * For a request that shall not wait: what was told last, while a newer list is asked for. A promise
+   * only until the first is there.
+   */
+  last(
+    upstream: Upstream,
+    dialect: Dialect,
+    now: number,
+  ): { readonly told: Models } | Promise<Models>
+}
+
+const KEEP_MS = 60_000
+const RETRY_MS = 5000
+const TIMEOUT_MS = 5000
+const MAX_BYTES = 4 * 1024 * 1024
+
+interface KeptList {
+  readonly atMs: number
+  readonly list: Promise<Models>
+  failed: boolean
+  /** The newest that has come, of this question or of one before it. */
+  told: { readonly told: Models } | undefined
+}
+
+export function modelLists(ask: AskAt): ModelLists {
+  const kept = new WeakMap<Upstream, KeptList>()
+
+  const asked = (upstream: Upstream, dialect: Dialect, now: number): KeptList => {
+    const before = kept.get(upstream)
+    if (before && now - before.atMs < (before.failed ? RETRY_MS : KEEP_MS)) return before
+    const list = askFor(ask, upstream, dialect, now).then((models) => {
+      next.failed = models === undefined
+      const told = models ?? before?.told?.told
+      next.told = { told }
+      return told
+    })
+    const next: KeptList = { atMs: now, list, failed: false, told: before?.told }
+    kept.set(upstream, next)
+    return next
+  }
+
+  return {
+    of: (upstream, dialect, now) => asked(upstream, dialect, now).list,
+    last(upstream, dialect, now) {
+      const { told, list } = asked(upstream, dialect, now)
+      return told ?? list
+    },
+  }
+}
+
+async function askFor(
+  ask: AskAt,
+  upstream: Upstream,
+  dialect: Dialect,
+  now: number,
+): Promise<Models> {
+  const search = dialect === 'anthropic' ? WHOLE_LIST : ''
+  const to = await upstream.destination({ method: 'GET', path: LIST, search, sealed: false }, now)
+  if (!to.ok) return undefined
+  const headers = upstream.requestHeaders(new Headers({ accept: 'application/json' }))
+  const reply = await ask(to.value, {
+    method: 'GET',
+    headers,
+    timeoutMs: TIMEOUT_MS,
+    maxBytes: MAX_BYTES,
+    reads: (status) => status === 200,
+  })
+  if (!reply.ok || reply.status !== 200 || echoOf(headers).inBytes(reply.body)) return undefined
+  const found = modelsIn(reply.body)
+  return found.ok ? found.value : undefined
+}
