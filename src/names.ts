@@ -14,6 +14,7 @@ export const ROUTE_GROUPS = [
   'messages',
   'batches',
   'files',
+  'conversations',
 ] as const
 export type RouteGroup = (typeof ROUTE_GROUPS)[number]
 
@@ -27,6 +28,7 @@ export const OPENAI_GROUPS = [
   'moderations',
   'images',
   'audio',
+  'conversations',
 ] as const satisfies readonly RouteGroup[]
 
 /** In which header a server of OpenAI's API takes its key. */

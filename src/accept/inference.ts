@@ -14,7 +14,13 @@ import {
   servedModel,
   servedModels,
 } from '../dispatch/choose.ts'
-import { isStored, type OwnerOf, type PickKept, servingStored } from '../dispatch/stored.ts'
+import {
+  isEnding,
+  isStored,
+  type OwnerOf,
+  type PickKept,
+  servingStored,
+} from '../dispatch/stored.ts'
 import type { Dispatch } from '../dispatch/dispatch.ts'
 import { isMerged, type MergeModels } from '../dispatch/merged-models.ts'
 import { modelHint } from '../dispatch/model-hint.ts'
@@ -52,7 +58,9 @@ const hintOf = (body: UpstreamRequest['body']): string | undefined =>
 
 const NO_BODY = granted(false)
 /** The name of a model, a batch or a file. */
-const PARAMS = t.Object({ id: t.String({ pattern: NAME_SEGMENT.source, error: 'no name' }) })
+const NAMED = t.String({ pattern: NAME_SEGMENT.source, error: 'no name' })
+const PARAMS = t.Object({ id: NAMED })
+const ITEM_PARAMS = t.Object({ id: NAMED, item: NAMED })
 
 export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
   const { answers, askedModels, budget, charges, dispatch, pickByModel, pickKept, relay } = parts
@@ -75,9 +83,10 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
   const group = new Elysia().use(relayedGuard(parts))
 
   for (const [named, routes] of Map.groupBy(served, ({ method, path }) => `${method} ${path}`)) {
-    const [{ method, path, about }] = routes as [ServedRoute]
+    const [{ method, path, about, runsNothing }] = routes as [ServedRoute]
     const isOwned = isStored(path)
-    const hasBody = method === 'POST' && !isOwned
+    const hasBody = method === 'POST' && !(isOwned && isEnding(path))
+    const isRun = hasBody && runsNothing !== true
     const mayRefer = hasBody && isReferring(routes, path)
     group.route(
       method,
@@ -121,7 +130,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
           const merged = await parts.mergeModels(among, asked, performance.now())
           return merged.ok ? answers.free(exchange, merged.value) : answers.refuse(exchange, merged)
         }
-        const limited = hasBody ? charges.needsBody(admitted, named, sealed) : NO_BODY
+        const limited = isRun ? charges.needsBody(admitted, named, sealed) : NO_BODY
         if (!limited.ok) return answers.refuse(exchange, limited)
         const reserved = budget.reserve(admitted, exchange)
         if (!reserved.ok) return answers.refuse(exchange, reserved)
@@ -136,16 +145,16 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
         try {
           let seen = bounded(policy, inspected.value)
           let held: Decision<Uint8Array> | undefined
-          let left = among
+          let left = isOwned ? [on] : among
           if (mayRefer && !sealed) {
-            const naming = { request, path: to, inspected: seen, among }
+            const naming = { request, path: to, inspected: seen, among: left }
             const kept = await pickKept(permitted, naming, exchange)
             if (!kept.ok) return giveUp(kept, reserved.value, client, exchange)
             ;({ among: left, held } = kept.value)
             on = left[0] ?? on
             seen = bounded(policy, kept.value.inspected)
           }
-          if (hasBody && isByModel(left)) {
+          if (isRun && isByModel(left)) {
             const byModel = { request, path: to, inspected: seen, among: left, held }
             const picked = await pickByModel(permitted, byModel, exchange)
             if (!picked.ok) return giveUp(picked, reserved.value, client, exchange)
@@ -170,7 +179,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
           const asking = {
             host: asked.enclaveHost ?? '',
             route: named,
-            hasBody,
+            hasBody: isRun,
             sealed: asked.sealed,
             model: costly?.model ?? (asked.sealed ? undefined : hintOf(call.body)),
           }
@@ -187,7 +196,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
       {
         parse: 'none',
         relayed: routes,
-        ...(path.includes(':') && { params: PARAMS }),
+        ...(path.includes(':') && { params: path.includes(':item') ? ITEM_PARAMS : PARAMS }),
         detail: { summary: about, tags: ['relayed', ...routes.map(({ dialect }) => dialect)] },
       },
     )

@@ -7,7 +7,7 @@ import { isSilent } from './probes.ts'
 
 export interface Route {
   readonly method: string
-  /** The segment `:id` is the name of a model, a batch or a file. */
+  /** The segments `:id` and `:item` are names: of a model, a batch, a file. */
   readonly path: string
   readonly access: Access
   /** If there are two, the request's headers decide. */
@@ -52,13 +52,15 @@ export type FindRoute = (path: string) => FoundRoute | undefined
 /** Names of models, batches and files. No character of them is special in a URL. */
 export const NAME_SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/
 const PARAMETER = ':id'
+/** Of what the one before it holds. */
+const ITEM = '/:item'
 
 export function routeFinder(served: readonly Route[]): FindRoute {
   const found = new Map<string, FoundRoute>()
   for (const [pattern, routes] of Map.groupBy(served, ({ path }) => path)) {
     const probe = isSilent(pattern) ? ['HEAD'] : []
     const dialects = new Set(routes.flatMap((route) => route.dialects))
-    found.set(pattern, {
+    found.set(pattern.replace(ITEM, `/${PARAMETER}`), {
       pattern,
       methods: new Set([...routes.map(({ method }) => method), ...probe]),
       dialect: dialects.size === 1 ? routes[0]?.dialects[0] : undefined,
@@ -68,7 +70,12 @@ export function routeFinder(served: readonly Route[]): FindRoute {
     const exact = found.get(path)
     if (exact) return path.includes(PARAMETER) ? undefined : exact
     const last = path.lastIndexOf('/')
-    return found.get(named(path, last, path.length)) ?? found.get(inner(path, last))
+    const ended = named(path, last, path.length)
+    return (
+      found.get(ended) ??
+      found.get(inner(path, last)) ??
+      (ended === '' ? undefined : found.get(twice(ended)))
+    )
   }
 }
 
@@ -76,6 +83,13 @@ export function routeFinder(served: readonly Route[]): FindRoute {
 function named(path: string, slash: number, end: number): string {
   if (slash < 0 || !NAME_SEGMENT.test(path.slice(slash + 1, end))) return ''
   return `${path.slice(0, slash + 1)}${PARAMETER}${path.slice(end)}`
+}
+
+/** `/a/x/b/:id` with `x` replaced too. */
+function twice(path: string): string {
+  const last = path.lastIndexOf('/')
+  const end = path.lastIndexOf('/', last - 1)
+  return end > 0 ? named(path, path.lastIndexOf('/', end - 1), end) : ''
 }
 
 const inner = (path: string, last: number): string =>

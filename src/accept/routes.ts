@@ -9,9 +9,11 @@ import type { Endpoint } from '../upstream/upstream.ts'
 /** A route that an upstream may serve, in each dialect that has it. */
 export interface RelayedRoute {
   readonly method: 'GET' | 'POST' | 'DELETE'
-  /** The segment `:id` is the name of a model, a batch or a file. */
+  /** The segments `:id` and `:item` are names: of a model, a batch, a file. */
   readonly path: string
   readonly group: RouteGroup
+  /** It runs no model: what it sends is kept, and paid for where it is used. */
+  readonly runsNothing?: true
   /** If there are two, the request's headers decide. */
   readonly dialects: readonly Dialect[]
   readonly about: string
@@ -44,10 +46,20 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   openai('POST', '/v1/chat/completions', 'chat', 'Chat completions.'),
   openai('POST', '/v1/completions', 'completions', 'Text completions.'),
   openai('POST', '/v1/responses', 'responses', 'Responses.'),
+  openai('POST', '/v1/responses/compact', 'responses', 'Sums up what was said.'),
+  openai('POST', '/v1/responses/input_tokens', 'responses', 'Counts what a response would read.'),
   openai('GET', '/v1/responses/:id', 'responses', 'One that was stored, for its own caller.'),
   openai('DELETE', '/v1/responses/:id', 'responses', 'Deletes it.'),
   openai('POST', '/v1/responses/:id/cancel', 'responses', 'Ends one in the background.'),
   openai('GET', '/v1/responses/:id/input_items', 'responses', 'What it was asked.'),
+  conversation('POST', '', 'Begins a conversation, which is for its own caller.'),
+  conversation('GET', '/:id', 'One of them.'),
+  conversation('POST', '/:id', 'Changes its metadata.'),
+  conversation('DELETE', '/:id', 'Deletes it.'),
+  conversation('POST', '/:id/items', 'Adds items to it.'),
+  conversation('GET', '/:id/items', 'Its items.'),
+  conversation('GET', '/:id/items/:item', 'One of them.'),
+  conversation('DELETE', '/:id/items/:item', 'Deletes one.'),
   openai('POST', '/v1/embeddings', 'embeddings', 'Embeddings.'),
   openai('POST', '/v1/moderations', 'moderations', 'Moderations.'),
   openai('POST', '/v1/images/generations', 'images', 'Pictures from text.'),
@@ -90,6 +102,11 @@ function openai(
   about: string,
 ): RelayedRoute {
   return { method, path, group, dialects: ['openai'], about }
+}
+
+function conversation(method: RelayedRoute['method'], below: string, about: string): RelayedRoute {
+  const route = openai(method, `/v1/conversations${below}`, 'conversations', about)
+  return { ...route, runsNothing: true }
 }
 
 function anthropic(

@@ -66,8 +66,8 @@ export interface Setting<T> {
   readonly secret?: true
 }
 
-/** What an answer tells nothing of is asked for only where it is named. */
-const METERED = OPENAI_GROUPS.filter((group) => group !== 'audio')
+/** What an answer tells nothing of, and what few servers have, is asked for only where it is named. */
+const USUAL = OPENAI_GROUPS.filter((group) => group !== 'audio' && group !== 'conversations')
 
 const seconds = (min: number, max: number): Kind<number> => integer(min, max, '<seconds>')
 export const ANTHROPIC_URL = 'https://api.anthropic.com'
@@ -583,8 +583,8 @@ export const SETTINGS = {
     'OPENAI_UPSTREAM_ROUTES',
     'Upstream',
     someOf(...OPENAI_GROUPS),
-    'The route groups that server serves. Audio must be named: most audio responses report no usage.',
-    { fallback: METERED.join(',') },
+    'The route groups that server serves. `audio`, whose responses mostly report no usage, and `conversations` must be named.',
+    { fallback: USUAL.join(',') },
   ),
   openaiUpstreamCallers: setting(
     'OPENAI_UPSTREAM_CALLERS',

@@ -20,10 +20,15 @@ export type OwnerOf = (id: string) => Decision<StoredOwner | undefined>
 
 type Caller = Pick<Admitted, 'identity' | 'former'>
 
-const ROOT = '/v1/responses/'
+const STORED = /^\/v1\/(?:responses|conversations)\/:id(?:\/|$)/
+/** Of the parts of such a path, its id. */
+const ID_AT = 3
 
 /** Of a route's pattern. */
-export const isStored = (pattern: string): boolean => pattern.startsWith(`${ROOT}:id`)
+export const isStored = (pattern: string): boolean => STORED.test(pattern)
+
+/** Of one of them. */
+export const isEnding = (pattern: string): boolean => pattern.endsWith('/cancel')
 
 export function servingStored(
   among: readonly Served[],
@@ -31,7 +36,7 @@ export function servingStored(
   caller: Caller,
   ownerOf: OwnerOf,
 ): Decision<Served> {
-  const [id = ''] = path.slice(ROOT.length).split('/', 1)
+  const { [ID_AT]: id = '' } = path.split('/')
   const found = keeping(among, id, caller, ownerOf)
   if (!found.ok) return found
   const [on] = found.value
@@ -82,6 +87,9 @@ export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
     const body = await bodies.read(permitted, sender, inspected, exchange)
     if (!body.ok) return body
     const { maxBytes } = inspected
+    const held = body as Decision<Uint8Array>
+    // Where all may be left out, the body may be, too.
+    if (held.ok && held.value.length === 0) return granted({ among, inspected, held })
     const ids = await bodies.decoded(permitted, body.value, codings.value, maxBytes, read)
     if (!ids.ok) return ids
     if (ids.value.length > MAX_IDS) return TOO_MANY_IDS
@@ -92,7 +100,6 @@ export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
     const seen =
       first === among[0] ? granted(inspected) : first.upstream.inspect(request.headers, true)
     if (!seen.ok) return seen
-    const held = body as Decision<Uint8Array>
     return granted({ among: left.value, inspected: seen.value, held })
   }
 }

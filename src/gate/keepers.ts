@@ -1,13 +1,15 @@
-// The upstreams that store responses, which later requests can name.
+// The upstreams that store responses or conversations, which later requests can name.
 
 import type { Served } from '../dispatch/choose.ts'
 
-const A_RESPONSE = { dialect: 'openai', method: 'GET', path: '/v1/responses/:id' } as const
+const STORED = ['/v1/responses/:id', '/v1/conversations/:id']
 
-/** Their names: the gate must know the owner of each response that they store. */
+/** Their names: the gate must know the owner of each object that they store. */
 export const keepersAmong = (served: readonly Served[]): ReadonlySet<string> =>
   new Set(
     served
-      .filter(({ upstream }) => upstream.serves(A_RESPONSE))
+      .filter(({ upstream }) =>
+        STORED.some((path) => upstream.serves({ dialect: 'openai', method: 'GET', path })),
+      )
       .map(({ upstream }) => upstream.name),
   )

@@ -1,5 +1,6 @@
 // Who made what an upstream keeps: noted in memory as answers end, written off the road in small
-// transactions, and looked up where somebody asks for an id. What is not found is nobody's.
+// transactions, and looked up where somebody asks for an id. What is not found is nobody's. What is
+// asked for is remembered anew.
 
 import { createHash } from 'node:crypto'
 import type { Database } from 'bun:sqlite'
@@ -31,6 +32,7 @@ export interface OwnersOptions {
   readonly connection: DatabaseConnection
   readonly log: Logger
   readonly maxWaiting?: number
+  readonly epochMs?: () => number
 }
 
 interface Noted extends Owner {
@@ -38,7 +40,7 @@ interface Noted extends Owner {
 }
 
 const DAY_MS = 86_400_000
-/** Providers keep a response for thirty days. */
+/** Since it was made or asked for; providers keep a response for thirty days. */
 const KEEP_DAYS = 31
 /** A transaction of some milliseconds. */
 const WRITE_ROWS = 300
@@ -47,7 +49,12 @@ const PRUNE_MS = 3_600_000
 /** Each some hundred bytes. Beyond, the oldest is nobody's. */
 const MAX_WAITING = 50_000
 
-export function owners({ connection, log, maxWaiting = MAX_WAITING }: OwnersOptions): Owners {
+export function owners({
+  connection,
+  log,
+  maxWaiting = MAX_WAITING,
+  epochMs: clock = Date.now,
+}: OwnersOptions): Owners {
   const waiting = new Map<string, Noted>()
   let isFailing = false
   let isFull = false
@@ -60,7 +67,7 @@ export function owners({ connection, log, maxWaiting = MAX_WAITING }: OwnersOpti
       for (const [id, { identity, upstream, day }] of rows) {
         db.query(
           `INSERT INTO stored_objects (id, identity, upstream, day) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO NOTHING`,
+             ON CONFLICT (id) DO UPDATE SET day = max(day, excluded.day)`,
         ).run(Buffer.from(id, 'base64'), Buffer.from(identity, 'hex'), upstream, day)
       }
     })
@@ -71,7 +78,7 @@ export function owners({ connection, log, maxWaiting = MAX_WAITING }: OwnersOpti
   /** True where there may be more. */
   const prune = (db: Database, { epochSeconds, monotonicMs }: Instant): boolean => {
     if (monotonicMs - prunedAtMs < PRUNE_MS) return false
-    const before = Math.floor((epochSeconds * 1000) / DAY_MS) - KEEP_DAYS
+    const before = dayOf(epochSeconds * 1000) - KEEP_DAYS
     const forget = db.query(
       `DELETE FROM stored_objects WHERE id IN
          (SELECT id FROM stored_objects WHERE day < ?1 LIMIT ${PRUNE_ROWS})`,
@@ -95,19 +102,20 @@ export function owners({ connection, log, maxWaiting = MAX_WAITING }: OwnersOpti
     }
   }
   const timer = polling(turn)
+  const wait = (key: string, noted: Noted): void => {
+    if (waiting.size >= maxWaiting) {
+      const [oldest] = waiting.keys()
+      if (oldest !== undefined) waiting.delete(oldest)
+      if (!isFull) log.error({ waiting: maxWaiting }, 'too many stored objects wait; the oldest go')
+      isFull = true
+    }
+    waiting.set(key, noted)
+  }
 
   return {
     note(id, { identity, upstream }, epochMs) {
       const key = digestOf(id)
-      if (waiting.has(key)) return
-      if (waiting.size >= maxWaiting) {
-        const [oldest] = waiting.keys()
-        if (oldest !== undefined) waiting.delete(oldest)
-        if (!isFull)
-          log.error({ waiting: maxWaiting }, 'too many stored objects wait; the oldest go')
-        isFull = true
-      }
-      waiting.set(key, { identity, upstream, day: Math.floor(epochMs / DAY_MS) })
+      if (!waiting.has(key)) wait(key, { identity, upstream, day: dayOf(epochMs) })
     },
     ownerOf(id) {
       const key = digestOf(id)
@@ -117,13 +125,19 @@ export function owners({ connection, log, maxWaiting = MAX_WAITING }: OwnersOpti
         // otherwise make another's theirs, until this is written.
         const row = connection
           .get()
-          .query<{ identity: Uint8Array; upstream: string }, [Uint8Array]>(
-            'SELECT identity, upstream FROM stored_objects WHERE id = ?1',
+          .query<{ identity: Uint8Array; upstream: string; day: number }, [Uint8Array]>(
+            'SELECT identity, upstream, day FROM stored_objects WHERE id = ?1',
           )
           .get(Buffer.from(key, 'base64'))
         if (!row) return granted(noted)
         const identity = Buffer.from(row.identity).toString('hex')
-        return granted({ identity, upstream: row.upstream })
+        const { upstream } = row
+        const today = dayOf(clock())
+        // What is still used must not be pruned, and what only waits to be renewed gives way.
+        if (row.day < today && waiting.size < maxWaiting / 2) {
+          wait(key, { identity, upstream, day: today })
+        }
+        return granted({ identity, upstream })
       } catch (error) {
         if (noted) return granted(noted)
         return refused('database_unavailable', { reason: describeBug(error).error })
@@ -137,6 +151,8 @@ export function owners({ connection, log, maxWaiting = MAX_WAITING }: OwnersOpti
     },
   }
 }
+
+const dayOf = (epochMs: number): number => Math.floor(epochMs / DAY_MS)
 
 const ID_BYTES = 16
 

@@ -13,7 +13,8 @@ import { EVERY_ROUTE, partsWith, routesWith } from '../support/routes.ts'
 import { servedBy as relayedBy } from '../support/served.ts'
 
 const find = routeFinder(EVERY_ROUTE)
-const real = (path: string): string => path.replace(':id', 'claude-sonnet-4-5')
+const real = (path: string): string =>
+  path.replace(':id', 'claude-sonnet-4-5').replace(':item', 'an-item')
 
 test('every route is there under its own path and method', () => {
   for (const route of EVERY_ROUTE) {
@@ -40,7 +41,7 @@ test('everything under /v1/ is relayed, and /admin/ is protected, and /device, a
         : [path === '/device' ? 'caller' : 'public']
     expect([path, expected]).toEqual([path, expect.arrayContaining([access])])
   }
-  expect(RELAYED_ROUTES).toHaveLength(30)
+  expect(RELAYED_ROUTES).toHaveLength(40)
   const own = EVERY_ROUTE.filter(({ access }) => access === 'own').map(({ path }) => path)
   expect(own).toEqual(['/admin/usage', '/admin/stats'])
 })

@@ -263,11 +263,11 @@ interface Asked {
 function asked(random: Random): Asked {
   const route = random.pick(RELAYED_ROUTES)
   // What is asked of a stored response runs no model, and goes to the upstream that keeps it.
-  const isStored = route.path.startsWith('/v1/responses/')
+  const isStored = route.runsNothing === true || route.path.startsWith('/v1/responses/:id')
   const model = random.pick(MODELS)
   if (route.method !== 'POST') {
     const isModel = route.path === '/v1/models/:id'
-    const path = route.path.replace(':id', isModel ? model : 'an-id')
+    const path = route.path.replace(':id', isModel ? model : 'an-id').replace(':item', 'an-item')
     return {
       route,
       path,
@@ -289,7 +289,7 @@ function asked(random: Random): Asked {
   const input = route.path.endsWith('messages') ? '"max_tokens":1,"messages":[]' : '"input":"x"'
   return {
     route,
-    path: route.path.replace(':id', 'an-id'),
+    path: route.path.replace(':id', 'an-id').replace(':item', 'an-item'),
     body: `{"model":"${model}",${input}${more}}`,
     models: isStored ? [] : more === '' ? [model] : [model, other],
     isPlain: more === '' && !isStored,

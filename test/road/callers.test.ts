@@ -191,7 +191,8 @@ function allowed(
   dialect: Dialect,
 ): readonly UpstreamKind[] {
   // What is stored is there for the caller whose request made it, and here nobody made any.
-  if (!routes.includes(group) || path.startsWith('/v1/responses/')) return []
+  const isStored = /^\/v1\/(?:responses|conversations)\/:id/.test(path)
+  if (!routes.includes(group) || isStored) return []
   return UPSTREAM_KINDS.filter(
     (each) =>
       there[each]?.includes(caller) &&
@@ -237,14 +238,17 @@ describe.each(Object.entries(GATES))('a gate %s', (_gate, kind) => {
         for (const route of RELAYED_ROUTES) {
           for (const dialect of route.dialects) {
             gate.reached()
-            const answer = await fetch(gate.url() + route.path.replace(':id', 'an-id'), {
-              method: route.method,
-              headers: {
-                ...bearer(gate.tokens[of] ?? ''),
-                ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
+            const answer = await fetch(
+              gate.url() + route.path.replace(':id', 'an-id').replace(':item', 'an-item'),
+              {
+                method: route.method,
+                headers: {
+                  ...bearer(gate.tokens[of] ?? ''),
+                  ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
+                },
+                ...(route.method === 'POST' && { body: '{}' }),
               },
-              ...(route.method === 'POST' && { body: '{}' }),
-            })
+            )
             const said = await answer.text()
             const may = allowed(kind, policies[of], of, route, dialect)
             const went = gate.reached()

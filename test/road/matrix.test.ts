@@ -145,13 +145,13 @@ const isListed = (model: string, patterns: readonly string[] | undefined): boole
 function allowedBy(
   { rules, policies, owner }: Table,
   kind: CallerKind,
-  { method, path, group }: RelayedRoute,
+  { method, path, group, runsNothing }: RelayedRoute,
   dialect: Dialect,
   model: string,
 ): readonly string[] {
   const { upstreams, routes } = policies[kind]
-  const isOwned = path.startsWith('/v1/responses/')
-  const names = (method === 'POST' && !isOwned) || path === '/v1/models/:id'
+  const isOwned = /^\/v1\/(?:responses|conversations)\/:id/.test(path)
+  const names = (method === 'POST' && !isOwned && !runsNothing) || path === '/v1/models/:id'
   if (isOwned && owner?.identity !== kind) return []
   if (routes && !routes.includes(group)) return []
   return rules
@@ -184,7 +184,7 @@ test(
         reached.length = 0
         const body = JSON.stringify({ model })
         const request = new Request(
-          `http://gate.test${path.replace(':id', path.startsWith('/v1/models') ? model : 'an-id')}`,
+          `http://gate.test${path.replace(':id', path.startsWith('/v1/models') ? model : 'an-id').replace(':item', 'an-item')}`,
           {
             method,
             headers: {
@@ -270,14 +270,17 @@ for (const [name, { env, reaches }] of Object.entries(ENVIRONMENTS)) {
           )
           for (const dialect of served.length === 0 ? dialects : served) {
             on.upstream.seen.length = 0
-            const answer = await fetch(on.gate.url + path.replace(':id', 'an-id'), {
-              method,
-              headers: {
-                authorization: `Bearer ${tokens[kind]}`,
-                ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
+            const answer = await fetch(
+              on.gate.url + path.replace(':id', 'an-id').replace(':item', 'an-item'),
+              {
+                method,
+                headers: {
+                  authorization: `Bearer ${tokens[kind]}`,
+                  ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
+                },
+                ...(method === 'POST' && { body: '{}' }),
               },
-              ...(method === 'POST' && { body: '{}' }),
-            })
+            )
             await answer.body?.cancel()
             const isOpen = reaches[kind].some((to) => KINDS[to].serves({ dialect, method, path }))
             const seen = on.upstream.seen.length

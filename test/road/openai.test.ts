@@ -48,6 +48,7 @@ upstreams:
     name: azure
     base_url: ${servers.azure.baseUrl}?api-version=preview
     api_key_file: ${keyFile}
+    routes: [models, chat, responses, embeddings, moderations, images, conversations]
     key_header: api-key
     models: [gpt-*]
   - kind: openai
@@ -447,6 +448,80 @@ describe('stored responses', () => {
     expect(made).toMatchObject({ upstream: 'azure', input_tokens: 40 })
     const again = await lineOf(() => openai.responses.retrieve(id))
     expect([again['upstream'], again['input_tokens']]).toEqual(['azure', undefined])
+  })
+})
+
+describe('conversations', () => {
+  const of = (asked: Promise<unknown>) =>
+    asked.then(
+      () => 200,
+      (error) => error.status,
+    )
+  const model = MODELS.azure
+
+  test('are for the caller who began them, with all that is in them', async () => {
+    const other = client(await issuer.token({ sub: 'somebody-else' }))
+    const { id } = await openai.conversations.create({ metadata: { of: 'mine' } })
+    expect(id).toStartWith('conv_')
+    const hi = { type: 'message' as const, role: 'user' as const, content: 'hi' }
+    const page = await openai.conversations.items.create(id, { items: [hi] })
+    const item = page.data[0]?.id ?? ''
+    const inIt = { conversation_id: id }
+    const asks = (by: OpenAI): readonly (() => Promise<unknown>)[] => [
+      () => by.conversations.retrieve(id),
+      () => by.conversations.update(id, { metadata: { a: 'b' } }),
+      () => by.conversations.items.create(id, { items: [hi] }),
+      () => by.conversations.items.list(id).asResponse(),
+      () => by.conversations.items.retrieve(item, inIt),
+      () => by.conversations.items.delete(item, inIt),
+      () => by.responses.create({ model, input: 'hi', conversation: id }),
+      () => by.responses.create({ model, input: [{ type: 'item_reference', id: item }] }),
+      () => by.responses.inputTokens.count({ model, input: 'hi', conversation: id }),
+      () => by.conversations.create({ items: [{ type: 'item_reference', id: item }] as never }),
+      () => by.conversations.delete(id),
+    ]
+    for (const ask of asks(openai)) expect([ask, await of(ask())]).toEqual([ask, 200])
+    const seen = servers.azure.upstream.seen.length
+    for (const ask of asks(other)) expect([ask, await of(ask())]).toEqual([ask, 404])
+    // What is another's goes into no conversation of one's own.
+    const { id: own } = await other.conversations.create()
+    const taking = { items: [{ type: 'item_reference', id: item }] as never }
+    expect(await of(other.conversations.items.create(own, taking))).toBe(404)
+    expect(servers.azure.upstream.seen.length).toBe(seen + 1)
+    // No list of all, and nothing that is no id.
+    const get = async (path: string) =>
+      (
+        await fetch(gate.url + path, {
+          headers: { authorization: `Bearer ${await issuer.token()}` },
+        })
+      ).status
+    expect(await get('/v1/conversations')).toBe(405)
+    expect(await get(`/v1/conversations/${id}/items/..%2f`)).toBe(404)
+    expect(await get(`/v1/conversations/-/items/${item}`)).toBe(404)
+  })
+
+  test('cost nothing by themselves, also for a caller with a cap', async () => {
+    const capped = client(await issuer.token({ groups: ['capped'], sub: 'thrifty-too' }))
+    const { id } = await capped.conversations.create({ metadata: {} })
+    expect(await of(capped.conversations.update(id, { metadata: { a: 'b' } }))).toBe(200)
+    expect(await gate.logged(lastId)).toMatchObject({ upstream: 'azure', status: 200 })
+  })
+
+  test('compacting is metered, counting is not', async () => {
+    const compacted = await lineOf(() =>
+      openai.responses.compact({ model, input: [{ role: 'user', content: 'hi' }] }),
+    )
+    expect(compacted).toMatchObject({ route: '/v1/responses/compact', input_tokens: 40 })
+    const counted = await lineOf(() => openai.responses.inputTokens.count({ model, input: 'hi' }))
+    expect([counted['status'], counted['input_tokens']]).toEqual([200, undefined])
+    const { id } = await openai.responses.create({ model, input: 'hi' })
+    const other = client(await issuer.token({ sub: 'somebody-else' }))
+    for (const [by, status] of [
+      [openai, 200],
+      [other, 404],
+    ] as const) {
+      expect(await of(by.responses.compact({ model, previous_response_id: id }))).toBe(status)
+    }
   })
 })
 

@@ -56,13 +56,16 @@ describe('a route that is not public', () => {
         const app = gate(partsWith('tinfoil', there))
         const served = Map.groupBy(routesOf(app.routes), nameOf)
         for (const { method, path } of EVERY_ROUTE) {
-          const request = new Request(`http://gate.test${path.replace(':id', 'some-model')}`, {
-            method,
-            headers: {
-              host: 'gate.test',
-              ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
+          const request = new Request(
+            `http://gate.test${path.replace(':id', 'some-model').replace(':item', 'an-item')}`,
+            {
+              method,
+              headers: {
+                host: 'gate.test',
+                ...(dialect === 'anthropic' && { 'anthropic-version': '2023-06-01' }),
+              },
             },
-          })
+          )
           const response = await app.handle(request)
           const declared = served.get(`${method} ${path}`)
           if (!declared) {
@@ -105,7 +108,7 @@ describe('a route that is not public', () => {
       })
       const walked = routes.filter(isRelayed)
       for (const { method, path } of walked) {
-        const url = `http://gate.test${path.replace(':id', 'some-model')}`
+        const url = `http://gate.test${path.replace(':id', 'some-model').replace(':item', 'an-item')}`
         const response = await app.handle(
           new Request(url, { method, headers: { host: 'gate.test' } }),
         )
@@ -172,7 +175,10 @@ describe('attack 18: a preflight is for pages, and opens nothing', () => {
     )
   test('of an allowed page it is answered without a credential, and reaches no route', async () => {
     for (const { path } of EVERY_ROUTE) {
-      const response = await preflight(path.replace(':id', 'a'), 'https://app.example')
+      const response = await preflight(
+        path.replace(':id', 'a').replace(':item', 'an-item'),
+        'https://app.example',
+      )
       expect([path, response.status]).toEqual([path, 204])
       expect(response.headers.get('access-control-allow-origin')).toBe('https://app.example')
       expect(response.headers.has('access-control-allow-credentials')).toBe(false)

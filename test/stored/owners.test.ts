@@ -21,12 +21,18 @@ const at = (monotonicMs: number, epochMs = NOW_MS) => ({
 let folder: string
 let file: DatabaseFollower
 let logged: string[]
+let epochMs = NOW_MS
 const log = {
   error: (_: object, text: string) => logged.push(text),
   info: (text: string) => logged.push(text),
 } as never
 const another = (maxWaiting?: number): Owners =>
-  owners({ connection: file.connect(), log, ...(maxWaiting && { maxWaiting }) })
+  owners({
+    connection: file.connect(),
+    log,
+    epochMs: () => epochMs,
+    ...(maxWaiting && { maxWaiting }),
+  })
 const ownerOf = (of: Owners, id: string): unknown => {
   const found = of.ownerOf(id)
   return found.ok ? found.value : found.code
@@ -35,6 +41,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'postern-stored-'))
   file = store(join(folder, 'postern.db'), TABLES).follow(log)
   logged = []
+  epochMs = NOW_MS
 })
 afterEach(() => {
   file.stop()
@@ -81,6 +88,19 @@ test('a month later they are forgotten, some at a time', () => {
   expect(ownerOf(here, 'old_0')).toBeUndefined()
   expect(ownerOf(here, 'old_699')).toBeUndefined()
   expect(ownerOf(here, 'young')).toMatchObject({ upstream: 'a' })
+})
+
+test('what is asked for is remembered for a month more', () => {
+  const [here, there] = [another(), another()]
+  for (const id of ['used', 'unused']) here.note(id, { identity: ANNA, upstream: 'a' }, NOW_MS)
+  here.poll(at(0))
+  epochMs = NOW_MS + 20 * DAY_MS
+  expect(ownerOf(there, 'used')).toMatchObject({ identity: ANNA })
+  there.poll(at(0))
+  const later = at(10_000_000, NOW_MS + 40 * DAY_MS)
+  expect(here.poll(later)).toBe(false)
+  expect(ownerOf(there, 'used')).toMatchObject({ identity: ANNA })
+  expect(ownerOf(there, 'unused')).toBeUndefined()
 })
 
 test('while the disk fails they wait, no more than fit, and nothing is told of them that is not so', () => {

@@ -101,6 +101,8 @@ function answerOf(
         : response(flavour, more === '/cancel' ? 'cancelled' : 'completed', true, kept),
     )
   }
+  const stored = conversationOf(method, path)
+  if (stored) return json(stored)
   if (method === 'GET') {
     return json({ object: 'list', data: [{ id: MODELS[flavour], object: 'model' }] })
   }
@@ -113,6 +115,15 @@ function answerOf(
       return asked['stream'] ? chatStream(flavour, asked) : chat(flavour)
     case '/responses':
       return asked['stream'] ? responseStream(flavour) : json(response(flavour, 'completed'))
+    case '/responses/compact':
+      return json({
+        id: 'resp_compacted1',
+        object: 'response.compaction',
+        output: [{ id: 'cmp_12345678', type: 'compaction', encrypted_content: 'gAAAA' }],
+        usage: response(flavour, 'completed').usage,
+      })
+    case '/responses/input_tokens':
+      return json({ object: 'response.input_tokens', input_tokens: 9 })
     case '/embeddings':
       return json({
         object: 'list',
@@ -195,6 +206,22 @@ function chatStream(flavour: Flavour, asked: Readonly<Record<string, unknown>>):
       : ''
   const text = `${before}${between}${parts.join(between)}${told}data: [DONE]\n\n`
   return { status: 200, type: 'text/event-stream; charset=utf-8', text }
+}
+
+let conversations = 0
+function conversationOf(method = '', path: string): object | undefined {
+  const [, begun = '', items, item] =
+    /^\/conversations(?:\/(\w+)(\/items(?:\/(\w+))?)?)?$/.exec(path) ?? []
+  if (!path.startsWith('/conversations')) return undefined
+  if (begun === '') {
+    if (method !== 'POST') return undefined
+    conversations += 1
+    return { id: `conv_${String(conversations).padStart(32, '0')}`, object: 'conversation' }
+  }
+  const page = { object: 'list', data: [{ id: begun.replace('conv', 'msg') }], first_id: 'x' }
+  if (items !== undefined && item === undefined) return page
+  if (item !== undefined && method === 'GET') return { id: item, type: 'message' }
+  return { id: begun, object: 'conversation', deleted: method === 'DELETE' }
 }
 
 let responses = 0

@@ -1,11 +1,11 @@
 // Which ids of stored objects a body of the Responses API names, and which it only carries.
 
 import { expect, test } from 'bun:test'
-import { responseReferences } from '../../src/upstream/openai/references.ts'
+import { referencesIn } from '../../src/upstream/openai/references.ts'
 
 const named = (body: object | string): unknown => {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
-  const found = responseReferences(Buffer.from(text))
+  const found = referencesIn(Buffer.from(text))
   return found.ok ? found.value : found.code
 }
 const inInput = (item: object): unknown => named({ model: 'm', input: [item] })
@@ -14,6 +14,7 @@ test('an earlier response, a conversation, a container, and items without what i
   expect(named({ previous_response_id: 'resp_1' })).toEqual(['resp_1'])
   expect(named({ conversation: 'conv_1' })).toEqual(['conv_1'])
   expect(named({ conversation: { id: 'conv_1' } })).toEqual(['conv_1'])
+  expect(named({ items: [{ type: 'item_reference', id: 'x' }] })).toEqual(['x'])
   expect(named('{"conversation":"\\u0063onv_1"}')).toEqual(['conv_1'])
   const tool = { type: 'code_interpreter', container: 'cntr_1' }
   expect(named({ tools: [tool] })).toEqual(['cntr_1'])

@@ -9,8 +9,9 @@ import type { Asked, UsageMeter } from '../upstream.ts'
 const FREE: UsageMeter = { end: () => NO_USAGE }
 const SILENT: UsageMeter = { end: () => undefined }
 const MODERATIONS = '/v1/moderations'
-/** What was made before is told again, and not made. */
-const STORED = '/v1/responses/'
+const CONVERSATIONS = '/v1/conversations'
+/** What was made before is ended, and what would be made is counted. */
+const MAKES_NOTHING = /^\/v1\/responses\/(?:[^/]+\/cancel|input_tokens)$/
 /** What streams there is sound or picture. */
 const NO_TEXT = /^\/v1\/(?:images\/|audio\/speech$)/
 
@@ -20,8 +21,23 @@ export function openAiMeter(
   headers: AnswerHeaders,
   kept?: Kept,
 ): UsageMeter {
-  if (method !== 'POST' || path === MODERATIONS || path.startsWith(STORED)) return FREE
+  if (method !== 'POST' || path === MODERATIONS || MAKES_NOTHING.test(path)) return FREE
+  if (path.startsWith(CONVERSATIONS)) return status < 300 ? keeping(headers, kept) : FREE
   if (status >= 300) return SILENT
   const { 'content-type': type, 'content-encoding': coding } = headers
   return openAiUsageMeter(type, coding, !NO_TEXT.test(path), kept) ?? SILENT
+}
+
+/** Reads what is kept, and nothing else. */
+function keeping(headers: AnswerHeaders, kept: Kept | undefined): UsageMeter {
+  const { 'content-type': type, 'content-encoding': coding } = headers
+  const meter = openAiUsageMeter(type, coding, false, kept)
+  if (!meter) return FREE
+  return {
+    push: (chunk, now) => meter.push(chunk, now),
+    end(trailers, isComplete) {
+      meter.end(trailers, isComplete)
+      return NO_USAGE
+    },
+  }
 }

@@ -15,7 +15,7 @@ import {
   type Upstream,
 } from '../upstream.ts'
 import { openAiMeter } from './meter.ts'
-import { responseReferences } from './references.ts'
+import { referencesIn } from './references.ts'
 import { servesOpenAi } from './routes.ts'
 
 export interface OpenAiOptions {
@@ -55,7 +55,9 @@ const TO_CLIENT = [
 ]
 /** The paths of our own table begin with it, and the base URL ends in it or in what is there instead. */
 const VERSION = '/v1'
-const RESPONSES = '/v1/responses'
+/** Of a route's pattern, or of a path. */
+const REFERRING =
+  /^\/v1\/(?:responses(?:\/compact|\/input_tokens)?|conversations(?:\/[^/]+\/items)?)$/
 
 export function openAi(options: OpenAiOptions): Upstream {
   const { name = 'openai', baseUrl, apiKey } = options
@@ -81,7 +83,7 @@ export function openAi(options: OpenAiOptions): Upstream {
     passes: (upstream) => allowedValues(TO_CLIENT, upstream),
     credentialRefused: operatorsKeyRefused,
     meter: openAiMeter,
-    referring: (path) => (path === RESPONSES ? responseReferences : undefined),
+    referring: (path) => (REFERRING.test(path) ? referencesIn : undefined),
     invalid: () => undefined,
   }
 }

@@ -75,10 +75,12 @@ const isGiven = (found: OutlinedMembers, name: string): boolean => {
   return text !== undefined && text !== 'null' && text !== '""'
 }
 
-const RESPONSE = shape({
+/** A response, what is asked about one that is not made, or what goes into a conversation. */
+const BODY = shape({
   previous_response_id: ID,
   conversation: ID,
   input: ITEM,
+  items: ITEM,
   tools: TOOL,
   instructions: 'opaque',
   metadata: 'opaque',
@@ -87,8 +89,8 @@ const RESPONSE = shape({
 
 const NAMES: Names<Ids> = { known, unlisted: () => ANY, named: () => undefined }
 
-export function responseReferences(body: Uint8Array): Decision<readonly string[]> {
+export function referencesIn(body: Uint8Array): Decision<readonly string[]> {
   const ids: Ids = new Set()
-  const found = new Outline(body, NAMES, ids).read(RESPONSE)
+  const found = new Outline(body, NAMES, ids).read(BODY)
   return typeof found === 'string' ? ambiguousBody(found) : granted([...ids])
 }

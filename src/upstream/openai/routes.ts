@@ -3,13 +3,16 @@
 import { OPENAI_GROUPS, type RouteGroup } from '../../names.ts'
 import { serving, type Upstream } from '../upstream.ts'
 
-/** Files and batches are everybody's of one key, so none is served here; of a response its owner is known. */
+/** Files and batches are everybody's of one key, so none is served here; of responses and conversations
+ * their owners are known. */
 const PATHS: Readonly<Record<(typeof OPENAI_GROUPS)[number], readonly string[]>> = {
   models: ['GET /v1/models', 'GET /v1/models/:id'],
   chat: ['POST /v1/chat/completions'],
   completions: ['POST /v1/completions'],
   responses: [
     'POST /v1/responses',
+    'POST /v1/responses/compact',
+    'POST /v1/responses/input_tokens',
     'GET /v1/responses/:id',
     'DELETE /v1/responses/:id',
     'POST /v1/responses/:id/cancel',
@@ -18,6 +21,16 @@ const PATHS: Readonly<Record<(typeof OPENAI_GROUPS)[number], readonly string[]>>
   embeddings: ['POST /v1/embeddings'],
   moderations: ['POST /v1/moderations'],
   images: ['POST /v1/images/generations', 'POST /v1/images/edits'],
+  conversations: [
+    'POST /v1/conversations',
+    'GET /v1/conversations/:id',
+    'POST /v1/conversations/:id',
+    'DELETE /v1/conversations/:id',
+    'POST /v1/conversations/:id/items',
+    'GET /v1/conversations/:id/items',
+    'GET /v1/conversations/:id/items/:item',
+    'DELETE /v1/conversations/:id/items/:item',
+  ],
   audio: ['POST /v1/audio/transcriptions', 'POST /v1/audio/translations', 'POST /v1/audio/speech'],
 }
 

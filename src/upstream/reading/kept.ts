@@ -19,11 +19,14 @@ const MAX_ITEMS = 1000
  * told all the same, for clients send back what the API's own tools did as it came, with its ids.
  */
 export function tellKept(holder: JsonObject, kept: Kept): void {
-  if (holder['object'] !== 'response') return
-  if (holder['store'] !== false) tell(holder['id'], kept)
-  const { output } = holder
-  if (!Array.isArray(output)) return
-  for (const item of output.slice(0, MAX_ITEMS)) {
+  const { object } = holder
+  const isKept = object === 'conversation' || (object === 'response' && holder['store'] !== false)
+  if (isKept) tell(holder['id'], kept)
+  // Of a conversation, those that were added.
+  const isPage = object === 'list' && 'first_id' in holder
+  const items = isPage ? holder['data'] : holder['output']
+  if (!Array.isArray(items)) return
+  for (const item of items.slice(0, MAX_ITEMS)) {
     const members = objectIn(item)
     tell(members?.['id'], kept)
     tell(members?.['container_id'], kept)

@@ -54,6 +54,8 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
     '/v1/responses',
     { shape: RESPONSE, maxTokens: ['max_output_tokens'], otherMaxTokens: OTHER_MAX_TOKENS },
   ],
+  ['/v1/responses/compact', { shape: RESPONSE }],
+  ['/v1/responses/input_tokens', { shape: RESPONSE, writesNothing: true, free: true }],
   [
     '/v1/completions',
     {
