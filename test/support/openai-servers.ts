@@ -218,7 +218,7 @@ function conversationOf(method = '', path: string): object | undefined {
     conversations += 1
     return { id: `conv_${String(conversations).padStart(32, '0')}`, object: 'conversation' }
   }
-  const page = { object: 'list', data: [{ id: begun.replace('conv', 'msg') }], first_id: 'x' }
+  const page = { object: 'list', data: [{ id: begun.replace('conv_', 'msg_c') }], first_id: 'x' }
   if (items !== undefined && item === undefined) return page
   if (item !== undefined && method === 'GET') return { id: item, type: 'message' }
   return { id: begun, object: 'conversation', deleted: method === 'DELETE' }
