@@ -108,8 +108,10 @@ export function userAdmission(
       const bearer = bearerToken(credentials.authorization, credentials.query)
       const parsed = bearer.ok ? parseToken(bearer.value) : undefined
       if (!parsed?.ok) return refused('invalid_token')
-      const { identity, former = [] } = found.value
-      return granted({ identity, former, claims: parsed.value.claims })
+      const { identity, former = [], org, policy } = found.value
+      const isNamed = policyOf({ kind: 'user', policy: policy.name }) === policy
+      const more = { org, policy: isNamed ? policy.name : undefined }
+      return granted({ identity, former, claims: parsed.value.claims, ...more })
     },
   }
 }

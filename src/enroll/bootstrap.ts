@@ -51,6 +51,10 @@ export interface EnrollingUser {
    * The claims of the verified token. `models`, `rate_limit`, `spend_cap` and `org_id` are used.
    */
   readonly claims: JsonObject
+  /** The organisation, by the issuer's `organisation_claim`. */
+  readonly org?: string | undefined
+  /** The name of the policy that a rule gives the user. */
+  readonly policy?: string | undefined
 }
 
 export interface BootstrapLimits extends OpenLimits {
@@ -145,7 +149,14 @@ export function bootstrapPolicy(
       return ({ deviceId }, { user }, now) => {
         if (!user) return declined('enrollment_required', { message: NO_USER })
         const { models, rate_limit, spend_cap, org_id } = user.claims
-        const own = { models, rate_limit, spend_cap, org_id, user_id: user.identity }
+        const own = {
+          models,
+          rate_limit,
+          spend_cap,
+          org_id: user.org ?? org_id,
+          user_id: user.identity,
+          user_policy: user.policy,
+        }
         const read = readEntitlements(own)
         if (!read.ok) {
           const reason = `claim ${read.reason}`

@@ -14,6 +14,8 @@ export interface Entitlements {
   readonly spendCap: number | undefined
   /** The name of the device's policy, which all of the above narrow. */
   readonly policy: string | undefined
+  /** The name of the policy of the user who enrolled it, which narrows that one. */
+  readonly userPolicy?: string | undefined
   readonly orgId: string | undefined
   readonly userId: string | undefined
 }
@@ -42,19 +44,21 @@ const ID = /^[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?$/
 const POLICY = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 /**
- * Reads members named as in a token: `models`, `rate_limit`, `spend_cap`, `policy`, `org_id`,
- * `user_id`.
+ * Reads members named as in a token: `models`, `rate_limit`, `spend_cap`, `policy`, `user_policy`,
+ * `org_id`, `user_id`.
  */
 export function readEntitlements(members: JsonObject): EntitlementsRead {
   const { models, rate_limit: rateLimit, spend_cap: spendCap, org_id: orgId } = members
-  const { policy, user_id: userId } = members
+  const { policy, user_policy: userPolicy, user_id: userId } = members
   if (models !== undefined && !areModels(models)) return wrong('models')
   if (rateLimit !== undefined && !isRateLimit(rateLimit)) return wrong('rate_limit')
   if (spendCap !== undefined && !isSpendCap(spendCap)) return wrong('spend_cap')
   if (policy !== undefined && !isPolicyName(policy)) return wrong('policy')
+  if (userPolicy !== undefined && !isPolicyName(userPolicy)) return wrong('user_policy')
   if (orgId !== undefined && !isId(orgId)) return wrong('org_id')
   if (userId !== undefined && !isId(userId)) return wrong('user_id')
-  return { ok: true, value: { models, rateLimit, spendCap, policy, orgId, userId } }
+  const own = { models, rateLimit, spendCap, policy, orgId, userId }
+  return { ok: true, value: userPolicy === undefined ? own : { ...own, userPolicy } }
 }
 
 /** The inverse; JSON leaves out undefined members. */
@@ -66,6 +70,7 @@ export function entitlementMembers(of: Entitlements): JsonObject {
     rate_limit: of.rateLimit,
     spend_cap: of.spendCap,
     policy: of.policy,
+    user_policy: of.userPolicy,
   }
 }
 
@@ -76,6 +81,7 @@ export function withDefaults(own: Entitlements, defaults: Entitlements): Entitle
     rateLimit: own.rateLimit ?? defaults.rateLimit,
     spendCap: own.spendCap ?? defaults.spendCap,
     policy: own.policy ?? defaults.policy,
+    ...(own.userPolicy !== undefined && { userPolicy: own.userPolicy }),
     orgId: own.orgId ?? defaults.orgId,
     userId: own.userId ?? defaults.userId,
   }

@@ -14,6 +14,8 @@ export interface DeviceEntitlements {
   readonly spendCap: number | undefined
   /** The policy named by its enrolment code. */
   readonly policy: string | undefined
+  /** The policy of the user who enrolled it: what that keeps from them, it keeps from their devices. */
+  readonly userPolicy?: string | undefined
   readonly orgId: string | undefined
 }
 
@@ -23,7 +25,12 @@ export function devicePolicies(policyOf: PolicyOf, { device, ratedDevice }: Defa
     const given = policyOf({ kind: 'device', org: own.orgId, policy: own.policy })
     if (!given) return undefined
     const base = given === device && own.rateLimit !== undefined ? ratedDevice : given
-    return narrowed(base, ownPolicy(own))
+    if (own.userPolicy === undefined) return narrowed(base, ownPolicy(own))
+    const ofUser = policyOf({ kind: 'user', policy: own.userPolicy })
+    if (!ofUser) return undefined
+    // By the name of the one that somebody wrote.
+    const both = given === device ? narrowed(ofUser, base) : narrowed(base, ofUser)
+    return narrowed(both, ownPolicy(own))
   }
 }
 

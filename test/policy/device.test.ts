@@ -71,6 +71,31 @@ describe('by a policy that is given', () => {
     expect(of({ ...NOTHING, policy: 'gone' })).toBeUndefined()
     expect(of({ ...NOTHING, policy: 'gone', orgId: 'acme' })).toBeUndefined()
   })
+  test("that of the user who enrolled it narrows it, and is the gate's own where that has none", () => {
+    expect(of({ ...NOTHING, userPolicy: 'staff' })).toMatchObject({
+      name: 'staff',
+      models: ['claude-*'],
+      person: { rate: { perMinute: 30, burst: 5 }, concurrency: 16, spendPerMonth: 1_000_000 },
+    })
+    expect(of({ ...NOTHING, userPolicy: 'gone' })).toBeUndefined()
+    expect(of({ ...NOTHING, userPolicy: 'staff', policy: 'gone' })).toBeUndefined()
+    expect(of({ ...NOTHING, userPolicy: 'staff', rateLimit: 5000 })?.person.rate).toEqual({
+      perMinute: 30,
+      burst: 5,
+    })
+  })
+  test(
+    "property: neither the device's nor its user's is widened",
+    seeded((random) => {
+      for (let round = 0; round < 2000; round += 1) {
+        const [given, users] = [randomPolicy(random), randomPolicy(random)]
+        const both = devicePolicies(({ policy: name }) => (name ? users : given), defaults)
+        const held = both({ ...NOTHING, userPolicy: 'users' })
+        expect(held && narrowed(held, given)).toBe(held as never)
+        expect(held && narrowed(held, users)).toBe(held as never)
+      }
+    }),
+  )
   test(
     'property: no token widens it',
     seeded((random) => {
