@@ -11,7 +11,11 @@ export interface Cors {
 }
 
 const MAX_AGE_SECONDS = 600
+/** The name of the upstream of an answer, where a policy tells it. */
+export const UPSTREAM_HEADER = 'postern-upstream'
+
 const EXPOSED = [
+  UPSTREAM_HEADER,
   'x-request-id',
   'request-id',
   'retry-after',

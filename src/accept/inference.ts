@@ -33,6 +33,7 @@ import { RelayClient, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
 import { ENCAPSULATED_KEY } from '../upstream/inspected.ts'
+import { UPSTREAM_HEADER } from './cors.ts'
 import { NOT_ADMITTED } from './door.ts'
 import { admittedIdleSeconds } from './keep-alive.ts'
 import { type GuardParts, relayedGuard } from './relayed-guard.ts'
@@ -186,6 +187,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
           const charge = charges.take(admitted, costly, breaker, asking, instant())
           if (!charge.ok) return giveUp(charge, reserved.value, client, exchange)
           const taken = { reserved: reserved.value, charge: charge.value }
+          if (policy.tellsUpstream) exchange.headers.set(UPSTREAM_HEADER, upstream.name)
           return await relay.send(outgoing.value, taken, exchange, client)
         } catch (bug) {
           // A bug of ours must not keep the concurrency slot.

@@ -25,6 +25,7 @@ export interface PolicyEntry extends LimitsEntry {
   readonly maxBodyBytes?: number
   readonly plaintext?: boolean
   readonly streamUsage?: boolean
+  readonly tellsUpstream?: boolean
   readonly organisation?: LimitsEntry
 }
 

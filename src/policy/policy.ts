@@ -34,6 +34,8 @@ export interface Policy {
   readonly plaintext: boolean
   /** True: a stream that tells its usage only when asked must be asked for it. */
   readonly streamUsage: boolean
+  /** True: callers are told to which upstream their requests went. */
+  readonly tellsUpstream: boolean
   /** For each caller: a user, a device, a key or a session. */
   readonly person: Limits
   /** For all callers of one organisation together; ignored for callers without one. */
@@ -55,6 +57,7 @@ const UNLIMITED: Omit<Policy, 'name'> = {
   maxBodyBytes: undefined,
   plaintext: true,
   streamUsage: false,
+  tellsUpstream: false,
   person: NO_LIMITS,
   organisation: NO_LIMITS,
 }
@@ -98,6 +101,8 @@ export function narrowed(a: Policy, b: Omit<Policy, 'name'>): Policy {
     maxBodyBytes: least(a.maxBodyBytes, b.maxBodyBytes),
     plaintext: a.plaintext && b.plaintext,
     streamUsage: a.streamUsage || b.streamUsage,
+    // It limits nothing.
+    tellsUpstream: a.tellsUpstream || b.tellsUpstream,
     person: narrowedLimits(a.person, b.person),
     organisation: narrowedLimits(a.organisation, b.organisation),
   }

@@ -709,6 +709,7 @@ describe('policies', () => {
       maxBodyBytes: 1000,
       plaintext: false,
       streamUsage: false,
+      tellsUpstream: false,
       person: {
         rate: { perMinute: 60, burst: 6 },
         concurrency: 2,

@@ -136,6 +136,7 @@ test('what is not said is not limited', () => {
     maxBodyBytes: undefined,
     plaintext: true,
     streamUsage: false,
+    tellsUpstream: false,
     person: NO_LIMITS,
     organisation: NO_LIMITS,
   })

@@ -25,6 +25,7 @@ export function randomPolicy(random: Random, name = 'p'): Policy {
     maxBodyBytes: maybe(amount),
     plaintext: random.int(2) === 0,
     streamUsage: random.int(2) === 0,
+    tellsUpstream: random.int(2) === 0,
     person: limits(),
     organisation: limits(),
   })

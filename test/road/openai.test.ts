@@ -60,8 +60,10 @@ upstreams:
 policies:
   - { name: capped, usd_per_day: 0.05 }
   - { name: counted, require_stream_usage: true }
+  - { name: told, tell_upstream: true }
 rules:
   - { kind: user, group: counted, policy: counted }
+  - { kind: user, group: told, policy: told }
   - { kind: user, group: capped, policy: capped }
 ledger:
   database_url: sqlite:${join(folder, 'postern.db')}
@@ -449,6 +451,22 @@ describe('stored responses', () => {
     const again = await lineOf(() => openai.responses.retrieve(id))
     expect([again['upstream'], again['input_tokens']]).toEqual(['azure', undefined])
   })
+})
+
+test('an answer names its upstream to those whose policy says so, and to nobody else', async () => {
+  const told = client(await issuer.token({ groups: ['told'], sub: 'told' }))
+  for (const flavour of FLAVOURS) {
+    const asked = { model: MODELS[flavour], messages: MESSAGES }
+    const named = async (by: OpenAI, stream: boolean) => {
+      const response = await by.chat.completions.create({ ...asked, stream }).asResponse()
+      await response.arrayBuffer()
+      return response.headers.get('postern-upstream')
+    }
+    for (const stream of [true, false]) {
+      expect(await named(told, stream)).toBe(NAMES[flavour])
+      expect(await named(openai, stream)).toBeNull()
+    }
+  }
 })
 
 describe('conversations', () => {

@@ -48,6 +48,13 @@ export const Policy = t.Object(
         own: 'streamUsage',
       }),
     ),
+    tell_upstream: t.Optional(
+      t.Boolean({
+        description:
+          'Whether answers name the upstream that they come from, in `postern-upstream`; default false.',
+        own: 'tellsUpstream',
+      }),
+    ),
     ...limitsOf('one caller'),
     organisation: section(
       limitsOf('all callers of one organisation together', 'organisation.'),
