@@ -6,6 +6,7 @@ import { ENROLL_NAMES_SCHEMA, ENROLL_SCHEMA, ENROLL_UNFINISHED_SCHEMA } from '..
 import { KEYS_SCHEMA } from '../keys/schema.ts'
 import {
   LEDGER_INDEXES,
+  LEDGER_REASONING,
   LEDGER_SCHEMA,
   LEDGER_TOOLS,
   SPEND_CORRECTIONS,
@@ -28,6 +29,7 @@ const MIGRATIONS = [
   PERSON_DAYS,
   PERSON_POLICIES,
   STORED_SCHEMA,
+  LEDGER_REASONING,
 ]
 
 /** What decides who is let in is checked at each start. */

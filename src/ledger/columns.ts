@@ -33,6 +33,9 @@ export const TOOL_COLUMNS = [
   'other_tool_requests',
 ] as const
 
+/** Also a column of the table of requests: the part of the output that was reasoning. */
+export const REASONING_COLUMN = 'reasoning_tokens'
+
 /**
  * Sums that count requests; every report shows each of them by this name. `succeeded`: answered
  * with a status below 400, and not ended by us, the upstream or a crash. `unpriced`: with measured
@@ -49,9 +52,13 @@ export const COUNTERS = [
 ] as const
 export type Counter = (typeof COUNTERS)[number]
 
-export type SumColumn = (typeof FIRST_SUM_COLUMNS)[number] | (typeof TOOL_COLUMNS)[number] | Counter
+export type SumColumn =
+  | (typeof FIRST_SUM_COLUMNS)[number]
+  | (typeof TOOL_COLUMNS)[number]
+  | typeof REASONING_COLUMN
+  | Counter
 
 /** What each row adds to them: see row.ts. */
 export const SUM_COLUMNS: readonly SumColumn[] = [
-  ...new Set<SumColumn>([...FIRST_SUM_COLUMNS, ...TOOL_COLUMNS, ...COUNTERS]),
+  ...new Set<SumColumn>([...FIRST_SUM_COLUMNS, ...TOOL_COLUMNS, REASONING_COLUMN, ...COUNTERS]),
 ]

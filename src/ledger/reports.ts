@@ -102,6 +102,8 @@ export interface RequestRow {
   readonly otherToolRequests: number | null
   /** What changed the price of its tokens: `speed:fast inference_geo:us`. */
   readonly priceClass: string
+  /** The part of the output tokens that was reasoning; null where the answer tells nothing of it. */
+  readonly reasoningTokens: number | null
 }
 
 export interface SpentSums {
@@ -128,6 +130,8 @@ export interface Spent {
 /** Sums over ended requests. Averages and rates are 0 if there are none. */
 export interface UsageSums extends Readonly<Record<Counter, number>> {
   readonly tokens: TokenClasses
+  /** The part of the output that was reasoning, as far as answers tell of it. */
+  readonly reasoningTokens: number
   readonly costMicroUsd: number
   /** Tools that upstreams ran themselves; their cost is included in the cost. */
   readonly tools: ToolRequests

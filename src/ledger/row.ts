@@ -65,6 +65,7 @@ export type LedgerRow = {
   readonly code_execution_requests: number | null
   readonly other_tool_requests: number | null
   readonly price_class: string
+  readonly reasoning_tokens: number | null
 }
 
 /** One object literal: some thousand rows are made a second, and nothing keeps them. */
@@ -109,6 +110,7 @@ export function rowOf(run: number, opening: Opening, outcome: Outcome | undefine
     code_execution_requests: whole(tools?.codeExecution, MAX_TOKENS),
     other_tool_requests: whole(tools?.other, MAX_TOKENS),
     price_class: cut(used?.priceClass),
+    reasoning_tokens: whole(used?.reasoning, MAX_TOKENS),
   }
 }
 
@@ -140,6 +142,7 @@ export function addToSums(sums: DaySums, row: LedgerRow, times: 1 | -1): void {
   sums.output_tokens += times * (row.output_tokens ?? 0)
   sums.cache_read_tokens += times * (row.cache_read_tokens ?? 0)
   sums.cache_creation_tokens += times * (row.cache_creation_tokens ?? 0)
+  sums.reasoning_tokens += times * (row.reasoning_tokens ?? 0)
   sums.cost_micro_usd += times * (row.cost_micro_usd ?? 0)
   sums.estimated_input_tokens += times * (row.estimated_input_tokens ?? 0)
   sums.estimated_output_tokens += times * (row.estimated_output_tokens ?? 0)

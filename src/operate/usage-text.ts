@@ -59,6 +59,7 @@ const CSV_COLUMNS: Readonly<Record<string, (sums: UsageSums) => number | string>
   other_tool_requests: ({ tools }) => tools.other,
   // Existing columns keep their places and a new one goes last, so that spreadsheets do not shift.
   ...Object.fromEntries(COUNTERS.map((name) => [name, (sums: UsageSums) => sums[name]])),
+  reasoning_tokens: (sums) => sums.reasoningTokens,
 }
 
 /** RFC 4180, without a total, which would be counted twice by anybody who adds up a column. */
@@ -87,11 +88,15 @@ const MAX_NAME_WIDTH = 32
 /** Stands for a name that was not given. */
 const NONE = '(none)'
 
+/** Part of the output, so only there where somebody reasons. */
+const REASONING = 'Reasoning'
+
 const COLUMNS: readonly (readonly [title: string, of: (sums: UsageSums) => string])[] = [
   ['Requests', ({ requests }) => grouped(requests)],
   ['Failed', ({ requests, succeeded }) => grouped(requests - succeeded)],
   ['Input', ({ tokens }) => grouped(tokens.input)],
   ['Output', ({ tokens }) => grouped(tokens.output)],
+  [REASONING, ({ reasoningTokens }) => grouped(reasoningTokens)],
   ['Cache read', ({ tokens }) => grouped(tokens.cacheRead)],
   ['Cache write', ({ tokens }) => grouped(tokens.cacheCreation)],
   ['Cost', ({ costMicroUsd }) => `$${dollars(costMicroUsd, 4)}`],
@@ -99,7 +104,7 @@ const COLUMNS: readonly (readonly [title: string, of: (sums: UsageSums) => strin
 ]
 
 /** Columns that a narrow terminal leaves out, in this order. */
-const LEFT_OUT = ['Cache write', 'Cache read', 'Latency', 'Failed', 'Output', 'Input']
+const LEFT_OUT = [REASONING, 'Cache write', 'Cache read', 'Latency', 'Failed', 'Output', 'Input']
 
 const TITLES = {
   day: 'Day',
@@ -128,10 +133,11 @@ function forEyes(table: UsageTable, filter: UsageFilter, terminal: Terminal): st
   if (total.requests === 0) return `${heading}\n\nNo requests.\n`
 
   const shown = rows.slice(0, MAX_TABLE_ROWS)
+  const columns = COLUMNS.filter(([column]) => column !== REASONING || total.reasoningTokens > 0)
   const all = [
-    [TITLES[by], ...COLUMNS.map(([column]) => column)],
-    ...shown.map(({ key, ...sums }) => [name(key), ...COLUMNS.map(([, of]) => of(sums))]),
-    ['Total', ...COLUMNS.map(([, of]) => of(total))],
+    [TITLES[by], ...columns.map(([column]) => column)],
+    ...shown.map(({ key, ...sums }) => [name(key), ...columns.map(([, of]) => of(sums))]),
+    ['Total', ...columns.map(([, of]) => of(total))],
   ]
   const { lines: fitting, widths, without } = fitted(all, room)
   const [head = [], ...body] = fitting

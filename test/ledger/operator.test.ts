@@ -339,6 +339,7 @@ const ROW_MEMBERS = [
   'otherToolRequests',
   'outputTokens',
   'priceClass',
+  'reasoningTokens',
   'requestId',
   'route',
   'status',

@@ -102,6 +102,29 @@ Server tools, in the cost: 1,234 web searches, 1 web fetches.
     expect(await ask('--since all --model none')).toContain('from the beginning to 2026-11-20')
   })
 
+  test('has a column for reasoning where there was any, which is the first to be left out', async () => {
+    const own = opened(openLedgerFile(':memory:'))
+    const ledger = sqliteLedger(connectionTo(own), { log: recordingLog().log, nowMs: NOON })
+    for (const reasoning of [1500, 7, undefined]) {
+      const measured = measure({ ...(reasoning !== undefined && { reasoning }) })
+      ledger.close(ledger.open(opening()), outcome({ usage: { state: 'exact', measured } }))
+    }
+    await ledger.flush(NOON)
+    const show = async (words: string, terminal = eyes) => {
+      const read = readUsageArguments(words.split(' ').filter(Boolean), NOON)
+      if (read.kind !== 'question') throw new Error('no question')
+      const names = { usersOfDevices: () => new Map(), keys: () => new Map() }
+      return usage(sqliteReportsAtOnce(own), names, read.question, terminal)
+    }
+    const text = await show('')
+    expect(text).toMatch(/Output  Reasoning  Cache read/)
+    expect(text).toMatch(/Total .* 60 +1,507 +9,000/)
+    expect(await show('', { ...eyes, columns: 94 })).toContain('for want of width: reasoning;')
+    expect(JSON.parse(await show('--json')).total.reasoningTokens).toBe(1507)
+    expect((await show('--csv')).trim()).toEndWith(',1507')
+    own.close()
+  })
+
   test('colours only where it is asked to', async () => {
     expect(await ask('')).not.toContain('\u001b')
     expect(await ask('', { shorten: true, color: true })).toContain('\u001b[1mTotal')
@@ -143,9 +166,9 @@ describe('CSV', () => {
     expect(lines[0]).toStartWith('day,requests,succeeded,lost,input_tokens,')
     expect(lines[1]).toStartWith('2026-11-19,1,1,0,1234567,45678,3000,400,1234.567890,')
     expect(lines[0]).toEndWith(
-      ',web_search_requests,web_fetch_requests,code_execution_requests,other_tool_requests',
+      ',web_search_requests,web_fetch_requests,code_execution_requests,other_tool_requests,reasoning_tokens',
     )
-    expect(lines[1]).toEndWith(',1234,1,0,0')
+    expect(lines[1]).toEndWith(',1234,1,0,0,0')
     expect(lines).toHaveLength(4)
   })
 

@@ -192,7 +192,9 @@ describe('the official client', () => {
     expect(await lineOf(ask)).toMatchObject({ model: 'gpt-4o-2024-08-06', cost_micro_usd: 375 })
     await eventually(async () => {
       const { stdout } = await runToEnd(['usage', '--json', '--by', 'model'], ENV)
-      return stdout.includes('gpt-4o-2024-08-06')
+      const { rows } = JSON.parse(stdout) as { rows: { key: string; reasoningTokens: number }[] }
+      const found = rows.find(({ key }) => key === 'gpt-4o-2024-08-06')
+      return (found?.reasoningTokens ?? 0) >= 8
     })
   })
 

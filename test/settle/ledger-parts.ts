@@ -5,7 +5,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import type { Measure, Opening, Outcome } from '../../src/ledger/port.ts'
 import { PERSON_DAYS, PERSON_POLICIES } from '../../src/ledger/sqlite/person-days.ts'
-import { LEDGER_INDEXES, LEDGER_SCHEMA, LEDGER_TOOLS } from '../../src/ledger/sqlite/schema.ts'
+import {
+  LEDGER_INDEXES,
+  LEDGER_REASONING,
+  LEDGER_SCHEMA,
+  LEDGER_TOOLS,
+} from '../../src/ledger/sqlite/schema.ts'
 import type { SqliteLedgerOptions } from '../../src/ledger/sqlite/writer.ts'
 import { type OpenedDatabase, openDatabase, type OpenOptions } from '../../src/database/database.ts'
 
@@ -69,6 +74,7 @@ export const LEDGER_SCHEMAS = [
   LEDGER_TOOLS,
   PERSON_DAYS,
   PERSON_POLICIES,
+  LEDGER_REASONING,
 ]
 
 export const openLedgerFile = (path: string, options: OpenOptions = {}): OpenedDatabase =>

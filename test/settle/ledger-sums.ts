@@ -82,6 +82,7 @@ function sumsOf(rows: readonly RequestRow[]): UsageSums {
       cacheRead: sum((row) => row.cacheReadTokens),
       cacheCreation: sum((row) => row.cacheCreationTokens),
     },
+    reasoningTokens: sum((row) => row.reasoningTokens),
     costMicroUsd: sum((row) => row.costMicroUsd),
     tools: {
       webSearch: sum((row) => row.webSearchRequests),

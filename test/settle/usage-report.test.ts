@@ -221,12 +221,13 @@ describe('the last requests', () => {
 
   test('a row is told in full, under way or ended', () => {
     const tools = { webSearch: 2, webFetch: 0, codeExecution: 1, other: 0 }
-    const measured = measure({ tools, priceClass: 'speed:fast' })
+    const measured = measure({ tools, priceClass: 'speed:fast', reasoning: 8 })
     const database = ledgerOf([
       [{ requestId: 'ended' }, { usage: { state: 'exact', measured } }],
       [{ requestId: 'running' }],
     ])
     expect(usageSums(database, {}).tools).toEqual(tools)
+    expect(usageSums(database, {}).reasoningTokens).toBe(8)
     const page = lastRequests(database, {})
     expect(page?.next).toBeUndefined()
     // Closed rows are written first; both were opened in one millisecond.
@@ -261,6 +262,7 @@ describe('the last requests', () => {
       codeExecutionRequests: 1,
       otherToolRequests: 0,
       priceClass: 'speed:fast',
+      reasoningTokens: 8,
     })
     database.close()
   })

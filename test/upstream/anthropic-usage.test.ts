@@ -9,6 +9,7 @@ import zlib from 'node:zlib'
 import { anthropicUsageMeter } from '../../src/upstream/anthropic/usage.ts'
 import { MAX_DECODED_BYTES } from '../../src/http1/decoding.ts'
 import type { MeteredUsage } from '../../src/upstream/reading/tally.ts'
+import { NO_PARTS } from '../../src/upstream/reading/token-parts.ts'
 import { MAX_WHOLE_BYTES } from '../../src/upstream/reading/whole-body.ts'
 import { seeded } from '../support/random.ts'
 import { piecesOf } from './pieces.ts'
@@ -57,7 +58,11 @@ const STREAMS: Readonly<Record<string, MeteredUsage>> = {
     cacheCreationTokens: 1536,
     cacheCreation1hTokens: 1024,
   }),
-  thinking: exact('claude-sonnet-5-5', { inputTokens: 43, outputTokens: 282 }),
+  thinking: exact('claude-sonnet-5-5', {
+    inputTokens: 43,
+    outputTokens: 282,
+    parts: { ...NO_PARTS, reasoningTokens: 270 },
+  }),
   multibyte: exact('claude-haiku-5-5', { inputTokens: 61, outputTokens: 77 }),
   decoy: exact('claude-opus-4-6', { inputTokens: 12, outputTokens: 33 }),
   compaction: exact('claude-opus-5-5', {
@@ -317,6 +322,18 @@ describe('whole bodies', () => {
     const cache_creation = { ephemeral_5m_input_tokens: 5, ephemeral_1h_input_tokens: 6 }
     const seen = whole(message({ input_tokens: 1, output_tokens: 2, cache_creation }))
     expect(seen).toMatchObject({ cacheCreationTokens: 11, cacheCreation1hTokens: 6 })
+  })
+
+  test('what was thought is a part of the output, and in no doubt where it is no count', () => {
+    const reasoning = (output_tokens_details: unknown) => {
+      const seen = whole(message({ input_tokens: 1, output_tokens: 20, output_tokens_details }))
+      return [seen?.state, seen?.outputTokens, seen?.parts?.reasoningTokens]
+    }
+    expect(reasoning({ thinking_tokens: 12 })).toEqual(['exact', 20, 12])
+    expect(reasoning({ thinking_tokens: 300 })).toEqual(['exact', 20, 20])
+    for (const none of [null, {}, 'x', { thinking_tokens: 0 }, { thinking_tokens: -1 }]) {
+      expect(reasoning(none)).toEqual(['exact', 20, undefined])
+    }
   })
 
   test('what is no usage is not taken for one', () => {

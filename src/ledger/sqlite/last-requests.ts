@@ -103,4 +103,5 @@ const REQUEST_COLUMNS = `request_id AS requestId, identity, device, org, route, 
   estimated_cost_micro_usd AS estimatedCostMicroUsd, first_byte_ms AS firstByteMs,
   duration_ms AS durationMs, web_search_requests AS webSearchRequests,
   web_fetch_requests AS webFetchRequests, code_execution_requests AS codeExecutionRequests,
-  other_tool_requests AS otherToolRequests, price_class AS priceClass`
+  other_tool_requests AS otherToolRequests, price_class AS priceClass,
+  reasoning_tokens AS reasoningTokens`

@@ -1,7 +1,7 @@
 // The ledger's tables. Every ended row is also counted in the sums of its day, in the same
 // transaction, so that no report reads a million rows and none can disagree with them.
 
-import { FIRST_SUM_COLUMNS, TOOL_COLUMNS } from '../columns.ts'
+import { FIRST_SUM_COLUMNS, REASONING_COLUMN, TOOL_COLUMNS } from '../columns.ts'
 
 /** For `openDatabase`. '' stands for an absent value: NULLs are never equal, and keys must be. */
 export const LEDGER_SCHEMA = `
@@ -104,4 +104,10 @@ ALTER TABLE ledger ADD COLUMN price_class TEXT NOT NULL DEFAULT '';
 ${TOOL_COLUMNS.map(
   (name) => `ALTER TABLE ledger_day ADD COLUMN ${name} INTEGER NOT NULL DEFAULT 0;`,
 ).join('\n')}
+`
+
+/** NULL where an answer tells nothing of it; it is part of `output_tokens`. */
+export const LEDGER_REASONING = `
+ALTER TABLE ledger ADD COLUMN ${REASONING_COLUMN} INTEGER;
+ALTER TABLE ledger_day ADD COLUMN ${REASONING_COLUMN} INTEGER NOT NULL DEFAULT 0;
 `

@@ -214,6 +214,7 @@ export function sumsOf(row: SumsRow): UsageSums {
   return {
     ...(Object.fromEntries(COUNTERS.map((name) => [name, of(name)])) as Record<Counter, number>),
     tokens: tokens(''),
+    reasoningTokens: of('reasoning_tokens'),
     costMicroUsd: of('cost_micro_usd'),
     tools: {
       webSearch: of('web_search_requests'),

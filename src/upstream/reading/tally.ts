@@ -3,7 +3,7 @@
 // is not taken and leaves the whole in doubt.
 
 import { PRICE_CLASS_MEMBERS, priceClassOf } from './price-classes.ts'
-import { largerParts, type TokenParts } from './token-parts.ts'
+import { largerParts, NO_PARTS, type TokenParts } from './token-parts.ts'
 
 /**
  * `exact`: all of it was said. `partial`: a lower bound, since the end was not seen or something in
@@ -236,6 +236,13 @@ export function tally(): Tally {
       take(members['cache_creation'], CACHE_FIELDS, said)
       takeIterations(members['iterations'])
       takeTools(members['server_tool_use'])
+      // Part of the output, and billed like it: what is no count of it leaves nothing in doubt.
+      const thought = objectOf(members['output_tokens_details'])['thinking_tokens']
+      if (isCount(thought) && thought > 0) {
+        const reasoningTokens = Math.min(thought, said.output ?? 0)
+        const parts = { ...NO_PARTS, reasoningTokens }
+        tokenParts = tokenParts ? largerParts(tokenParts, parts) : parts
+      }
       for (const member of PRICE_CLASS_MEMBERS) {
         const value = members[member]
         if (value !== undefined && value !== null) {
