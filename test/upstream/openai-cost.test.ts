@@ -30,6 +30,8 @@ describe('the models that are named', () => {
     [{ model: 'llama', metadata: { model: 'x' }, user: 'model' }, ['llama']],
     [{ model: 'llama', models: ['a', 'b'] }, ['llama', 'a', 'b']],
     [{ model: 'llama', fallbacks: ['a'] }, ['llama', 'a']],
+    [{ model: 'llama', context_window_fallbacks: ['a'] }, ['llama', 'a']],
+    [{ model: 'llama', provider: { allow_fallbacks: true } }, ['llama']],
     [{ model: 'llama', extra: { deep: [{ advisor_model: 'a' }] } }, ['llama', 'a']],
     [
       { model: 'llama', moderation: { model: 'omni-moderation-latest' } },
@@ -78,6 +80,7 @@ test.each([
   ['{"model":["good"]}', 'invalid_model'],
   ['{"model":"good "}', 'invalid_model'],
   ['{"model":"good","models":[{"id":"evil"}]}', 'invalid_model'],
+  ['{"model":"good","context_window_fallbacks":[{"good":["evil"]}]}', 'invalid_model'],
   ['{"model":"good","max_tokens":1e3}', 'invalid_max_tokens'],
   ['{"model":"good","max_tokens":-1}', 'invalid_max_tokens'],
   ['{"model":"good","n":"128"}', 'invalid_count'],
@@ -179,6 +182,8 @@ test.each<readonly [object, boolean]>([
   [{ type: null, id: 'msg_1' }, true],
   [{ type: 'reasoning', id: 'rs_1', summary: [] }, true],
   [{ type: 'reasoning', id: 'rs_1', summary: [], encrypted_content: null }, true],
+  [{ type: 'compaction', id: 'cmp_1' }, true],
+  [{ type: 'compaction', id: 'cmp_1', encrypted_content: 'gAAAAA' }, false],
   [{ type: 'reasoning', id: 'rs_1', summary: [], encrypted_content: 'gAAAAA' }, false],
   [{ type: 'reasoning', content: [{ type: 'reasoning_text', text: 'x' }] }, false],
   [{ role: 'user', content: [{ file: { file_id: 'f' } }] }, true],
@@ -236,6 +241,10 @@ test('what is billed beside the tokens is told apart from what runs models nobod
   expect(told({ background: false, prompt: null })).toEqual([0, 0])
   expect(told({ prompt: { id: 'pmpt_1' } })).toEqual([0, 1])
   expect(told({ web_search_options: {} }, CHAT)).toEqual([0, 1])
+  expect(told({ search_parameters: { mode: 'on' } }, CHAT)).toEqual([0, 1])
+  expect(told({ enable_search: true }, CHAT)).toEqual([0, 1])
+  expect(told({ enable_search: false }, CHAT)).toEqual([0, 0])
+  expect(costly({ model: 'openai/gpt-4o:online' }).unpriced).toHaveLength(1)
   expect(told({ prediction: { type: 'content', content: 'x' } }, CHAT)).toEqual([0, 1])
   expect(told({ plugins: [{ id: 'web' }] }, CHAT)).toEqual([1, 0])
   expect(told({ input: 'say it' }, '/v1/audio/speech')).toEqual([0, 1])

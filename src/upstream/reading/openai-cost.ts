@@ -74,6 +74,9 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
 const UNREAD =
   'this token is limited in models or spending, and this gate cannot tell which model a request to this route runs'
 
+/** OpenRouter's way to ask for it. */
+const SEARCHES = /:online$/i
+
 /** A picture is at most so many tokens of any model's: 48,169 of gpt-4o-mini's, under 16,000 of others. */
 const MAX_IMAGE_TOKENS = 50_000
 
@@ -122,6 +125,7 @@ function costly(route: Route, gathered: OpenAiGathered, read: Read): Costly {
   const unpriced = [
     ...(route.unpriced === undefined ? [] : [route.unpriced]),
     ...(hasTokenIds ? ['a prompt of token numbers'] : []),
+    ...(SEARCHES.test(read.model) ? ['a search of the web'] : []),
     ...gathered.unpriced,
   ]
   const media = [...(route.media ?? []), ...(hasAudio ? (['audio'] as const) : [])]

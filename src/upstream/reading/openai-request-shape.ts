@@ -171,9 +171,11 @@ function isReference(found: OutlinedMembers): boolean {
 }
 const REFERRING = ['file', 'file_data', 'file_id', 'audio_url', 'video_url']
 
-/** What a model thought, without its text: the API has it by its id. */
+/** What a model thought or summed up, without its text: the API has it by its id. */
 const isKept = (type: string, found: OutlinedMembers): boolean =>
-  type === 'reasoning' && found.has('id') && !isGiven(found.get('encrypted_content'))
+  (type === 'reasoning' || type === 'compaction') &&
+  found.has('id') &&
+  !isGiven(found.get('encrypted_content'))
 
 const isGiven = (bytes: unknown): boolean => typeof bytes === 'number' && bytes > 'null'.length
 
@@ -214,6 +216,8 @@ const beside = (what: string): OutlineShape<OpenAiGathered> => {
     },
   )
 }
+
+const SEARCH = beside('a search of the web')
 
 const PLUGIN = shape(
   {},
@@ -278,7 +282,10 @@ export const CHAT = shape({
     { scalar: (text, to) => void (to.hasAudio ||= text !== '"text"' && text !== 'null') },
   ),
   prediction: beside('a prediction, which is billed where it is not met'),
-  web_search_options: beside('a search of the web'),
+  web_search_options: SEARCH,
+  // Of xAI and of Qwen.
+  search_parameters: SEARCH,
+  enable_search: SEARCH,
   plugins: PLUGIN,
 })
 
@@ -320,8 +327,7 @@ export const SPEECH = shape({ ...COMMON, input: 'opaque', instructions: 'opaque'
 
 export const NAMES: Names<OpenAiGathered> = {
   known,
-  unlisted: (folded) =>
-    folded.startsWith('fallback') || MODEL_MEMBER.test(folded) ? 'models' : ANY,
+  unlisted: (folded) => (folded.includes('fallback') || MODEL_MEMBER.test(folded) ? 'models' : ANY),
   named(text, to) {
     const name = modelIn(text)
     if (name === undefined) to.trouble ??= 'wrong_model'
