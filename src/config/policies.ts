@@ -138,8 +138,42 @@ export function policyMistakes(
   return mistakes
 }
 
-/** Limits of an organisation hold for nobody who has none: that is no mistake, and has to be known. */
-export function policyCautions(
+/** What is no mistake, and has to be known. */
+export const policyCautions = (given: PoliciesGiven, issuers: readonly IssuerEntry[]): string[] => [
+  ...unlimitedOrganisations(given, issuers),
+  ...usersOfNoRule(given, issuers),
+]
+
+/** A token may leave groups out, since a client chooses the scopes that it asks for. */
+function usersOfNoRule({ rules }: PoliciesGiven, issuers: readonly IssuerEntry[]): string[] {
+  const from = new Set<string>()
+  const open = issuers.filter(({ name, groupsClaim, organisationClaim }) => {
+    const ofUsers = rules.filter(
+      ({ own: { kind, key, issuer = name } }) =>
+        (kind === undefined || kind === 'user') && key === undefined && issuer === name,
+    )
+    const byClaim = ofUsers.filter(
+      ({ own: { group, organisation } }) =>
+        (group !== undefined && groupsClaim !== undefined) ||
+        (organisation !== undefined && organisationClaim !== undefined),
+    )
+    const isOfAll = ofUsers.some(
+      ({ own: { group, organisation } }) => group === undefined && organisation === undefined,
+    )
+    if (isOfAll) return false
+    for (const each of byClaim) from.add(each.from)
+    return byClaim.length > 0
+  })
+  const [first] = from
+  if (first === undefined) return []
+  const names = open.map(({ name }) => name).join(', ')
+  return [
+    `${first} gives users of ${names} a policy by a claim: one whom no rule fits, or whose token leaves the claim out, may use every model, upstream and route; end rules with one for all users`,
+  ]
+}
+
+/** Limits of an organisation hold for nobody who has none. */
+function unlimitedOrganisations(
   { policies, rules }: PoliciesGiven,
   issuers: readonly IssuerEntry[],
 ): string[] {

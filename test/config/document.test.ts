@@ -614,6 +614,31 @@ rules:
   - { organisation: acme, policy: staff }
 `
 
+test('users who are free of every policy by leaving out a claim are a warning', () => {
+  const warned = (change: (text: string) => string): string[] => {
+    const invocation = read(file(change(POLICIES)), { USD: '100' })
+    if (invocation.kind !== 'run') throw new Error(Bun.inspect(invocation))
+    return invocation.warnings.filter((each) => each.includes('leaves the claim out'))
+  }
+  const last = (rule: string) => (text: string) => `${text}  - { ${rule}, policy: rest }\n`
+  expect(warned((text) => text)).toEqual([
+    expect.stringContaining('rules[0] gives users of entra a policy by a claim'),
+  ])
+  const claimed = (text: string) =>
+    text.replace('audiences: [gate] }', 'audiences: [gate], organisation_claim: org }')
+  expect(warned(claimed)[0]).toContain('rules[0] gives users of entra, ci')
+  for (const rule of ['issuer: ci', 'kind: key', 'group: guests', 'kind: user, issuer: ci']) {
+    expect([rule, warned(last(rule)).length]).toEqual([rule, 1])
+  }
+  for (const rule of ['kind: user', 'issuer: entra', 'kind: user, issuer: entra']) {
+    expect([rule, warned(last(rule))]).toEqual([rule, []])
+  }
+  const everybody = (text: string) => `${text}  - { policy: rest }\n`
+  expect(warned(everybody)).toEqual([])
+  const ungrouped = (text: string) => text.replace('group: staff, issuer: entra', 'kind: device')
+  expect(warned(ungrouped)).toEqual([])
+})
+
 describe("an organisation's limits, of users whose issuer tells none", () => {
   const env = { USD: '100' }
   test('are a warning', () => {
@@ -628,7 +653,7 @@ describe("an organisation's limits, of users whose issuer tells none", () => {
     const claimed = POLICIES.replaceAll('groups_claim:', 'organisation_claim: org, groups_claim:')
     const invocation = read(file(claimed), env)
     if (invocation.kind !== 'run') throw new Error(Bun.inspect(invocation))
-    expect(invocation.warnings.join()).not.toContain('rules[0]')
+    expect(invocation.warnings.join()).not.toContain('limits organisations')
   })
 
   test('and a rule for one that no user is in is a mistake', () => {
