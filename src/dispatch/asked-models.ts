@@ -37,7 +37,10 @@ export function askedModels(lists: ModelLists): AskedModels {
   const withList = (on: Served, list: Models): Served => {
     const known = kept.get(on)
     if (known && known.list === list && known.patterns === on.models) return known.as
-    const models = (list ?? []).map(({ id }) => id).filter((id) => allowedModel(id, on.models))
+    const models = (list ?? [])
+      .map(({ id }) => id)
+      // A name that a server lists is no pattern: `*` would make every model its own.
+      .filter((id) => !id.endsWith('*') && allowedModel(id, on.models))
     const as: Served = { ...on, models, isUnknown: list === undefined }
     kept.set(on, { list, patterns: on.models, as })
     return as

@@ -60,6 +60,15 @@ describe('a request', () => {
     expect(await chosen(among.slice(0, 2), 'z')).toBe('not_found')
   })
 
+  test('goes to no server that lists a pattern instead of the model', async () => {
+    const { chosen } = scene({ a: ['*', 'gpt-*', 'x'], b: ['gpt-1', 'y'] })
+    const among = [served('a'), served('b')]
+    expect(await chosen(among, 'gpt-1')).toBe('b')
+    expect(await chosen(among, 'y')).toBe('b')
+    expect(await chosen(among, 'x')).toBe('a')
+    expect(await chosen(among, 'z')).toBe('not_found')
+  })
+
   test('is no question where there is nothing to choose, and one where an upstream is asked', () => {
     expect(isDecided([served('a', undefined, false)])).toBe(true)
     expect(isDecided([served('a')])).toBe(false)
