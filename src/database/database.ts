@@ -12,7 +12,12 @@ import { dirname } from 'node:path'
 import { codeOf, troubleOf, type Unusable } from './trouble.ts'
 
 export type OpenedDatabase =
-  | { readonly ok: true; readonly database: Database }
+  | {
+      readonly ok: true
+      readonly database: Database
+      /** The file was empty until now. */
+      readonly isNew?: true
+    }
   /** `code` is SQLite's or the system's own, for the log; it quotes neither path nor content. */
   | { readonly ok: false; readonly reason: Unusable; readonly code: string }
 
@@ -31,6 +36,14 @@ export interface OpenOptions {
   readonly busyTimeoutMs?: number
   /** The same during migrations, before the gate serves anything. */
   readonly migrationBusyTimeoutMs?: number
+  /** For a new file, in place of the migrations that it stands for. */
+  readonly latest?: LatestSchema | undefined
+}
+
+/** What the first `version` migrations leave. */
+export interface LatestSchema {
+  readonly version: number
+  readonly schema: string
 }
 
 export const BUSY_TIMEOUT_MS = 1000
@@ -56,10 +69,12 @@ export function openDatabase(
     mode = 'write',
     busyTimeoutMs = BUSY_TIMEOUT_MS,
     migrationBusyTimeoutMs = MIGRATION_BUSY_TIMEOUT_MS,
+    latest,
   } = options
+  const schemas = { migrations, latest }
   const deadline = performance.now() + busyTimeoutMs
   for (;;) {
-    const opened = openOnce(path, migrations, { mode, busyTimeoutMs, migrationBusyTimeoutMs })
+    const opened = openOnce(path, schemas, { mode, busyTimeoutMs, migrationBusyTimeoutMs })
     // When two processes switch a new file to WAL at once, SQLite fails one of them without waiting
     // (sqlite.org/c3ref/busy_handler.html).
     if (opened.ok || opened.reason !== 'locked' || performance.now() >= deadline) return opened
@@ -67,10 +82,15 @@ export function openDatabase(
   }
 }
 
+interface Schemas {
+  readonly migrations: readonly string[]
+  readonly latest: LatestSchema | undefined
+}
+
 function openOnce(
   path: string,
-  migrations: readonly string[],
-  { mode, busyTimeoutMs, migrationBusyTimeoutMs }: Required<OpenOptions>,
+  schemas: Schemas,
+  { mode, busyTimeoutMs, migrationBusyTimeoutMs }: Required<Omit<OpenOptions, 'latest'>>,
 ): OpenedDatabase {
   let database: Database | undefined
   try {
@@ -78,15 +98,15 @@ function openOnce(
     database = mode === 'write' ? openOrMake(path) : new Database(path, AS[mode])
     if (isMaking(mode)) keepPrivate(path)
     database.run(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)}`)
-    const reason = isMaking(mode)
-      ? prepare(database, migrations, migrationBusyTimeoutMs)
-      : compare(database, migrations.length)
-    if (reason !== undefined) {
+    const found = isMaking(mode)
+      ? prepare(database, schemas, migrationBusyTimeoutMs)
+      : compare(identityOf(database), schemas.migrations.length)
+    if (found !== undefined && found !== 'made') {
       database.close()
-      return unusable(reason)
+      return unusable(found)
     }
     database.run(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)}`)
-    return { ok: true, database }
+    return found === 'made' ? { ok: true, database, isNew: true } : { ok: true, database }
   } catch (error) {
     database?.close()
     const cause = codeOf(error).startsWith('SQLITE_CANTOPEN') ? unreachable(path) : undefined
@@ -141,10 +161,10 @@ function keepPrivate(path: string): void {
 
 function prepare(
   database: Database,
-  migrations: readonly string[],
+  { migrations, latest }: Schemas,
   migrationBusyTimeoutMs: number,
-): Unusable | undefined {
-  const found = compare(database, migrations.length)
+): Unusable | 'made' | undefined {
+  const found = compare(identityOf(database), migrations.length)
   if (found !== undefined && found !== 'older_schema') return found
   if (found) database.run(`PRAGMA busy_timeout = ${migrationBusyTimeoutMs}`)
   // In WAL mode a killed process loses nothing that was committed; a power cut may lose the last
@@ -158,17 +178,21 @@ function prepare(
   if (found === undefined) return undefined
   return inTransaction(database, () => {
     // Checked again under the lock: another process may have migrated first.
-    const again = compare(database, migrations.length)
+    const identity = identityOf(database)
+    const again = compare(identity, migrations.length)
     if (again !== 'older_schema') return again
-    for (const schema of migrations.slice(identityOf(database).version)) database.run(schema)
+    const { version, tables } = identity
+    const isNew = tables === 0
+    if (isNew && latest) database.run(latest.schema)
+    const from = isNew && latest ? latest.version : version
+    for (const schema of migrations.slice(from)) database.run(schema)
     database.run(`PRAGMA application_id = ${APPLICATION_ID}`)
     database.run(`PRAGMA user_version = ${migrations.length}`)
-    return undefined
+    return isNew ? 'made' : undefined
   })
 }
 
-function compare(database: Database, wanted: number): Unusable | undefined {
-  const { owner, version, tables } = identityOf(database)
+function compare({ owner, version, tables }: Identity, wanted: number): Unusable | undefined {
   const empty = owner === 0 && version === 0 && tables === 0
   if (!empty && owner !== APPLICATION_ID) return 'foreign_file'
   if (version > wanted) return 'newer_schema'

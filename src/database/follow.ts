@@ -10,7 +10,12 @@ import { constants, Database } from 'bun:sqlite'
 import { realpathSync } from 'node:fs'
 import type { Logger } from '../log.ts'
 import type { DatabaseConnection } from './connection.ts'
-import { BUSY_TIMEOUT_MS, type OpenedDatabase, openDatabase } from './database.ts'
+import {
+  BUSY_TIMEOUT_MS,
+  type LatestSchema,
+  type OpenedDatabase,
+  openDatabase,
+} from './database.ts'
 import { codeOf, DatabaseUnusable, troubleOf, type Unusable } from './trouble.ts'
 import { isDamaged } from './inspect.ts'
 import { closeWhole, isUntouched, leaveLog, leaveMoved, type StandingFile } from './leave.ts'
@@ -62,6 +67,8 @@ interface ConnectionHolder {
 export interface Tables {
   /** Entry n brings version n to n + 1. */
   readonly migrations: readonly string[]
+  /** For a new file, in place of the migrations that it stands for. */
+  readonly latest?: LatestSchema | undefined
   /** Tables that are checked for damage, however large the file is. */
   readonly checked: readonly string[]
 }
@@ -69,7 +76,7 @@ export interface Tables {
 /** Throws DatabaseUnusable if the file cannot be used from the start. */
 export function follow(
   path: string,
-  { migrations, checked }: Tables,
+  { migrations, latest, checked }: Tables,
   log: Pick<Logger, 'error' | 'info'>,
 ): DatabaseFollower {
   const holders = new Set<ConnectionHolder>()
@@ -88,12 +95,13 @@ export function follow(
   const begin = (patient: boolean): (OpenedDatabase & { ok: false }) | undefined => {
     const patience = patient ? PATIENT : IMPATIENT
     const { busyTimeoutMs } = patience
-    const opened = openDatabase(path, migrations, patience)
+    const opened = openDatabase(path, migrations, { ...patience, latest })
     if (!opened.ok) return opened
     const base = opened.database
     let keeper: Database | undefined
     try {
-      if (isDamaged(base, checked)) throw new DatabaseUnusable('corrupt', 'SQLITE_CORRUPT')
+      if (!opened.isNew && isDamaged(base, checked))
+        throw new DatabaseUnusable('corrupt', 'SQLITE_CORRUPT')
       keeper = new Database(path, { readonly: true, strict: true })
       // The keeper holds its lock from its first read. This one needs no schema, which would cost time
       // and memory.
@@ -199,6 +207,7 @@ export function follow(
       if (!marks) throw unusableNow()
       const opened = openDatabase(path, migrations, {
         mode: 'existing',
+        latest,
         ...(busyTimeoutMs === undefined ? {} : { busyTimeoutMs }),
       })
       if (!opened.ok) throw new DatabaseUnusable(opened.reason, opened.code)

@@ -19,10 +19,10 @@ export interface Store {
 }
 
 export function store(path: string, tables: Tables): Store {
-  const { migrations } = tables
+  const { migrations, latest } = tables
   const file = path === ':memory:' ? temporaryFile() : path
   return {
-    open: (options = {}) => openDatabase(file, migrations, options),
+    open: (options = {}) => openDatabase(file, migrations, { latest, ...options }),
     follow: (log) => follow(file, tables, log),
     inspect: (nowMs) => (path === ':memory:' ? undefined : inspect(path, migrations, nowMs)),
   }

@@ -66,9 +66,8 @@ export const ENROLL_SCHEMA: string = [CODES, FAMILIES, REVOCATIONS, AUDIT].join(
 /**
  * What an operator distinguishes devices by and finds them by, and when they were last seen. The
  * latter is a table of its own, because it is small and written often. `seq` is that of the family.
- * This schema came later, and is idempotent too.
  */
-export const ENROLL_NAMES_SCHEMA = `
+const NAMES = `
 CREATE TABLE IF NOT EXISTS device_names (
   seq INTEGER PRIMARY KEY,
   label TEXT,
@@ -79,6 +78,14 @@ CREATE TABLE IF NOT EXISTS device_names (
 CREATE INDEX IF NOT EXISTS device_names_label ON device_names (label);
 CREATE INDEX IF NOT EXISTS device_names_user_id ON device_names (user_id);
 CREATE INDEX IF NOT EXISTS device_names_org_id ON device_names (org_id);
+CREATE TABLE IF NOT EXISTS device_seen (
+  seq INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL
+) STRICT;
+`
+
+/** This schema came later, and is idempotent too. */
+export const ENROLL_NAMES_SCHEMA = `${NAMES}
 INSERT OR IGNORE INTO device_names (seq, label, user_id, org_id)
   SELECT seq,
     (SELECT nullif(label, '') FROM enrolment_codes
@@ -86,10 +93,6 @@ INSERT OR IGNORE INTO device_names (seq, label, user_id, org_id)
     json_extract(entitlements, '$.user_id'),
     json_extract(entitlements, '$.org_id')
   FROM device_families;
-CREATE TABLE IF NOT EXISTS device_seen (
-  seq INTEGER PRIMARY KEY,
-  at INTEGER NOT NULL
-) STRICT;
 `
 
 /**
@@ -112,8 +115,11 @@ CREATE TABLE IF NOT EXISTS unfinished_revocations (
 ) STRICT;
 `
 
+/** What the three above leave, for a new file. */
+export const ENROLL_LATEST: string = [ENROLL_SCHEMA, NAMES, ENROLL_UNFINISHED_SCHEMA].join('')
+
 /**
- * For enrolment's own connection. bun:sqlite is synchronous: while another process holds the lock,
+ * For enrolment's connection. bun:sqlite is synchronous: while another process holds the lock,
  * the whole gate waits, so the wait is short and ends in a 503 from /bootstrap or /refresh. What is
  * answered is on the disk first (`FULL`); otherwise a power cut would lose which token of a family
  * is the newest.

@@ -7,24 +7,30 @@ import type { LedgerRow } from '../row.ts'
 import type { Pieces } from './in-pieces.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
 
-export const PERSON_DAYS = `
+const personDaysWith = (...more: readonly string[]): string => `
 CREATE TABLE ledger_person_day (
   day INTEGER NOT NULL,
   identity TEXT NOT NULL,
   cost_micro_usd INTEGER NOT NULL,
   estimated_cost_micro_usd INTEGER NOT NULL,
-  PRIMARY KEY (day, identity)
+  ${more.map((column) => `${column},\n  `).join('')}PRIMARY KEY (day, identity)
 ) STRICT, WITHOUT ROWID;
 `
+
+export const PERSON_DAYS = personDaysWith()
 
 /**
  * The policy and organisation of a person's last request of the day, which are recorded nowhere
  * else.
  */
+const POLICIES = ["policy TEXT NOT NULL DEFAULT ''", "org TEXT NOT NULL DEFAULT ''"]
+
 export const PERSON_POLICIES = `
-ALTER TABLE ledger_person_day ADD COLUMN policy TEXT NOT NULL DEFAULT '';
-ALTER TABLE ledger_person_day ADD COLUMN org TEXT NOT NULL DEFAULT '';
+${POLICIES.map((column) => `ALTER TABLE ledger_person_day ADD COLUMN ${column};`).join('\n')}
 `
+
+/** What the two above leave, for a new file. */
+export const PERSON_DAYS_LATEST = personDaysWith(...POLICIES)
 
 export interface PersonDays {
   /** For an ended row, in the transaction that writes it. */

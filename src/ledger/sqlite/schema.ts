@@ -3,8 +3,7 @@
 
 import { FIRST_SUM_COLUMNS, REASONING_COLUMN, TOOL_COLUMNS } from '../columns.ts'
 
-/** For `openDatabase`. '' stands for an absent value: NULLs are never equal, and keys must be. */
-export const LEDGER_SCHEMA = `
+const RUNS = `
 -- Who has rows open here, so that a later start can tell the living from the dead.
 CREATE TABLE ledger_run (
   -- AUTOINCREMENT: a number used twice would close a stranger's rows.
@@ -14,7 +13,9 @@ CREATE TABLE ledger_run (
   pid INTEGER NOT NULL,
   seen_ms INTEGER NOT NULL
 ) STRICT;
+`
 
+const requests = (...more: readonly string[]): string => `
 CREATE TABLE ledger (
   -- Where the newest row is deleted its number comes again. Older files have AUTOINCREMENT here,
   -- which prevents that, and costs each row a look into another table; nothing relies on it.
@@ -46,38 +47,45 @@ CREATE TABLE ledger (
   estimated_cache_creation_tokens INTEGER,
   estimated_cost_micro_usd INTEGER,
   first_byte_ms INTEGER,
-  duration_ms INTEGER
+  duration_ms INTEGER${more.map((column) => `,\n  ${column}`).join('')}
 ) STRICT;
-
 CREATE INDEX ledger_by_time ON ledger (opened_ms);
-CREATE INDEX ledger_by_device ON ledger (device, opened_ms);
-CREATE INDEX ledger_by_org ON ledger (org, opened_ms);
 CREATE INDEX ledger_open ON ledger (run) WHERE end_reason IS NULL;
+`
 
+const days = (...more: readonly string[]): string => `
 CREATE TABLE ledger_day (
   day INTEGER NOT NULL,
   device TEXT NOT NULL,
   org TEXT NOT NULL,
   model TEXT NOT NULL,
-  ${FIRST_SUM_COLUMNS.map((name) => `${name} INTEGER NOT NULL`).join(',\n  ')},
+  ${[...FIRST_SUM_COLUMNS.map((name) => `${name} INTEGER NOT NULL`), ...more].join(',\n  ')},
   -- The day first: what is written today lies together.
   PRIMARY KEY (day, device, org, model)
 ) STRICT, WITHOUT ROWID;
-
 CREATE INDEX ledger_day_by_device ON ledger_day (device, day);
 CREATE INDEX ledger_day_by_org ON ledger_day (org, day);
+`
+
+/** For `openDatabase`. '' stands for an absent value: NULLs are never equal, and keys must be. */
+export const LEDGER_SCHEMA = `${RUNS}${requests()}${days()}
+CREATE INDEX ledger_by_device ON ledger (device, opened_ms);
+CREATE INDEX ledger_by_org ON ledger (org, opened_ms);
 `
 
 /**
  * Users' requests have neither device nor organisation, and are in neither index. A query has to
  * contain `device <> ''` for SQLite to use the index (sqlite.org/partialindex.html §3).
  */
-export const LEDGER_INDEXES = `
-DROP INDEX ledger_by_device;
-DROP INDEX ledger_by_org;
+const CALLER_INDEXES = `
 CREATE INDEX ledger_by_device ON ledger (device, opened_ms) WHERE device <> '';
 CREATE INDEX ledger_by_org ON ledger (org, opened_ms) WHERE org <> '';
 `
+
+export const LEDGER_INDEXES = `
+DROP INDEX ledger_by_device;
+DROP INDEX ledger_by_org;
+${CALLER_INDEXES}`
 
 /** An operator's corrections of a month's spending. Rows are added and never changed. */
 export const SPEND_CORRECTIONS = `
@@ -97,17 +105,34 @@ CREATE TABLE spend_correction (
 CREATE INDEX spend_correction_by_name ON spend_correction (kind, name, month);
 `
 
+const REQUEST_TOOLS = [
+  ...TOOL_COLUMNS.map((name) => `${name} INTEGER`),
+  "price_class TEXT NOT NULL DEFAULT ''",
+]
+const DAY_TOOLS = TOOL_COLUMNS.map((name) => `${name} INTEGER NOT NULL DEFAULT 0`)
+
+const added = (table: string, columns: readonly string[]): string =>
+  columns.map((column) => `ALTER TABLE ${table} ADD COLUMN ${column};`).join('\n')
+
 /** What upstreams run themselves, and what changes the price of a token. */
 export const LEDGER_TOOLS = `
-${TOOL_COLUMNS.map((name) => `ALTER TABLE ledger ADD COLUMN ${name} INTEGER;`).join('\n')}
-ALTER TABLE ledger ADD COLUMN price_class TEXT NOT NULL DEFAULT '';
-${TOOL_COLUMNS.map(
-  (name) => `ALTER TABLE ledger_day ADD COLUMN ${name} INTEGER NOT NULL DEFAULT 0;`,
-).join('\n')}
+${added('ledger', REQUEST_TOOLS)}
+${added('ledger_day', DAY_TOOLS)}
 `
+
+const REASONING = `${REASONING_COLUMN} INTEGER`
+const DAY_REASONING = `${REASONING_COLUMN} INTEGER NOT NULL DEFAULT 0`
 
 /** NULL where an answer tells nothing of it; it is part of `output_tokens`. */
 export const LEDGER_REASONING = `
-ALTER TABLE ledger ADD COLUMN ${REASONING_COLUMN} INTEGER;
-ALTER TABLE ledger_day ADD COLUMN ${REASONING_COLUMN} INTEGER NOT NULL DEFAULT 0;
+${added('ledger', [REASONING])}
+${added('ledger_day', [DAY_REASONING])}
 `
+
+/** What the four above leave, for a new file. */
+export const LEDGER_LATEST: string = [
+  RUNS,
+  requests(...REQUEST_TOOLS, REASONING),
+  days(...DAY_TOOLS, DAY_REASONING),
+  CALLER_INDEXES,
+].join('')
