@@ -1,8 +1,11 @@
-// Deletes old rows of the ledger once a day.
+// Deletes old rows of the ledger soon after a start, whose first answers need not wait for that, and once
+// a day from then on.
 
 import type { Settings } from '../config/read.ts'
 import type { Ledger } from '../ledger/port.ts'
 import { DAY_MS, monthStartMs } from '../turn/calendar.ts'
+
+const SOON_MS = 1000
 
 export function forgetDaily(ledger: Ledger, settings: () => Settings): void {
   const forget = (): void => {
@@ -10,6 +13,6 @@ export function forgetDaily(ledger: Ledger, settings: () => Settings): void {
     // Caps are restored from this month's sums, so these are kept even if the retention is shorter.
     void ledger.deleteBefore(now - settings().ledgerRetentionDays * DAY_MS, monthStartMs(now))
   }
-  forget()
+  setTimeout(forget, SOON_MS).unref()
   setInterval(forget, DAY_MS).unref()
 }

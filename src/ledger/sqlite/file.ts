@@ -4,6 +4,7 @@
 import type { Database } from 'bun:sqlite'
 import { inTransaction } from '../../database/database.ts'
 import { codeOf } from '../../database/trouble.ts'
+import { whenNeeded } from '../../database/when-needed.ts'
 import { addToSums, COLUMNS, LOST, type LedgerRow, rowOf, type DaySums } from '../row.ts'
 import type { PendingEntry } from '../notices.ts'
 import { personDays } from './person-days.ts'
@@ -66,40 +67,54 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
   database.run('PRAGMA busy_timeout = 0')
   const runs = ledgerRuns(database, run, nowMs)
   const { id } = runs
-  const insert = database.query<unknown, LedgerRow>(
-    `INSERT INTO ledger (${list(...COLUMNS)}) VALUES (${bound(...COLUMNS)})`,
+  const insert = whenNeeded(() =>
+    database.query<unknown, LedgerRow>(
+      `INSERT INTO ledger (${list(...COLUMNS)}) VALUES (${bound(...COLUMNS)})`,
+    ),
   )
   const close = (state: string) =>
-    database.query<unknown, LedgerRow & { readonly id: number }>(
-      `UPDATE ledger SET ${TAIL.map((name) => `${name} = $${name}`).join(', ')}
-       WHERE id = $id AND run = $run AND request_id = $request_id AND end_reason ${state}`,
+    whenNeeded(() =>
+      database.query<unknown, LedgerRow & { readonly id: number }>(
+        `UPDATE ledger SET ${TAIL.map((name) => `${name} = $${name}`).join(', ')}
+         WHERE id = $id AND run = $run AND request_id = $request_id AND end_reason ${state}`,
+      ),
     )
   const closeOpen = close('IS NULL')
   const closeFound = close("= 'lost'")
-  const giveUp = database.query<unknown, [number]>(
-    "UPDATE ledger SET end_reason = 'lost', succeeded = 0 WHERE id = ? AND end_reason IS NULL",
+  const giveUp = whenNeeded(() =>
+    database.query<unknown, [number]>(
+      "UPDATE ledger SET end_reason = 'lost', succeeded = 0 WHERE id = ? AND end_reason IS NULL",
+    ),
   )
-  const add = database.query<unknown, Sum>(
-    `INSERT INTO ledger_day (${list(...KEYS, ...SUM_COLUMNS)})
-     VALUES (${bound(...KEYS, ...SUM_COLUMNS)}) ON CONFLICT DO UPDATE SET
-     ${SUM_COLUMNS.map((name) => `${name} = ${name} + excluded.${name}`).join(', ')}`,
+  const add = whenNeeded(() =>
+    database.query<unknown, Sum>(
+      `INSERT INTO ledger_day (${list(...KEYS, ...SUM_COLUMNS)})
+       VALUES (${bound(...KEYS, ...SUM_COLUMNS)}) ON CONFLICT DO UPDATE SET
+       ${SUM_COLUMNS.map((name) => `${name} = ${name} + excluded.${name}`).join(', ')}`,
+    ),
   )
-  const openRowsOf = database.query<SumKey & { readonly id: number }, [number, number]>(
-    `SELECT id, ${list(...KEYS)} FROM ledger WHERE end_reason IS NULL AND run = ? LIMIT ?`,
+  const openRowsOf = whenNeeded(() =>
+    database.query<SumKey & { readonly id: number }, [number, number]>(
+      `SELECT id, ${list(...KEYS)} FROM ledger WHERE end_reason IS NULL AND run = ? LIMIT ?`,
+    ),
   )
-  const deleteRows = database.query(
-    `DELETE FROM ledger WHERE id IN (SELECT id FROM ledger
-       WHERE opened_ms < ? AND end_reason IS NOT NULL ORDER BY opened_ms LIMIT ?)`,
+  const deleteRows = whenNeeded(() =>
+    database.query(
+      `DELETE FROM ledger WHERE id IN (SELECT id FROM ledger
+         WHERE opened_ms < ? AND end_reason IS NOT NULL ORDER BY opened_ms LIMIT ?)`,
+    ),
   )
-  const deleteDays = database.query(
-    `DELETE FROM ledger_day WHERE (day, device, org, model) IN
-       (SELECT day, device, org, model FROM ledger_day WHERE day < ? LIMIT ?)`,
+  const deleteDays = whenNeeded(() =>
+    database.query(
+      `DELETE FROM ledger_day WHERE (day, device, org, model) IN
+         (SELECT day, device, org, model FROM ledger_day WHERE day < ? LIMIT ?)`,
+    ),
   )
 
   const persons = personDays(database)
 
   const writeSums = (sums: readonly Sum[]): void => {
-    for (const sum of sums) add.run(sum)
+    for (const sum of sums) add().run(sum)
   }
   const addEnded = (row: LedgerRow, policy: string | undefined, sums: Sum[]): void => {
     addToSums(sumFor(row, sums), row, 1)
@@ -110,12 +125,12 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
     const row = rowOf(id, opening, outcome)
     if (written?.file === run.file) {
       const found = { ...row, id: written.id }
-      if (closeOpen.run(found).changes > 0) {
+      if (closeOpen().run(found).changes > 0) {
         addEnded(row, opening.policy, sums)
         return written.id
       }
       // Another process took this one for dead and marked the row as lost.
-      if (closeFound.run(found).changes > 0) {
+      if (closeFound().run(found).changes > 0) {
         const { day, model } = rowOf(id, opening, undefined)
         addToSums(sumFor({ ...row, day, model }, sums), LOST, -1)
         addEnded(row, opening.policy, sums)
@@ -123,7 +138,7 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
       }
       // The row was deleted meanwhile and its id may be reused: write it again.
     }
-    const { lastInsertRowid } = insert.run(row)
+    const { lastInsertRowid } = insert().run(row)
     if (outcome) addEnded(row, opening.policy, sums)
     return Number(lastInsertRowid)
   }
@@ -162,10 +177,10 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
         return 0
       }
       return inTransaction(database, () => {
-        const rows = openRowsOf.all(dead, max)
+        const rows = openRowsOf().all(dead, max)
         const sums: Sum[] = []
         for (const row of rows) {
-          giveUp.run(row.id)
+          giveUp().run(row.id)
           addToSums(sumFor(row, sums), LOST, 1)
         }
         writeSums(sums)
@@ -173,9 +188,9 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
       })
     },
     deleteBefore(day, sumsDay, max) {
-      const rows = deleteRows.run(day * DAY_MS, max).changes
+      const rows = deleteRows().run(day * DAY_MS, max).changes
       if (rows > 0) return { rows, days: 0 }
-      const days = deleteDays.run(sumsDay, max).changes
+      const days = deleteDays().run(sumsDay, max).changes
       return { rows, days: days > 0 ? days : persons.deleteBefore(sumsDay, max) }
     },
     leave: runs.leave,

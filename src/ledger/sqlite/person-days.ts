@@ -2,6 +2,7 @@
 // and organisations are in `ledger_day`. A row is written only for a charge.
 
 import type { Database } from 'bun:sqlite'
+import { whenNeeded } from '../../database/when-needed.ts'
 import type { PersonSpent, SpentSums, UsageFilter } from '../reports.ts'
 import type { LedgerRow } from '../row.ts'
 import type { Pieces } from './in-pieces.ts'
@@ -40,25 +41,29 @@ export interface PersonDays {
 }
 
 export function personDays(database: Database): PersonDays {
-  const upsert = database.query<unknown, [number, string, number, number, string, string]>(
-    `INSERT INTO ledger_person_day
+  const upsert = whenNeeded(() =>
+    database.query<unknown, [number, string, number, number, string, string]>(
+      `INSERT INTO ledger_person_day
        (day, identity, cost_micro_usd, estimated_cost_micro_usd, policy, org)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET
      cost_micro_usd = cost_micro_usd + excluded.cost_micro_usd,
      estimated_cost_micro_usd = estimated_cost_micro_usd + excluded.estimated_cost_micro_usd,
      policy = excluded.policy, org = excluded.org`,
+    ),
   )
-  const remove = database.query<unknown, [number, number]>(
-    `DELETE FROM ledger_person_day WHERE (day, identity) IN
+  const remove = whenNeeded(() =>
+    database.query<unknown, [number, number]>(
+      `DELETE FROM ledger_person_day WHERE (day, identity) IN
        (SELECT day, identity FROM ledger_person_day WHERE day < ?1 LIMIT ?2)`,
+    ),
   )
   return {
     add(row, policy = '') {
       const { device, identity, cost_micro_usd: cost, estimated_cost_micro_usd: estimated } = row
       if (device !== '' || identity === '' || (!cost && !estimated)) return
-      upsert.run(row.day, identity, cost ?? 0, estimated ?? 0, policy, row.org)
+      upsert().run(row.day, identity, cost ?? 0, estimated ?? 0, policy, row.org)
     },
-    deleteBefore: (day, max) => remove.run(day, max).changes,
+    deleteBefore: (day, max) => remove().run(day, max).changes,
   }
 }
 
