@@ -62,6 +62,8 @@ export function askedModels(lists: ModelLists): AskedModels {
     },
     async having(among, model, dialect, now) {
       const serving = among.filter(({ models }) => allowedModel(model, models))
+      // There is nothing to choose.
+      if (serving.length < 2 && !someAsk(serving)) return servedModel(serving, model)
       const all = await Promise.all(
         serving.map(({ upstream }) => lists.last(upstream, dialect, now)),
       )

@@ -4,7 +4,8 @@
 import { type Decision, type Dialect, refused } from '../refusal.ts'
 import { allowedModel } from '../token/model-pattern.ts'
 import type { Served } from './choose.ts'
-import { type ListedModel, paged } from './model-list.ts'
+import type { ListedModel } from '../upstream/reading/listed-models.ts'
+import { paged } from './model-list.ts'
 import type { ModelLists } from './model-lists.ts'
 
 export interface ModelsAsked {

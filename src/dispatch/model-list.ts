@@ -6,6 +6,12 @@
 import { allowedModel } from '../token/model-pattern.ts'
 import { modelNotAllowed } from '../budget/refusals.ts'
 import { type Decision, type Dialect, granted, type Refusal, refused } from '../refusal.ts'
+import {
+  isModel,
+  type ListedModel,
+  modelListIn,
+  unreadable,
+} from '../upstream/reading/listed-models.ts'
 
 /** Makes another body of one that has come whole and decoded, or says why it cannot. */
 export type Rewrite = (body: Uint8Array) => Decision<Uint8Array>
@@ -81,18 +87,6 @@ function pageOf(query: URLSearchParams): Decision<Page> {
   return granted({ limit, beforeId, afterId })
 }
 
-export interface ListedModel {
-  readonly id: string
-}
-
-/** Of a body that holds all of a list. */
-export function modelsIn(body: Uint8Array): Decision<readonly ListedModel[]> {
-  const list = parsed(body)
-  if (!list) return unreadable('list of models cannot be read')
-  if (list['has_more'] === true) return unreadable('list of models is too long')
-  return granted(list.data.filter(isModel))
-}
-
 /** The body of a list, in the pages that its caller asks for, where the dialect has pages. */
 export function paged(
   dialect: Dialect,
@@ -105,7 +99,7 @@ export function paged(
 }
 
 function visible(body: Uint8Array, patterns: readonly string[], page: Page): Decision<Uint8Array> {
-  const list = parsed(body)
+  const list = modelListIn(body)
   if (!list) return unreadable('list of models cannot be read')
   const { data, has_more: hasMore } = list
   // Of what did not fit nobody knows whether this token may use it.
@@ -149,26 +143,4 @@ function cutOut(
   return { models: rest.slice(0, limit), hasMore: rest.length > limit }
 }
 
-type ModelList = Readonly<Record<string, unknown>> & { readonly data: readonly unknown[] }
-
-function parsed(body: Uint8Array): ModelList | undefined {
-  try {
-    const list: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
-    return typeof list === 'object' && list !== null && 'data' in list && Array.isArray(list.data)
-      ? (list as ModelList)
-      : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const isModel = (each: unknown): each is ListedModel =>
-  typeof each === 'object' && each !== null && 'id' in each && typeof each.id === 'string'
-
 const encoded = (list: object): Uint8Array => new TextEncoder().encode(JSON.stringify(list))
-
-const unreadable = (reason: string): Refusal =>
-  refused('upstream_invalid', {
-    reason,
-    message: `the upstream's ${reason}, so this gate cannot tell what this token may use of it`,
-  })

@@ -5,7 +5,8 @@ import type { AskAt } from '../http1/ask.ts'
 import type { Dialect } from '../refusal.ts'
 import { echoOf } from '../upstream/echo.ts'
 import type { Upstream } from '../upstream/upstream.ts'
-import { LIST, type ListedModel, modelsIn, WHOLE_LIST } from './model-list.ts'
+import { type ListedModel, modelsIn } from '../upstream/reading/listed-models.ts'
+import { LIST, WHOLE_LIST } from './model-list.ts'
 
 /** Undefined where an upstream has told none that can be read. */
 export type Models = readonly ListedModel[] | undefined

@@ -11,7 +11,6 @@ import { keyDefaults } from '../config/keys.ts'
 import type { Settings } from '../config/read.ts'
 import { stdout } from '../print.ts'
 import type { LoginSource, Sources } from '../gate/sources.ts'
-import { type UpstreamParts, upstreams } from '../gate/upstreams.ts'
 import { ADVICE } from '../database/advice.ts'
 import { store } from '../database/store.ts'
 import { TABLES } from '../gate/migrations.ts'
@@ -19,16 +18,11 @@ import { type Ask, asking } from '../http1/ask.ts'
 import { egress, trusting } from '../http1/egress.ts'
 import { type Destination, destinationOf, placeUnder } from '../http1/destination.ts'
 import { type Timeouts, type Transport, transport } from '../http1/transport.ts'
-import type { Upstream } from '../upstream/upstream.ts'
-import {
-  discovered,
-  issuerAdvice,
-  keySetAdvice,
-  notKeySetAdvice,
-  statusAdvice,
-} from './check-advice.ts'
+import { discovered, issuerAdvice, keySetAdvice, notKeySetAdvice } from './check-advice.ts'
 import { credentialTrouble } from './check-credentials.ts'
+import type { CheckOutcome } from './check-outcome.ts'
 import { checkRunning } from './check-running.ts'
+import { checkUpstreams } from './check-upstreams.ts'
 import { advised } from './egress-advice.ts'
 
 /** True if all is well. */
@@ -57,6 +51,7 @@ export async function check(
     ...(await checkRunning(settings, asking(near, timeouts))),
     ...(await checkKeys(from, asking(wire, timeouts))),
     ...(await checkUpstreams({ settings: () => settings, from, way }, wire, timeouts)),
+    ...(from.login ? await checkLogin(from.login, wire, timeouts) : []),
   ]
   wire.close()
   near.close()
@@ -66,13 +61,6 @@ export async function check(
 
 /** A healthy service answers these requests at once. */
 const ANSWER_MS = 15_000
-
-interface CheckOutcome {
-  readonly ok: boolean
-  /** Shown, but not a failure. */
-  readonly warning?: true
-  readonly what: string
-}
 
 function checkDatabase({ databaseUrl }: Settings): CheckOutcome[] {
   const found = store(databaseUrl, TABLES).inspect(Date.now())
@@ -184,41 +172,15 @@ function droppedKeys(dropped: readonly DroppedEntry[], set: string): CheckOutcom
 /** Terminals obey escape sequences. */
 const visible = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?')
 
-async function checkUpstreams(
-  parts: Pick<UpstreamParts, 'settings' | 'way'> & { readonly from: Sources },
-  wire: Transport,
-  timeouts: Timeouts,
-): Promise<CheckOutcome[]> {
-  const get = async (upstream: Upstream, path: string, own: boolean): Promise<CheckOutcome> => {
-    const asked = { method: 'GET', path, search: '', sealed: false }
-    const to = await upstream.destination(asked, 0)
-    if (!to.ok) return { ok: false, what: `${upstream.name} ${path}: ${to.code}` }
-    const headers = own ? upstream.requestHeaders(new Headers()) : {}
-    const flight = wire.send({ method: 'GET', to: to.value, headers, body: undefined }, timeouts)
-    const head = await flight.head
-    flight.cancel()
-    const what = (said: string): string => `${upstream.name} ${path}: ${said}`
-    if (!head.ok) return { ok: false, what: what(advised(head.reason)) }
-    const said = `status ${head.status}`
-    if (head.status === 200) return { ok: true, what: what(said) }
-    return { ok: false, what: what(`${said}; ${statusAdvice(head.status, upstream, own)}`) }
-  }
-  const outcomes: CheckOutcome[] = []
-  for (const { upstream } of upstreams(parts)) {
-    for (const { path, withKey } of upstream.checks) {
-      outcomes.push(await get(upstream, path, withKey))
-    }
-  }
-  const { login } = parts.from
-  if (login) outcomes.push(...(await checkLogin(login, wire, timeouts)))
-  return outcomes
-}
-
 /**
  * Whether everything that a sign-in talks to can be reached. No token is requested or sent: one
  * refreshed here would be missing in the running gate.
  */
-async function checkLogin(login: LoginSource, wire: Transport, timeouts: Timeouts) {
+async function checkLogin(
+  login: LoginSource,
+  wire: Transport,
+  timeouts: Timeouts,
+): Promise<CheckOutcome[]> {
   const reach = async (what: string, to: Destination): Promise<CheckOutcome> => {
     const flight = wire.send({ method: 'GET', to, headers: {}, body: undefined }, timeouts)
     const head = await flight.head

@@ -135,6 +135,13 @@ describe('one model, by its path', () => {
     expect(await having(among.slice(1), 'y-alias')).toBe('b')
   })
 
+  test('is no question where one alone may have it', async () => {
+    const { having, asked } = scene({ a: ['x'], b: ['y'] })
+    const among = [served('a', ['x'], false), served('b', ['y'], false)]
+    expect([await having(among, 'y'), await having(among, 'z')]).toEqual(['b', 'not_found'])
+    expect(asked).toEqual([])
+  })
+
   test('one that is dead is passed over where another has it', async () => {
     const { having } = scene({ a: undefined, b: ['y'] })
     expect(await having([served('a', undefined, false), served('b')], 'y')).toBe('b')

@@ -195,3 +195,62 @@ test.concurrent('keys whose policy is gone, or that live too long, are said', as
   expect(exitCode).toBe(0)
   rmSync(folder, { recursive: true })
 })
+
+test.concurrent(
+  'each upstream of kind openai is asked with its key for the models that are named',
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'postern-check-openai-'))
+    const config = join(folder, 'postern.yaml')
+    const server = await startUpstream()
+    server.respond((request, response) => {
+      const [, key, path] = /^\/(\w+)(\/.*)$/.exec(request.url ?? '') ?? []
+      if (key !== 'open' && request.headers.authorization !== `Bearer ${key}-canary-0123`) {
+        return void response.writeHead(401).end()
+      }
+      if (key === 'page') return void response.end('<!doctype html>canary')
+      if (path === '/v1/models/alias') return void response.end('{"id":"alias"}')
+      if (path !== '/v1/models') return void response.writeHead(404).end()
+      response.end(
+        JSON.stringify({ data: [{ id: 'gpt-1' }, { id: 'org/m' }, { id: 'odd\u001b[2J' }] }),
+      )
+    })
+    const entry = (name: string, path: string, key: string | undefined, more: string) =>
+      `  - { kind: openai, name: ${name}, base_url: '${server.url}/${path}/v1', callers: [key]${key === undefined ? '' : `, api_key: ${key}-canary-0123`}${more} }\n`
+    writeFileSync(
+      config,
+      `upstreams:\n${[
+        entry('all', 'one', 'one', ', models: [gpt-1, gpt-*, org/m, alias]'),
+        entry('some', 'two', 'two', ', models: [gpt-1, gone, org/gone, llama-*]'),
+        entry('local', 'open', undefined, ''),
+        entry('wrong', 'three', 'other', ', models: [gpt-1]'),
+        entry('web', 'page', 'page', ''),
+        entry('asked', 'page', 'page', ', ask_models: true'),
+      ].join('')}`,
+      { mode: 0o600 },
+    )
+    const { exitCode, stdout, stderr } = await runToEnd(['check'], {
+      PORT: String(await freePort()),
+      POSTERN_CONFIG: config,
+      IDENTITY_HASH_KEY: HASH_KEY,
+    })
+    expect([exitCode, stderr]).toEqual([1, ''])
+    expect(stdout.split('\n').filter((line) => line.includes('/v1/models'))).toEqual([
+      'ok  all /v1/models: status 200',
+      'ok  some /v1/models: status 200',
+      '!!  some /v1/models: does not have gone, org/gone, llama-*',
+      'ok  local /v1/models: status 200',
+      'no  wrong /v1/models: status 401; the key is not accepted: check the api_key of upstream wrong, or its file',
+      'ok  web /v1/models: status 200',
+      '!!  web /v1/models: this is no list of models: check the base_url of upstream web',
+      'ok  asked /v1/models: status 200',
+      'no  asked /v1/models: this is no list of models: check the base_url of upstream asked',
+    ])
+    // oxlint-disable-next-line no-control-regex
+    expect(stdout).not.toMatch(/canary|\u001b/)
+    expect(server.seen.every(({ method, body }) => method === 'GET' && body.length === 0)).toBe(
+      true,
+    )
+    await server.close()
+    rmSync(folder, { recursive: true })
+  },
+)

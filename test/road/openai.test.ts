@@ -565,7 +565,11 @@ describe('the operator', () => {
   test('asks each upstream with `postern check`', async () => {
     const { exitCode, stdout, stderr } = await runToEnd(['check'], ENV)
     expect([exitCode, stderr]).toEqual([0, ''])
-    for (const name of Object.values(NAMES)) expect(stdout).toContain(name)
+    for (const name of Object.values(NAMES)) {
+      expect(stdout).toContain(`ok  ${name} /v1/models: status 200\n`)
+    }
+    expect(stdout).toContain('!!  local /v1/models: does not have Llama-*\n')
+    expect(stdout).not.toContain('azure /v1/models: does not')
   })
 })
 

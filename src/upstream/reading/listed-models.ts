@@ -1,0 +1,37 @@
+// What an upstream's `GET /v1/models` says that it has, in either dialect.
+
+import { type Decision, granted, type Refusal, refused } from '../../refusal.ts'
+
+export interface ListedModel {
+  readonly id: string
+}
+
+type ModelList = Readonly<Record<string, unknown>> & { readonly data: readonly unknown[] }
+
+/** Of a body that holds all of a list. */
+export function modelsIn(body: Uint8Array): Decision<readonly ListedModel[]> {
+  const list = modelListIn(body)
+  if (!list) return unreadable('list of models cannot be read')
+  if (list['has_more'] === true) return unreadable('list of models is too long')
+  return granted(list.data.filter(isModel))
+}
+
+export function modelListIn(body: Uint8Array): ModelList | undefined {
+  try {
+    const list: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+    return typeof list === 'object' && list !== null && 'data' in list && Array.isArray(list.data)
+      ? (list as ModelList)
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+export const isModel = (each: unknown): each is ListedModel =>
+  typeof each === 'object' && each !== null && 'id' in each && typeof each.id === 'string'
+
+export const unreadable = (reason: string): Refusal =>
+  refused('upstream_invalid', {
+    reason,
+    message: `the upstream's ${reason}, so this gate cannot tell what this token may use of it`,
+  })
