@@ -432,6 +432,19 @@ describe('whole bodies', () => {
     expect(ids).toEqual(['msg_0123', 'ci_01234', 'cntr_0123'])
     told({ ...queued, object: 'else' })
     expect(ids).toEqual([])
+    const picture = { id: 'ig_01234', result: 'x'.repeat(3_000_000) }
+    told({ ...queued, output: [picture] })
+    expect(ids).toEqual(['resp_0123'])
+    told({ metadata: { id: 'resp_other', object: 'response' }, output: [picture] })
+    expect(ids).toEqual([])
+    ids.length = 0
+    const keeps = (id: string) => void ids.push(id)
+    const added = named('response.output_item.added', { item: { id: 'ig_01234' } })
+    const broken = 'event: response.output_item.added\ndata: {"item":\n\n'
+    expect(meter([bytesOf(added + broken + DONE)], { keeps, isComplete: true }).sawError).toBe(
+      undefined,
+    )
+    expect(ids).toEqual(['ig_01234'])
     expect(whole({ error: { type: 'server_error' } })).toMatchObject({
       state: 'unknown',
       sawError: 'server_error',

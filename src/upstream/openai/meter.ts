@@ -9,6 +9,7 @@ import type { Asked, UsageMeter } from '../upstream.ts'
 const FREE: UsageMeter = { end: () => NO_USAGE }
 const SILENT: UsageMeter = { end: () => undefined }
 const MODERATIONS = '/v1/moderations'
+const RESPONSES = '/v1/responses'
 const CONVERSATIONS = '/v1/conversations'
 /** What was made before is ended, and what would be made is counted. */
 const MAKES_NOTHING = /^\/v1\/responses\/(?:[^/]+\/cancel|input_tokens)$/
@@ -25,7 +26,8 @@ export function openAiMeter(
   if (path.startsWith(CONVERSATIONS)) return status < 300 ? keeping(headers, kept) : FREE
   if (status >= 300) return SILENT
   const { 'content-type': type, 'content-encoding': coding } = headers
-  return openAiUsageMeter(type, coding, !NO_TEXT.test(path), kept) ?? SILENT
+  const keeps = path.startsWith(RESPONSES)
+  return openAiUsageMeter(type, coding, !NO_TEXT.test(path), keeps ? kept : undefined) ?? SILENT
 }
 
 /** Reads what is kept, and nothing else. */

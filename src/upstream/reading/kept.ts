@@ -26,11 +26,21 @@ export function tellKept(holder: JsonObject, kept: Kept): void {
   const isPage = object === 'list' && 'first_id' in holder
   const items = isPage ? holder['data'] : holder['output']
   if (!Array.isArray(items)) return
-  for (const item of items.slice(0, MAX_ITEMS)) {
-    const members = objectIn(item)
-    tell(members?.['id'], kept)
-    tell(members?.['container_id'], kept)
-  }
+  for (const item of items.slice(0, MAX_ITEMS)) tellKeptItem(item, kept)
+}
+
+export function tellKeptItem(item: unknown, kept: Kept): void {
+  const { id, container_id: container } = objectIn(item) ?? {}
+  tell(id, kept)
+  tell(container, kept)
+}
+
+/** As the API writes it; further inside, an id may be in what the caller said. */
+const HEAD = /^\s*\{\s*"id":\s*"([\w-]+)",\s*"object":\s*"response"/
+
+/** Of a response too large to be held, with pictures in it. */
+export function tellKeptHead(head: string, kept: Kept): void {
+  tell(HEAD.exec(head)?.[1], kept)
 }
 
 function tell(id: unknown, kept: Kept): void {

@@ -5,7 +5,7 @@
 
 import { decoding, type Sink } from '../../http1/decoding.ts'
 import { parseObject } from './json-object.ts'
-import type { Kept } from './kept.ts'
+import { type Kept, tellKeptHead, tellKeptItem } from './kept.ts'
 import { mediaTypeOf, type Meter, Metering, type Reading } from './metering.ts'
 import { OpenAiCounts } from './openai-counts.ts'
 import { Passed } from './passed.ts'
@@ -44,14 +44,19 @@ function readingOf(
     case 'text/event-stream':
       return new Streamed(isText, kept)
     case 'application/json':
-      return wholeBody((tally, body) => noteBody(tally, body, kept), {
-        maxBytes: MAX_BODY_BYTES,
-        readTail: usageInTail,
-      })
+      return kept ? keptBody(kept) : wholeBody(noteBody, WHOLE)
     default:
       return undefined
   }
 }
+
+const WHOLE = { maxBytes: MAX_BODY_BYTES, readTail: usageInTail }
+
+const keptBody = (kept: Kept): Reading =>
+  wholeBody((tally, body) => noteBody(tally, body, kept), {
+    ...WHOLE,
+    readHead: (head) => tellKeptHead(head, kept),
+  })
 
 /** After these nothing comes: a response, a picture, a transcript, speech. */
 const ENDS: ReadonlySet<string> = new Set([
@@ -65,7 +70,10 @@ const ENDS: ReadonlySet<string> = new Set([
 ])
 /** Tells the id of a response early; it holds what was asked, and nothing that was written. */
 const BEGUN = 'response.created'
+/** Tells the id of an item early: at its end a picture may be too large. */
+const ADDED = 'response.output_item.added'
 const EVENTS = ['message', 'error', BEGUN, ...ENDS]
+const KEPT_EVENTS = [...EVENTS, ADDED]
 
 /** JSON strings escape their quotes, so that none of these is part of a text. */
 const SAYS_USAGE = /"usage":\s*\{/
@@ -111,12 +119,15 @@ class Streamed implements Reading {
     this.#counts = new OpenAiCounts(undefined, kept)
     const passed = this.#passed
     const reader = new EventReader({
-      wanted: EVENTS,
+      wanted: kept ? KEPT_EVENTS : EVENTS,
       maxEventBytes: MAX_LAST_EVENT_BYTES,
       onDelta: (dataBytes) => passed.text(Math.max(1, dataBytes - RESPONSE_FRAME_BYTES)),
       isOfInterest: (bytes, from, to) => this.#isOfInterest(bytes, from, to),
-      onEvent: (_name, data) => this.#onEvent(data),
-      onLost: () => this.#counts.doubt(),
+      onEvent: (name, data) => {
+        if (kept && name === ADDED) tellKeptItem(parseObject(data)?.['item'], kept)
+        else this.#onEvent(data)
+      },
+      onLost: (name) => void (name === ADDED || this.#counts.doubt()),
     })
     this.sink = {
       push(bytes) {
@@ -167,11 +178,7 @@ class Streamed implements Reading {
   }
 }
 
-function noteBody(
-  tally: Tally,
-  body: Readonly<Record<string, unknown>>,
-  kept: Kept | undefined,
-): void {
+function noteBody(tally: Tally, body: Readonly<Record<string, unknown>>, kept?: Kept): void {
   const counts = new OpenAiCounts(tally, kept)
   counts.noteAnswer(body)
   counts.tell()

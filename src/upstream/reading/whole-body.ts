@@ -12,16 +12,19 @@ export const MAX_WHOLE_BYTES = 8 * 1024 * 1024
 
 const FIRST_BUFFER_BYTES = 16_384
 const TAIL_BYTES = 8192
+const HEAD_BYTES = 1024
 
 export interface WholeBodyOptions {
   readonly maxBytes?: number
   /** What the end of a body says that was too large to be held; undefined where it says nothing. */
+  /** Told how a body begins that is too large to be held. */
+  readonly readHead?: (head: string) => void
   readonly readTail?: (tail: string) => JsonObject | undefined
 }
 
 export function wholeBody(
   note: (counts: Tally, body: JsonObject) => void,
-  { maxBytes = MAX_WHOLE_BYTES, readTail }: WholeBodyOptions = {},
+  { maxBytes = MAX_WHOLE_BYTES, readHead, readTail }: WholeBodyOptions = {},
 ): Reading {
   let buffer = new Uint8Array(FIRST_BUFFER_BYTES)
   let bytes = 0
@@ -34,6 +37,7 @@ export function wholeBody(
   const push = (chunk: Uint8Array): void => {
     const length = bytes + chunk.length
     if (isTail || length > maxBytes) {
+      if (!isTail) readHead?.(headOf(buffer.subarray(0, bytes), chunk))
       isTail = true
       if (readTail) keepTail(chunk)
       else buffer = new Uint8Array(0)
@@ -59,3 +63,6 @@ export function wholeBody(
     },
   }
 }
+
+const headOf = (first: Uint8Array, more: Uint8Array): string =>
+  Buffer.concat([first.subarray(0, HEAD_BYTES), more.subarray(0, HEAD_BYTES)]).toString('latin1')
