@@ -86,6 +86,27 @@ test.each([
   ['{"model":"good","n":"128"}', 'invalid_count'],
 ])('attack: %p is no request', (body, code) => expect(said(body)).toBe(code))
 
+describe('attack: a body of very many small values holds nobody up', () => {
+  const many = (each: string): string => `[${`${each},`.repeat(250_000)}${each}]`
+  test.each([
+    ['messages', '{}', CHAT],
+    ['messages', '[]', CHAT],
+    ['modalities', '"text"', CHAT],
+    ['models', '"a"', CHAT],
+    ['prompt', '"a"', '/v1/completions'],
+    ['input', '"a"', '/v1/embeddings'],
+  ])('%s of %s', (member, each, path) => {
+    expect(said(`{"model":"m","${member}":${many(each)}}`, path)).toBe('ambiguous_body')
+  })
+
+  test('and tokens by their numbers are a prompt for each array', () => {
+    const prompts = (body: string): unknown => costly(body, '/v1/embeddings').prompts
+    expect(prompts(`{"model":"m","input":${many('7')}}`)).toBe(1)
+    expect(prompts('{"model":"m","input":[[1,2],[3],[-4]]}')).toBe(3)
+    expect(prompts('{"model":"m","input":["a","b",""]}')).toBe(3)
+  })
+})
+
 describe('what bounds an answer', () => {
   test.each<readonly [unknown, string, number | undefined, number]>([
     [{ max_completion_tokens: 7 }, CHAT, 7, 1],

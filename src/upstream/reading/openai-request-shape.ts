@@ -193,7 +193,7 @@ const TEMPLATE = shape(
   { leave: (_found, to) => (tell('a prompt that is kept at the API', to.unpriced), undefined) },
 )
 
-/** Of embeddings, which may be numbers too: each is a prompt of its own at the most. */
+/** Of embeddings, which may be numbers too: those in one array are one prompt. */
 const INPUTS = shape({}, { scalar: (text, to) => void (to.prompts += text === 'null' ? 0 : 1) })
 
 const PROMPTS = shape(

@@ -55,7 +55,7 @@ export interface OutlineShape<To> {
   folded?: ReadonlySet<string>
   /** Called when an object has ended. What it returns is found by the object around it. */
   leave?(found: OutlinedMembers, to: To): unknown
-  /** Called for what is no object and no array, as it is written. */
+  /** Called for what is no object and no array, as it is written; any number is '0', of those in one array the first. */
   scalar?(text: string, to: To): void
   /** Of a `later` member: whether an object of that type keeps something opaque in it. */
   isOpaque?(name: string, found: OutlinedMembers): boolean
@@ -76,7 +76,10 @@ const MAX_NAME_BYTES = 256
 /** Enough for 256 characters in escapes alone, a model's name at its longest. */
 const MAX_TEXT_BYTES = 256 * 6 + 2
 
-/** In all objects that are looked into; each costs up to 0.2 µs. A day's conversation has 20,000. */
+/**
+ * Members, objects, arrays and strings, of all that is looked into; each costs up to 0.2 µs. A day's
+ * conversation has 20,000.
+ */
 const MAX_SEEN = 200_000
 
 const BROKEN = -1
@@ -155,7 +158,13 @@ export class Outline<To> {
       )
     }
     const end = this.#skip(at)
-    if (end >= 0) shape.scalar?.(this.#text(at, end), this.#to)
+    if (end < 0 || !shape.scalar) return end
+    const byte = bytes[at]
+    if (isNumeric(byte)) shape.scalar('0', this.#to)
+    else {
+      if (byte === QUOTE && this.#isTooMuch()) return this.#fail('too_many_members')
+      shape.scalar(this.#text(at, end), this.#to)
+    }
     return end
   }
 
@@ -164,6 +173,7 @@ export class Outline<To> {
     if (byte === ARRAY) {
       return this.#array(at, depth, true, (item) => this.#models(item, depth + 1))
     }
+    if (byte === QUOTE && this.#isTooMuch()) return this.#fail('too_many_members')
     const end = this.#skip(at)
     // A number, true, false and null name nothing; what an object names, nobody here can tell.
     if (end >= 0 && (byte === QUOTE || byte === OBJECT)) {
@@ -176,12 +186,16 @@ export class Outline<To> {
   #array(at: number, depth: number, scalarsToo: boolean, item: (at: number) => number): number {
     const bytes = this.#bytes
     if (depth >= MAX_DEPTH) return this.#fail('too_deep')
+    if (this.#isTooMuch()) return this.#fail('too_many_members')
     at = afterSpace(bytes, at + 1)
     if (bytes[at] === ARRAY_END) return at + 1
+    let isNumberTold = !scalarsToo
     for (;;) {
       const byte = bytes[at]
-      if (scalarsToo || byte === OBJECT || byte === ARRAY) at = item(at)
+      const isNumber = isNumeric(byte)
+      if (isNumber ? !isNumberTold : scalarsToo || byte === OBJECT || byte === ARRAY) at = item(at)
       else at = afterScalar(bytes, at)
+      isNumberTold ||= isNumber
       if (at < 0) return BROKEN
       at = afterSpace(bytes, at)
       if (bytes[at] === ARRAY_END) return at + 1
@@ -199,6 +213,7 @@ export class Outline<To> {
     all: Set<string> | undefined,
   ): number {
     const bytes = this.#bytes
+    if (this.#isTooMuch()) return this.#fail('too_many_members')
     let seen: string[] | undefined
     let later = false
     at = afterSpace(bytes, at + 1)
@@ -207,8 +222,7 @@ export class Outline<To> {
       if (bytes[at] !== QUOTE) return this.#fail('not_json')
       const nameEnd = afterString(bytes, at)
       if (nameEnd < 0) return this.#fail('not_json')
-      this.#seen += 1
-      if (this.#seen > MAX_SEEN) return this.#fail('too_many_members')
+      if (this.#isTooMuch()) return this.#fail('too_many_members')
       const name = this.#name(at, nameEnd)
       if (name === undefined || all?.has(name)) return this.#fail('ambiguous_member')
       let member = shape.members.get(name)
@@ -251,6 +265,11 @@ export class Outline<To> {
     return end
   }
 
+  #isTooMuch(): boolean {
+    this.#seen += 1
+    return this.#seen > MAX_SEEN
+  }
+
   #skip(at: number): number {
     const bytes = this.#bytes
     const isNested = bytes[at] === OBJECT || bytes[at] === ARRAY
@@ -285,6 +304,10 @@ export class Outline<To> {
     return BROKEN
   }
 }
+
+/** Of a value that is none of the others: a digit, or a minus. */
+const isNumeric = (byte: number | undefined): boolean =>
+  byte !== undefined && (byte === 0x2d || (byte >= 0x30 && byte <= 0x39))
 
 /**
  * Names that fold to the same may be one to a parser. Go's encoding/json ignores case, by Unicode's
