@@ -14,6 +14,7 @@ test('an earlier response, a conversation, a container, and items without what i
   expect(named({ previous_response_id: 'resp_1' })).toEqual(['resp_1'])
   expect(named({ conversation: 'conv_1' })).toEqual(['conv_1'])
   expect(named({ conversation: { id: 'conv_1' } })).toEqual(['conv_1'])
+  expect(named({ instructions: [{ type: 'item_reference', id: 'x' }] })).toEqual(['x'])
   expect(named({ items: [{ type: 'item_reference', id: 'x' }] })).toEqual(['x'])
   expect(named('{"conversation":"\\u0063onv_1"}')).toEqual(['conv_1'])
   const tool = { type: 'code_interpreter', container: 'cntr_1' }
@@ -32,13 +33,20 @@ test('an earlier response, a conversation, a container, and items without what i
     { type: 'something_new', id: 'x', content: 'hi' },
     { type: 'x'.repeat(5000), id: 'x' },
     { type: 'code_interpreter_call', container_id: 'x' },
+    // What a server may ignore beside an id.
+    { type: 'item_reference', id: 'x', encrypted_content: 'y', content: 'y' },
+    { id: 'x', encrypted_content: 'y' },
+    { id: 'x', arguments: '{}', output: 'y' },
+    { type: 'message', id: 'x', input: 'y' },
+    { type: 'web_search_call', id: 'x', encrypted_content: 'y' },
+    { type: 'function_call', id: 'x', content: 'y' },
   ]) {
     expect([item, inInput(item)]).toEqual([item, ['x']])
   }
 })
 
 test('nothing of what the body holds itself, and of what is null or the callerâ€™s own schema', () => {
-  expect(named({ model: 'm', input: 'resp_1' })).toEqual([])
+  expect(named({ model: 'm', input: 'resp_1', instructions: 'resp_1' })).toEqual([])
   expect(named({ previous_response_id: null, conversation: null })).toEqual([])
   for (const item of [
     { role: 'user', content: 'hi' },
@@ -48,6 +56,9 @@ test('nothing of what the body holds itself, and of what is null or the callerâ€
     { type: 'reasoning', id: 'x', encrypted_content: 'g'.repeat(10_000) },
     { type: 'function_call', id: 'x', arguments: '{}' },
     { type: 'function_call_output', id: 'x', output: 'done' },
+    { type: 'custom_tool_call', id: 'x', input: 'y' },
+    { type: 'shell_call_output', id: 'x', output: [{ stdout: '' }] },
+    { type: 'compaction', id: 'x', encrypted_content: 'g' },
   ]) {
     expect([item, inInput(item)]).toEqual([item, []])
   }

@@ -24,10 +24,21 @@ const ID = shape(
 /** Where nobody here knows what it is. */
 const ANY = shape({ container_id: ID, previous_response_id: ID })
 
-/** Of these all is in the body: what was said, and what the caller's own tools did. */
-const TOLD =
-  /^(?:message|function_call(?:_output)?|custom_tool_call(?:_output)?|(?:computer|local_shell|shell|apply_patch)_call_output|mcp_approval_response)$/
-const TELLING = ['content', 'arguments', 'input', 'output', 'approve'] as const
+/**
+ * Of these all is in the body, in this member: what was said, and what the caller's own tools did. What
+ * another member holds says nothing: a server that reads a reference by its id may ignore it.
+ */
+const TOLD: readonly (readonly [type: RegExp, member: string])[] = [
+  [/^message$/, 'content'],
+  [/^function_call$/, 'arguments'],
+  [/^custom_tool_call$/, 'input'],
+  [
+    /^(?:function_call|custom_tool_call|computer_call|local_shell_call|shell_call|apply_patch_call)_output$/,
+    'output',
+  ],
+  [/^mcp_approval_response$/, 'approve'],
+  [/^(?:reasoning|compaction(?:_summary)?)$/, 'encrypted_content'],
+]
 
 const TOOL = shape({
   type: 'opaque',
@@ -63,9 +74,7 @@ const ITEM: OutlineShape<Ids> = shape(
 function gatherItem(found: OutlinedMembers, to: Ids): undefined {
   if (!isGiven(found, 'id')) return
   const type = isGiven(found, 'type') ? stringIn(found.get('type')) : 'message'
-  const isTold =
-    isGiven(found, 'encrypted_content') ||
-    (type !== undefined && TOLD.test(type) && TELLING.some((name) => isGiven(found, name)))
+  const isTold = TOLD.some(([of, member]) => of.test(type ?? '') && isGiven(found, member))
   if (!isTold) to.add(stringIn(found.get('id')) ?? '')
 }
 
@@ -82,7 +91,8 @@ const BODY = shape({
   input: ITEM,
   items: ITEM,
   tools: TOOL,
-  instructions: 'opaque',
+  // A text; some servers take items.
+  instructions: ITEM,
   metadata: 'opaque',
   text: 'opaque',
 })
