@@ -15,6 +15,7 @@ export const ROUTE_GROUPS = [
   'batches',
   'files',
   'conversations',
+  'stored_chat',
 ] as const
 export type RouteGroup = (typeof ROUTE_GROUPS)[number]
 
@@ -29,6 +30,7 @@ export const OPENAI_GROUPS = [
   'images',
   'audio',
   'conversations',
+  'stored_chat',
 ] as const satisfies readonly RouteGroup[]
 
 /** In which header a server of OpenAI's API takes its key. */

@@ -52,6 +52,10 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   openai('DELETE', '/v1/responses/:id', 'responses', 'Deletes it.'),
   openai('POST', '/v1/responses/:id/cancel', 'responses', 'Ends one in the background.'),
   openai('GET', '/v1/responses/:id/input_items', 'responses', 'What it was asked.'),
+  storedChat('GET', '', 'One that was stored, for its own caller.'),
+  storedChat('POST', '', 'Changes its metadata.'),
+  storedChat('DELETE', '', 'Deletes it.'),
+  storedChat('GET', '/messages', 'What it was asked.'),
   conversation('POST', '', 'Begins a conversation, which is for its own caller.'),
   conversation('GET', '/:id', 'One of them.'),
   conversation('POST', '/:id', 'Changes its metadata.'),
@@ -102,6 +106,11 @@ function openai(
   about: string,
 ): RelayedRoute {
   return { method, path, group, dialects: ['openai'], about }
+}
+
+function storedChat(method: RelayedRoute['method'], below: string, about: string): RelayedRoute {
+  const route = openai(method, `/v1/chat/completions/:id${below}`, 'stored_chat', about)
+  return { ...route, runsNothing: true }
 }
 
 function conversation(method: RelayedRoute['method'], below: string, about: string): RelayedRoute {

@@ -67,7 +67,8 @@ export interface Setting<T> {
 }
 
 /** What an answer tells nothing of, and what few servers have, is asked for only where it is named. */
-const USUAL = OPENAI_GROUPS.filter((group) => group !== 'audio' && group !== 'conversations')
+const NAMED: ReadonlySet<string> = new Set(['audio', 'conversations', 'stored_chat'])
+const USUAL = OPENAI_GROUPS.filter((group) => !NAMED.has(group))
 
 const seconds = (min: number, max: number): Kind<number> => integer(min, max, '<seconds>')
 export const ANTHROPIC_URL = 'https://api.anthropic.com'
@@ -583,7 +584,7 @@ export const SETTINGS = {
     'OPENAI_UPSTREAM_ROUTES',
     'Upstream',
     someOf(...OPENAI_GROUPS),
-    'The route groups that server serves. `audio`, whose responses mostly report no usage, and `conversations` must be named.',
+    'The route groups that server serves. `audio`, whose responses mostly report no usage, `conversations` and `stored_chat` must be named.',
     { fallback: USUAL.join(',') },
   ),
   openaiUpstreamCallers: setting(

@@ -1,5 +1,5 @@
 // Requests for what an upstream keeps under the operator's key, by its id in the path or in the body: a
-// stored response, a conversation. An id belongs to the caller whose request made it; for everybody
+// stored response or chat, a conversation. An id belongs to the caller whose request made it; for everybody
 // else there is no such thing. The request goes to the upstream that keeps it.
 
 import type { Admitted } from '../admit/admitted.ts'
@@ -20,12 +20,11 @@ export type OwnerOf = (id: string) => Decision<StoredOwner | undefined>
 
 type Caller = Pick<Admitted, 'identity' | 'former'>
 
-const STORED = /^\/v1\/(?:responses|conversations)\/:id(?:\/|$)/
-/** Of the parts of such a path, its id. */
-const ID_AT = 3
+const STORED = /^(\/v1\/(?:responses|conversations|chat\/completions)\/)(?::id(?:\/|$)|[^:])/
 
 /** Of a route's pattern. */
-export const isStored = (pattern: string): boolean => STORED.test(pattern)
+export const isStored = (pattern: string): boolean =>
+  pattern.includes('/:id') && STORED.test(pattern)
 
 /** Of one of them. */
 export const isEnding = (pattern: string): boolean => pattern.endsWith('/cancel')
@@ -36,7 +35,8 @@ export function servingStored(
   caller: Caller,
   ownerOf: OwnerOf,
 ): Decision<Served> {
-  const { [ID_AT]: id = '' } = path.split('/')
+  const { length = 0 } = STORED.exec(path)?.[1] ?? ''
+  const [id = ''] = path.slice(length).split('/', 1)
   const found = keeping(among, id, caller, ownerOf)
   if (!found.ok) return found
   const [on] = found.value
@@ -124,4 +124,4 @@ const TOO_MANY_IDS = refused('bad_request', {
   reason: 'too many ids',
 })
 const NO_SUCH_OBJECT =
-  'no such response, conversation or item; one is there for the caller whose request made it alone'
+  'no such response, chat, conversation or item; one is there for the caller whose request made it alone'

@@ -2,7 +2,10 @@
 
 import { expect, test } from 'bun:test'
 import type { Served } from '../../src/dispatch/choose.ts'
-import { servingStored } from '../../src/dispatch/stored.ts'
+import { pickingKept, servingStored } from '../../src/dispatch/stored.ts'
+import { bodies } from '../../src/dispatch/bodies.ts'
+import { referencesIn } from '../../src/upstream/openai/references.ts'
+import { seeded } from '../support/random.ts'
 import { granted, refused } from '../../src/refusal.ts'
 
 const [ANNA, BERT, ANNA_BEFORE] = ['a1'.repeat(32), 'b2'.repeat(32), 'c3'.repeat(32)]
@@ -44,3 +47,70 @@ test('nobody while nobody can say whose it is', () => {
   )
   expect(asked.ok || asked.code).toBe('database_unavailable')
 })
+
+test(
+  'attack: of 10,000 random pairs, nobody reaches what another made, in a path or in a body',
+  seeded(async (random) => {
+    const hex = () => random.int(2 ** 31).toString(16)
+    const people = Array.from({ length: 50 }, (_, at) => ({
+      identity: `p${at}`,
+      former: [`f${at}`],
+    }))
+    const made = new Map(
+      Array.from({ length: 500 }, (_, at) => {
+        const whose = random.pick(people)
+        const identity = random.int(4) === 0 ? (whose.former[0] ?? '') : whose.identity
+        const prefix = random.pick(['resp', 'conv', 'msg', 'cntr', 'chatcmpl'])
+        return [`${prefix}_${at}${hex()}`, { identity, upstream: random.pick(['azure', 'local']) }]
+      }),
+    )
+    const ids = [...made.keys()]
+    const ownerOf = (id: string) => granted(made.get(id))
+    const reading = bodies(() => 1000)
+    const pick = pickingKept(reading, ownerOf)
+    const referring = () => referencesIn
+    const inspected = { sealed: false, length: undefined, maxBytes: 10_000 } as never
+    const among = ['azure', 'local'].map(
+      (name) => ({ upstream: { name, referring, inspect: () => granted(inspected) } }) as never,
+    )
+    for (let round = 0; round < 10_000; round += 1) {
+      const who = random.pick(people)
+      const id = random.int(10) === 0 ? `resp_${hex()}x` : random.pick(ids)
+      const owner = made.get(id)
+      const isOwn = owner?.identity === who.identity || owner?.identity === who.former[0]
+      const root = random.pick(['responses', 'conversations', 'chat/completions'])
+      const below = random.pick(['', '/input_items', '/items/msg_1'])
+      const on = servingStored(among, `/v1/${root}/${id}${below}`, who, ownerOf)
+      expect(on.ok ? on.value.upstream.name : on.code).toBe(
+        isOwn && owner ? owner.upstream : 'not_found',
+      )
+      const body = JSON.stringify(
+        random.pick([
+          { previous_response_id: id },
+          { conversation: { id } },
+          {
+            input: [
+              { role: 'user', content: 'hi' },
+              { type: 'item_reference', id },
+            ],
+          },
+          { items: [{ id }] },
+          { tools: [{ type: 'code_interpreter', container: id }] },
+        ]),
+      )
+      const naming = {
+        request: new Request('http://gate.test/v1/responses', { method: 'POST', body }),
+        path: '/v1/responses',
+        inspected,
+        among,
+        held: undefined,
+      }
+      naming.request.headers.delete('content-type')
+      const permitted = { admitted: who, reserved: { also() {}, release() {} } } as never
+      const kept = await pick(permitted, naming, { bytesIn: 0 } as never)
+      expect(kept.ok ? kept.value.among.map(({ upstream }) => upstream.name) : kept.code).toEqual(
+        isOwn && owner ? [owner.upstream] : 'not_found',
+      )
+    }
+  }),
+)

@@ -191,7 +191,7 @@ function allowed(
   dialect: Dialect,
 ): readonly UpstreamKind[] {
   // What is stored is there for the caller whose request made it, and here nobody made any.
-  const isStored = /^\/v1\/(?:responses|conversations)\/:id/.test(path)
+  const isStored = /^\/v1\/(?:responses|conversations|chat\/completions)\/:id/.test(path)
   if (!routes.includes(group) || isStored) return []
   return UPSTREAM_KINDS.filter(
     (each) =>

@@ -150,7 +150,7 @@ function allowedBy(
   model: string,
 ): readonly string[] {
   const { upstreams, routes } = policies[kind]
-  const isOwned = /^\/v1\/(?:responses|conversations)\/:id/.test(path)
+  const isOwned = /^\/v1\/(?:responses|conversations|chat\/completions)\/:id/.test(path)
   const names = (method === 'POST' && !isOwned && !runsNothing) || path === '/v1/models/:id'
   if (isOwned && owner?.identity !== kind) return []
   if (routes && !routes.includes(group)) return []

@@ -48,7 +48,7 @@ upstreams:
     name: azure
     base_url: ${servers.azure.baseUrl}?api-version=preview
     api_key_file: ${keyFile}
-    routes: [models, chat, responses, embeddings, moderations, images, conversations]
+    routes: [models, chat, responses, embeddings, moderations, images, conversations, stored_chat]
     key_header: api-key
     models: [gpt-*]
   - kind: openai
@@ -468,6 +468,42 @@ test('an answer names its upstream to those whose policy says so, and to nobody 
       expect(await named(told, stream)).toBe(NAMES[flavour])
       expect(await named(openai, stream)).toBeNull()
     }
+  }
+})
+
+test('a stored chat is for the caller who had it, whole and streamed', async () => {
+  const of = (asked: Promise<unknown>) =>
+    asked.then(
+      () => 200,
+      (error) => error.status,
+    )
+  const other = client(await issuer.token({ sub: 'somebody-else' }))
+  const asked = { model: MODELS.azure, messages: MESSAGES, store: true }
+  const { id } = await openai.chat.completions.create(asked)
+  let streamed = ''
+  for await (const { id: each } of await openai.chat.completions.create({
+    ...asked,
+    stream: true,
+  })) {
+    streamed = each
+  }
+  const unkept = await openai.chat.completions.create({ ...asked, model: MODELS.openrouter })
+  expect(await of(openai.chat.completions.retrieve(unkept.id))).toBe(404)
+  for (const each of [id, streamed]) {
+    const asks = ({ chat: { completions } }: OpenAI): readonly (() => Promise<unknown>)[] => [
+      () => completions.retrieve(each),
+      () => completions.update(each, { metadata: { a: 'b' } }),
+      () => completions.messages.list(each).asResponse(),
+      () => completions.delete(each),
+    ]
+    for (const ask of asks(openai)) expect([ask, await of(ask())]).toEqual([ask, 200])
+    expect(servers.azure.upstream.seen.at(-1)?.url).toStartWith(
+      `/openai/v1/chat/completions/${each}`,
+    )
+    const seen = servers.azure.upstream.seen.length
+    for (const ask of asks(other)) expect([ask, await of(ask())]).toEqual([ask, 404])
+    expect(await of(openai.chat.completions.list().asResponse())).toBe(405)
+    expect(servers.azure.upstream.seen.length).toBe(seen)
   }
 })
 

@@ -93,6 +93,8 @@ function answerOf(
   }
   const path = url.split('?')[0]?.slice(PATHS[flavour].length) ?? ''
   const [, kept, more] = /^\/responses\/(resp_\w+)(\/\w+)?$/.exec(path) ?? []
+  const [, askedFor] = /^\/chat\/completions\/([\w-]+)(?:\/messages)?$/.exec(path) ?? []
+  if (askedFor !== undefined) return json({ id: askedFor, object: 'chat.completion', data: [] })
   if (kept !== undefined) {
     if (method === 'DELETE') return json({ id: kept, object: 'response', deleted: true })
     return json(
@@ -164,10 +166,13 @@ const usageOf = (flavour: Flavour) => ({
   ...(flavour === 'openrouter' && { cost: 0.0003, is_byok: false }),
 })
 
+let chats = 0
+const chatId = (): string => `chatcmpl-${String((chats += 1)).padStart(8, '0')}`
+
 function chat(flavour: Flavour): Said {
   const filtered = flavour === 'azure' ? { prompt_filter_results: [{ prompt_index: 0 }] } : {}
   return json({
-    id: 'chatcmpl-1',
+    id: chatId(),
     object: 'chat.completion',
     created: 1,
     model: ANSWERED[flavour],
@@ -187,7 +192,7 @@ function chat(flavour: Flavour): Said {
 function chatStream(flavour: Flavour, asked: Readonly<Record<string, unknown>>): Said {
   const options = asked['stream_options'] as { include_usage?: boolean } | undefined
   const shape = {
-    id: 'chatcmpl-1',
+    id: chatId(),
     object: 'chat.completion.chunk',
     created: 1,
     model: ANSWERED[flavour],

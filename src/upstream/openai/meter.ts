@@ -4,11 +4,12 @@ import type { AnswerHeaders } from '../../http1/fields.ts'
 import { openAiUsageMeter } from '../reading/openai-usage.ts'
 import type { Kept } from '../reading/kept.ts'
 import { NO_USAGE } from '../reading/tally.ts'
-import type { Asked, UsageMeter } from '../upstream.ts'
+import type { Asked, Upstream, UsageMeter } from '../upstream.ts'
 
 const FREE: UsageMeter = { end: () => NO_USAGE }
 const SILENT: UsageMeter = { end: () => undefined }
 const MODERATIONS = '/v1/moderations'
+const CHAT = '/v1/chat/completions'
 const RESPONSES = '/v1/responses'
 const CONVERSATIONS = '/v1/conversations'
 /** What was made before is ended, and what would be made is counted. */
@@ -16,18 +17,27 @@ const MAKES_NOTHING = /^\/v1\/responses\/(?:[^/]+\/cancel|input_tokens)$/
 /** What streams there is sound or picture. */
 const NO_TEXT = /^\/v1\/(?:images\/|audio\/speech$)/
 
-export function openAiMeter(
+/** `keepsChats`: chats can be asked for again. */
+export const openAiMeter =
+  (keepsChats: boolean): Upstream['meter'] =>
+  (asked, status, headers, kept) =>
+    meterOf(asked, status, headers, keeps(asked.path, keepsChats) ? kept : undefined)
+
+const keeps = (path: string, keepsChats: boolean): boolean =>
+  path.startsWith(RESPONSES) || path.startsWith(CONVERSATIONS) || (keepsChats && path === CHAT)
+
+function meterOf(
   { method, path }: Pick<Asked, 'method' | 'path'>,
   status: number,
   headers: AnswerHeaders,
   kept?: Kept,
 ): UsageMeter {
   if (method !== 'POST' || path === MODERATIONS || MAKES_NOTHING.test(path)) return FREE
+  if (path.startsWith(`${CHAT}/`)) return FREE
   if (path.startsWith(CONVERSATIONS)) return status < 300 ? keeping(headers, kept) : FREE
   if (status >= 300) return SILENT
   const { 'content-type': type, 'content-encoding': coding } = headers
-  const keeps = path.startsWith(RESPONSES)
-  return openAiUsageMeter(type, coding, !NO_TEXT.test(path), keeps ? kept : undefined) ?? SILENT
+  return openAiUsageMeter(type, coding, !NO_TEXT.test(path), kept) ?? SILENT
 }
 
 /** Reads what is kept, and nothing else. */

@@ -82,7 +82,7 @@ export function openAi(options: OpenAiOptions): Upstream {
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
     passes: (upstream) => allowedValues(TO_CLIENT, upstream),
     credentialRefused: operatorsKeyRefused,
-    meter: openAiMeter,
+    meter: openAiMeter(options.routes.includes('stored_chat')),
     referring: (path) => (REFERRING.test(path) ? referencesIn : undefined),
     invalid: () => undefined,
   }

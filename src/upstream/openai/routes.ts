@@ -31,6 +31,12 @@ const PATHS: Readonly<Record<(typeof OPENAI_GROUPS)[number], readonly string[]>>
     'GET /v1/conversations/:id/items/:item',
     'DELETE /v1/conversations/:id/items/:item',
   ],
+  stored_chat: [
+    'GET /v1/chat/completions/:id',
+    'POST /v1/chat/completions/:id',
+    'DELETE /v1/chat/completions/:id',
+    'GET /v1/chat/completions/:id/messages',
+  ],
   audio: ['POST /v1/audio/transcriptions', 'POST /v1/audio/translations', 'POST /v1/audio/speech'],
 }
 

@@ -20,7 +20,11 @@ const MAX_ITEMS = 1000
  */
 export function tellKept(holder: JsonObject, kept: Kept): void {
   const { object } = holder
-  const isKept = object === 'conversation' || (object === 'response' && holder['store'] !== false)
+  const isKept =
+    object === 'conversation' ||
+    object === 'chat.completion' ||
+    object === 'chat.completion.chunk' ||
+    (object === 'response' && holder['store'] !== false)
   if (isKept) tell(holder['id'], kept)
   // Of a conversation, those that were added.
   const isPage = object === 'list' && 'first_id' in holder

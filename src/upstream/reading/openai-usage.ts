@@ -81,6 +81,8 @@ const SAYS_ERROR = /"error":\s*[{"]/
 /** What a model writes, by the names of the members in which chunks carry it. */
 const WRITTEN =
   /"(?:content|reasoning_content|reasoning|text|arguments|refusal|delta)":\s*"((?:[^"\\]|\\.)*)"/g
+const CHUNK = '"chat.completion.chunk"'
+const ID_CHUNKS = 4
 const DONE = /^data: ?\[DONE\]\s*$/
 /** A chunk of a token or a few; longer ones are measured as a whole. */
 const MAX_CHUNK_BYTES = 4096
@@ -113,10 +115,19 @@ class Streamed implements Reading {
   readonly #passed = new Passed()
   readonly #isText: boolean
   #ended = false
+  /** A chat says its id in each chunk, but for some servers' first: so many are read for it. */
+  #awaited: number
 
   constructor(isText: boolean, kept: Kept | undefined) {
     this.#isText = isText
-    this.#counts = new OpenAiCounts(undefined, kept)
+    this.#awaited = kept ? ID_CHUNKS : 0
+    const keeps: Kept | undefined = kept && {
+      keeps: (id) => {
+        this.#awaited = 0
+        kept.keeps(id)
+      },
+    }
+    this.#counts = new OpenAiCounts(undefined, keeps)
     const passed = this.#passed
     const reader = new EventReader({
       wanted: kept ? KEPT_EVENTS : EVENTS,
@@ -130,8 +141,9 @@ class Streamed implements Reading {
       onLost: (name) => void (name === ADDED || this.#counts.doubt()),
     })
     this.sink = {
-      push(bytes) {
-        if (reader.isBetweenEvents && saysNothing(bytes)) passed.events(bytes.length)
+      push: (bytes) => {
+        const mayPass = this.#awaited === 0 && reader.isBetweenEvents
+        if (mayPass && saysNothing(bytes)) passed.events(bytes.length)
         else reader.push(bytes)
       },
     }
@@ -153,6 +165,10 @@ class Streamed implements Reading {
     const line = Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1')
     if (line.includes('"usage"') && SAYS_USAGE.test(line)) return true
     if (line.includes('"error"') && SAYS_ERROR.test(line)) return true
+    if (this.#awaited > 0) {
+      this.#awaited -= 1
+      if (line.includes(CHUNK)) return true
+    }
     if (DONE.test(line)) this.#ended = true
     else this.#measure(line)
     // JSON that is spread over several lines is put together first.
