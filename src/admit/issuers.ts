@@ -58,9 +58,25 @@ export function issuers(all: readonly IssuerSettings[], parts: IssuersParts): Is
   }
   prepare(all, parts.policyOf)()
 
+  /**
+   * Where issuers and policies were exchanged while keys were awaited, those of now decide: an issuer of
+   * before may be gone, or go by another name in the rules of now.
+   */
+  const admit: Issuers['admit'] = (credentials, now) => {
+    const by = admission
+    const found = by.admit(credentials, now)
+    if (!(found instanceof Promise)) return found
+    return found.then((decision) => (admission === by ? decision : admit(credentials, now)))
+  }
+  const enrolling: Issuers['enrolling'] = async (credentials, now) => {
+    const by = admission
+    const found = await by.enrolling(credentials, now)
+    return admission === by ? found : enrolling(credentials, now)
+  }
+
   return {
-    admit: (credentials, now) => admission.admit(credentials, now),
-    enrolling: (credentials, now) => admission.enrolling(credentials, now),
+    admit,
+    enrolling,
     ready: (now) => [...sources.values()].some((keys) => keys.ready(now)),
     start() {
       started = true

@@ -100,16 +100,20 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
     seen.note(known, now.epochSeconds)
     return { ok: true, value: claims }
   }
+  /** By the secrets of now, whichever there were when it began: one that was dropped opens nothing. */
+  const opening = async (bare: string, now: Instant, allowance = 0): Promise<OpenedToken> => {
+    const { keys } = terms
+    const opened = await openDeviceToken(bare, keys, now.epochSeconds, allowance)
+    return terms.keys === keys ? opened : opening(bare, now, allowance)
+  }
   const verify = async (token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>> => {
     const bare = ownToken(token)
     if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
-    // Both at once: a token that a dropped secret verified is remembered nowhere.
-    const { keys, remembered } = terms
-    const known = remembered.recall(bare, now.epochSeconds)
+    const known = terms.remembered.recall(bare, now.epochSeconds)
     if (known) return usable(known, now)
-    const opened = await openDeviceToken(bare, keys, now.epochSeconds)
+    const opened = await opening(bare, now)
     if (!opened.ok) return notOpened(opened)
-    return usable(remembered.remember(bare, opened.value), now)
+    return usable(terms.remembered.remember(bare, opened.value), now)
   }
 
   return {
@@ -133,8 +137,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
     async refresh(token, now) {
       const bare = ownToken(token)
       if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
-      const { keys, allowanceSeconds } = terms
-      const opened = await openDeviceToken(bare, keys, now.epochSeconds, allowanceSeconds)
+      const opened = await opening(bare, now, terms.allowanceSeconds)
       if (!opened.ok) return notOpened(opened)
       const standing = withdrawn.standing(opened.value, now)
       if (standing === 'retired') withdrawn.reused(opened.value.family, now)

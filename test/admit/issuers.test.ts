@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { type Issuers, issuers } from '../../src/admit/issuers.ts'
 import { issuerMistakes, type IssuerSettings } from '../../src/admit/issuer-settings.ts'
+import type { PolicyOf } from '../../src/policy/select.ts'
 import { identifier } from '../../src/token/identity.ts'
 import { collector, ask, type KeyServer, keyServer, silent } from '../support/keys.ts'
 import { type Json, mint, NOW, SETTINGS } from '../support/mint.ts'
@@ -222,6 +223,31 @@ describe('in the place of others', () => {
     expect(await code(ofBPlain())).toBe('invalid_token')
     held.prepare([only('b', B, b, 'for-b')], () => undefined)()
     expect(await code(ofBPlain())).toBe('policy_unknown')
+  })
+
+  test('one that goes while its keys are awaited is nobody', async () => {
+    const slow = issuers([only('a', A, a, 'for-a')], {
+      ask,
+      identify,
+      policyOf: everything,
+      log: silent,
+    })
+    const token = ofA({ sub: 'meanwhile' })
+    const [asked, enrolling] = [
+      slow.admit(bearer(token), at()),
+      slow.enrolling(bearer(token), at()),
+    ]
+    slow.prepare([only('b', B, b, 'for-b')], everything)()
+    expect((await Promise.all([asked, enrolling])).map(({ ok }) => ok)).toEqual([false, false])
+    // Nor is one judged under the name that it had, by rules that no longer know it.
+    let name = 'a'
+    const policyOf: PolicyOf = ({ issuer }) => (issuer === name ? everything() : undefined)
+    const other = issuers([only('a', A, a, 'for-a')], { ask, identify, policyOf, log: silent })
+    const before = other.admit(bearer(token), at())
+    other.prepare([only('renamed', A, a, 'for-a')], policyOf)()
+    name = 'renamed'
+    const found = await before
+    expect(found.ok && found.value.issuer).toBe('renamed')
   })
 
   test('with a mistake changes nothing', async () => {
