@@ -22,7 +22,11 @@ export interface AskedModels {
   ): Promise<Decision<Served>>
 }
 
-export const someAsk = (among: readonly Served[]): boolean => among.some(({ asks }) => asks)
+/** Asked for each request: of one upstream, which most gates have, no function is made. */
+export const someAsk = (among: readonly Served[]): boolean =>
+  among.length === 1 ? among[0]?.asks === true : among.some(asksItself)
+
+const asksItself = ({ asks }: Served): boolean => asks
 
 interface Told {
   readonly list: Models

@@ -119,6 +119,32 @@ describe('by a document', () => {
     }
   })
 
+  test('some are asked for their models, which can be printed and read again', () => {
+    let text = document(`
+  - { kind: openai, name: a, base_url: "https://a.example/v1", ask_models: true, models: [a-*] }
+  - { kind: openai, name: b, base_url: "https://b.example/v1", ask_models: false }
+  - { kind: openai, name: c, base_url: "https://c.example/v1" }`)
+    for (const _ of ['as it is', 'as it is printed']) {
+      const { invocation } = read(text)
+      if (invocation.kind !== 'run') throw new Error(JSON.stringify(invocation))
+      const { upstreams } = invocation.settings
+      expect(upstreams.map(({ askModels }) => askModels)).toEqual([true, false, undefined])
+      expect(upstreams[0]?.models).toEqual(['a-*'])
+      text = printDocument(invocation)
+    }
+  })
+
+  test.each([
+    ['{ kind: tinfoil, api_key: "${T}", ask_models: true }', 'has ask_models, and takes sealed'],
+    ['{ kind: anthropic-oauth, client_id: c, ask_models: true }', 'ask_models is not known'],
+    ['{ kind: openai, base_url: "https://a.example/v1", ask_models: often }', 'ask_models is'],
+  ])('%s is a mistake', (entry, said) => {
+    const { invocation } = read(document(`  - ${entry}`))
+    if (invocation.kind !== 'mistakes') throw new Error('no mistake')
+    const all = invocation.mistakes.map(({ setting, message }) => `${setting} ${message}`)
+    expect(all.join('\n')).toContain(said)
+  })
+
   test('what lacks an address, or has one in clear, is told by its place', () => {
     const { path, invocation } = read(
       document(`

@@ -79,6 +79,9 @@ test('of several upstreams of a kind the keys and the models are exchanged, and 
   })
   const restart = { kind: 'restart' as const }
   expect(to({ models: ['a*'] }, {})).toEqual({ kind: 'exchange', names: ['upstreams.a'] })
+  expect(to({ askModels: true }, {})).toEqual({ kind: 'exchange', names: ['upstreams.a'] })
+  expect(to({ headers: [['x-a', '1']] }, {}).kind).toBe('exchange')
+  expect(to({ keyHeader: 'authorization' }, {}).kind).toBe('restart')
   expect(to({ callers: ['user'] }, {})).toEqual({ ...restart, names: ['upstreams.a'] })
   expect(to({}, { baseUrl: new URL('https://b.example') })).toEqual({
     ...restart,
