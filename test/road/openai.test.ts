@@ -376,6 +376,17 @@ describe('stored responses', () => {
     expect(await answer.text()).toContain('ambiguous_body')
   })
 
+  test('tell the items of what was asked, which only then are known', async () => {
+    const model = MODELS.azure
+    const { id } = await openai.responses.create({ model, input: 'hi' })
+    const input = [{ type: 'item_reference' as const, id: id.replace('resp_', 'msg_i') }]
+    expect(await of(openai.responses.create({ model, input }))).toBe(404)
+    expect((await openai.responses.inputItems.list(id)).data[0]?.id).toBe(input[0]?.id ?? '')
+    expect(await of(openai.responses.create({ model, input }))).toBe(200)
+    const other = client(await issuer.token({ sub: 'somebody-else' }))
+    expect(await of(other.responses.create({ model, input }))).toBe(404)
+  })
+
   test('are known as soon as their id has passed: a second connection cancels a stream', async () => {
     const other = client(await issuer.token({ sub: 'somebody-else' }))
     let ended = ''

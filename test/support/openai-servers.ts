@@ -99,7 +99,7 @@ function answerOf(
     if (method === 'DELETE') return json({ id: kept, object: 'response', deleted: true })
     return json(
       more === '/input_items'
-        ? { object: 'list', data: [{ id: 'msg_1' }] }
+        ? { object: 'list', data: [{ id: kept.replace('resp_', 'msg_i') }], first_id: 'x' }
         : response(flavour, more === '/cancel' ? 'cancelled' : 'completed', true, kept),
     )
   }

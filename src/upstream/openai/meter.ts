@@ -12,6 +12,7 @@ const MODERATIONS = '/v1/moderations'
 const CHAT = '/v1/chat/completions'
 const RESPONSES = '/v1/responses'
 const CONVERSATIONS = '/v1/conversations'
+const KEPT = /^\/v1\/(?:responses|conversations)\/./
 /** What was made before is ended, and what would be made is counted. */
 const MAKES_NOTHING = /^\/v1\/responses\/(?:[^/]+\/cancel|input_tokens)$/
 /** What streams there is sound or picture. */
@@ -32,6 +33,8 @@ function meterOf(
   headers: AnswerHeaders,
   kept?: Kept,
 ): UsageMeter {
+  // What was made in the background, and the items of what was asked, are told there alone.
+  if (method === 'GET' && KEPT.test(path)) return status < 300 ? keeping(headers, kept) : FREE
   if (method !== 'POST' || path === MODERATIONS || MAKES_NOTHING.test(path)) return FREE
   if (path.startsWith(`${CHAT}/`)) return FREE
   if (path.startsWith(CONVERSATIONS)) return status < 300 ? keeping(headers, kept) : FREE
