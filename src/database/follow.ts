@@ -6,21 +6,15 @@
 // Together, because the connections of one process to one inode share SQLite's index of the log: a new
 // connection beside an old one would read the new log by the old log's index.
 
-import { constants, Database } from 'bun:sqlite'
-import { realpathSync } from 'node:fs'
+import type { Database } from 'bun:sqlite'
 import type { Logger } from '../log.ts'
 import type { DatabaseConnection } from './connection.ts'
-import {
-  BUSY_TIMEOUT_MS,
-  type LatestSchema,
-  type OpenedDatabase,
-  openDatabase,
-} from './database.ts'
-import { codeOf, DatabaseUnusable, troubleOf, type Unusable } from './trouble.ts'
-import { isDamaged } from './inspect.ts'
+import { openDatabase } from './database.ts'
+import { DatabaseUnusable, type Unusable } from './trouble.ts'
 import { closeWhole, isUntouched, leaveLog, leaveMoved, type StandingFile } from './leave.ts'
 import { type Lookout, lookout } from './lookout.ts'
-import { INDEX, LOG, type Marks, marksOf, sameMarks } from './marks.ts'
+import { type Marks, marksOf, sameMarks } from './marks.ts'
+import { type FileRefused, refusalOf, stand, type Tables } from './stand.ts'
 
 /** Why the gate left a file. */
 export interface FileLeft {
@@ -63,26 +57,17 @@ interface ConnectionHolder {
   release(): void
 }
 
-/** What the file holds, as the owners of the tables define it. */
-export interface Tables {
-  /** Entry n brings version n to n + 1. */
-  readonly migrations: readonly string[]
-  /** For a new file, in place of the migrations that it stands for. */
-  readonly latest?: LatestSchema | undefined
-  /** Tables that are checked for damage, however large the file is. */
-  readonly checked: readonly string[]
-}
-
 /** Throws DatabaseUnusable if the file cannot be used from the start. */
 export function follow(
   path: string,
-  { migrations, latest, checked }: Tables,
+  tables: Tables,
   log: Pick<Logger, 'error' | 'info'>,
 ): DatabaseFollower {
+  const { migrations, latest } = tables
   const holders = new Set<ConnectionHolder>()
   const listeners: (() => void)[] = []
   let standing: StandingFile | undefined
-  let trouble: (OpenedDatabase & { ok: false }) | undefined
+  let trouble: FileRefused | undefined
   let tried: { readonly marks: Marks; readonly atMs: number } | undefined
   let told = false
   let left: FileLeft | undefined
@@ -92,32 +77,12 @@ export function follow(
   let isBaseUsed = false
 
   /** Undefined on success. */
-  const begin = (patient: boolean): (OpenedDatabase & { ok: false }) | undefined => {
-    const patience = patient ? PATIENT : IMPATIENT
-    const { busyTimeoutMs } = patience
-    const opened = openDatabase(path, migrations, { ...patience, latest })
-    if (!opened.ok) return opened
-    const base = opened.database
-    let keeper: Database | undefined
-    try {
-      if (!opened.isNew && isDamaged(base, checked))
-        throw new DatabaseUnusable('corrupt', 'SQLITE_CORRUPT')
-      keeper = new Database(path, { readonly: true, strict: true })
-      // The keeper holds its lock from its first read. This one needs no schema, which would cost time
-      // and memory.
-      keeper.query('PRAGMA user_version').get()
-      const real = realpathSync(path)
-      const marks = marksOf(path, real)
-      if (hasMoved(base)) throw new DatabaseUnusable('cannot_open', 'moved')
-      const files = [real, real + LOG, real + INDEX]
-      standing = { base, busyTimeoutMs, keeper, marks, real, files }
-      file += 1
-      return undefined
-    } catch (error) {
-      closeWhole(base)
-      keeper?.close()
-      return refusalOf(error)
-    }
+  const begin = (patient: boolean): FileRefused | undefined => {
+    const stood = stand(path, tables, patient)
+    if (!stood.ok) return stood
+    standing = stood.file
+    file += 1
+    return undefined
   }
 
   const leave = (from: StandingFile): void => {
@@ -278,22 +243,4 @@ export function follow(
       standing = undefined
     },
   }
-}
-
-/** Before requests are served. */
-const PATIENT = { busyTimeoutMs: BUSY_TIMEOUT_MS }
-/** Once requests are served, the event loop must not wait for locks. */
-const IMPATIENT = { busyTimeoutMs: 0, migrationBusyTimeoutMs: 100 }
-
-function refusalOf(error: unknown): OpenedDatabase & { ok: false } {
-  if (error instanceof DatabaseUnusable)
-    return { ok: false, reason: error.reason, code: error.code }
-  return { ok: false, reason: troubleOf(error), code: codeOf(error) }
-}
-
-/** Whether the file of an open connection is no longer at its path. */
-function hasMoved(database: Database): boolean {
-  const answer = new Int32Array(2)
-  const known = database.fileControl(constants.SQLITE_FCNTL_HAS_MOVED, answer) === 0
-  return known && answer[0] !== 0
 }

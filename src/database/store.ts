@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from '../log.ts'
 import { type OpenedDatabase, openDatabase, type OpenOptions } from './database.ts'
-import { follow, type DatabaseFollower, type Tables } from './follow.ts'
+import { follow, type DatabaseFollower } from './follow.ts'
 import { type Inspection, inspect } from './inspect.ts'
+import type { Tables } from './stand.ts'
 
 export interface Store {
   /** For one piece of work, such as a command. */

@@ -85,7 +85,7 @@ export interface EnrollmentTerms {
 
 export interface EnrollmentOptions extends EnrollmentTerms {
   readonly counters: Counters
-  /** A connection of its own, with ENROLL_PRAGMAS and ENROLL_SCHEMA executed. */
+  /** With ENROLL_PRAGMAS and the tables of enrolment. */
   readonly connection: DatabaseConnection
   readonly identify: IdentifyAs
   readonly former?: FormerKeys

@@ -2,7 +2,7 @@
 // gate and the commands hand them to the store, which knows no table.
 
 import type { LatestSchema } from '../database/database.ts'
-import type { Tables } from '../database/follow.ts'
+import type { Tables } from '../database/stand.ts'
 import {
   ENROLL_NAMES_SCHEMA,
   ENROLL_LATEST,
