@@ -28,11 +28,15 @@ export interface ModelLists {
 const KEEP_MS = 60_000
 const RETRY_MS = 5000
 const TIMEOUT_MS = 5000
+/** How long a request waits for one that has failed before, as long as it is asked again. */
+const PATIENCE_MS = 1000
 const MAX_BYTES = 4 * 1024 * 1024
 
 interface KeptList {
   readonly atMs: number
   readonly list: Promise<Models>
+  /** The question before it failed. */
+  readonly isRetry: boolean
   failed: boolean
   /** The newest that has come, of this question or of one before it. */
   told: { readonly told: Models } | undefined
@@ -50,19 +54,26 @@ export function modelLists(ask: AskAt): ModelLists {
       next.told = { told }
       return told
     })
-    const next: KeptList = { atMs: now, list, failed: false, told: before?.told }
+    const isRetry = before?.failed === true
+    const next: KeptList = { atMs: now, list, isRetry, failed: false, told: before?.told }
     kept.set(upstream, next)
     return next
   }
 
   return {
-    of: (upstream, dialect, now) => asked(upstream, dialect, now).list,
+    of(upstream, dialect, now) {
+      const { list, isRetry, told } = asked(upstream, dialect, now)
+      return isRetry ? Promise.race([list, after(PATIENCE_MS, told?.told)]) : list
+    },
     last(upstream, dialect, now) {
       const { told, list } = asked(upstream, dialect, now)
       return told ?? list
     },
   }
 }
+
+const after = (ms: number, models: Models): Promise<Models> =>
+  new Promise((resolve) => setTimeout(resolve, ms, models))
 
 async function askFor(
   ask: AskAt,

@@ -44,7 +44,7 @@ function scene(lists: Record<string, readonly string[] | object | undefined>) {
     const host = to.origin.hostname
     asked.push(`${host.split('.')[0]} ${to.opening.split(' ')[0]}`)
     expect(headers['authorization'] ?? headers['x-api-key']).toContain(KEY)
-    const list = lists[host.split('.')[0] ?? '']
+    const list = await lists[host.split('.')[0] ?? '']
     if (list === undefined) return { ok: false, kind: 'unreachable', reason: 'ECONNREFUSED' }
     const data = Array.isArray(list) ? list.map((id) => ({ id, object: 'model', own: host })) : list
     const body = Buffer.from(JSON.stringify(Array.isArray(list) ? { data } : list))
@@ -97,6 +97,16 @@ test('one that is dead leaves the others, and shows its last list; where all are
   const dead = scene({ b: ['z'] })
   expect(await dead.ids(among)).toEqual(['z@b'])
   expect(await scene({}).ids(among)).toBe('upstream_unavailable')
+})
+
+test('one that hangs where it has failed before holds nobody up for its whole deadline', async () => {
+  const { lists, asked, ids } = scene({ a: ['x'], b: undefined })
+  const among = [served('a'), served('b')]
+  expect(await ids(among)).toEqual(['x@a'])
+  lists['b'] = new Promise<never>(() => {})
+  const both = await Promise.all([ids(among, { now: 6000 }), ids(among, { now: 6001 })])
+  expect(both).toEqual([['x@a'], ['x@a']])
+  expect(asked.slice(2)).toEqual(['b /v1/models'])
 })
 
 test('what is no list, is not all of one, or quotes the key, is left out', async () => {
