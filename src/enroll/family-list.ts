@@ -124,16 +124,20 @@ export function stored(text: string): Entitlements {
   if (!read.ok) throw new Error('a stored family has entitlements that cannot be applied')
   return read.value
 }
-/** The policies named by devices that can come back, and how many devices name each. */
+/**
+ * The policies named by devices that can come back, their users' among them, and how many devices name
+ * each.
+ */
 export function policiesOfDevices(
   db: Database,
   nowSeconds: number,
 ): { readonly policy: string; readonly count: number }[] {
   return db
     .query<{ policy: string; count: number }, [number]>(
-      `SELECT json_extract(entitlements, '$.policy') AS policy, count(*) AS count
-       FROM device_families WHERE revoked_at IS NULL AND dead_at > ?1 AND policy IS NOT NULL
-       GROUP BY policy`,
+      `SELECT named.value AS policy, count(*) AS count
+       FROM device_families, json_each(entitlements) AS named
+       WHERE revoked_at IS NULL AND dead_at > ?1 AND named.key IN ('policy', 'user_policy')
+       GROUP BY named.value`,
     )
     .all(nowSeconds)
 }

@@ -120,9 +120,10 @@ function stateText(of: FamilyListed, question: DevicesQuestion, nowSeconds: numb
 }
 
 function policyText({ entitlements }: FamilyListed): string {
-  const { models, rateLimit, spendCap, policy } = entitlements
+  const { models, rateLimit, spendCap, policy, userPolicy } = entitlements
   const parts = [
     ...(policy === undefined ? [] : [`${policy}:`]),
+    ...(userPolicy === undefined ? [] : [`user's ${userPolicy}:`]),
     models?.join(',') ?? 'every model',
     ...(rateLimit === undefined ? [] : [`${rateLimit}/min`]),
     ...(spendCap === undefined ? [] : [`$${spendCap}/month`]),
@@ -132,7 +133,7 @@ function policyText({ entitlements }: FamilyListed): string {
 
 function asJson(of: FamilyListed, question: DevicesQuestion, nowSeconds: number): object {
   const { models = null, rateLimit = null, spendCap = null, userId = null } = of.entitlements
-  const { policy = null } = of.entitlements
+  const { policy = null, userPolicy } = of.entitlements
   const utc = (epochSeconds: number | undefined): string | null =>
     epochSeconds === undefined ? null : new Date(epochSeconds * 1000).toISOString()
   return {
@@ -149,6 +150,12 @@ function asJson(of: FamilyListed, question: DevicesQuestion, nowSeconds: number)
     expires_at: utc(of.expiresAt),
     revoked_at: utc(of.revokedAt),
     app_version: of.appVersion ?? null,
-    policy: { name: policy, models, rate_limit: rateLimit, spend_cap: spendCap },
+    policy: {
+      name: policy,
+      ...(userPolicy !== undefined && { user_policy: userPolicy }),
+      models,
+      rate_limit: rateLimit,
+      spend_cap: spendCap,
+    },
   }
 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { put, told } from '../process/reload-scene.ts'
-import { type Running, start } from '../support/binary.ts'
+import { type Running, runToEnd, start } from '../support/binary.ts'
 import { HASH_KEY, UNLIMITED } from '../support/settings.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
 
@@ -127,4 +127,10 @@ test('a reload of the policy holds for the device, and without the policy it may
     .replace('group: visitors', 'group: guests')
   await told(gate, 'settings reloaded', () => put(path, renamed))
   expect(await ask(device, HAIKU)).toBe(403)
+  const env = { POSTERN_CONFIG: path, DATABASE_URL: '' }
+  const [listed, checked] = [await runToEnd(['devices'], env), await runToEnd(['check'], env)]
+  expect(listed.stdout).toContain("user's guests: every model")
+  expect(checked.stdout + checked.stderr).toMatch(
+    /devices: \d+ refused, their policy is not there: guests/,
+  )
 })
