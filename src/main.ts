@@ -107,6 +107,7 @@ async function reloadOf(
   return reloading({
     first,
     files,
+    warnings: [...first.warnings, ...first.named.warnings],
     log,
     exchange: (next) => gate.exchange(next),
     reread() {
@@ -118,7 +119,8 @@ async function reloadOf(
       const files = readNamedFiles(settings, Date.now())
       if (!files.ok) return files
       const configuration = { settings, named: files.named }
-      return { ok: true, configuration, files: filesOf(again) }
+      const warnings = [...again.warnings, ...files.named.warnings]
+      return { ok: true, configuration, files: filesOf(again), warnings }
     },
   })
 }

@@ -13,13 +13,21 @@ import { stampsOf } from './reload-files.ts'
 import { watchFiles, type WatchOptions } from './reload-watch.ts'
 
 export type Reread =
-  | { readonly ok: true; readonly configuration: Configuration; readonly files: readonly string[] }
+  | {
+      readonly ok: true
+      readonly configuration: Configuration
+      readonly files: readonly string[]
+      /** What is no mistake, and has to be known. */
+      readonly warnings: readonly string[]
+    }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] }
 
 export interface ReloadParts extends Omit<WatchOptions, 'seen' | 'onChange'> {
   readonly first: Configuration
   /** The document and the files beside it, which are read again where one of them changes. */
   readonly files: readonly string[]
+  /** Those of the first. */
+  readonly warnings: readonly string[]
   readonly reread: () => Reread
   /** Throws where it cannot, and has then changed nothing. */
   readonly exchange: (next: Configuration) => void
@@ -48,6 +56,7 @@ const RETRY_MS = 5000
 export function reloading(parts: ReloadParts): Reload {
   const { reread, exchange, log, retryMs = RETRY_MS, lookAgainMs = LOOK_AGAIN_MS } = parts
   let current = parts.first
+  let warned = parts.warnings
   let seen = stampsOf(parts.files)
   let stopped = false
   let later: ReturnType<typeof setTimeout> | undefined
@@ -72,7 +81,10 @@ export function reloading(parts: ReloadParts): Reload {
     }
     return undefined
   }
-  const take = (found: Configuration, isAsked: boolean): void => {
+  const take = (
+    { configuration: found, warnings }: Reread & { readonly ok: true },
+    isAsked: boolean,
+  ): void => {
     const change = changeOf(current, found)
     const changed = change.names.join(', ') || 'nothing'
     if (change.kind === 'restart') {
@@ -87,6 +99,8 @@ export function reloading(parts: ReloadParts): Reload {
     if (change.kind === 'exchange') {
       exchange(found)
       current = found
+      for (const each of warnings) if (!warned.includes(each)) log.warn(each)
+      warned = warnings
     }
     const isNews = change.kind === 'exchange' || isAsked || isBehind
     isBehind = false
@@ -109,7 +123,7 @@ export function reloading(parts: ReloadParts): Reload {
       return lookAgain(retryMs)
     }
     try {
-      take(found.configuration, isAsked)
+      take(found, isAsked)
     } catch (error) {
       once('not exchanged', () =>
         log.error(describeBug(error), 'the settings cannot be exchanged; those of before go on'),

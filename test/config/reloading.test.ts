@@ -37,6 +37,7 @@ function scene(reread: (path: string) => Reread) {
   running = reloading({
     first: configuration(),
     files: [path],
+    warnings: ['known'],
     reread: () => reread(path),
     exchange(next) {
       if (broken.now) throw new Error('canary')
@@ -54,10 +55,26 @@ function scene(reread: (path: string) => Reread) {
   return { path, reload: running, exchanged, broken, said, lines }
 }
 
-const taken = (path: string, env: ProcessEnvironment): Reread => ({
+const taken = (
+  path: string,
+  env: ProcessEnvironment,
+  warnings: readonly string[] = [],
+): Reread => ({
   ok: true,
   configuration: configuration(env),
   files: [path],
+  warnings,
+})
+
+test('what has to be known of new settings is told with them, and once', () => {
+  let readings = 0
+  const { exchanged, reload, said } = scene((path) => {
+    readings += 1
+    return taken(path, { RATE_LIMIT_RPM: String(2 + readings) }, ['known', 'everybody may'])
+  })
+  reload.now()
+  reload.now()
+  expect([exchanged.length, said('everybody may'), said('known')]).toEqual([2, 1, 0])
 })
 
 test('what was read beside a file that changed meanwhile is read again', () => {
