@@ -12,7 +12,7 @@ import { banner } from './operate/banner.ts'
 import { stderr, stdout } from './print.ts'
 import { type Gate, serve } from './gate/serve.ts'
 import { readNamedFiles } from './gate/named-files.ts'
-import type { Reload } from './gate/reload.ts'
+import { type Reload, reloading } from './gate/reload.ts'
 import type { Configuration } from './gate/reload-change.ts'
 import { filesOf } from './gate/settings-files.ts'
 import { obeySignals } from './signals.ts'
@@ -36,10 +36,8 @@ async function main(): Promise<void> {
   if (asked?.kind === 'command') exitAfter(await asked.run(process.env))
   const words = asked?.args ?? args
   const open = namesDocument(words, process.env) ? (await documents()).openDocument : undefined
-  const commandLine = commands && (await import('./config/command-line.ts'))
   const read = (): Invocation =>
-    commandLine?.readInvocation(words, process.env, open) ??
-    readSettings('serve', {}, [], process.env, open)
+    asked?.read(process.env, open) ?? readSettings('serve', undefined, [], process.env, open)
   const invocation = read()
   if (invocation.kind === 'text') {
     stdout.write(commands?.withCommands(invocation.text) ?? invocation.text)
@@ -83,7 +81,7 @@ async function main(): Promise<void> {
   })
   for (const warning of warnings) log.warn(warning)
   const running = await listen(() => serve({ settings, named }, from, log))
-  const reload = await reloadOf({ ...invocation, named }, read, running, log)
+  const reload = reloadOf({ ...invocation, named }, read, running, log)
   if (reload) stop.reloadWith(() => reload.now())
   stop.drainWith(() => {
     reload?.stop()
@@ -93,17 +91,15 @@ async function main(): Promise<void> {
 }
 
 /** Undefined if no file holds settings: a process's environment cannot change. */
-async function reloadOf(
+function reloadOf(
   first: Started,
   read: () => Invocation,
   gate: Gate,
   log: Logger,
-): Promise<Reload | undefined> {
+): Reload | undefined {
   if (first.settings.devMode) return undefined
   const files = filesOf(first)
   if (files.length === 0) return undefined
-  // Loaded only there.
-  const { reloading } = await import('./gate/reload.ts')
   return reloading({
     first,
     files,

@@ -260,15 +260,12 @@ test('development mode is loaded by gate/sources.ts alone, and only when it is a
   expect(found.every(({ dynamic }) => dynamic)).toBe(true)
 })
 
-test('what else is loaded on demand: commands, documents, and what devices or one sign-in need', () => {
+test('what else is loaded on demand: commands, documents, and what one sign-in needs', () => {
   const found = imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)
   expect(found.toSorted()).toEqual([
-    'gate/callers.ts -> gate/enrolling.ts',
     'gate/callers.ts -> gate/signing-in.ts',
-    'main.ts -> config/command-line.ts',
     'main.ts -> config/document/open.ts',
     'main.ts -> config/document/print.ts',
-    'main.ts -> gate/reload.ts',
     'main.ts -> operate/check.ts',
     'main.ts -> operate/commands.ts',
     'operate/commands/schema.ts -> config/document/json-schema.ts',

@@ -7,8 +7,8 @@ import { readSecretFile } from './secret-file.ts'
 import { flagOf, type Setting } from './table.ts'
 
 export type ProcessEnvironment = Readonly<Record<string, string | undefined>>
-/** As commander has them, by names in camel case. */
-export type Flags = Readonly<Record<string, unknown>>
+/** As commander has them, by names in camel case; undefined where nobody could give one. */
+export type Flags = Readonly<Record<string, unknown>> | undefined
 
 export interface Given {
   /** The flag or the variable, to name in a mistake. */
@@ -34,7 +34,7 @@ export function namesDocument(args: readonly string[], env: ProcessEnvironment):
 
 /** A flag wins over the variable; empty counts as unset. */
 export function documentPath(flags: Flags, env: ProcessEnvironment): string | undefined {
-  const path = flags['config'] ?? env[DOCUMENT_VARIABLE]
+  const path = flags?.['config'] ?? env[DOCUMENT_VARIABLE]
   return path === undefined || path === '' ? undefined : String(path)
 }
 
@@ -46,7 +46,8 @@ export function findGiven(
   devMode: boolean,
 ): Given | Mistake | undefined {
   const named = (name: string): Given | undefined => {
-    const byFlag = flags[camelCase(flagOf(name))]
+    // Without flags, the start saves some 180 conversions of names.
+    const byFlag = flags?.[camelCase(flagOf(name))]
     if (byFlag !== undefined) return { from: flagOf(name), text: String(byFlag) }
     const byEnv = env[name]
     return byEnv === undefined || byEnv === '' ? undefined : { from: name, text: byEnv }

@@ -116,7 +116,7 @@ export function readValues(
         noWayChosen: false,
         given,
       }
-  } else if (flags['config'] !== undefined) {
+  } else if (flags?.['config'] !== undefined) {
     mistakes.push({ setting: DOCUMENT_FLAG, message: 'names no file', hint: 'give its path' })
   }
   for (const key of KEYS) if (key !== 'devMode') read(key, devMode)

@@ -94,8 +94,8 @@ export const COMMANDS = ['serve', 'check', 'config'] as const
 export type CommandName = (typeof COMMANDS)[number]
 
 /**
- * `flags` as commander has them, and what was wrong with them; a gate may have none. `open` reads the
- * document that they or the environment name; it may be absent if they name none.
+ * `flags`, and what was wrong with them. `open` reads the document that they or the environment name; it
+ * may be absent if they name none.
  */
 export function readSettings(
   name: CommandName | undefined,
@@ -155,7 +155,7 @@ export function readSetting<K extends Key>(
   env: ProcessEnvironment,
 ): Read<Values[K] | undefined> {
   const setting = settingOf(key)
-  const found = findGiven(setting, {}, env, false)
+  const found = findGiven(setting, undefined, env, false)
   if (found && 'message' in found) return { ok: false, ...found }
   const text = found?.text ?? setting.fallback
   if (text === undefined) return { ok: true, value: undefined }

@@ -1,5 +1,4 @@
 // Devices, put together from their parts: how they enrol, who of them is admitted, and their routes.
-// Loaded where devices can come, and nowhere else.
 
 import { type DeviceParts, type DeviceRoutes, deviceRoutes } from '../accept/devices.ts'
 import { type AdmitDevice, deviceAdmission } from '../admit/device.ts'

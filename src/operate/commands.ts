@@ -4,8 +4,11 @@
 
 import { audit } from './commands/audit.ts'
 import { devices } from './commands/devices.ts'
+import { readInvocation } from '../config/command-line.ts'
+import type { OpenDocument } from '../config/from-document.ts'
 import type { ProcessEnvironment } from '../config/given.ts'
 import { nearest } from '../config/nearest.ts'
+import type { Invocation } from '../config/read.ts'
 import { enrol } from './commands/enrol.ts'
 import { exec } from './commands/exec.ts'
 import { key } from './commands/key.ts'
@@ -71,7 +74,11 @@ const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
 export type CommandAsked =
   | { readonly kind: 'command'; readonly run: (env: ProcessEnvironment) => Promise<number> }
   /** The gate's own arguments, as flags: `help` is `--help`. */
-  | { readonly kind: 'gate'; readonly args: readonly string[] }
+  | {
+      readonly kind: 'gate'
+      readonly args: readonly string[]
+      readonly read: (env: ProcessEnvironment, open: OpenDocument | undefined) => Invocation
+    }
 
 export function interpret(given: readonly string[]): CommandAsked {
   const args = gateLast(given)
@@ -83,12 +90,18 @@ export function interpret(given: readonly string[]): CommandAsked {
     const words = [...rest.slice(1), '--help']
     if (about) return { kind: 'command', run: (env) => about.run(words, env) }
     const known = rest[0] === undefined || GATE_COMMANDS.includes(rest[0])
-    return { kind: 'gate', args: known ? ['--help'] : rest }
+    return gate(known ? ['--help'] : rest)
   }
-  if (name === 'version' || name === '-v') return { kind: 'gate', args: ['--version'] }
-  if (name === 'dev') return { kind: 'gate', args: ['--dev-mode', ...rest] }
-  return { kind: 'gate', args }
+  if (name === 'version' || name === '-v') return gate(['--version'])
+  if (name === 'dev') return gate(['--dev-mode', ...rest])
+  return gate(args)
 }
+
+const gate = (args: readonly string[]): CommandAsked => ({
+  kind: 'gate',
+  args,
+  read: (env, open) => readInvocation(args, env, open),
+})
 
 /** `--gate URL exec …` means `exec --gate URL …`: the gate itself has no such flag. */
 function gateLast(args: readonly string[]): readonly string[] {

@@ -96,7 +96,7 @@ export type Completed =
   | { readonly ok: false; readonly mistakes: readonly Mistake[] }
 
 export function completed(env: ProcessEnvironment): Completed {
-  const path = documentPath({}, env)
+  const path = documentPath(undefined, env)
   if (path === undefined) return { ok: true, env, policies: undefined }
   const document = openDocument(path, env, false)
   const mistakes = [
@@ -106,7 +106,7 @@ export function completed(env: ProcessEnvironment): Completed {
   const whole: Record<string, string | undefined> = { ...env }
   for (const key of KEYS) {
     const setting = settingOf(key)
-    const elsewhere = findGiven(setting, {}, env, false)
+    const elsewhere = findGiven(setting, undefined, env, false)
     if (elsewhere && 'message' in elsewhere) continue
     const found = together(key, elsewhere, document, mistakes)
     if (found && !elsewhere) whole[setting.env] = found.text
