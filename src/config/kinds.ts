@@ -61,9 +61,17 @@ export const flag: Kind<boolean> = {
   },
 }
 
+/** Longer, and `--help` has no room for what a flag is for. */
+const MAX_PLACEHOLDER = 30
+
+function shown(choices: readonly string[]): string {
+  const all = choices.join('|')
+  return all.length > MAX_PLACEHOLDER ? 'name' : all
+}
+
 export function oneOf<const T extends string>(...choices: T[]): Kind<T> {
   return {
-    placeholder: `<${choices.join('|')}>`,
+    placeholder: `<${shown(choices)}>`,
     shape: { type: 'string', enum: choices },
     read: (text) => {
       const found = choices.find((choice) => choice === text)
@@ -74,14 +82,9 @@ export function oneOf<const T extends string>(...choices: T[]): Kind<T> {
   }
 }
 
-/** Longer, and `--help` has no room for what a flag is for. */
-const MAX_PLACEHOLDER = 30
-
 /** Some of these, by commas; one that is named twice counts once. */
 export function someOf<const T extends string>(...choices: T[]): Kind<readonly T[]> {
-  const all = choices.join('|')
-  const shown = all.length > MAX_PLACEHOLDER ? 'name' : all
-  const { read, ...kind } = listOf(`<${shown},...>`, undefined, '')
+  const { read, ...kind } = listOf(`<${shown(choices)},...>`, undefined, '')
   return {
     ...kind,
     read(text) {

@@ -537,7 +537,7 @@ export const SETTINGS = {
     'ANTHROPIC_KEY_HEADER',
     'Upstream',
     oneOf(...ANTHROPIC_KEY_HEADERS),
-    'The header of its key; `authorization` sends `Bearer`, and `none` is for a server without a key.',
+    'The header of its key: `x-api-key`, `api-key`, or `authorization`, which sends `Bearer`; `none` is for a server without a key.',
     { fallback: 'x-api-key' },
   ),
   anthropicHeaders: setting(
