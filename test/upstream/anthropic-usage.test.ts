@@ -410,6 +410,14 @@ describe('what no honest upstream sends', () => {
     expect(read(start(usage), delta, stop)).toMatchObject({ state: 'exact', inputTokens: 10 })
   })
 
+  test('a prompt of nothing is not exact: some servers write zeros where they do not count', () => {
+    const say = (usage: object) =>
+      meter([bytesOf(JSON.stringify({ type: 'message', model: 'm', usage }))], JSON_TYPE).state
+    expect(say({ input_tokens: 0, output_tokens: 0 })).toBe('unknown')
+    expect(say({ input_tokens: 0, output_tokens: 7 })).toBe('partial')
+    expect(say({ input_tokens: 0, cache_read_input_tokens: 9, output_tokens: 0 })).toBe('exact')
+  })
+
   test('without a final output the first one is a lower bound', () => {
     expect(read(start(usage), stop)).toMatchObject({ state: 'partial', outputTokens: 1 })
     expect(read(start(usage), event('message_delta', { delta: {} }), stop).state).toBe('partial')

@@ -110,6 +110,14 @@ const CACHE_FIELDS: CountFields = [
   ['ephemeral_1h_input_tokens', 'cacheCreation1h'],
 ]
 
+const PROMPT = [
+  'input',
+  'cacheRead',
+  'cacheCreation',
+  'cacheCreation5m',
+  'cacheCreation1h',
+] as const satisfies readonly (keyof TokenTally)[]
+
 /** A name is copied into logs and ledger, so it can be neither long nor text for a terminal. */
 const MODEL = /^[\x21-\x7e]{1,128}$/
 const ERROR_TYPE = /^[a-z_]{1,64}$/
@@ -265,10 +273,12 @@ export function tally(): Tally {
     doubt,
     result(whole, since, written = whole) {
       const sum = (count: keyof TokenTally): number => include(count) + (besides[count] ?? 0)
-      const any = Object.keys(said).length > 0
+      const any = Object.values(said).some((count) => count > 0)
       const nothingSince = since === undefined || since.outputTokens + since.inputTokens === 0
       const isFinal = outputIsFinal || (sawLast && since !== undefined && nothingSince)
-      const all = whole && isFinal && said.input !== undefined && !inDoubt
+      // No prompt is empty: who says so does not count it.
+      const isPromptSaid = PROMPT.some((count) => (said[count] ?? 0) > 0)
+      const all = whole && isFinal && isPromptSaid && !inDoubt
       const state: MeterState = all ? 'exact' : any ? 'partial' : 'unknown'
       const priceClasses = [...classes.values()].filter((each) => each !== undefined)
       return {
