@@ -1,19 +1,11 @@
 // The relayed routes: the life of a request after its guard, step by step.
 
 import { Elysia, t } from 'elysia'
-import type { Admitted } from '../admit/admitted.ts'
 import type { Budget, Reserved } from '../budget/budget.ts'
 import type { Charges } from '../budget/charge.ts'
 import type { PickByModel } from '../dispatch/by-model.ts'
 import { type AskedModels, someAsk } from '../dispatch/asked-models.ts'
-import {
-  isByModel,
-  isDecided,
-  permittedOf,
-  type Served,
-  servedModel,
-  servedModels,
-} from '../dispatch/choose.ts'
+import { isByModel, servedModel, servedModels } from '../dispatch/choose.ts'
 import {
   isEnding,
   isStored,
@@ -32,7 +24,7 @@ import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { RelayClient, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
-import { ENCAPSULATED_KEY } from '../upstream/inspected.ts'
+import { amongOf, isReferring } from './among.ts'
 import { UPSTREAM_HEADER } from './cors.ts'
 import { NOT_ADMITTED } from './door.ts'
 import { admittedIdleSeconds } from './keep-alive.ts'
@@ -204,20 +196,4 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
     )
   }
   return group
-}
-
-/** Whether a body that is sent there may name what an upstream keeps. */
-const isReferring = (routes: readonly ServedRoute[], path: string): boolean =>
-  routes.some(({ choices, kinds }) =>
-    kinds.some((kind) => choices[kind].some(({ upstream }) => upstream.referring?.(path))),
-  )
-
-function amongOf(
-  candidates: readonly Served[],
-  { policy }: Admitted,
-  { headers }: Request,
-  hasBody: boolean,
-): readonly Served[] {
-  if (isDecided(candidates)) return candidates
-  return permittedOf(candidates, { sealed: headers.has(ENCAPSULATED_KEY), hasBody, policy })
 }
