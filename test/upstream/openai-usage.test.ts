@@ -260,6 +260,19 @@ describe('streams', () => {
     expect(since).toBeWithin(words.length, 2 * words.length + words.join('').length / 3)
   })
 
+  test('attack: tokens of one byte are a token each, however their events come', () => {
+    const digits = Array.from({ length: 90 }, (_, at) => chunk(String(at % 10))).join('')
+    const deltas = named('response.output_text.delta', { delta: '7' }).repeat(90)
+    for (const text of [digits, digits.replaceAll('\n', '\r\n'), deltas]) {
+      const bytes = bytesOf(text)
+      for (const pieces of [[bytes], [bytes.subarray(0, 7), bytes.subarray(7)]]) {
+        expect(meter(pieces).since?.outputTokens).toBeGreaterThanOrEqual(90)
+      }
+    }
+    const zipped = [new Uint8Array(zlib.gzipSync(digits))]
+    expect(meter(zipped, { coding: 'gzip' }).since?.outputTokens).toBeGreaterThanOrEqual(90)
+  })
+
   test('whole chunks are looked into only where they may say something', () => {
     const nothing = [chunk('a'), chunk('b', { usage: null }), chunk('"usage" and error')]
     const told = chunk('c', { usage: usage(10, 5) })

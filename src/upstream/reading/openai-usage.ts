@@ -80,7 +80,7 @@ const SAYS_USAGE = /"usage":\s*\{/
 const SAYS_ERROR = /"error":\s*[{"]/
 /** What a model writes, by the names of the members in which chunks carry it. */
 const WRITTEN =
-  /"(?:content|reasoning_content|reasoning|text|arguments|refusal|delta)":\s*"((?:[^"\\]|\\.)*)"/g
+  /"(?:content|reasoning_content|reasoning|thinking|text|arguments|input|refusal|delta)":\s*"((?:[^"\\]|\\.)*)"/g
 const CHUNK = '"chat.completion.chunk"'
 const ID_CHUNKS = 4
 const DONE = /^data: ?\[DONE\]\s*$/
@@ -132,7 +132,7 @@ class Streamed implements Reading {
     const reader = new EventReader({
       wanted: kept ? KEPT_EVENTS : EVENTS,
       maxEventBytes: MAX_LAST_EVENT_BYTES,
-      onDelta: (dataBytes) => passed.text(Math.max(1, dataBytes - RESPONSE_FRAME_BYTES)),
+      onDelta: (dataBytes) => passed.piece(Math.max(1, dataBytes - RESPONSE_FRAME_BYTES)),
       isOfInterest: (bytes, from, to) => this.#isOfInterest(bytes, from, to),
       onEvent: (name, data) => {
         if (kept && name === ADDED) tellKeptItem(parseObject(data)?.['item'], kept)
@@ -178,7 +178,7 @@ class Streamed implements Reading {
   #measure(text: string): void {
     let bytes = 0
     for (const [, written = ''] of text.matchAll(WRITTEN)) bytes += written.length
-    this.#passed.text(bytes)
+    this.#passed.piece(bytes)
   }
 
   #onEvent(data: string): void {

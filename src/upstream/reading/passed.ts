@@ -46,6 +46,11 @@ export class Passed {
     this.#textBytes += Math.max(0, bytes)
   }
 
+  /** Of an API that sends an event for each token: text of one byte is a whole one. */
+  piece(bytes: number): void {
+    if (bytes > 0) this.text(Math.max(bytes, BYTES_PER_TOKEN))
+  }
+
   /** A chunk of one event, or of several. */
   events(bytes: number): void {
     this.#spoke()
