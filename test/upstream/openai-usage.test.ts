@@ -418,6 +418,13 @@ describe('whole bodies', () => {
     expect(meter([bytesOf(text)], { type: 'application/json' }).state).toBe('unknown')
     expect(whole({ model: 'x' }).state).toBe('unknown')
     expect(whole({ model: 'x', usage: usage(0, 0) }).state).toBe('unknown')
+    // The prompt alone is all that embeddings use, and not what an answer does.
+    for (const written of ['choices', 'output']) {
+      expect(whole({ model: 'x', [written]: [], usage: { prompt_tokens: 5 } }).state).toBe(
+        'partial',
+      )
+    }
+    expect(whole({ model: 'x', data: [], usage: { prompt_tokens: 5 } }).state).toBe('exact')
     expect(whole({ model: 'x', usage: { total_tokens: 8 } }).state).toBe('unknown')
     // Made in the background, after it was answered.
     const queued = {

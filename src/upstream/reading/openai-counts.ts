@@ -52,7 +52,8 @@ export class OpenAiCounts {
     const holder = response ?? answer
     const groq = objectIn(answer['x_groq'])
     if (this.#kept) tellKept(holder, this.#kept)
-    const isCounted = this.#note(answer['usage'] ?? response?.['usage'] ?? groq?.['usage'])
+    const writes = Array.isArray(answer['choices']) || Array.isArray(holder['output'])
+    const isCounted = this.#note(answer['usage'] ?? response?.['usage'] ?? groq?.['usage'], writes)
     this.#tally.model(answer['model'] ?? response?.['model'])
     this.#noteError(answer, response)
     this.#tier = holder['service_tier'] ?? this.#tier
@@ -96,7 +97,8 @@ export class OpenAiCounts {
     return this.#tally.result(isFinal, since, isWhole)
   }
 
-  #note(usage: unknown): boolean {
+  /** `writes`: it is an answer that a model wrote. */
+  #note(usage: unknown, writes: boolean): boolean {
     if (usage === undefined || usage === null) return false
     const members = objectIn(usage)
     if (!members) {
@@ -113,7 +115,7 @@ export class OpenAiCounts {
     this.#noteWritten(detailsIn(members, OUTPUT_DETAILS))
     if (prompt !== undefined) this.#prompt = Math.max(this.#prompt ?? 0, prompt)
     // Embeddings write nothing, and say nothing of it.
-    const written = completion ?? (prompt === undefined ? undefined : 0)
+    const written = completion ?? (prompt === undefined || writes ? undefined : 0)
     if (written !== undefined) this.#completion = Math.max(this.#completion ?? 0, written)
     return (prompt ?? 0) + (completion ?? 0) > 0
   }
