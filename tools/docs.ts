@@ -3,8 +3,15 @@
 
 import { RELAYED_ROUTES, type RelayedRoute } from '../src/accept/routes.ts'
 import { memberOf } from '../src/config/document/tree.ts'
-import { flagOf, type Group, type Key, KEYS, type Setting, settingOf } from '../src/config/table.ts'
-import { RELOADING, type Reloading } from '../src/config/reloading.ts'
+import {
+  flagOf,
+  type Group,
+  type Key,
+  KEYS,
+  type Reloaded,
+  type Setting,
+  settingOf,
+} from '../src/config/table.ts'
 import { usualCallers } from '../src/config/upstreams.ts'
 import { KINDS } from '../src/gate/upstreams.ts'
 import { UPSTREAM_KINDS } from '../src/names.ts'
@@ -55,19 +62,15 @@ function settings(): string {
 }
 
 /** What a running gate takes of a change. */
-const RELOADED: Readonly<Record<Reloading, string>> = {
-  taken: 'yes',
-  value: 'its value',
-  restart: 'restart',
-}
+const RELOADED: Readonly<Record<Reloaded, string>> = { taken: 'yes', value: 'its value' }
 
 function settingsOf(group: Group): string {
   const rows = KEYS.filter((key) => settingOf(key).group === group).map((key) => {
     const setting = settingOf(key)
-    const { env, about, secret } = setting
+    const { env, about, secret, reload } = setting
     const file = secret ? ` Or the file that \`${env}_FILE\` names.` : ''
     const names = [`\`${env}\``, `\`${flagOf(env)}\``, member(key)]
-    return row(...names, fallbackOf(setting), RELOADED[RELOADING[key]], about + file)
+    return row(...names, fallbackOf(setting), reload ? RELOADED[reload] : 'restart', about + file)
   })
   const head = row(group, 'Flag', 'In a document', 'Default', 'Reload', '')
   return head + row('---', '---', '---', '---', '---', '---') + rows.join('')

@@ -49,6 +49,12 @@ export type Group =
 export type Need =
   'Tinfoil' | 'Anthropic' | 'OpenAI' | 'user tokens' | 'devices' | 'enrolment' | 'signing in'
 
+/**
+ * What of a change a running gate takes (gate/reload.ts). `value`: another value, but not whether there is
+ * one, since routes are there because of it.
+ */
+export type Reloaded = 'taken' | 'value'
+
 export interface Setting<T> {
   readonly env: string
   readonly group: Group
@@ -64,6 +70,8 @@ export interface Setting<T> {
   readonly notInDev?: true
   /** May also come from the file that `<env>_FILE` names, and is never echoed. */
   readonly secret?: true
+  /** Absent: a change needs a restart. */
+  readonly reload?: Reloaded
 }
 
 /** What an answer tells nothing of, and what few servers have, is asked for only where it is named. */
@@ -121,34 +129,37 @@ export const SETTINGS = {
       'give addresses, CIDR blocks as in 10.0.0.0/8, or loopback, linklocal, private',
     ),
     'Proxies whose `X-Forwarded-For` or `Forwarded` is trusted.',
+    { reload: 'taken' },
   ),
   keepAliveSeconds: setting(
     'KEEP_ALIVE_SECONDS',
     'Server',
     seconds(1, 3600),
     'Idle time of a client connection; must exceed that of a load balancer in front. Above 252, `TRUSTED_PROXIES` close their own connections.',
-    { fallback: '75' },
+    { reload: 'taken', fallback: '75' },
   ),
   drainDelaySeconds: setting(
     'DRAIN_DELAY_SECONDS',
     'Server',
     seconds(0, 300),
     'After SIGTERM: how long new connections are still accepted while `/readyz` answers 503.',
-    { fallback: '0' },
+    { reload: 'taken', fallback: '0' },
   ),
   drainTimeoutSeconds: setting(
     'DRAIN_TIMEOUT_SECONDS',
     'Server',
     seconds(0, 3600),
     'After that: how long running streams may take to finish.',
-    { fallback: '30' },
+    { reload: 'taken', fallback: '30' },
   ),
 
   jwksUrl: setting('JWKS_URL', 'Users', queryUrl, "The identity provider's key set.", {
+    reload: 'taken',
     required: 'user tokens',
     notInDev: true,
   }),
   issuer: setting('ISSUER', 'Users', text('<iss>'), 'The `iss` that tokens must carry.', {
+    reload: 'taken',
     required: 'user tokens',
     notInDev: true,
   }),
@@ -157,35 +168,35 @@ export const SETTINGS = {
     'Users',
     list('<aud,...>'),
     'Tokens must carry one of these as `aud`.',
-    { required: 'user tokens', notInDev: true },
+    { reload: 'taken', required: 'user tokens', notInDev: true },
   ),
   jwksRefreshSeconds: setting(
     'JWKS_REFRESH_SECONDS',
     'Users',
     seconds(1, DAY_SECONDS),
     'How often the key set is reread; a withdrawn key is rejected within this time.',
-    { fallback: '900' },
+    { reload: 'taken', fallback: '900' },
   ),
   jwksMaxStaleSeconds: setting(
     'JWKS_MAX_STALE_SECONDS',
     'Users',
     seconds(1, 7 * DAY_SECONDS),
     'How long the last valid keys are used while the key set cannot be read.',
-    { fallback: '86400' },
+    { reload: 'taken', fallback: '86400' },
   ),
   identityHashKey: setting(
     'IDENTITY_HASH_KEY',
     'Users',
     hexKey,
     'Key of the HMAC that replaces subjects in limits and logs; if unset, a new one at each start.',
-    { required: 'devices', secret: true },
+    { reload: 'value', required: 'devices', secret: true },
   ),
   identityHashKeyOld: setting(
     'IDENTITY_HASH_KEY_OLD',
     'Users',
     hexKeyList,
     'Former identity hash keys, the newest first: what is recorded under them still counts.',
-    { secret: true },
+    { reload: 'taken', secret: true },
   ),
 
   jwtSecret: setting(
@@ -193,21 +204,21 @@ export const SETTINGS = {
     'Devices',
     secretList,
     'Signs device tokens: the first signs, all verify; at least 32 bytes each.',
-    { required: 'devices', notInDev: true, secret: true },
+    { reload: 'value', required: 'devices', notInDev: true, secret: true },
   ),
   jwtExpirationHours: setting(
     'JWT_EXPIRATION_HOURS',
     'Devices',
     integer(1, 8784, '<hours>'),
     'Lifetime of a device token.',
-    { fallback: '24' },
+    { reload: 'taken', fallback: '24' },
   ),
   deviceIdleDays: setting(
     'DEVICE_IDLE_DAYS',
     'Devices',
     integer(0, 366, '<days>'),
     'How long after its token has expired a device can still refresh it.',
-    { fallback: '30' },
+    { reload: 'taken', fallback: '30' },
   ),
   proxyBaseUrl: setting(
     'PROXY_BASE_URL',
@@ -221,31 +232,35 @@ export const SETTINGS = {
     'Devices',
     oneOf('off', 'code', 'jwt', 'open'),
     'Who may enrol a device: nobody, holders of a `postern enrol` code, users by JWT, anybody.',
-    { fallback: 'off', devFallback: 'open' },
+    { reload: 'taken', fallback: 'off', devFallback: 'open' },
   ),
   deviceModels: setting(
     'DEVICE_MODELS',
     'Devices',
     list('<model,...>', { test: isModelPattern }, 'give names, or beginnings with a trailing *'),
     'Models for devices whose enrolment names none; default all.',
+    { reload: 'taken' },
   ),
   deviceRateLimit: setting(
     'DEVICE_RATE_LIMIT',
     'Devices',
     integer(1, 1_000_000),
     'Requests a minute for devices whose enrolment sets no rate.',
+    { reload: 'taken' },
   ),
   deviceSpendCap: setting(
     'DEVICE_SPEND_CAP',
     'Devices',
     dollars,
     'US dollars a month for devices whose enrolment sets no cap.',
+    { reload: 'taken' },
   ),
   orgSpendCap: setting(
     'ORG_SPEND_CAP',
     'Devices',
     dollars,
     'US dollars a month for all devices of one organisation together.',
+    { reload: 'taken' },
   ),
 
   keyPolicy: setting(
@@ -253,26 +268,28 @@ export const SETTINGS = {
     'Keys',
     policyName,
     'The policy of a new key without `--policy`; must be in the document.',
+    { reload: 'taken' },
   ),
   keyExpires: setting(
     'KEY_EXPIRES',
     'Keys',
     duration(LONGEST_KEY_DAYS, ['never', Infinity]),
     'Lifetime of a new key without `--expires`: 12h, 90d, never.',
-    { fallback: '90d' },
+    { reload: 'taken', fallback: '90d' },
   ),
   keyMaxLifetime: setting(
     'KEY_MAX_LIFETIME',
     'Keys',
     duration(LONGEST_KEY_DAYS),
     'Maximum lifetime of a new key; default unlimited.',
+    { reload: 'taken' },
   ),
   keyRotationOverlap: setting(
     'KEY_ROTATION_OVERLAP',
     'Keys',
     duration(LONGEST_OVERLAP_DAYS, ['0', 0]),
     'How long a rotated key stays valid beside its successor, without `--overlap`.',
-    { fallback: '24h' },
+    { reload: 'taken', fallback: '24h' },
   ),
 
   clientId: setting(
@@ -287,14 +304,14 @@ export const SETTINGS = {
     'Sign-in',
     headerSecret,
     'The secret of that client, if the provider demands one.',
-    { notInDev: true, secret: true },
+    { reload: 'taken', notInDev: true, secret: true },
   ),
   clientAuth: setting(
     'CLIENT_AUTH',
     'Sign-in',
     oneOf('basic', 'post', 'none'),
     'How CLIENT_SECRET is sent: in a header or in the body; default whichever the provider accepts.',
-    { notInDev: true },
+    { reload: 'taken', notInDev: true },
   ),
   redirectUri: setting(
     'REDIRECT_URI',
@@ -326,7 +343,7 @@ export const SETTINGS = {
     'Sign-in',
     scopes,
     "The requested scopes, separated by spaces; default the provider's own.",
-    { notInDev: true },
+    { reload: 'taken', notInDev: true },
   ),
   apiBaseUrl: setting(
     'API_BASE_URL',
@@ -340,7 +357,7 @@ export const SETTINGS = {
     'Sign-in',
     secretList,
     'Encrypts tokens and signs sessions: the first seals, all open; at least 32 bytes each.',
-    { required: 'signing in', secret: true },
+    { reload: 'value', required: 'signing in', secret: true },
   ),
 
   rateLimitRpm: setting(
@@ -348,68 +365,70 @@ export const SETTINGS = {
     'Limits',
     integer(0, 1_000_000),
     'Requests a minute for each identity; 0 disables.',
-    { fallback: '60' },
+    { reload: 'taken', fallback: '60' },
   ),
   rateLimitBurst: setting(
     'RATE_LIMIT_BURST',
     'Limits',
     integer(1, 1_000_000),
     'Requests that an identity may make at once.',
-    { fallback: '10' },
+    { reload: 'taken', fallback: '10' },
   ),
   rateLimitMax: setting(
     'RATE_LIMIT_MAX',
     'Limits',
     integer(1, 1_000_000),
     'Another way to set the rate: requests in one RATE_LIMIT_WINDOW.',
+    { reload: 'taken' },
   ),
   rateLimitWindow: setting(
     'RATE_LIMIT_WINDOW',
     'Limits',
     integer(1000, 86_400_000, '<ms>'),
     'The window of RATE_LIMIT_MAX.',
+    { reload: 'taken' },
   ),
   requireStreamUsage: setting(
     'REQUIRE_STREAM_USAGE',
     'Limits',
     flag,
     'Refuse streams of chat and completions without `stream_options.include_usage`.',
-    { fallback: 'false' },
+    { reload: 'taken', fallback: 'false' },
   ),
   publicRateLimitRpm: setting(
     'PUBLIC_RATE_LIMIT_RPM',
     'Limits',
     integer(0, 1_000_000),
     'Requests a minute to the proxied public routes, for each address; 0 disables.',
-    { fallback: '60' },
+    { reload: 'taken', fallback: '60' },
   ),
   maxUpstreamConcurrency: setting(
     'MAX_UPSTREAM_CONCURRENCY',
     'Limits',
     integer(1, 1_000_000),
     'Concurrent requests to the upstream.',
-    { fallback: '256' },
+    { reload: 'taken', fallback: '256' },
   ),
   maxIdentityConcurrency: setting(
     'MAX_IDENTITY_CONCURRENCY',
     'Limits',
     integer(1, 1_000_000),
     'Concurrent requests of one identity.',
-    { fallback: '16' },
+    { reload: 'taken', fallback: '16' },
   ),
   maxRequestBodyBytes: setting(
     'MAX_REQUEST_BODY_BYTES',
     'Limits',
     integer(1, 1_073_741_824, '<bytes>'),
     'Largest request body.',
-    { fallback: '10485760' },
+    { reload: 'taken', fallback: '10485760' },
   ),
   maxPayloadSize: setting(
     'MAX_PAYLOAD_SIZE',
     'Limits',
     integer(1, 1_073_741_824, '<bytes>'),
     "Largest request body of Anthropic's routes.",
-    { fallback: '33554432' },
+    { reload: 'taken', fallback: '33554432' },
   ),
   corsOrigins: setting(
     'CORS_ORIGINS',
@@ -420,27 +439,28 @@ export const SETTINGS = {
       'give origins as browsers send them: https://host, tauri://localhost, chrome-extension://<id>',
     ),
     'Web origins whose scripts may send requests; default none.',
+    { reload: 'taken' },
   ),
   circuitFailures: setting(
     'CIRCUIT_FAILURES',
     'Limits',
     integer(1, 1000),
     'Failures that open a circuit: to connect in a row, of one caller in a row, or of as many callers.',
-    { fallback: '5' },
+    { reload: 'taken', fallback: '5' },
   ),
   circuitOpenSeconds: setting(
     'CIRCUIT_OPEN_SECONDS',
     'Limits',
     seconds(1, 3600),
     'The longest time for which an open circuit refuses before anybody may probe.',
-    { fallback: '30' },
+    { reload: 'taken', fallback: '30' },
   ),
   circuitSuccesses: setting(
     'CIRCUIT_SUCCESSES',
     'Limits',
     integer(1, 1000),
     'Successful probes that close a circuit.',
-    { fallback: '2' },
+    { reload: 'taken', fallback: '2' },
   ),
 
   databaseUrl: setting(
@@ -455,20 +475,21 @@ export const SETTINGS = {
     'Ledger',
     integer(1, 3650, '<days>'),
     'How long the ledger keeps a request.',
-    { fallback: '90' },
+    { reload: 'taken', fallback: '90' },
   ),
   pricesFile: setting(
     'PRICES_FILE',
     'Ledger',
     text('<path>'),
     'A JSON price table that replaces the built-in one; a model that it lacks has no price.',
+    { reload: 'taken' },
   ),
   adminToken: setting(
     'ADMIN_TOKEN',
     'Ledger',
     longSecret,
     "The operator's key for `/admin`, at least 32 bytes; without it devices see only their own.",
-    { secret: true },
+    { reload: 'taken', secret: true },
   ),
   adminPort: setting(
     'ADMIN_PORT',
@@ -484,6 +505,7 @@ export const SETTINGS = {
   ),
 
   tinfoilApiKey: setting('TINFOIL_API_KEY', 'Upstream', headerSecret, 'The key for Tinfoil.', {
+    reload: 'value',
     required: 'Tinfoil',
     secret: true,
   }),
@@ -510,7 +532,7 @@ export const SETTINGS = {
       'give host names, or suffixes with a dot in front, in lower case',
     ),
     'Enclaves that `X-Tinfoil-Enclave-Url` may name: a host, or a suffix with its dot.',
-    { fallback: '.tinfoil.sh' },
+    { reload: 'taken', fallback: '.tinfoil.sh' },
   ),
   tinfoilCallers: setting(
     'TINFOIL_CALLERS',
@@ -524,7 +546,7 @@ export const SETTINGS = {
     'Upstream',
     headerSecret,
     'The key for Anthropic.',
-    { required: 'Anthropic', secret: true },
+    { reload: 'value', required: 'Anthropic', secret: true },
   ),
   anthropicBaseUrl: setting(
     'ANTHROPIC_BASE_URL',
@@ -545,6 +567,7 @@ export const SETTINGS = {
     'Upstream',
     headerLines,
     "Headers added to each request for it, in place of the caller's; no secrets.",
+    { reload: 'taken' },
   ),
   anthropicCallers: setting(
     'ANTHROPIC_CALLERS',
@@ -565,20 +588,21 @@ export const SETTINGS = {
     'Upstream',
     headerSecret,
     'The key for that server, if it needs one.',
-    { secret: true },
+    { reload: 'value', secret: true },
   ),
   openaiUpstreamKeyHeader: setting(
     'OPENAI_UPSTREAM_KEY_HEADER',
     'Upstream',
     oneOf(...KEY_HEADERS),
     'The header of that key: `Authorization: Bearer`, or `api-key` as Azure expects.',
-    { fallback: 'authorization' },
+    { reload: 'taken', fallback: 'authorization' },
   ),
   openaiUpstreamHeaders: setting(
     'OPENAI_UPSTREAM_HEADERS',
     'Upstream',
     headerLines,
     'Headers added to each request, such as `OpenAI-Project: proj_1`; no secrets.',
+    { reload: 'taken' },
   ),
   openaiUpstreamRoutes: setting(
     'OPENAI_UPSTREAM_ROUTES',
@@ -606,53 +630,56 @@ export const SETTINGS = {
     'Upstream',
     text('<path>'),
     'PEM certificates trusted besides the built-in ones, for every outgoing connection.',
+    { reload: 'taken' },
   ),
   upstreamProxy: setting(
     'UPSTREAM_PROXY',
     'Upstream',
     proxyUrl,
     'A CONNECT proxy for every outgoing connection: `http://user:password@host:port`.',
-    { secret: true },
+    { reload: 'taken', secret: true },
   ),
   noProxy: setting(
     'NO_PROXY',
     'Upstream',
     noProxyList,
     'Hosts that bypass it: names including subdomains, addresses, networks, `*`.',
+    { reload: 'taken' },
   ),
   plainHttpHosts: setting(
     'PLAIN_HTTP_HOSTS',
     'Upstream',
     plainHttpHosts,
     'Private hosts whose URLs may be http, or suffixes with their dot; loopback always may.',
+    { reload: 'taken' },
   ),
   connectTimeoutSeconds: setting(
     'CONNECT_TIMEOUT_SECONDS',
     'Upstream',
     seconds(1, 300),
     'Time to connect to the upstream, including TLS.',
-    { fallback: '10' },
+    { reload: 'taken', fallback: '10' },
   ),
   headersTimeoutSeconds: setting(
     'HEADERS_TIMEOUT_SECONDS',
     'Upstream',
     seconds(1, 3600),
     "Time to the upstream's headers, which includes generating a complete answer.",
-    { fallback: '600' },
+    { reload: 'taken', fallback: '600' },
   ),
   bodyTimeoutSeconds: setting(
     'BODY_TIMEOUT_SECONDS',
     'Upstream',
     seconds(1, 3600),
     "How long a client's request body may stall.",
-    { fallback: '60' },
+    { reload: 'taken', fallback: '60' },
   ),
   idleTimeoutSeconds: setting(
     'IDLE_TIMEOUT_SECONDS',
     'Upstream',
     seconds(1, DAY_SECONDS),
     'How long a stream may stall, by the upstream or by the reader.',
-    { fallback: '600' },
+    { reload: 'taken', fallback: '600' },
   ),
 
   logFormat: setting(
@@ -669,7 +696,7 @@ export const SETTINGS = {
     'Log',
     oneOf('debug', 'info', 'warn', 'error', 'silent'),
     'The lowest level that is logged.',
-    { fallback: 'info' },
+    { reload: 'taken', fallback: 'info' },
   ),
 } as const
 

@@ -2,8 +2,7 @@
 // gate may take it. Pure.
 
 import type { Settings } from '../config/read.ts'
-import { RELOADING, type Reloading } from '../config/reloading.ts'
-import { type Key, KEYS, settingOf } from '../config/table.ts'
+import { type Key, KEYS, type Reloaded, settingOf } from '../config/table.ts'
 import { settingAt, type UpstreamEntry } from '../config/upstreams.ts'
 import type { UpstreamKind } from '../names.ts'
 import { Secret } from '../secret.ts'
@@ -29,7 +28,7 @@ export interface Change {
 type Member = keyof Settings
 
 /** What a document alone can list. */
-const LISTS: Readonly<Record<Exclude<Member, Key | 'upstreams'>, Reloading>> = {
+const LISTS: Readonly<Record<Exclude<Member, Key | 'upstreams'>, Reloaded>> = {
   issuers: 'value',
   policies: 'taken',
 }
@@ -68,10 +67,10 @@ const mayChange = (
   member: Exclude<Member, 'upstreams'>,
   before: unknown,
   after: unknown,
-): boolean => isTaken(isKey(member) ? RELOADING[member] : LISTS[member], before, after)
+): boolean => isTaken(isKey(member) ? settingOf(member).reload : LISTS[member], before, after)
 
-const isTaken = (reloading: Reloading, before: unknown, after: unknown): boolean =>
-  reloading === 'taken' || (reloading === 'value' && isEmpty(before) === isEmpty(after))
+const isTaken = (reload: Reloaded | undefined, before: unknown, after: unknown): boolean =>
+  reload === 'taken' || (reload === 'value' && isEmpty(before) === isEmpty(after))
 
 interface UpstreamChange {
   readonly name: string
@@ -97,12 +96,12 @@ function upstreamChanges(
       .filter((member) => !isSame(mine.get(member), theirs.get(member)))
       .map((member) => {
         const key = settingAt(one.kind, member)
-        const reloading = key === undefined ? ownReloading(one.kind) : RELOADING[key]
+        const reload = key === undefined ? modelsReload(one.kind) : settingOf(key).reload
         // The variable, of one that has the name of its kind.
         const isUsual = key !== undefined && one.name === one.kind
         return {
           name: isUsual ? nameOf(key) : `upstreams.${one.name}`,
-          isTaken: isTaken(reloading, mine.get(member), theirs.get(member)),
+          isTaken: isTaken(reload, mine.get(member), theirs.get(member)),
         }
       })
   })
@@ -112,7 +111,8 @@ function upstreamChanges(
  * Of the models, which no variable says. Which of several enclaves shows its keys to those who seal
  * bodies depends on them, and stands.
  */
-const ownReloading = (kind: UpstreamKind): Reloading => (kind === 'tinfoil' ? 'restart' : 'taken')
+const modelsReload = (kind: UpstreamKind): Reloaded | undefined =>
+  kind === 'tinfoil' ? undefined : 'taken'
 
 /** Without the key of before nobody would be known, and what they have spent would be forgotten. */
 function forgetsNames({ identityHashKey: before }: Settings, theirs: Settings): boolean {

@@ -1,5 +1,5 @@
 // Settings that change under a running gate: read whole, judged whole, exchanged at once or not at all.
-// What can be exchanged is what a request reads once, where it needs it (config/reloading.ts). A change of
+// What can be exchanged is what a request reads once, where it needs it (config/table.ts). A change of
 // anything else needs a restart, and until then none of the changes beside it counts: a new issuer without
 // the rule that belongs to it would be a hole.
 //

@@ -55,7 +55,7 @@ export interface Gate {
   readonly adminUrl: URL | undefined
   /** The page for the one person who signs in. */
   readonly signInUrl: URL | undefined
-  /** Applies these settings; they may differ only in what config/reloading.ts allows. */
+  /** Applies these settings; they may differ only in what config/table.ts allows. */
   exchange(taken: Configuration): void
   /** Resolves when the last request has ended or was broken off, and all is written. */
   drain(): Promise<void>

@@ -2,7 +2,6 @@
 
 import { expect, test } from 'bun:test'
 import type { ProcessEnvironment } from '../../src/config/given.ts'
-import { RELOADING } from '../../src/config/reloading.ts'
 import { KEYS, settingOf } from '../../src/config/table.ts'
 import type { UpstreamEntry } from '../../src/config/upstreams.ts'
 import { Secret } from '../../src/secret.ts'
@@ -117,7 +116,7 @@ test('what each number does is what the table says', () => {
     // The issuer's times are of a list, and the window is other words for rate and burst.
     if (kind.shape.type !== 'integer' || /^(JWKS|RATE_LIMIT_(MAX|WINDOW)|REDIS)/.test(env)) continue
     const text = String((kind.shape.minimum ?? 0) + 3)
-    const kindOf = RELOADING[key] === 'taken' ? 'exchange' : 'restart'
+    const kindOf = settingOf(key).reload === 'taken' ? 'exchange' : 'restart'
     expect([env, change({ [env]: text }).kind]).toEqual([env, kindOf])
   }
 })
