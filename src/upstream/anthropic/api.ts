@@ -6,7 +6,7 @@ import { inspectPlain } from '../inspected.ts'
 import { placesWithQuery } from '../places.ts'
 import { NO_USAGE } from '../reading/tally.ts'
 import { copyAllowed, serving, type Upstream } from '../upstream.ts'
-import { anthropicCost } from './cost.ts'
+import { anthropicCost, foreignCost } from './cost.ts'
 import { anthropicUsageMeter } from './usage.ts'
 
 export interface AnthropicApiOptions {
@@ -22,6 +22,7 @@ type AnthropicApi = Pick<
   'bodies' | 'inspect' | 'costOf' | 'destination' | 'meter' | 'invalid'
 >
 
+const OWN_HOST = /(?:^|\.)anthropic\.com$/
 const TO_UPSTREAM = ['content-type', 'content-encoding', 'accept', 'accept-encoding']
 const OPEN_PREFIXES = /^(?:anthropic-|x-claude-code-)/
 export const TO_CLIENT: readonly string[] = [
@@ -88,7 +89,7 @@ export function anthropicApi(options: AnthropicApiOptions): AnthropicApi {
   return {
     bodies: 'plain',
     inspect: (headers, hasBody) => inspectPlain(headers, hasBody, options.maxBodyBytes),
-    costOf: anthropicCost,
+    costOf: OWN_HOST.test(options.baseUrl.hostname) ? anthropicCost : foreignCost,
     destination: ({ path, search }) => placeOf(path, search),
     meter,
     invalid: () => undefined,

@@ -27,6 +27,15 @@ export function anthropicCost(path: string, body: Uint8Array): Decision<Costly> 
   return read.ok ? granted({ ...read.value, free: route.free === true }) : unreadable(read.reason)
 }
 
+/**
+ * For any other server of this dialect. Some take 0 for no bound, where Anthropic only fills a cache.
+ */
+export function foreignCost(path: string, body: Uint8Array): Decision<Costly> {
+  const found = anthropicCost(path, body)
+  if (!found.ok || found.value.maxTokens !== 0) return found
+  return granted({ ...found.value, maxTokens: undefined, isBoundByModel: true })
+}
+
 function unreadable(reason: UnreadableRequest): Refusal {
   switch (reason) {
     case 'missing_model':
