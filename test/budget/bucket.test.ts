@@ -36,6 +36,18 @@ test('it refills evenly and never beyond its burst', () => {
   expect([1, 2, 3, 4].map(() => take(table, 'a', hourLater))).toEqual([true, true, true, false])
 })
 
+test('a burst whose requests get here in another order than they came in passes whole', () => {
+  const table = buckets({ perMinute: 60, burst: 3 })
+  expect([5007, 5000, 5003, 5001].map((now) => take(table, 'a', now))).toEqual([
+    true,
+    true,
+    true,
+    false,
+  ])
+  expect(take(table, 'a', 6006)).toBe(false)
+  expect(take(table, 'a', 6007)).toBe(true)
+})
+
 test('one identity spends nothing of another', () => {
   const table = buckets({ perMinute: 1, burst: 1 })
   expect([take(table, 'a', 0), take(table, 'b', 0), take(table, 'a', 0)]).toEqual([

@@ -50,7 +50,13 @@ export function ratedBuckets(maxKeys = MAX_KEYS): RatedBuckets {
   let recent = new Map<string, number>()
   let former = new Map<string, number>()
   let turnAt = Number.NEGATIVE_INFINITY
+  let latestNow = Number.NEGATIVE_INFINITY
 
+  /**
+   * Requests that wait for a signature get here in another order than they arrived in. Going by the
+   * earlier time would cost a burst its last request.
+   */
+  const forward = (now: number): number => (latestNow = Math.max(latestNow, now))
   const turn = (now: number): void => {
     former = recent
     recent = new Map()
@@ -78,8 +84,9 @@ export function ratedBuckets(maxKeys = MAX_KEYS): RatedBuckets {
     return recent.size + former.size >= maxKeys
   }
   return {
-    take(key, rate, now, others) {
+    take(key, rate, arrivedAt, others) {
       const { intervalMs, capacityMs } = rate
+      const now = forward(arrivedAt)
       if (capacityMs + ROUNDING_MS > turnMs) turnMs = capacityMs + ROUNDING_MS
       if (now >= turnAt) turn(now)
       const mine = recent.get(key)
@@ -94,7 +101,8 @@ export function ratedBuckets(maxKeys = MAX_KEYS): RatedBuckets {
       recent.set(key, now + next)
       return decide(true, rate, next, 0)
     },
-    giveBack(key, rate, now) {
+    giveBack(key, rate, arrivedAt) {
+      const now = forward(arrivedAt)
       const table = recent.has(key) ? recent : former
       const at = table.get(key)
       const debtMs = Math.max(0, (at ?? now) - rate.intervalMs - now)
