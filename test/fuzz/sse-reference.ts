@@ -114,9 +114,11 @@ export function foldOf(text: string): Fold {
     }
     if (name === 'message_stop') stopped = true
   }
-  const exact = stopped && final && said.input_tokens !== undefined && !doubted
+  const { input_tokens: input = 0, cache_read_input_tokens: read = 0 } = said
+  // No prompt is empty.
+  const exact = stopped && final && input + read > 0 && !doubted
   return {
-    state: exact ? 'exact' : Object.keys(said).length > 0 ? 'partial' : 'unknown',
+    state: exact ? 'exact' : Object.values(said).some((count) => count > 0) ? 'partial' : 'unknown',
     inputTokens: said.input_tokens ?? 0,
     outputTokens: said.output_tokens ?? 0,
     cacheReadTokens: said.cache_read_input_tokens ?? 0,
