@@ -78,11 +78,14 @@ test.if(process.platform === 'linux')('so is a deletion', async () => {
 
 test('many changes: it looks often, and is not told of more', async () => {
   await eventually(async () => looks > 0)
-  for (let change = 0; change < 60; change += 1) {
-    appendFileSync(join(folder, 'b'), 'x')
-    await Bun.sleep(1)
-  }
-  await eventually(async () => (await looksWithin(1000)) > 10)
+  // On a loaded machine the system tells of several changes at once, so that one burst may be too few.
+  await eventually(async () => {
+    for (let change = 0; change < 60; change += 1) {
+      appendFileSync(join(folder, 'b'), 'x')
+      await Bun.sleep(1)
+    }
+    return (await looksWithin(1000)) > 10
+  })
 })
 
 test('files that are not there, or that nobody can name: it looks often', async () => {
