@@ -404,7 +404,7 @@ export const CASES: readonly Case[] = [
     attack: 'an upstream that dies after N events: FIN, reset, short, in a chunk',
     expected: 'N events, no last chunk, ledger truncated, breaker counts',
     tests: [
-      test('waits', /\b43:/, '2,000 of 2,000 events, broken visibly'),
+      test('stream/death', /\b43:/, '2,000 of 2,000 events, broken visibly'),
       test('ledger/endings', /dies midway|closes at once/, 'ledger: partial; 502 before a byte'),
       test('ledger/breaker', /^five times/, 'counted'),
     ],
