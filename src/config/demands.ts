@@ -71,7 +71,7 @@ function sharedSecrets(all: readonly ReadonlyMap<Key, Given>[]): Mistake[] {
   return mistakes
 }
 
-/** Whoever signs in on their own machine enrols no devices. */
+/** A person who signs in on their own machine enrols no devices. */
 function callerMistakes(mode: Mode, upstreams: readonly UpstreamRead[]): Mistake[] {
   if (mode !== 'sign-in') return []
   return upstreams.flatMap((each) => {

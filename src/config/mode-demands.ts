@@ -35,7 +35,7 @@ export function signInMistakes(
       hint: 'give the secret and a way to show it, or neither',
     })
   }
-  const why = 'whoever signs in here signs in for their own machine alone'
+  const why = 'a person who signs in here signs in for their own machine alone'
   return [...mistakes, ...notLoopback(given, values, why, 'leave CLIENT_ID out')]
 }
 
@@ -62,7 +62,7 @@ export function developmentMistakes(given: ReadonlyMap<Key, Given>, values: Valu
       hint: 'give the key too, or leave both out',
     })
   }
-  const why = 'development mode hands out a token to whoever asks'
+  const why = 'development mode hands out a token to anyone who asks'
   return [...mistakes, ...notLoopback(given, values, why, 'leave development mode')]
 }
 

@@ -128,7 +128,7 @@ export const UPSTREAM_KEYS: ReadonlySet<string> = new Set(UPSTREAM_KINDS.flatMap
 /** Who reaches an upstream of this kind where no setting says so. */
 export function usualCallers(kind: UpstreamKind): readonly CallerKind[] {
   const key = membersOf(kind)['callers']
-  // Whoever has signed in reaches their own account, and nobody else does.
+  // The person who has signed in reaches their own account, and nobody else does.
   if (key === undefined) return ['session']
   return (settingOf(key).fallback ?? '').split(',') as CallerKind[]
 }

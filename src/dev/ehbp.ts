@@ -203,7 +203,7 @@ export async function openRequest(
     const context = await SUITE.SetupRecipient(recipient, enc, { info: REQUEST_INFO })
     const opened: Uint8Array[] = []
     for (const frame of sealed) opened.push(await context.Open(frame))
-    // Only an opened frame proves that whoever sent the encapsulated key knows its secret. Without
+    // Only an opened frame proves that the client which sent the encapsulated key knows its secret. Without
     // one, a stranger in the middle could put in a key of their own and read the response (EHBP
     // §7.4).
     if (opened.length === 0) throw new EhbpError('framing', 'no sealed frame')

@@ -23,7 +23,7 @@ export type MergeModels = (
   now: number,
 ) => Promise<Decision<Uint8Array>>
 
-/** A list that is the account's of whoever asks is nobody else's. */
+/** A list that depends on the caller's account is not shared with others. */
 export const isMerged = (among: readonly Served[]): boolean =>
   among.length > 1 && among.every(({ upstream }) => upstream.credential === undefined)
 

@@ -107,7 +107,7 @@ export function bootstrapPolicy(
     device: EnrollingDevice,
     entitlements: Entitlements,
   ): { ok: true; value: GrantedEnrollment } => {
-    // Bound to whoever enrolled it. A device chooses its own id, so otherwise anybody could enrol
+    // Bound to the user who enrolled it. A device chooses its own id, so otherwise anybody could enrol
     // under another's id, read its usage and spend its cap.
     const deviceHash = deviceHashOf(db, device, identify, former, now)
     return { ok: true, value: { owner: device.owner, deviceHash, entitlements } }

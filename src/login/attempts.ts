@@ -33,7 +33,7 @@ export interface OpenedAttempt {
 
 export interface TakenAttempt {
   readonly proof: SignInProof
-  /** Keeps the outcome for whoever began, if that is somebody else. */
+  /** Keeps the outcome for the client that began, if that is another one. */
   settle(outcome: Decision<SignedIn>): void
 }
 
@@ -135,7 +135,7 @@ export function attempts(options: AttemptsOptions): Attempts {
       if (found?.attempt.state !== 'pending') return refused('login_failed', { reason: 'attempt' })
       const { attempt, began } = found
       attempt.state = 'taken'
-      // Whoever began gets the outcome as the answer; there is nobody else to keep it for.
+      // The client that began gets the outcome as the answer; there is nobody else to keep it for.
       if (began) drop(attempt)
       return granted({
         proof: attempt.proof,

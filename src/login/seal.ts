@@ -1,7 +1,7 @@
 // Encrypts what must not be readable on disk: AES-256-GCM under a key of its own for each record,
 // bound to the record's place. A record that was changed, truncated, moved or restored from before
 // does not open (attack 41). Opening never throws, and returns no byte before all are verified. Pure
-// except for randomness. Whoever holds both the secrets and the file can read everything: sealing does
+// except for randomness. Anyone who holds both the secrets and the file can read everything: sealing does
 // not protect against the theft of both.
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'

@@ -17,7 +17,7 @@ let home: ReturnType<typeof folder>
 beforeEach(() => {
   home = folder()
   mkdirSync(`${home.path}/.claude`, { recursive: true })
-  mkdirSync(`${home.path}/work/.claude`, { recursive: true })
+  mkdirSync(`${home.path}/project/.claude`, { recursive: true })
 })
 afterEach(() => home.remove())
 
@@ -27,7 +27,7 @@ const write = (where: string, settings: unknown): void => {
 }
 const overridden = () =>
   overriding(
-    claudeSettings({ CLAUDE_CONFIG_DIR: `${home.path}/.claude` }, `${home.path}/work`),
+    claudeSettings({ CLAUDE_CONFIG_DIR: `${home.path}/.claude` }, `${home.path}/project`),
     GATE,
   )
 
@@ -98,7 +98,7 @@ describe('its settings files, for one run of exec', () => {
       env: { ANTHROPIC_BASE_URL: 'https://other.example', CLAUDE_CODE_USE_VERTEX: '1', KEEP: 'x' },
       apiKeyHelper: 'echo canary',
     })
-    write('work/.claude/settings.local.json', { env: { ANTHROPIC_API_KEY: 'sk-canary' } })
+    write('project/.claude/settings.local.json', { env: { ANTHROPIC_API_KEY: 'sk-canary' } })
     const { settings, names, unheeded } = overridden()
     expect(JSON.parse(settings ?? '')).toEqual({
       apiKeyHelper: '',
@@ -114,11 +114,11 @@ describe('its settings files, for one run of exec', () => {
   })
 
   test('a token in them cannot be undone, and its file is named', () => {
-    write('work/.claude/settings.json', { env: { ANTHROPIC_AUTH_TOKEN: 'canary' } })
+    write('project/.claude/settings.json', { env: { ANTHROPIC_AUTH_TOKEN: 'canary' } })
     expect(overridden()).toEqual({
       settings: undefined,
       names: [],
-      unheeded: [`${home.path}/work/.claude/settings.json`],
+      unheeded: [`${home.path}/project/.claude/settings.json`],
     })
   })
 })

@@ -50,8 +50,8 @@ function keyShown(key: string, baseUrl: string): Markup {
   -H "anthropic-version: 2023-06-01"\n`
   return html`${copyable('key', 'Your session key', key)}
     <p class="alarm">
-      It is shown this once. Whoever has it uses your account through this gate: keep it like a
-      password.
+      This is the only time it is shown. Anyone who has it can use your account through this gate:
+      keep it like a password.
     </p>
     ${copyable('lines', 'In a terminal on this machine', lines)}
     ${copyable('trial', 'To see that it works', trial)}`

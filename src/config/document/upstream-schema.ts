@@ -15,7 +15,7 @@ const common = {
   models: MODELS,
 }
 
-/** A list that is the account's of whoever asks chooses nothing. */
+/** A list that depends on the caller's account chooses nothing. */
 const listed = {
   ...common,
   ask_models: t.Optional(
