@@ -3,51 +3,35 @@
 import { Elysia, t } from 'elysia'
 import type { Budget, Reserved } from '../budget/budget.ts'
 import type { Charges } from '../budget/charge.ts'
-import type { PickByModel } from '../dispatch/by-model.ts'
-import { type AskedModels, someAsk } from '../dispatch/asked-models.ts'
-import { isByModel, servedModel, servedModels } from '../dispatch/choose.ts'
-import {
-  isEnding,
-  isStored,
-  type OwnerOf,
-  type PickKept,
-  servingStored,
-} from '../dispatch/stored.ts'
+import { isByModel, servedModels } from '../dispatch/choose.ts'
 import type { Dispatch } from '../dispatch/dispatch.ts'
 import { isMerged, type MergeModels } from '../dispatch/merged-models.ts'
-import { modelHint } from '../dispatch/model-hint.ts'
 import { LIST, modelIn } from '../dispatch/model-list.ts'
 import type { Exchange } from '../exchange.ts'
-import { instant } from '../turn/instant.ts'
-import { allows, bounded } from '../policy/allows.ts'
-import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
+import { bounded } from '../policy/allows.ts'
+import { granted, type Refusal } from '../refusal.ts'
 import { RelayClient, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
-import type { UpstreamRequest } from '../http1/request.ts'
-import { amongOf, isReferring } from './among.ts'
+import { chargingFor } from './charging.ts'
+import { choosing, type ChoosingParts } from './choosing.ts'
 import { UPSTREAM_HEADER } from './cors.ts'
 import { NOT_ADMITTED } from './door.ts'
 import { admittedIdleSeconds } from './keep-alive.ts'
+import { isPickedByBody, type PickedUpstream, pickingByBody, type PickingParts } from './picking.ts'
 import { type GuardParts, relayedGuard } from './relayed-guard.ts'
+import { factsOf } from './route-facts.ts'
 import { NAME_SEGMENT } from './route-table.ts'
 import type { ServedRoute } from './routes.ts'
 
-export interface InferenceParts extends GuardParts {
+export interface InferenceParts extends GuardParts, ChoosingParts, PickingParts {
   readonly budget: Budget
   readonly charges: Charges
   readonly dispatch: Dispatch
-  readonly pickByModel: PickByModel
-  readonly pickKept: PickKept
   readonly mergeModels: MergeModels
-  readonly askedModels: AskedModels
-  readonly ownerOf: OwnerOf
   readonly relay: Relay
   /** Of the listener. Elysia would define its `server` on each request that uses it. */
   readonly setIdleTimeout: SetIdleTimeout
 }
-
-const hintOf = (body: UpstreamRequest['body']): string | undefined =>
-  body instanceof Uint8Array ? modelHint(body) : undefined
 
 const NO_BODY = granted(false)
 /** The name of a model, a batch or a file. */
@@ -56,7 +40,10 @@ const PARAMS = t.Object({ id: NAMED })
 const ITEM_PARAMS = t.Object({ id: NAMED, item: NAMED })
 
 export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
-  const { answers, askedModels, budget, charges, dispatch, pickByModel, pickKept, relay } = parts
+  const { answers, budget, charges, dispatch, mergeModels, relay, setIdleTimeout } = parts
+  const choose = choosing(parts)
+  const pickByBody = pickingByBody(parts)
+  const chargeFor = chargingFor(charges)
 
   /** Refuses a request that already holds a concurrency slot. */
   const giveUp = (
@@ -75,12 +62,10 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
   // A handler without the guard does not compile: `admitted` comes from it.
   const group = new Elysia().use(relayedGuard(parts))
 
-  for (const [named, routes] of Map.groupBy(served, ({ method, path }) => `${method} ${path}`)) {
-    const [{ method, path, about, runsNothing }] = routes as [ServedRoute]
-    const isOwned = isStored(path)
-    const hasBody = method === 'POST' && !(isOwned && isEnding(path))
-    const isRun = hasBody && runsNothing !== true
-    const mayRefer = hasBody && isReferring(routes, path)
+  for (const routes of Map.groupBy(served, ({ method, path }) => `${method} ${path}`).values()) {
+    const [{ about }] = routes as [ServedRoute]
+    const facts = factsOf(routes)
+    const { named, method, path, isOwned, hasBody, isRun } = facts
     group.route(
       method,
       path,
@@ -88,102 +73,67 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
         const { exchange, target, idleSeconds } = arrival
         // In case Elysia drops the guard: it has ways to drop a hook silently (arrivals.ts).
         if (!admitted) return answers.refuse(exchange, NOT_ADMITTED)
-        let among = amongOf(choices[admitted.kind], admitted, request, hasBody)
-        if (hasBody && someAsk(among)) {
-          const told = askedModels.told(among, exchange.dialect, exchange.at.monotonicMs)
-          among = told instanceof Promise ? await told : told
-        }
-        let on = among[0]
-        if (!on) return answers.refuse(exchange, refused('upstream_not_allowed'))
-        const { path: to, search } = target
-        const isByPath = !hasBody && isByModel(among)
-        const model = hasBody ? undefined : modelIn(to)
-        if (model !== undefined && (isByPath || isMerged(among))) {
-          const at = exchange.at.monotonicMs
-          const found = isMerged(among)
-            ? await askedModels.having(among, model, exchange.dialect, at)
-            : servedModel(among, model)
-          if (!found.ok) return answers.refuse(exchange, found)
-          on = found.value
-        }
-        if (isOwned) {
-          const found = servingStored(among, to, admitted, parts.ownerOf)
-          if (!found.ok) return answers.refuse(exchange, found)
-          on = found.value
-        }
-        const inspected = on.upstream.inspect(request.headers, hasBody)
-        if (!inspected.ok) return answers.refuse(exchange, inspected)
-        const { sealed } = inspected.value
         const { policy } = admitted
-        const passes = allows(policy, group, on.upstream.name, hasBody, inspected.value)
-        if (!passes.ok) return answers.refuse(exchange, passes)
+        const { path: to, search } = target
+
+        const model = hasBody ? undefined : modelIn(to)
+        const asked = { request, path: to, hasBody, isOwned, model, group }
+        const choice = choose(choices, admitted, asked, exchange)
+        const chosen = choice instanceof Promise ? await choice : choice
+        if (!chosen.ok) return answers.refuse(exchange, chosen)
+        const { among, inspected } = chosen.value
         if (path === LIST && isMerged(among)) {
           const { dialect } = exchange
-          const asked = { dialect, search, patterns: policy.models }
-          const merged = await parts.mergeModels(among, asked, performance.now())
+          const list = { dialect, search, patterns: policy.models }
+          const merged = await mergeModels(among, list, performance.now())
           return merged.ok ? answers.free(exchange, merged.value) : answers.refuse(exchange, merged)
         }
+
+        const { sealed } = inspected
         const limited = isRun ? charges.needsBody(admitted, named, sealed) : NO_BODY
         if (!limited.ok) return answers.refuse(exchange, limited)
-        const reserved = budget.reserve(admitted, exchange)
-        if (!reserved.ok) return answers.refuse(exchange, reserved)
-
-        const client = new RelayClient(
-          request,
-          admittedIdleSeconds(idleSeconds),
-          parts.setIdleTimeout,
-        )
+        const slot = budget.reserve(admitted, exchange)
+        if (!slot.ok) return answers.refuse(exchange, slot)
+        const reserved = slot.value
+        const client = new RelayClient(request, admittedIdleSeconds(idleSeconds), setIdleTimeout)
         client.hold()
-        const permitted = { admitted, reserved: reserved.value }
+        const permitted = { admitted, reserved }
         try {
-          let seen = bounded(policy, inspected.value)
-          let held: Decision<Uint8Array> | undefined
-          let left = isOwned ? [on] : among
-          if (mayRefer && !sealed) {
-            const naming = { request, path: to, inspected: seen, among: left }
-            const kept = await pickKept(permitted, naming, exchange)
-            if (!kept.ok) return giveUp(kept, reserved.value, client, exchange)
-            ;({ among: left, held } = kept.value)
-            on = left[0] ?? on
-            seen = bounded(policy, kept.value.inspected)
+          let picked: PickedUpstream = {
+            on: chosen.value.on,
+            among: isOwned ? [chosen.value.on] : among,
+            inspected: bounded(policy, inspected),
+            held: undefined,
           }
-          if (isRun && isByModel(left)) {
-            const byModel = { request, path: to, inspected: seen, among: left, held }
-            const picked = await pickByModel(permitted, byModel, exchange)
-            if (!picked.ok) return giveUp(picked, reserved.value, client, exchange)
-            ;({ on, held } = picked.value)
-            seen = bounded(policy, picked.value.inspected)
+          if (isPickedByBody(facts, picked)) {
+            const byBody = { request, path: to, facts, from: picked }
+            const found = await pickByBody(permitted, byBody, exchange)
+            if (!found.ok) return giveUp(found, reserved, client, exchange)
+            picked = found.value
           }
-          exchange.upstream = on.upstream.name
-          const { upstream, breaker } = on
+          const { on, held } = picked
+          const { upstream } = on
+          exchange.upstream = upstream.name
           const incoming = {
             request,
             method,
             path: to,
             search,
             upstream,
-            models: isByPath ? servedModels(among) : undefined,
+            models: !hasBody && isByModel(among) ? servedModels(among) : undefined,
             limited: limited.value,
             held,
           }
-          const outgoing = await dispatch(permitted, incoming, seen, exchange)
-          if (!outgoing.ok) return giveUp(outgoing, reserved.value, client, exchange)
-          const { costly, asked, call } = outgoing.value
-          const asking = {
-            host: asked.enclaveHost ?? '',
-            route: named,
-            hasBody: isRun,
-            sealed: asked.sealed,
-            model: costly?.model ?? (asked.sealed ? undefined : hintOf(call.body)),
-          }
-          const charge = charges.take(admitted, costly, breaker, asking, instant())
-          if (!charge.ok) return giveUp(charge, reserved.value, client, exchange)
-          const taken = { reserved: reserved.value, charge: charge.value }
+          const outgoing = await dispatch(permitted, incoming, picked.inspected, exchange)
+          if (!outgoing.ok) return giveUp(outgoing, reserved, client, exchange)
+          const charge = chargeFor(admitted, facts, on, outgoing.value)
+          if (!charge.ok) return giveUp(charge, reserved, client, exchange)
+          const taken = { reserved, charge: charge.value }
           if (policy.tellsUpstream) exchange.headers.set(UPSTREAM_HEADER, upstream.name)
           return await relay.send(outgoing.value, taken, exchange, client)
         } catch (bug) {
           // A bug of ours must not keep the concurrency slot.
-          reserved.value.release()
+          reserved.release()
           throw bug
         }
       },

@@ -1,0 +1,36 @@
+// What holds for every request of one relayed route, worked out when the gate starts.
+
+import { isEnding, isStored } from '../dispatch/stored.ts'
+import { isReferring } from './among.ts'
+import type { RelayedRoute, ServedRoute } from './routes.ts'
+
+export interface RouteFacts {
+  /** `POST /v1/messages`. */
+  readonly named: string
+  readonly method: RelayedRoute['method']
+  /** The pattern. */
+  readonly path: string
+  /** Its path names what an upstream keeps. */
+  readonly isOwned: boolean
+  readonly hasBody: boolean
+  /** It runs a model. */
+  readonly isRun: boolean
+  /** Its body may name what an upstream keeps. */
+  readonly mayRefer: boolean
+}
+
+/** `routes`: those of one method and path, in each dialect. */
+export function factsOf(routes: readonly ServedRoute[]): RouteFacts {
+  const [{ method, path, runsNothing }] = routes as [ServedRoute]
+  const isOwned = isStored(path)
+  const hasBody = method === 'POST' && !(isOwned && isEnding(path))
+  return {
+    named: `${method} ${path}`,
+    method,
+    path,
+    isOwned,
+    hasBody,
+    isRun: hasBody && runsNothing !== true,
+    mayRefer: hasBody && isReferring(routes, path),
+  }
+}
