@@ -74,6 +74,11 @@ export function revocations(options: RevocationOptions): Revocations {
   let seen: Pick<RevocationRow, 'seq' | 'name'> = BEFORE_ALL
   let seenFile: number | undefined
   let seenVersion: number | undefined
+  /**
+   * How far the wall clock has been ahead of the monotonic one since everything was read: entries that
+   * were expired by it were forgotten, or never read.
+   */
+  let furthestAhead = Number.NEGATIVE_INFINITY
   /** What this process knows and the file that it switched to may not. */
   let owed: Iterator<(db: Database) => void> | undefined
   let owedNext: ((db: Database) => void)[] = []
@@ -179,7 +184,7 @@ export function revocations(options: RevocationOptions): Revocations {
       seenVersion = undefined
     }
   }
-  /** The skew keeps expired entries expired if the clock is set back by as much. */
+  /** The skew keeps expired entries expired if the clock is set back by as much; see `followClock`. */
   const sweep = (db: Database, now: Instant): void => {
     if (isPruning) {
       isPruning = pruneEnrolment(db, now.epochSeconds - options.allowanceSeconds)
@@ -195,9 +200,20 @@ export function revocations(options: RevocationOptions): Revocations {
     isPruning = pruneEnrolment(db, now.epochSeconds - options.allowanceSeconds)
     isBehind ||= isPruning
   }
+  /** A clock that is set back by more than the skew may revive what was forgotten: the disk knows it. */
+  const followClock = (now: Instant): void => {
+    const ahead = aheadOf(now)
+    if (ahead < furthestAhead - CLOCK_SKEW_SECONDS) {
+      seen = BEFORE_ALL
+      seenVersion = undefined
+      furthestAhead = ahead
+    }
+    furthestAhead = Math.max(furthestAhead, ahead)
+  }
   const poll = (now: Instant, all = false): void => {
     isBehind = false
     try {
+      followClock(now)
       // Reads first: a full disk can still report what others have revoked.
       const db = connection.get()
       if (connection.file !== seenFile || versionOf(db) !== seenVersion) readNew(db, now, all)
@@ -225,7 +241,9 @@ export function revocations(options: RevocationOptions): Revocations {
     return isBehind
   }, pollMs)
 
-  readNew(connection.get(), instant(), true)
+  const began = instant()
+  followClock(began)
+  readNew(connection.get(), began, true)
   return {
     standing({ jti, family }, now) {
       if (families.has(family) || tokens.has(jti)) return 'revoked'
@@ -258,6 +276,9 @@ export function revocations(options: RevocationOptions): Revocations {
     },
   }
 }
+
+const aheadOf = ({ epochSeconds, monotonicMs }: Instant): number =>
+  epochSeconds - monotonicMs / 1000
 
 function* take<T>(from: Iterator<T>, count: number): Generator<T> {
   for (let taken = 0; taken < count; taken++) {

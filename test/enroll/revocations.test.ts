@@ -1,13 +1,13 @@
 // What a revocation does, how soon, and for how long.
 
 import { Database } from 'bun:sqlite'
-import { expect, test } from 'bun:test'
+import { describe, expect, setSystemTime, test } from 'bun:test'
 import pino from 'pino'
 import type { DeviceEnrollment } from '../../src/enroll/enrollment.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import { pruneEnrolment } from '../../src/enroll/prune.ts'
 import { revocations } from '../../src/enroll/revocations.ts'
-import { instant } from '../../src/turn/instant.ts'
+import { type Instant, instant } from '../../src/turn/instant.ts'
 import { connectionTo } from '../support/connection.ts'
 import { eventually } from '../support/sink.ts'
 import {
@@ -161,6 +161,52 @@ test('a clock that is set back neither revives a dead token nor prolongs a grace
   for (const token of [first, second]) {
     expect(outcome(await world.gate.verify(token, back))).not.toBe('granted')
   }
+})
+
+describe('a clock that was ahead, and is set back', () => {
+  const ahead = (seconds: number, by: number): Instant => ({
+    ...at(seconds),
+    epochSeconds: at(seconds + by).epochSeconds,
+  })
+  const withRevoked = async () => {
+    const world = scene()
+    const tokens = [await world.enrolled('one'), await world.enrolled('two')] as const
+    const { jti } = await claimsOf(world.gate, tokens[1])
+    await world.gate.revoke('one', 'operator', at(0))
+    await world.gate.revoke(jti, 'operator', at(0))
+    return { world, tokens }
+  }
+
+  test('revives nothing that a running gate knows to be revoked', async () => {
+    const { world, tokens } = await withRevoked()
+    using _ = world
+    world.gate.poll(ahead(100, 1.5 * DAY_SECONDS))
+    world.gate.poll(at(101))
+    for (const token of tokens) expect(await used(world.gate, token, 102)).toBe('token_revoked')
+  })
+
+  test('revives nothing that a gate skipped when it started', async () => {
+    const { world, tokens } = await withRevoked()
+    using _ = world
+    setSystemTime(new Date((at(0).epochSeconds + 1.5 * DAY_SECONDS) * 1000))
+    const gate = world.another()
+    setSystemTime()
+    gate.poll(at(1))
+    for (const token of tokens) expect(await used(gate, token, 2)).toBe('token_revoked')
+  })
+
+  test('by many small steps revives nothing either', async () => {
+    const { world, tokens } = await withRevoked()
+    using _ = world
+    world.gate.poll(ahead(100, DAY_SECONDS))
+    for (let step = 1; step <= 20; step += 1) {
+      world.gate.poll(ahead(100 + step, DAY_SECONDS - step * 40))
+    }
+    for (const token of tokens) {
+      const now = ahead(121, DAY_SECONDS - 800)
+      expect(outcome(await world.gate.verify(token, now))).toBe('token_revoked')
+    }
+  })
 })
 
 test('the disk forgets a day after what it names is dead, and no sooner', async () => {
