@@ -111,7 +111,8 @@ export function authorization(options: AuthorizationOptions): Authorization {
       const [method, ...others] = methods
       const answer = await answered(() => send(method))
       if (answer.ok || !NOT_PROVEN.has(answer.reason) || tried > others.length) return answer
-      methods.push(...methods.splice(0, 1))
+      // Unless another request has found it out meanwhile.
+      if (methods[0] === method) methods.push(...methods.splice(0, 1))
     }
   }
 }

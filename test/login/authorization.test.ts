@@ -118,6 +118,39 @@ test('a server that takes the secret in one way alone is asked in the other once
   }
 })
 
+test('two requests that find out the way at once both end in the way that is accepted', async () => {
+  const sink = await startUpstream()
+  try {
+    const both = Promise.withResolvers<void>()
+    let basic = 0
+    sink.respond(async (request, response, body) => {
+      if (request.headers.authorization !== undefined) {
+        basic += 1
+        if (basic === 2) both.resolve()
+        await both.promise
+      }
+      const good = new URLSearchParams(body.toString()).has('client_secret')
+      response.writeHead(good ? 200 : 401, { 'content-type': 'application/json' })
+      response.end(good ? '{"access_token":"at"}' : '{"error":"invalid_client"}')
+    })
+    const client = authorization({
+      clientId: 'c',
+      clientSecret: new Secret('s'),
+      redirectUri: 'https://as.test/back',
+      authorizeUrl: new URL(sink.url),
+      tokenUrl: new URL(sink.url),
+      issuer: 'https://as.test',
+      scope: '',
+    })
+    const answers = await Promise.all([client.refresh('rt'), client.exchange(codeAnd(), proof)])
+    expect(answers.map(shown)).toEqual(['ok', 'ok'])
+    expect(shown(await client.refresh('rt'))).toBe('ok')
+    expect(basic).toBe(2)
+  } finally {
+    await sink.close()
+  }
+})
+
 describe('with a real authorization server', () => {
   let server: AuthorizationServer
   let client: Authorization
