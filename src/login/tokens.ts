@@ -160,7 +160,12 @@ export function heldTokens(options: HeldTokensOptions): HeldTokens {
           }
           return failed(answer.reason, at, answer.kind === 'refused')
         }
-        unsaved = { ...base, ...heldFrom(answer.value, base.tokens, now) }
+        const fresh = { ...base, ...heldFrom(answer.value, base.tokens, now) }
+        // Somebody signed in anew meanwhile: an unsaved token of theirs must not be lost for one of a
+        // session that is over.
+        const current = read(base.id)
+        if (!current.ok && current.code === 'session_invalid') return current
+        unsaved = fresh
       }
       return await save(unsaved, epochMs(later(now, startedMs)))
     } catch (error) {

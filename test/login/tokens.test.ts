@@ -25,6 +25,7 @@ import {
   startAuthorizationServer,
 } from '../support/authorization-server.ts'
 import { ask, type Collected, collector } from '../support/keys.ts'
+import { until } from '../support/binary.ts'
 import { connectionTo } from '../support/connection.ts'
 
 const secrets = [new Secret('secret-of-the-tests-0123456789abcdefghij')]
@@ -534,6 +535,24 @@ describe('a session that changes while its refresh is under way', () => {
     await good(await next)
     expect(await token(at(EXPIRED * 2))).toBe(await next)
   })
+})
+
+test('a refresh of a session that was replaced loses no token of the new one', async () => {
+  const { id } = await signedIn()
+  const other = await issue()
+  server.setDelay(300)
+  const replaced = first.tokens.renew(id, at(EXPIRED))
+  await until(() => requests() === 2)
+  server.setDelay(0)
+  await first.tokens.begin(other, at(0))
+  const next = idNow()
+  first.database.run('PRAGMA query_only = ON')
+  expect(text(await first.tokens.renew(next, at(EXPIRED)))).toStartWith('login_unavailable: ')
+  expect(text(await replaced)).toStartWith('session_invalid: ')
+  first.database.run('PRAGMA query_only = OFF')
+  const asked = requests()
+  await good(await token(at(EXPIRED + 60)))
+  expect(requests()).toBe(asked)
 })
 
 describe('another process on the same file', () => {
