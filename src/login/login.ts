@@ -64,8 +64,8 @@ export interface Login {
    * `rejected`: the token that the API has just refused; returns a newer one, or a refusal.
    */
   accessToken(now: Instant, rejected?: string): Promise<Decision<string>>
-  /** Rejects if the disk cannot be written; the session then goes on. */
-  end(session: Session): Promise<void>
+  /** `login_unavailable` if the disk cannot be written; the session then goes on. */
+  end(session: Session): Promise<Decision<undefined>>
   /** Resolves when no refresh is running: stopping during one would lose the session. */
   idle(): Promise<void>
 }
@@ -118,8 +118,7 @@ export function login(options: LoginOptions): Login {
     try {
       return granted(await tokens.begin(issued.value, now))
     } catch (error) {
-      if (!(error instanceof SessionsUnusable)) throw error
-      return refused('login_unavailable', { reason: error.message })
+      return unavailable(error, 'the sign-in cannot be kept now')
     }
   }
 
@@ -164,7 +163,20 @@ export function login(options: LoginOptions): Login {
     standing: ({ id }, now) => tokens.standing(id, now),
     renew: ({ id }, now) => tokens.renew(id, now),
     accessToken: tokens.accessToken,
-    end: ({ id }) => tokens.end(id),
+    async end({ id }) {
+      try {
+        await tokens.end(id)
+        return granted(undefined)
+      } catch (error) {
+        return unavailable(error, 'the sign-in cannot be ended now')
+      }
+    },
     idle: tokens.idle,
   }
+}
+
+/** Rethrows errors that are not about the file: bugs stay bugs. */
+function unavailable(error: unknown, message: string): Refusal {
+  if (!(error instanceof SessionsUnusable)) throw error
+  return refused('login_unavailable', { reason: error.message, message })
 }

@@ -3,6 +3,7 @@
 // `127.0.0.1`, so that a browser takes the way from one to the other for one between two sites.
 
 import { memoryCounters } from '../../src/gate/state.ts'
+import type { Database } from 'bun:sqlite'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -37,6 +38,8 @@ export interface LoginGate {
   readonly url: string
   readonly port: number
   readonly server: AuthorizationServer
+  /** The gate's own connection, for tests in which the disk fails. */
+  readonly database: Database
   /** Where the code is shown, to be pasted. */
   readonly pastes: boolean
   /** Everything that was logged. */
@@ -122,6 +125,7 @@ async function startLoginGate(options: LoginGateOptions): Promise<LoginGate> {
     url,
     port,
     server,
+    database: opened.database,
     pastes: paste,
     log: () => written,
     lines: () =>

@@ -570,6 +570,68 @@ describe('attack 40: a session', () => {
     expect(cookieOf(response, 'postern_session')?.line).toContain('Max-Age=0')
   })
 
+  describe('and a disk that fails', () => {
+    const own = { 'sec-fetch-site': 'same-origin' }
+    const unreadable = async (work: () => Promise<void>): Promise<void> => {
+      returning.database.run('ALTER TABLE login_session RENAME TO away')
+      try {
+        await work()
+      } finally {
+        returning.database.run('ALTER TABLE away RENAME TO login_session')
+      }
+    }
+
+    test('a session that cannot be read is not said to be signed out, and keeps its cookie', async () => {
+      const { key } = await signIn(returning)
+      const cookie = `postern_session=${key}`
+      await unreadable(async () => {
+        for (const headers of [{ cookie }, bearer(key)]) {
+          const response = await ask(returning, '/auth/status', { headers })
+          expect(response.status).toBe(503)
+          expect(response.headers.get('retry-after')).toBe('5')
+          expect(await codeOf(response)).toBe('the sign-in cannot be read now')
+          expect(cookieOf(response, 'postern_session')).toBeUndefined()
+        }
+        const page = await ask(returning, '/auth/device', { headers: { ...HTML, cookie } })
+        expect(page.status).toBe(503)
+        expect(await page.text()).not.toContain('Not signed in')
+        expect(cookieOf(page, 'postern_session')).toBeUndefined()
+      })
+      expect(await status(returning, { cookie })).toMatchObject({ authenticated: true })
+    })
+
+    test('a sign-out that cannot read the session is refused, and the key goes on', async () => {
+      const { key } = await signIn(returning)
+      const cookie = `postern_session=${key}`
+      await unreadable(async () => {
+        for (const headers of [{ cookie, ...own }, bearer(key), { cookie, ...own, ...HTML }]) {
+          const response = await post(returning, '/auth/logout', { headers })
+          expect(response.status).toBe(503)
+          expect(await response.text()).not.toMatch(/"authenticated":false|Signed out/)
+          expect(cookieOf(response, 'postern_session')).toBeUndefined()
+        }
+      })
+      expect(await status(returning, bearer(key))).toMatchObject({ authenticated: true })
+    })
+
+    test('a sign-out that cannot write is refused, and the key goes on', async () => {
+      const { key } = await signIn(returning)
+      const cookie = `postern_session=${key}`
+      returning.database.run('PRAGMA query_only = ON')
+      try {
+        const response = await post(returning, '/auth/logout', { headers: { cookie, ...own } })
+        expect(response.status).toBe(503)
+        expect(await codeOf(response)).toBe('the sign-in cannot be ended now')
+        expect(cookieOf(response, 'postern_session')).toBeUndefined()
+      } finally {
+        returning.database.run('PRAGMA query_only = OFF')
+      }
+      expect(await status(returning, bearer(key))).toMatchObject({ authenticated: true })
+      expect((await post(returning, '/auth/logout', { headers: bearer(key) })).status).toBe(200)
+      expect(await status(returning, bearer(key))).toEqual({ authenticated: false })
+    })
+  })
+
   const POSTS = routesWith('anthropic-oauth').filter(
     ({ method, path }) => method === 'POST' && path.startsWith('/auth/'),
   )

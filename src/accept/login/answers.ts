@@ -77,7 +77,9 @@ export function loginAnswers({ answers, login, cookies, publicUrl }: LoginParts)
     }
     if (key === undefined) return refused('session_invalid', { reason: 'no key' })
     const session = login.find(key)
-    if (!session.ok && sent.value === undefined) keep(asked, cookies.dropSession())
+    // Where the disk cannot be read, the session may be good.
+    const isOver = !session.ok && session.code !== 'login_unavailable'
+    if (isOver && sent.value === undefined) keep(asked, cookies.dropSession())
     return session
   }
   return { show, refuse, json, mayPaste, keep, wait, showSignedIn, welcome, finish, sessionOf }

@@ -13,8 +13,8 @@ const TOLD: Readonly<Partial<Record<RefusalCode, readonly [title: string, text: 
     'It may have been cancelled, taken longer than ten minutes, or been answered before. Nothing was kept.',
   ],
   login_unavailable: [
-    'Your provider cannot be reached',
-    'The gate asked it, and got no answer that it could use. Try again in a moment.',
+    'The sign-in is not available now',
+    'The gate got no usable answer from your provider, or cannot use its own file. Try again in a moment.',
   ],
   session_invalid: ['You are not signed in', 'This browser holds no session that the gate knows.'],
   session_ended: ['Your sign-in has ended', 'Your provider takes it no longer.'],

@@ -3,7 +3,7 @@
 // URL that the login itself gives.
 
 import { t } from 'elysia'
-import { refused } from '../../refusal.ts'
+import { type RefusalCode, refused } from '../../refusal.ts'
 import { early, routesFor } from '../arrivals.ts'
 import { OTHERS_TOO } from '../invalid.ts'
 import { readLater, readSmallBody } from '../small-body.ts'
@@ -18,6 +18,9 @@ import { LOGIN_PATHS } from './paths.ts'
 const MAX_LOGIN_BODY_BYTES = 16_384
 /** For the cookie of a browser that takes up an attempt; the attempt itself may end sooner. */
 const MAX_ATTEMPT_SECONDS = 600
+
+/** Refusals after which nobody has signed out. */
+const STAYS_SIGNED_IN: ReadonlySet<RefusalCode> = new Set(['foreign_origin', 'login_unavailable'])
 
 const OPEN_QUERY = t.Object({ ticket: t.Optional(t.String()) }, OTHERS_TOO)
 
@@ -52,9 +55,11 @@ export function loginRoutes(parts: LoginParts) {
           const session = sessionOf(asked)
           const standing = session.ok
             ? await login.standing(session.value, asked.arrival.exchange.at)
-            : undefined
-          if (standing?.ok) return showSignedIn(asked, standing.value)
-          if (standing?.code === 'session_ended') return refuse({ ...asked, page: true }, standing)
+            : session
+          if (standing.ok) return showSignedIn(asked, standing.value)
+          if (standing.code === 'session_ended' || standing.code === 'login_unavailable') {
+            return refuse({ ...asked, page: true }, standing)
+          }
           return show(asked, { kind: 'signed_out', mayPaste: mayPaste(asked), justNow: false })
         },
         { detail: { summary: 'The page to sign in on.' } },
@@ -147,6 +152,7 @@ export function loginRoutes(parts: LoginParts) {
           if (ended?.ok && ended.value) return welcome({ ...asked, page: false }, ended.value)
           const session = sessionOf(asked)
           const standing = session.ok ? await login.standing(session.value, at) : session
+          if (!standing.ok && standing.code === 'login_unavailable') return refuse(asked, standing)
           return json(asked, {
             ...(standing.ok
               ? wireStatus(standing.value)
@@ -174,8 +180,9 @@ export function loginRoutes(parts: LoginParts) {
         LOGIN_PATHS.logout,
         async ({ asked }) => {
           const session = sessionOf(asked)
-          if (!session.ok && session.code === 'foreign_origin') return refuse(asked, session)
-          if (session.ok) await login.end(session.value)
+          if (!session.ok && STAYS_SIGNED_IN.has(session.code)) return refuse(asked, session)
+          const ended = session.ok ? await login.end(session.value) : undefined
+          if (ended?.ok === false) return refuse(asked, ended)
           keep(asked, cookies.dropSession(), cookies.dropAttempt())
           if (asked.page) return show(asked, { kind: 'signed_out', mayPaste: false, justNow: true })
           return json(asked, { authenticated: false })
