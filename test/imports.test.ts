@@ -123,18 +123,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
     'state',
     ...STAGES,
   ],
-  operate: [
-    'policy',
-    'admit',
-    'client',
-    'config',
-    'enroll',
-    'keys',
-    'ledger',
-    'database',
-    'upstream',
-    'gate',
-  ],
+  operate: ['policy', 'admit', 'client', 'config', 'enroll', 'keys', 'ledger', 'upstream', 'gate'],
   'main.ts': ['budget', 'config', 'operate', 'gate', 'signals.ts', 'database'],
   dev: [],
   client: [],
@@ -209,7 +198,7 @@ test('the leaves know values alone: no refusal, no log, no exchange', () => {
 })
 
 /** What could be another one: where things are kept, or the API of a kind of upstream. */
-const IMPLEMENTATIONS = /^((?:ledger|state)\/[^/]+|upstream\/(?!reading\/)[^/]+)\//
+const IMPLEMENTATIONS = /^((?:ledger|state|enroll|keys)\/[^/]+|upstream\/(?!reading\/)[^/]+)\//
 const implementationOf = (file: string): string | undefined => IMPLEMENTATIONS.exec(file)?.[1]
 
 test('only the gate names an implementation, and none knows another', () => {
@@ -220,6 +209,14 @@ test('only the gate names an implementation, and none knows another', () => {
       partOf(from) !== 'gate',
   )
   expect(wrong.map(shown)).toEqual([])
+})
+
+test('the gate names the engine of the ledger in one place, and its tables in another', () => {
+  const found = imports.filter(
+    ({ from, to }) => to.startsWith('ledger/sqlite/') && !from.startsWith('ledger/'),
+  )
+  const places = [...new Set(found.map(({ from }) => from))]
+  expect(places.toSorted()).toEqual(['gate/ledger.ts', 'gate/migrations.ts'])
 })
 
 test('what is in front of the implementations says nothing of a database', async () => {
@@ -233,6 +230,16 @@ test('what is in front of the implementations says nothing of a database', async
   }
   const wrong = across.filter(({ to, from }) => partOf(to) === 'database' && ports.includes(from))
   expect(wrong.map(shown)).toEqual([])
+})
+
+test('commands see no database: they ask ports, which say nothing of one', async () => {
+  const ports = across.filter(({ from, to }) => partOf(from) === 'operate' && partOf(to) !== 'gate')
+  const commands = files.filter((file) => partOf(file) === 'operate')
+  for (const file of new Set([...commands, ...ports.map(({ to }) => to)])) {
+    if (!file.endsWith('.ts')) continue
+    const text = await Bun.file(root + file).text()
+    expect([file, text.includes('bun:sqlite')]).toEqual([file, false])
+  }
 })
 
 test('what accepts requests sees no database', async () => {

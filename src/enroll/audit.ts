@@ -3,20 +3,7 @@
 // token.
 
 import type { Database } from 'bun:sqlite'
-
-/** Who did what, and when. */
-export interface AuditedAct {
-  /** Seconds since the epoch. */
-  readonly at: number
-  /** `cli`, `operator`, or `gate` for what the gate does on its own. */
-  readonly actor: string
-  /** `enrol`, `revoke`, `reuse`, … */
-  readonly action: string
-}
-
-export interface AuditEntry extends AuditedAct {
-  readonly subject: string
-}
+import type { AuditEntry, AuditListed, AuditPage } from './records.ts'
 
 const MAX_FIELD_LENGTH = 200
 
@@ -30,17 +17,8 @@ export function audit(db: Database, { at, actor, action, subject }: AuditEntry):
   )
 }
 
-export interface AuditListed extends AuditEntry {
-  readonly seq: number
-  /** The device's label, if the subject names a device whose enrolment is still known. */
-  readonly label: string | undefined
-}
-
-/** In the order of writing; `after` is the `seq` of the last entry seen. */
-export function listAudit(
-  db: Database,
-  { sinceSeconds, after, limit }: { sinceSeconds: number; after: number; limit: number },
-): AuditListed[] {
+/** In the order of writing. */
+export function listAudit(db: Database, { sinceSeconds, after, limit }: AuditPage): AuditListed[] {
   return db
     .query<Omit<AuditListed, 'label'> & { readonly label: string | null }, number[]>(
       `SELECT audit.seq, at, actor, action, subject, device_names.label FROM audit

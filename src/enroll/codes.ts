@@ -4,24 +4,7 @@
 import type { Database } from 'bun:sqlite'
 import { hash, randomBytes } from 'node:crypto'
 import { type Entitlements, entitlementMembers, readEntitlements } from './entitlements.ts'
-
-export interface CodeTerms {
-  readonly entitlements: Entitlements
-  readonly uses: number
-  /** Seconds from creation. */
-  readonly lifetimeSeconds: number
-  readonly label: string
-}
-
-export interface CodeListed {
-  /** `code:7`: the code's name in listings and the audit trail, and the owner of its families. */
-  readonly name: string
-  readonly label: string
-  readonly entitlements: Entitlements
-  readonly uses: number
-  readonly usesLeft: number
-  readonly expiresAt: number
-}
+import type { CodeListed, CodeMade, CodeTerms } from './records.ts'
 
 /** Above 128 bits (attack 34), and no padding in base64url. */
 const CODE_BYTES = 24
@@ -35,11 +18,7 @@ export function isCode(text: string): boolean {
 }
 
 /** Creates a code. This is the only time the code itself is seen. */
-export function makeCode(
-  db: Database,
-  terms: CodeTerms,
-  nowSeconds: number,
-): { readonly name: string; readonly code: string; readonly expiresAt: number } {
+export function makeCode(db: Database, terms: CodeTerms, nowSeconds: number): CodeMade {
   const code = `postern-code-${randomBytes(CODE_BYTES).toString('base64url')}`
   const expiresAt = nowSeconds + terms.lifetimeSeconds
   const { lastInsertRowid } = db

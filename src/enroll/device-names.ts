@@ -1,17 +1,9 @@
 // Finds devices by any name that an operator knows, each with its newest enrolment.
 
 import type { Database } from 'bun:sqlite'
-import { type Entitlements, readEntitlements } from './entitlements.ts'
+import { readEntitlements } from './entitlements.ts'
+import type { NamedDevice } from './records.ts'
 import type { Identities } from '../token/identity.ts'
-
-export interface NamedDevice {
-  readonly deviceHash: string
-  /** The operator's label, or else the device's own name. */
-  readonly label: string | undefined
-  readonly orgId: string | undefined
-  /** Undefined if they cannot be applied, so that every gate refuses the device. */
-  readonly entitlements: Entitlements | undefined
-}
 
 interface DeviceNameRow {
   readonly device_hash: string
@@ -45,12 +37,18 @@ export function devicesNamed(
   return rows.map(named)
 }
 
-/** Undefined if its enrolments were pruned. */
-export function deviceOfHash(db: Database, hash: string): NamedDevice | undefined {
-  const row = db
-    .query<DeviceNameRow, [string]>(`${SELECT} WHERE device_hash = ?1 ORDER BY seq DESC LIMIT 1`)
-    .get(hash)
-  return row ? named(row) : undefined
+/** The newest enrolment of each; a hash whose enrolments were pruned is missing. */
+export function devicesOfHashes(
+  db: Database,
+  hashes: readonly string[],
+): ReadonlyMap<string, NamedDevice> {
+  const rows = db
+    .query<DeviceNameRow, [string]>(
+      `${SELECT} WHERE seq IN (SELECT max(seq) FROM device_families
+         WHERE device_hash IN (SELECT value FROM json_each(?1)) GROUP BY device_hash)`,
+    )
+    .all(JSON.stringify(hashes))
+  return new Map(rows.map((row) => [row.device_hash, named(row)]))
 }
 
 export function isOrgNamed(db: Database, name: string): boolean {

@@ -14,10 +14,10 @@ import type {
 import type { DeviceClaims } from './device-token.ts'
 import type { Entitlements } from './entitlements.ts'
 import type { FormerKeys } from './former.ts'
-import type { FamilyListed } from './family-list.ts'
+import type { FamilyListed, Withdrawn } from './records.ts'
 import type { EnrollDecision } from './refusals.ts'
 import type { Revocations } from './revocations.ts'
-import type { IdentifyAs, Withdrawn } from './withdraw.ts'
+import type { IdentifyAs } from './withdraw.ts'
 
 /** The response body of /bootstrap and /refresh. */
 export interface Minted {

@@ -2,23 +2,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { type Entitlements, readEntitlements } from './entitlements.ts'
-
-export interface FamilyListed {
-  readonly seq: number
-  readonly family: string
-  readonly deviceHash: string
-  readonly owner: string
-  readonly label: string | undefined
-  readonly name: string | undefined
-  readonly entitlements: Entitlements
-  readonly appVersion: string | undefined
-  readonly createdAt: number
-  /** `exp` of its newest token. */
-  readonly expiresAt: number
-  /** To the minute; undefined if it was never seen. */
-  readonly seenAt: number | undefined
-  readonly revokedAt: number | undefined
-}
+import type { DevicePolicy, FamilyFilter, FamilyListed } from './records.ts'
 
 export interface FamilyRow {
   readonly seq: number
@@ -43,18 +27,6 @@ interface ListedRow extends FamilyRow {
   readonly label: string | null
   readonly name: string | null
   readonly seen_at: number | null
-}
-
-export interface FamilyFilter {
-  readonly limit: number
-  /** The `seq` of the last family seen. */
-  readonly before?: number
-  readonly user?: string | undefined
-  readonly org?: string | undefined
-  /**
-   * Only families that are not revoked and whose newest token ended after this: they can come back.
-   */
-  readonly endedAfter?: number | undefined
 }
 
 /** The newest first. */
@@ -124,16 +96,14 @@ export function stored(text: string): Entitlements {
   if (!read.ok) throw new Error('a stored family has entitlements that cannot be applied')
   return read.value
 }
+
 /**
  * The policies named by devices that can come back, their users' among them, and how many devices name
  * each.
  */
-export function policiesOfDevices(
-  db: Database,
-  nowSeconds: number,
-): { readonly policy: string; readonly count: number }[] {
+export function policiesOfDevices(db: Database, nowSeconds: number): DevicePolicy[] {
   return db
-    .query<{ policy: string; count: number }, [number]>(
+    .query<DevicePolicy, [number]>(
       `SELECT named.value AS policy, count(*) AS count
        FROM device_families, json_each(entitlements) AS named
        WHERE revoked_at IS NULL AND dead_at > ?1 AND named.key IN ('policy', 'user_policy')

@@ -3,8 +3,9 @@
 import type { DatabaseConnection } from '../database/connection.ts'
 import { unusableFrom } from '../database/trouble.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
-import { type AuditEntry, audit } from './audit.ts'
-import { type FamilyListed, listFamilies } from './family-list.ts'
+import { audit } from './audit.ts'
+import { listFamilies } from './family-list.ts'
+import type { AuditEntry, FamilyListed } from './records.ts'
 
 export interface Register {
   /** The newest first; `before` is the `seq` of the last device seen. */

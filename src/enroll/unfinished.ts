@@ -3,8 +3,8 @@
 // finds the row and finishes it.
 
 import type { Database } from 'bun:sqlite'
-import type { AuditedAct } from './audit.ts'
 import { isNamedBy, type FamilySelector } from './named-families.ts'
+import type { AuditedAct } from './records.ts'
 
 export interface Unfinished {
   readonly id: number

@@ -4,24 +4,15 @@
 // the event loop of a gate and all other writers.
 
 import type { Database } from 'bun:sqlite'
-import { type AuditedAct, audit } from './audit.ts'
+import { audit } from './audit.ts'
 import { withdrawCode } from './codes.ts'
 import { isFamily, isJti, MAX_LIFETIME_SECONDS } from './device-token.ts'
 import { familiesNamed, isAnyNamed, type FamilySelector, newestFamily } from './named-families.ts'
+import type { AuditedAct, Withdrawn } from './records.ts'
 import { noteUnfinished } from './unfinished.ts'
 
 /** HMAC of a value under the identity key, separate for each kind; 64 hexadecimal digits. */
 export type IdentifyAs = (kind: 'device' | 'device_id', value: string) => string
-
-export interface Withdrawn {
-  readonly kind: 'family' | 'token' | 'device' | 'code' | 'user' | 'org'
-  /** False if nothing has this name; a family or token is then still refused from now on. */
-  readonly known: boolean
-  /** The families that were alive until now. */
-  readonly families: readonly string[]
-  /** Some are still alive: the disk knows which, and a running gate ends them. */
-  readonly unfinished?: true
-}
 
 export interface RevocationBegun extends Withdrawn {
   /** Ids in unfinished_revocations, for `finishRevoking`. */

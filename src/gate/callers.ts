@@ -6,7 +6,6 @@ import { type AdmitKey, keyAdmission } from '../admit/key.ts'
 import { warnOfLostPolicies } from './lost-policies.ts'
 import type { DatabaseConnection } from '../database/connection.ts'
 import type { DatabaseFollower } from '../database/follow.ts'
-import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
 import type { Ask } from '../http1/ask.ts'
 import { type Keyring, keyring } from '../keys/keyring.ts'
 import type { Logger } from '../log.ts'
@@ -28,6 +27,8 @@ export interface CallersOptions {
   readonly from: Sources
   readonly ask: Ask
   readonly file: DatabaseFollower
+  /** To the tables of enrolments and keys. */
+  readonly connection: DatabaseConnection
   readonly caps: SpendCaps
   readonly log: Logger
   readonly listeningAt: () => URL
@@ -41,8 +42,6 @@ export interface Callers {
   readonly admissions: Admissions
   /** The kinds that this gate admits. */
   readonly kinds: readonly CallerKind[]
-  /** To the tables of enrolments and keys. */
-  readonly connection: DatabaseConnection
   readonly prepares: readonly Prepare[]
   /** Call it after a reload was committed. */
   prepared(): void
@@ -61,7 +60,7 @@ const AFTER_START_MS = 1
 
 /** Rejects if the database of enrolments cannot be used. */
 export async function callers(options: CallersOptions): Promise<Callers> {
-  const { first, from, ask, file, caps, log, listeningAt } = options
+  const { first, from, ask, file, connection, caps, log, listeningAt } = options
   const { settings } = first
   const naming = identitiesOf(first, from)
   const { identify, former } = naming
@@ -80,7 +79,6 @@ export async function callers(options: CallersOptions): Promise<Callers> {
           log,
         })
       : undefined
-  const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS, standing: true })
   const apiKeys = keyring({ connection, log })
   let keysNow = keyAdmission(apiKeys, policyOf)
   const admitKey: AdmitKey = (key, at) => keysNow(key, at)
@@ -127,7 +125,6 @@ export async function callers(options: CallersOptions): Promise<Callers> {
     apiKeys,
     admissions: admitting,
     kinds: CALLER_KINDS.filter((kind) => admitting[kind]),
-    connection,
     prepares: [
       naming.prepare,
       allowed.prepare,

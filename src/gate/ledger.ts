@@ -1,35 +1,30 @@
-// Which ledger there is: the one of the SQLite file, for a gate and for a command.
+// Which ledger there is: for a gate, and for a command. No other file names an engine.
 
 import type { Database } from 'bun:sqlite'
+import type { DatabaseConnection } from '../database/connection.ts'
 import type { DatabaseFollower } from '../database/follow.ts'
-import type { Corrections } from '../ledger/corrections.ts'
-import type { Ledger } from '../ledger/port.ts'
-import type { Reports, ReportsAtOnce } from '../ledger/reports.ts'
-import { sqliteCorrections } from '../ledger/sqlite/corrections.ts'
-import { sqliteReports } from '../ledger/sqlite/reports.ts'
-import { sqliteReportsAtOnce } from '../ledger/sqlite/reports-at-once.ts'
-import { sqliteLedger } from '../ledger/sqlite/writer.ts'
+import { audit } from '../enroll/audit.ts'
+import type { CommandLedger, GateLedger } from '../ledger/engine.ts'
+import { sqliteCommandLedger, sqliteGateLedger } from '../ledger/sqlite/engine.ts'
 import type { Logger } from '../log.ts'
 
-export interface GateLedger {
-  readonly ledger: Ledger
-  readonly reports: Reports
+export interface GateLedgerOptions {
+  readonly file: DatabaseFollower
+  /** The one that stays open. */
+  readonly connection: DatabaseConnection
+  readonly log: Logger
+  readonly nowMs: number
 }
 
-export function gateLedger(file: DatabaseFollower, log: Logger, nowMs: number): GateLedger {
-  return {
-    ledger: sqliteLedger(file.connect({ busyTimeoutMs: 0 }), { log, nowMs }),
-    // Of its own: what it reads must not change what the ledger's connection has prepared.
-    reports: sqliteReports(file.connect({ busyTimeoutMs: 0 })),
+export function gateLedger({ file, connection, log, nowMs }: GateLedgerOptions): GateLedger {
+  const connections = {
+    writing: file.connect({ busyTimeoutMs: 0 }),
+    reading: file.connect({ busyTimeoutMs: 0 }),
+    standing: connection,
   }
+  return sqliteGateLedger(connections, { log, nowMs })
 }
 
-export interface OpenLedger {
-  readonly reports: ReportsAtOnce
-  readonly corrections: Corrections
-}
-
-/** The ledger in a database that is open for one piece of work. */
-export function ledgerIn(database: Database): OpenLedger {
-  return { reports: sqliteReportsAtOnce(database), corrections: sqliteCorrections(database) }
-}
+/** The ledger in a database that is open for one command. */
+export const commandLedger = (database: Database): CommandLedger =>
+  sqliteCommandLedger(database, (entry) => audit(database, entry))

@@ -2,18 +2,15 @@
 // that neither a restart nor another file revives a cap.
 
 import { orgKey, personKey } from '../budget/spend-limit.ts'
-import type { DatabaseConnection } from '../database/connection.ts'
-import type { Reports, Spent } from '../ledger/reports.ts'
-import { followCorrections } from '../ledger/sqlite/spend-corrections.ts'
+import type { GateLedger } from '../ledger/engine.ts'
+import type { Spent } from '../ledger/reports.ts'
 import { describeBug, type Logger } from '../log.ts'
 import type { SpendCaps } from '../state/port.ts'
 import { dayOf, dayStartMs, monthOf, monthStartMs } from '../turn/calendar.ts'
-import { ledgerIn } from './ledger.ts'
 
 export interface RestoreOptions {
   readonly caps: SpendCaps
-  readonly connection: DatabaseConnection
-  readonly reports: Reports
+  readonly ledger: Omit<GateLedger, 'ledger'>
   readonly log: Logger
   readonly everyMs?: number
 }
@@ -30,23 +27,19 @@ export interface Restored {
   stop(): void
 }
 
-/** To be awaited before the first request. Rejects where the file cannot be read. */
+/** To be awaited before the first request. Rejects where the ledger cannot be read. */
 export async function restoreCaps(options: RestoreOptions): Promise<Restored> {
-  const { caps, connection, reports, log, everyMs = EVERY_MS } = options
-  const { reports: atOnce } = ledgerIn(connection.get())
+  const { caps, ledger, log, everyMs = EVERY_MS } = options
   for (const [period, sinceMs] of periodsAt(Date.now())) {
-    restore(caps, await atOnce.spent(sinceMs), period)
+    restore(caps, await ledger.spentAtStart(sinceMs), period)
   }
-  const corrections = followCorrections({
-    connection,
-    log,
-    onCorrection: ({ kind, name, creditMicroUsd, month }) =>
-      caps.credit(kind === 'org' ? orgKey(name) : personKey(name), creditMicroUsd, month),
-  })
+  const corrections = await ledger.followCorrections(({ kind, name, creditMicroUsd, month }) =>
+    caps.credit(kind === 'org' ? orgKey(name) : personKey(name), creditMicroUsd, month),
+  )
   let isFailing = false
   const again = async (): Promise<void> => {
     for (const [period, sinceMs] of periodsAt(Date.now())) {
-      const found = await reports.spent(sinceMs)
+      const found = await ledger.reports.spent(sinceMs)
       if (found.ok) {
         restore(caps, found.value, period)
         isFailing = false
@@ -66,7 +59,7 @@ export async function restoreCaps(options: RestoreOptions): Promise<Restored> {
     try {
       await again()
     } catch (error) {
-      // The file is closed under a question that is still being answered.
+      // The ledger is closed under a question that is still being answered.
       if (!isStopped) log.error(describeBug(error), 'what was spent could not be counted')
     } finally {
       isRunning = false

@@ -19,6 +19,7 @@ import { choicesOf } from '../dispatch/choose.ts'
 import { pickingKept } from '../dispatch/stored.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { register } from '../enroll/register.ts'
+import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
 import { relaying } from '../relay/relay.ts'
 import { settlement } from '../settle/settle.ts'
 import { allowLargeHeaders } from './header-limit.ts'
@@ -71,7 +72,9 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const wire = transport(way)
   const ask = asking(wire, timeouts)
   const file = store(settings.databaseUrl, TABLES).follow(log)
-  const { ledger, reports } = gateLedger(file, log, Date.now())
+  const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS, standing: true })
+  const kept = gateLedger({ file, connection, log, nowMs: Date.now() })
+  const { ledger, reports } = kept
   const settle = settlement({ log, ledger, prices })
   const relay = relaying({
     transport: wire,
@@ -87,8 +90,8 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const caps = memoryCounters.spendCaps()
   let listeningAt = new URL('http://127.0.0.1')
   const at = (): URL => listeningAt
-  const who = await callers({ first, from, ask, file, caps, log, listeningAt: at })
-  const { users, enrolled, signIn, apiKeys, connection } = who
+  const who = await callers({ first, from, ask, file, connection, caps, log, listeningAt: at })
+  const { users, enrolled, signIn, apiKeys } = who
   const devices = enrolled?.enrollment
   const exchanged = { upstreams: exchangeable(from.upstreams, of.settings) }
   const served = upstreams({ settings: of.settings, from: exchanged, way, signIn }).map((each) =>
@@ -102,7 +105,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const front = frontParts(first, memoryCounters)
   const { countedBy, countAddress } = front
   const said: Answers = answers(settle)
-  const restored = await restoreCaps({ caps, connection, reports, log })
+  const restored = await restoreCaps({ caps, ledger: kept, log })
   file.onFile(() => {
     who.poll()
     void restored.again()

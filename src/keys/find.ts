@@ -2,13 +2,10 @@
 
 import type { Database } from 'bun:sqlite'
 import { digestOf, isMeantAsKey } from './format.ts'
+import type { KeyListed } from './records.ts'
 import { KEY_COLUMNS, type KeyRow } from './row.ts'
 
 const PAGE = 500
-
-export interface KeyListed extends KeyRow {
-  readonly seenAt: number | null
-}
 
 /** `before` is the `seq` of the last key seen. */
 function pageOfKeys(db: Database, before: number): KeyListed[] {
@@ -43,18 +40,28 @@ export function currentKey(db: Database, name: string): KeyRow | undefined {
   return found ?? undefined
 }
 
-/** The newest key of a name or identity, whether or not it is still valid. */
-export function newestKey(
-  db: Database,
-  by: 'name' | 'identity',
-  value: string,
-): KeyRow | undefined {
+/** The newest key of a name, whether or not it is still valid. */
+export function newestKey(db: Database, name: string): KeyRow | undefined {
   const found = db
     .query<KeyRow, [string]>(
-      `SELECT ${KEY_COLUMNS} FROM api_keys WHERE ${by} = ?1 ORDER BY seq DESC LIMIT 1`,
+      `SELECT ${KEY_COLUMNS} FROM api_keys WHERE name = ?1 ORDER BY seq DESC LIMIT 1`,
     )
-    .get(value)
+    .get(name)
   return found ?? undefined
+}
+
+/** The newest key of each, whether or not it is still valid. */
+export function keysOfIdentities(
+  db: Database,
+  identities: readonly string[],
+): ReadonlyMap<string, KeyRow> {
+  const rows = db
+    .query<KeyRow, [string]>(
+      `SELECT ${KEY_COLUMNS} FROM api_keys WHERE seq IN (SELECT max(seq) FROM api_keys
+         WHERE identity IN (SELECT value FROM json_each(?1)) GROUP BY identity)`,
+    )
+    .all(JSON.stringify(identities))
+  return new Map(rows.map((row) => [row.identity, row]))
 }
 
 export function keysOfOrg(db: Database, org: string): KeyRow[] {

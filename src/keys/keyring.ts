@@ -9,9 +9,10 @@ import { describeBug, type Logger } from '../log.ts'
 import { type Instant, instant } from '../turn/instant.ts'
 import { digestOf } from './format.ts'
 import { pruneKeys } from './prune.ts'
+import { MAX_KEYS } from './records.ts'
 import { KEY_COLUMNS, type KeyRow, type KnownKey, standingOf } from './row.ts'
 import { seenKeys } from './seen.ts'
-import { endAgain, MAX_KEYS } from './store.ts'
+import { endAgain } from './store.ts'
 
 export interface Keyring {
   /** Undefined if the key belongs to nobody. `standingOf` says whether it is valid. */

@@ -7,30 +7,19 @@ import { randomBytes } from 'node:crypto'
 import { audit } from '../enroll/audit.ts'
 import { currentKey, keysCalled } from './find.ts'
 import { digestOf, makeKey } from './format.ts'
+import {
+  type KeyAdded,
+  type KeyMade,
+  type KeyRotated,
+  type KeysRevoked,
+  type KeyTerms,
+  MAX_KEYS,
+  type Rotation,
+} from './records.ts'
 import { KEY_COLUMNS, type KeyRow, standingOf } from './row.ts'
 
-/** A gate holds all of them in memory, about 600 bytes each. */
-export const MAX_KEYS = 10_000
-
-export interface KeyTerms {
-  readonly name: string
-  readonly policy: string | undefined
-  readonly org: string | undefined
-  /** Seconds since the epoch; undefined means never. */
-  readonly expiresAt: number | undefined
-}
-
-/** A new key; the only time that it is seen. */
-export interface Made {
-  readonly key: string
-  readonly row: KeyRow
-}
-
-export type Added =
-  ({ readonly ok: true } & Made) | { readonly ok: false; readonly why: 'name_taken' | 'too_many' }
-
-export function addKey(db: Database, terms: KeyTerms, nowSeconds: number): Added {
-  const adding = db.transaction((): Added => {
+export function addKey(db: Database, terms: KeyTerms, nowSeconds: number): KeyAdded {
+  const adding = db.transaction((): KeyAdded => {
     if (currentKey(db, terms.name)) return { ok: false, why: 'name_taken' }
     if (isFull(db, nowSeconds)) return { ok: false, why: 'too_many' }
     const identity = randomBytes(32).toString('hex')
@@ -41,28 +30,13 @@ export function addKey(db: Database, terms: KeyTerms, nowSeconds: number): Added
   return adding.immediate()
 }
 
-export interface Rotation {
-  /** How long the old key stays valid beside the new one; 0 ends it now. */
-  readonly overlapSeconds: number
-  /** `same`: the new key lives as long as the old one was made for, up to the maximum. */
-  readonly expiresAt: number | undefined | 'same'
-  /** Undefined means no bound. */
-  readonly maxLifetimeSeconds?: number
-  /** The policies that exist; undefined if unknown. */
-  readonly policies?: readonly string[] | undefined
-}
-
-export type Rotated =
-  | ({ readonly ok: true; readonly old: KeyRow } & Made)
-  | { readonly ok: false; readonly why: 'unknown' | 'too_many' | 'policy_gone' }
-
 export function rotateKey(
   db: Database,
   name: string,
   { overlapSeconds, expiresAt, maxLifetimeSeconds = Infinity, policies }: Rotation,
   nowSeconds: number,
-): Rotated {
-  const rotating = db.transaction((): Rotated => {
+): KeyRotated {
+  const rotating = db.transaction((): KeyRotated => {
     const old = currentKey(db, name)
     if (!old) return { ok: false, why: 'unknown' }
     if (old.policy !== null && policies?.includes(old.policy) === false) {
@@ -88,13 +62,6 @@ export function rotateKey(
     return { ok: true, ...made, old: rowOf(db, old.seq) }
   })
   return rotating.immediate()
-}
-
-export interface KeysRevoked {
-  /** The names of all keys that match. */
-  readonly names: readonly string[]
-  /** How many were valid until now: the key itself, and those that a rotation left valid. */
-  readonly ended: number
 }
 
 /**
@@ -158,7 +125,7 @@ function insert(
   db: Database,
   { name, policy, org, expiresAt, identity }: KeyTerms & { readonly identity: string },
   nowSeconds: number,
-): Made {
+): KeyMade {
   const key = makeKey()
   const row = db
     .query<KeyRow, (string | number | null)[]>(

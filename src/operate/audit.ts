@@ -1,7 +1,6 @@
 // `postern audit`: what was done to devices, and by whom, in order.
 
-import type { Database } from 'bun:sqlite'
-import { type AuditListed, listAudit } from '../enroll/audit.ts'
+import type { AuditListed, AuditRecords } from '../enroll/records.ts'
 import { columns, type Columns, utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { jsonList } from './json-list.ts'
@@ -16,18 +15,18 @@ export interface AuditQuestion {
 const PAGE = 500
 const TITLES = ['WHEN (UTC)', 'WHO', 'WHAT', 'WHOM']
 
-export function audited(
-  db: Database,
+export async function audited(
+  records: AuditRecords,
   { sinceSeconds, json }: AuditQuestion,
   { stdout, stderr }: Output,
-): void {
-  const listed = pages(db, sinceSeconds)
+): Promise<void> {
+  const listed = pages(records, sinceSeconds)
   if (json) {
-    for (const text of jsonList(listed, asJson)) stdout(text)
+    for await (const text of jsonList(listed, asJson)) stdout(text)
     return
   }
   let line: Columns | undefined
-  for (const page of listed) {
+  for await (const page of listed) {
     const rows = page.map(cellsOf)
     if (!line) {
       line = columns([TITLES, ...rows])
@@ -38,10 +37,13 @@ export function audited(
   if (!line) stderr('Nothing since then; --since all shows everything.\n')
 }
 
-function* pages(db: Database, sinceSeconds: number): Generator<readonly AuditListed[]> {
+async function* pages(
+  records: AuditRecords,
+  sinceSeconds: number,
+): AsyncGenerator<readonly AuditListed[]> {
   let after = 0
   for (;;) {
-    const page = listAudit(db, { sinceSeconds, after, limit: PAGE })
+    const page = await records.entries({ sinceSeconds, after, limit: PAGE })
     if (page.length > 0) yield page
     if (page.length < PAGE) return
     after = page.at(-1)?.seq ?? after

@@ -1,8 +1,6 @@
 // `postern check`: tries everything that a start depends on, once, with a line for each. It listens on
 // nothing and sends no inference.
 
-import { SQLiteError } from 'bun:sqlite'
-import { existsSync } from 'node:fs'
 import { discoverKeySet, discoveryUrl } from '../admit/discovery.ts'
 import type { IssuerSettings } from '../admit/issuer-settings.ts'
 import { byReason, fetchKeySet } from '../admit/jwks.ts'
@@ -11,9 +9,7 @@ import { keyDefaults } from '../config/keys.ts'
 import type { Settings } from '../config/read.ts'
 import { stdout } from '../print.ts'
 import type { LoginSource, Sources } from '../gate/sources.ts'
-import { ADVICE } from '../database/advice.ts'
-import { store } from '../database/store.ts'
-import { TABLES } from '../gate/migrations.ts'
+import { inspectRecords, withRecords } from '../gate/records.ts'
 import { type Ask, asking } from '../http1/ask.ts'
 import { egress, trusting } from '../http1/egress.ts'
 import { type Destination, destinationOf, placeUnder } from '../http1/destination.ts'
@@ -46,8 +42,8 @@ export async function check(
   // For this machine, without a proxy.
   const near = transport()
   const outcomes = [
-    ...checkDatabase(settings),
-    ...checkCredentials(settings),
+    ...(await checkDatabase(settings)),
+    ...(await checkCredentials(settings)),
     ...(await checkRunning(settings, asking(near, timeouts))),
     ...(await checkKeys(from, asking(wire, timeouts))),
     ...(await checkUpstreams({ settings: () => settings, from, way }, wire, timeouts)),
@@ -62,54 +58,22 @@ export async function check(
 /** A healthy service answers these requests at once. */
 const ANSWER_MS = 15_000
 
-function checkDatabase({ databaseUrl }: Settings): CheckOutcome[] {
-  const found = store(databaseUrl, TABLES).inspect(Date.now())
-  switch (found?.kind) {
-    case undefined:
-      return []
-    case 'absent':
-      return [{ ok: true, what: 'database: none yet; a gate creates it when it starts' }]
-    case 'sound':
-      return [{ ok: true, what: `database: sound, ${megabytes(found.bytes)}` }]
-    case 'parted':
-      return [
-        {
-          ok: false,
-          what:
-            `database: its log (-wal) was deleted under the gate that runs (process ${found.pid})\n` +
-            '    restart that gate; what it wrote since may be lost',
-        },
-      ]
-    case 'unusable': {
-      const { what, todo } = ADVICE[found.reason]
-      const detail = found.detail === found.reason ? '' : ` (${found.detail})`
-      return [{ ok: false, what: `database: ${what}${detail}\n    ${todo}` }]
-    }
-  }
+async function checkDatabase({ databaseUrl }: Settings): Promise<CheckOutcome[]> {
+  const found = await inspectRecords(databaseUrl, Date.now())
+  return found ? [{ ok: found.ok, what: `database: ${found.what}` }] : []
 }
 
-/** Empty if there is no file to look into; what is wrong with it has been reported. */
-function checkCredentials(settings: Settings): CheckOutcome[] {
+/** Empty if there is no database to look into; what is wrong with it has been reported. */
+async function checkCredentials(settings: Settings): Promise<CheckOutcome[]> {
   const { databaseUrl, policies } = settings
-  if (databaseUrl === ':memory:' || !existsSync(databaseUrl)) return []
-  const opened = store(databaseUrl, TABLES).open({ mode: 'read' })
-  if (!opened.ok) return []
-  try {
-    const names = policies.policies.map(({ name }) => name)
-    const { maxLifetimeSeconds } = keyDefaults(settings)
-    const rules = { policies: names, maxLifetimeSeconds }
-    const trouble = credentialTrouble(opened.database, rules, Date.now() / 1000)
-    return trouble.map((what) => ({ ok: true, warning: true, what }))
-  } catch (error) {
-    if (!(error instanceof SQLiteError)) throw error
-    return []
-  } finally {
-    opened.database.close()
-  }
+  const names = policies.policies.map(({ name }) => name)
+  const { maxLifetimeSeconds } = keyDefaults(settings)
+  const rules = { policies: names, maxLifetimeSeconds }
+  const trouble = await withRecords(databaseUrl, 'read', (records) =>
+    credentialTrouble(records, rules, Date.now() / 1000),
+  )
+  return trouble.ok ? trouble.value.map((what) => ({ ok: true, warning: true, what })) : []
 }
-
-const megabytes = (bytes: number): string =>
-  bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
 
 async function checkKeys({ issuers }: Sources, ask: Ask): Promise<CheckOutcome[]> {
   const outcomes: CheckOutcome[] = []

@@ -1,9 +1,8 @@
-// `postern devices`: who has enrolled, and what each device may do. It reads the file of a gate that
-// may be running page by page, so that any number of devices costs little memory. A device chooses
+// `postern devices`: who has enrolled, and what each device may do. It reads the database of a gate
+// that may be running page by page, so that any number of devices costs little memory. A device chooses
 // what it calls itself; the other names are the operator's, and `postern revoke` takes each of them.
 
-import type { Database } from 'bun:sqlite'
-import { type FamilyListed, listFamilies } from '../enroll/family-list.ts'
+import type { DeviceRecords, FamilyListed } from '../enroll/records.ts'
 import { columns, type Columns, utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { jsonList } from './json-list.ts'
@@ -25,20 +24,21 @@ const PAGE = 500
 const TITLES = ['DEVICE', 'CALLS ITSELF', 'USER', 'ORG', 'LAST SEEN', 'STATE', 'MAY USE']
 const NONE = '-'
 
-export function devices(
-  db: Database,
+export async function devices(
+  records: DeviceRecords,
   question: DevicesQuestion,
   { stdout, stderr }: Output,
   nowSeconds: number,
-): void {
-  const listed = pages(db, question, nowSeconds)
+): Promise<void> {
+  const listed = pages(records, question, nowSeconds)
   if (question.json) {
-    for (const text of jsonList(listed, (each) => asJson(each, question, nowSeconds))) stdout(text)
+    const lines = jsonList(listed, (each) => asJson(each, question, nowSeconds))
+    for await (const text of lines) stdout(text)
     return
   }
   let line: Columns | undefined
   let shown = 0
-  for (const page of listed) {
+  for await (const page of listed) {
     const rows = page.map((each) => cellsOf(each, question, nowSeconds))
     if (!line) {
       line = columns([TITLES, ...rows])
@@ -60,15 +60,15 @@ export function devices(
     stderr(`\nAll times are UTC. postern revoke takes each DEVICE, and user:USER and org:ORG.\n`)
 }
 
-function* pages(
-  db: Database,
+async function* pages(
+  records: DeviceRecords,
   { user, org, all, idleSeconds }: DevicesQuestion,
   nowSeconds: number,
-): Generator<readonly FamilyListed[]> {
+): AsyncGenerator<readonly FamilyListed[]> {
   const endedAfter = all ? undefined : nowSeconds - idleSeconds
   let before = Number.MAX_SAFE_INTEGER
   for (;;) {
-    const page = listFamilies(db, { limit: PAGE, before, user, org, endedAfter })
+    const page = await records.families({ limit: PAGE, before, user, org, endedAfter })
     if (page.length > 0) yield page
     if (page.length < PAGE) return
     before = page.at(-1)?.seq ?? 0

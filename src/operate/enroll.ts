@@ -1,23 +1,18 @@
-// `postern enrol` and `postern revoke`: the operator's side of enrolment, on the file of a running
+// `postern enrol` and `postern revoke`: the operator's side of enrolment, on the database of a running
 // gate, which learns of it within a second. A code is printed once, alone on stdout, so that it can be
 // piped; everything for people goes to stderr. Only stdout gets the code, and neither gets a device's
 // id.
 
-import type { Database } from 'bun:sqlite'
 import { integer, type Mistake } from '../config/kinds.ts'
-import { audit } from '../enroll/audit.ts'
-import { type CodeListed, type CodeTerms, listCodes, makeCode } from '../enroll/codes.ts'
 import {
   type Entitlements,
   MAX_RATE_LIMIT,
   NO_ENTITLEMENTS,
   readEntitlements,
 } from '../enroll/entitlements.ts'
-import { familiesCalled, listFamilies } from '../enroll/family-list.ts'
-import { finishRevoking } from '../enroll/finish.ts'
+import type { CodeListed, CodeTerms, DeviceRecords, Withdrawn } from '../enroll/records.ts'
+import type { KeyRecords } from '../keys/records.ts'
 import type { Identities } from '../token/identity.ts'
-import { beginRevoking, type Withdrawn } from '../enroll/withdraw.ts'
-import { currentKey } from '../keys/find.ts'
 import { policyMistake } from './policy-mistake.ts'
 import { readDuration } from '../turn/duration.ts'
 
@@ -135,21 +130,25 @@ export function readEnrolFlags(
 }
 
 /** `nowSeconds` is since the epoch. */
-export function enrol(db: Database, terms: CodeTerms, out: Output, nowSeconds: number): void {
-  const { name, code, expiresAt } = db
-    .transaction(() => {
-      const made = makeCode(db, terms, nowSeconds)
-      audit(db, { at: nowSeconds, actor: 'cli', action: 'enrol', subject: made.name })
-      return made
-    })
-    .immediate()
+export async function enrol(
+  records: DeviceRecords,
+  terms: CodeTerms,
+  out: Output,
+  nowSeconds: number,
+): Promise<void> {
+  const by = { at: nowSeconds, actor: 'cli' }
+  const { name, code, expiresAt } = await records.makeCode(terms, by)
   const { uses, label, entitlements } = terms
   out.stderr(`${describe({ name, label, uses, usesLeft: uses, expiresAt, entitlements })}\n`)
   out.stdout(`${code}\n`)
 }
 
-export function listEnrolments(db: Database, out: Output, nowSeconds: number): void {
-  const codes = listCodes(db, nowSeconds)
+export async function listEnrolments(
+  records: DeviceRecords,
+  out: Output,
+  nowSeconds: number,
+): Promise<void> {
+  const codes = await records.codes(nowSeconds)
   if (codes.length === 0) out.stderr('no codes\n')
   for (const code of codes) {
     const over = code.usesLeft === 0 ? ', used' : code.expiresAt <= nowSeconds ? ', expired' : ''
@@ -157,21 +156,24 @@ export function listEnrolments(db: Database, out: Output, nowSeconds: number): v
   }
 }
 
+export interface RevokingRecords {
+  readonly devices: DeviceRecords
+  readonly keys: KeyRecords
+}
+
 /** The exit code: 1 if nothing has that name, or if part of it is still to be done. */
 export async function revokeByName(
-  db: Database,
+  records: RevokingRecords,
   name: string,
   by: Identities,
   out: Output,
   nowSeconds: number,
 ): Promise<0 | 1> {
-  const { left, ...begun } = beginRevoking(db, name, { ...by, actor: 'cli', at: nowSeconds })
-  const rest = await finishRevoking(left, (work) => work(db, Date.now() / 1000))
-  const done = { ...begun, families: [...begun.families, ...rest.families] }
+  const done = await records.devices.revoke(name, { ...by, actor: 'cli', at: nowSeconds })
   out.stdout(`${account(done)}\n`)
-  if (!done.known && done.kind === 'device') out.stderr(meantPerhaps(db, name))
+  if (!done.known && done.kind === 'device') out.stderr(await meantPerhaps(records, name))
   out.stdout(done.families.map((family) => `  ${family}\n`).join(''))
-  if (rest.error !== undefined) {
+  if (done.unfinished) {
     out.stderr(
       'not all of it is done: the database could not be written for some seconds\n' +
         '    a gate that runs on it goes on by itself; or give the same command again\n',
@@ -185,20 +187,18 @@ export async function revokeByName(
  * The names beside a device are no names of it: a user has several devices, and any device may call
  * itself anything.
  */
-function meantPerhaps(db: Database, name: string): string {
-  const [theirs, ofOrg] = [
-    listFamilies(db, { limit: 1, user: name }),
-    listFamilies(db, { limit: 1, org: name }),
-  ]
+async function meantPerhaps({ devices, keys }: RevokingRecords, name: string): Promise<string> {
+  const theirs = await devices.families({ limit: 1, user: name })
+  const ofOrg = await devices.families({ limit: 1, org: name })
   const all = (kind: 'user' | 'org'): string =>
     `    all devices of that ${kind === 'user' ? 'user' : 'organisation'}: postern revoke ${kind}:ID\n`
-  const called = familiesCalled(db, name, MAX_CALLED)
+  const called = await devices.familiesCalled(name, MAX_CALLED)
   const own = called.map(
     ({ label, deviceHash }) =>
       `    a device calls itself so: postern revoke ${label === undefined ? deviceHash : JSON.stringify(label)}\n`,
   )
   return [
-    ...(currentKey(db, name) ? ['    a key has this name: postern key revoke NAME\n'] : []),
+    ...((await keys.current(name)) ? ['    a key has this name: postern key revoke NAME\n'] : []),
     ...(theirs.length > 0 ? [all('user')] : []),
     ...(ofOrg.length > 0 ? [all('org')] : []),
     ...new Set(own),

@@ -2,12 +2,12 @@
 
 import { inert } from './inert-json.ts'
 
-export function* jsonList<T>(
-  pages: Iterable<readonly T[]>,
+export async function* jsonList<T>(
+  pages: AsyncIterable<readonly T[]>,
   asJson: (each: T) => object,
-): Generator<string> {
+): AsyncGenerator<string> {
   let before = '[\n'
-  for (const page of pages) {
+  for await (const page of pages) {
     const lines = page.map((each) => `  ${inert(JSON.stringify(asJson(each)))}`)
     yield before + lines.join(',\n')
     before = ',\n'

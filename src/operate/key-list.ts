@@ -1,9 +1,8 @@
 // `postern key list`: the keys and their standing, page by page. No key is shown: only its caller has
 // it.
 
-import type { Database } from 'bun:sqlite'
 import { type KeyStanding, standingOf } from '../keys/row.ts'
-import { type KeyListed, keyPages } from '../keys/find.ts'
+import type { KeyListed, KeyRecords } from '../keys/records.ts'
 import { columns, type Columns, utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { jsonList } from './json-list.ts'
@@ -23,20 +22,21 @@ export interface ListQuestion {
 const TITLES = ['KEY', 'POLICY', 'ORG', 'LAST SEEN', 'STATE']
 const NONE = '-'
 
-export function list(
-  db: Database,
+export async function list(
+  records: KeyRecords,
   { all, json, policies }: ListQuestion,
   { stdout, stderr }: Output,
   nowSeconds: number,
-): void {
-  const listed = pages(db, all, nowSeconds)
+): Promise<void> {
+  const listed = pages(records, all, nowSeconds)
   if (json) {
-    for (const text of jsonList(listed, (each) => asJson(each, policies, nowSeconds))) stdout(text)
+    const lines = jsonList(listed, (each) => asJson(each, policies, nowSeconds))
+    for await (const text of lines) stdout(text)
     return
   }
   let line: Columns | undefined
   let refused = false
-  for (const page of listed) {
+  for await (const page of listed) {
     const rows = page.map((each) => cellsOf(each, policies, nowSeconds))
     if (!line) {
       line = columns([TITLES, ...rows])
@@ -50,8 +50,12 @@ export function list(
   else stderr(`No keys${all ? '' : '; --all shows those that have ended, too'}.\n`)
 }
 
-function* pages(db: Database, all: boolean, nowSeconds: number): Generator<readonly KeyListed[]> {
-  for (const page of keyPages(db)) {
+async function* pages(
+  records: KeyRecords,
+  all: boolean,
+  nowSeconds: number,
+): AsyncGenerator<readonly KeyListed[]> {
+  for await (const page of records.pages()) {
     const shown = all ? page : page.filter((each) => standingOf(each, nowSeconds) === 'good')
     if (shown.length > 0) yield shown
   }

@@ -1,22 +1,14 @@
-// `postern key`: the operator's side of keys, on the file of a running gate, which learns of it within
+// `postern key`: the operator's side of keys, on the database of a running gate, which learns of it within
 // a second. A key is printed once, alone on stdout, so that it can be piped; text for people goes to
 // stderr and contains no key.
 
-import type { Database } from 'bun:sqlite'
 import type { KeyDefaults } from '../config/keys.ts'
 import type { Mistake } from '../config/kinds.ts'
 import { LONGEST_OVERLAP_DAYS } from '../config/table.ts'
 import { readEntitlements } from '../enroll/entitlements.ts'
 import { isMeantAsKey } from '../keys/format.ts'
+import { type KeyRecords, type KeyTerms, MAX_KEYS, type Rotation } from '../keys/records.ts'
 import { standingOf } from '../keys/row.ts'
-import {
-  addKey,
-  type KeyTerms,
-  MAX_KEYS,
-  revokeKeys,
-  type Rotation,
-  rotateKey,
-} from '../keys/store.ts'
 import { utcMinute } from './columns.ts'
 import type { Output } from './enroll.ts'
 import { EXIT } from './exit.ts'
@@ -131,13 +123,13 @@ const tooLong = ({ maxLifetimeSeconds }: KeyRules): [message: string, hint: stri
 const expiresAt = (end: number): number | undefined => (end === Infinity ? undefined : end)
 
 /** The exit code. `nowSeconds` is since the epoch. */
-export function add(
-  db: Database,
+export async function add(
+  records: KeyRecords,
   terms: KeyTerms,
   out: Output,
   { policies, nowSeconds }: Pick<KeyRules, 'policies'> & { readonly nowSeconds: number },
-): number {
-  const added = addKey(db, terms, nowSeconds)
+): Promise<number> {
+  const added = await records.add(terms, nowSeconds)
   if (!added.ok) {
     out.stderr(
       added.why === 'name_taken'
@@ -154,14 +146,14 @@ export function add(
   return 0
 }
 
-export function rotate(
-  db: Database,
+export async function rotate(
+  records: KeyRecords,
   name: string,
   rotation: Rotation,
   out: Output,
   nowSeconds: number,
-): number {
-  const rotated = rotateKey(db, name, rotation, nowSeconds)
+): Promise<number> {
+  const rotated = await records.rotate(name, rotation, nowSeconds)
   if (!rotated.ok) {
     out.stderr(NOT_ROTATED[rotated.why])
     return EXIT.failed
@@ -184,8 +176,13 @@ function oldEnd(
 }
 
 /** `given` is never shown: it may be a key. */
-export function revoke(db: Database, given: string, out: Output, nowSeconds: number): number {
-  const revoked = revokeKeys(db, given, nowSeconds)
+export async function revoke(
+  records: KeyRecords,
+  given: string,
+  out: Output,
+  nowSeconds: number,
+): Promise<number> {
+  const revoked = await records.revoke(given, nowSeconds)
   if (!revoked) {
     out.stderr(unknown('revoke'))
     return EXIT.failed

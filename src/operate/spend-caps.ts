@@ -2,10 +2,9 @@
 // document give the policy of a device or a key; a user's policy is the one of the last charged request.
 // An organisation has the caps of all policies of its members.
 
-import type { Database } from 'bun:sqlite'
-import { deviceOfHash, type NamedDevice, policiesOfOrgDevices } from '../enroll/device-names.ts'
+import type { DeviceRecords, NamedDevice } from '../enroll/records.ts'
 import type { Policies } from '../gate/policies.ts'
-import { keysOfOrg, newestKey } from '../keys/find.ts'
+import type { KeyRecords } from '../keys/records.ts'
 import { type KeyRow, standingOf } from '../keys/row.ts'
 import type { Correction, Spender } from '../ledger/corrections.ts'
 import type { PersonSpent, SpentSums } from '../ledger/reports.ts'
@@ -43,7 +42,13 @@ export interface PeriodBook {
 export type Reservations = (spender: Spender, period: Period) => number
 
 export interface CapSources {
-  readonly database: Database
+  readonly devices: DeviceRecords
+  readonly keys: KeyRecords
+  /** Those of the spenders who are devices or keys, by hash. */
+  readonly known: {
+    readonly devices: ReadonlyMap<string, NamedDevice>
+    readonly keys: ReadonlyMap<string, KeyRow>
+  }
   readonly policies: Policies
   /** The month, and today if it is in that month. */
   readonly books: readonly PeriodBook[]
@@ -67,9 +72,9 @@ export function aboutSpender({ kind, name }: Spender, from: CapSources): Spender
   if (kind === 'org') {
     return { kind, label: undefined, orgId: undefined, policyName: undefined, policy: undefined }
   }
-  const device = deviceOfHash(from.database, name)
+  const device = from.known.devices.get(name)
   if (device) return ofDevice(device, from)
-  const key = newestKey(from.database, 'identity', name)
+  const key = from.known.keys.get(name)
   if (key) return ofKey(key, from)
   const [person] = from.books.flatMap((book) => book.person.get(name) ?? [])
   const { policy = '', org = '' } = person ?? {}
@@ -111,12 +116,14 @@ const policyOfKey = (
   })
 
 /** Its own first, then its organisation's. */
-export function capsOf(
+export async function capsOf(
   { kind, name }: Spender,
   { orgId, policy }: SpenderAbout,
   from: CapSources,
-): CapAccount[] {
-  if (kind === 'org') return accounts('organisation', name, policiesOfOrg(name, from), from)
+): Promise<CapAccount[]> {
+  if (kind === 'org') {
+    return accounts('organisation', name, await policiesOfOrg(name, from), from)
+  }
   if (!policy) return []
   return [
     ...accounts('own', name, [policy], from),
@@ -125,12 +132,14 @@ export function capsOf(
 }
 
 /** The policies of all members with a valid credential. */
-function policiesOfOrg(org: string, from: CapSources): Policy[] {
-  const { database, policies, nowSeconds } = from
-  const devices = policiesOfOrgDevices(database, org, nowSeconds).map((named) =>
-    policies.policyOf({ kind: 'device', org, policy: named ?? undefined }),
+async function policiesOfOrg(org: string, from: CapSources): Promise<Policy[]> {
+  const { policies, nowSeconds } = from
+  const named = await from.devices.policiesOfOrg(org, nowSeconds)
+  const devices = named.map((policy) =>
+    policies.policyOf({ kind: 'device', org, policy: policy ?? undefined }),
   )
-  const keys = keysOfOrg(database, org)
+  const theirs = await from.keys.ofOrg(org)
+  const keys = theirs
     .filter((key) => standingOf(key, nowSeconds) === 'good')
     .map((key) => policyOfKey(key, from))
   const users = from.books.flatMap(({ person }) =>

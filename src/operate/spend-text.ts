@@ -2,7 +2,8 @@
 // typed by somebody: none of them reaches a terminal as an escape sequence.
 
 import { inertJson } from './inert-json.ts'
-import { type Spending, usd } from './spend.ts'
+import { usd } from '../ledger/usd.ts'
+import type { Spending } from './spend.ts'
 import type { CapAccount } from './spend-caps.ts'
 import { visible } from '../terminal.ts'
 import { dollars } from './usage-text.ts'

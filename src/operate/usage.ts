@@ -25,9 +25,9 @@ export type UsageArguments =
 
 /** Names for the hashes of a report, read if a report has them. */
 export interface UsageNames {
-  readonly usersOfDevices: () => ReadonlyMap<string, string>
+  readonly usersOfDevices: () => Promise<ReadonlyMap<string, string>>
   /** Keys by their hash; the ledger counts them among the devices. */
-  readonly keys: () => ReadonlyMap<string, string>
+  readonly keys: () => Promise<ReadonlyMap<string, string>>
 }
 
 /** The whole report, for stdout. A key is shown as `key:NAME` among devices and users. */
@@ -39,15 +39,15 @@ export async function usage(
 ): Promise<string> {
   const { by, filter } = question
   if (by === 'user') {
-    const owners = new Map([...names.usersOfDevices(), ...called(names.keys())])
+    const owners = new Map([...(await names.usersOfDevices()), ...called(await names.keys())])
     return usageText(await reports.usageByUser(filter, owners), question, terminal)
   }
   const table = await reports.usage(by, filter)
-  return usageText(by === 'device' ? withKeys(table, names) : table, question, terminal)
+  return usageText(by === 'device' ? await withKeys(table, names) : table, question, terminal)
 }
 
-function withKeys(table: UsageTable, names: UsageNames): UsageTable {
-  const keys = new Map(called(names.keys()))
+async function withKeys(table: UsageTable, names: UsageNames): Promise<UsageTable> {
+  const keys = new Map(called(await names.keys()))
   const rows = table.rows.map((row) =>
     Object.assign({}, row, { key: keys.get(row.key) ?? row.key }),
   )

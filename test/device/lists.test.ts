@@ -2,6 +2,7 @@
 
 import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { sqliteDevices } from '../../src/enroll/sqlite/records.ts'
 import { devices } from '../../src/operate/devices.ts'
 import { anthropicScene, type DeviceScene, messages, type Minted } from '../support/anthropic.ts'
 import { eventually } from '../support/sink.ts'
@@ -175,13 +176,15 @@ test('100,000 devices are listed page by page, and sums of memory stay small', a
     bytes += text.length
   }
   const question = { user: undefined, org: undefined, all: false, idleSeconds: 0, limit: Infinity }
-  devices(db, { ...question, json: true }, { stdout, stderr: () => {} }, Date.now() / 1000)
+  const records = sqliteDevices(db)
+  const output = { stdout, stderr: () => {} }
+  await devices(records, { ...question, json: true }, output, Date.now() / 1000)
   expect(pieces).toBeGreaterThan(200)
   expect(longest).toBeLessThan(500_000)
   expect(bytes).toBeGreaterThan(30_000_000)
   pieces = 0
   const table = { ...question, json: false }
-  devices(db, table, { stdout, stderr: () => {} }, Date.now() / 1000)
+  await devices(records, table, output, Date.now() / 1000)
   expect(pieces).toBeGreaterThan(100_000)
   db.close()
 })

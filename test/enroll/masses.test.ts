@@ -136,7 +136,13 @@ test('the command names every family it has ended', async () => {
   let said = ''
   const out = { stdout: (text: string) => void (said += text), stderr: () => {} }
   expect(
-    await revokeByName(world.db, 'org:acme', { identify, former: [] }, out, at(0).epochSeconds),
+    await revokeByName(
+      world.records,
+      'org:acme',
+      { identify, former: [] },
+      out,
+      at(0).epochSeconds,
+    ),
   ).toBe(0)
   expect(said).toStartWith(`devices revoked: ${MANY} families\n  fam_`)
   expect(said.match(/^  fam_[0-9a-f]{32}$/gm)).toHaveLength(MANY)

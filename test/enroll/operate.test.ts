@@ -18,17 +18,17 @@ function terminal() {
   return { shown, output: { stdout, stderr } }
 }
 
-function enrolled(world: Scene, flags: EnrolFlags): { out: string; err: string } {
+async function enrolled(world: Scene, flags: EnrolFlags): Promise<{ out: string; err: string }> {
   const { shown, output } = terminal()
   const read = readEnrolFlags(flags)
   if (!read.ok) throw new Error(JSON.stringify(read.mistakes))
-  enrol(world.db, read.value, output, at(0).epochSeconds)
+  await enrol(world.records.devices, read.value, output, at(0).epochSeconds)
   return shown
 }
 
 test('prints the code once, alone on stdout, and what it grants on stderr', async () => {
   using world = scene()
-  const { out, err } = enrolled(world, {
+  const { out, err } = await enrolled(world, {
     models: 'claude-haiku-*, claude-sonnet-4-5',
     rateLimit: '30',
     spendCap: '12.50',
@@ -52,14 +52,14 @@ test('prints the code once, alone on stdout, and what it grants on stderr', asyn
   })
 
   const { shown, output } = terminal()
-  listEnrolments(world.db, output, at(0).epochSeconds)
+  await listEnrolments(world.records.devices, output, at(0).epochSeconds)
   expect(shown.out).toContain(`"Ann's laptop", 1 of 2 uses left`)
   expect(shown.out).not.toContain(out.trim().slice(13))
 })
 
 test('without flags: one use, 24 hours, and what the settings say', async () => {
   using world = scene({ defaults: { ...NO_ENTITLEMENTS, rateLimit: 7 } })
-  const [one, two] = [enrolled(world, {}), enrolled(world, {})]
+  const [one, two] = [await enrolled(world, {}), await enrolled(world, {})]
   const late = await world.bootstrap('a', { credential: one.out.trim() }, 86_400)
   expect(outcome(late)).toBe('enrollment_refused')
   const credential = two.out.trim()
@@ -108,7 +108,7 @@ test('revoke says what it did, and its exit code whether there was anything', as
   const said = async (name: string): Promise<[number, string]> => {
     const { shown, output } = terminal()
     return [
-      await revokeByName(world.db, name, { identify, former: [] }, output, at(0).epochSeconds),
+      await revokeByName(world.records, name, { identify, former: [] }, output, at(0).epochSeconds),
       shown.out,
     ]
   }
@@ -126,13 +126,13 @@ test('revoke says what it did, and its exit code whether there was anything', as
 test('the list shows what can be used, and says of the rest why not', async () => {
   using world = scene()
   const { shown, output } = terminal()
-  listEnrolments(world.db, output, at(0).epochSeconds)
+  await listEnrolments(world.records.devices, output, at(0).epochSeconds)
   expect(shown).toEqual({ out: '', err: 'no codes\n' })
-  const used = enrolled(world, { label: 'used' })
+  const used = await enrolled(world, { label: 'used' })
   await world.bootstrap('a', { credential: used.out.trim() })
-  enrolled(world, { label: 'short', expires: '1m' })
-  enrolled(world, { label: 'good' })
-  listEnrolments(world.db, output, at(61).epochSeconds)
+  await enrolled(world, { label: 'short', expires: '1m' })
+  await enrolled(world, { label: 'good' })
+  await listEnrolments(world.records.devices, output, at(61).epochSeconds)
   const lines = shown.out.split('\n')
   expect(lines[0]).toContain('"good", 1 of 1 uses left')
   expect(lines[1]).toMatch(/"short".*, expired$/)

@@ -9,7 +9,11 @@ import pino from 'pino'
 import { identifier } from '../../src/token/identity.ts'
 import { Secret } from '../../src/secret.ts'
 import type { BootstrapContext } from '../../src/enroll/bootstrap.ts'
-import { type CodeTerms, makeCode } from '../../src/enroll/codes.ts'
+import { makeCode } from '../../src/enroll/codes.ts'
+import type { CodeTerms, DeviceRecords } from '../../src/enroll/records.ts'
+import { sqliteDevices } from '../../src/enroll/sqlite/records.ts'
+import type { KeyRecords } from '../../src/keys/records.ts'
+import { sqliteKeys } from '../../src/keys/sqlite/records.ts'
 import type { DeviceClaims } from '../../src/enroll/device-token.ts'
 import { enrollment } from '../../src/enroll/enroll.ts'
 import { type DeviceEnrollment, type EnrollmentOptions } from '../../src/enroll/enrollment.ts'
@@ -50,6 +54,8 @@ export function openDatabase(path: string): Database {
 
 export interface Scene extends Disposable {
   readonly db: Database
+  /** As commands see them. */
+  readonly records: { readonly devices: DeviceRecords; readonly keys: KeyRecords }
   readonly path: string
   readonly gate: DeviceEnrollment
   /** Everything that was logged. */
@@ -101,6 +107,7 @@ export function scene(options: Partial<EnrollmentOptions> = {}): Scene {
     )
   return {
     db,
+    records: { devices: sqliteDevices(db), keys: sqliteKeys(db) },
     path,
     gate,
     logged: () => log,

@@ -39,18 +39,23 @@ const USUAL: KeyRules = {
   policies: undefined,
 }
 
-function added(on: KeyScene, name: string, flags: AddFlags = {}, seconds = 0, rules = USUAL) {
+async function added(on: KeyScene, name: string, flags: AddFlags = {}, seconds = 0, rules = USUAL) {
   const { shown, output } = terminal()
   const nowSeconds = at(seconds).epochSeconds
   const read = readAdd(name, flags, rules, nowSeconds)
   if (!read.ok) throw new Error(JSON.stringify(read.mistakes))
-  const code = add(on.db, read.value, output, { policies: rules.policies, nowSeconds })
+  const code = await add(on.records, read.value, output, { policies: rules.policies, nowSeconds })
   return { code, ...shown }
 }
 
-function listed(on: KeyScene, all: boolean, seconds: number, policies?: string[]): unknown[] {
+async function listed(
+  on: KeyScene,
+  all: boolean,
+  seconds: number,
+  policies?: string[],
+): Promise<unknown[]> {
   const { shown, output } = terminal()
-  list(on.db, { all, json: true, policies }, output, at(seconds).epochSeconds)
+  await list(on.records, { all, json: true, policies }, output, at(seconds).epochSeconds)
   return JSON.parse(shown.out)
 }
 
@@ -73,24 +78,28 @@ describe('until when', () => {
 })
 
 describe('add', () => {
-  test('prints the key once, alone on stdout, and what it is on stderr', () => {
+  test('prints the key once, alone on stdout, and what it is on stderr', async () => {
     using on = keyScene()
-    const { code, out, err } = added(on, 'ci', { policy: 'builders', org: 'acme', expires: '12h' })
+    const { code, out, err } = await added(on, 'ci', {
+      policy: 'builders',
+      org: 'acme',
+      expires: '12h',
+    })
     expect([code, isWellFormed(out.slice(0, -1)), out.at(-1)]).toEqual([0, true, '\n'])
     expect(err).not.toContain(out.slice(3, 33))
     expect(err).toContain('key "ci", until ')
     expect(err).toContain(', policy builders, org acme\nit is shown this once')
-    const [row] = listed(on, false, 1)
+    const [row] = await listed(on, false, 1)
     expect(row).toMatchObject({ name: 'ci', policy: 'builders', org: 'acme', state: 'active' })
     expect(JSON.stringify(row)).not.toContain(out.slice(3, 33))
   })
 
-  test('without --expires it is 90 days, and never only where that is said', () => {
+  test('without --expires it is 90 days, and never only where that is said', async () => {
     using on = keyScene()
-    added(on, 'usual')
-    added(on, 'for ever', { expires: 'never' })
+    await added(on, 'usual')
+    await added(on, 'for ever', { expires: 'never' })
     const utc = (seconds: number): string => new Date(at(seconds).epochSeconds * 1000).toISOString()
-    expect(listed(on, false, 0)).toMatchObject([
+    expect(await listed(on, false, 0)).toMatchObject([
       { name: 'for ever', expires_at: null },
       { name: 'usual', expires_at: utc(90 * DAY) },
     ])
@@ -109,48 +118,55 @@ describe('add', () => {
     }
   })
 
-  test('a name that is taken is 1, and changes nothing', () => {
+  test('a name that is taken is 1, and changes nothing', async () => {
     using on = keyScene()
-    added(on, 'ci')
-    expect(added(on, 'ci')).toMatchObject({ code: 1, out: '' })
-    expect(listed(on, true, 0)).toHaveLength(1)
+    await added(on, 'ci')
+    expect(await added(on, 'ci')).toMatchObject({ code: 1, out: '' })
+    expect(await listed(on, true, 0)).toHaveLength(1)
   })
 })
 
 describe('list, rotate, revoke', () => {
-  test('say what there is, and what became of it', () => {
+  test('say what there is, and what became of it', async () => {
     using on = keyScene()
-    added(on, 'ci', { expires: '12h' })
-    added(on, 'short', { expires: '1m' })
+    await added(on, 'ci', { expires: '12h' })
+    await added(on, 'short', { expires: '1m' })
     const said = terminal()
     const rotation = readRotation({ overlap: '1h' }, USUAL, at(0).epochSeconds)
     if (!rotation.ok) throw new Error('mistaken')
-    expect(rotate(on.db, 'ci', rotation.value, said.output, at(0).epochSeconds)).toBe(0)
+    expect(await rotate(on.records, 'ci', rotation.value, said.output, at(0).epochSeconds)).toBe(0)
     expect(isWellFormed(said.shown.out.trim())).toBe(true)
     expect(said.shown.err).toContain('the old key stays good until ')
-    const states = (all: boolean, seconds: number) =>
-      (listed(on, all, seconds) as { name: string; state: string }[]).map(
+    const states = async (all: boolean, seconds: number) =>
+      ((await listed(on, all, seconds)) as { name: string; state: string }[]).map(
         ({ name, state }) => `${name} ${state}`,
       )
-    expect(states(false, 1)).toEqual(['ci active', 'short active', 'ci rotated'])
-    expect(states(false, 3601)).toEqual(['ci active'])
-    expect(states(true, 3601)).toEqual(['ci active', 'short expired', 'ci replaced'])
+    expect(await states(false, 1)).toEqual(['ci active', 'short active', 'ci rotated'])
+    expect(await states(false, 3601)).toEqual(['ci active'])
+    expect(await states(true, 3601)).toEqual(['ci active', 'short expired', 'ci replaced'])
     const { shown, output } = terminal()
-    expect(revoke(on.db, 'ci', output, at(2).epochSeconds)).toBe(0)
+    expect(await revoke(on.records, 'ci', output, at(2).epochSeconds)).toBe(0)
     expect(shown.out).toBe('key "ci" revoked, with the keys that its rotations had left valid\n')
-    expect(revoke(on.db, 'ci', output, at(3).epochSeconds)).toBe(0)
-    expect(states(true, 4)).toEqual(['ci revoked', 'short active', 'ci revoked'])
+    expect(await revoke(on.records, 'ci', output, at(3).epochSeconds)).toBe(0)
+    expect(await states(true, 4)).toEqual(['ci revoked', 'short active', 'ci revoked'])
     const table = terminal()
-    list(on.db, { all: true, json: false, policies: undefined }, table.output, at(100).epochSeconds)
+    await list(
+      on.records,
+      { all: true, json: false, policies: undefined },
+      table.output,
+      at(100).epochSeconds,
+    )
     expect(table.shown.out).toMatch(/^KEY +POLICY +ORG +LAST SEEN +STATE\n/)
     expect(table.shown.out).toMatch(/\nshort +- +- +never +expired 20/)
   })
 
-  test('what goes by no name is 1, and is not repeated: it may be a key', () => {
+  test('what goes by no name is 1, and is not repeated: it may be a key', async () => {
     using on = keyScene()
     const { shown, output } = terminal()
-    expect(revoke(on.db, 'pk_pasted', output, 0)).toBe(1)
-    expect(rotate(on.db, 'pk_pasted', { overlapSeconds: 0, expiresAt: 'same' }, output, 0)).toBe(1)
+    expect(await revoke(on.records, 'pk_pasted', output, 0)).toBe(1)
+    expect(
+      await rotate(on.records, 'pk_pasted', { overlapSeconds: 0, expiresAt: 'same' }, output, 0),
+    ).toBe(1)
     expect(shown.out).toBe('')
     expect(shown.err).not.toContain('pasted')
   })
@@ -180,13 +196,13 @@ describe('what the settings say of keys', () => {
       : read.mistakes.map((each) => `${each.setting} ${each.message} (${each.hint})`)
   }
 
-  test('holds where the words say nothing', () => {
+  test('holds where the words say nothing', async () => {
     using on = keyScene()
-    const { err } = added(on, 'ci', {}, 0, strict)
+    const { err } = await added(on, 'ci', {}, 0, strict)
     expect(err).toContain('policy builders')
     expect(err).not.toContain('a gate that has no policy of this name')
     const expires = new Date((at(0).epochSeconds + 30 * DAY) * 1000).toISOString()
-    expect(listed(on, false, 0)).toMatchObject([{ policy: 'builders', expires_at: expires }])
+    expect(await listed(on, false, 0)).toMatchObject([{ policy: 'builders', expires_at: expires }])
     const rotation = readRotation({}, strict, at(0).epochSeconds)
     expect(rotation).toMatchObject({ ok: true, value: { overlapSeconds: 3600 } })
   })
@@ -217,42 +233,46 @@ describe('what the settings say of keys', () => {
     }
   })
 
-  test('a rotation of a key that was made for longer, or for ever, is cut to what one may live', () => {
+  test('a rotation of a key that was made for longer, or for ever, is cut to what one may live', async () => {
     for (const expires of ['365d', 'never', '10d']) {
       using on = keyScene()
-      added(on, 'old', { expires })
+      await added(on, 'old', { expires })
       const rotation = readRotation({}, strict, at(0).epochSeconds)
       if (!rotation.ok) throw new Error('mistaken')
-      expect(rotate(on.db, 'old', rotation.value, terminal().output, at(60).epochSeconds)).toBe(0)
+      expect(
+        await rotate(on.records, 'old', rotation.value, terminal().output, at(60).epochSeconds),
+      ).toBe(0)
       const days = expires === '10d' ? 10 : 30
       const end = new Date((at(60).epochSeconds + days * DAY) * 1000).toISOString()
-      expect(listed(on, false, 60)[0]).toMatchObject({ state: 'active', expires_at: end })
+      expect((await listed(on, false, 60))[0]).toMatchObject({ state: 'active', expires_at: end })
     }
   })
 
-  test('a key whose policy has gone is told by the list, and gets no successor', () => {
+  test('a key whose policy has gone is told by the list, and gets no successor', async () => {
     using on = keyScene()
-    added(on, 'kept', { policy: 'staff' })
-    added(on, 'lost', { policy: 'gone' })
-    added(on, 'plain')
-    const known = (policies?: string[]) =>
-      (listed(on, false, 0, policies) as { policy_known: unknown }[]).map(
+    await added(on, 'kept', { policy: 'staff' })
+    await added(on, 'lost', { policy: 'gone' })
+    await added(on, 'plain')
+    const known = async (policies?: string[]) =>
+      ((await listed(on, false, 0, policies)) as { policy_known: unknown }[]).map(
         ({ policy_known }) => policy_known,
       )
-    expect(known(['staff'])).toEqual([true, false, true])
-    expect(known()).toEqual([true, null, null])
+    expect(await known(['staff'])).toEqual([true, false, true])
+    expect(await known()).toEqual([true, null, null])
     const { shown, output } = terminal()
     const { epochSeconds } = at(0)
-    list(on.db, { all: false, json: false, policies: ['staff'] }, output, epochSeconds)
+    await list(on.records, { all: false, json: false, policies: ['staff'] }, output, epochSeconds)
     expect(shown.out).toContain('gone (gone)')
     expect(shown.err).toContain('a gate refuses the key')
     const said = terminal()
     const rotation = readRotation({}, strict, epochSeconds)
     if (!rotation.ok) throw new Error('mistaken')
-    expect(rotate(on.db, 'lost', rotation.value, said.output, epochSeconds)).toBe(1)
+    expect(await rotate(on.records, 'lost', rotation.value, said.output, epochSeconds)).toBe(1)
     expect(said.shown.out).toBe('')
     expect(said.shown.err).toContain('its policy is not in the document')
-    expect(rotate(on.db, 'kept', rotation.value, terminal().output, epochSeconds)).toBe(0)
+    expect(await rotate(on.records, 'kept', rotation.value, terminal().output, epochSeconds)).toBe(
+      0,
+    )
   })
 })
 

@@ -12,7 +12,9 @@ import { follow } from '../../src/database/follow.ts'
 import { store } from '../../src/database/store.ts'
 import { TABLES } from '../../src/gate/migrations.ts'
 import { type Keyring, keyring, type KeyringOptions } from '../../src/keys/keyring.ts'
-import { addKey, type KeyTerms, type Made } from '../../src/keys/store.ts'
+import type { KeyMade, KeyRecords, KeyTerms } from '../../src/keys/records.ts'
+import { sqliteKeys } from '../../src/keys/sqlite/records.ts'
+import { addKey } from '../../src/keys/store.ts'
 import type { Instant } from '../../src/turn/instant.ts'
 import { everything } from '../support/admitted.ts'
 
@@ -28,6 +30,8 @@ export interface KeyScene extends Disposable {
   readonly path: string
   /** As a command opens it. */
   readonly db: Database
+  /** As commands see them. */
+  readonly records: KeyRecords
   /** Everything that was logged. */
   readonly logged: () => string
   readonly connection: DatabaseConnection
@@ -35,7 +39,7 @@ export interface KeyScene extends Disposable {
   readonly admit: AdmitKey
   /** A gate that starts now. */
   another(options?: Partial<KeyringOptions>): { readonly keys: Keyring; readonly admit: AdmitKey }
-  add(terms?: Partial<KeyTerms>, seconds?: number): Made
+  add(terms?: Partial<KeyTerms>, seconds?: number): KeyMade
   /** As the timer does that follows the file. */
   look(): void
   /** Polls until nothing is left, `seconds` after the beginning. */
@@ -61,6 +65,7 @@ export function keyScene(options: Partial<KeyringOptions> = {}): KeyScene {
     folder,
     path,
     db,
+    records: sqliteKeys(db),
     logged: () => log,
     connection,
     keys,

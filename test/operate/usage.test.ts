@@ -48,7 +48,7 @@ async function ask(words: string, terminal = eyes): Promise<string> {
   if (read.kind !== 'question') throw new Error(JSON.stringify(read))
   return usage(
     sqliteReportsAtOnce(database),
-    { usersOfDevices: () => new Map(), keys: () => new Map() },
+    { usersOfDevices: async () => new Map(), keys: async () => new Map() },
     read.question,
     terminal,
   )
@@ -113,7 +113,7 @@ Server tools, in the cost: 1,234 web searches, 1 web fetches.
     const show = async (words: string, terminal = eyes) => {
       const read = readUsageArguments(words.split(' ').filter(Boolean), NOON)
       if (read.kind !== 'question') throw new Error('no question')
-      const names = { usersOfDevices: () => new Map(), keys: () => new Map() }
+      const names = { usersOfDevices: async () => new Map(), keys: async () => new Map() }
       return usage(sqliteReportsAtOnce(own), names, read.question, terminal)
     }
     const text = await show('')

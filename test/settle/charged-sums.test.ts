@@ -11,7 +11,7 @@ import type { Exchange } from '../../src/exchange.ts'
 import { TABLES } from '../../src/gate/migrations.ts'
 import { type Restored, restoreCaps } from '../../src/gate/restore.ts'
 import { sqliteCorrections } from '../../src/ledger/sqlite/corrections.ts'
-import { sqliteReports } from '../../src/ledger/sqlite/reports.ts'
+import { sqliteBooks } from '../../src/ledger/sqlite/engine.ts'
 import { sqliteReportsAtOnce } from '../../src/ledger/sqlite/reports-at-once.ts'
 import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
 import type { Ledger } from '../../src/ledger/port.ts'
@@ -72,8 +72,8 @@ class Scene {
     this.caps = spendCaps()
     this.ledger = sqliteLedger(connection, { log, nowMs: this.now })
     this.settle = settlement({ log: this.#requests, ledger: this.ledger, prices })
-    const reports = sqliteReports(connection)
-    this.restored = await restoreCaps({ caps: this.caps, connection, reports, log })
+    const books = sqliteBooks({ reading: connection, standing: connection }, log)
+    this.restored = await restoreCaps({ caps: this.caps, ledger: books, log })
   }
 
   async stop(): Promise<void> {
@@ -133,7 +133,7 @@ class Scene {
       kind === 'person'
         ? await reports.spentByPersons(between)
         : await reports.spentBy(kind, between)
-    const corrections = await sqliteCorrections(this.database).in(written)
+    const corrections = await sqliteCorrections(this.database, () => {}).in(written)
     const credited = corrections
       .filter((each) => each.name === name && (each.kind === 'org') === (kind === 'org'))
       .reduce((sum, { creditMicroUsd }) => sum + creditMicroUsd, 0)
@@ -252,18 +252,15 @@ test(
           const { identity } = random.pick(CALLERS)
           const written = random.int(2) === 0 ? dayOf(scene.now) : monthOf(scene.now)
           await scene.ledger.flush(scene.now)
-          await sqliteCorrections(scene.database).add(
-            {
-              kind: 'device',
-              name: identity,
-              atMs: scene.now + step,
-              month: written,
-              creditMicroUsd: 1 + random.int(3000),
-              reason: 'a test',
-              actor: 'cli',
-            },
-            () => {},
-          )
+          await sqliteCorrections(scene.database, () => {}).add({
+            kind: 'device',
+            name: identity,
+            atMs: scene.now + step,
+            month: written,
+            creditMicroUsd: 1 + random.int(3000),
+            reason: 'a test',
+            actor: 'cli',
+          })
           // What runs when a gate dies is lost: nobody knows its cost.
           underWay = []
           await scene.stop()

@@ -8,7 +8,7 @@ import { TABLES } from '../../src/gate/migrations.ts'
 import { openDatabase } from '../../src/database/database.ts'
 import { atOnce, type Pieces } from '../../src/ledger/sqlite/in-pieces.ts'
 import { spentInPieces } from '../../src/ledger/sqlite/usage-report.ts'
-import { sqliteReports } from '../../src/ledger/sqlite/reports.ts'
+import { sqliteBooks } from '../../src/ledger/sqlite/engine.ts'
 import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
 import type { Opening, Outcome } from '../../src/ledger/port.ts'
 import type { Logger } from '../../src/log.ts'
@@ -82,6 +82,11 @@ test('pieces of whatever size add up to the whole', () => {
   )
 })
 
+function books() {
+  const connection = connectionTo(database)
+  return sqliteBooks({ reading: connection, standing: connection }, log)
+}
+
 test("a restart revives neither a user's month nor their day", async () => {
   const monthAgo = Math.max(monthStartMs(NOW), NOW - 3 * DAY_MS)
   const isToday = dayStartMs(monthAgo) === dayStartMs(NOW)
@@ -91,9 +96,7 @@ test("a restart revives neither a user's month nor their day", async () => {
     [begun('anna', monthStartMs(NOW) - 1), ended(1_000_000)],
   ])
   const caps = spendCaps()
-  const connection = connectionTo(database)
-  const reports = sqliteReports(connection)
-  const restored = await restoreCaps({ caps, connection, reports, log: log as Logger })
+  const restored = await restoreCaps({ caps, ledger: books(), log: log as Logger })
   try {
     const key = personKey('anna')
     expect(caps.read(key, NOW).spentMicroUsd).toBe(90)
@@ -110,9 +113,7 @@ test("a restart revives neither a user's month nor their day", async () => {
 
 test('what was spent under no cap, or at another gate, is counted by itself before long', async () => {
   const caps = spendCaps()
-  const connection = connectionTo(database)
-  const reports = sqliteReports(connection)
-  const parts = { caps, connection, reports, log: log as Logger, everyMs: 5 }
+  const parts = { caps, ledger: books(), log: log as Logger, everyMs: 5 }
   const restored = await restoreCaps(parts)
   try {
     write([[begun('anna'), ended(70)]])

@@ -3,31 +3,34 @@
 import type { Database } from 'bun:sqlite'
 import { inTransaction } from '../../database/database.ts'
 import { periodFrom, spanOf } from '../../turn/calendar.ts'
-import type { Corrections, NewCorrection } from '../corrections.ts'
+import {
+  type CorrectionEntry,
+  type Corrections,
+  entryOf,
+  type NewCorrection,
+  periodsOf,
+} from '../corrections.ts'
 import { personsSpent } from './person-days.ts'
 import { addCorrection, correctionsIn } from './spend-corrections.ts'
 import { spentByEach } from './usage-report.ts'
 
-export function sqliteCorrections(database: Database): Corrections {
+/** The audit trail belongs to others; it is called inside the correction's own transaction. */
+export type AuditCorrection = (entry: CorrectionEntry) => void
+
+export function sqliteCorrections(database: Database, audit: AuditCorrection): Corrections {
   return {
     in: async (period) => correctionsIn(database, period),
-    add: async (correction, beside) =>
+    add: async (correction) =>
       inTransaction(database, () => {
         const periods = periodsOf(correction.month)
         const spent = periods.map((month) => spentOf(database, { ...correction, month }))
         const spentMicroUsd = Math.min(...spent)
         if (correction.creditMicroUsd > spentMicroUsd) return { ok: false, spentMicroUsd } as const
         for (const month of periods) addCorrection(database, { ...correction, month })
-        beside()
+        audit(entryOf(correction))
         return { ok: true } as const
       }),
   }
-}
-
-/** What was spent on a day was also spent in its month. */
-function periodsOf(written: string): string[] {
-  const month = written.slice(0, '2026-11'.length)
-  return month === written ? [month] : [month, written]
 }
 
 /** Charges minus credits. */

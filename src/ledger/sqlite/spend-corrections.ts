@@ -30,7 +30,7 @@ export interface CorrectionsOptions {
   readonly connection: DatabaseConnection
   /** Called once for each correction, however often it is read. */
   readonly onCorrection: (correction: Correction) => void
-  readonly log: Logger
+  readonly log: Pick<Logger, 'error'>
   readonly pollMs?: number
 }
 

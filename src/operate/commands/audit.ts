@@ -5,7 +5,7 @@ import { EXIT } from '../exit.ts'
 import { readDay } from '../usage.ts'
 import { output } from './output.ts'
 import { failed, subcommand } from './subcommand.ts'
-import { withDatabase } from './with-database.ts'
+import { withRecords } from './with-records.ts'
 
 interface AuditFlags {
   readonly since: string
@@ -32,8 +32,8 @@ export const audit = subcommand<AuditFlags>({
         'audit',
       )
     }
-    return withDatabase(env, 'read', (database) => {
-      audited(database, { sinceSeconds: sinceMs / 1000, json }, output)
+    return withRecords(env, 'read', async (records) => {
+      await audited(records.audit, { sinceSeconds: sinceMs / 1000, json }, output)
       return 0
     })
   },

@@ -6,7 +6,7 @@ import { devices as listDevices } from '../devices.ts'
 import { EXIT } from '../exit.ts'
 import { nowSeconds, output } from './output.ts'
 import { failed, subcommand } from './subcommand.ts'
-import { withDatabase } from './with-database.ts'
+import { withRecords } from './with-records.ts'
 
 interface DevicesFlags {
   readonly user?: string
@@ -36,9 +36,9 @@ export const devices = subcommand<DevicesFlags>({
     if (!days.ok) return failed(`DEVICE_IDLE_DAYS ${days.message}: ${days.hint}`, EXIT.config)
     const idleSeconds = (days.value ?? 0) * 86_400
     const limit = stdout.isTTY ? MAX_LINES_ON_TERMINAL : Number.POSITIVE_INFINITY
-    return withDatabase(env, 'read', (database) => {
+    return withRecords(env, 'read', async (records) => {
       const question = { user, org, all, json, idleSeconds, limit }
-      listDevices(database, question, output, nowSeconds())
+      await listDevices(records.devices, question, output, nowSeconds())
       return 0
     })
   },

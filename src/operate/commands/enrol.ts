@@ -11,7 +11,7 @@ import {
 import { EXIT } from '../exit.ts'
 import { nowSeconds, output } from './output.ts'
 import { subcommand } from './subcommand.ts'
-import { withDatabase } from './with-database.ts'
+import { withRecords } from './with-records.ts'
 
 export const enrol = subcommand<EnrolFlags>({
   name: 'enrol',
@@ -24,8 +24,8 @@ export const enrol = subcommand<EnrolFlags>({
   readsSettings: true,
   run({ flags }, env, policies) {
     if (flags.list) {
-      return withDatabase(env, 'existing', (database) => {
-        listEnrolments(database, output, nowSeconds())
+      return withRecords(env, 'existing', async ({ devices }) => {
+        await listEnrolments(devices, output, nowSeconds())
         return 0
       })
     }
@@ -39,8 +39,8 @@ export const enrol = subcommand<EnrolFlags>({
       }
       return EXIT.usage
     }
-    return withDatabase(env, 'existing', (database) => {
-      enrolWith(database, terms.value, output, nowSeconds())
+    return withRecords(env, 'existing', async ({ devices }) => {
+      await enrolWith(devices, terms.value, output, nowSeconds())
       return 0
     })
   },

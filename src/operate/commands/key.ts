@@ -20,7 +20,7 @@ import { readKeyDefaults } from '../key-defaults.ts'
 import { list as listOf } from '../key-list.ts'
 import { nowSeconds, output } from './output.ts'
 import { failed, type Subcommand, subcommand } from './subcommand.ts'
-import { withDatabase } from './with-database.ts'
+import { withRecords } from './with-records.ts'
 
 function mistaken(action: string, mistakes: readonly Mistake[]): number {
   for (const { setting, message, hint } of mistakes) {
@@ -65,8 +65,8 @@ const add = subcommand<AddFlags>({
     if (!rules) return EXIT.config
     const terms = readAdd(words[0] ?? '', flags, rules, now)
     if (!terms.ok) return mistaken('add', terms.mistakes)
-    return withDatabase(env, 'existing', (database) =>
-      addTo(database, terms.value, output, { policies: rules.policies, nowSeconds: now }),
+    return withRecords(env, 'existing', ({ keys }) =>
+      addTo(keys, terms.value, output, { policies: rules.policies, nowSeconds: now }),
     )
   },
 })
@@ -91,8 +91,8 @@ const list = subcommand<ListFlags>({
   readsSettings: true,
   run({ flags: { all = false, json = false } }, env, entries) {
     const policies = entries?.policies.map(({ name }) => name)
-    return withDatabase(env, 'read', (database) => {
-      listOf(database, { all, json, policies }, output, nowSeconds())
+    return withRecords(env, 'read', async ({ keys }) => {
+      await listOf(keys, { all, json, policies }, output, nowSeconds())
       return 0
     })
   },
@@ -123,8 +123,8 @@ const rotate = subcommand<RotateFlags>({
     const rotation = readRotation(flags, rules, now)
     if (!rotation.ok) return mistaken('rotate', rotation.mistakes)
     const name = words[0] ?? ''
-    return withDatabase(env, 'existing', (database) =>
-      rotateBy(database, name, rotation.value, output, now),
+    return withRecords(env, 'existing', ({ keys }) =>
+      rotateBy(keys, name, rotation.value, output, now),
     )
   },
 })
@@ -139,8 +139,8 @@ const revoke = subcommand({
   define: (command) => command.argument('<name>').allowExcessArguments(false),
   readsSettings: true,
   run: ({ words }, env) =>
-    withDatabase(env, 'existing', (database) =>
-      revokeBy(database, words[0] ?? '', output, nowSeconds()),
+    withRecords(env, 'existing', ({ keys }) =>
+      revokeBy(keys, words[0] ?? '', output, nowSeconds()),
     ),
 })
 

@@ -5,7 +5,7 @@ import { EXIT } from '../exit.ts'
 import { identitiesFrom } from './identities.ts'
 import { nowSeconds, output } from './output.ts'
 import { failed, subcommand } from './subcommand.ts'
-import { withDatabase } from './with-database.ts'
+import { withRecords } from './with-records.ts'
 
 export const revoke = subcommand({
   name: 'revoke',
@@ -20,8 +20,8 @@ export const revoke = subcommand({
     const by = identitiesFrom(env)
     if (!by.ok) return failed(by.message, EXIT.config)
     const name = words[0] ?? ''
-    return withDatabase(env, 'existing', (database) =>
-      revokeByName(database, name, by, output, nowSeconds()),
+    return withRecords(env, 'existing', (records) =>
+      revokeByName(records, name, by, output, nowSeconds()),
     )
   },
 })

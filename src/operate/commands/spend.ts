@@ -5,7 +5,6 @@ import type { PolicyEntries } from '../../config/policies.ts'
 import { secureUrl } from '../../config/address-kinds.ts'
 import { readSetting } from '../../config/read.ts'
 import { type Key, settingOf, type Values } from '../../config/table.ts'
-import { ledgerIn } from '../../gate/ledger.ts'
 import { policies as policiesOf } from '../../gate/policies.ts'
 import { asking } from '../../http1/ask.ts'
 import { transport } from '../../http1/transport.ts'
@@ -13,19 +12,14 @@ import { stderr, stdout } from '../../print.ts'
 import type { Secret } from '../../secret.ts'
 import { EXIT } from '../exit.ts'
 import { askReservations } from '../reservations.ts'
-import {
-  correct,
-  findSpender,
-  readSpend,
-  type SpendFlags,
-  type Spending,
-  spendingOf,
-} from '../spend.ts'
+import { findSpender } from '../find-spender.ts'
+import { correct, type Spending, spendingOf } from '../spend.ts'
+import { readSpend, type SpendFlags } from '../spend-arguments.ts'
 import type { Reservations } from '../spend-caps.ts'
 import { spendingAccount, spendingJson, spendingTable } from '../spend-text.ts'
 import { identitiesFrom } from './identities.ts'
 import { failed, subcommand } from './subcommand.ts'
-import { withDatabase } from './with-database.ts'
+import { withRecords } from './with-records.ts'
 
 const SETTINGS = [
   'orgSpendCap',
@@ -125,11 +119,9 @@ export const spend = subcommand<SpendFlags>({
     const policies = policiesOf({ ...limits, policies: document ?? NO_DOCUMENT })
     const asked = await reservationsOf(flags.gate, settings.adminToken)
     if (!asked.ok) return asked.code
-    return withDatabase(env, correction ? 'existing' : 'read', async (database) => {
+    return withRecords(env, correction ? 'existing' : 'read', async (records) => {
       const books = {
-        ledger: ledgerIn(database),
-        database,
-        identities: by,
+        records,
         policies,
         hasDocument: document !== undefined,
         reserved: asked.reserved,
@@ -139,9 +131,9 @@ export const spend = subcommand<SpendFlags>({
         stdout.write(json ? spendingJson(all, month) : spendingTable(all, month))
         return 0
       }
-      const found = await findSpender(books, name)
+      const found = await findSpender(records, by, name)
       if (!found.ok) return failed(`${found.message}\n    ${found.hint}`, EXIT.failed, 'spend')
-      const done = await correct(books, found.spender, read.value, nowMs)
+      const done = await correct(records.ledger.corrections, found.spender, read.value, nowMs)
       if (!done.ok) return failed(`${done.message}\n    ${done.hint}`, EXIT.failed, 'spend')
       const one = await spendingOf(books, month, nowMs, found.spender)
       stdout.write(

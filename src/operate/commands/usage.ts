@@ -1,14 +1,11 @@
 // `postern usage`: its entry in the table. ../usage.ts parses its arguments, because dates among them
 // depend on the current day.
 
-import { usersOfDevices } from '../../enroll/family-list.ts'
-import { ledgerIn } from '../../gate/ledger.ts'
-import { namesOfKeys } from '../../keys/find.ts'
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
 import { readUsageArguments, usage as usageOf } from '../usage.ts'
 import { type Subcommand, withDocument } from './subcommand.ts'
-import { withDatabase } from './with-database.ts'
+import { withRecords } from './with-records.ts'
 
 export const usage: Subcommand = {
   name: 'usage',
@@ -31,13 +28,9 @@ export const usage: Subcommand = {
     const columns = onTerminal ? process.stdout.columns : undefined
     const terminal = { shorten: onTerminal, color, columns }
     return withDocument(env, 'usage', (whole) =>
-      withDatabase(whole, 'read', async (database) => {
-        const { reports } = ledgerIn(database)
-        const names = {
-          usersOfDevices: () => usersOfDevices(database),
-          keys: () => namesOfKeys(database),
-        }
-        stdout.write(await usageOf(reports, names, read.question, terminal))
+      withRecords(whole, 'read', async ({ ledger, devices, keys }) => {
+        const names = { usersOfDevices: devices.users, keys: keys.names }
+        stdout.write(await usageOf(ledger.reports, names, read.question, terminal))
         return 0
       }),
     )
