@@ -26,6 +26,21 @@ import { strayed } from './stray.ts'
 export interface Common extends Omit<ReceivingParts, 'find' | 'probes'> {
   readonly answers: Answers
   readonly log: Logger
+  /** Where it listens; of an app that listens itself, its own. */
+  readonly listener?: () => Bun.Server<undefined> | null
+}
+
+const LISTENER = {
+  development: false,
+  idleTimeout: SILENT_IDLE_SECONDS,
+  // We check sizes ourselves, after the credential, and answer in the route's dialect.
+  maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+} as const
+
+/** What a server needs to answer by this app from now on; its connections and responses go on. */
+export function answeringBy(app: ReturnType<typeof gate>) {
+  app.compile()
+  return { ...LISTENER, fetch: app.fetch }
 }
 
 export interface Parts extends Common {
@@ -60,6 +75,7 @@ export function adminGate({ admin, ...common }: Common & { readonly admin: Admin
 }
 
 function base({ answers, log, ...common }: Common, probes?: ReadonlyMap<string, Probe>) {
+  const listener = common.listener ?? (() => app.server)
   let table: FindRoute | undefined
   /** Built from all routes of the app when a request first needs it. */
   const find: FindRoute = (path) => (table ??= routeFinder(routesOf(app.routes)))(path)
@@ -71,19 +87,16 @@ function base({ answers, log, ...common }: Common, probes?: ReadonlyMap<string, 
     strictPath: true,
     handler: { standardHostname: false },
     serve: {
-      development: false,
-      idleTimeout: SILENT_IDLE_SECONDS,
+      ...LISTENER,
       // On Linux a second, stale process could otherwise share the port unnoticed.
       reusePort: false,
-      // We check sizes ourselves, after the credential, and answer in the route's dialect.
-      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     },
   }).use(arrivals)
   return (
     app
       // Declared before every route: routes declared earlier would answer with the runtime's message.
       .onError(({ code, error, request, arrival }) => {
-        const arrived = arrival ?? arrive(request, app.server)
+        const arrived = arrival ?? arrive(request, listener())
         const { exchange } = arrived
         if (code === 'NOT_FOUND') {
           const refusal = strayed(arrived, request, find) ?? refused('not_found')
@@ -102,7 +115,7 @@ function base({ answers, log, ...common }: Common, probes?: ReadonlyMap<string, 
       // whether it may return a promise, and would await this one on each request (0.1 µs).
       .onRequest(function receiveFirst(context) {
         const { request } = context
-        const arrival = arrive(request, app.server)
+        const arrival = arrive(request, listener())
         context.arrival = arrival
         const answer = receive(arrival, request)
         if (answer) return answer

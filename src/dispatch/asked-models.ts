@@ -30,7 +30,6 @@ const asksItself = ({ asks }: Served): boolean => asks
 
 interface Told {
   readonly list: Models
-  readonly patterns: readonly string[] | undefined
   readonly as: Served
 }
 
@@ -40,13 +39,13 @@ export function askedModels(lists: ModelLists): AskedModels {
   /** The same object for as long as its list is the same. */
   const withList = (on: Served, list: Models): Served => {
     const known = kept.get(on)
-    if (known && known.list === list && known.patterns === on.models) return known.as
+    if (known && known.list === list) return known.as
     const models = (list ?? [])
       .map(({ id }) => id)
       // A name that a server lists is no pattern: `*` would make every model its own.
       .filter((id) => !id.endsWith('*') && allowedModel(id, on.models))
     const as: Served = { ...on, models, isUnknown: list === undefined }
-    kept.set(on, { list, patterns: on.models, as })
+    kept.set(on, { list, as })
     return as
   }
 

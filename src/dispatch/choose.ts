@@ -1,6 +1,6 @@
 // Where a request goes. Each upstream says which callers it takes and which models it serves; what that
-// means for one route is worked out when the gate starts, so that a request with one way to go is not
-// asked anything. Whatever else may go where, a caller's policy says.
+// means for one route is worked out at the start and at a reload, so that a request with one way to go is
+// not asked anything. Whatever else may go where, a caller's policy says.
 
 import type { Breaker } from '../budget/breaker.ts'
 import { CALLER_KINDS, type CallerKind } from '../names.ts'
@@ -13,10 +13,10 @@ import type { Endpoint, Upstream } from '../upstream/upstream.ts'
 export interface Offered {
   readonly upstream: Upstream
   readonly callers: readonly CallerKind[]
-  /** Exact names, or beginnings with a trailing `*`. Undefined: every model. A reload sets it anew. */
-  models: readonly string[] | undefined
-  /** It is asked which models it has: of those, what `models` lets. A reload sets it anew. */
-  asks: boolean
+  /** Exact names, or beginnings with a trailing `*`. Undefined: every model. */
+  readonly models: readonly string[] | undefined
+  /** It is asked which models it has: of those, what `models` lets. */
+  readonly asks: boolean
 }
 
 export interface Served extends Offered {

@@ -3,8 +3,7 @@
 
 import type { Settings } from '../config/read.ts'
 import { type Key, KEYS, type Reloaded, settingOf } from '../config/table.ts'
-import { settingAt, type UpstreamEntry } from '../config/upstreams.ts'
-import type { UpstreamKind } from '../names.ts'
+import { settingAt, takesDevices, type UpstreamEntry } from '../config/upstreams.ts'
 import { Secret } from '../secret.ts'
 import { BY_PATH, type NamedFiles } from './named-files.ts'
 
@@ -41,16 +40,16 @@ export function changeOf(before: Configuration, after: Configuration): Change {
     (each): each is Exclude<Member, 'upstreams'> =>
       each !== 'upstreams' && !isSame(mine[each], theirs[each]),
   )
-  const upstreams = upstreamChanges(mine.upstreams, theirs.upstreams)
+  const upstreams = upstreamChange(mine.upstreams, theirs.upstreams)
   const stated = [
     ...changed.filter((each) => !mayChange(each, mine[each], theirs[each])).map(nameOf),
-    ...upstreams.filter(({ isTaken }) => !isTaken).map(({ name }) => name),
+    ...(upstreams.isTaken ? [] : upstreams.names),
   ]
   const contents = BY_PATH.filter(
     (key) => !changed.includes(key) && before.named.contents[key] !== after.named.contents[key],
   )
   const named = [...changed, ...contents].map(nameOf)
-  const names = [...new Set([...upstreams.map(({ name }) => name), ...named])]
+  const names = [...new Set([...upstreams.names, ...named])]
   const forgets = forgetsNames(mine, theirs)
   const lasting = new Set([...stated, ...(forgets ? [nameOf('identityHashKey')] : [])])
   if (lasting.size === 0) return { kind: names.length > 0 ? 'exchange' : 'none', names }
@@ -73,46 +72,44 @@ const isTaken = (reload: Reloaded | undefined, before: unknown, after: unknown):
   reload === 'taken' || (reload === 'value' && isEmpty(before) === isEmpty(after))
 
 interface UpstreamChange {
-  readonly name: string
+  /** Of the settings. */
+  readonly names: readonly string[]
   readonly isTaken: boolean
 }
 
-/** Which there are, and in which order, stands for as long as the gate runs. */
-function upstreamChanges(
+function upstreamChange(
   before: readonly UpstreamEntry[],
   after: readonly UpstreamEntry[],
-): readonly UpstreamChange[] {
-  const known = before.flatMap((one, at) => {
-    const other = after[at]
-    return other?.kind === one.kind && other.name === one.name ? [[one, other] as const] : []
+): UpstreamChange {
+  const isListSame = isSame(before.map(nameAndKind), after.map(nameAndKind))
+  const members = before.flatMap((one) => {
+    const other = after.find((each) => isSame(nameAndKind(each), nameAndKind(one)))
+    return other ? changedMembers(one, other) : []
   })
-  if (known.length < before.length || before.length < after.length) {
-    return [{ name: 'upstreams', isTaken: false }]
+  return {
+    names: [...new Set([...(isListSame ? [] : ['upstreams']), ...members])],
+    isTaken: isSame(startedFor(before), startedFor(after)),
   }
-  return known.flatMap(([one, other]) => {
-    const [mine, theirs] = [new Map(Object.entries(one)), new Map(Object.entries(other))]
-    const members = [...new Set([...mine.keys(), ...theirs.keys()])]
-    return members
-      .filter((member) => !isSame(mine.get(member), theirs.get(member)))
-      .map((member) => {
-        const key = settingAt(one.kind, member)
-        const reload = key === undefined ? modelsReload(one.kind) : settingOf(key).reload
-        // The variable, of one that has the name of its kind.
-        const isUsual = key !== undefined && one.name === one.kind
-        return {
-          name: isUsual ? nameOf(key) : `upstreams.${one.name}`,
-          isTaken: isTaken(reload, mine.get(member), theirs.get(member)),
-        }
-      })
-  })
 }
 
-/**
- * Of the models, which no variable says. Which of several enclaves shows its keys to those who seal
- * bodies depends on them, and stands.
- */
-const modelsReload = (kind: UpstreamKind): Reloaded | undefined =>
-  kind === 'tinfoil' ? undefined : 'taken'
+const nameAndKind = ({ name, kind }: UpstreamEntry): readonly string[] => [name, kind]
+
+/** Those who enrol devices, and the one who signs in, have parts of the gate that the start makes. */
+const startedFor = (upstreams: readonly UpstreamEntry[]): readonly boolean[] => [
+  takesDevices(upstreams),
+  upstreams.some(({ kind }) => kind === 'anthropic-oauth'),
+]
+
+function changedMembers(one: UpstreamEntry, other: UpstreamEntry): readonly string[] {
+  const [mine, theirs] = [new Map(Object.entries(one)), new Map(Object.entries(other))]
+  return [...new Set([...mine.keys(), ...theirs.keys()])]
+    .filter((member) => !isSame(mine.get(member), theirs.get(member)))
+    .map((member) => {
+      const key = settingAt(one.kind, member)
+      // The variable, of one that has the name of its kind.
+      return key !== undefined && one.name === one.kind ? nameOf(key) : `upstreams.${one.name}`
+    })
+}
 
 /** Without the key of before nobody would be known, and what they have spent would be forgotten. */
 function forgetsNames({ identityHashKey: before }: Settings, theirs: Settings): boolean {

@@ -2,7 +2,7 @@
 
 import type { AdminParts } from '../accept/admin/parts.ts'
 import { type Answers, answers } from '../accept/answers.ts'
-import { adminGate, gate } from '../accept/app.ts'
+import { adminGate, answeringBy, gate, type Parts } from '../accept/app.ts'
 import { probes } from '../accept/probes.ts'
 import { cors } from '../accept/cors.ts'
 import { LOGIN_PATHS } from '../accept/login/paths.ts'
@@ -25,16 +25,16 @@ import { settlement } from '../settle/settle.ts'
 import { allowLargeHeaders } from './header-limit.ts'
 import { callers } from './callers.ts'
 import { enclaveDocuments } from './enclave.ts'
-import { keepersAmong } from './keepers.ts'
 import { watchUpstreams } from './watch.ts'
 import { drained } from './drain.ts'
 import { fileTrouble } from './file-trouble.ts'
 import { frontParts } from './front.ts'
 import { live } from './live.ts'
 import type { Configuration } from './reload-change.ts'
-import { prepareAll } from './remade.ts'
+import { type Before, prepareAll, remade } from './remade.ts'
 import { wayOut } from './way-out.ts'
-import { exchangeable, guarded, retune, upstreams } from './upstreams.ts'
+import { type ServedUpstreams, servedUpstreams } from './served-upstreams.ts'
+import { retune } from './upstreams.ts'
 import { egressOf } from '../http1/egress.ts'
 import { type Logger, setLevel } from '../log.ts'
 import type { Sources } from './sources.ts'
@@ -62,6 +62,11 @@ export interface Gate {
   drain(): Promise<void>
 }
 
+interface Relayed {
+  readonly upstreams: ServedUpstreams
+  readonly app: ReturnType<typeof gate>
+}
+
 /** Rejects if an address cannot be bound, or the database of enrolments cannot be used. */
 export async function serve(first: Configuration, from: Sources, log: Logger): Promise<Gate> {
   const { settings } = first
@@ -82,7 +87,8 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     idleMs: of.idleMs,
     settle,
     noteKept(id, { identity, upstream, at }) {
-      if (identity === undefined || upstream === undefined || !keepers.has(upstream)) return
+      if (identity === undefined || upstream === undefined) return
+      if (!relayed.now().upstreams.keepers.has(upstream)) return
       stored.note(id, { identity, upstream }, at.epochSeconds * 1000)
     },
     keyRefused: keyRefusals(log, (upstream) => settingNameOf(upstream, 'apiKey')),
@@ -93,14 +99,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const who = await callers({ first, from, ask, file, connection, caps, log, listeningAt: at })
   const { users, enrolled, signIn, apiKeys } = who
   const devices = enrolled?.enrollment
-  const exchanged = { upstreams: exchangeable(from.upstreams, of.settings) }
-  const served = upstreams({ settings: of.settings, from: exchanged, way, signIn }).map((each) =>
-    guarded(each, settings, log),
-  )
   const stored = owners({ connection, log })
-  const keepers = keepersAmong(served)
-  const stalls = watchUpstreams(wire, served, timeouts)
-  const routes = servedRoutes((endpoint) => choicesOf(endpoint, served, who.kinds))
   const ownListener = settings.adminPort !== undefined
   const front = frontParts(first, memoryCounters)
   const { countedBy, countAddress } = front
@@ -119,7 +118,10 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     enrollment: devices,
     reports,
     register: register(connection),
-    breakers: Object.fromEntries(served.map((on) => [on.upstream.name, on.breaker])),
+    breakers: () =>
+      Object.fromEntries(
+        relayed.now().upstreams.served.map(({ upstream, breaker }) => [upstream.name, breaker]),
+      ),
     bodyTimeoutMs,
   }
   const reading = bodies(bodyTimeoutMs)
@@ -127,27 +129,13 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   let draining = false
   let listener: ReturnType<typeof gate>['server'] = null
 
-  const app = gate({
+  const parts: Omit<Parts, 'routes' | 'open'> = {
     answers: said,
+    listener: () => listener,
     cors: front.cors,
     countAddress,
     idleSeconds: front.idleSeconds,
     log,
-    routes,
-    open: {
-      answers: said,
-      probes: probes({
-        answers: said,
-        backend: served.map(({ upstream }) => upstream.name).join('+'),
-        keys: users,
-        ledger,
-        draining: () => draining,
-        fileTrouble: () => fileTrouble(file, Date.now()),
-      }),
-      countAddress,
-      documents: enclaveDocuments(from.upstreams, ask),
-      bodyTimeoutMs,
-    },
     inference: {
       answers: said,
       admissions: who.admissions,
@@ -191,7 +179,41 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       bodyTimeoutMs,
     }),
     admin: ownListener ? undefined : admin,
+  }
+  const appFor = ({ served, sources }: ServedUpstreams) =>
+    gate({
+      ...parts,
+      routes: servedRoutes((endpoint) => choicesOf(endpoint, served, who.kinds)),
+      open: {
+        answers: said,
+        probes: probes({
+          answers: said,
+          backend: served.map(({ upstream }) => upstream.name).join('+'),
+          keys: users,
+          ledger,
+          draining: () => draining,
+          fileTrouble: () => fileTrouble(file, Date.now()),
+        }),
+        countAddress,
+        documents: enclaveDocuments(sources, ask),
+        bodyTimeoutMs,
+      },
+    })
+  const upstreamOptions = {
+    first: from.upstreams,
+    parts: { settings: of.settings, way, signIn },
+    log,
+  }
+  /** The upstreams, and an app with the routes that they serve. */
+  const relayed = remade(first, (configuration, before: Before<Relayed> | undefined): Relayed => {
+    const former = before && { ...before, made: before.made.upstreams }
+    const upstreams = servedUpstreams(configuration, former, upstreamOptions)
+    return before && upstreams === before.made.upstreams
+      ? before.made
+      : { upstreams, app: appFor(upstreams) }
   })
+  const stalls = watchUpstreams(wire, () => relayed.now().upstreams.served, timeouts)
+  const { app } = relayed.now()
   await allowLargeHeaders()
   app.listen({ hostname: settings.host, port: settings.port })
   const operator = ownListener
@@ -211,7 +233,10 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   listeningAt = new URL(server.url)
   void useSocketHandles(wire, log)
   who.start()
-  if (keepers.size > 0) stored.start()
+  const noteStored = (): void => {
+    if (relayed.now().upstreams.keepers.size > 0) stored.start()
+  }
+  noteStored()
   forgetDaily(ledger, of.settings)
 
   return {
@@ -219,11 +244,18 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     adminUrl: operator?.server ? new URL(operator.server.url) : undefined,
     exchange(next) {
       const before = ways.now()
-      const commit = prepareAll([...who.prepares, ...front.prepares, ways.prepare], next)
+      const { app: appBefore } = relayed.now()
+      const prepares = [...who.prepares, ...front.prepares, ways.prepare, relayed.prepare]
+      const commit = prepareAll(prepares, next)
       commit()
       of.take(next)
       setLevel(log, next.settings.logLevel)
-      retune(served, next.settings)
+      const { app: appNow, upstreams } = relayed.now()
+      retune(upstreams.served, next.settings)
+      if (appNow !== appBefore) {
+        server.reload(answeringBy(appNow))
+        noteStored()
+      }
       if (ways.now() !== before) wire.renew()
       who.prepared()
       // Spending may not have been counted for a cap that is new.

@@ -82,12 +82,16 @@ export async function sources(
 
 type Configured = Omit<Sources, 'certificates'>
 
+/** Those of a gate in production. */
+export const upstreamSources = ({ upstreams }: Settings): readonly UpstreamSource[] =>
+  upstreams.filter(isWhole)
+
 /** What these need is there together: demands.ts has seen to it. */
 function configured(settings: Settings): Configured {
   const { issuers, upstreams, jwtSecret } = settings
   return {
     issuers,
-    upstreams: upstreams.filter(isWhole),
+    upstreams: upstreamSources(settings),
     ...loginAt(settings),
     deviceSecrets: (takesDevices(upstreams) && jwtSecret) || [],
   }

@@ -3,12 +3,10 @@
 
 import { breaker, type BreakerNumbers } from '../budget/breaker.ts'
 import type { Settings } from '../config/read.ts'
-import type { UpstreamEntry } from '../config/upstreams.ts'
 import type { Offered, Served } from '../dispatch/choose.ts'
 import type { Egress } from '../http1/egress.ts'
 import type { Logger } from '../log.ts'
 import type { UpstreamKind } from '../names.ts'
-import type { Revealing } from '../secret.ts'
 import { anthropic } from '../upstream/anthropic/anthropic.ts'
 import { servesAccount, servesAnthropic } from '../upstream/anthropic/api.ts'
 import { anthropicOAuth } from '../upstream/anthropic/oauth.ts'
@@ -17,12 +15,11 @@ import { servesAllOfOpenAi } from '../upstream/openai/routes.ts'
 import { servesTinfoil, tinfoil } from '../upstream/tinfoil/tinfoil.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { SigningIn } from './signing-in.ts'
-import type { Sources, UpstreamSource, UpstreamSourceOf } from './sources.ts'
+import type { UpstreamSource, UpstreamSourceOf } from './sources.ts'
 
 export interface UpstreamParts {
   /** As they are when a request asks for them. */
   readonly settings: () => Settings
-  readonly from: Pick<Sources, 'upstreams'>
   readonly way: Pick<Egress, 'proxyTo'>
   /** Absent where nobody signs in, and for `postern check`. */
   readonly signIn?: Pick<SigningIn, 'apiBaseUrl' | 'accessToken'> | undefined
@@ -41,9 +38,6 @@ export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<K
     make: (source, { settings, way }) =>
       tinfoil({
         ...source,
-        get enclaveHosts() {
-          return entryOf(source, settings()).enclaveHosts
-        },
         get maxBodyBytes() {
           return settings().maxRequestBodyBytes
         },
@@ -52,17 +46,8 @@ export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<K
   },
   anthropic: {
     serves: servesAnthropic,
-    make: (source, { settings }) =>
-      anthropic({
-        ...source,
-        get headers() {
-          return entryOf(source, settings()).headers ?? []
-        },
-        apiKey: source.apiKey,
-        get maxBodyBytes() {
-          return settings().maxPayloadSize
-        },
-      }),
+    make: ({ headers = [], apiKey, ...source }, { settings }) =>
+      anthropic(sizedAs({ ...source, headers, apiKey }, settings)),
   },
   'anthropic-oauth': {
     serves: servesAccount,
@@ -74,20 +59,8 @@ export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<K
   },
   openai: {
     serves: servesAllOfOpenAi,
-    make: (source, { settings }) =>
-      openAi({
-        ...source,
-        get headers() {
-          return entryOf(source, settings()).headers ?? []
-        },
-        get keyHeader() {
-          return entryOf(source, settings()).keyHeader
-        },
-        apiKey: source.apiKey,
-        get maxBodyBytes() {
-          return settings().maxPayloadSize
-        },
-      }),
+    make: ({ headers = [], apiKey, ...source }, { settings }) =>
+      openAi(sizedAs({ ...source, headers, apiKey }, settings)),
   },
 }
 
@@ -100,53 +73,18 @@ function sizedAs<Options extends object>(options: Options, settings: () => Setti
   }
 }
 
-/** Every upstream that the settings name, in their order. */
-export const upstreams = (parts: UpstreamParts): readonly Offered[] =>
-  parts.from.upstreams.flatMap((source) => {
-    const upstream = made(source, parts)
-    const { callers, models, askModels: asks = false } = source
-    return upstream ? [{ upstream, callers, models, asks }] : []
-  })
-
-const made = <Kind extends UpstreamKind>(
-  source: UpstreamSource & { readonly kind: Kind },
-  parts: UpstreamParts,
-): Upstream | undefined => (KINDS[source.kind] as KindOf<UpstreamSource>).make(source, parts)
-
-/** With keys that are read anew by each request. */
-export const exchangeable = (
-  upstreams: readonly UpstreamSource[],
-  settings: () => Settings,
-): readonly UpstreamSource[] =>
-  upstreams.map((source) =>
-    isKeyed(source)
-      ? { ...source, apiKey: { reveal: () => keyOf(source, settings()).reveal() } }
-      : source,
-  )
-
-const isKeyed = (
-  source: UpstreamSource,
-): source is UpstreamSource & { readonly apiKey: Revealing } =>
-  'apiKey' in source && source.apiKey !== undefined
-
-function keyOf(
-  source: UpstreamSource & { readonly apiKey: Revealing },
-  settings: Settings,
-): Revealing {
-  const entry = entryOf(source, settings)
-  return ('apiKey' in entry ? entry.apiKey : undefined) ?? source.apiKey
+/** Undefined where the gate lacks what the upstream needs. */
+export function offered(source: UpstreamSource, parts: UpstreamParts): Offered | undefined {
+  const upstream = (KINDS[source.kind] as KindOf<UpstreamSource>).make(source, parts)
+  return upstream && { upstream, ...offerOf(source) }
 }
 
-/** As the settings have it now. In development mode it may not be in them. */
-function entryOf<Source extends UpstreamSource>(source: Source, { upstreams }: Settings) {
-  // A closure for each request would cost more than to look.
-  for (const each of upstreams) {
-    if (each.name === source.name && each.kind === source.kind) {
-      return each as Extract<UpstreamEntry, Pick<Source, 'kind'>>
-    }
-  }
-  return source
-}
+/** What of an upstream's settings decides which requests go there. */
+export const offerOf = ({
+  callers,
+  models,
+  askModels = false,
+}: UpstreamSource): Omit<Offered, 'upstream'> => ({ callers, models, asks: askModels })
 
 /** How long a probe that has a connection keeps others from trying. */
 const PROBE_ANSWER_SECONDS = 5
@@ -181,13 +119,7 @@ export function guarded(offered: Offered, settings: Settings, log: Logger): Serv
   }
 }
 
-/** By the settings of now: what opens a circuit, and which models an upstream serves. */
+/** What opens a circuit, by the settings of now. */
 export function retune(served: readonly Served[], settings: Settings): void {
-  for (const each of served) {
-    each.breaker.retune(breakerNumbers(settings))
-    const entry = settings.upstreams.find(({ name }) => name === each.upstream.name)
-    if (!entry) continue
-    each.models = entry.models
-    each.asks = entry.askModels ?? false
-  }
+  for (const { breaker } of served) breaker.retune(breakerNumbers(settings))
 }

@@ -7,10 +7,10 @@ import { watchStalls } from '../relay/stalls.ts'
 /** How long an upstream may take to answer. */
 const MAX_ANSWER_MS = 10_000
 
-/** `timeouts` is read on each use: a reload may change it. */
+/** All is read on each use: a reload may change it. */
 export function watchUpstreams(
   transport: Transport,
-  watched: readonly Served[],
+  watched: () => readonly Served[],
   timeouts: Timeouts,
 ): { stop(): void } {
   return watchStalls({

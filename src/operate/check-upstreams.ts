@@ -3,7 +3,7 @@
 
 import { settingNameOf } from '../config/upstreams.ts'
 import type { Sources } from '../gate/sources.ts'
-import { type UpstreamParts, upstreams } from '../gate/upstreams.ts'
+import { offered, type UpstreamParts } from '../gate/upstreams.ts'
 import { askingAt, type Reply } from '../http1/ask.ts'
 import type { Timeouts, Transport } from '../http1/transport.ts'
 import { type Decision, granted } from '../refusal.ts'
@@ -49,7 +49,10 @@ export async function checkUpstreams(
   }
 
   const outcomes: CheckOutcome[] = []
-  for (const { upstream, models, asks } of upstreams(parts)) {
+  for (const source of parts.from.upstreams) {
+    const offer = offered(source, parts)
+    if (!offer) continue
+    const { upstream, models, asks } = offer
     for (const { path, withKey } of upstream.checks) {
       const isList = path === LIST && (upstream.kind === 'openai' || models !== undefined || asks)
       const found = await get(upstream, path, withKey, isList)

@@ -13,7 +13,8 @@ export interface WatchedUpstream {
 
 export interface StallsOptions {
   readonly transport: Transport
-  readonly watched: readonly WatchedUpstream[]
+  /** As they are now: a reload may change them. */
+  readonly watched: () => readonly WatchedUpstream[]
   /** Of a probe. */
   readonly timeouts: () => Timeouts
 }
@@ -43,7 +44,7 @@ export function watchStalls({ transport, watched, timeouts }: StallsOptions): {
 
   const timer = setInterval(() => {
     const now = performance.now()
-    for (const each of watched) {
+    for (const each of watched()) {
       for (const host of each.breaker.doubtful(now)) void ask(each, host)
     }
   }, EVERY_MS)

@@ -56,7 +56,7 @@ test('what policies are made of is exchanged, a cap that was not there too', () 
   })
 })
 
-test('of several upstreams of a kind the keys and the models are exchanged, and nothing else', () => {
+test('whatever changes of an upstream is exchanged, under the name by which an operator knows it', () => {
   const several = (first: object, second: object = {}): Configuration => {
     const entry = (name: string, more: object): UpstreamEntry => ({
       kind: 'anthropic',
@@ -76,18 +76,35 @@ test('of several upstreams of a kind the keys and the models are exchanged, and 
     kind: 'exchange',
     names: ['upstreams.b'],
   })
-  const restart = { kind: 'restart' as const }
   expect(to({ models: ['a*'] }, {})).toEqual({ kind: 'exchange', names: ['upstreams.a'] })
   expect(to({ askModels: true }, {})).toEqual({ kind: 'exchange', names: ['upstreams.a'] })
   expect(to({ headers: [['x-a', '1']] }, {}).kind).toBe('exchange')
-  expect(to({ keyHeader: 'authorization' }, {}).kind).toBe('restart')
-  expect(to({ callers: ['user'] }, {})).toEqual({ ...restart, names: ['upstreams.a'] })
+  expect(to({ keyHeader: 'authorization' }, {}).kind).toBe('exchange')
+  expect(to({ callers: ['user'] }, {})).toEqual({ kind: 'exchange', names: ['upstreams.a'] })
   expect(to({}, { baseUrl: new URL('https://b.example') })).toEqual({
-    ...restart,
+    kind: 'exchange',
     names: ['upstreams.b'],
   })
-  expect(to({ apiKey: undefined }, {})).toEqual({ ...restart, names: ['upstreams.a'] })
-  expect(to({ name: 'c' }, {})).toEqual({ ...restart, names: ['upstreams'] })
+  expect(to({ apiKey: undefined }, {})).toEqual({ kind: 'exchange', names: ['upstreams.a'] })
+  expect(to({ name: 'c' }, {})).toEqual({ kind: 'exchange', names: ['upstreams'] })
+})
+
+test('upstreams come, go and change places; the first that takes devices needs a restart', () => {
+  const { settings, named } = taken(BASE)
+  const those = (
+    ...names: readonly (readonly ['openai' | 'anthropic', string])[]
+  ): Configuration => {
+    const upstreams = names.map(([kind, name]) => ({ kind, name, callers: ['key'] }) as never)
+    return { settings: { ...settings, upstreams }, named }
+  }
+  const exchange = { kind: 'exchange', names: ['upstreams'] }
+  const [a, b] = [['openai', 'a'] as const, ['openai', 'b'] as const]
+  expect(changeOf(those(a), those(a, b))).toEqual(exchange as Change)
+  expect(changeOf(those(a, b), those(b, a))).toEqual(exchange as Change)
+  expect(changeOf(those(a, b), those(b))).toEqual(exchange as Change)
+  const restart = { kind: 'restart', names: ['upstreams'] }
+  expect(changeOf(those(a), those(a, ['anthropic', 'c']))).toEqual(restart as Change)
+  expect(changeOf(those(a, ['anthropic', 'c']), those(a))).toEqual(restart as Change)
 })
 
 test('that there is one, or none, needs a restart', () => {

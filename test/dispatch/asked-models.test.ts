@@ -114,12 +114,12 @@ describe('a request', () => {
     expect(await chosen(among, 'x', 66_001)).toBe('a')
   })
 
-  test('a reload of what the settings let is seen at once', async () => {
-    const { chosen } = scene({ a: ['x', 'y'] })
+  test('after a reload of what the settings let, an upstream is not asked again', async () => {
+    const { chosen, asked } = scene({ a: ['x', 'y'] })
     const on = served('a')
     expect(await chosen([on], 'x')).toBe('a')
-    on.models = ['y']
-    expect(await chosen([on], 'x')).toBe('not_found')
+    expect(await chosen([{ ...on, models: ['y'] }], 'x')).toBe('not_found')
+    expect(asked).toEqual(['a'])
   })
 })
 

@@ -16,13 +16,14 @@ import { readText } from '../../src/config/document/open.ts'
 import { parseJson } from '../../src/config/document/yaml.ts'
 import { bodies } from '../../src/dispatch/bodies.ts'
 import { pickingByModel } from '../../src/dispatch/by-model.ts'
-import { choicesOf, type Served } from '../../src/dispatch/choose.ts'
+import { choicesOf } from '../../src/dispatch/choose.ts'
 import { pickingKept } from '../../src/dispatch/stored.ts'
 import { dispatching } from '../../src/dispatch/dispatch.ts'
+import type { NamedFiles } from '../../src/gate/named-files.ts'
 import { policies } from '../../src/gate/policies.ts'
 import type { UpstreamSource } from '../../src/gate/sources.ts'
 import { memoryCounters } from '../../src/gate/state.ts'
-import { exchangeable, guarded, upstreams } from '../../src/gate/upstreams.ts'
+import { servedUpstreams } from '../../src/gate/served-upstreams.ts'
 import { makeKey } from '../../src/keys/format.ts'
 import type { Logger } from '../../src/log.ts'
 import { ROUTE_GROUPS, type RouteGroup } from '../../src/names.ts'
@@ -164,6 +165,7 @@ const LOUD = {
     throw new Error(Bun.inspect(bug))
   },
 } as never as Logger
+const NOTHING_NAMED = {} as never as NamedFiles
 const QUIET = { info: () => {}, warn: () => {} } as never as Logger
 
 /** The gate of a document, in which what would go out is noted and goes nowhere. */
@@ -177,12 +179,12 @@ function gateOf(
   const settings = settingsOf(document)
   const { policyOf } = policies(settings)
   const sources = settings.upstreams as readonly UpstreamSource[]
-  const from = { upstreams: exchangeable(sources, () => settings) }
-  const served: readonly Served[] = upstreams({
-    settings: () => settings,
-    from,
-    way: { proxyTo: () => undefined },
-  }).map((each) => guarded(each, settings, QUIET))
+  const parts = { settings: () => settings, way: { proxyTo: () => undefined } }
+  const { served } = servedUpstreams({ settings, named: NOTHING_NAMED }, undefined, {
+    first: sources,
+    parts,
+    log: QUIET,
+  })
   const closed = nothingBehindTheDoor()
   const admit: Admission = () => {
     const { kind, groups, org, policy: named } = callerNow()

@@ -45,6 +45,8 @@ function write(number: number, upstream: string): void {
   const [now, before] = number % 2 === 0 ? [key('1'), key('2')] : [key('2'), key('1')]
   const extra = `
   - { name: b, issuer: "https://b${number}.example", jwks_url: "${issuer.jwksUrl}", audiences: [b] }`
+  const another = `
+  - { kind: openai, name: o${number}, base_url: "${upstream}/v1", callers: [key] }`
   put('key', `tinfoil-key-${number}`)
   const prices = { input: number, output: 1, cache_read: 0, cache_write_5m: 0, cache_write_1h: 0 }
   put('prices.json', JSON.stringify({ date: '2026-11-29', models: { m: prices } }))
@@ -53,7 +55,7 @@ function write(number: number, upstream: string): void {
     `issuers:
   - { name: a, issuer: "${issuer.issuer}", jwks_url: "${issuer.jwksUrl}", audiences: [${issuer.audience}] }${number % 3 === 0 ? '' : extra}
 upstreams:
-  - { kind: tinfoil, api_key_file: ${at('key')}, base_url: "${upstream}", require_ehbp: false }
+  - { kind: tinfoil, api_key_file: ${at('key')}, base_url: "${upstream}", require_ehbp: false }${number % 2 === 0 ? '' : another}
 policies: [{ name: p${number}, requests_per_minute: 0, concurrency: ${50_000 + number} }]
 rules: [{ kind: user, policy: p${number} }]
 limits:

@@ -33,7 +33,7 @@ export function admin(): AdminParts {
     enrollment: undefined,
     reports: { stats: never, requests: never, spent: never },
     register: { devices: never, note: never },
-    breakers: {},
+    breakers: () => ({}),
     charges: { reservations: never },
     bodyTimeoutMs: () => 1,
   }

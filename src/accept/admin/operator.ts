@@ -49,7 +49,7 @@ export function operatorRoutes(parts: AdminParts) {
       .get(
         '/circuit-breaker',
         ({ arrival: { exchange } }) => {
-          const states = Object.entries(breakers).map(([name, each]) => [
+          const states = Object.entries(breakers()).map(([name, each]) => [
             name,
             each.state(exchange.at),
           ])
@@ -71,7 +71,7 @@ export function operatorRoutes(parts: AdminParts) {
             subject: '*',
           })
           if (!noted.ok) return answers.refuse(exchange, noted)
-          for (const each of Object.values(breakers)) each.reset()
+          for (const each of Object.values(breakers())) each.reset()
           return answers.json(exchange, 200, { message: 'circuit breakers reset' })
         },
         { parse: 'none', detail: { summary: 'Closes them.' } },

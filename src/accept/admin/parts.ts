@@ -20,7 +20,8 @@ export interface AdminParts {
   readonly enrollment: DeviceEnrollment | undefined
   readonly reports: Reports
   readonly register: Register
-  readonly breakers: Readonly<Record<string, Breaker>>
+  /** By the names of the upstreams that there are now. */
+  readonly breakers: () => Readonly<Record<string, Breaker>>
   readonly charges: Pick<Charges, 'reservations'>
   readonly bodyTimeoutMs: () => number
 }

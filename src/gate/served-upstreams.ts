@@ -1,0 +1,78 @@
+// The upstreams that a running gate serves, made anew where a reload has changed them. A request that is
+// under way goes on with the upstream that it began with, so that no new key goes to an old address.
+
+import type { Settings } from '../config/read.ts'
+import type { Served } from '../dispatch/choose.ts'
+import type { Logger } from '../log.ts'
+import { keepersAmong } from './keepers.ts'
+import { type Configuration, isSame } from './reload-change.ts'
+import type { Before } from './remade.ts'
+import { upstreamSources, type UpstreamSource } from './sources.ts'
+import { guarded, offered, offerOf, type UpstreamParts } from './upstreams.ts'
+
+interface Made {
+  readonly source: UpstreamSource
+  readonly on: Served
+}
+
+export interface ServedUpstreams {
+  readonly made: readonly Made[]
+  /** In the settings' order, as all of these. */
+  readonly sources: readonly UpstreamSource[]
+  readonly served: readonly Served[]
+  /** The names of those that store objects. */
+  readonly keepers: ReadonlySet<string>
+}
+
+export interface ServedUpstreamsOptions {
+  readonly first: readonly UpstreamSource[]
+  readonly parts: UpstreamParts
+  readonly log: Logger
+}
+
+/** Returns the object of before if no upstream has changed. */
+export function servedUpstreams(
+  { settings }: Configuration,
+  before: Before<ServedUpstreams> | undefined,
+  { first, parts, log }: ServedUpstreamsOptions,
+): ServedUpstreams {
+  if (before && isSame(before.configuration.settings.upstreams, settings.upstreams)) {
+    return before.made
+  }
+  const sources = before ? upstreamSources(settings) : first
+  const made = sources.flatMap((source): Made[] => {
+    const former = before?.made.made.find(({ source: { kind, name } }) => {
+      return kind === source.kind && name === source.name
+    })
+    const on = servedBy(source, former, settings, parts, log)
+    return on ? [{ source, on }] : []
+  })
+  const served = made.map(({ on }) => on)
+  return { made, sources, served, keepers: keepersAmong(served) }
+}
+
+function servedBy(
+  source: UpstreamSource,
+  former: Made | undefined,
+  settings: Settings,
+  parts: UpstreamParts,
+  log: Logger,
+): Served | undefined {
+  if (former && isSame(former.source, source)) return former.on
+  // What it has told of its models stays.
+  if (former && isSame(itself(former.source), itself(source))) {
+    return { ...former.on, ...offerOf(source) }
+  }
+  const offer = offered(source, parts)
+  if (!offer) return undefined
+  // What is known of its health is of its address.
+  return former && isSame(addressOf(former.source), addressOf(source))
+    ? { ...offer, breaker: former.on.breaker }
+    : guarded(offer, settings, log)
+}
+
+/** Without what decides which requests go there. */
+const itself = (source: UpstreamSource): unknown => ({ ...source, ...NO_OFFER })
+const NO_OFFER = { callers: undefined, models: undefined, askModels: undefined }
+
+const addressOf = (source: UpstreamSource): unknown => ('baseUrl' in source ? source.baseUrl : '')
