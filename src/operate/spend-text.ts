@@ -6,7 +6,7 @@ import { usd } from '../ledger/usd.ts'
 import type { Spending } from './spend.ts'
 import type { CapAccount } from './spend-caps.ts'
 import { visible } from '../terminal.ts'
-import { dollars } from './usage-text.ts'
+import { dollars } from './figures.ts'
 
 const MAX_ROWS = 200
 const MAX_LABEL_WIDTH = 20

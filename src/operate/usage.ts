@@ -10,7 +10,8 @@ import {
   type UsageTable,
 } from '../ledger/reports.ts'
 import { visible } from '../terminal.ts'
-import { type Terminal, usageText } from './usage-text.ts'
+import type { Terminal } from './usage-table.ts'
+import { usageText } from './usage-text.ts'
 
 export interface UsageQuestion {
   readonly by: UsageGroup | 'user'
