@@ -2,6 +2,7 @@
 // holds them. Every method is one whole operation: what it writes stands together with its audit entry,
 // or not at all.
 
+import type { Decision } from '../refusal.ts'
 import type { Identities } from '../token/identity.ts'
 import type { Entitlements } from './entitlements.ts'
 
@@ -150,4 +151,11 @@ export interface DeviceRecords {
 export interface AuditRecords {
   /** In the order of writing. */
   entries(page: AuditPage): Promise<readonly AuditListed[]>
+}
+
+/** The operator's reads of devices and writes to the audit trail, over HTTP. */
+export interface Register {
+  /** A page, the newest first. */
+  devices(page: Pick<FamilyFilter, 'limit' | 'before'>): Promise<Decision<readonly FamilyListed[]>>
+  note(entry: AuditEntry): Promise<Decision<undefined>>
 }

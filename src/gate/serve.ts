@@ -18,8 +18,8 @@ import { mergingModels } from '../dispatch/merged-models.ts'
 import { choicesOf } from '../dispatch/choose.ts'
 import { pickingKept } from '../dispatch/stored.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
-import { register } from '../enroll/register.ts'
 import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
+import { sqliteRegister } from '../enroll/sqlite/register.ts'
 import { relaying } from '../relay/relay.ts'
 import { settlement } from '../settle/settle.ts'
 import { allowLargeHeaders } from './header-limit.ts'
@@ -117,7 +117,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     admitDevice: enrolled?.admitDevice,
     enrollment: devices,
     reports,
-    register: register(connection),
+    register: sqliteRegister(connection),
     breakers: () =>
       Object.fromEntries(
         relayed.now().upstreams.served.map(({ upstream, breaker }) => [upstream.name, breaker]),

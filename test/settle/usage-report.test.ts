@@ -13,10 +13,10 @@ import { sqliteLedger } from '../../src/ledger/sqlite/writer.ts'
 import {
   spentInPieces,
   usageBy,
-  usageStats,
   usageSums,
   usageSumsInPieces,
 } from '../../src/ledger/sqlite/usage-report.ts'
+import { usageStats } from '../../src/ledger/sums.ts'
 import { USAGE_GROUPS, type UsageFilter } from '../../src/ledger/reports.ts'
 import {
   measure,

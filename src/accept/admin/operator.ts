@@ -62,9 +62,9 @@ export function operatorRoutes(parts: AdminParts) {
       )
       .post(
         '/circuit-breaker/reset',
-        ({ arrival: { exchange } }) => {
+        async ({ arrival: { exchange } }) => {
           // The record comes first: an action that cannot be recorded is not done.
-          const noted = register.note({
+          const noted = await register.note({
             at: exchange.at.epochSeconds,
             actor: 'operator',
             action: 'reset circuit breakers',
@@ -78,9 +78,9 @@ export function operatorRoutes(parts: AdminParts) {
       )
       .get(
         '/devices',
-        ({ arrival: { exchange }, query }) => {
+        async ({ arrival: { exchange }, query }) => {
           const before = Number(query.before ?? Number.NaN)
-          const found = register.devices({
+          const found = await register.devices({
             limit: MAX_DEVICES,
             ...(Number.isSafeInteger(before) && { before }),
           })

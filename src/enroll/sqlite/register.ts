@@ -1,25 +1,16 @@
-// The operator's reads of devices and writes to the audit trail, over HTTP.
+// What /admin reads of devices and writes to the audit trail, in the SQLite file.
 
-import type { DatabaseConnection } from '../database/connection.ts'
-import { unusableFrom } from '../database/trouble.ts'
-import { type Decision, granted, refused } from '../refusal.ts'
-import { audit } from './audit.ts'
-import { listFamilies } from './family-list.ts'
-import type { AuditEntry, FamilyListed } from './records.ts'
+import type { DatabaseConnection } from '../../database/connection.ts'
+import { unusableFrom } from '../../database/trouble.ts'
+import { type Decision, granted, refused } from '../../refusal.ts'
+import { audit } from '../audit.ts'
+import { listFamilies } from '../family-list.ts'
+import type { Register } from '../records.ts'
 
-export interface Register {
-  /** The newest first; `before` is the `seq` of the last device seen. */
-  devices(page: {
-    readonly limit: number
-    readonly before?: number
-  }): Decision<readonly FamilyListed[]>
-  note(entry: AuditEntry): Decision<undefined>
-}
-
-export function register(connection: DatabaseConnection): Register {
+export function sqliteRegister(connection: DatabaseConnection): Register {
   return {
-    devices: (page) => decided(() => listFamilies(connection.get(), page)),
-    note: (entry) =>
+    devices: async (page) => decided(() => listFamilies(connection.get(), page)),
+    note: async (entry) =>
       decided(() => {
         connection.write((database) => audit(database, entry))
         return undefined

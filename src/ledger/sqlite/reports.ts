@@ -9,7 +9,8 @@ import { unusableFrom } from '../../database/trouble.ts'
 import { pace, type Pieces } from './in-pieces.ts'
 import { requestsInPieces } from './last-requests.ts'
 import type { Reports } from '../reports.ts'
-import { spentInPieces, usageStats, usageSumsInPieces } from './usage-report.ts'
+import { usageStats } from '../sums.ts'
+import { spentInPieces, usageSumsInPieces } from './usage-report.ts'
 
 const MAX_RUNNING = 32
 const MAX_RUNNING_OF_ONE = 4

@@ -5,9 +5,9 @@
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { addToSums, type LedgerRow, type DaySums } from '../row.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
-import { SUM_COLUMNS } from '../columns.ts'
+import { addSums, noSums, sumsOf } from '../sums.ts'
 import type { UsageFilter, UsageTable } from '../reports.ts'
-import { conditions, dayFilter, MAX_GROUPS, SUMMED, sumsOf, usageSums } from './usage-report.ts'
+import { conditions, dayFilter, MAX_GROUPS, SUMMED, usageSums } from './usage-report.ts'
 
 const NOBODY = ''
 
@@ -18,7 +18,7 @@ export function usageByUser(
 ): UsageTable {
   const users = new Map<string, DaySums>()
   const sharesOf = (user: string): DaySums => {
-    const found = users.get(user) ?? nothing()
+    const found = users.get(user) ?? noSums()
     users.set(user, found)
     return found
   }
@@ -29,10 +29,10 @@ export function usageByUser(
     )
     .all(...values)
   for (const { device, ...shares } of devices)
-    add(sharesOf(userOf.get(device) ?? NOBODY), shares, 1)
+    addSums(sharesOf(userOf.get(device) ?? NOBODY), shares, 1)
   for (const [user, shares] of usersWithoutDevice(database, filter)) {
-    add(sharesOf(user), shares, 1)
-    add(sharesOf(NOBODY), shares, -1)
+    addSums(sharesOf(user), shares, 1)
+    addSums(sharesOf(NOBODY), shares, -1)
   }
   const rows = [...users]
     .filter(([, { requests }]) => requests > 0)
@@ -60,7 +60,7 @@ function usersWithoutDevice(
     .query<LedgerRow, SQLQueryBindings[]>(`SELECT * FROM ledger ${where}`)
     .iterate(...values)
   for (const row of rows) {
-    const shares = found.get(row.identity) ?? nothing()
+    const shares = found.get(row.identity) ?? noSums()
     found.set(row.identity, shares)
     addToSums(shares, row, 1)
   }
@@ -68,9 +68,3 @@ function usersWithoutDevice(
 }
 
 const startOfDay = (epochMs: number): number => Math.floor(epochMs / DAY_MS) * DAY_MS
-
-const nothing = (): DaySums => Object.fromEntries(SUM_COLUMNS.map((name) => [name, 0])) as DaySums
-
-function add(to: DaySums, shares: Readonly<DaySums>, times: 1 | -1): void {
-  for (const name of SUM_COLUMNS) to[name] += times * Number(shares[name])
-}

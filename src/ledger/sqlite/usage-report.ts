@@ -4,15 +4,14 @@
 
 import type { Database, SQLQueryBindings } from 'bun:sqlite'
 import { atOnce, type Pieces } from './in-pieces.ts'
-import type { TokenClasses } from '../port.ts'
 import { DAY_MS, dayOf } from '../../turn/calendar.ts'
-import { type Counter, COUNTERS, SUM_COLUMNS } from '../columns.ts'
+import { SUM_COLUMNS } from '../columns.ts'
+import { addSums, noSums, type SumsRow, sumsOf } from '../sums.ts'
 import type {
   Spent,
   SpentSums,
   UsageFilter,
   UsageGroup,
-  UsageStats,
   UsageSums,
   UsageTable,
 } from '../reports.ts'
@@ -52,7 +51,6 @@ export function usageSums(database: Database, filter: UsageFilter): UsageSums {
 }
 
 export function* usageSumsInPieces(database: Database, filter: UsageFilter): Pieces<UsageSums> {
-  const total: Record<string, number> = {}
   const { model, org, device } = filter
   const rest = conditions([
     ['+model = ?', model],
@@ -65,9 +63,8 @@ export function* usageSumsInPieces(database: Database, filter: UsageFilter): Pie
       )
       .get(...values, ...rest.values),
   )
-  for (const row of sums) {
-    for (const name of SUM_COLUMNS) total[name] = (total[name] ?? 0) + Number(row?.[name] ?? 0)
-  }
+  const total = noSums()
+  for (const row of sums) if (row) addSums(total, row, 1)
   return sumsOf(total)
 }
 
@@ -118,19 +115,6 @@ function* eachRange<T>(
 
 /** Later than any date. */
 const LAST_DAY = 1e9
-
-export function usageStats(sums: UsageSums): UsageStats {
-  return {
-    totalRequests: sums.requests,
-    totalInputTokens: sums.tokens.input,
-    totalOutputTokens: sums.tokens.output,
-    totalCacheReadTokens: sums.tokens.cacheRead,
-    totalCacheCreationTokens: sums.tokens.cacheCreation,
-    totalCostMicroUsd: sums.costMicroUsd,
-    averageLatency: sums.averageLatencyMs,
-    successRate: Math.round(ratio(sums.succeeded, sums.requests) * 10_000) / 100,
-  }
-}
 
 /** What each was charged, all at once, for a process that has nothing else to do. */
 export function spentByEach(
@@ -199,33 +183,4 @@ export function dayFilter({ sinceMs, untilMs, device, org, model }: UsageFilter)
   ])
 }
 
-type SumsRow = Readonly<Record<string, number | string | null>>
-
 export const SUMMED = SUM_COLUMNS.map((name) => `sum(${name}) AS ${name}`).join(', ')
-
-export function sumsOf(row: SumsRow): UsageSums {
-  const of = (column: string): number => Number(row[column] ?? 0)
-  const tokens = (prefix: '' | 'estimated_'): TokenClasses => ({
-    input: of(`${prefix}input_tokens`),
-    output: of(`${prefix}output_tokens`),
-    cacheRead: of(`${prefix}cache_read_tokens`),
-    cacheCreation: of(`${prefix}cache_creation_tokens`),
-  })
-  return {
-    ...(Object.fromEntries(COUNTERS.map((name) => [name, of(name)])) as Record<Counter, number>),
-    tokens: tokens(''),
-    reasoningTokens: of('reasoning_tokens'),
-    costMicroUsd: of('cost_micro_usd'),
-    tools: {
-      webSearch: of('web_search_requests'),
-      webFetch: of('web_fetch_requests'),
-      codeExecution: of('code_execution_requests'),
-      other: of('other_tool_requests'),
-    },
-    estimate: { ...tokens('estimated_'), costMicroUsd: of('estimated_cost_micro_usd') },
-    averageLatencyMs: Math.round(ratio(of('duration_ms'), of('timed'))),
-    averageFirstByteMs: Math.round(ratio(of('first_byte_ms'), of('first_bytes'))),
-  }
-}
-
-const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole)

@@ -1,17 +1,17 @@
-// The ledger in an SQLite file: when to write, what to do when that fails, and how to report it. The
-// only clock it reads is that of its own timer; it never throws, and never gives up on a database.
+// The ledger in an SQLite file: when to write, and when to try again after that failed. The only
+// clock it reads is that of its own timer; it never throws, and never gives up on a database.
 
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../../log.ts'
 import type { DatabaseConnection } from '../../database/connection.ts'
-import { type OpenedDatabase } from '../../database/database.ts'
-import { codeOf, troubleOf, type Unusable } from '../../database/trouble.ts'
+import { codeOf, DatabaseUnusable, troubleOf } from '../../database/trouble.ts'
 import type { LedgerEntry } from '../../exchange.ts'
-import type { Ledger, LedgerHealth } from '../port.ts'
-import { type LedgerFile, ledgerFile } from './file.ts'
 import { notices, type PendingEntry, pendingEntry } from '../notices.ts'
+import { outage } from '../outage.ts'
+import type { Ledger } from '../port.ts'
+import { deleteOld } from './delete-old.ts'
+import { type LedgerFile, ledgerFile } from './file.ts'
 import type { LedgerRun } from './runs.ts'
-import { DAY_MS } from '../../turn/calendar.ts'
 
 export interface SqliteLedgerOptions {
   readonly log: Pick<Logger, 'error' | 'warn' | 'info'>
@@ -34,10 +34,6 @@ const YIELD_MS = 4
 /** How often this process reports that it is alive, and looks for others that no longer do. */
 const TEND_EVERY_MS = 5000
 const MAX_LOST_ROWS_AT_ONCE = 200
-const MAX_DELETED_AT_ONCE = 100
-const DELETE_PAUSE_MS = 20
-/** Attempts in a row while another writer holds the lock. */
-const MAX_DELETE_TRIES = 50
 /** Another writer's lock counts as a failure only after this time. */
 const LOCKED_GRACE_MS = 3000
 
@@ -59,9 +55,8 @@ export function sqliteLedger(
   const waiting = notices(maxWaiting)
   const run: LedgerRun = { token: randomUUID(), file: 0, id: undefined }
   let file: LedgerFile | undefined
-  let trouble: Failing | undefined
+  const failing = outage(log)
   let unwritable = 0
-  let lostTold = 0
   /** Whether dead processes may have left rows. */
   let searching = true
   let stopped = false
@@ -77,7 +72,7 @@ export function sqliteLedger(
 
   const connected = (nowMs: number): LedgerFile => {
     const opened = connection.open()
-    if (!opened.ok) throw new Unopened(opened)
+    if (!opened.ok) throw new DatabaseUnusable(opened.reason, opened.code)
     if (file?.database === opened.database) return file
     file = undefined
     file = ledgerFile(opened.database, run, nowMs)
@@ -97,7 +92,7 @@ export function sqliteLedger(
         const [first] = written.unwritable
         if (first) log.error({ code: first.code }, 'the ledger refused a row')
       }
-      recovered(nowMs)
+      failing.recovered(waiting.size, nowMs)
       return true
     } catch (error) {
       failed(error, nowMs)
@@ -106,36 +101,13 @@ export function sqliteLedger(
   }
 
   const failed = (error: unknown, nowMs: number): void => {
-    const reason = error instanceof Unopened ? error.opened.reason : troubleOf(error)
-    const code = error instanceof Unopened ? error.opened.code : codeOf(error)
-    trouble ??= { sinceMs: nowMs, reason, told: false }
-    trouble.reason = reason
-    if (!trouble.told && !isPatient(trouble, nowMs)) {
-      trouble.told = true
-      log.error(
-        { reason, code, waiting: waiting.size },
-        'the ledger cannot be written; inference goes on, and rows wait in memory',
-      )
-    }
+    const { reason, code } =
+      error instanceof DatabaseUnusable ? error : { reason: troubleOf(error), code: codeOf(error) }
+    const graceMs = reason === 'locked' ? LOCKED_GRACE_MS : 0
+    failing.failed({ reason, code, graceMs }, waiting.size, nowMs)
     // After a full disk or a lock the file is the same; after anything else it may have to be
     // reopened.
     if (reason !== 'disk_full' && reason !== 'locked') disconnect()
-  }
-
-  const recovered = (nowMs: number): void => {
-    if (trouble?.told) {
-      const afterMs = nowMs - trouble.sinceMs
-      log.info({ after_ms: afterMs, waiting: waiting.size }, 'the ledger is written again')
-    }
-    trouble = undefined
-  }
-
-  /** Logged once when losses begin during a failure, and once after it with the total. */
-  const tellLost = (): void => {
-    if (lost() === lostTold || trouble?.lossTold) return
-    lostTold = lost()
-    if (trouble) trouble.lossTold = true
-    log.error({ lost: lostTold }, 'the ledger has lost rows')
   }
 
   const schedule = (afterMs: number): void => {
@@ -153,18 +125,18 @@ export function sqliteLedger(
    * requests are short. So does a backlog, so that requests are not held up.
    */
   const hasten = (): void => {
-    if (soon || trouble) return
+    if (soon || failing.isNow) return
     soon = setImmediate(() => {
       soon = undefined
       if (waiting.closedSize < maxBatchRows) return
       attempt(Date.now())
-      tellLost()
+      failing.tellLost(lost())
     })
   }
 
   const step = (nowMs: number): void => {
     const wrote = attempt(nowMs)
-    tellLost()
+    failing.tellLost(lost())
     if (!wrote) schedule(retryEveryMs)
     else if (waiting.size > 0 || searching) schedule(YIELD_MS)
   }
@@ -185,7 +157,7 @@ export function sqliteLedger(
   const flush = (nowMs: number): boolean => {
     const pending = (): boolean => !stopped && (waiting.size > 0 || searching)
     while (pending() && attempt(nowMs));
-    tellLost()
+    failing.tellLost(lost())
     return waiting.size === 0
   }
 
@@ -213,35 +185,13 @@ export function sqliteLedger(
       if (waiting.closedSize % maxBatchRows === 0) hasten()
     },
     flush: async (nowMs) => flush(nowMs),
-    health(): LedgerHealth {
-      const counts = { waiting: waiting.size, lost: lost() }
-      if (!trouble?.told) return { ok: true, ...counts }
-      return { ok: false, sinceMs: trouble.sinceMs, reason: trouble.reason, ...counts }
-    },
-    async deleteBefore(epochMs, sumsSinceMs = epochMs) {
-      const day = Math.floor(epochMs / DAY_MS)
-      const sumsDay = Math.min(day, Math.floor(sumsSinceMs / DAY_MS))
-      let deleted = 0
-      let tries = 0
-      while (tries < MAX_DELETE_TRIES) {
-        if (stopped) break
-        try {
-          const from = connected(Date.now())
-          const { rows, days } = from.deleteBefore(day, sumsDay, MAX_DELETED_AT_ONCE)
-          deleted += rows
-          tries = 0
-          if (rows + days === 0) break
-        } catch (error) {
-          tries += 1
-          if (error instanceof Unopened || troubleOf(error) !== 'locked') {
-            log.warn({ code: codeOf(error) }, 'the ledger could not delete old rows')
-            break
-          }
-        }
-        await Bun.sleep(DELETE_PAUSE_MS)
-      }
-      return deleted
-    },
+    health: () => failing.health(waiting.size, lost()),
+    deleteBefore: (epochMs, sumsSinceMs = epochMs) =>
+      deleteOld(epochMs, sumsSinceMs, {
+        file: () => connected(Date.now()),
+        isStopped: () => stopped,
+        log,
+      }),
     async stop(nowMs) {
       if (stopped) return
       flush(nowMs)
@@ -258,24 +208,5 @@ export function sqliteLedger(
       }
       disconnect()
     },
-  }
-}
-
-interface Failing {
-  readonly sinceMs: number
-  reason: Unusable
-  told: boolean
-  lossTold?: boolean
-}
-
-const isPatient = ({ reason, sinceMs }: Failing, nowMs: number): boolean =>
-  reason === 'locked' && nowMs - sinceMs < LOCKED_GRACE_MS
-
-class Unopened extends Error {
-  readonly opened: Extract<OpenedDatabase, { ok: false }>
-
-  constructor(opened: Extract<OpenedDatabase, { ok: false }>) {
-    super(opened.reason)
-    this.opened = opened
   }
 }
