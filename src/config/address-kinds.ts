@@ -1,10 +1,10 @@
-// Where this gate itself is: its own addresses, and its file. Pure, like kinds.ts.
+// The kinds of settings about the gate itself: its own URLs and its file. Pure, like kinds.ts.
 
 import { isLoopback } from '../hosts.ts'
 import { exactly, outboundUrl } from './egress-kinds.ts'
 import { type Kind, TEXT, value, wrong } from './kinds.ts'
 
-/** https anywhere, http on loopback alone: everything else would carry secrets or trust in clear. */
+/** https, or http on loopback: anything else would send secrets or trust in clear text. */
 export const secureUrl: Kind<URL> = {
   ...outboundUrl,
   read: (text) => {
@@ -16,7 +16,7 @@ export const secureUrl: Kind<URL> = {
 
 export const exactUrl = exactly(secureUrl)
 
-/** The file of `sqlite:<path>`; `:memory:` for none. */
+/** The file of `sqlite:<path>`, or `:memory:`. */
 export const sqliteUrl: Kind<string> = {
   placeholder: '<url>',
   shape: TEXT,

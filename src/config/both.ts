@@ -1,13 +1,12 @@
-// A document and the environment at once. The environment and the flags are a shorthand for a document,
-// so that one may complete the other; where both say the same setting they have to agree, whatever its
-// name, and what a list of the document leaves out nobody else can add.
+// Merges a document with the environment and flags. One may complete the other; a setting that both give
+// must have the same value; nothing outside the document can add to its lists.
 
 import type { FromDocument } from './from-document.ts'
 import type { Given } from './given.ts'
 import type { Mistake } from './kinds.ts'
 import { type Key, settingOf } from './table.ts'
 
-/** What counts of the two; a mistake where they do not go together. */
+/** The merged settings, with a mistake for each contradiction. */
 export function together(
   key: Key,
   elsewhere: Given | undefined,
@@ -33,13 +32,13 @@ export function together(
 function isSame(key: Key, a: string, b: string): boolean {
   if (a === b) return true
   const { kind, secret } = settingOf(key)
-  // Secrets are equal to one another by their look.
+  // Two secrets look equal when they are printed.
   if (secret) return false
   const [one, other] = [kind.read(a), kind.read(b)]
   return one.ok && other.ok && Bun.deepEquals(one.value, other.value)
 }
 
-/** Entries of a list that nothing completes, but for those of which it is known already. */
+/** Incomplete entries of lists, without those that are already mistakes. */
 export function lackingEntries(
   document: FromDocument,
   mentioned: ReadonlySet<Key>,

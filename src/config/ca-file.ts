@@ -1,5 +1,5 @@
-// UPSTREAM_CA_FILE: certificates that are trusted beside those that are built in, read once at the
-// start. A file in which one of them cannot be read starts nothing.
+// UPSTREAM_CA_FILE: certificates that are trusted besides the built-in ones. One unreadable certificate in the
+// file stops the start.
 
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -7,7 +7,7 @@ import type { Mistake } from './kinds.ts'
 
 export interface CaFile {
   readonly ok: true
-  /** In PEM, one each. */
+  /** In PEM, one certificate each. */
   readonly certificates: readonly string[]
   readonly warnings: readonly string[]
 }

@@ -1,11 +1,11 @@
-// What is no mistake in settings, and has to be known all the same.
+// Warnings about settings that are valid and may surprise.
 
 import { isEverybody } from './networks.ts'
 import type { Values } from './table.ts'
 
 /**
- * The longest that the runtime's timer keeps an idle connection for sure: it counts to 64 ticks of
- * four seconds, and the first of them may be nearly over.
+ * The longest time for which the runtime surely keeps an idle connection: it counts up to 64 ticks of four
+ * seconds, and the first tick may be almost over.
  */
 export const LONGEST_IDLE_SECONDS = 252
 

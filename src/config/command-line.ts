@@ -1,6 +1,5 @@
-// The words after `postern`, where no command of operate/commands.ts answers to them: a flag for each
-// setting, and what is wrong with them all. Loaded only where there are words: a gate that is set up
-// by its environment has 2 MB less to carry.
+// Parses the words after `postern` if they name no command: a flag for each setting, with every mistake.
+// Loaded only if there are words, which saves 2 MB in a gate that its environment configures.
 
 import { Command, CommanderError, Option } from 'commander'
 import type { OpenDocument } from './from-document.ts'
@@ -26,7 +25,7 @@ export function readInvocation(
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0) return { kind: 'text', text: shown }
-    // Only a last flag can lack its value; without it, the rest shows what else is wrong.
+    // Only the last flag can lack its value. It is left out, so that the other words are checked too.
     const last = args.at(-1) ?? ''
     mistakes.push({ setting: last, message: 'lacks its value', hint: `write ${last} <value>` })
     command.parse(args.slice(0, -1), { from: 'user' })
@@ -40,7 +39,7 @@ export function readInvocation(
     } else if (!flagBefore) {
       words.push(word)
     }
-    // The word after it was meant as its value.
+    // The next word was meant as its value.
     flagBefore = word.startsWith('-') && !word.includes('=')
   }
   const name = COMMANDS.find((each) => each === (words[0] ?? 'serve'))

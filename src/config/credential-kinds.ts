@@ -1,15 +1,15 @@
-// What settings may be that prove who somebody is: secrets of ours, those that somebody else made, and
-// what belongs to them. Pure, like kinds.ts.
+// The kinds of settings that are credentials: our own secrets, those that others made, and what belongs to
+// them. Pure, like kinds.ts.
 
 import { Secret } from '../secret.ts'
 import { type Guessable, guessable } from './guessable.ts'
 import { type Kind, LIST, type NotRead, TEXT, value, wrong } from './kinds.ts'
 
-/** What documentation writes in the place of what a provider gives; no provider gives it. */
+/** Placeholders of documentation; no provider issues them. */
 const PLACEHOLDER =
   /^<.*>$|\.{3}|^(?:your|insert|paste)[-_ ]|change[-_ ]?me\b|replace[-_ ]?(?:me|this|with)/i
 
-/** RFC 6749 appendix A.1, but for the space. */
+/** RFC 6749 appendix A.1, without the space. */
 export const clientId: Kind<string> = {
   placeholder: '<id>',
   shape: TEXT,
@@ -19,7 +19,7 @@ export const clientId: Kind<string> = {
       : wrong('is not a client id', "give it as the provider's registration shows it"),
 }
 
-/** RFC 6749 §3.3: words of visible ASCII but for `"` and `\`, one space between them. */
+/** RFC 6749 §3.3: words of visible ASCII except `"` and `\`, separated by one space. */
 export const scopes: Kind<string> = {
   placeholder: '<scope ...>',
   shape: TEXT,
@@ -29,7 +29,7 @@ export const scopes: Kind<string> = {
       : wrong('is not a list of scopes', 'give words with one space between them'),
 }
 
-/** A credential that somebody else made, and that will travel in a header. */
+/** A credential that somebody else issued, and that is sent in a header. */
 export const headerSecret: Kind<Secret> = {
   placeholder: '<secret>',
   shape: TEXT,
@@ -67,7 +67,7 @@ export const hexKey: Kind<Secret> = {
 
 const MIN_SECRET_BYTES = 32
 
-/** A secret of ours that signs, seals or is compared: of 32 bytes or more, which nobody can guess. */
+/** Our own secret for signing, sealing or comparing: at least 32 bytes that nobody can guess. */
 export const longSecret: Kind<Secret> = {
   placeholder: '<secret>',
   shape: TEXT,
@@ -81,7 +81,7 @@ export const longSecret: Kind<Secret> = {
   },
 }
 
-/** Several, by commas, so that one can follow another without a refusal. */
+/** Several, separated by commas, so that a rotation refuses nobody. */
 export const secretList: Kind<readonly Secret[]> = listOfSecrets(longSecret, '<secret,...>')
 
 export const hexKeyList: Kind<readonly Secret[]> = listOfSecrets(hexKey, '<64 hex,...>')
@@ -99,7 +99,7 @@ function listOfSecrets(of: Kind<Secret>, placeholder: string): Kind<readonly Sec
   }
 }
 
-/** For what we make up ourselves: nobody else has it. */
+/** Generates a secret that nobody else has. */
 export const OWN_SECRETS: ReadonlySet<Kind<unknown>> = new Set([
   hexKey,
   hexKeyList,

@@ -1,5 +1,4 @@
-// What settings demand of one another: which cannot stand together. Pure, over what was given and what
-// it was read as; no single value is judged here, and none is changed.
+// Contradictions between settings. Pure; single values are checked elsewhere, and none is changed here.
 
 import { isListed } from './egress-kinds.ts'
 import type { Given } from './given.ts'
@@ -12,7 +11,7 @@ import { callersOf, isKeyless, keysOf, takes, type UpstreamRead } from './upstre
 
 export type Mode = 'development' | 'sign-in' | 'production'
 
-/** `given` and `values` with other spellings applied. */
+/** `given` and `values` after other spellings were applied. */
 export function contradictions(
   mode: Mode,
   given: ReadonlyMap<Key, Given>,
@@ -43,8 +42,8 @@ function oldKeyMistakes(given: ReadonlyMap<Key, Given>): Mistake[] {
 }
 
 /**
- * One secret for two purposes: who may see one of them then has the other. What two providers gave is
- * theirs to choose.
+ * One secret must not serve two purposes: anybody who may see one would have the other. Secrets from two
+ * providers are not ours to choose.
  */
 function sharedSecrets(all: readonly ReadonlyMap<Key, Given>[]): Mistake[] {
   const mistakes: Mistake[] = []
@@ -54,7 +53,7 @@ function sharedSecrets(all: readonly ReadonlyMap<Key, Given>[]): Mistake[] {
     const { secret, kind } = settingOf(key)
     if (!found || !secret) continue
     const own = OWN_SECRETS.has(kind)
-    // Hexadecimal digits mean the same in capitals.
+    // Hexadecimal digits are case-insensitive.
     const values = own ? found.text.toLowerCase().split(',') : [found.text.toLowerCase()]
     for (const value of new Set(values.map((each) => each.trim()))) {
       const other = seen.get(value)
@@ -71,7 +70,7 @@ function sharedSecrets(all: readonly ReadonlyMap<Key, Given>[]): Mistake[] {
   return mistakes
 }
 
-/** A person who signs in on their own machine enrols no devices. */
+/** Personal mode has no devices. */
 function callerMistakes(mode: Mode, upstreams: readonly UpstreamRead[]): Mistake[] {
   if (mode !== 'sign-in') return []
   return upstreams.flatMap((each) => {
@@ -83,7 +82,7 @@ function callerMistakes(mode: Mode, upstreams: readonly UpstreamRead[]): Mistake
   })
 }
 
-/** Anthropic itself takes nothing without a key. */
+/** Anthropic itself always needs a key. */
 function keylessMistakes(upstreams: readonly UpstreamRead[]): Mistake[] {
   return upstreams.flatMap(({ kind, given }) => {
     const none = given.get('anthropicKeyHeader')
@@ -100,7 +99,7 @@ function keylessMistakes(upstreams: readonly UpstreamRead[]): Mistake[] {
   })
 }
 
-/** What nobody has set follows the longest lifetime; see keys.ts. */
+/** A default follows the longest lifetime (keys.ts), so only explicit values can contradict it. */
 function keyLifetimeMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
   const { keyExpires = 0, keyMaxLifetime = Infinity } = values
   const expires = given.get('keyExpires')
@@ -126,7 +125,7 @@ function keySetMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake
   ]
 }
 
-/** What is asked there, or told from there, must not be in clear on a network that is not one's own. */
+/** Requests and responses must not cross a foreign network in clear text. */
 const ASKED: readonly Key[] = [
   'jwksUrl',
   'oauthBaseUrl',
@@ -158,7 +157,7 @@ function plainHttpMistakes(
   })
 }
 
-/** Of one issuer among several. */
+/** For one of several issuers. */
 export const issuerContradictions = (
   given: ReadonlyMap<Key, Given>,
   values: Values,

@@ -1,5 +1,5 @@
-// What settings say of the way out: addresses of others, the proxy, and hosts that may be asked in
-// clear. Pure, like kinds.ts.
+// The kinds of settings about outgoing connections: URLs of others, the proxy, and hosts that plain http
+// may reach. Pure, like kinds.ts.
 
 import { isIP } from 'node:net'
 import { looksPrivate } from '../hosts.ts'
@@ -8,7 +8,7 @@ import { type Kind, LIST, TEXT, value, wrong } from './kinds.ts'
 import { Secret } from '../secret.ts'
 
 /**
- * Where something is asked. Whether http will do depends on PLAIN_HTTP_HOSTS: demands.ts decides.
+ * The URL of a server. Whether it may be http depends on PLAIN_HTTP_HOSTS: demands.ts decides.
  * `query`: RFC 6749 §3.1 lets endpoints have one, and some providers' key sets do.
  */
 function outbound(query: 'with a query' | 'without'): Kind<URL> {
@@ -35,7 +35,7 @@ function outbound(query: 'with a query' | 'without'): Kind<URL> {
 export const outboundUrl = outbound('without')
 export const queryUrl = outbound('with a query')
 
-/** The same, for what is compared letter by letter elsewhere: no slash is added to it. */
+/** The same for a URL that is compared as text: no slash is added. */
 export const exactly = (of: Kind<URL>): Kind<string> => ({
   ...of,
   read: (text) => {
@@ -44,10 +44,10 @@ export const exactly = (of: Kind<URL>): Kind<string> => ({
   },
 })
 
-/** An issuer is never asked: http says no more of it than a name. */
+/** An issuer's URL is a name and is never requested, so http does no harm. */
 export const issuerUrl = exactly(outboundUrl)
 
-/** The base of an API; the `/v1` that some write at its end is in every path already. */
+/** The base of an API. A `/v1` at its end is dropped, because every path has it already. */
 export const apiUrl: Kind<URL> = {
   placeholder: '<url>',
   shape: TEXT,
@@ -56,7 +56,7 @@ export const apiUrl: Kind<URL> = {
 
 const PROXY_HINT = 'give http://host:port, or http://user:password@host:port'
 
-/** As curl takes it: without a scheme it is http. */
+/** As in curl, a proxy without a scheme is http. */
 export const proxyUrl: Kind<ProxyAddress> = {
   placeholder: '<url>',
   shape: TEXT,
@@ -98,7 +98,7 @@ function decoded(text: string): string | undefined {
   }
 }
 
-/** Other programs read it too, and take anything. */
+/** Lenient: other programs read NO_PROXY too, and accept anything. */
 export const noProxyList: Kind<string> = {
   placeholder: '<host,...>',
   shape: TEXT,
@@ -108,7 +108,7 @@ export const noProxyList: Kind<string> = {
 const PLAIN_HOST =
   /^\.?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*$/
 
-/** Exact names and addresses, and suffixes with their dot; never all of a public suffix. */
+/** Exact names and addresses, and suffixes with their dot; a public suffix is refused. */
 export const plainHttpHosts: Kind<readonly string[]> = {
   placeholder: '<host,...>',
   shape: LIST,
@@ -138,7 +138,7 @@ export const plainHttpHosts: Kind<readonly string[]> = {
   },
 }
 
-/** Of `.suffix` and exact names. */
+/** `hosts`: exact names and `.suffix` entries. */
 export function isListed(host: string, list: readonly string[]): boolean {
   return list.some((each) => (each.startsWith('.') ? host.endsWith(each) : host === each))
 }

@@ -1,31 +1,31 @@
-// What was given for one setting, as text, and where it came from: a flag, or else its variable, or the
-// file that either names for a secret. A flag wins over its variable; a secret that is given in a file
-// as well is a mistake. What the text means is not read here, and no fallback is known.
+// The text that was given for a setting, and its source: a flag, else its variable, or the file that one of
+// them names for a secret. A flag wins over its variable; a secret that is also given as a file is a mistake.
+// This file interprets no text and knows no defaults.
 
 import type { Mistake } from './kinds.ts'
 import { readSecretFile } from './secret-file.ts'
 import { flagOf, type Setting } from './table.ts'
 
 export type ProcessEnvironment = Readonly<Record<string, string | undefined>>
-/** As commander has them, by names in camel case; undefined where nobody could give one. */
+/** Flags as commander returns them, by names in camel case; undefined if there is no command line. */
 export type Flags = Readonly<Record<string, unknown>> | undefined
 
 export interface Given {
-  /** The flag or the variable, to name in a mistake. */
+  /** The flag or variable, for mistakes. */
   readonly from: string
   readonly text: string
-  /** How a document says the same without showing a secret; absent where the text itself will do. */
+  /** How a document gives it without revealing a secret; absent if it can give the text itself. */
   readonly written?: Written
 }
 
-/** A value with its `${VARIABLE}`s in place, or the path that `NAME_file` names. */
+/** A value with its `${VARIABLE}` references, or the path that `NAME_file` gives. */
 export type Written = { readonly value: string | readonly string[] } | { readonly file: string }
 
-/** The document's file, which is no setting: it has no place in itself. */
+/** The document's file. It is not a setting, because a document cannot name itself. */
 export const DOCUMENT_VARIABLE = 'POSTERN_CONFIG'
 export const DOCUMENT_FLAG = '--config'
 
-/** Whether what reads documents has to be there. */
+/** Whether the code that reads documents is needed. */
 export function namesDocument(args: readonly string[], env: ProcessEnvironment): boolean {
   return (
     (env[DOCUMENT_VARIABLE] ?? '') !== '' || args.some((each) => each.startsWith(DOCUMENT_FLAG))

@@ -1,8 +1,8 @@
-// Whether a text that should be secret can be guessed: documentation's own words, a command that was
-// pasted instead of run, a pattern that repeats. 32 random bytes in hex, base64 or base64url are never
-// taken for one. It says which, and repeats nothing of the text.
+// Whether somebody could guess a secret: a placeholder from documentation, a command that was pasted instead
+// of run, a repeating pattern. 32 random bytes in hex, base64 or base64url always pass. The result names the
+// reason and repeats nothing of the text.
 
-/** What documentation writes where a secret belongs, and what people type to get on. */
+/** Placeholders of documentation, and what people type to get past a check. */
 const PLACEHOLDERS: readonly RegExp[] = [
   /\b(?:your|my|our|some|insert|put|paste|the)[-_ .].*(?:secret|token|password|key\b)/i,
   /(?:secret|token|password|key).*\bhere\b/i,
@@ -13,20 +13,20 @@ const PLACEHOLDERS: readonly RegExp[] = [
   /<.*>|\.{3}/,
 ]
 
-/** To be run: `$(openssl rand -hex 32)` in an .env file stays as it is. */
+/** A command that was not run: an .env file keeps `$(openssl rand -hex 32)` as text. */
 const COMMAND = /\bopenssl\b|\brand\b.*-(?:hex|base64)|\$[({]|`|\/dev\/u?random|\buuidgen\b/i
 
 const RANDOM_RUN =
   /[0-9a-fA-F]{32,}|(?=[a-zA-Z+/]*\d)(?=[a-z\d+/]*[A-Z])(?=[A-Z\d+/]*[a-z])[\w+/]{40,}/
 
-/** 32 random bytes in whichever spelling have more different characters; decimal digits have ten. */
+/** 32 random bytes have more distinct characters in every encoding; decimal digits have ten. */
 const MIN_DISTINCT = 9
 const MIN_DISTINCT_DIGITS = 6
-/** `12345678…`, and four bytes in hex again and again. */
+/** Catches `12345678…`, and four bytes in hex that repeat. */
 const MAX_PERIOD = 8
-/** Of characters that are as the one a period before: a random text has one in ten. */
+/** The highest share of characters that equal the one a period before; a random text has about 0.1. */
 const MAX_REPEATED = 0.9
-/** Of neighbours that are the same or next to each other: a random text has one in four. */
+/** The highest share of neighbours that are equal or adjacent; a random text has about 0.25. */
 const MAX_IN_ORDER = 0.9
 
 export type Guessable = 'command' | 'placeholder' | 'repeated'
@@ -37,7 +37,7 @@ export function guessable(text: string): Guessable | undefined {
   return isPattern(text) ? 'repeated' : undefined
 }
 
-/** A name in front of random digits makes them no worse: `my-gate-key-8f02…`. */
+/** A name before random digits does no harm: `my-gate-key-8f02…`. */
 function isPlaceholder(text: string): boolean {
   const random = RANDOM_RUN.exec(text)?.[0]
   if (random !== undefined && !isPattern(random)) return false
@@ -54,7 +54,7 @@ function repeats(text: string): boolean {
   for (let period = 1; period <= longest; period += 1) {
     const allowed = (text.length - period) * (1 - MAX_REPEATED)
     let others = 0
-    // A random text is through after a few characters.
+    // A random text passes after a few characters.
     for (let at = period; at < text.length && others < allowed; at += 1) {
       if (text.charCodeAt(at) !== text.charCodeAt(at - period)) others += 1
     }
@@ -63,7 +63,7 @@ function repeats(text: string): boolean {
   return false
 }
 
-/** `abcdefgh…`, `000011112222…`. */
+/** Catches `abcdefgh…` and `000011112222…`. */
 function isInOrder(text: string): boolean {
   let inOrder = 0
   for (let at = 1; at < text.length; at += 1) {

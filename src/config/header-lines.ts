@@ -1,4 +1,4 @@
-// Headers that go out with every request to an upstream, as `Name: value`.
+// Headers that are added to every request to an upstream, written as `Name: value`.
 
 import { type Kind, LIST } from './kinds.ts'
 
@@ -6,7 +6,7 @@ import { type Kind, LIST } from './kinds.ts'
 export type HeaderLines = readonly (readonly [name: string, value: string])[]
 
 const LINE = /^([A-Za-z0-9-]{1,64}):[ \t]*([\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?)$/
-/** The gate's own: how long a body is, who is asked, and with what credential. */
+/** The gate sets these itself: framing, host and credentials. */
 const RESERVED =
   /^(?:authorization|api-key|x-api-key|proxy-.*|cookie|host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|content-.*|accept.*|user-agent)$/
 

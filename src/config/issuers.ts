@@ -1,5 +1,5 @@
-// The identity providers of the settings: the one that the environment names, or those that a document
-// lists. What their members may be, the document's schema says; whether they go together is judged here.
+// The configured identity providers: the one that the environment names, or those that a document lists. The
+// document's schema validates each member; this file checks how they fit together.
 
 import { issuerContradictions } from './demands.ts'
 import { isListed } from './egress-kinds.ts'
@@ -24,7 +24,7 @@ export const ALGORITHMS = [
   'Ed25519',
 ] as const
 
-/** What a document can say of an issuer, and no variable. */
+/** Members of an issuer that only a document can give. */
 export interface IssuerOwn {
   readonly name?: string
   readonly audienceClaims?: readonly (typeof AUDIENCE_CLAIMS)[number][]
@@ -38,13 +38,13 @@ export interface IssuerOwn {
   readonly subjectClaim?: string
   readonly groupsClaim?: string
   readonly organisationClaim?: string
-  /** `NAME=VALUE`: a token has at least one of the values of each claim that is named. */
+  /** `NAME=VALUE`: for each named claim, a token must have one of its values. */
   readonly requiredClaims?: readonly string[]
 }
 
 /**
- * Issuers that give tokens to anybody who has an account there, for any audience that they ask for, and
- * the claim that tells one's own from all the others.
+ * Issuers that give anybody with an account a token for any audience, and the claim that identifies the
+ * operator's own tokens.
  */
 const SHARED_ISSUERS: ReadonlyMap<string, string> = new Map([
   ['https://accounts.google.com', 'hd=example.com'],
@@ -54,7 +54,7 @@ const SHARED_ISSUERS: ReadonlyMap<string, string> = new Map([
   ['https://app.terraform.io', 'terraform_organization_name=acme'],
 ])
 
-/** A claim that such an issuer's tokens must be told apart by; undefined where none is missing. */
+/** The claim that the settings of such an issuer must require; undefined if none is missing. */
 export function missingClaim(
   issuer: string,
   requiredClaims: readonly string[] = [],
@@ -65,25 +65,25 @@ export function missingClaim(
 export interface IssuerEntry extends IssuerOwn {
   readonly name: string
   readonly issuer: string
-  /** Absent: where the issuer's discovery document says. */
+  /** Absent: the issuer's discovery document names it. */
   readonly jwksUrl: URL | undefined
   readonly audiences: readonly string[]
-  /** Where discovery may ask by http, beside loopback. */
+  /** Hosts that discovery may ask by http, besides loopback. */
   readonly plainHosts?: readonly string[]
   readonly refreshSeconds: number
   readonly maxStaleSeconds: number
 }
 
-/** As a document lists one. */
+/** An issuer as a document gives it. */
 export interface IssuerGiven {
   readonly from: string
   readonly given: ReadonlyMap<Key, Given>
   readonly own: IssuerOwn
-  /** As it was written, for the document that is printed. */
+  /** As it was written, for `postern config`. */
   readonly written: unknown
 }
 
-/** An issuer of the environment has a scope of RFC 8693 §4.2: one text, in one claim. */
+/** An issuer of the environment has its scope as one text in one claim (RFC 8693 §4.2). */
 export const ONE_TEXT = { claims: ['scope'], textOnly: true } as const
 
 export const ISSUER_KEYS = [
@@ -94,7 +94,7 @@ export const ISSUER_KEYS = [
   'jwksMaxStaleSeconds',
 ] as const satisfies readonly Key[]
 
-/** Their mistakes go to `mistakes`; where there are any, nothing starts with what is returned. */
+/** Mistakes go to `mistakes`; if there are any, the result is not used. */
 export function issuerEntries(
   listed: readonly IssuerGiven[],
   given: ReadonlyMap<Key, Given>,
@@ -154,7 +154,7 @@ function entryOf(
   ]
 }
 
-/** What admission asks there at the start is https, or near. */
+/** Key sets are read over https, or from loopback and listed hosts. */
 function isDiscoverable(issuer: string, plainHosts: readonly string[] = []): boolean {
   const url = URL.parse(issuer)
   if (!url || url.search !== '' || url.hash !== '' || url.username !== '') return false
@@ -162,7 +162,7 @@ function isDiscoverable(issuer: string, plainHosts: readonly string[] = []): boo
   return url.protocol === 'https:' || (url.protocol === 'http:' && isNear)
 }
 
-/** Several have to be told apart, in the log and by their tokens. */
+/** Several issuers need distinct names for the log, and distinct `iss` for their tokens. */
 function namesakes(listed: readonly IssuerGiven[]): Mistake[] {
   const mistakes: Mistake[] = []
   const names = new Map<string, string>()

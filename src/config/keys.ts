@@ -7,9 +7,9 @@ import { type Key, settingOf, type Values } from './table.ts'
 
 export interface KeyDefaults {
   readonly policy: string | undefined
-  /** Infinity is for ever. */
+  /** Infinity: never expires. */
   readonly lifetimeSeconds: number
-  /** Infinity is no bound. */
+  /** Infinity: no maximum. */
   readonly maxLifetimeSeconds: number
   readonly overlapSeconds: number
 }

@@ -1,10 +1,10 @@
-// What the text of a setting may be, and what it becomes. Pure: a kind reads no file and no
-// environment. A text that does not fit is a mistake with a hint, never a silent default.
+// The kinds of settings: which texts are valid, and the values that they become. Pure: a kind reads no file and
+// no environment. An invalid text is a mistake with a hint, never a silent default.
 
 import { readDuration } from '../turn/duration.ts'
 
 export interface Mistake {
-  /** The setting's name as it was given, `PORT` or `--port`. */
+  /** The setting's name as it was given: `PORT` or `--port`. */
   readonly setting: string
   readonly message: string
   readonly hint: string
@@ -17,7 +17,7 @@ export interface NotRead {
   readonly hint: string
 }
 
-/** What a value of this kind is in a document, in the words of JSON Schema. */
+/** The JSON Schema of such a value in a document. */
 export interface Shape {
   readonly type: 'integer' | 'number' | 'boolean' | 'string' | 'array'
   readonly minimum?: number
@@ -30,7 +30,7 @@ export const LIST: Shape = { type: 'array' }
 export const TEXT: Shape = { type: 'string' }
 
 export interface Kind<T> {
-  /** What `--help` shows after the flag: `<seconds>`. */
+  /** Shown after the flag by `--help`: `<seconds>`. */
   readonly placeholder: string
   readonly shape: Shape
   readonly read: (text: string) => Read<T>
@@ -61,7 +61,7 @@ export const flag: Kind<boolean> = {
   },
 }
 
-/** Longer, and `--help` has no room for what a flag is for. */
+/** A longer one would leave `--help` no room for the description. */
 const MAX_PLACEHOLDER = 30
 
 function shown(choices: readonly string[]): string {
@@ -82,7 +82,7 @@ export function oneOf<const T extends string>(...choices: T[]): Kind<T> {
   }
 }
 
-/** Some of these, by commas; one that is named twice counts once. */
+/** Some of these, separated by commas; duplicates count once. */
 export function someOf<const T extends string>(...choices: T[]): Kind<readonly T[]> {
   const { read, ...kind } = listOf(`<${shown(choices)},...>`, undefined, '')
   return {
@@ -107,7 +107,7 @@ export function text(placeholder: string): Kind<string> {
   }
 }
 
-/** Comma-separated, trimmed, empty entries dropped; an empty list is a mistake. */
+/** Separated by commas and trimmed; empty entries are dropped, and an empty list is a mistake. */
 export function list(
   placeholder: string,
   entry?: { test(entry: string): boolean },
@@ -117,7 +117,7 @@ export function list(
   return listOf(placeholder, mistake, hint)
 }
 
-/** The same, where an entry that does not fit can say why. */
+/** The same, with a reason for each invalid entry. */
 export function listOf(
   placeholder: string,
   mistake: ((entry: string) => string | undefined) | undefined,
@@ -144,10 +144,10 @@ export function listOf(
   }
 }
 
-/** Of a list with many mistakes. */
+/** The number of mistakes shown for one list. */
 const MAX_SHOWN = 5
 
-/** US dollars, in whole micro-dollars: what prices and caps are counted in. */
+/** US dollars, as whole micro-dollars, in which prices and caps are counted. */
 export const dollars: Kind<number> = {
   placeholder: '<usd>',
   shape: { type: 'number', exclusiveMinimum: 0 },
@@ -159,7 +159,7 @@ export const dollars: Kind<number> = {
   },
 }
 
-/** In seconds; `word` is what may stand in its place, and what that is worth. */
+/** In seconds; `word` is an alternative text and its value. */
 export function duration(
   maxDays: number,
   [word, worth]: readonly [word: string, seconds: number] = ['', 0],
@@ -180,11 +180,11 @@ export function duration(
   }
 }
 
-/** Of what a document names. */
+/** The form of names in a document. */
 export const NAME = /^[a-z0-9][a-z0-9_.-]{0,62}$/
 export const NAME_HINT = 'give letters a to z, digits, and _ . - between them'
 
-/** How documents name policies; whether there is one, policies.ts says. */
+/** The name of a policy; policies.ts checks that it exists. */
 export const policyName: Kind<string> = {
   placeholder: '<name>',
   shape: TEXT,

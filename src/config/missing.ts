@@ -1,12 +1,11 @@
-// What must be there for the use that is made of the gate: the upstreams that are configured, the way
-// devices enrol, somebody who signs in.
+// Settings that must be present, given the upstreams, the way devices enrol, and whether somebody signs in.
 
 import type { Mistake } from './kinds.ts'
 import { OWN_SECRETS } from './credential-kinds.ts'
 import { flagOf, type Key, KEYS, type Need, settingOf, type Values } from './table.ts'
 import { isKeyless, takes, type UpstreamRead } from './upstreams.ts'
 
-/** Any of these says that somebody is to sign in; the others have names that programs share. */
+/** Any of these turns on sign-in; the other settings have names that programs share. */
 const SIGN_IN: readonly Key[] = [
   'clientId',
   'oauthBaseUrl',
@@ -23,7 +22,7 @@ const MISSING = 'is missing'
 
 export const isMissing = ({ message }: Mistake): boolean => message.startsWith(MISSING)
 
-/** What the upstreams that are configured, and the way devices enrol, cannot do without. */
+/** What the configured upstreams and enrolment need. */
 export function missing(
   mentioned: ReadonlySet<Key>,
   signIn: boolean,
@@ -31,7 +30,7 @@ export function missing(
   upstreams: readonly UpstreamRead[],
   memberOf?: (key: Key) => string | undefined,
 ): Mistake[] {
-  // Of the two ways to Anthropic the key may be the one to leave out: it is told of by itself.
+  // Anthropic may be configured by key or by sign-in: a missing key is reported separately.
   const keyed = mentioned.has('anthropicApiKey') && !signIn
   const keyless = upstreams.some(({ kind, given }) => kind === 'anthropic' && isKeyless(given))
   const anthropic = keyed || (keyless && !signIn)

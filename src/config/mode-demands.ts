@@ -1,5 +1,4 @@
-// What the two ways of running a gate on one machine alone demand of settings: development mode, and
-// somebody who signs in.
+// What development mode and personal mode, which both run on one machine, demand of the other settings.
 
 import { isLoopback } from '../hosts.ts'
 import type { Given } from './given.ts'
@@ -39,7 +38,7 @@ export function signInMistakes(
   return [...mistakes, ...notLoopback(given, values, why, 'leave CLIENT_ID out')]
 }
 
-/** What development mode brings of its own, or would leave unused, and who may reach it. */
+/** Development mode brings its own issuer and upstreams, and listens on loopback only. */
 export function developmentMistakes(given: ReadonlyMap<Key, Given>, values: Values): Mistake[] {
   const mistakes: Mistake[] = []
   for (const [key, { from }] of given) {

@@ -1,6 +1,6 @@
-// The word that was probably meant: within two slips of the fingers, or one the beginning of the other.
+// Finds the word that was probably meant: at most two typing errors away, or one a prefix of the other.
 
-/** Undefined where none is near. */
+/** Undefined if none is near. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   const most = word.length < 5 ? 1 : 2
   let best: string | undefined
@@ -12,7 +12,7 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   return best ?? known.find((each) => word.length > 2 && each.startsWith(word))
 }
 
-/** Optimal string alignment: a letter added, left out, changed, or two of them swapped. */
+/** Optimal string alignment: a letter is added, removed or changed, or two are swapped. */
 function slipsBetween(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, at) => at)]
   const of = (row: number, column: number): number => rows[row]?.[column] ?? Infinity

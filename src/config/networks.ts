@@ -1,6 +1,5 @@
-// Networks as `TRUSTED_PROXIES` names them: addresses, CIDR blocks, and names for those that every
-// machine or site has. And those that an address lies in, for limits that one owner of many addresses
-// must not get around.
+// Networks as `TRUSTED_PROXIES` names them: addresses, CIDR blocks, and names such as `loopback`. Also the
+// networks around an address, for limits that an owner of many addresses must not evade.
 
 import { isIP } from 'node:net'
 
@@ -10,10 +9,10 @@ const NAMED: ReadonlyMap<string, readonly string[]> = new Map([
   ['private', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7']],
 ])
 
-/** The blocks that an entry stands for. */
+/** The CIDR blocks of an entry. */
 export const networksOf = (entry: string): readonly string[] => NAMED.get(entry) ?? [entry]
 
-/** Why this is no network; undefined where it is one. */
+/** Why this is not a network; undefined if it is one. */
 export function networkMistake(entry: string): string | undefined {
   if (NAMED.has(entry)) return undefined
   const [address = '', prefix, ...more] = entry.split('/')
@@ -30,29 +29,29 @@ export function networkMistake(entry: string): string | undefined {
   return undefined
 }
 
-/** Whether an entry holds every address of its family. */
+/** Whether an entry contains every address of its family. */
 export function isEverybody(entry: string): boolean {
   const [address = '', prefix] = entry.split('/')
   return prefix !== undefined && Number(prefix) <= (isMapped(address) ? 96 : 0)
 }
 
-/** `::ffff:192.0.2.1` in any spelling: its first 96 bits are no part of the network. */
+/** `::ffff:192.0.2.1` in any spelling: its first 96 bits do not belong to the network. */
 function isMapped(address: string): boolean {
   if (isIP(address) !== 6) return false
   return /^\[::ffff:[0-9a-f]+:[0-9a-f]+\]$/.test(new URL(`http://[${address}]/`).hostname)
 }
 
 export interface WiderNetworks {
-  /** What one site or customer is given: a /48, or 256 addresses of IPv4. */
+  /** The network of one site or customer: a /48, or a /24 of IPv4. */
   readonly site: string
-  /** What one provider is given at the least: a /32, or a /16 of IPv4. */
+  /** The smallest network of one provider: a /32, or a /16 of IPv4. */
   readonly block: string
 }
 
 const IPV4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.\d{1,3}$/
 const IPV6_64 = /^([0-9a-f]{1,4}):([0-9a-f]{1,4}):([0-9a-f]{1,4}):[0-9a-f]{1,4}::\/64$/
 
-/** `key` as accept/address.ts makes it; undefined where it is no network of the public internet. */
+/** `key` comes from accept/address.ts; undefined if it is not on the public internet. */
 export function widerNetworks(key: string): WiderNetworks | undefined {
   const [, a, b, c] = IPV6_64.exec(key) ?? []
   if (a !== undefined) return { site: `${a}:${b}:${c}::/48`, block: `${a}:${b}::/32` }

@@ -1,7 +1,7 @@
-// Origins as browsers and app shells send them (RFC 6454 §6.2): compared whole, so that no page slips
-// in by a name that is nearly the same. An entry that no browser would ever send is a mistake.
+// Origins as browsers and app shells send them (RFC 6454 §6.2). They are compared as a whole, so that no page
+// with a similar name is accepted. An entry that no browser would send is a mistake.
 
-/** Every sandboxed frame, every local file and many a redirect has one of these: they name nobody. */
+/** Every sandboxed frame, local file and many redirects send one of these, so they identify nobody. */
 const NOBODYS = new Map([
   ['null', 'is the origin of every sandboxed frame, so it names no page'],
   ['*', 'would be every page; name each one'],
@@ -14,7 +14,7 @@ const NOBODYS = new Map([
   ['wss:', 'is not a page; a page that opens WebSockets has an origin of https'],
 ])
 
-/** Extensions are told apart by an id of a fixed form; a shorter one is a slip. */
+/** An extension's id has a fixed form; a shorter one is a typing error. */
 const EXTENSION_IDS: ReadonlyMap<string, readonly [form: RegExp, why: string]> = new Map([
   ['chrome-extension:', [/^[a-p]{32}$/, 'needs the id of the extension, 32 letters from a to p']],
   [
@@ -31,10 +31,10 @@ const EXTENSION_IDS: ReadonlyMap<string, readonly [form: RegExp, why: string]> =
 ])
 
 const SCHEME = /^[a-z][a-z0-9+.-]*:$/
-/** Of an app's own scheme: as it is, for nothing says how a shell would respell it. */
+/** An origin with an app's own scheme is kept as it is: no standard says how a shell normalises it. */
 const APP_HOST = /^(?:[A-Za-z0-9._-]{1,253}|\[[0-9a-f:.]+\])(?::[1-9]\d{0,4})?$/
 
-/** Why this is no origin; undefined where it is one. */
+/** Why this is not an origin; undefined if it is one. */
 export function originMistake(text: string): string | undefined {
   if (/\s/.test(text)) return 'has blanks in it; separate origins by commas'
   const nobodys = NOBODYS.get(text)

@@ -1,4 +1,4 @@
-// The values of one entry among several of a list, each of which is whole as it stands.
+// The values of one entry of a list with several: nothing else completes it.
 
 import type { Given } from './given.ts'
 import type { Mistake } from './kinds.ts'

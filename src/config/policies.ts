@@ -1,14 +1,14 @@
-// Named policies and the rules that give them, as a document lists them; no variable can. What their
-// members may be, the document's schema says; whether they go together is judged here.
+// Named policies and the rules that assign them; only a document has them. The document's schema validates each
+// member; this file checks how they fit together.
 
 import type { CallerKind, RouteGroup } from '../names.ts'
 import type { IssuerEntry } from './issuers.ts'
 import type { Mistake } from './kinds.ts'
 import { nearest } from './nearest.ts'
 
-/** Absent: as the settings of the whole gate say. */
+/** An absent limit is that of the gate's settings. */
 export interface LimitsEntry {
-  /** 0 is no limit. */
+  /** 0: no limit. */
   readonly requestsPerMinute?: number | undefined
   readonly burst?: number | undefined
   readonly concurrency?: number | undefined
@@ -18,7 +18,7 @@ export interface LimitsEntry {
 
 export interface PolicyEntry extends LimitsEntry {
   readonly name: string
-  /** Absent: all, of these three. */
+  /** `models`, `upstreams` and `routes`: absent means all. */
   readonly models?: readonly string[]
   readonly upstreams?: readonly string[]
   readonly routes?: readonly RouteGroup[]
@@ -38,13 +38,13 @@ export interface RuleEntry {
   readonly policy: string
 }
 
-/** An entry as a document lists it. */
+/** An entry as a document gives it. */
 export interface Listed<Entry> {
   readonly from: string
   readonly own: Partial<Entry>
-  /** Where each entry of a list of its own stands: `upstreams[0]`. */
+  /** The places of entries in its own lists: `upstreams[0]`. */
   readonly places: ReadonlyMap<string, string>
-  /** As it was written, for the document that is printed. */
+  /** As it was written, for `postern config`. */
   readonly written: unknown
 }
 
@@ -53,7 +53,7 @@ export interface PoliciesGiven {
   readonly rules: readonly Listed<RuleEntry>[]
 }
 
-/** Both as they stand; where `policyMistakes` finds any, nothing starts with them. */
+/** Unchecked: nothing starts with them if `policyMistakes` finds a mistake. */
 export interface PolicyEntries {
   readonly policies: readonly PolicyEntry[]
   readonly rules: readonly RuleEntry[]
@@ -68,7 +68,7 @@ export function policyEntries({ policies, rules }: PoliciesGiven): PolicyEntries
 
 export function policyMistakes(
   { policies, rules }: PoliciesGiven,
-  /** Undefined: what is said of them is not judged. */
+  /** Undefined: what rules say about issuers is not checked. */
   issuers: readonly IssuerEntry[] | undefined,
   upstreamNames: readonly string[] | undefined,
 ): Mistake[] {
@@ -80,13 +80,13 @@ export function policyMistakes(
   for (const { from, own, places } of policies) {
     const { name } = own
     for (const [index, upstream] of (own.upstreams ?? []).entries()) {
-      // One that could not be read is a mistake already.
+      // A value that could not be read is already a mistake.
       if (upstream === undefined || (upstreamNames?.includes(upstream) ?? true)) continue
       const there = places.get(`upstreams[${index}]`) ?? from
       wrong(there, 'names an upstream that is not there', listed(upstream, upstreamNames ?? []))
     }
     if (name === undefined) {
-      // One that could not be read is there, and is a mistake already.
+      // A name that could not be read is already a mistake.
       if (!('name' in own)) wrong(from, 'lacks name', 'rules and keys name a policy')
     } else if (names.has(name)) wrong(from, `has the name of ${names.get(name)}`, 'rename one')
     else names.set(name, from)
@@ -138,13 +138,13 @@ export function policyMistakes(
   return mistakes
 }
 
-/** What is no mistake, and has to be known. */
+/** Warnings about valid policies. */
 export const policyCautions = (given: PoliciesGiven, issuers: readonly IssuerEntry[]): string[] => [
   ...unlimitedOrganisations(given, issuers),
   ...usersOfNoRule(given, issuers),
 ]
 
-/** A token may leave groups out, since a client chooses the scopes that it asks for. */
+/** A client chooses the scopes that it requests, so a token may lack groups. */
 function usersOfNoRule({ rules }: PoliciesGiven, issuers: readonly IssuerEntry[]): string[] {
   const from = new Set<string>()
   const open = issuers.filter(({ name, groupsClaim, organisationClaim }) => {
@@ -172,7 +172,7 @@ function usersOfNoRule({ rules }: PoliciesGiven, issuers: readonly IssuerEntry[]
   ]
 }
 
-/** Limits of an organisation hold for nobody who has none. */
+/** Organisation limits do not apply to a caller without an organisation. */
 function unlimitedOrganisations(
   { policies, rules }: PoliciesGiven,
   issuers: readonly IssuerEntry[],
@@ -197,7 +197,7 @@ function unlimitedOrganisations(
   })
 }
 
-/** For a name that is none of those that there are. */
+/** The hint for an unknown name. */
 export function listed(name: string, known: readonly string[]): string {
   const near = nearest(name, known)
   if (near !== undefined) return `did you mean ${near}?`

@@ -30,10 +30,10 @@ import { upstreamEntries, upstreamMistakes, type UpstreamRead, upstreamReads } f
 const choosesWay = (mentioned: ReadonlySet<Key>): boolean =>
   [...mentioned].some((key) => key === 'devMode' || settingOf(key).required !== undefined)
 
-/** Entries as a document lists them, for the one that is printed. */
+/** Entries in the form of a document, for `postern config`. */
 export interface Listings extends PoliciesGiven {
   readonly issuers: readonly IssuerGiven[]
-  /** Secrets left out. */
+  /** Without secrets. */
   readonly upstreams: readonly PrintedUpstream[]
 }
 export type PrintedUpstream = Omit<UpstreamRead, 'values'>
@@ -66,7 +66,7 @@ export function readValues(
   const values: Record<string, unknown> = {}
   const given = new Map<Key, Given>()
   let document: FromDocument | undefined
-  /** Those too whose value could not be read. */
+  /** Includes settings whose value could not be read. */
   const mentioned = new Set<Key>()
 
   const take = (key: Key, text: string, from: string): void => {
@@ -96,7 +96,7 @@ export function readValues(
     if (fallback !== undefined) take(key, fallback, setting.env)
   }
 
-  // First, because it decides what the others fall back to.
+  // First, because it decides the defaults of the others.
   read('devMode', false)
   const devMode = values['devMode'] === true
   const path = documentPath(flags, env)

@@ -1,6 +1,6 @@
-// From flags and environment to settings, or to every mistake at once. Nothing else in the tree reads
-// the environment, and nothing is bound or asked before this has said yes. What was given is not
-// repeated in a mistake: it may be a secret, in its place or by a slip out of it.
+// Turns flags and environment into settings, or into every mistake at once. Nothing else in the tree reads the
+// environment, and nothing is bound or requested before this succeeds. Mistakes never repeat a value: it may be
+// a secret, perhaps pasted into the wrong setting.
 
 import type { OpenDocument } from './from-document.ts'
 import {
@@ -24,7 +24,7 @@ import {
   type UpstreamRead,
 } from './upstreams.ts'
 
-/** What may be absent: it has no fallback, or only one use of the gate needs it. */
+/** Settings that may be absent: they have no default, or only one use of the gate needs them. */
 type Maybe =
   | 'trustedProxies'
   | 'corsOrigins'
@@ -58,15 +58,15 @@ type Maybe =
   | 'upstreamProxy'
   | 'noProxy'
   | 'plainHttpHosts'
-/** Other spellings; what they say stands under the usual names. */
+/** Alternative spellings: their values appear under the usual names. */
 type Spelling = 'addr' | 'rateLimitMax' | 'rateLimitWindow' | 'redisUrl'
 
 export type Settings = Required<Omit<Values, Maybe | Spelling | UpstreamKey>> &
   Pick<Values, Maybe> & {
-    /** Whose users are taken; none where only devices come. */
+    /** The issuers whose users are admitted; empty in a gate for devices only. */
     readonly issuers: readonly IssuerEntry[]
     readonly upstreams: readonly UpstreamEntry[]
-    /** None but those of a document. */
+    /** Only a document has policies. */
     readonly policies: PolicyEntries
   }
 
@@ -75,7 +75,7 @@ export type Invocation =
   | {
       readonly kind: 'mistakes'
       readonly mistakes: readonly Mistake[]
-      /** Nothing was given of what any use of a gate needs: somebody is new to it. */
+      /** Nothing that any use of a gate needs was given: somebody is trying it for the first time. */
       readonly noWayChosen: boolean
     }
   | {
@@ -83,10 +83,10 @@ export type Invocation =
       readonly command: CommandName
       readonly settings: Settings
       readonly warnings: readonly string[]
-      /** As they were given, secrets left out, for the document that would say the same. */
+      /** As they were given, without secrets, for `postern config`. */
       readonly given: ReadonlyMap<Key, Given>
       readonly listed: Listings
-      /** The path of the document, where there is one. */
+      /** The path of the document, if there is one. */
       readonly document: string | undefined
     }
 
@@ -94,8 +94,8 @@ export const COMMANDS = ['serve', 'check', 'config'] as const
 export type CommandName = (typeof COMMANDS)[number]
 
 /**
- * `flags`, and what was wrong with them. `open` reads the document that they or the environment name; it
- * may be absent if they name none.
+ * `flags`, with their mistakes. `open` reads the document that flags or environment name; it may be absent if
+ * they name none.
  */
 export function readSettings(
   name: CommandName | undefined,
@@ -111,7 +111,7 @@ export function readSettings(
     const noWayChosen = read.noWayChosen && wrong.length === 0
     return { kind: 'mistakes', mistakes, noWayChosen }
   }
-  // `readValues` has seen to it that what the mode demands is there.
+  // `readValues` has checked that everything the mode needs is present.
   const { issuers, policies } = read
   const upstreams = upstreamEntries(read.upstreams)
   const settings = { ...(shared(read.values) as Settings), issuers, upstreams, policies }
@@ -131,11 +131,11 @@ export function readSettings(
   }
 }
 
-/** What stands in no entry of `upstreams`. */
+/** The settings outside the entries of `upstreams`. */
 const shared = (values: Values): Values =>
   Object.fromEntries(Object.entries(values).filter(([key]) => !UPSTREAM_KEYS.has(key)))
 
-/** What may be kept and shown: of a secret, how it was referred to. */
+/** The part that may be kept and shown: for a secret, its reference. */
 const withoutSecrets = (given: ReadonlyMap<Key, Given>): ReadonlyMap<Key, Given> =>
   new Map(
     [...given].map(([key, each]) => [key, settingOf(key).secret ? { ...each, text: '' } : each]),
@@ -149,7 +149,7 @@ const printed = ({ kind, from, own, given, isOneOfSeveral }: UpstreamRead): Prin
   isOneOfSeveral,
 })
 
-/** One setting alone, from the environment, for commands that need no more. */
+/** Reads one setting from the environment, for commands that need no more. */
 export function readSetting<K extends Key>(
   key: K,
   env: ProcessEnvironment,

@@ -1,20 +1,20 @@
-// A secret out of a file, as container platforms mount them. What others on the machine can read is no
-// secret and is refused, but for development mode. The content is never in a mistake, and the path only
-// where it is the one of a file: what was put there by a slip may be the secret itself.
+// Reads a secret from a file, as container platforms mount them. A file that others on the machine can read is
+// refused, except in development mode. A mistake never contains the content, and contains the path only if it
+// names a file: somebody may have pasted the secret itself there.
 
 import { readFileSync, statSync } from 'node:fs'
 import type { NotRead, Read } from './kinds.ts'
 
 const MAX_SECRET_FILE_BYTES = 65_536
 
-/** Trimmed: editors and `echo` end a file with a line break. */
+/** Trimmed, because editors and `echo` end a file with a line break. */
 export function readSecretFile(path: string, devMode: boolean): Read<string> {
   try {
     const about = statSync(path)
     if (!about.isFile() || about.size > MAX_SECRET_FILE_BYTES) {
       return wrong('names no file of a size that a secret has', 'check the path')
     }
-    // On Windows the mode bits say nothing about who may read.
+    // On Windows the mode bits do not say who may read.
     if (!devMode && process.platform !== 'win32' && (about.mode & 0o004) !== 0) {
       return wrong(
         'names a file that everybody on this machine can read',
@@ -43,10 +43,10 @@ function unreadable(code: unknown): NotRead {
   return wrong('names a file that cannot be read', 'check path and permissions')
 }
 
-/** What a shell does with it. Who owns it alone may close it to all others; a group may be ours. */
+/** The command for a shell. The owner may remove all other readers; a group may be the one that we need. */
 export function closing(path: string, { uid }: { readonly uid: number }): string {
   const mode = uid === process.getuid?.() ? '600' : 'o-r'
-  // A terminal shall not obey a path.
+  // A path must not control the terminal.
   if (/[^ -~]|'/.test(path)) return `chmod ${mode} it`
   return `chmod ${mode} ${/^[\w.:/=@%+,-]+$/.test(path) ? path : `'${path}'`}`
 }

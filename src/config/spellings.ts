@@ -1,6 +1,5 @@
-// Other spellings of settings, and what they say under the usual names: ADDR for HOST and PORT, and a
-// window and how many fit in it for the token bucket. Two spellings of the same at once are a mistake,
-// even where they agree.
+// Alternative spellings of settings, translated to the usual names: ADDR for HOST and PORT, and a number of
+// requests in a window for the token bucket. Two spellings of one setting are a mistake, even if they agree.
 
 import type { Given } from './given.ts'
 import type { Mistake } from './kinds.ts'
@@ -32,7 +31,7 @@ export function readAddress(given: ReadonlyMap<Key, Given>): Respelled {
   return { values: { host: split[1].replace(/^\[|\]$/g, ''), port }, mistakes: [] }
 }
 
-/** An older spelling of the bucket. */
+/** The older spelling of the token bucket. */
 export function readWindow(given: ReadonlyMap<Key, Given>, values: Values): Respelled {
   const ours = given.get('rateLimitMax') ?? given.get('rateLimitWindow')
   if (!ours) return NOTHING
@@ -43,7 +42,7 @@ export function readWindow(given: ReadonlyMap<Key, Given>, values: Values): Resp
   if (!given.has('rateLimitMax')) {
     return wrong(ours, 'is given without RATE_LIMIT_MAX', 'a window needs a number of requests')
   }
-  // A number that could not be read is a mistake already.
+  // A number that could not be read is already a mistake.
   if (max === undefined) return NOTHING
   return {
     values: { rateLimitRpm: (max * 60_000) / windowMs, rateLimitBurst: max },

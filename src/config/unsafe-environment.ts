@@ -1,5 +1,5 @@
-// Variables of the runtime that would switch off what this program promises. They are no settings of
-// ours, and nothing starts beside them; what they would say is used for nothing else.
+// Variables of the runtime that would break this program's promises. They are not our settings; if one is set,
+// nothing starts.
 
 import type { ProcessEnvironment } from './given.ts'
 import { looksPrivate } from '../hosts.ts'
@@ -22,7 +22,7 @@ export function unsafeEnvironment(env: ProcessEnvironment, devMode: boolean): Mi
   return mistakes
 }
 
-/** A compiled binary obeys these like the runtime that it contains. */
+/** A compiled binary obeys them, because it contains the runtime. */
 const NOT_IN_PRODUCTION = [
   ['BUN_OPTIONS', 'can load code into this process'],
   ['BUN_INSPECT', 'opens a debugger into this process'],
@@ -33,7 +33,7 @@ const NOT_IN_PRODUCTION = [
 
 const PROXY_VARIABLES = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY']
 
-/** What others obey and this program does not, and what may carry a key in clear. */
+/** Warnings: variables that other programs obey and this one ignores, and keys sent in clear text. */
 export function egressWarnings(
   env: ProcessEnvironment,
   {

@@ -1,5 +1,5 @@
-// The upstreams of the settings: one of each kind that the environment names, or those that a document
-// lists. What their members may be, the table of settings says; whether they go together is judged here.
+// The configured upstreams: one of each kind that the environment names, or those that a document lists.
+// The table of settings validates each member; this file checks how they fit together.
 
 import { type CallerKind, UPSTREAM_KINDS, type UpstreamKind } from '../names.ts'
 import type { Secret } from '../secret.ts'
@@ -9,7 +9,7 @@ import type { Mistake } from './kinds.ts'
 import { ownValues } from './own-values.ts'
 import { type Key, settingOf, type Values } from './table.ts'
 
-/** What an upstream of each kind is made of, and the setting that says each of it. */
+/** The members of an upstream of each kind, and the setting for each member. */
 export const MEMBERS = {
   tinfoil: {
     apiKey: 'tinfoilApiKey',
@@ -26,7 +26,7 @@ export const MEMBERS = {
     headers: 'anthropicHeaders',
     callers: 'anthropicCallers',
   },
-  // How one signs in are settings of the whole gate.
+  // The other settings of a sign-in are the gate's.
   'anthropic-oauth': {},
   openai: {
     baseUrl: 'openaiUpstreamUrl',
@@ -40,7 +40,7 @@ export const MEMBERS = {
 
 type Members = typeof MEMBERS
 
-/** The one setting that says that an upstream is there. */
+/** The one setting that makes an upstream exist. */
 export const CHOSEN_BY = {
   tinfoil: 'tinfoilApiKey',
   anthropic: 'anthropicApiKey',
@@ -48,34 +48,34 @@ export const CHOSEN_BY = {
   openai: 'openaiUpstreamUrl',
 } as const satisfies Readonly<Record<UpstreamKind, Key>>
 
-/** A server of Anthropic's API that asks for no key; said, so that no key is left out by a slip. */
+/** A server of Anthropic's API that needs no key. It must be said, so that no key is forgotten. */
 export const isKeyless = (given: ReadonlyMap<Key, Given>): boolean =>
   given.get('anthropicKeyHeader')?.text === 'none'
 
 const isChosen = (kind: UpstreamKind, given: ReadonlyMap<Key, Given>): boolean =>
   given.has(CHOSEN_BY[kind]) || (kind === 'anthropic' && isKeyless(given))
 
-/** In development mode, one of these that lacks what chooses it is answered from within. */
+/** In development mode these are served by a built-in stand-in unless they are configured. */
 export const EMBEDDED = [
   'tinfoil',
   'anthropic',
   'openai',
 ] as const satisfies readonly UpstreamKind[]
-/** In development mode these are there without a word. */
+/** In development mode these exist without being configured. */
 const USUAL: ReadonlySet<UpstreamKind> = new Set(['tinfoil', 'anthropic'])
 
-/** What a document can say of an upstream, and no variable. */
+/** Members of an upstream that only a document can give. */
 export interface UpstreamOwn {
   readonly name?: string
-  /** Exact names, or beginnings with a trailing `*`. Absent: every model. */
+  /** Exact names, or prefixes with a trailing `*`. Absent: every model. */
   readonly models?: readonly string[]
-  /** Whether it is asked which models it has. */
+  /** Whether the gate asks it for its models. */
   readonly askModels?: boolean
 }
 
 interface Common<Kind extends UpstreamKind> {
   readonly kind: Kind
-  /** In logs, in the ledger and in policies; that of its kind unless it has one. */
+  /** Its name in logs, the ledger and policies; by default the name of its kind. */
   readonly name: string
   readonly models?: readonly string[]
   readonly askModels?: boolean
@@ -86,31 +86,31 @@ type Taken<M> = { readonly [Member in keyof M]: NonNullable<Values[M[Member] & K
 
 export type UpstreamEntryOf<Kind extends UpstreamKind> = Common<Kind> &
   Omit<Taken<Members[Kind]>, 'apiKey' | 'headers' | 'callers'> &
-  // Absent in development mode, and for a server that asks for none.
+  // Absent in development mode, and for a server that needs none.
   ('apiKey' extends keyof Members[Kind] ? { readonly apiKey?: Secret } : unknown) &
   ('headers' extends keyof Members[Kind] ? { readonly headers?: HeaderLines } : unknown)
 
 export type UpstreamEntry = { readonly [Kind in UpstreamKind]: UpstreamEntryOf<Kind> }[UpstreamKind]
 
-/** Devices enrol wherever an upstream takes them, and beside a key for Anthropic in any case. */
+/** Devices enrol if an upstream admits them; with a key for Anthropic, always. */
 export const takesDevices = (
   upstreams: readonly Pick<UpstreamEntry, 'kind' | 'callers'>[],
 ): boolean =>
   upstreams.some(({ kind, callers }) => kind === 'anthropic' || callers.includes('device'))
 
 type KeyOf<M> = M[keyof M]
-/** The settings that stand in `upstreams`, and no longer by themselves. */
+/** The settings that become members of `upstreams`. */
 export type UpstreamKey = { [Kind in UpstreamKind]: KeyOf<Members[Kind]> }[UpstreamKind]
 
 const membersOf = (kind: UpstreamKind): Readonly<Record<string, Key>> => MEMBERS[kind]
 
-/** The setting that says this member; undefined of what a document alone can say. */
+/** The setting for this member; undefined if only a document can give it. */
 export const settingAt = (kind: UpstreamKind, member: string): Key | undefined =>
   membersOf(kind)[member]
 
 const MEMBER_NAMES = { apiKey: 'api_key', baseUrl: 'base_url' } as const
 
-/** What an operator knows a member by: its variable, where the upstream has the name of its kind. */
+/** How messages name a member: by its variable if the upstream has the name of its kind. */
 export function settingNameOf(
   { kind, name }: { readonly kind: UpstreamKind; readonly name: string },
   member: keyof typeof MEMBER_NAMES,
@@ -125,15 +125,15 @@ export const keysOf = (kind: UpstreamKind): readonly Key[] => Object.values(memb
 
 export const UPSTREAM_KEYS: ReadonlySet<string> = new Set(UPSTREAM_KINDS.flatMap(keysOf))
 
-/** Who reaches an upstream of this kind where no setting says so. */
+/** Who may use an upstream of this kind by default. */
 export function usualCallers(kind: UpstreamKind): readonly CallerKind[] {
   const key = membersOf(kind)['callers']
-  // The person who has signed in reaches their own account, and nobody else does.
+  // Only the person who signed in reaches their own account.
   if (key === undefined) return ['session']
   return (settingOf(key).fallback ?? '').split(',') as CallerKind[]
 }
 
-/** As a document lists one. */
+/** An upstream as a document gives it. */
 export interface ListedUpstream {
   readonly kind: UpstreamKind
   readonly from: string
@@ -141,7 +141,7 @@ export interface ListedUpstream {
   readonly own: UpstreamOwn
 }
 
-/** Where somebody said who reaches it. */
+/** Where its callers were set. */
 export function callersOf({ kind, given }: ListedUpstream): Given | undefined {
   const key = membersOf(kind)['callers']
   return key === undefined ? undefined : given.get(key)
@@ -153,16 +153,16 @@ export function takes({ kind, values }: UpstreamRead, caller: CallerKind): boole
   return callers?.includes(caller) ?? false
 }
 
-/** One upstream, with what its settings were read as. */
+/** One upstream, with the values of its settings. */
 export interface UpstreamRead extends ListedUpstream {
   readonly values: Values
-  /** One of several of its kind: no variable says anything of it. */
+  /** One of several of its kind: variables do not apply to it. */
   readonly isOneOfSeveral: boolean
 }
 
 /**
- * What there is: what a document lists, in its order, or what the environment names. Mistakes of values
- * go to `mistakes`.
+ * The upstreams that a document lists, in its order, or those that the environment names. Mistakes in
+ * values go to `mistakes`.
  */
 export function upstreamReads(
   listed: readonly ListedUpstream[],
@@ -195,7 +195,7 @@ export const upstreamEntries = (reads: readonly UpstreamRead[]): readonly Upstre
     return { ...entry, ...own, kind, name: own.name ?? kind } as UpstreamEntry
   })
 
-/** Of what a document lists: what no single value shows. */
+/** Mistakes between the upstreams of a document. */
 export function upstreamMistakes(reads: readonly UpstreamRead[]): Mistake[] {
   const mistakes: Mistake[] = []
   const wrong = (setting: string, message: string, hint: string): void => {
@@ -204,7 +204,7 @@ export function upstreamMistakes(reads: readonly UpstreamRead[]): Mistake[] {
   const names = new Map<string, string>()
   for (const { kind, from, own, values, isOneOfSeveral } of reads) {
     if (from === '') continue
-    // One that could not be read is there, and is a mistake already.
+    // A value that could not be read is already a mistake.
     if (isOneOfSeveral && !('name' in own)) {
       wrong(from, 'lacks name', `several of kind ${kind} are told apart by their names`)
     }

@@ -1,4 +1,4 @@
-// What somebody is told who has set nothing yet: how to try it, and the ways to run it.
+// The message if nothing is configured yet: how to try postern, and the ways to run it.
 
 import { KEYS, type Need, settingOf } from './table.ts'
 

@@ -1,5 +1,5 @@
-// The lists of a document: what their entries give for the settings of the whole gate, what they need,
-// and what they leave out.
+// Reads the lists of a document: what their entries give to the gate's settings, what an entry lacks, and
+// what the lists leave out.
 
 import { UPSTREAM_KINDS, type UpstreamKind } from '../../names.ts'
 import type { FromDocument } from '../from-document.ts'
@@ -16,12 +16,12 @@ import { memberOf, settingsIn, type Schema } from './tree.ts'
 export interface DocumentEntry {
   readonly from: string
   readonly given: Map<Key, Given>
-  /** Those too whose value could not be read. */
+  /** Includes settings whose value could not be read. */
   readonly mentioned: Set<Key>
   readonly own: Record<string, unknown>
-  /** Where each entry of a list of its own stands: `upstreams[0]`. */
+  /** The places of entries in its own lists: `upstreams[0]`. */
   readonly places: Map<string, string>
-  /** As it was written, for the document that is printed. */
+  /** As it was written, for `postern config`. */
   readonly written: unknown
 }
 
@@ -32,7 +32,7 @@ export interface DocumentEntries {
   readonly rules: readonly DocumentEntry[]
 }
 
-/** What an issuer is nothing without. */
+/** The members that an issuer needs. */
 const ISSUER_NEEDS = [
   ['issuer', 'issuer'],
   ['audiences', 'audiences'],
@@ -43,7 +43,7 @@ type Settled = Pick<
   'given' | 'mentioned' | 'issuers' | 'upstreams' | 'policies' | 'needed' | 'excluded'
 >
 
-/** `root`: what stands in no list. `listed`: the schemas of the lists that there are, by name. */
+/** `root`: everything outside lists. `listed`: the schemas of the lists, by name. */
 export function settled(
   root: DocumentEntry,
   entries: DocumentEntries,
@@ -64,11 +64,11 @@ export function settled(
     const why = `${name} lists no ${what} under ${list}`
     for (const key of settingsIn(schema)) excluded.set(key, { why, said: [] })
   }
-  /** One alone may be completed from elsewhere. */
+  /** The environment may complete a single entry. */
   const complete = (entry: DocumentEntry): void => {
     for (const [key, each] of entry.given) given.set(key, each)
   }
-  /** Several are whole as they stand. */
+  /** Nothing completes several entries. */
   const whole = (
     all: readonly DocumentEntry[],
     keys: readonly Key[],

@@ -1,4 +1,4 @@
-// `${NAME}` in a value stands for the variable of that name; `$${` is a `${` that stands for itself.
+// Replaces `${NAME}` in a value by that variable; `$${` is a literal `${`.
 
 import type { ProcessEnvironment } from '../given.ts'
 
@@ -6,7 +6,7 @@ export type Expanded =
   | {
       readonly ok: true
       readonly text: string
-      /** It has no character of its own, so that the document shows nothing of it. */
+      /** It consists of references alone, so the document reveals nothing of the value. */
       readonly referenceOnly: boolean
     }
   | { readonly ok: false; readonly message: string; readonly hint: string }
@@ -43,5 +43,5 @@ export function expand(text: string, env: ProcessEnvironment): Expanded {
   return { ok: true, text: expanded, referenceOnly: !own && end === text.length && end > 0 }
 }
 
-/** A text of the environment as a document writes it. */
+/** Escapes a text of the environment for a document. */
 export const escaped = (text: string): string => text.replaceAll('${', '$${')

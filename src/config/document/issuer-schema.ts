@@ -1,10 +1,10 @@
-// One issuer, as a document lists it.
+// The schema of an issuer.
 
 import { t } from 'elysia'
 import { ALGORITHMS, AUDIENCE_CLAIMS } from '../issuers.ts'
 import { CLOSED, leaf, section, some } from './leaf.ts'
 
-/** As src/admit reads one: names with dots between them, or one with a scheme; `\\.` is a dot. */
+/** As in src/admit/claim-path.ts: names joined by dots, or one name with a scheme; `\\.` is a dot. */
 export const CLAIM = {
   maxLength: 256,
   pattern:

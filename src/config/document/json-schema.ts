@@ -1,8 +1,8 @@
-// The schema for editors, without the members that only this program reads.
+// The JSON Schema for editors: the schema without the members that only this program reads.
 
 import { DOCUMENT } from './schema.ts'
 
-/** A member of the document may have such a name; what it says is then a schema. */
+/** A member of the document may have one of these names; its value is then a schema. */
 const isOurs = (name: string, value: unknown): boolean =>
   name === 'number' || (OURS.has(name) && typeof value !== 'object')
 

@@ -1,21 +1,21 @@
-// What a member of a document may be: a setting of the table, whose words and range it has, or one of a
-// document's own.
+// The members of a document: a setting of the table, with its description and range, or a member that only a
+// document has.
 
 import { t } from 'elysia'
 import { type Kind, NAME as NAMED } from '../kinds.ts'
 import { type Key, settingOf } from '../table.ts'
 
-/** Members of a TypeBox schema that are ours; JSON Schema lets there be others. */
+/** Our own members of a TypeBox schema; JSON Schema allows unknown ones. */
 export interface Leaf {
   readonly setting?: Key
   /** `name_file` names the file that holds `name`. */
   readonly secretFile?: true
-  /** What a document alone can say: the name under which an entry keeps it. */
+  /** For a member that only a document has: its name in the entry. */
   readonly own?: string
   readonly hint?: string
-  /** Of a number that is a document's own; a variable may stand for it. */
+  /** For a number that only a document has; a reference may replace it. */
   readonly number?: NumberShape
-  /** Says nothing to this program. */
+  /** This program ignores it. */
   readonly forEditors?: true
 }
 
@@ -28,7 +28,7 @@ export interface NumberShape {
 
 const REFERENCE = '\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}'
 
-/** A variable may stand for any value; its text is then read as the setting's own variable is. */
+/** A reference may replace any value; its text is read like that of the setting's variable. */
 function shapeOf({ shape }: Kind<unknown>): object {
   const reference = { type: 'string', pattern: `^${REFERENCE}$` }
   if (shape.type === 'string') {
@@ -54,7 +54,7 @@ export function leaf(key: Key, about?: string) {
   return t.Optional(t.Unsafe({ ...shapeOf(setting.kind), ...described, setting: key }))
 }
 
-/** The secret under its name, as `${VARIABLE}`, or the file that holds it. */
+/** A secret: under its name as `${VARIABLE}`, or in a file. */
 export function secret<const Name extends string>(name: Name, key: Key, about?: string) {
   const { env } = settingOf(key)
   const file = t.String({
@@ -83,7 +83,7 @@ export const some = (own: string, from: readonly string[], description: string) 
     }),
   )
 
-/** One of ours alone: what it is, and the name under which its entry keeps it. */
+/** A member that only a document has, and its name in the entry. */
 export const own = (own: string, description: string, shape: object, hint: string) =>
   t.Optional(t.Unsafe<never>({ ...shape, description, own, hint }))
 export const number = (name: string, shape: NumberShape, description: string) => {
@@ -94,7 +94,7 @@ export const number = (name: string, shape: NumberShape, description: string) =>
   return own(name, description, { anyOf, number: shape }, hint)
 }
 export const NAME = { type: 'string', pattern: NAMED.source }
-/** As src/token/model-pattern.ts has them. */
+/** As in src/token/model-pattern.ts. */
 export const MODEL = { type: 'string', maxLength: 256, pattern: '^(?=.)[!-)+-~]*\\*?$' }
 const MODEL_HINT = 'give names, or beginnings with a trailing *'
 export const MODELS = t.Optional(

@@ -1,5 +1,4 @@
-// What a document says, whichever of its three languages it is written in: a tree in which every part
-// knows its line.
+// The content of a document in any of its three languages: a tree in which every node has its line.
 
 export interface Position {
   readonly line: number
@@ -27,16 +26,16 @@ export interface ListNode {
 export interface ValueNode {
   readonly kind: 'value'
   readonly at: Position
-  /** `undefined` is what no setting takes: a date, an infinite number. */
+  /** `undefined` stands for values that no setting accepts: a date, an infinite number. */
   readonly value: string | number | boolean | null | undefined
 }
 
 export type Node = MapNode | ListNode | ValueNode
 
-/** What cannot be read as the language that the file's ending names. */
+/** Text that is not of the language that the file's ending names. */
 export interface Unreadable {
   readonly at: Position
-  /** The member, where it is one that is wrong. */
+  /** The member that is wrong, if it is one. */
   readonly name?: string | undefined
   readonly message: string
   readonly hint: string

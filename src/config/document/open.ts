@@ -1,4 +1,4 @@
-// A document's file: its language by its ending, read whole, judged whole.
+// Opens a document's file: the ending decides its language, and it is read and checked as a whole.
 
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { together } from '../both.ts'
@@ -15,7 +15,7 @@ import { memberOf } from './tree.ts'
 import type { About } from './values.ts'
 import { parseJson, parseYaml } from './yaml.ts'
 
-/** Far above any document that somebody writes, and small enough for a parser to be done at once. */
+/** Far larger than any real document, and small enough to be parsed at once. */
 const MAX_DOCUMENT_BYTES = 262_144
 
 const LANGUAGES: Readonly<Record<string, (text: string) => Parsed>> = {
@@ -30,7 +30,7 @@ export function openDocument(
   env: ProcessEnvironment,
   devMode: boolean,
 ): FromDocument {
-  // A terminal shall not obey a path.
+  // A path must not control the terminal.
   const name = /^[ -~]+$/.test(path) ? path : 'the document'
   const parse = LANGUAGES[/\.([a-z]+)$/i.exec(path)?.[1]?.toLowerCase() ?? '']
   if (!parse) {
@@ -54,7 +54,7 @@ export function openDocument(
 
 const EMPTY_HINT = 'write the settings into it, or name no document'
 
-/** The text of a document, of whichever language `parse` reads. */
+/** Reads a document from its text; `parse` decides the language. */
 export function readText(
   text: string,
   parse: (text: string) => Parsed,
@@ -69,7 +69,7 @@ export function readText(
   }
   if (parsed.ok) {
     const { root } = parsed
-    // What was cut off, or never written: without it everybody could do everything.
+    // An empty file was probably truncated: without its policies, everybody could do everything.
     if (root.kind !== 'value' || root.value !== null) return readTree(root, about)
     return nothing([{ setting: about.name, message: 'is empty', hint: EMPTY_HINT }])
   }
@@ -83,14 +83,13 @@ export function readText(
 }
 
 /**
- * What commands beside the gate read their settings from: the environment, and the document that it
- * names, as if all of it stood in the environment.
+ * For commands other than the gate: merges the document that the environment names into the environment.
  */
 export type Completed =
   | {
       readonly ok: true
       readonly env: ProcessEnvironment
-      /** Undefined where no document is named: what policies a gate has is not known then. */
+      /** Undefined if no document is named: then the gate's policies are unknown. */
       readonly policies: PolicyEntries | undefined
     }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] }
@@ -119,7 +118,7 @@ type Held =
   | { readonly ok: true; readonly text: string; readonly closing: string | undefined }
   | { readonly ok: false; readonly mistake: Mistake }
 
-/** By one descriptor, so that what is judged is what is read. */
+/** Uses one descriptor, so that the checked file is the one that is read. */
 function readDocument(path: string, name: string): Held {
   const wrong = (message: string, hint: string): Held => ({
     ok: false,
@@ -135,7 +134,7 @@ function readDocument(path: string, name: string): Held {
     }
     const text = decoded(readFileSync(file))
     if (text === undefined) return wrong('is not UTF-8 text', 'save it as UTF-8')
-    // On Windows the mode bits say nothing about who may read.
+    // On Windows the mode bits do not say who may read.
     const open = process.platform !== 'win32' && (about.mode & 0o004) !== 0
     return { ok: true, text, closing: open ? closing(path, about) : undefined }
   } catch (error) {

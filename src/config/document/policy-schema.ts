@@ -1,4 +1,4 @@
-// Policies and the rules that give them, as a document lists them.
+// The schemas of policies and of the rules that assign them.
 
 import { CALLER_KINDS, ROUTE_GROUPS } from '../../names.ts'
 import { t } from 'elysia'

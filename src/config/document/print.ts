@@ -1,4 +1,4 @@
-// The document that says what was given, secrets left out: for `postern config`.
+// Prints the document that is equivalent to the given settings, without secrets: `postern config`.
 
 import { UPSTREAM_KINDS, type UpstreamKind } from '../../names.ts'
 import { stringify } from 'yaml'
@@ -11,12 +11,12 @@ import { type Path, PATHS, ROOT } from './tree.ts'
 export const SCHEMA_LINE = '# yaml-language-server: $schema=./postern.schema.json'
 
 export interface Printable {
-  /** Secrets left out. */
+  /** Without secrets. */
   readonly given: ReadonlyMap<Key, Given>
   readonly listed: Listings
 }
 
-/** In the order of the schema; what has its fallback is left out. */
+/** In the order of the schema, without settings that have their default. */
 export function printDocument({ given, listed }: Printable): string {
   const root: Record<string, unknown> = {}
   const unused: Key[] = []
@@ -43,7 +43,7 @@ export function printDocument({ given, listed }: Printable): string {
   if (policies.length > 0) root['policies'] = policies.map(({ written }) => written)
   if (rules.length > 0) root['rules'] = rules.map(({ written }) => written)
   const [issuer] = (root['issuers'] ?? []) as Record<string, unknown>[]
-  // What an issuer of the environment is beyond its variables.
+  // The fixed members of an issuer that comes from the environment.
   if (issuer && issuers.length === 0) issuer['scope'] = { claims: ['scope'], text_only: true }
   else if (issuer) Object.assign(issuer, { ...(issuers[0]?.written as object), ...issuer })
   const ordered = Object.keys(ROOT.properties ?? {}).filter((name) => root[name] !== undefined)
@@ -61,7 +61,7 @@ function notes(given: ReadonlyMap<Key, Given>, unused: readonly Key[]): string {
 const kindAt = (path: Path): UpstreamKind | undefined =>
   path[0] === 'upstreams' ? UPSTREAM_KINDS.find((each) => path[1] === `[${each}]`) : undefined
 
-/** Of the variables of one among several: each has secrets of its own. */
+/** For the variable names of one entry among several: each has its own secrets. */
 function suffixOf(
   { kind, own, isOneOfSeveral }: PrintedUpstream,
   at: number,
@@ -76,7 +76,7 @@ function suffixOf(
   return isTaken ? `${suffix}_${at}` : suffix
 }
 
-/** Undefined where nothing is said of one that is there all the same. */
+/** Undefined if the upstream exists by default and nothing was set. */
 function upstreamEntry({ kind, own, given }: PrintedUpstream, suffix: string): object | undefined {
   const entry: Record<string, unknown> = { kind, ...(own.name !== undefined && { name: own.name }) }
   for (const [key, path] of PATHS) {
@@ -88,10 +88,10 @@ function upstreamEntry({ kind, own, given }: PrintedUpstream, suffix: string): o
   return Object.keys(entry).length > 1 ? entry : undefined
 }
 
-/** An entry that nothing makes one would be an issuer that is not there. */
+/** Undefined if nothing was set: an empty entry would be an issuer that does not exist. */
 function isChosen(path: Path, given: ReadonlyMap<Key, Given>, listed: boolean): boolean {
   if (!path.some((each) => each.startsWith('['))) return true
-  // Without a key set an issuer of the environment is none; one of a document would be discovered.
+  // An issuer of the environment needs a key set; one of a document could use discovery instead.
   return listed || (given.has('issuer') && given.has('jwksUrl') && given.has('audiences'))
 }
 
@@ -105,7 +105,7 @@ function write(to: Record<string, unknown>, path: Path, printed: Printed): void 
   else put(to, path, printed.value)
 }
 
-/** `suffix`: of the variable that a secret comes from, where it would be another's too. */
+/** `suffix` keeps the variable of a secret apart from those of other entries. */
 function writtenOf(key: Key, { text, written }: Given, suffix = ''): Printed {
   const { kind, secret, env } = settingOf(key)
   const { type } = kind.shape
@@ -120,7 +120,7 @@ function writtenOf(key: Key, { text, written }: Given, suffix = ''): Printed {
 
 const isTrue = (read: object): boolean => 'value' in read && read.value === true
 
-/** As it was referred to; a secret that was written out becomes a reference to its variable. */
+/** The reference that was written; a literal secret becomes a reference to its variable. */
 function withoutSecret(written: Written | undefined, env: string, list: boolean): Printed {
   const reference = `\${${env}}`
   if (written && 'file' in written) return { file: written.file }
@@ -131,7 +131,7 @@ function withoutSecret(written: Written | undefined, env: string, list: boolean)
 
 const isReference = (text: string): boolean => /^(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})+$/.test(text)
 
-/** `[name]` opens a list and the one entry of that kind; `[]` one without a kind. */
+/** `[name]` opens a list and its one entry of that kind; `[]` opens an entry without a kind. */
 function put(root: Record<string, unknown>, path: Path, value: unknown): void {
   let here = root
   for (const [at, step] of path.entries()) {

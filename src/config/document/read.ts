@@ -1,5 +1,5 @@
-// From a document's tree to what it gives for each setting, or to every mistake at once: the names of
-// members and the places of values are judged here.
+// Turns a document's tree into settings, or into every mistake at once. This file checks the names of members
+// and the places of values.
 
 import { UPSTREAM_KINDS, type UpstreamKind } from '../../names.ts'
 import type { FromDocument } from '../from-document.ts'
@@ -51,7 +51,7 @@ export function readTree(root: Node, about: About): FromDocument {
       const member = Object.hasOwn(known, name) ? known[name] : undefined
       const below = path === '' ? name : `${path}.${name}`
       if (member === undefined) unknown({ name, at, value }, Object.keys(known), path)
-      // A member that chooses its entry has been read by then.
+      // The member that chooses the kind was read before.
       else if (member.const === undefined && !member.forEditors) walk(value, member, below, to)
     }
   }
@@ -59,7 +59,7 @@ export function readTree(root: Node, about: About): FromDocument {
   const unknown = ({ name, at }: Member, known: readonly string[], path: string): void => {
     const plain = (each: string): string => each.toLowerCase().replaceAll(/[-_]/g, '')
     const near = known.find((each) => plain(each) === plain(name)) ?? nearest(name, known)
-    // What looks like no name may be a value that has slipped there.
+    // A text that is not a name may be a misplaced secret.
     const shown = /^[A-Za-z_]{1,30}$/.test(name) ? name : 'a member'
     const below = path === '' || shown === 'a member' ? shown : `${path}.${shown}`
     const hint = near === undefined ? `there are ${known.join(', ')}` : `did you mean ${near}?`

@@ -1,5 +1,5 @@
-// The mistakes of a document, each by its place. What was written is not repeated in one: it may be a
-// secret, in its place or by a slip out of it.
+// Collects the mistakes of a document, each with its place. A mistake never repeats a value: it may be a
+// secret, perhaps pasted into the wrong setting.
 
 import type { Mistake } from '../kinds.ts'
 import type { Position } from './node.ts'
@@ -11,7 +11,7 @@ export interface Report {
   wrong(from: string, message: string, hint: string): undefined
 }
 
-/** `name`: the file, as a mistake names it. */
+/** `name`: the file's name in mistakes. */
 export function reporting(name: string): Report {
   const mistakes: Mistake[] = []
   return {

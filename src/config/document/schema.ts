@@ -1,6 +1,5 @@
-// The document, written once: which sections and members there are. What a member is for, what it may
-// be and what it falls back to, the table of settings says, of which the document is another spelling.
-// From here come the reading with its mistakes, the JSON Schema for editors, and docs/settings.md's table.
+// The schema of the document: its sections and members. Their descriptions, ranges and defaults come from the
+// table of settings. Validation, the JSON Schema for editors and the table in docs/settings.md all use it.
 
 import { t } from 'elysia'
 import { Issuer } from './issuer-schema.ts'

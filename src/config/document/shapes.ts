@@ -1,4 +1,4 @@
-// What a part of a document is, in words and as a plain value.
+// Describes a part of a document in words, and as a plain value.
 
 import type { IssuerOwn } from '../issuers.ts'
 import type { Node, ValueNode } from './node.ts'

@@ -1,4 +1,4 @@
-// TOML 1.0, by a parser that knows the line of every node.
+// Reads TOML 1.0 with a parser that reports the line of every node.
 
 import { parseTOML, type AST } from 'toml-eslint-parser'
 import { type Node, type Parsed, type Position, START } from './node.ts'
@@ -34,16 +34,16 @@ export function parseToml(text: string): Parsed {
   for (const each of top.body) {
     if (each.type === 'TOMLKeyValue') assign(root, each)
     else for (const pair of each.body) assign(tableAt(root, each), pair)
-    // A table without members is there all the same.
+    // A table without members still exists.
     if (each.type === 'TOMLTable') tableAt(root, each)
   }
-  // As an empty document of the other two is.
+  // Like an empty YAML or JSON document.
   if (root.members.length === 0)
     return { ok: true, root: { kind: 'value', at: START, value: null } }
   return { ok: true, root }
 }
 
-/** As it grows; every table is one that the parser has already found to be in order. */
+/** A table that is being built. The parser has already rejected duplicates. */
 interface GrowingMap {
   readonly kind: 'map'
   readonly at: Position

@@ -1,5 +1,4 @@
-// The schema as the walk through it sees it: TypeBox's objects are JSON Schema, with our own members
-// beside it.
+// The schema as a tree to walk: TypeBox's objects are JSON Schema plus our own members.
 
 import type { Key } from '../table.ts'
 import type { Leaf } from './leaf.ts'
@@ -19,13 +18,13 @@ export interface Schema extends Partial<Leaf> {
 
 export const ROOT = DOCUMENT as unknown as Schema
 
-/** Of a list whose entries differ by their `kind`, the one of this kind. */
+/** The schema for one kind, in a list whose entries differ by their `kind`. */
 export function entryOf(items: Schema, kind: string | undefined): Schema | undefined {
   if (items.anyOf === undefined) return items
   return items.anyOf.find(({ properties }) => properties?.['kind']?.const === kind)
 }
 
-/** Every setting that stands somewhere under this part. */
+/** Every setting under this part. */
 export function settingsIn(schema: Schema): readonly Key[] {
   if (schema.setting !== undefined) return [schema.setting]
   const under = [
@@ -36,7 +35,7 @@ export function settingsIn(schema: Schema): readonly Key[] {
   return [...new Set(under.flatMap(settingsIn))]
 }
 
-/** Where a setting stands: members, `[]` for an entry, `[tinfoil]` for one of a kind. */
+/** The path of a setting: member names, `[]` for an entry, `[tinfoil]` for an entry of that kind. */
 export type Path = readonly string[]
 
 function pathsUnder(schema: Schema, path: Path): readonly (readonly [Key, Path])[] {

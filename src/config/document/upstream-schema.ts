@@ -1,4 +1,4 @@
-// An upstream of each kind, as a document lists it.
+// The schema of an upstream, for each kind.
 
 import { t } from 'elysia'
 import type { UpstreamKind } from '../../names.ts'
@@ -15,7 +15,7 @@ const common = {
   models: MODELS,
 }
 
-/** A list that depends on the caller's account chooses nothing. */
+/** A model list that depends on the caller's account cannot choose an upstream. */
 const listed = {
   ...common,
   ask_models: t.Optional(
@@ -88,7 +88,7 @@ const AnthropicOauth = t.Object(
   CLOSED,
 )
 
-/** A kind that is not here does not compile. */
+/** A kind that is missing here is a compile error. */
 const BY_KIND = {
   tinfoil: Tinfoil,
   anthropic: Anthropic,

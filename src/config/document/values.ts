@@ -1,5 +1,5 @@
-// From a node to a value: types are judged here, values by the kinds that judge a variable. A reference
-// stands for the text of its variable.
+// Turns a node into a value. This file checks types; the kinds that check a variable check the value. A
+// reference is replaced by the text of its variable.
 
 import type { ProcessEnvironment, Given } from '../given.ts'
 import { readSecretFile } from '../secret-file.ts'
@@ -12,22 +12,22 @@ import { asText, instead, LIST } from './shapes.ts'
 import type { Schema } from './tree.ts'
 
 export interface About {
-  /** The file, as a mistake names it. */
+  /** The file's name in mistakes. */
   readonly name: string
   readonly env: ProcessEnvironment
   readonly devMode: boolean
-  /** What closes the file, where others on this machine may read it. */
+  /** The command that makes the file private, if others on this machine may read it. */
   readonly closing: string | undefined
 }
 
 type Value = Omit<Given, 'from'>
 
 export interface DocumentValues {
-  /** Undefined where it is a mistake, which is then told. */
+  /** Undefined after a mistake, which it reports. */
   ofSetting(node: Node, key: Key, path: string): Value | undefined
-  /** The secret of the file that `NAME_file` names. */
+  /** The secret in the file that `NAME_file` names. */
   inFile(node: Node, path: string): Value | undefined
-  /** What no variable can say. */
+  /** A value that no variable can give. */
   ofOwn(node: Node, schema: Schema, path: string): unknown
 }
 
@@ -50,7 +50,7 @@ export function documentValues(about: About, { place, wrong }: Report): Document
 
   const mayStand = (text: Text, secret: boolean, key: Key, from: string): boolean => {
     if (!secret || text.referenceOnly || about.closing === undefined) return true
-    // A proxy without a password is no secret.
+    // A proxy without a password is not secret.
     if (key === 'upstreamProxy' && !text.text.includes('@')) return true
     const message = 'is a secret in a file that everybody on this machine can read'
     wrong(from, message, `${about.closing}; or give \${NAME}, or the secret's own file`)

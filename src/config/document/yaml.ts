@@ -1,6 +1,6 @@
-// YAML 1.2 and JSON, by the `yaml` library, which knows the line of every node. What makes a YAML
-// document mean something else than it seems to is refused: aliases, tags, directives, more than one
-// document. A parser's own message is never passed on: it may quote a secret.
+// Reads YAML 1.2 and JSON with the `yaml` library, which reports the line of every node. It refuses features
+// that change the meaning of a document: aliases, tags, directives, several documents. The parser's own
+// messages are never shown, because they may quote a secret.
 
 import {
   isAlias,
@@ -29,7 +29,7 @@ const ADVICE: Readonly<Record<string, readonly [message: string, hint: string]>>
   RESOURCE_EXHAUSTION: ['is nested too deep', 'no member stands deeper than a few levels'],
 }
 const OTHER = ['is not YAML', 'check quotes, colons, brackets and indentation there'] as const
-/** Of a file that is no YAML at all. */
+/** For a file that is not YAML at all. */
 const MAX_SHOWN = 10
 
 export function parseYaml(text: string): Parsed {
@@ -103,7 +103,7 @@ export function parseJson(text: string): Parsed {
     const hint = 'check quotes, commas and brackets; JSON has no comments'
     return { ok: false, wrong: [{ at: first?.at ?? START, message: 'is not JSON', hint }] }
   }
-  // It is JSON, so that a tab stands between tokens alone; in YAML it may not.
+  // In JSON a tab can only stand between tokens; YAML forbids it there.
   return parseYaml(text.replaceAll('\t', ' '))
 }
 
@@ -114,7 +114,7 @@ function plain(value: unknown): string | number | boolean | null | undefined {
     : undefined
 }
 
-/** A member's name as this program has them; anything else may be what should not be shown. */
+/** The form of our members' names; any other text may be a secret and is not shown. */
 function nameAt(text: string, offset: number): string | undefined {
   return /^["']?([a-z][a-z0-9_]{0,40})["']?\s*:/.exec(text.slice(offset, offset + 60))?.[1]
 }
