@@ -1,5 +1,5 @@
-// Upstreams that are asked which models they have: what they tell stands in the place of the names that
-// the settings of others give, as far as the settings let it.
+// Upstreams with `ask_models`: their own lists replace the model names of the settings, within the patterns that
+// the settings allow.
 
 import { type Decision, type Dialect, granted } from '../refusal.ts'
 import { allowedModel } from '../token/model-pattern.ts'
@@ -7,13 +7,13 @@ import { type Served, servedModel } from './choose.ts'
 import type { ModelLists, Models } from './model-lists.ts'
 
 export interface AskedModels {
-  /** With the models that each of them has now; without a promise where all have told theirs. */
+  /** Adds the current models of each upstream; synchronous if all lists are known. */
   told(
     among: readonly Served[],
     dialect: Dialect,
     now: number,
   ): readonly Served[] | Promise<readonly Served[]>
-  /** For `GET /v1/models/:id`: the first that has the model in its list, or may have it unlisted. */
+  /** For `GET /v1/models/:id`: the first upstream that lists the model, or may have it unlisted. */
   having(
     among: readonly Served[],
     model: string,
@@ -22,7 +22,7 @@ export interface AskedModels {
   ): Promise<Decision<Served>>
 }
 
-/** Asked for each request: of one upstream, which most gates have, no function is made. */
+/** Called for each request: with a single upstream, as in most gates, it creates no closure. */
 export const someAsk = (among: readonly Served[]): boolean =>
   among.length === 1 ? among[0]?.asks === true : among.some(asksItself)
 
@@ -36,13 +36,13 @@ interface Told {
 export function askedModels(lists: ModelLists): AskedModels {
   const kept = new WeakMap<Served, Told>()
 
-  /** The same object for as long as its list is the same. */
+  /** Returns the same object until the list changes. */
   const withList = (on: Served, list: Models): Served => {
     const known = kept.get(on)
     if (known && known.list === list) return known.as
     const models = (list ?? [])
       .map(({ id }) => id)
-      // A name that a server lists is no pattern: `*` would make every model its own.
+      // A listed name is not a pattern: with `*` a server would claim every model.
       .filter((id) => !id.endsWith('*') && allowedModel(id, on.models))
     const as: Served = { ...on, models, isUnknown: list === undefined }
     kept.set(on, { list, as })
@@ -65,7 +65,7 @@ export function askedModels(lists: ModelLists): AskedModels {
     },
     async having(among, model, dialect, now) {
       const serving = among.filter(({ models }) => allowedModel(model, models))
-      // There is nothing to choose.
+      // There is no choice.
       if (serving.length < 2 && !someAsk(serving)) return servedModel(serving, model)
       const all = await Promise.all(
         serving.map(({ upstream }) => lists.last(upstream, dialect, now)),
@@ -73,7 +73,7 @@ export function askedModels(lists: ModelLists): AskedModels {
       const told = all.map((each) => (each && 'told' in each ? each.told : each))
       const found = serving.find((_, at) => told[at]?.some(({ id }) => id === model))
       if (found) return granted(found)
-      // An alias is in no list; what an upstream is chosen by is in its own.
+      // No list contains aliases; only the upstream's own list decides.
       const others = serving.flatMap((on, at) => (on.asks ? [withList(on, told[at])] : [on]))
       return servedModel(others, model)
     },

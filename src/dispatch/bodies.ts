@@ -1,5 +1,5 @@
-// How much of a request's body is held: whole where it is small or where something depends on what it
-// says, and nothing of it otherwise.
+// Decides whether a request's body is held whole (if it is small, or a decision depends on its content) or
+// streamed.
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Reserved } from '../budget/budget.ts'
@@ -21,7 +21,7 @@ export interface Permitted {
 export interface Sender {
   readonly request: Request
   readonly method: string
-  /** What the body says decides something. */
+  /** Whether a decision depends on the content. */
   readonly limited: boolean
 }
 
@@ -32,7 +32,7 @@ export interface Bodies {
     inspected: Inspected,
     exchange: Exchange,
   ): Decision<UpstreamRequest['body']> | Promise<Decision<UpstreamRequest['body']>>
-  /** What `read` finds in a body whose codings are undone for it alone. */
+  /** Applies `read` to the body, decoded only for it. */
   decoded<T>(
     permitted: Permitted,
     body: UpstreamRequest['body'],
@@ -42,13 +42,13 @@ export interface Bodies {
   ): Promise<Decision<T>>
 }
 
-/** `timeoutMs`: how long a held body may stand still, or take to arrive where it is small. */
+/** `timeoutMs`: how long a held body may stall, or a small one may take to arrive. */
 export function bodies(timeoutMs: () => number): Bodies {
   const memory = heldBytes()
   return {
     read({ admitted, reserved }, { request, method, limited }, { length, maxBytes }, exchange) {
       if (method !== 'POST') return granted(undefined)
-      // To ask for the stream of a body is to make one, which costs more than to read the body whole.
+      // `request.body` would create a stream, which costs more than reading the whole body.
       if (length === undefined && request.body === null) return granted(new Uint8Array())
       const small = length !== undefined && length <= MAX_HELD_BYTES
       if (!small && !limited) {
@@ -77,7 +77,7 @@ export function bodies(timeoutMs: () => number): Bodies {
   }
 }
 
-/** Before a body is read that something depends on: whether it can be. */
+/** Checks before reading whether a body on which something depends can be read. */
 export function readableAs(headers: Headers): Decision<readonly Coding[]> {
   return isPlainJson(headers.get('content-type'))
     ? codingsOf(headers.get('content-encoding'))

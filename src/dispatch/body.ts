@@ -1,6 +1,5 @@
-// The body of a request, bounded. A small one of known length is read whole before it is sent on,
-// which halves the cost of a request; a large or an endless one is passed on as it comes, and
-// counted on the way.
+// Reads a request's body within its maximum. A small body of known length is read whole before it is sent, which
+// halves the cost of a request. A large body, or one of unknown length, is streamed and counted on the way.
 
 import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
@@ -8,10 +7,10 @@ import type { BodyStream } from '../http1/request.ts'
 import { declaredLength, tooLarge } from '../upstream/inspected.ts'
 import { uncoded } from './content-coding.ts'
 
-/** Times MAX_UPSTREAM_CONCURRENCY, this is the most memory that held bodies can take. */
+/** Multiplied by MAX_UPSTREAM_CONCURRENCY, this bounds the memory of held bodies. */
 export const MAX_HELD_BYTES = 262_144
 
-/** What a body's source throws to say why it ended; everything else is a client that left. */
+/** A body's source throws it with the reason for its end; any other error means that the client left. */
 export class BodyRefused extends Error {
   readonly refusal: Refusal
 
@@ -22,9 +21,9 @@ export class BodyRefused extends Error {
 }
 
 /**
- * The whole body, `maxBytes` at the most. `count` is told of each chunk before it is kept, and may
- * throw a BodyRefused; the body may then stand still for `timeoutMs`. Without `count`, a length was
- * declared and is small, and all of it has to be here within `timeoutMs`.
+ * The whole body, at most `maxBytes`. `count` is called with each chunk before it is kept, and may throw a
+ * BodyRefused; the body may then stall for `timeoutMs`. Without `count`, the declared length is small, and the
+ * whole body must arrive within `timeoutMs`.
  */
 export function readWhole(
   request: Request,
@@ -50,7 +49,7 @@ export function readWhole(
   })
 }
 
-/** A body that is awaited, and the end of its time. */
+/** A body that is awaited, with its deadline. */
 class Reading implements Deadline {
   place = -1
   atMs = -1
@@ -72,7 +71,7 @@ class Reading implements Deadline {
   }
 }
 
-/** Of a body that has to be small, whatever was declared of it. */
+/** For a body that must be small, whatever length was declared. */
 export async function readBounded(
   request: Request,
   maxBytes: number,
@@ -83,7 +82,7 @@ export async function readBounded(
   const length = declaredLength(request.headers, maxBytes)
   if (!length.ok) return length
   if (length.value !== undefined) return readWhole(request, maxBytes, timeoutMs)
-  // Chunked bodies are for what is large; nothing small and public needs one.
+  // Chunked bodies are for large content; no small public request needs one.
   return request.body === null ? granted(new Uint8Array()) : refused('length_required')
 }
 
@@ -99,12 +98,12 @@ async function gather(
     }
     return Buffer.concat(chunks)
   } finally {
-    // What they held is no longer counted, or is in one piece now; the collector may take its time.
+    // Emptied, because their bytes are no longer counted, or have been copied into one piece.
     for (const { buffer } of chunks) if (buffer instanceof ArrayBuffer) buffer.transfer(0)
   }
 }
 
-/** Of whatever length: the chunks as they come, ending in a BodyRefused beyond `maxBytes`. */
+/** Yields the chunks of a body of any length; throws a BodyRefused beyond `maxBytes`. */
 export function passOn(
   request: Request,
   length: number | undefined,

@@ -1,5 +1,4 @@
-// The upstream of a request whose model decides between several: its body is read first, and goes out
-// as it came.
+// Chooses between several upstreams by the request's model. The body is read first, and is sent as it came.
 
 import { foreignModel } from '../budget/model-limit.ts'
 import type { Exchange } from '../exchange.ts'
@@ -11,9 +10,9 @@ import { type Served, servedModel } from './choose.ts'
 
 export interface Picked {
   readonly on: Served
-  /** Of the upstream that was picked. */
+  /** From the chosen upstream. */
   readonly inspected: Inspected
-  /** Undefined where nothing of the body was read. */
+  /** Undefined if the body was not read. */
   readonly held: Decision<Uint8Array> | undefined
 }
 
@@ -22,7 +21,7 @@ export interface ByModel {
   readonly path: string
   readonly inspected: Inspected
   readonly among: readonly Served[]
-  /** Where it was read before. */
+  /** Present if it was already read. */
   readonly held?: Decision<Uint8Array> | undefined
 }
 
@@ -54,8 +53,8 @@ export function pickingByModel(bodies: Bodies): PickByModel {
 }
 
 /**
- * Files come in forms, whose model nobody here reads: they go to an upstream that serves every model,
- * where there is one.
+ * The gate does not read the model in a form with files. Such a request goes to an upstream that serves every
+ * model, if there is one.
  */
 function unread({ headers }: Request, among: readonly Served[]): Decision<Picked> | undefined {
   const on = among.find(({ models }) => models === undefined)
@@ -64,7 +63,7 @@ function unread({ headers }: Request, among: readonly Served[]): Decision<Picked
   return seen.ok ? granted({ on, inspected: seen.value, held: undefined }) : seen
 }
 
-/** A request may name more models than the one that chose: what runs beside it, or in its place. */
+/** A request may name models besides the deciding one: those that run beside it or in its place. */
 function servingAll(path: string, plain: Uint8Array, found: Decision<Served>): Decision<Served> {
   if (!found.ok || found.value.models === undefined) return found
   const costly = found.value.upstream.costOf(path, plain)

@@ -1,6 +1,6 @@
-// Where a request goes. Each upstream says which callers it takes and which models it serves; what that
-// means for one route is worked out at the start and at a reload, so that a request with one way to go is
-// not asked anything. Whatever else may go where, a caller's policy says.
+// Chooses the upstream of a request. Each upstream names its callers and its models. The candidates of a route are
+// computed at the start and at a reload, so that a request with one candidate needs no decision. Policies restrict
+// the rest.
 
 import type { Breaker } from '../budget/breaker.ts'
 import { CALLER_KINDS, type CallerKind } from '../names.ts'
@@ -9,29 +9,29 @@ import { type Decision, granted, refused } from '../refusal.ts'
 import { allowedModel } from '../token/model-pattern.ts'
 import type { Endpoint, Upstream } from '../upstream/upstream.ts'
 
-/** What is not allowed here is refused. */
+/** Anything that is not allowed here is refused. */
 export interface Offered {
   readonly upstream: Upstream
   readonly callers: readonly CallerKind[]
-  /** Exact names, or beginnings with a trailing `*`. Undefined: every model. */
+  /** Exact names, or prefixes with a trailing `*`. Undefined: every model. */
   readonly models: readonly string[] | undefined
-  /** It is asked which models it has: of those, what `models` lets. */
+  /** Whether the upstream is asked for its models, of which `models` allows some. */
   readonly asks: boolean
 }
 
 export interface Served extends Offered {
   readonly breaker: Breaker
-  /** It is asked which models it has, and has told none yet. */
+  /** The upstream is asked for its models, and has not answered yet. */
   readonly isUnknown?: boolean
 }
 
-/** By the kind of the caller: the upstreams that it reaches on one route, in the settings' order. */
+/** For each kind of caller, the upstreams that it reaches on one route, in the settings' order. */
 export type Choices = Readonly<Record<CallerKind, readonly Served[]>>
 
 export function choicesOf(
   endpoint: Endpoint,
   upstreams: readonly Served[],
-  /** Who can come to this gate at all. */
+  /** The kinds of callers that this gate admits. */
   kinds: readonly CallerKind[] = CALLER_KINDS,
 ): Choices {
   const serving = upstreams.filter(({ upstream }) => upstream.serves(endpoint))
@@ -40,20 +40,20 @@ export function choicesOf(
   return { user: of('user'), device: of('device'), key: of('key'), session: of('session') }
 }
 
-/** What is known of a request before its body is read. */
+/** What is known about a request before its body is read. */
 export interface Routed {
   readonly sealed: boolean
   readonly hasBody: boolean
   readonly policy: Pick<Policy, 'upstreams'>
 }
 
-/** Of one way to go, whatever the model, nothing is asked. */
+/** Whether the only candidate serves every model, so that nothing needs to be decided. */
 export const isDecided = (candidates: readonly Served[]): boolean =>
   candidates.length === 1 && candidates[0]?.models === undefined && !candidates[0]?.asks
 
 /**
- * Those of several candidates that a request may go to. A sealed body is for an upstream that opens
- * it, and a plain one for an upstream that takes it so, wherever there is one.
+ * The candidates that a request may go to. A sealed body goes to an upstream that opens sealed bodies, and a
+ * plain body to one that accepts plain bodies, if there is one.
  */
 export function permittedOf(
   candidates: readonly Served[],
@@ -67,26 +67,26 @@ export function permittedOf(
     sealed ? upstream.bodies !== 'plain' : upstream.bodies !== 'sealed',
   )
   const found = fit.length === 0 ? allowed : fit
-  // Which model is in a sealed body nobody here can tell.
+  // The gate cannot read the model in a sealed body.
   return sealed ? found.filter(({ models, asks }) => models === undefined && !asks) : found
 }
 
-/** Whether an upstream serves some models alone, so that the body has to be read first. */
+/** Whether an upstream serves only some models, so that the body must be read first. */
 export const isByModel = (candidates: readonly Served[]): boolean =>
   candidates.some(({ models }) => models !== undefined)
 
-/** The first that serves the model; `model` is what the upstream will read too. */
+/** The first upstream that serves the model; `model` is the one that the upstream will read. */
 export function servedModel(candidates: readonly Served[], model: string): Decision<Served> {
   const found = candidates.find(({ models }) => allowedModel(model, models))
   if (found) return granted(found)
-  // One of them may have it.
+  // One of the unknown upstreams may have it.
   if (candidates.some(({ isUnknown }) => isUnknown)) {
     return refused('upstream_unavailable', { reason: 'no list of models' })
   }
   return refused('not_found', { message: NO_SUCH_MODEL })
 }
 
-/** What all of them serve together; undefined: every model. */
+/** The models that they serve together; undefined means every model. */
 export function servedModels(candidates: readonly Served[]): readonly string[] | undefined {
   if (candidates.some(({ models }) => models === undefined)) return undefined
   return candidates.flatMap(({ models }) => models ?? [])

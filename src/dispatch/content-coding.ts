@@ -1,17 +1,17 @@
-// Which content codings (RFC 9110 §8.4) the headers of a request name, and whether they can be undone.
+// The content codings (RFC 9110 §8.4) that a request's headers name, and whether the gate can decode them.
 
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 
 export type Coding = 'gzip' | 'deflate' | 'br' | 'zstd'
 
-/** What a 415 names in `Accept-Encoding` (RFC 9110 §15.5.16). */
+/** For the `Accept-Encoding` header of a 415 (RFC 9110 §15.5.16). */
 export const CODINGS: readonly Coding[] = ['gzip', 'deflate', 'br', 'zstd']
 
-/** Nobody has a reason for more; each costs a whole pass. */
+/** No client needs more, and each costs a pass over the body. */
 const MAX_CODINGS = 2
 const MAX_HEADER_LENGTH = 128
 
-/** In the order in which they were applied; empty where the body is as it is. */
+/** In the order in which they were applied; empty if the body is not coded. */
 export function codingsOf(contentEncoding: string | null): Decision<readonly Coding[]> {
   if (contentEncoding === null) return granted([])
   if (contentEncoding.length > MAX_HEADER_LENGTH) return unsupported(contentEncoding)
@@ -26,7 +26,7 @@ export function codingsOf(contentEncoding: string | null): Decision<readonly Cod
   return codings.length > MAX_CODINGS ? unsupported(contentEncoding) : granted(codings)
 }
 
-/** For bodies that are small and ours to read: none is worth a coding. */
+/** For small bodies that the gate reads itself: no coding is accepted. */
 export function uncoded(contentEncoding: string | null): Decision<undefined> {
   const codings = codingsOf(contentEncoding)
   if (codings.ok && codings.value.length === 0) return granted(undefined)

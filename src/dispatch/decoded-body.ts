@@ -1,8 +1,8 @@
-// A request's body with its content codings undone, where a limit depends on what the body says. What
-// goes upstream is the body as it came; what is decoded here is read and dropped.
+// Decodes a request's body if a limit depends on its content. The upstream gets the body as it came; the
+// decoded body is read and dropped.
 //
-// An upstream must not read another body than we do: deflate is the zlib format alone, and nothing
-// but blanks can follow the JSON in what some decoder reads beyond the end of the coded data.
+// The upstream must read the same body as we do. So deflate means the zlib format only, and nothing but white
+// space may follow the JSON, whatever a decoder makes of bytes after the end of the coded data.
 
 import type { BrotliDecompress, Gunzip, Inflate, ZstdDecompress } from 'node:zlib'
 import { type Decision, granted, refused } from '../refusal.ts'
@@ -10,14 +10,14 @@ import { tooLarge } from '../upstream/inspected.ts'
 import { BodyRefused } from './body.ts'
 import type { Coding } from './content-coding.ts'
 
-/** Text of one letter reaches 1,000; prompts of real use stay below 30. */
+/** The greatest compression ratio. One repeated letter reaches 1,000; real prompts stay below 30. */
 const MAX_RATIO = 200
 /** Small bodies may have any ratio. */
 const ALWAYS_ALLOWED_BYTES = 1_048_576
 
 /**
- * At most `maxBytes`, and at most 200 times what was sent where that is over 1 MiB. `take` is told of
- * each piece before it is kept, and may throw a BodyRefused.
+ * At most `maxBytes`, and beyond 1 MiB at most 200 times what was sent. `take` is called with each piece
+ * before it is kept, and may throw a BodyRefused.
  */
 export async function decodeWhole(
   body: Uint8Array,
@@ -38,7 +38,7 @@ export async function decodeWhole(
   }
 }
 
-/** On threads of node:zlib's own, so that a large body keeps nobody waiting. */
+/** Runs on node:zlib's threads, so that a large body does not block the event loop. */
 function undo(
   coding: Coding,
   body: Uint8Array,
@@ -71,7 +71,7 @@ function undo(
 
 const concat = (chunks: readonly Uint8Array[]): Uint8Array => Buffer.concat(chunks)
 
-/** Loaded with the first body that is coded. */
+/** Loaded for the first coded body. */
 const zlib = () => process.getBuiltinModule('node:zlib')
 const PIECE = { chunkSize: 262_144 }
 /** RFC 9659 §3: no content coding needs a larger window than 8 MiB. */

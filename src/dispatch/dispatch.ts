@@ -1,6 +1,5 @@
-// Where a request goes, and as what. From an admitted request with its reservation to the outgoing
-// one. The body is read here: whole where it is small or where a limit depends on what it says,
-// and passed on as it comes otherwise.
+// Turns an admitted request with its reservation into the upstream request. It reads the body: whole if it is
+// small or a limit depends on its content, otherwise as a stream.
 
 import type { Costly } from '../upstream/costly.ts'
 import type { Exchange } from '../exchange.ts'
@@ -24,29 +23,29 @@ export interface Outgoing {
   readonly asked: Asked
   readonly call: UpstreamRequest
   /**
-   * There where its credential can be renewed: the same with a newer one, for once that the upstream
-   * has answered 401.
+   * Rebuilds this request with a fresh credential; used once, after a 401. Present only if the credential can
+   * be renewed.
    */
   readonly renew?: () => Promise<Decision<UpstreamRequest>>
-  /** What the body says of its cost, where a limit depends on it. */
+  /** The cost that the body implies, if a limit depends on it. */
   readonly costly: Costly | undefined
-  /** Where an answer does not pass as it is. */
+  /** Present if the response does not pass unchanged. */
   readonly rewrite?: Rewrite | undefined
 }
 
 export interface Incoming {
   readonly request: Request
   readonly method: 'GET' | 'POST' | 'DELETE'
-  /** A path of our own table; the path that was sent is not parsed a second time. */
+  /** A path from our own table; the client's path is not parsed again. */
   readonly path: string
   /** The raw query with its `?`, or ''. */
   readonly search: string
   readonly upstream: Upstream
-  /** What the upstreams of this route serve, where they do not serve every model. */
+  /** The models that the route's upstreams serve; undefined means every model. */
   readonly models?: readonly string[] | undefined
-  /** A limit depends on what the body says. */
+  /** A limit depends on the body's content. */
   readonly limited: boolean
-  /** Its body, where it had to be read before. */
+  /** The body, if it was already read. */
   readonly held?: Decision<Uint8Array> | undefined
 }
 
@@ -88,7 +87,7 @@ export function dispatching(bodies: Bodies): Dispatch {
     if (!body.ok) return body
     if (body.value instanceof Uint8Array) {
       exchange.bytesIn = body.value.byteLength
-      // A chunked body, which declares no length, was read within the maximum of the first upstream.
+      // A chunked body declares no length, so it was read within the maximum of the first upstream.
       if (incoming.held && body.value.byteLength > inspected.maxBytes) {
         return tooLarge(inspected.maxBytes)
       }
@@ -116,12 +115,12 @@ export function dispatching(bodies: Bodies): Dispatch {
   }
 }
 
-/** For what is to be read when it comes back. */
+/** For a response that will be read. */
 function unencoded(call: UpstreamRequest): UpstreamRequest {
   return { ...call, headers: { ...call.headers, 'accept-encoding': 'identity' } }
 }
 
-/** The models that a caller may see in a list: those of the policy, as far as they are served. */
+/** The models that a caller may see in a list: those that the policy allows and an upstream serves. */
 function listable(
   { models: allowed }: Pick<Policy, 'models'>,
   { models: served }: Incoming,
@@ -138,7 +137,7 @@ function modelsFor(
   return hiddenModel(path, patterns) ?? listedModels(path, search, patterns)
 }
 
-/** Apart, since a function that makes a closure keeps its variables on the heap from its beginning. */
+/** A function of its own: a function that creates a closure keeps its variables on the heap. */
 function costlyOf(
   bodies: Bodies,
   permitted: Permitted,
@@ -150,7 +149,7 @@ function costlyOf(
   return bodies.decoded(permitted, body, codings, maxBytes, (plain) => upstream.costOf(path, plain))
 }
 
-/** Apart, for what a closure needs is kept in a place of its own from where its function begins. */
+/** A function of its own: variables that a closure captures are allocated when their function begins. */
 async function renewable(
   identity: string,
   incoming: Incoming,
@@ -178,7 +177,7 @@ function callOf(
   credential?: string,
 ): UpstreamRequest {
   const headers = upstream.requestHeaders(request.headers, credential)
-  // With a credential that can be renewed, a request may go out a second time.
+  // With a renewable credential, the request may be sent a second time.
   const sentOnce = credential === undefined
   return { method, to, headers, body, sentOnce }
 }

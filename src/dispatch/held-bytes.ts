@@ -1,14 +1,14 @@
-// The memory of large bodies that are held whole because a limit depends on what they say. Counted as
-// they arrive, so that a length that is only declared takes nothing from anybody, until the request
-// has ended; bounded in all, and for each identity, so that no one can take it from the others.
+// Bounds the memory of large bodies that are held whole because a limit depends on their content. Bytes are
+// counted as they arrive, because a declared length may never come, and released when the request ends. There is
+// a bound for the gate and one for each identity, so that nobody can use it up for the others.
 
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { BodyRefused } from './body.ts'
 
 export interface Share {
-  /** Whether so much could be taken now, which takes nothing: what can't fit need not arrive. */
+  /** Whether there is room now; reserves nothing. A body without room need not arrive. */
   roomFor(bytes: number): Decision<undefined>
-  /** Throws a BodyRefused where there is no room for these bytes, or where all was given back. */
+  /** Throws a BodyRefused if there is no room, or if everything was already released. */
   take(bytes: number): void
   giveBack(): void
 }
@@ -38,7 +38,7 @@ export function heldBytes(maxBytes = MAX_BYTES, maxIdentityBytes = MAX_IDENTITY_
           return code ? full(code) : granted(undefined)
         },
         take(bytes) {
-          // A body that still comes when its request has ended would be counted for ever.
+          // A body that arrives after its request has ended would be counted forever.
           const code = over ? 'upstream_concurrency_limit' : lacking(bytes)
           if (code) throw new BodyRefused(full(code))
           const mine = (held.get(identity) ?? 0) + bytes

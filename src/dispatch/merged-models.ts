@@ -1,5 +1,5 @@
-// `GET /v1/models` where several upstreams serve a caller: their lists in one, in the settings' order.
-// One that does not answer leaves out nothing of the others, and is told by its last list.
+// `GET /v1/models` if several upstreams serve a caller: merges their lists, in the settings' order. For an
+// upstream that does not answer, its last list counts.
 
 import { type Decision, type Dialect, refused } from '../refusal.ts'
 import { allowedModel } from '../token/model-pattern.ts'
@@ -12,18 +12,18 @@ export interface ModelsAsked {
   readonly dialect: Dialect
   /** The caller's own query. */
   readonly search: string
-  /** What the caller may use; undefined is every model. */
+  /** The models that the caller may use; undefined means every model. */
   readonly patterns: readonly string[] | undefined
 }
 
-/** The body of the answer; `now` is monotonic milliseconds. */
+/** The response's body; `now` is monotonic milliseconds. */
 export type MergeModels = (
   among: readonly Served[],
   asked: ModelsAsked,
   now: number,
 ) => Promise<Decision<Uint8Array>>
 
-/** A list that depends on the caller's account is not shared with others. */
+/** Never shared with other callers, because the list depends on the caller's account. */
 export const isMerged = (among: readonly Served[]): boolean =>
   among.length > 1 && among.every(({ upstream }) => upstream.credential === undefined)
 

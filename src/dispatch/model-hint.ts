@@ -1,6 +1,6 @@
-// Which model a body that nobody has to read seems to name: for the circuit breaker, which keeps the
-// trouble of one model from the others. A hint decides nothing else, and a wrong one harms only the
-// requests that carry it: so it is looked for in a body's two ends, where the SDKs write it.
+// Guesses the model of a body that nothing else reads. Only the circuit breaker uses it, to keep one model's
+// failures from the others, and a wrong hint harms only the requests that carry it. So it searches only the two
+// ends of a body, where the SDKs write the model.
 
 const END_BYTES = 256
 const MEMBER = Buffer.from('"model"')
@@ -39,11 +39,11 @@ function pastBlanks(body: Uint8Array, from: number): number {
   return at
 }
 
-/** What a name may hold: no blank, so that a text rarely is one, and no escape. */
+/** A name has no space, so that prose rarely matches, and no escape. */
 function nameAt(body: Uint8Array, from: number): string | undefined {
   for (let at = from; at <= from + MAX_NAME_BYTES; at += 1) {
     const byte = body[at] ?? 0
-    // In one piece: it is a key of the circuit breaker's, and one put together from letters is slower to look up.
+    // A flat string: the circuit breaker uses it as a key, and a rope of single letters is slower to look up.
     if (byte === QUOTE) return at === from ? undefined : latin1(body, from, at)
     if (byte <= BLANK || byte > 0x7e || byte === 0x5c) return undefined
   }

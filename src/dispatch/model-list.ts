@@ -1,7 +1,6 @@
-// `GET /v1/models` for a token with a list of models: it names what the token may use and nothing else.
-// This is the one answer whose body is read and changed. What is not on the token's list would leave
-// holes in the upstream's pages, and clients stop at an empty one, so the whole list is asked for and
-// cut into pages here.
+// `GET /v1/models` for a token with a model list: the response names only the models that the token may use. It
+// is the only response whose body is changed. Filtering the upstream's pages would leave some empty, and
+// clients stop at an empty page, so the gate requests the whole list and makes the pages itself.
 
 import { allowedModel } from '../token/model-pattern.ts'
 import { modelNotAllowed } from '../budget/refusals.ts'
@@ -13,32 +12,32 @@ import {
   unreadable,
 } from '../upstream/reading/listed-models.ts'
 
-/** Makes another body of one that has come whole and decoded, or says why it cannot. */
+/** Converts a complete, decoded body, or says why it cannot. */
 export type Rewrite = (body: Uint8Array) => Decision<Uint8Array>
 
 export interface ListedModels {
-  /** The query that the upstream is asked with. */
+  /** The query for the upstream. */
   readonly search: string
   readonly rewrite: Rewrite
 }
 
 export const LIST = '/v1/models'
-/** As the API has it: 20 unless the caller says more, a thousand at most. */
+/** As in the API: 20 by default, at most 1,000. */
 const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 1000
-/** The query that asks for all of Anthropic's list. */
+/** The query for Anthropic's whole list. */
 export const WHOLE_LIST = `?limit=${MAX_LIMIT}`
 
-/** Whether this list lets some models through and others not. */
+/** Whether the list allows some models and not others. */
 const isLimited = (patterns: readonly string[] | undefined): patterns is readonly string[] =>
   patterns !== undefined && !patterns.includes('*')
 
-/** The model that a path names, of `/v1/models/:id`. */
+/** The model in a path `/v1/models/:id`. */
 export function modelIn(path: string): string | undefined {
   return path.startsWith(`${LIST}/`) ? path.slice(LIST.length + 1) : undefined
 }
 
-/** Of `/v1/models/:id`: a model that is not on the list does not exist for this token. */
+/** For `/v1/models/:id`: a model outside the list does not exist for this token. */
 export function hiddenModel(
   path: string,
   patterns: readonly string[] | undefined,
@@ -48,7 +47,7 @@ export function hiddenModel(
   return allowedModel(model, patterns) ? undefined : modelNotAllowed(model, patterns)
 }
 
-/** Of `/v1/models`; undefined where its answer passes as it is. */
+/** For `/v1/models`; undefined if the response passes unchanged. */
 export function listedModels(
   path: string,
   search: string,
@@ -87,7 +86,7 @@ function pageOf(query: URLSearchParams): Decision<Page> {
   return granted({ limit, beforeId, afterId })
 }
 
-/** The body of a list, in the pages that its caller asks for, where the dialect has pages. */
+/** The body of a list, with the page that the caller requests if the dialect has pages. */
 export function paged(
   dialect: Dialect,
   models: readonly ListedModel[],
@@ -102,12 +101,12 @@ function visible(body: Uint8Array, patterns: readonly string[], page: Page): Dec
   const list = modelListIn(body)
   if (!list) return unreadable('list of models cannot be read')
   const { data, has_more: hasMore } = list
-  // Of what did not fit nobody knows whether this token may use it.
+  // The list is longer than one response, so the rest could not be filtered.
   if (hasMore === true) return unreadable('list of models is too long')
   const allowed = data.filter(
     (each): each is ListedModel => isModel(each) && allowedModel(each.id, patterns),
   )
-  // Another API's list, which has no pages.
+  // The list of another API, without pages.
   if (hasMore === undefined) return granted(encoded({ ...list, data: allowed }))
   return cutPage(list, allowed, page)
 }

@@ -1,5 +1,5 @@
-// Which models an upstream has by its own list: asked for with a deadline, once a minute at most, whoever
-// the caller is. One that does not answer keeps its last list.
+// The model lists of upstreams: requested with a deadline, at most once a minute, for all callers together. An
+// upstream that does not answer keeps its last list.
 
 import type { AskAt } from '../http1/ask.ts'
 import type { Dialect } from '../refusal.ts'
@@ -8,15 +8,15 @@ import type { Upstream } from '../upstream/upstream.ts'
 import { type ListedModel, modelsIn } from '../upstream/reading/listed-models.ts'
 import { LIST, WHOLE_LIST } from './model-list.ts'
 
-/** Undefined where an upstream has told none that can be read. */
+/** Undefined if the upstream has not given a readable list. */
 export type Models = readonly ListedModel[] | undefined
 
 export interface ModelLists {
-  /** As new as it may be. `now` is monotonic milliseconds. */
+  /** The newest list. `now` is monotonic milliseconds. */
   of(upstream: Upstream, dialect: Dialect, now: number): Promise<Models>
   /**
-   * For a request that shall not wait: what was told last, while a newer list is asked for. A promise
-   * only until the first is there.
+   * For a request that must not wait: the last list, while a newer one is requested. Returns a promise only
+   * until the first list arrives.
    */
   last(
     upstream: Upstream,
@@ -28,17 +28,17 @@ export interface ModelLists {
 const KEEP_MS = 60_000
 const RETRY_MS = 5000
 const TIMEOUT_MS = 5000
-/** How long a request waits for one that has failed before, as long as it is asked again. */
+/** How long a request waits for an upstream that failed the last time. */
 const PATIENCE_MS = 1000
 const MAX_BYTES = 4 * 1024 * 1024
 
 interface KeptList {
   readonly atMs: number
   readonly list: Promise<Models>
-  /** The question before it failed. */
+  /** The previous request for the list failed. */
   readonly isRetry: boolean
   failed: boolean
-  /** The newest that has come, of this question or of one before it. */
+  /** The newest list, from this request or an earlier one. */
   told: { readonly told: Models } | undefined
 }
 

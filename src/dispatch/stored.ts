@@ -1,6 +1,6 @@
-// Requests for what an upstream keeps under the operator's key, by its id in the path or in the body: a
-// stored response or chat, a conversation. An id belongs to the caller whose request made it; for everybody
-// else there is no such thing. The request goes to the upstream that keeps it.
+// Requests that name an object which an upstream stores under the operator's key (a response, a chat, a
+// conversation) by its id in the path or the body. An id belongs to the caller whose request created the object; to
+// everybody else it does not exist. The request goes to the upstream that stores it.
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Exchange } from '../exchange.ts'
@@ -22,11 +22,11 @@ type Caller = Pick<Admitted, 'identity' | 'former'>
 
 const STORED = /^(\/v1\/(?:responses|conversations|chat\/completions)\/)(?::id(?:\/|$)|[^:])/
 
-/** Of a route's pattern. */
+/** From a route's pattern. */
 export const isStored = (pattern: string): boolean =>
   pattern.includes('/:id') && STORED.test(pattern)
 
-/** Of one of them. */
+/** From one of these upstreams. */
 export const isEnding = (pattern: string): boolean => pattern.endsWith('/cancel')
 
 export function servingStored(
@@ -43,7 +43,7 @@ export function servingStored(
   return on ? granted(on) : refused('not_found', { message: NO_SUCH_OBJECT })
 }
 
-/** Those of them that keep an object of this caller's. */
+/** The upstreams that store an object of this caller. */
 function keeping(
   among: readonly Served[],
   id: string,
@@ -60,9 +60,9 @@ function keeping(
 export interface PickedKept {
   /** Never empty. */
   readonly among: readonly Served[]
-  /** Of the first. */
+  /** From the first. */
   readonly inspected: Inspected
-  /** Undefined where nothing of the body was read. */
+  /** Undefined if the body was not read. */
   readonly held: Decision<Uint8Array> | undefined
 }
 
@@ -72,10 +72,10 @@ export type PickKept = (
   exchange: Exchange,
 ) => Promise<Decision<PickedKept>>
 
-/** Each is a look into the database. */
+/** Each one costs a database lookup. */
 const MAX_IDS = 500
 
-/** The upstreams of a request whose body may name what one of them keeps. */
+/** The upstreams for a request whose body may name an object that one of them stores. */
 export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
   return async (permitted, { request, path, inspected, among }, exchange) => {
     const referring = among.map(({ upstream }) => upstream.referring?.(path))
@@ -88,7 +88,7 @@ export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
     if (!body.ok) return body
     const { maxBytes } = inspected
     const held = body as Decision<Uint8Array>
-    // Where all may be left out, the body may be, too.
+    // If every member is optional, so is the body.
     if (held.ok && held.value.length === 0) return granted({ among, inspected, held })
     const ids = await bodies.decoded(permitted, body.value, codings.value, maxBytes, read)
     if (!ids.ok) return ids
