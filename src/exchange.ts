@@ -21,8 +21,8 @@ export interface Exchange {
   dialect: Dialect
   /** True for requests that are as frequent as health checks, which get no log line. */
   silent: boolean
-  /** The headers that every response of this exchange carries. */
-  readonly headers: Headers
+  /** The headers that every response of this exchange carries; none once a stream has begun. */
+  headers: Headers
 
   identity?: string | undefined
   /** Present for a device's request, if its enrolment names one. */

@@ -5,7 +5,7 @@
 // price: under a cap the request is refused, and otherwise its cost is unknown.
 
 import type { Medium } from '../upstream/costly.ts'
-import type { TokenCounts } from '../upstream/reading/tally.ts'
+import type { TokenCounts } from '../upstream/reading/token-counts.ts'
 import { NO_PARTS, type TokenParts } from '../upstream/reading/token-parts.ts'
 
 /** Micro-dollars for a million tokens: an integer, where dollars would be fractions. */

@@ -67,7 +67,7 @@ export interface Listener {
 }
 
 export interface Flight {
-  /** Never rejects. */
+  /** Never rejects. Ask for it once: a stream outlives it. */
   readonly head: Promise<UpstreamAnswer | Failure>
   /** The whole request was written to an established connection: the upstream may have acted on it. */
   readonly sent: boolean
@@ -105,10 +105,11 @@ const NO_TRAILERS: AnswerHeaders = {}
 class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
   place = -1
   atMs = -1
-  /** The failure, if its time passes. */
-  #late: FailureKind = 'connect_timeout'
-  readonly head: Promise<UpstreamAnswer | Failure>
-  /** Set until the outcome is known. */
+  /** The failure, if its time passes; undefined once the outcome is known. */
+  #late: FailureKind | undefined = 'connect_timeout'
+  /** Kept until somebody asks for it. */
+  #outcome: UpstreamAnswer | Failure | undefined
+  /** Resolves `head`. */
   #resolve: ((outcome: UpstreamAnswer | Failure) => void) | undefined
   readonly #pool: ConnectionPool
   /** Set until it is sent: a stream far outlives its request. */
@@ -129,9 +130,6 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
   #trailers = NO_TRAILERS
 
   constructor(pool: ConnectionPool, call: UpstreamRequest, timeouts: Timeouts) {
-    const { promise, resolve } = Promise.withResolvers<UpstreamAnswer | Failure>()
-    this.head = promise
-    this.#resolve = resolve
     this.#pool = pool
     this.#call = call
     this.#timeouts = timeouts
@@ -151,6 +149,15 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
     else this.#wait('connect_timeout', this.#timeouts.connectMs)
   }
 
+  get head(): Promise<UpstreamAnswer | Failure> {
+    const outcome = this.#outcome
+    this.#outcome = undefined
+    if (outcome) return Promise.resolve(outcome)
+    return new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+  }
+
   get sent(): boolean {
     return this.#sent
   }
@@ -164,7 +171,7 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
   }
 
   passed(): void {
-    this.#fail(this.#late, this.#late)
+    if (this.#late) this.#fail(this.#late, this.#late)
   }
 
   cancel(): void {
@@ -271,8 +278,11 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
   }
 
   #settle(outcome: UpstreamAnswer | Failure): void {
+    if (!this.#late) return
+    this.#late = undefined
     clearDeadline(this)
-    this.#resolve?.(outcome)
+    if (this.#resolve) this.#resolve(outcome)
+    else this.#outcome = outcome
     this.#resolve = undefined
   }
 
@@ -292,7 +302,7 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
   }
 
   #wait(kind: FailureKind, ms: number): void {
-    if (!this.#resolve) return
+    if (!this.#late) return
     this.#late = kind
     setDeadline(this, ms)
   }

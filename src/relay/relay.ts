@@ -162,7 +162,10 @@ export function relaying(options: RelayOptions): Relay {
     const whole = exchange.headers.has('content-type') ? passing.whole() : undefined
     if (whole) return new Response(whole, init)
     run.listen()
-    return new Response(passing.stream(), init)
+    const response = new Response(passing.stream(), init)
+    // It has a copy, and the exchange lives as long as the stream.
+    exchange.headers = new Headers()
+    return response
   }
 
   return {

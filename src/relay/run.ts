@@ -38,7 +38,7 @@ interface Recorders {
   readonly noteKept: NoteKept
 }
 
-export class RunningRequest implements PassageEvents, Placed, Kept {
+export class RunningRequest implements PassageEvents, Placed, Kept, EventListenerObject {
   place = -1
   /** Whether the upstream may bill this request; undefined until it has answered. */
   owed: boolean | undefined
@@ -81,8 +81,8 @@ export class RunningRequest implements PassageEvents, Placed, Kept {
     this.#listening = true
     const { signal } = this.#client
     // Never removed: the signal is collected with its request.
-    signal.addEventListener('abort', () => this.onAbort())
-    if (signal.aborted) this.onAbort()
+    signal.addEventListener('abort', this)
+    if (signal.aborted) this.handleEvent()
   }
 
   /** From here on the upstream's response is passed on. */
@@ -168,7 +168,8 @@ export class RunningRequest implements PassageEvents, Placed, Kept {
     this.#told.noteKept(id, this.#exchange)
   }
 
-  onAbort(): void {
+  /** Of the client's abort. */
+  handleEvent(): void {
     if (!this.#ended) this.onCancel()
   }
 

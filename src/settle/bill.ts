@@ -12,12 +12,8 @@ import {
   MAX_TOKENS_PER_SECOND,
   REMAINDER_TOKENS,
 } from '../upstream/reading/passed.ts'
-import {
-  type MeteredUsage,
-  NO_USAGE,
-  type Since,
-  type TokenCounts,
-} from '../upstream/reading/tally.ts'
+import { type MeteredUsage, NO_USAGE, type Since } from '../upstream/reading/tally.ts'
+import type { TokenCounts } from '../upstream/reading/token-counts.ts'
 import type { Measure, Metered, ToolRequests } from '../ledger/port.ts'
 
 /** For a request that went out. */

@@ -92,12 +92,13 @@ function read(
   maxEventBytes: number,
 ): Said[] {
   const said: Said[] = []
-  const reader = new EventReader({
-    wanted,
-    maxEventBytes,
-    onEvent: (name, data) => said.push(['event', name, data]),
-    onLost: (name) => said.push(['lost', name, '']),
-  })
+  const reader = new EventReader(
+    { names: wanted, maxEventBytes },
+    {
+      onEvent: (name, data) => said.push(['event', name, data]),
+      onLost: (name) => said.push(['lost', name, '']),
+    },
+  )
   for (const piece of pieces) {
     const chunk = Uint8Array.from(piece)
     reader.push(chunk)

@@ -15,12 +15,13 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 function read(chunks: Iterable<Uint8Array>, wanted = WANTED, maxEventBytes = MAX_EVENT_BYTES) {
   const events: Seen[] = []
   const lost: string[] = []
-  const reader = new EventReader({
-    wanted,
-    maxEventBytes,
-    onEvent: (name, data) => events.push([name, data]),
-    onLost: (name) => lost.push(name),
-  })
+  const reader = new EventReader(
+    { names: wanted, maxEventBytes },
+    {
+      onEvent: (name, data) => events.push([name, data]),
+      onLost: (name) => lost.push(name),
+    },
+  )
   for (const chunk of chunks) reader.push(chunk)
   return { events, lost }
 }
@@ -269,11 +270,10 @@ describe('in bounded memory', () => {
   test('a million tiny events, and a megabyte of line ends, take no more than their bytes do', async () => {
     const tiny = bytesOf('event:a\ndata:1\n\nevent:b\ndata:1\n\n'.repeat(1000))
     let count = 0
-    const reader = new EventReader({
-      wanted: WANTED,
-      onEvent: () => (count += 1),
-      onLost: () => {},
-    })
+    const reader = new EventReader(
+      { names: WANTED },
+      { onEvent: () => (count += 1), onLost: () => {} },
+    )
     const took = await cpuMs(() => {
       for (let i = 0; i < 500; i += 1) reader.push(tiny)
       for (const end of [0x0a, 0x0d]) reader.push(new Uint8Array(1_000_000).fill(end))
@@ -313,13 +313,14 @@ describe('events that are only counted', () => {
       const chunkings = Array.from({ length: 300 }, () => piecesOf(bytes, random))
       for (const pieces of [[bytes], alone, single, ...chunkings]) {
         const told: unknown[] = []
-        const reader = new EventReader({
-          wanted: ['message_stop'],
-          mark: MARK,
-          onDelta: (dataBytes, marked) => told.push([dataBytes, marked]),
-          onEvent: () => {},
-          onLost: () => {},
-        })
+        const reader = new EventReader(
+          { names: ['message_stop'], mark: MARK },
+          {
+            onDelta: (dataBytes, marked) => told.push([dataBytes, marked]),
+            onEvent: () => {},
+            onLost: () => {},
+          },
+        )
         for (const piece of pieces) reader.push(piece)
         expect(told).toEqual(expected)
       }

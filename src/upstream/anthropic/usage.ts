@@ -9,8 +9,8 @@ import { decoding } from '../../http1/decoding.ts'
 import { objectIn, parseObject } from '../reading/json-object.ts'
 import { mediaTypeOf, type Meter, Metering, type Reading } from '../reading/metering.ts'
 import { Passed, tokensOf } from '../reading/passed.ts'
-import { EventReader } from '../reading/sse.ts'
-import { type MeteredUsage, type Tally, tally } from '../reading/tally.ts'
+import { type EventListener, EventReader, type EventsWanted } from '../reading/sse.ts'
+import { type MeteredUsage, Tally } from '../reading/tally.ts'
 import { wholeBody } from '../reading/whole-body.ts'
 
 /** Both are the answer's headers, as they came. */
@@ -20,7 +20,7 @@ export function anthropicUsageMeter(
 ): Meter {
   const reading = readingOf(contentType)
   const decoder = reading && decoding(contentEncoding, reading.sink)
-  if (!reading || !decoder) return { push() {}, end: () => tally().result(false) }
+  if (!reading || !decoder) return { push() {}, end: () => new Tally().result(false) }
   return new Metering(decoder, reading)
 }
 
@@ -35,14 +35,17 @@ function readingOf(contentType: string | undefined): Reading | undefined {
   }
 }
 
-const EVENTS = [
-  'message_start',
-  'message_delta',
-  'message_stop',
-  'error',
-  'content_block_start',
-  'content_block_stop',
-] as const
+const EVENTS: EventsWanted = {
+  names: [
+    'message_start',
+    'message_delta',
+    'message_stop',
+    'error',
+    'content_block_start',
+    'content_block_stop',
+  ],
+  mark: 'signature_delta',
+}
 
 /** What is counted, by the name of the tool that makes it. */
 const TOOL_REQUESTS: ReadonlyMap<string, string> = new Map([
@@ -53,9 +56,9 @@ const TOOL_REQUESTS: ReadonlyMap<string, string> = new Map([
 /** Of a content_block_delta's line, without what it carries: its JSON and `data: `. */
 const DELTA_FRAME_BYTES = 86
 
-class Streamed implements Reading {
-  readonly sink: EventReader
-  readonly #counts = tally()
+class Streamed implements Reading, EventListener {
+  readonly sink = new EventReader(EVENTS, this)
+  readonly #counts = new Tally()
   readonly #passed = new Passed()
   #stopped = false
   /** Nothing more is being made. */
@@ -65,26 +68,7 @@ class Streamed implements Reading {
   #resultTokens = 0
   /** Work that is billed and that only the last count tells of. */
   #isHidden = false
-  #tools: Record<string, number> = {}
-
-  constructor() {
-    const passed = this.#passed
-    this.sink = new EventReader({
-      wanted: EVENTS,
-      mark: 'signature_delta',
-      onDelta(dataBytes, isSignature) {
-        if (isSignature) passed.signature(dataBytes - DELTA_FRAME_BYTES)
-        else passed.text(dataBytes - DELTA_FRAME_BYTES)
-      },
-      onEvent: (name, data) => this.#onEvent(name, data),
-      onLost: (name) => {
-        if (name !== 'content_block_start') return this.#counts.doubt()
-        // One that is larger than the bound: the results of a search.
-        this.#passed.block(false)
-        this.#rounds += 1
-      },
-    })
-  }
+  #tools: Record<string, number> | undefined
 
   moved(now: number): void {
     this.#passed.moved(now)
@@ -95,12 +79,24 @@ class Streamed implements Reading {
     const since = {
       outputTokens: this.#passed.tokens,
       inputTokens: this.#rounds * this.#counts.promptTokens + this.#resultTokens,
-      ...(Object.keys(this.#tools).length === 0 ? {} : { serverTools: { ...this.#tools } }),
+      ...(this.#tools && { serverTools: { ...this.#tools } }),
     }
     return this.#counts.result(this.#stopped, since, this.#stopped || this.#written)
   }
 
-  #onEvent(name: string, data: string): void {
+  onDelta(dataBytes: number, isSignature: boolean): void {
+    if (isSignature) this.#passed.signature(dataBytes - DELTA_FRAME_BYTES)
+    else this.#passed.text(dataBytes - DELTA_FRAME_BYTES)
+  }
+
+  onLost(name: string): void {
+    if (name !== 'content_block_start') return this.#counts.doubt()
+    // One that is larger than the bound: the results of a search.
+    this.#passed.block(false)
+    this.#rounds += 1
+  }
+
+  onEvent(name: string, data: string): void {
     const counts = this.#counts
     if (name === 'content_block_stop') return this.#passed.endBlock()
     const event = parseObject(data)
@@ -135,7 +131,7 @@ class Streamed implements Reading {
     this.#rounds = 0
     this.#resultTokens = 0
     this.#isHidden = false
-    this.#tools = {}
+    this.#tools = undefined
   }
 
   #onBlock(block: Readonly<Record<string, unknown>> | undefined, dataBytes: number): void {
@@ -148,7 +144,10 @@ class Streamed implements Reading {
       const requests = TOOL_REQUESTS.get(name)
       if (runsCode(name)) this.#counts.ranCode()
       if (name === 'advisor') this.#isHidden = true
-      if (requests !== undefined) this.#tools[requests] = (this.#tools[requests] ?? 0) + 1
+      if (requests !== undefined) {
+        this.#tools ??= {}
+        this.#tools[requests] = (this.#tools[requests] ?? 0) + 1
+      }
     } else if (type.endsWith('_tool_result')) {
       this.#rounds += 1
       this.#resultTokens += tokensOf(dataBytes)

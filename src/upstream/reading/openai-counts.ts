@@ -5,8 +5,7 @@
 
 import { objectIn } from './json-object.ts'
 import { type Kept, tellKept } from './kept.ts'
-import type { MeteredUsage, Tally } from './tally.ts'
-import { tally } from './tally.ts'
+import { type MeteredUsage, Tally } from './tally.ts'
 import type { Passed } from './passed.ts'
 import { hasParts, largerParts, NO_PARTS, type TokenParts } from './token-parts.ts'
 
@@ -41,7 +40,7 @@ export class OpenAiCounts {
   #tier: unknown
   #tools: Record<string, number> | undefined
 
-  constructor(to: Tally = tally(), kept?: Kept) {
+  constructor(to: Tally = new Tally(), kept?: Kept) {
     this.#tally = to
     this.#kept = kept
   }

@@ -9,7 +9,7 @@ import { type Kept, tellKeptHead, tellKeptItem } from './kept.ts'
 import { mediaTypeOf, type Meter, Metering, type Reading } from './metering.ts'
 import { OpenAiCounts } from './openai-counts.ts'
 import { Passed } from './passed.ts'
-import { EventReader } from './sse.ts'
+import { type EventListener, EventReader, type EventsWanted } from './sse.ts'
 import type { MeteredUsage, Tally } from './tally.ts'
 import { usageInTail } from './usage-tail.ts'
 import { wholeBody } from './whole-body.ts'
@@ -72,8 +72,11 @@ const ENDS: ReadonlySet<string> = new Set([
 const BEGUN = 'response.created'
 /** Tells the id of an item early: at its end a picture may be too large. */
 const ADDED = 'response.output_item.added'
-const EVENTS = ['message', 'error', BEGUN, ...ENDS]
-const KEPT_EVENTS = [...EVENTS, ADDED]
+const EVENTS: EventsWanted = {
+  names: ['message', 'error', BEGUN, ...ENDS],
+  maxEventBytes: MAX_LAST_EVENT_BYTES,
+}
+const KEPT_EVENTS: EventsWanted = { ...EVENTS, names: [...EVENTS.names, ADDED] }
 
 /** JSON strings escape their quotes, so that none of these is part of a text. */
 const SAYS_USAGE = /"usage":\s*\{/
@@ -109,44 +112,37 @@ const SAYS_COUNTS = /"usage":[^n]/
 /** Looked for one by one, which takes half as long as one expression with all of them. */
 const SAY_SOMETHING = ['"error"', '[DONE]', 'event:', '\r']
 
-class Streamed implements Reading {
-  readonly sink: Sink
+class Streamed implements Reading, Sink, Kept, EventListener {
+  readonly #reader: EventReader
   readonly #counts: OpenAiCounts
   readonly #passed = new Passed()
   readonly #isText: boolean
+  readonly #kept: Kept | undefined
   #ended = false
   /** A chat says its id in each chunk, but for some servers' first: so many are read for it. */
   #awaited: number
 
   constructor(isText: boolean, kept: Kept | undefined) {
     this.#isText = isText
+    this.#kept = kept
     this.#awaited = kept ? ID_CHUNKS : 0
-    const keeps: Kept | undefined = kept && {
-      keeps: (id) => {
-        this.#awaited = 0
-        kept.keeps(id)
-      },
-    }
-    this.#counts = new OpenAiCounts(undefined, keeps)
-    const passed = this.#passed
-    const reader = new EventReader({
-      wanted: kept ? KEPT_EVENTS : EVENTS,
-      maxEventBytes: MAX_LAST_EVENT_BYTES,
-      onDelta: (dataBytes) => passed.piece(Math.max(1, dataBytes - RESPONSE_FRAME_BYTES)),
-      isOfInterest: (bytes, from, to) => this.#isOfInterest(bytes, from, to),
-      onEvent: (name, data) => {
-        if (kept && name === ADDED) tellKeptItem(parseObject(data)?.['item'], kept)
-        else this.#onEvent(data)
-      },
-      onLost: (name) => void (name === ADDED || this.#counts.doubt()),
-    })
-    this.sink = {
-      push: (bytes) => {
-        const mayPass = this.#awaited === 0 && reader.isBetweenEvents
-        if (mayPass && saysNothing(bytes)) passed.events(bytes.length)
-        else reader.push(bytes)
-      },
-    }
+    this.#counts = new OpenAiCounts(undefined, kept && this)
+    this.#reader = new EventReader(kept ? KEPT_EVENTS : EVENTS, this)
+  }
+
+  get sink(): Sink {
+    return this
+  }
+
+  push(bytes: Uint8Array): void {
+    const mayPass = this.#awaited === 0 && this.#reader.isBetweenEvents
+    if (mayPass && saysNothing(bytes)) this.#passed.events(bytes.length)
+    else this.#reader.push(bytes)
+  }
+
+  keeps(id: string): void {
+    this.#awaited = 0
+    this.#kept?.keeps(id)
   }
 
   moved(now: number): void {
@@ -160,7 +156,15 @@ class Streamed implements Reading {
       : this.#counts.result(false, undefined)
   }
 
-  #isOfInterest(bytes: Uint8Array, from: number, to: number): boolean {
+  onDelta(dataBytes: number): void {
+    this.#passed.piece(Math.max(1, dataBytes - RESPONSE_FRAME_BYTES))
+  }
+
+  onLost(name: string): void {
+    if (name !== ADDED) this.#counts.doubt()
+  }
+
+  isOfInterest(bytes: Uint8Array, from: number, to: number): boolean {
     if (to - from > MAX_CHUNK_BYTES) return true
     const line = Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1')
     if (line.includes('"usage"') && SAYS_USAGE.test(line)) return true
@@ -181,8 +185,9 @@ class Streamed implements Reading {
     this.#passed.piece(bytes)
   }
 
-  #onEvent(data: string): void {
+  onEvent(name: string, data: string): void {
     const event = parseObject(data)
+    if (this.#kept && name === ADDED) return tellKeptItem(event?.['item'], this.#kept)
     if (!event) return this.#counts.doubt()
     if (ENDS.has(String(event['type']))) this.#ended = true
     const isCounted = this.#counts.noteAnswer(event)

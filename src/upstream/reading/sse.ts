@@ -7,21 +7,26 @@
 /** The events wanted are under 2 KiB; the bound is for an upstream that lost its mind. */
 export const MAX_EVENT_BYTES = 65_536
 
-export interface EventReaderOptions {
-  /** ASCII. `message` also stands for events without a name. */
-  readonly wanted: readonly string[]
+/** Which events are read; ASCII. One object for all streams of an API. */
+export interface EventsWanted {
+  /** `message` also stands for events without a name. */
+  readonly names: readonly string[]
   readonly maxEventBytes?: number
-  readonly onEvent: (name: string, data: string) => void
+  /** Looked for near the beginning of what `onDelta` is told of. */
+  readonly mark?: string
+}
+
+export interface EventListener {
+  onEvent(name: string, data: string): void
   /** A wanted event was there and could not be read. */
-  readonly onLost: (name: string) => void
+  onLost(name: string): void
   /**
    * An event that is not wanted and whose name ends in `delta` has passed, with so many bytes of
-   * data; `marked` where `mark` (ASCII) stood near their beginning.
+   * data; `marked` where the mark stood near their beginning.
    */
-  readonly onDelta?: (dataBytes: number, marked: boolean) => void
-  readonly mark?: string
+  onDelta?(dataBytes: number, marked: boolean): void
   /** Asked of a nameless event's line before it is decoded: is there anything to read in it? */
-  readonly isOfInterest?: (bytes: Uint8Array, from: number, to: number) => boolean
+  isOfInterest?(bytes: Uint8Array, from: number, to: number): boolean
 }
 
 const CR = 0x0d
@@ -50,14 +55,8 @@ const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 export class EventReader {
   /** The last chunk ended with an event, and in LF: nothing else is to be remembered. */
   #between = false
-  readonly #wanted: readonly string[]
-  readonly #unnamed: string | undefined
-  readonly #maxEventBytes: number
-  readonly #onEvent: EventReaderOptions['onEvent']
-  readonly #onLost: EventReaderOptions['onLost']
-  readonly #onDelta: EventReaderOptions['onDelta']
-  readonly #mark: string | undefined
-  readonly #isOfInterest: EventReaderOptions['isOfInterest']
+  readonly #wanted: EventsWanted
+  readonly #to: EventListener
 
   #markBytes = 0
   #afterCr = false
@@ -83,21 +82,23 @@ export class EventReader {
   /** The line whose rest is skipped is one of data. */
   #skippingData = false
 
-  constructor(options: EventReaderOptions) {
-    const { wanted, maxEventBytes = MAX_EVENT_BYTES, mark } = options
+  constructor(wanted: EventsWanted, to: EventListener) {
     this.#wanted = wanted
-    this.#unnamed = wanted.includes(UNNAMED) ? UNNAMED : undefined
-    this.#maxEventBytes = maxEventBytes
-    this.#onEvent = options.onEvent
-    this.#onLost = options.onLost
-    this.#onDelta = options.onDelta
-    this.#mark = mark
-    this.#isOfInterest = options.isOfInterest
+    this.#to = to
   }
 
   /** Nothing of an event or a line is held; false before the first one. */
   get isBetweenEvents(): boolean {
     return this.#between
+  }
+
+  get #maxEventBytes(): number {
+    return this.#wanted.maxEventBytes ?? MAX_EVENT_BYTES
+  }
+
+  /** The name of an event that has none. */
+  get #unnamed(): string | undefined {
+    return this.#wanted.names.includes(UNNAMED) ? UNNAMED : undefined
   }
 
   push(chunk: Uint8Array): void {
@@ -148,16 +149,16 @@ export class EventReader {
     while (chunk[end] !== LF) end += 1
     const from = valueStart(chunk, colon, end)
     if (from === end) return false
-    for (const name of this.#wanted) if (isAt(name, chunk, from, end)) return false
+    for (const name of this.#wanted.names) if (isAt(name, chunk, from, end)) return false
     if (position(chunk, LF, end + 1) !== last - 1 || chunk.includes(CR)) return false
-    if (this.#onDelta && isDeltaName(chunk, from, end)) {
-      this.#onDelta(last - 2 - end, this.#isMarked(chunk, end + 1, last))
+    if (this.#to.onDelta && isDeltaName(chunk, from, end)) {
+      this.#to.onDelta(last - 2 - end, this.#isMarked(chunk, end + 1, last))
     }
     return true
   }
 
   #isMarked(bytes: Uint8Array, from: number, to: number): boolean {
-    const mark = this.#mark
+    const { mark } = this.#wanted
     if (mark === undefined || to - from < MIN_MARKED_BYTES) return false
     const last = Math.min(to, from + MARK_BYTES) - mark.length
     for (let at = from; at <= last; at += 1)
@@ -169,7 +170,7 @@ export class EventReader {
     if (this.#isDelta) {
       const bytes = this.#dataBytes
       const isSplit = this.#splitBytes > 0 && this.#head !== undefined
-      this.#onDelta?.(
+      this.#to.onDelta?.(
         bytes,
         this.#marked || (isSplit && this.#isMarked(this.#head ?? EMPTY, 0, bytes)),
       )
@@ -186,14 +187,14 @@ export class EventReader {
     this.#dataBytes = 0
     this.#lost = false
     if (dispatched === undefined) return
-    if (incomplete) this.#onLost(dispatched)
-    else if (text !== undefined) this.#onEvent(dispatched, text)
+    if (incomplete) this.#to.onLost(dispatched)
+    else if (text !== undefined) this.#to.onEvent(dispatched, text)
   }
 
   #setName(bytes: Uint8Array, from: number, to: number): void {
-    this.#name = this.#wanted.find((each) => isAt(each, bytes, from, to))
+    this.#name = this.#wanted.names.find((each) => isAt(each, bytes, from, to))
     this.#unwanted = this.#name === undefined && from !== to
-    this.#isDelta = this.#unwanted && this.#onDelta !== undefined && isDeltaName(bytes, from, to)
+    this.#isDelta = this.#unwanted && this.#to.onDelta !== undefined && isDeltaName(bytes, from, to)
   }
 
   /** Of an unwanted event's data: bytes that are counted and not read. */
@@ -201,7 +202,7 @@ export class EventReader {
     if (!this.#isDelta) return
     this.#dataBytes += to - from
     const room = MARK_BYTES - this.#splitBytes
-    if (room <= 0 || this.#mark === undefined) return
+    if (room <= 0 || this.#wanted.mark === undefined) return
     const piece = bytes.subarray(from, Math.min(to, from + room))
     this.#head ??= new Uint8Array(MARK_BYTES)
     this.#head.set(piece, this.#splitBytes)
@@ -211,7 +212,7 @@ export class EventReader {
   #addData(bytes: Uint8Array, from: number, to: number): void {
     // A further line belongs to what was of interest before.
     const isFirst = this.#name === undefined && this.#data === undefined && !this.#lost
-    if (isFirst && this.#isOfInterest?.(bytes, from, to) === false) return
+    if (isFirst && this.#to.isOfInterest?.(bytes, from, to) === false) return
     this.#dataBytes += to - from
     if (this.#dataBytes > this.#maxEventBytes) this.#lost = true
     if (this.#lost) {

@@ -3,7 +3,7 @@
 
 import { parseObject } from './json-object.ts'
 import type { Reading } from './metering.ts'
-import { type Tally, tally } from './tally.ts'
+import { Tally } from './tally.ts'
 
 type JsonObject = Readonly<Record<string, unknown>>
 
@@ -54,7 +54,7 @@ export function wholeBody(
   return {
     sink: { push },
     end(isComplete) {
-      const counts = tally()
+      const counts = new Tally()
       const text = new TextDecoder().decode(buffer.subarray(0, bytes))
       buffer = new Uint8Array(0)
       const body = isTail ? (isComplete ? readTail?.(text) : undefined) : parseObject(text)

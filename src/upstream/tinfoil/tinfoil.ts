@@ -4,12 +4,8 @@
 import type { Revealing } from '../../secret.ts'
 import { type Decision, granted } from '../../refusal.ts'
 import type { Lookup } from './enclave.ts'
-import type { AnswerHeaders } from '../../http1/fields.ts'
-import type { Meter } from '../reading/metering.ts'
 import { openAiCost } from '../reading/openai-cost.ts'
-import { openAiUsageMeter } from '../reading/openai-usage.ts'
-import { NO_USAGE } from '../reading/tally.ts'
-import { parseTinfoilUsage } from './usage.ts'
+import { tinfoilMeter } from './meter.ts'
 import { type Destination, destinationOf } from '../../http1/destination.ts'
 import { placesUnder } from '../places.ts'
 import { ENCAPSULATED_KEY } from '../inspected.ts'
@@ -22,7 +18,6 @@ import {
   serving,
   setAllowed,
   type Upstream,
-  type UsageMeter,
 } from '../upstream.ts'
 
 export interface TinfoilOptions extends SealRules {
@@ -35,7 +30,6 @@ export interface TinfoilOptions extends SealRules {
 }
 
 const RESPONSE_NONCE = 'ehbp-response-nonce'
-const USAGE_HEADER = 'x-tinfoil-usage-metrics'
 
 /** A body goes and an answer comes back as it is, so the codings of both pass with them. */
 const TO_UPSTREAM = [
@@ -59,16 +53,6 @@ const TO_CLIENT = [
 const NONCE = /^[0-9a-f]{64}$/i
 
 const HTTPS_PORT = 443
-
-const plainMeter = (headers: AnswerHeaders): Meter | undefined =>
-  openAiUsageMeter(headers['content-type'], headers['content-encoding'])
-
-/** As bytes: a text would be encoded anew for each chunk. */
-const ERROR = Buffer.from('"error"')
-const USAGE = Buffer.from('"usage":{')
-
-const asBuffer = (bytes: Uint8Array): Buffer =>
-  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 export const servesTinfoil = serving('openai', [
   'GET /v1/models',
@@ -125,34 +109,7 @@ export function tinfoil(options: TinfoilOptions): Upstream {
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
     passes: (upstream) => allowedValues(TO_CLIENT, upstream),
     credentialRefused: operatorsKeyRefused,
-    meter({ method, sealed }, status, headers) {
-      const told = parseTinfoilUsage(headers[USAGE_HEADER])
-      if (told) return { end: () => told }
-      if (method === 'GET') return { end: () => NO_USAGE }
-      // Nobody but the client can read what is sealed.
-      const plain = sealed || status >= 300 ? undefined : plainMeter(headers)
-      const end: UsageMeter['end'] = (trailers, isComplete) => {
-        const read = plain?.end(trailers, isComplete)
-        const trailer = parseTinfoilUsage(trailers[USAGE_HEADER])
-        return trailer && read?.sawError !== undefined
-          ? { ...trailer, sawError: read.sawError }
-          : (trailer ?? read)
-      }
-      if (!plain) return { end }
-      // The usage comes after the stream: to take each event apart would cost as much as to pass it on.
-      // An error, or usage all the same, is read where a chunk holds it.
-      const isCoded = headers['content-encoding'] !== undefined
-      if (!isCoded && headers['trailer']?.toLowerCase().includes(USAGE_HEADER)) {
-        return {
-          push: (chunk, now) => {
-            const bytes = asBuffer(chunk)
-            if (bytes.includes(ERROR) || bytes.includes(USAGE)) plain.push(chunk, now)
-          },
-          end,
-        }
-      }
-      return { push: (chunk, now) => plain.push(chunk, now), end }
-    },
+    meter: tinfoilMeter,
     // EHBP: a 2xx to a sealed request without the nonce was not made by the enclave.
     invalid: ({ sealed }, status, headers) =>
       sealed && status < 300 && !NONCE.test(String(headers[RESPONSE_NONCE]))

@@ -1,0 +1,102 @@
+// Beta: a request may run several samplings, and other models. What a `compaction` or an advisor used is
+// billed like the rest and is not part of the counts above it. With what nobody knows yet these counts
+// are a lower bound.
+
+import { objectIn } from './json-object.ts'
+import {
+  type ClassCounts,
+  type ModelUsage,
+  takeCacheCreation,
+  takeUsage,
+  type TokenClass,
+} from './token-counts.ts'
+
+type CountsOfModels = Map<string, ClassCounts>
+
+/** A name is copied into logs and ledger, so it can be neither long nor text for a terminal. */
+export const MODEL = /^[\x21-\x7e]{1,128}$/
+/** A request may run a handful of other models. */
+const MAX_OTHERS = 16
+
+export class Samplings {
+  readonly #besides: ClassCounts = {}
+  #sampled: ClassCounts = {}
+  /** Samplings of other models than the one that answers, and those of advisors. */
+  #foreign: CountsOfModels = new Map()
+  #advisors: CountsOfModels = new Map()
+
+  /** `own`: the model that answers. False where something could not be read. */
+  note(iterations: readonly unknown[], own: string | undefined): boolean {
+    let isRead = true
+    const compacted: ClassCounts = {}
+    const elsewhere: CountsOfModels = new Map()
+    const advised: CountsOfModels = new Map()
+    const sampled: ClassCounts = {}
+    for (const iteration of iterations) {
+      const { type, model, cache_creation: creation } = objectIn(iteration) ?? {}
+      const counts: ClassCounts = {}
+      if (!takeUsage(iteration, counts)) isRead = false
+      if (!takeCacheCreation(creation, counts)) isRead = false
+      const isSampling = type === 'message' || type === 'fallback_message'
+      if (isSampling) addTo(sampled, counts)
+      const name = typeof model === 'string' && MODEL.test(model) ? model : undefined
+      if (type === 'compaction') addTo(compacted, counts)
+      else if (type === 'advisor_message') isRead = addToModel(advised, name, counts) && isRead
+      else if (!isSampling) isRead = false
+      else if (name !== undefined && name !== own) {
+        isRead = addToModel(elsewhere, name, counts) && isRead
+      }
+    }
+    for (const count of Object.keys(compacted) as TokenClass[]) {
+      this.#besides[count] = Math.max(this.#besides[count] ?? 0, compacted[count] ?? 0)
+    }
+    if (elsewhere.size >= this.#foreign.size) {
+      this.#foreign = elsewhere
+      this.#sampled = sampled
+    }
+    if (advised.size >= this.#advisors.size) this.#advisors = advised
+    return isRead
+  }
+
+  /**
+   * What the answering model used of a class, where the counts above the iterations say `total`. Where
+   * they include other models' samplings, these are priced apart; where they don't, they come on top.
+   */
+  own(count: TokenClass, total: number): number {
+    const apart = [...this.#foreign.values()].reduce((sum, each) => sum + (each[count] ?? 0), 0)
+    const includes = apart > 0 && total === (this.#sampled[count] ?? 0)
+    return (includes ? Math.max(0, total - apart) : total) + (this.#besides[count] ?? 0)
+  }
+
+  get others(): readonly ModelUsage[] {
+    return [...this.#foreign, ...this.#advisors].map(modelUsage)
+  }
+}
+
+function addToModel(
+  models: CountsOfModels,
+  name: string | undefined,
+  counts: ClassCounts,
+): boolean {
+  if (name === undefined || (models.size >= MAX_OTHERS && !models.has(name))) return false
+  addTo(models.getOrInsert(name, {}), counts)
+  return true
+}
+
+function addTo(sums: ClassCounts, counts: ClassCounts): void {
+  for (const count of Object.keys(counts) as TokenClass[]) {
+    sums[count] = (sums[count] ?? 0) + (counts[count] ?? 0)
+  }
+}
+
+function modelUsage([model, counts]: readonly [string, ClassCounts]): ModelUsage {
+  const { cacheCreation5m = 0, cacheCreation1h = 0 } = counts
+  return {
+    model,
+    inputTokens: counts.input ?? 0,
+    outputTokens: counts.output ?? 0,
+    cacheReadTokens: counts.cacheRead ?? 0,
+    cacheCreationTokens: Math.max(counts.cacheCreation ?? 0, cacheCreation5m + cacheCreation1h),
+    cacheCreation1hTokens: cacheCreation1h,
+  }
+}
