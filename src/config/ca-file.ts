@@ -1,5 +1,5 @@
-// UPSTREAM_CA_FILE: certificates that are trusted besides the built-in ones. One unreadable certificate in the
-// file stops the start.
+// UPSTREAM_CA_FILE: certificates that are trusted besides the built-in ones. One unreadable certificate
+// in the file stops the start.
 
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// The kinds of settings: which texts are valid, and the values that they become. Pure: a kind reads no file and
-// no environment. An invalid text is a mistake with a hint, never a silent default.
+// The kinds of settings: which texts are valid, and the values that they become. Pure: a kind reads no
+// file and no environment. An invalid text is a mistake with a hint, never a silent default.
 
 import { readDuration } from '../turn/duration.ts'
 

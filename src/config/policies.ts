@@ -1,5 +1,5 @@
-// Named policies and the rules that assign them; only a document has them. The document's schema validates each
-// member; this file checks how they fit together.
+// Named policies and the rules that assign them; only a document has them. The document's schema
+// validates each member; this file checks how they fit together.
 
 import type { CallerKind, RouteGroup } from '../names.ts'
 import type { IssuerEntry } from './issuers.ts'

@@ -1,6 +1,6 @@
-// Turns flags and environment into settings, or into every mistake at once. Nothing else in the tree reads the
-// environment, and nothing is bound or requested before this succeeds. Mistakes never repeat a value: it may be
-// a secret, perhaps pasted into the wrong setting.
+// Turns flags and environment into settings, or into every mistake at once. Nothing else in the tree
+// reads the environment, and nothing is bound or requested before this succeeds. Mistakes never repeat a
+// value: it may be a secret, perhaps pasted into the wrong setting.
 
 import type { OpenDocument } from './from-document.ts'
 import {

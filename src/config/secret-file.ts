@@ -1,6 +1,6 @@
-// Reads a secret from a file, as container platforms mount them. A file that others on the machine can read is
-// refused, except in development mode. A mistake never contains the content, and contains the path only if it
-// names a file: somebody may have pasted the secret itself there.
+// Reads a secret from a file, as container platforms mount them. A file that others on the machine can
+// read is refused, except in development mode. A mistake never contains the content, and contains the
+// path only if it names a file: somebody may have pasted the secret itself there.
 
 import { readFileSync, statSync } from 'node:fs'
 import type { NotRead, Read } from './kinds.ts'

@@ -1,5 +1,5 @@
-// Variables of the runtime that would break this program's promises. They are not our settings; if one is set,
-// nothing starts.
+// Variables of the runtime that would break this program's promises. They are not our settings; if one is
+// set, nothing starts.
 
 import type { ProcessEnvironment } from './given.ts'
 import { looksPrivate } from '../hosts.ts'

@@ -1,5 +1,5 @@
-// Upstreams with `ask_models`: their own lists replace the model names of the settings, within the patterns that
-// the settings allow.
+// Upstreams with `ask_models`: their own lists replace the model names of the settings, within the
+// patterns that the settings allow.
 
 import { type Decision, type Dialect, granted } from '../refusal.ts'
 import { allowedModel } from '../token/model-pattern.ts'

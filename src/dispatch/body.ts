@@ -1,5 +1,6 @@
-// Reads a request's body within its maximum. A small body of known length is read whole before it is sent, which
-// halves the cost of a request. A large body, or one of unknown length, is streamed and counted on the way.
+// Reads a request's body within its maximum. A small body of known length is read whole before it is
+// sent, which halves the cost of a request. A large body, or one of unknown length, is streamed and
+// counted on the way.
 
 import { clearDeadline, type Deadline, setDeadline } from '../turn/deadline.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
@@ -21,9 +22,9 @@ export class BodyRefused extends Error {
 }
 
 /**
- * The whole body, at most `maxBytes`. `count` is called with each chunk before it is kept, and may throw a
- * BodyRefused; the body may then stall for `timeoutMs`. Without `count`, the declared length is small, and the
- * whole body must arrive within `timeoutMs`.
+ * The whole body, at most `maxBytes`. `count` is called with each chunk before it is kept, and may throw
+ * a BodyRefused; the body may then stall for `timeoutMs`. Without `count`, the declared length is small,
+ * and the whole body must arrive within `timeoutMs`.
  */
 export function readWhole(
   request: Request,

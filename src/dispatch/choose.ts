@@ -1,6 +1,6 @@
-// Chooses the upstream of a request. Each upstream names its callers and its models. The candidates of a route are
-// computed at the start and at a reload, so that a request with one candidate needs no decision. Policies restrict
-// the rest.
+// Chooses the upstream of a request. Each upstream names its callers and its models. The candidates of a
+// route are computed at the start and at a reload, so that a request with one candidate needs no
+// decision. Policies restrict the rest.
 
 import type { Breaker } from '../budget/breaker.ts'
 import { CALLER_KINDS, type CallerKind } from '../names.ts'

@@ -1,6 +1,7 @@
-// Bounds the memory of large bodies that are held whole because a limit depends on their content. Bytes are
-// counted as they arrive, because a declared length may never come, and released when the request ends. There is
-// a bound for the gate and one for each identity, so that nobody can use it up for the others.
+// Bounds the memory of large bodies that are held whole because a limit depends on their content. Bytes
+// are counted as they arrive, because a declared length may never come, and released when the request
+// ends. There is a bound for the gate and one for each identity, so that nobody can use it up for the
+// others.
 
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import { BodyRefused } from './body.ts'

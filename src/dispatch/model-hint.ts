@@ -1,6 +1,6 @@
-// Guesses the model of a body that nothing else reads. Only the circuit breaker uses it, to keep one model's
-// failures from the others, and a wrong hint harms only the requests that carry it. So it searches only the two
-// ends of a body, where the SDKs write the model.
+// Guesses the model of a body that nothing else reads. Only the circuit breaker uses it, to keep one
+// model's failures from the others, and a wrong hint harms only the requests that carry it. So it
+// searches only the two ends of a body, where the SDKs write the model.
 
 const END_BYTES = 256
 const MEMBER = Buffer.from('"model"')

@@ -1,6 +1,7 @@
-// `GET /v1/models` for a token with a model list: the response names only the models that the token may use. It
-// is the only response whose body is changed. Filtering the upstream's pages would leave some empty, and
-// clients stop at an empty page, so the gate requests the whole list and makes the pages itself.
+// `GET /v1/models` for a token with a model list: the response names only the models that the token may
+// use. It is the only response whose body is changed. Filtering the upstream's pages would leave some
+// empty, and clients stop at an empty page, so the gate requests the whole list and makes the pages
+// itself.
 
 import { allowedModel } from '../token/model-pattern.ts'
 import { modelNotAllowed } from '../budget/refusals.ts'

@@ -1,5 +1,5 @@
-// The model lists of upstreams: requested with a deadline, at most once a minute, for all callers together. An
-// upstream that does not answer keeps its last list.
+// The model lists of upstreams: requested with a deadline, at most once a minute, for all callers
+// together. An upstream that does not answer keeps its last list.
 
 import type { AskAt } from '../http1/ask.ts'
 import type { Dialect } from '../refusal.ts'

@@ -1,6 +1,6 @@
-// Whether a Content-Type declares JSON in UTF-8. It looks only at the header; the parser decides whether the bytes
-// are JSON. In another charset the same bytes are other characters, and an upstream would read another body than
-// we do.
+// Whether a Content-Type declares JSON in UTF-8. It looks only at the header; the parser decides whether
+// the bytes are JSON. In another charset the same bytes are other characters, and an upstream would read
+// another body than we do.
 
 /** Longer than any client writes; a longer header is not parsed. */
 const MAX_LENGTH = 128

@@ -1,6 +1,6 @@
 // Requests that name an object which an upstream stores under the operator's key (a response, a chat, a
-// conversation) by its id in the path or the body. An id belongs to the caller whose request created the object; to
-// everybody else it does not exist. The request goes to the upstream that stores it.
+// conversation) by its id in the path or the body. An id belongs to the caller whose request created the
+// object; to everybody else it does not exist. The request goes to the upstream that stores it.
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Exchange } from '../exchange.ts'

@@ -1,4 +1,4 @@
-// Which admission checks which kind of credential. A kind that is not here does not compile.
+// Maps each kind of credential to its admission. A kind that is missing here is a compile error.
 
 import type { Admissions } from '../accept/door.ts'
 import type { UserAdmission } from '../admit/admit.ts'

@@ -53,12 +53,12 @@ export interface Callers {
 }
 
 /**
- * When the keys of users are first read. The first connection costs 2 ms, which the first request of a gate
- * that is being waited for would wait for too; a token that comes sooner has them read at once.
+ * When the issuers' key sets are first read. The first connection costs 2 ms, which the gate's first
+ * request would wait for as well; a token that arrives earlier has them read at once.
  */
 const AFTER_START_MS = 1
 
-/** Rejects if the database of enrolments cannot be used. */
+/** Rejects if the tables of enrolment cannot be used. */
 export async function callers(options: CallersOptions): Promise<Callers> {
   const { first, from, ask, file, connection, caps, log, listeningAt } = options
   const { settings } = first
@@ -72,7 +72,7 @@ export async function callers(options: CallersOptions): Promise<Callers> {
           ask,
           identify,
           former,
-          // After the request: it writes to the disk where there is something to move.
+          // After the request, because it may write to the disk.
           onFormer: (identity, names) =>
             void setImmediate(() => enrolled?.enrollment.renameUser(identity, names)),
           policyOf,
@@ -99,7 +99,7 @@ export async function callers(options: CallersOptions): Promise<Callers> {
         })
   const signIn =
     from.login &&
-    // Loaded only there.
+    // Loaded only with sign-in.
     (await import('./signing-in.ts')).signingIn({
       ask,
       settings,

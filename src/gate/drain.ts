@@ -17,7 +17,7 @@ export interface DrainOptions {
   readonly stopListening: () => Promise<unknown>
 }
 
-/** Resolves when the last request has ended or was broken off. */
+/** Resolves when the last request has ended or was cut. */
 export async function drained(options: DrainOptions): Promise<void> {
   const { settings, relay, log, stopOperator, stopListening } = options
   await Bun.sleep(settings().drainDelaySeconds * 1000)

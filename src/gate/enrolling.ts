@@ -1,4 +1,4 @@
-// Devices, put together from their parts: how they enrol, who of them is admitted, and their routes.
+// Assembles devices: their enrolment, their admission and their routes.
 
 import { type DeviceParts, type DeviceRoutes, deviceRoutes } from '../accept/devices.ts'
 import { type AdmitDevice, deviceAdmission } from '../admit/device.ts'
@@ -19,7 +19,7 @@ import type { DatabaseConnection } from '../database/connection.ts'
 type Common = Omit<DeviceParts, 'enrollment' | 'policy'>
 
 export interface Enrolling {
-  /** Who is admitted is decided anew, by the policies of then. */
+  /** Also makes admission use the new policies. */
   readonly prepare: Prepare
   readonly enrollment: DeviceEnrollment
   readonly admitDevice: AdmitDevice
@@ -39,7 +39,7 @@ export interface EnrollingOptions {
   readonly admitKey: AdmitKey
 }
 
-/** Where development mode runs on one machine, ten enrolments an hour from 127.0.0.1 are few. */
+/** Development mode runs on one machine, where ten enrolments an hour from 127.0.0.1 are too few. */
 const DEVELOPMENT_LIMITS = {
   openPerAddressPerHour: 10_000,
   openPerSitePerHour: 10_000,
@@ -49,7 +49,7 @@ const DEVELOPMENT_LIMITS = {
   perUserPerHour: 10_000,
 }
 
-/** In development mode what signs is made up. */
+/** In development mode the signing secret is generated. */
 function termsOf(settings: Settings, from: Pick<Sources, 'deviceSecrets'>): EnrollmentTerms {
   return {
     secrets: settings.jwtSecret ?? from.deviceSecrets,
@@ -67,7 +67,7 @@ function termsOf(settings: Settings, from: Pick<Sources, 'deviceSecrets'>): Enro
   }
 }
 
-/** Throws where the file of enrolments cannot be used. */
+/** Throws if the tables of enrolment cannot be used. */
 export function enrolling(options: EnrollingOptions): Enrolling {
   const { counters, settings, from, connection, identify, log, listeningAt } = options
   const devices = enrollment({

@@ -1,5 +1,5 @@
-// What stands in front of every route: whose address counts, how often, which pages may ask, and how long
-// a connection may stand idle. Made of settings, and made anew with them.
+// What applies before every route: the client's address and its rate limit, CORS, and the idle time of
+// connections. It is created from settings, and again at a reload.
 
 import { type AddressKey, addressKey, proxyCheck } from '../accept/address.ts'
 import { type Cors, cors } from '../accept/cors.ts'
@@ -12,7 +12,10 @@ import { type Before, type Prepare, remade } from './remade.ts'
 export interface FrontParts {
   readonly countedBy: AddressKey
   readonly countAddress: CountAddress
-  /** Of its own: neither a page's assets nor a terminal that waits use up what others may ask. */
+  /**
+   * A limit of its own, so that the page's assets and a polling terminal do not use up that of other
+   * routes.
+   */
   readonly countSignIn: CountAddress
   readonly cors: Cors
   readonly idleSeconds: IdleSeconds
@@ -26,7 +29,7 @@ export function frontParts(first: Configuration, counters: Counters): FrontParts
   const address = remade(first, ({ settings }) => addressKey(settings.trustedProxies ?? []))
   const countedBy: AddressKey = (peer, forwardedFor, forwarded) =>
     address.now()(peer, forwardedFor, forwarded)
-  /** With what it has counted, unless the numbers themselves have changed. */
+  /** Keeps its counts unless the limits have changed. */
   const counter = (least: number) =>
     remade(first, ({ settings }, before?: Before<CountAddress>): CountAddress => {
       const { publicRateLimitRpm: perMinute, rateLimitBurst: burst } = settings

@@ -1,11 +1,11 @@
-// How long a request's line and headers together may be. The runtime's own 16 KiB would answer a token of
-// that size with a bare 431. The program is built with the larger limit (tools/build.ts); run from source
-// it has no other way than a setting of node:http, which takes 8 ms and 2 MB to load.
+// The maximum length of a request's line and headers together. With the runtime's default of 16 KiB, a
+// token of that size gets a bare 431. The binary is built with the larger limit (tools/build.ts); from
+// source, the only way is a setting of node:http, which takes 8 ms and 2 MB to load.
 
-/** A token of the greatest size that admission reads, a target likewise, and room for the rest. */
+/** The longest token and the longest target that the gate accepts, and room for the rest. */
 export const MAX_HEADER_BYTES = 32_768
 
-/** As an argument of the runtime. */
+/** The runtime's argument. */
 export const HEADER_LIMIT_ARGUMENT = `--max-http-header-size=${MAX_HEADER_BYTES}`
 
 /** For every listener of this process. */

@@ -1,4 +1,4 @@
-// Under which names people and devices are known here, and under which they were before.
+// The identities of people and devices: under the current key, and under former keys.
 
 import { personKey } from '../budget/spend-limit.ts'
 import type { Settings } from '../config/read.ts'
@@ -17,7 +17,7 @@ import type { Sources } from './sources.ts'
 
 export interface GateIdentities {
   readonly identify: Identify
-  /** By the keys of before. */
+  /** Under the former keys. */
   readonly former: () => readonly Identify[]
   readonly prepare: Prepare
 }
@@ -29,7 +29,7 @@ export function identitiesOf(first: Configuration, { login }: Sources): GateIden
     first,
     (configuration, before?: Before<Identities>): Identities => {
       const keys = keysOf(configuration)
-      // Where none is set, the random one of the start goes on.
+      // Without a configured key, the random key from the start stays.
       const isKept = before && isSame(keys, keysOf(before.configuration))
       return isKept ? before.made : identities(keys)
     },
@@ -41,14 +41,14 @@ export function identitiesOf(first: Configuration, { login }: Sources): GateIden
   }
 }
 
-/** The one who signs in sets one secret, and no second one for the names in their own log. */
+/** In personal mode the identity key is derived from SESSION_SECRET, so that one secret is enough. */
 function identityKeys(settings: Settings, isSignIn: boolean): readonly Secret[] {
   const { identityHashKey, identityHashKeyOld = [], sessionSecret = [] } = settings
   if (identityHashKey) return [identityHashKey, ...identityHashKeyOld]
   return isSignIn ? sessionSecret.map(derivedIdentityKey) : []
 }
 
-/** Whether a cap of this month or day counts anything for a device or a person of this name. */
+/** Whether a cap of this month or day counts spending for this identity. */
 export function hasSpent(caps: SpendCaps, identity: string, { epochSeconds }: Instant): boolean {
   const key = personKey(identity)
   return (['month', 'day'] as const).some((period) => {

@@ -1,4 +1,4 @@
-// What the holder of a key is told of it.
+// What `GET /device` tells the holder of a key about it.
 
 import type { CredentialAbout } from '../accept/caller-about.ts'
 import type { KeyRow } from '../keys/row.ts'

@@ -1,4 +1,4 @@
-// What a running gate goes by, read anew by each request, connection and timer that needs it.
+// The settings in force, read by each request, connection and timer when it needs them.
 
 import type { Prices } from '../budget/prices.ts'
 import type { Settings } from '../config/read.ts'
@@ -7,7 +7,7 @@ import type { Configuration } from './reload-change.ts'
 
 export interface Live {
   readonly settings: () => Settings
-  /** One object for as long as the gate runs; its numbers change. */
+  /** One object for the gate's lifetime; a reload changes its values. */
   readonly timeouts: Timeouts
   readonly bodyTimeoutMs: () => number
   readonly idleMs: () => number

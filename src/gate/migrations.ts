@@ -1,5 +1,5 @@
-// Every table of the gate's one SQLite file, as migrations in the order in which they came to be. The
-// gate and the commands hand them to the store, which knows no table.
+// All tables of the gate's SQLite file, as migrations in the order of their creation. The gate and the
+// commands pass them to the store, which knows no table.
 
 import type { LatestSchema } from '../database/database.ts'
 import type { Tables } from '../database/stand.ts'
@@ -22,7 +22,7 @@ import { PERSON_DAYS, PERSON_DAYS_LATEST, PERSON_POLICIES } from '../ledger/sqli
 import { LOGIN_SCHEMA } from '../login/schema.ts'
 import { STORED_SCHEMA } from '../stored/schema.ts'
 
-/** Append only: a file's `user_version` counts how many of them it has. */
+/** Append-only: a file's `user_version` is the number of migrations that it has. */
 const MIGRATIONS = [
   LEDGER_SCHEMA,
   ENROLL_SCHEMA,
@@ -40,8 +40,8 @@ const MIGRATIONS = [
 ]
 
 /**
- * What the first of these leave, for a new file: what came later is in the tables from the first,
- * which takes a third of the time. A new file gets those beyond `version` as every file does.
+ * The result of the first `version` migrations, for a new file: creating it at once takes a third of the
+ * time. A new file then gets the later migrations like every other file.
  */
 const LATEST: LatestSchema = {
   version: 13,
@@ -56,7 +56,7 @@ const LATEST: LatestSchema = {
   ].join(''),
 }
 
-/** What decides who is let in is checked at each start. */
+/** The tables that decide who is admitted are checked at each start. */
 const CHECKED = ['withdrawals', 'device_families', 'enrolment_codes', 'api_keys', 'login_session']
 
 export const TABLES: Tables = { migrations: MIGRATIONS, latest: LATEST, checked: CHECKED }

@@ -1,4 +1,4 @@
-// What stands in the files that settings name by their path: prices, and certificates to trust.
+// The content of files that settings name by path: prices and trusted certificates.
 
 import { readFileSync } from 'node:fs'
 import { bundledPrices, parsePrices } from '../budget/price-table.ts'
@@ -11,12 +11,12 @@ import type { Key } from '../config/table.ts'
 export const BY_PATH = ['pricesFile', 'upstreamCaFile'] as const satisfies readonly Key[]
 
 export interface NamedFiles {
-  /** Those that are built in, or those of the operator's file. */
+  /** The built-in prices, or those of the operator's file. */
   readonly prices: Prices
   /** In PEM. */
   readonly certificates: readonly string[]
   readonly warnings: readonly string[]
-  /** Equal where a file says what it said. */
+  /** Equal if the files' content has not changed. */
   readonly contents: Readonly<Record<(typeof BY_PATH)[number], string>>
 }
 

@@ -1,4 +1,5 @@
-// Which policies a gate has, and who gets which. The flat settings make one for each kind of caller.
+// The policies of a gate, and the rules that assign them. The flat settings define one for each kind of
+// caller.
 
 import type { Settings } from '../config/read.ts'
 import type { Configuration } from './reload-change.ts'
@@ -12,18 +13,18 @@ import { type PolicyOf, policySelector, type PolicyTable } from '../policy/selec
 export interface Policies {
   readonly policyOf: PolicyOf
   readonly ofDevice: (own: DeviceEntitlements) => Policy | undefined
-  /** One of the document, or of the flat settings. */
+  /** A policy of the document or of the flat settings. */
   readonly called: (name: string) => Policy | undefined
 }
 
-/** Of all settings, those that policies are made of. */
+/** The settings from which policies are created. */
 export type PolicySources = Pick<
   Settings,
   'policies' | 'rateLimitRpm' | 'rateLimitBurst' | 'maxIdentityConcurrency' | 'orgSpendCap'
 > & { readonly requireStreamUsage?: boolean }
 
 export interface ExchangeablePolicies extends Policies {
-  /** What was decided by those of before is to be decided anew. */
+  /** Decisions by the previous policies no longer count. */
   readonly prepare: Prepare
 }
 
@@ -37,7 +38,7 @@ export function exchangeablePolicies(first: Configuration): ExchangeablePolicies
   }
 }
 
-/** Named policies and who gets them come before what the flat settings say. */
+/** Named policies and their rules take precedence over the flat settings. */
 export function policies(settings: PolicySources): Policies {
   const defaults = defaultPolicies(settings)
   const table = said(settings)
@@ -69,14 +70,14 @@ function said(settings: PolicySources): Pick<PolicyTable, 'named' | 'rules'> {
     named,
     rules: rules.flatMap(({ policy: name, ...fits }) => {
       const given = named.get(name)
-      // The settings are read where each rule's policy is there.
+      // The settings are valid only if each rule's policy exists.
       if (!given) throw new Error('a rule gives a policy that is not there')
       return [{ ...fits, policy: given }]
     }),
   }
 }
 
-/** What an entry leaves out, the settings of the whole gate say. */
+/** Limits that an entry leaves out come from the gate's settings. */
 function limitsOf(entry: LimitsEntry, otherwise: Limits, usualBurst: number): Limits {
   return Object.freeze({
     rate: rateOf(entry, otherwise.rate, usualBurst),

@@ -1,5 +1,5 @@
-// What is different between the settings of now and those that were read again, and whether a running
-// gate may take it. Pure.
+// Compares the settings in force with those that were read again, and decides whether a running gate may
+// apply them. Pure.
 
 import type { Settings } from '../config/read.ts'
 import { type Key, KEYS, type Reloaded, settingOf } from '../config/table.ts'
@@ -7,10 +7,10 @@ import { settingAt, takesDevices, type UpstreamEntry } from '../config/upstreams
 import { Secret } from '../secret.ts'
 import { BY_PATH, type NamedFiles } from './named-files.ts'
 
-/** What a gate goes by. */
+/** The configuration of a gate. */
 export interface Configuration {
   readonly settings: Settings
-  /** What stands in the files that settings name. */
+  /** The content of the files that settings name. */
   readonly named: NamedFiles
 }
 
@@ -18,21 +18,21 @@ export interface Change {
   readonly kind: 'none' | 'exchange' | 'restart'
   /** Of the settings. */
   readonly names: readonly string[]
-  /** What would have been taken without those. */
+  /** Changes that would have been applied without those. */
   readonly withheld?: readonly string[]
-  /** How it could be taken after all. */
+  /** How the change could be made. */
   readonly hint?: string
 }
 
 type Member = keyof Settings
 
-/** What a document alone can list. */
+/** Lists that only a document can have. */
 const LISTS: Readonly<Record<Exclude<Member, Key | 'upstreams'>, Reloaded>> = {
   issuers: 'value',
   policies: 'taken',
 }
 
-/** What is different, by the names of the settings. */
+/** The differences, by the names of the settings. */
 export function changeOf(before: Configuration, after: Configuration): Change {
   const [mine, theirs] = [before.settings, after.settings]
   const members = [...new Set([...Object.keys(mine), ...Object.keys(theirs)])] as Member[]
@@ -106,12 +106,12 @@ function changedMembers(one: UpstreamEntry, other: UpstreamEntry): readonly stri
     .filter((member) => !isSame(mine.get(member), theirs.get(member)))
     .map((member) => {
       const key = settingAt(one.kind, member)
-      // The variable, of one that has the name of its kind.
+      // An upstream with the name of its kind is set by a variable.
       return key !== undefined && one.name === one.kind ? nameOf(key) : `upstreams.${one.name}`
     })
 }
 
-/** Without the key of before nobody would be known, and what they have spent would be forgotten. */
+/** Without the previous key nobody would be recognised, and their spending would be forgotten. */
 function forgetsNames({ identityHashKey: before }: Settings, theirs: Settings): boolean {
   const known = [theirs.identityHashKey, ...(theirs.identityHashKeyOld ?? [])]
   return (
@@ -130,7 +130,7 @@ const isEmpty = (value: unknown): boolean =>
 
 const nameOf = (member: string): string => (isKey(member) ? settingOf(member).env : member)
 
-/** Secrets by what they hold, and addresses by their text. */
+/** Compares secrets by content and URLs by text. */
 export function isSame(a: unknown, b: unknown): boolean {
   if (a instanceof Secret && b instanceof Secret) return a.reveal() === b.reveal()
   if (a instanceof URL && b instanceof URL) return a.href === b.href

@@ -1,5 +1,5 @@
-// The files from which settings came, as they stand: a text that is another where one was written,
-// replaced, or made to point elsewhere, as Kubernetes does with all files of a volume at once.
+// Stamps of the files from which settings came. A stamp changes if the file is written, replaced, or
+// reached through another symbolic link, as Kubernetes does with all files of a volume at once.
 
 import { statSync } from 'node:fs'
 
@@ -10,7 +10,7 @@ export const ABSENT = 'none'
 export const stampsOf = (files: readonly string[]): Stamps =>
   new Map(files.map((path) => [path, stampOf(path)]))
 
-/** Of the path's file, whatever the path leads through. */
+/** The stamp of a path's file, after all symbolic links. */
 function stampOf(path: string): string {
   try {
     const { dev, ino, mtimeMs, ctimeMs, size } = statSync(path)
@@ -20,6 +20,6 @@ function stampOf(path: string): string {
   }
 }
 
-/** Whether `later` says the same of each file that `earlier` knows. */
+/** Whether each file in `earlier` has the same stamp in `later`. */
 export const isUnchanged = (earlier: Stamps, later: Stamps): boolean =>
   [...earlier].every(([path, stamp]) => later.get(path) === stamp)

@@ -1,11 +1,11 @@
-// Tells when files have changed and stand still again. By looking: what stands at a path is what counts,
-// and neither an editor's rename nor a symbolic link that is swapped two folders above is an event of the
-// file that was there.
+// Reports when files have changed and are stable again. It polls, because the content at a path counts,
+// and neither an editor's rename nor a symbolic link that changes two folders above is an event of the
+// old file.
 
 import { ABSENT, isUnchanged, type Stamps, stampsOf } from './reload-files.ts'
 
 export interface WatchOptions {
-  /** What is known already, by its path. */
+  /** The known stamps, by path. */
   readonly seen: () => Stamps
   readonly onChange: () => void
   readonly pollMs?: number
@@ -14,21 +14,21 @@ export interface WatchOptions {
 }
 
 const POLL_MS = 500
-/** Between two looks that have to be alike. */
+/** Between two looks that must find the same. */
 const SETTLE_MS = 50
-/** How long a file that is gone may come back before its absence counts. */
+/** How long a file may be missing before its absence counts. */
 const MAX_ABSENT_MS = 2000
 
 export function watchFiles(options: WatchOptions): { stop(): void } {
   const { seen, onChange, pollMs = POLL_MS, settleMs = SETTLE_MS } = options
   const { maxAbsentMs = MAX_ABSENT_MS } = options
-  /** What the last look found, where it was something new. */
+  /** The stamps of the last look, if they were new. */
   let found: Stamps | undefined
   let goneSinceMs: number | undefined
   let stopped = false
   let timer: ReturnType<typeof setTimeout> | undefined
 
-  /** How long until the next. */
+  /** Returns the time until the next look. */
   const look = (): number => {
     const known = seen()
     const stamps = stampsOf([...known.keys()])

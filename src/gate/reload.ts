@@ -1,10 +1,10 @@
-// Settings that change under a running gate: read whole, judged whole, exchanged at once or not at all.
-// What can be exchanged is what a request reads once, where it needs it (config/table.ts). A change of
-// anything else needs a restart, and until then none of the changes beside it counts: a new issuer without
-// the rule that belongs to it would be a hole.
+// Reloads the settings of a running gate: they are read and checked as a whole, and exchanged at once or
+// not at all. config/table.ts marks the settings that can be exchanged. If one that needs a restart has
+// changed, the others are not applied either: a new issuer without the rule that belongs to it would be a
+// hole.
 //
-// What was read counts only where no file has changed meanwhile, so that no two files are of different
-// times. What is wrong is logged once, and read again until it is right.
+// A reading counts only if no file changed meanwhile, so that all files are from the same moment.
+// Mistakes are logged once, and the settings are read again until they are valid.
 
 import type { Mistake } from '../config/kinds.ts'
 import { describeBug, type Logger } from '../log.ts'
@@ -17,19 +17,19 @@ export type Reread =
       readonly ok: true
       readonly configuration: Configuration
       readonly files: readonly string[]
-      /** What is no mistake, and has to be known. */
+      /** About settings that are valid and may surprise. */
       readonly warnings: readonly string[]
     }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] }
 
 export interface ReloadParts extends Omit<WatchOptions, 'seen' | 'onChange'> {
   readonly first: Configuration
-  /** The document and the files beside it, which are read again where one of them changes. */
+  /** The document and the other files; a change of one of them causes a reload. */
   readonly files: readonly string[]
-  /** Those of the first. */
+  /** The warnings of `first`. */
   readonly warnings: readonly string[]
   readonly reread: () => Reread
-  /** Throws where it cannot, and has then changed nothing. */
+  /** Throws if it cannot, and then has changed nothing. */
   readonly exchange: (next: Configuration) => void
   readonly log: Logger
   readonly retryMs?: number
@@ -37,20 +37,20 @@ export interface ReloadParts extends Omit<WatchOptions, 'seen' | 'onChange'> {
 }
 
 export interface Reload {
-  /** As SIGHUP asks for it. */
+  /** Reloads at once, for SIGHUP. */
   now(): void
   stop(): void
 }
 
-/** Files that change under each reading are read so often, and then again a little later. */
+/** If a file changes during each of these readings, the next one waits a little. */
 const MAX_READINGS = 3
 /**
- * After a change: stamps are only as fine as the file system's clock, so that one look more finds what
- * was written right after the reading. After the start: what was written since the settings were read,
- * while the database was opened, is in the first stamps already, and no later look would find it.
+ * After a change, one more look finds what was written right after the reading: stamps are only as fine
+ * as the file system's clock. After the start, it finds what was written while the database was opened:
+ * the first stamps include that already, so no later look would.
  */
 const LOOK_AGAIN_MS = 1000
-/** As long as something is wrong: what was mended may not show in a stamp. */
+/** While there are mistakes: a correction may not change a stamp. */
 const RETRY_MS = 5000
 
 export function reloading(parts: ReloadParts): Reload {

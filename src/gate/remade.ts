@@ -1,9 +1,9 @@
-// A part of a gate that is made of settings, and made anew where they are exchanged. Whoever needs it asks
-// for the one of now, and keeps none.
+// A part of a gate that is created from settings, and created again at a reload. Callers ask for the
+// current one and keep none.
 
 import type { Configuration } from './reload-change.ts'
 
-/** Makes what the next settings need; what it returns puts it in place, and cannot fail. */
+/** Creates what the next settings need. The returned function puts it in place, and cannot fail. */
 export type Prepare = (next: Configuration) => () => void
 
 export interface Remade<T> {
@@ -11,7 +11,7 @@ export interface Remade<T> {
   readonly prepare: Prepare
 }
 
-/** To go on with, where nothing that it is made of has changed. */
+/** Kept if nothing that it is created from has changed. */
 export interface Before<T> {
   readonly configuration: Configuration
   readonly made: T
@@ -33,7 +33,7 @@ export function remade<T>(
   }
 }
 
-/** All of them, or none where one throws. */
+/** All of them, or none if one throws. */
 export function prepareAll(all: readonly Prepare[], next: Configuration): () => void {
   const commits = all.map((prepare) => prepare(next))
   return () => {

@@ -1,5 +1,5 @@
-// What the month and the day have already cost each, and what an operator has corrected, told to the caps: so
-// that neither a restart nor another file revives a cap.
+// Restores the spending of the current month and day, and the operator's corrections, into the caps, so
+// that neither a restart nor a switch to another file resets a cap.
 
 import { orgKey, personKey } from '../budget/spend-limit.ts'
 import type { GateLedger } from '../ledger/engine.ts'
@@ -16,18 +16,18 @@ export interface RestoreOptions {
 }
 
 /**
- * A cap that a reload brings counts what was spent before it, as far as that is written; what was under
- * way then, and what another gate on the same file spends, the ledger tells later.
+ * A cap that a reload adds includes earlier spending that is already written. Requests that were running,
+ * and the spending of other gates on the same file, are added from the ledger later.
  */
 const EVERY_MS = 60_000
 
 export interface Restored {
-  /** At once, as for another file: it only ever raises what is known. */
+  /** Restores at once, as after a switch to another file: it only raises known amounts. */
   again(): Promise<void>
   stop(): void
 }
 
-/** To be awaited before the first request. Rejects where the ledger cannot be read. */
+/** Await it before the first request. Rejects if the ledger cannot be read. */
 export async function restoreCaps(options: RestoreOptions): Promise<Restored> {
   const { caps, ledger, log, everyMs = EVERY_MS } = options
   for (const [period, sinceMs] of periodsAt(Date.now())) {
@@ -59,7 +59,7 @@ export async function restoreCaps(options: RestoreOptions): Promise<Restored> {
     try {
       await again()
     } catch (error) {
-      // The ledger is closed under a question that is still being answered.
+      // The ledger was closed during the query.
       if (!isStopped) log.error(describeBug(error), 'what was spent could not be counted')
     } finally {
       isRunning = false

@@ -1,5 +1,5 @@
-// Deletes old rows of the ledger soon after a start, whose first answers need not wait for that, and once
-// a day from then on.
+// Deletes old rows of the ledger: shortly after the start, so that the first responses do not wait for
+// it, and then once a day.
 
 import type { Settings } from '../config/read.ts'
 import type { Ledger } from '../ledger/port.ts'

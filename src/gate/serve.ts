@@ -54,11 +54,11 @@ import { transport } from '../http1/transport.ts'
 export interface Gate {
   readonly url: URL
   readonly adminUrl: URL | undefined
-  /** The page for the one person who signs in. */
+  /** The page for signing in. */
   readonly signInUrl: URL | undefined
-  /** Applies these settings; they may differ only in what config/table.ts allows. */
+  /** Applies these settings; only those that config/table.ts marks may differ. */
   exchange(taken: Configuration): void
-  /** Resolves when the last request has ended or was broken off, and all is written. */
+  /** Resolves when the last request has ended or was cut, and everything is written. */
   drain(): Promise<void>
 }
 
@@ -258,7 +258,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       }
       if (ways.now() !== before) wire.renew()
       who.prepared()
-      // Spending may not have been counted for a cap that is new.
+      // For a new cap, spending may not have been counted.
       void restored.again()
     },
     signInUrl: signIn && new URL(LOGIN_PATHS.page, signIn.publicUrl()),

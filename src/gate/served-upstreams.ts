@@ -1,5 +1,5 @@
-// The upstreams that a running gate serves, made anew where a reload has changed them. A request that is
-// under way goes on with the upstream that it began with, so that no new key goes to an old address.
+// The upstreams of a running gate, created again if a reload changes them. A running request keeps the
+// upstream that it began with, so that no new key goes to an old address.
 
 import type { Settings } from '../config/read.ts'
 import type { Served } from '../dispatch/choose.ts'
@@ -17,7 +17,7 @@ interface Made {
 
 export interface ServedUpstreams {
   readonly made: readonly Made[]
-  /** In the settings' order, as all of these. */
+  /** All lists are in the settings' order. */
   readonly sources: readonly UpstreamSource[]
   readonly served: readonly Served[]
   /** The names of those that store objects. */
@@ -30,7 +30,7 @@ export interface ServedUpstreamsOptions {
   readonly log: Logger
 }
 
-/** Returns the object of before if no upstream has changed. */
+/** Returns the previous object if no upstream has changed. */
 export function servedUpstreams(
   { settings }: Configuration,
   before: Before<ServedUpstreams> | undefined,
@@ -59,19 +59,19 @@ function servedBy(
   log: Logger,
 ): Served | undefined {
   if (former && isSame(former.source, source)) return former.on
-  // What it has told of its models stays.
+  // Keeps its list of models.
   if (former && isSame(itself(former.source), itself(source))) {
     return { ...former.on, ...offerOf(source) }
   }
   const offer = offered(source, parts)
   if (!offer) return undefined
-  // What is known of its health is of its address.
+  // Health belongs to the address.
   return former && isSame(addressOf(former.source), addressOf(source))
     ? { ...offer, breaker: former.on.breaker }
     : guarded(offer, settings, log)
 }
 
-/** Without what decides which requests go there. */
+/** Without the settings that decide which requests go there. */
 const itself = (source: UpstreamSource): unknown => ({ ...source, ...NO_OFFER })
 const NO_OFFER = { callers: undefined, models: undefined, askModels: undefined }
 

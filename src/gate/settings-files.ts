@@ -1,4 +1,4 @@
-// The files from which settings came. A gate that has none loads nothing of what watches them.
+// The files from which settings came. A gate without any does not load the code that watches them.
 
 import type { Given } from '../config/given.ts'
 import type { Listings } from '../config/read-values.ts'
@@ -6,8 +6,8 @@ import type { Key } from '../config/table.ts'
 import { BY_PATH } from './named-files.ts'
 
 /**
- * Where settings came from: the document, the files of secrets, and those that settings name. Those of
- * upstreams of which there are several stand by themselves.
+ * The files from which settings came: the document, secret files, and files that settings name. Secret
+ * files of several upstreams of one kind are listed separately.
  */
 export function filesOf({
   document,

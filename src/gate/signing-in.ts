@@ -1,5 +1,5 @@
-// One person's sign-in, put together from its parts: the session and its tokens, the cookies that
-// browsers hold, the upstream that its token is for, and who is admitted to that.
+// Assembles one person's sign-in: the session and its tokens, the browser's cookies, the upstream that
+// the token is for, and the admission to it.
 
 import { LOGIN_PATHS } from '../accept/login/paths.ts'
 import type { LoginParts } from '../accept/login/parts.ts'
@@ -27,16 +27,16 @@ import type { Upstream } from '../upstream/upstream.ts'
 type Credential = NonNullable<Upstream['credential']>
 
 export interface SigningIn {
-  /** What is decided by policies is decided anew, by those of then. */
+  /** Also makes admission use the new policies. */
   readonly prepare: Prepare
-  /** The page, and what stands behind it. */
+  /** The page and its routes. */
   routes(common: Pick<LoginParts, 'answers' | 'countAddress' | 'bodyTimeoutMs'>): LoginRoutes
-  /** What programs and browsers reach this gate by. */
+  /** The URL at which programs and browsers reach this gate. */
   readonly publicUrl: () => URL
   readonly apiBaseUrl: URL
   readonly accessToken: Credential
   readonly admitSession: AdmitSession
-  /** When what is under way is on the disk. */
+  /** Resolves when pending writes are on the disk. */
   close(): Promise<void>
 }
 
@@ -57,21 +57,21 @@ export function signingIn(options: SigningInOptions): SigningIn {
   const redirectUri = new URL(from.redirectUri)
   const returnsHere = isOurs(redirectUri, settings)
   const connection = file.connect({ busyTimeoutMs: 20, pragmas: LOGIN_PRAGMAS })
-  // Both are read whenever they are needed, and changed where settings are exchanged.
+  // Both are read whenever they are needed; a reload changes them.
   const sealing = { connection, secrets: from.secrets }
   const session = sessions(sealing)
   const parts = { ...from, ask, returnsHere, sessions: session, log }
   const signIn = login(parts)
   const publicUrl = (): URL => settings.proxyBaseUrl ?? listeningAt()
   const known = (): URL[] => (returnsHere ? [publicUrl(), redirectUri] : [publicUrl()])
-  /** Somebody may have signed in, or out, while a body was read or a token renewed. */
+  /** Somebody may have signed in or out while a body was read or a token was refreshed. */
   const accessToken: Credential = async (identity, now, rejected) => {
     const token = await signIn.accessToken(now, rejected)
     if (!token.ok) return token
     const there = currentOf(session)
     if (!there.ok) return there
     const { value } = there
-    // By a key of before where it was admitted before a reload.
+    // A former key counts too, because the request may have been admitted before a reload.
     const same =
       value !== undefined &&
       [identify, ...former()].some((by) => sessionIdentity(by, value.id) === identity)
@@ -100,7 +100,7 @@ export function signingIn(options: SigningInOptions): SigningIn {
     prepare({ settings: next }) {
       const { scope, clientSecret, clientAuth, ...source } = loginAt(next).login ?? parts
       const secrets = areSameSecrets(parts.secrets, source.secrets) ? parts.secrets : source.secrets
-      // Throws where one of them cannot seal.
+      // Throws if one of them cannot seal.
       seals(secrets)
       return () => {
         sealing.secrets = secrets
@@ -112,7 +112,7 @@ export function signingIn(options: SigningInOptions): SigningIn {
   }
 }
 
-/** Whether a redirect there comes back to this gate: then nothing is pasted. */
+/** Whether the redirect comes back to this gate, so that nothing is pasted. */
 function isOurs(redirectUri: URL, { port, proxyBaseUrl }: Settings): boolean {
   if (redirectUri.pathname !== LOGIN_PATHS.callback) return false
   if (proxyBaseUrl?.origin === redirectUri.origin) return true

@@ -1,11 +1,11 @@
-// Has the transport use what it knows of Bun's sockets, once that has been tried: right after the start,
-// since its few milliseconds would be the first request's.
+// Makes the transport use Bun's private socket handles after a test that they work. The test runs right
+// after the start, because the first request would otherwise wait some milliseconds for it.
 
 import { tryHandles } from '../http1/handles.ts'
 import type { Transport } from '../http1/transport.ts'
 import type { Logger } from '../log.ts'
 
-/** The first request of a gate that is being waited for has been answered by then. */
+/** By then, a request that was waiting for the gate has been answered. */
 const AFTER_START_MS = 25
 
 export async function useSocketHandles(wire: Transport, log: Logger): Promise<void> {

@@ -1,5 +1,5 @@
-// Where trust and answers come from: in production what the settings name, in development mode an
-// issuer and, for each upstream without a key, one of our own on loopback.
+// The issuers and upstreams of a gate: in production those of the settings; in development mode a
+// built-in issuer, and a stand-in on loopback for each upstream without a key.
 
 import { randomBytes } from 'node:crypto'
 import type { IssuerSettings } from '../admit/issuer-settings.ts'
@@ -15,15 +15,15 @@ import type { UpstreamKind } from '../names.ts'
 import { type Revealing, Secret } from '../secret.ts'
 
 export interface Sources {
-  /** Whose users are taken; none where only devices come. */
+  /** The issuers whose users are admitted; empty in a gate for devices only. */
   readonly issuers: readonly IssuerSettings[]
   /** In the settings' order. */
   readonly upstreams: readonly UpstreamSource[]
-  /** Where one person signs in, in the place of a key for Anthropic. */
+  /** For one person who signs in instead of using a key for Anthropic. */
   readonly login?: LoginSource
-  /** Of UPSTREAM_CA_FILE, in PEM. */
+  /** The certificates of UPSTREAM_CA_FILE, in PEM. */
   readonly certificates: readonly string[]
-  /** What signs device tokens; none where no device can come. */
+  /** They sign device tokens; empty in a gate without devices. */
   readonly deviceSecrets: readonly Secret[]
   /** Absent in production. */
   readonly development?: Development
@@ -33,12 +33,12 @@ export interface LoginSource {
   readonly clientId: string
   readonly clientSecret?: Secret | undefined
   readonly clientAuth?: Settings['clientAuth']
-  /** As it was given: the provider compares it letter by letter. */
+  /** As it was given, because the provider compares it exactly. */
   readonly redirectUri: string
   readonly authorizeUrl: URL
   readonly tokenUrl: URL
   readonly issuer: string
-  /** By spaces; '' asks for none by name. */
+  /** Separated by spaces; '' requests none by name. */
   readonly scope: string
   readonly apiBaseUrl: URL
   /** The first seals and signs, all open. */
@@ -47,7 +47,7 @@ export interface LoginSource {
 
 export interface Development {
   readonly token: string
-  /** Upstreams that answer from within this process. */
+  /** Stand-ins that run in this process. */
   readonly embedded: readonly Embedded[]
 }
 
@@ -59,13 +59,13 @@ type Keyed<Entry> = Entry extends { readonly kind: 'anthropic-oauth' }
     ? Omit<Entry, 'apiKey'> & { readonly apiKey?: Revealing }
     : Omit<Entry, 'apiKey'> & { readonly apiKey: Revealing }
 
-/** An upstream as the settings have it, and in development mode one of our own. */
+/** An upstream of the settings, or its stand-in in development mode. */
 export type UpstreamSourceOf<Kind extends UpstreamKind> = Keyed<UpstreamEntryOf<Kind>>
 export type UpstreamSource = {
   readonly [Kind in UpstreamKind]: UpstreamSourceOf<Kind>
 }[UpstreamKind]
 
-/** In development mode there may be one of which nothing is said. */
+/** In development mode an upstream may exist without settings. */
 function isWhole(entry: UpstreamEntry): entry is UpstreamEntry & UpstreamSource {
   if (entry.kind === 'openai') return (entry.baseUrl as URL | undefined) !== undefined
   if (entry.kind === 'anthropic' && entry.keyHeader === 'none') return true
@@ -86,7 +86,7 @@ type Configured = Omit<Sources, 'certificates'>
 export const upstreamSources = ({ upstreams }: Settings): readonly UpstreamSource[] =>
   upstreams.filter(isWhole)
 
-/** What these need is there together: demands.ts has seen to it. */
+/** demands.ts has checked that the settings of a sign-in are complete. */
 function configured(settings: Settings): Configured {
   const { issuers, upstreams, jwtSecret } = settings
   return {
@@ -97,7 +97,10 @@ function configured(settings: Settings): Configured {
   }
 }
 
-/** The one of development mode, whose tokens are those of the environment's. */
+/**
+ * The issuer of development mode; its tokens have the same claims as those of an issuer of the
+ * environment.
+ */
 function oneIssuer(
   { jwksRefreshSeconds, jwksMaxStaleSeconds }: Settings,
   named: Required<Pick<IssuerSettings, 'issuer' | 'jwksUrl' | 'audiences'>>,
@@ -111,7 +114,7 @@ function oneIssuer(
   }
 }
 
-/** Absent where nobody signs in. */
+/** Absent without sign-in. */
 export function loginAt(settings: Settings): Pick<Sources, 'login'> {
   const { clientId, redirectUri, oauthBaseUrl, oauthTokenUrl, apiBaseUrl, sessionSecret } = settings
   if (clientId === undefined || redirectUri === undefined) return {}
@@ -133,7 +136,7 @@ export function loginAt(settings: Settings): Pick<Sources, 'login'> {
   }
 }
 
-/** Its code is loaded here, so that a gate in production never even reads it. */
+/** Loads the code for development, which a gate in production never reads. */
 async function developmentSources(settings: Settings): Promise<Configured> {
   const { startIssuer } = await import('../dev/issuer.ts')
   const issuer = await startIssuer()

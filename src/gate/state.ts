@@ -1,4 +1,4 @@
-// Where requests are counted: in the memory of this gate.
+// Counts requests in this gate's memory.
 
 import type { Counters } from '../state/port.ts'
 import { buckets, ratedBuckets } from '../state/memory/bucket.ts'

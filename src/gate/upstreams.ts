@@ -1,5 +1,5 @@
-// The upstreams of this gate, each behind a circuit breaker of its own: the one place that names a
-// kind's implementation.
+// Creates the upstreams of this gate, each with its own circuit breaker. Only this file names the
+// implementations of the kinds.
 
 import { breaker, type BreakerNumbers } from '../budget/breaker.ts'
 import type { Settings } from '../config/read.ts'
@@ -18,20 +18,20 @@ import type { SigningIn } from './signing-in.ts'
 import type { UpstreamSource, UpstreamSourceOf } from './sources.ts'
 
 export interface UpstreamParts {
-  /** As they are when a request asks for them. */
+  /** Read for each request. */
   readonly settings: () => Settings
   readonly way: Pick<Egress, 'proxyTo'>
-  /** Absent where nobody signs in, and for `postern check`. */
+  /** Absent without sign-in, and for `postern check`. */
   readonly signIn?: Pick<SigningIn, 'apiBaseUrl' | 'accessToken'> | undefined
 }
 
 interface KindOf<Source> {
   readonly serves: Upstream['serves']
-  /** Undefined where what it needs of the gate is not there. */
+  /** Undefined if the gate lacks what the upstream needs. */
   readonly make: (source: Source, parts: UpstreamParts) => Upstream | undefined
 }
 
-/** A kind that is not here does not compile. */
+/** A kind that is missing here is a compile error. */
 export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<Kind>> } = {
   tinfoil: {
     serves: servesTinfoil,
@@ -73,27 +73,27 @@ function sizedAs<Options extends object>(options: Options, settings: () => Setti
   }
 }
 
-/** Undefined where the gate lacks what the upstream needs. */
+/** Undefined if the gate lacks what this upstream needs. */
 export function offered(source: UpstreamSource, parts: UpstreamParts): Offered | undefined {
   const upstream = (KINDS[source.kind] as KindOf<UpstreamSource>).make(source, parts)
   return upstream && { upstream, ...offerOf(source) }
 }
 
-/** What of an upstream's settings decides which requests go there. */
+/** The settings of an upstream that decide which requests go there. */
 export const offerOf = ({
   callers,
   models,
   askModels = false,
 }: UpstreamSource): Omit<Offered, 'upstream'> => ({ callers, models, asks: askModels })
 
-/** How long a probe that has a connection keeps others from trying. */
+/** How long a probe with a connection keeps other requests from probing. */
 const PROBE_ANSWER_SECONDS = 5
 
-/** How long an upstream may answer nobody before it is asked whether it is there. */
+/** How long an upstream may answer nobody before the gate checks that it is reachable. */
 const MAX_STALL_MS = 40_000
 const MIN_STALL_MS = 2000
 
-/** Well within the time that requests have for their answers. */
+/** Much shorter than the timeout of a request. */
 const stallMs = ({ headersTimeoutSeconds }: Settings): number =>
   Math.min(MAX_STALL_MS, Math.max(MIN_STALL_MS, (headersTimeoutSeconds * 1000) / 3))
 

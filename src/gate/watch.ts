@@ -1,4 +1,4 @@
-// Asks an upstream whether it is there when its requests stall.
+// Checks whether an upstream is reachable if its requests stall.
 
 import type { Served } from '../dispatch/choose.ts'
 import type { Timeouts, Transport } from '../http1/transport.ts'

@@ -1,5 +1,5 @@
-// How this gate reaches others. What has not changed stays as it is: connections that are there serve on,
-// and certificates, which take megabytes outside the heap, are not parsed anew.
+// How this gate connects to others. A reload keeps what has not changed: open connections go on, and
+// certificates, which take megabytes outside the heap, are not parsed again.
 
 import { type Egress, egress, trusting } from '../http1/egress.ts'
 import { type Configuration, isSame } from './reload-change.ts'
