@@ -1,7 +1,7 @@
-// What the embedded enclave can answer with, before anything is paced, sealed or sent: a whole body
-// or a stream of server-sent events, and the errors in OpenAI's shape.
+// The responses of the stand-in enclave before they are paced, sealed or sent: a complete body, a stream
+// of server-sent events, or an error in OpenAI's shape.
 //
-// Everything here is a value. No model runs, and nothing of a request is kept.
+// Everything here is a value. No model runs, and nothing of a request is stored.
 
 export interface Usage {
   readonly promptTokens: number
@@ -14,24 +14,24 @@ export interface WholeAnswer {
   readonly contentType: string
   readonly body: string | Uint8Array
   readonly usage?: Usage
-  /** The method to use instead: a 405 has to name it (RFC 9110 §15.5.6). */
+  /** The allowed method, which a 405 must name (RFC 9110 §15.5.6). */
   readonly allow?: string
 }
 
 export interface StreamedAnswer {
   readonly kind: 'stream'
-  /** Goes out right before the first token. */
+  /** Sent right before the first token. */
   readonly opening: string
-  /** One server-sent event for each token, sent at the pace of the enclave. */
+  /** One server-sent event for each token, sent at the enclave's pace. */
   readonly tokens: readonly string[]
-  /** Goes out with the last token. */
+  /** Sent with the last token. */
   readonly closing: string
   readonly usage: Usage
 }
 
 export type DevAnswer = WholeAnswer | StreamedAnswer
 
-/** The fields of a JSON request. Strangers write them, so nothing is believed about their types. */
+/** The fields of a JSON request. Clients write them, so their types are unknown. */
 export type DevFields = Readonly<Record<string, unknown>>
 
 export type ParsedBody =
@@ -50,11 +50,11 @@ export const MODELS: ReadonlyMap<string, Capability> = new Map([
 // A fixed date, so that two runs of the enclave list the same models.
 const MODELS_CREATED_SECONDS = Date.UTC(2025, 7, 5) / 1000
 
-// What is echoed is at most this much of a request, so that an answer has a bound of its own.
+// The maximum of a request that is echoed, which bounds the response.
 const MAX_ECHO_CODE_POINTS = 200
 
 const TOKEN = /[\p{L}\p{N}_']+|[^\s\p{L}\p{N}_']/gu
-// Only for text of our own length: on a long run of spaces its time grows with the square of it.
+// Only for text of bounded length: on a long run of spaces its time is quadratic.
 const TOKEN_AND_SPACE_BEFORE = new RegExp(`\\s*(?:${TOKEN.source})`, 'gu')
 
 export function json(body: unknown, usage?: Usage): WholeAnswer {
@@ -89,7 +89,7 @@ export function oneModel(id: string): DevAnswer {
   return refuse(404, message, 'invalid_request_error', 'model_not_found', 'model')
 }
 
-/** Reads a JSON body and checks that its model is one that can do what is asked. */
+/** Reads a JSON body and checks that its model can do what is requested. */
 export function parseRequest(body: Buffer, capability: Capability): ParsedBody {
   const fields = parseJson(body)
   if (fields === undefined) {
@@ -107,7 +107,7 @@ export function parseRequest(body: Buffer, capability: Capability): ParsedBody {
   return { ok: true, fields, model }
 }
 
-/** The body as a JSON object, or nothing. */
+/** The body as a JSON object; undefined if it is none. */
 export function parseJson(body: Buffer): DevFields | undefined {
   try {
     const value: unknown = JSON.parse(body.toString('utf8'))
@@ -122,13 +122,13 @@ export function missing(param: string): WholeAnswer {
   return refuse(400, message, 'invalid_request_error', 'invalid_parameter', param)
 }
 
-/** A word or a mark, with the white space before it: not any model's tokens, but of their size. */
+/** A word or a punctuation mark with the white space before it: about the size of a model's tokens. */
 function tokenize(text: string): string[] {
   return text.match(TOKEN_AND_SPACE_BEFORE) ?? []
 }
 
 export function countTokens(text: string): number {
-  // Counted without a list of them: a prompt may be as long as the body cap.
+  // Counted without a list, because a prompt may be as long as the largest body.
   const tokens = new RegExp(TOKEN)
   let count = 0
   while (tokens.test(text)) count += 1
@@ -141,7 +141,7 @@ export interface Generated {
   readonly truncated: boolean
 }
 
-/** The same words for the same request, and honest about what they are. */
+/** Equal requests get equal words, which say that no model runs. */
 export function generate(lastText: string, maxTokens: unknown, who = 'You'): Generated {
   const said = clip(lastText)
   const echo = said === '' ? `${who} said nothing.` : `${who} said: ${said}`
@@ -170,7 +170,7 @@ export function lastUserText(messages: readonly unknown[]): string {
   return isObject(last) ? textOf(last['content']) : ''
 }
 
-/** Arguments of a tool, in pieces of the size of tokens. */
+/** The arguments of a tool call, in pieces of a token's size. */
 export function generateArguments(json: string): Generated {
   return { tokens: tokenize(json), text: json, truncated: false }
 }
@@ -186,7 +186,7 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function clip(text: string): string {
-  // Two code units are the most a code point takes, so nothing longer need be split.
+  // A code point has at most two code units, so this prefix is long enough.
   const start = text.trim().slice(0, 2 * MAX_ECHO_CODE_POINTS)
   return Array.from(start).slice(0, MAX_ECHO_CODE_POINTS).join('').trimEnd()
 }

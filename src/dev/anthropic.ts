@@ -1,8 +1,8 @@
-// The embedded Anthropic: in development mode with no Anthropic key it stands where Anthropic's API
-// would, so that its SDK and Claude Code work through the whole road with no account.
+// The stand-in for Anthropic's API in development mode without a key, so that its SDK and Claude Code
+// work through the gate without an account.
 //
-// It runs no model, keeps nothing and listens on 127.0.0.1 only. Its rate limits are numbers in
-// headers and never apply; its models are names.
+// It runs no model, stores nothing and listens on 127.0.0.1 only. Its rate limits are numbers in headers
+// and never apply; its models are names.
 
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -25,9 +25,9 @@ export interface DevAnthropicOptions {
 export interface Anthropic {
   /** Its origin, without a slash at the end. */
   readonly url: string
-  /** How many answers are being made at this moment. */
+  /** How many responses are being generated. */
   generating(): number
-  /** Ends every connection, also those in the middle of a stream. */
+  /** Closes every connection, even in the middle of a stream. */
   close(): Promise<void>
 }
 
@@ -55,7 +55,7 @@ const MODEL_ROUTE: DevAnthropicRoute = {
   answer: (_, url, refuse) => oneModel(url.pathname.slice(MODEL_PATH.length), refuse),
 }
 
-/** What the account has a minute. Each answer says the same: nothing here is counted. */
+/** The account's limits for a minute. Every response has the same numbers: nothing is counted. */
 const RATE_LIMITS = {
   requests: 4000,
   tokens: 480_000,
@@ -80,7 +80,7 @@ export async function startAnthropic({
 
     const chunks = await readBody(request, MAX_BODY_BYTES)
     if (chunks === undefined) {
-      // A rest of the body may still come, so the connection cannot be used again.
+      // The rest of the body may still arrive, so the connection cannot be reused.
       response.setHeader('Connection', 'close')
       const tooLarge = refuse('request_too_large', 'Request exceeds the maximum size of 32 MB')
       await transmit(response, tooLarge, to)
@@ -89,7 +89,7 @@ export async function startAnthropic({
     generating += 1
     try {
       const answer = decide(request, Buffer.concat(chunks), isKey, refuse)
-      // Anthropic says them to whom it knows.
+      // Like Anthropic, only in responses to a valid key.
       if (answer.kind === 'stream' || answer.status !== 401) setRateLimits(response)
       await transmit(response, answer, to)
     } finally {
@@ -111,7 +111,7 @@ function decide(
   const target = `http://anthropic.invalid${request.url ?? '/'}`
   if (!URL.canParse(target)) return refuse('invalid_request_error', 'The path is malformed')
   const url = new URL(target)
-  // The SDK sends the same key as a bearer since its version 1.
+  // Since version 1 the SDK sends the same key as a bearer token.
   const bearer = /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
   const key = headers['x-api-key'] ?? bearer
   if (key === undefined) return refuse('authentication_error', 'x-api-key header is required')

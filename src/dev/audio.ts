@@ -1,7 +1,7 @@
-// The two audio routes of the embedded enclave. It hears nothing and says nothing: a transcription
-// tells the size of the upload, and speech is one short tone.
+// The two audio routes of the stand-in enclave: a transcription states the size of the upload, and speech
+// is one short tone.
 //
-// No audio model is listed under /v1/models, so any model name is accepted here.
+// /v1/models lists no audio model, so any model name is accepted here.
 
 import { json, missing, parseJson, refuse, type DevAnswer } from './answer.ts'
 
@@ -33,7 +33,7 @@ export async function transcriptions(body: Buffer, contentType: string): Promise
   return { kind: 'whole', status: 200, contentType: 'text/plain; charset=utf-8', body: text }
 }
 
-/** Always WAV, whatever `response_format` asks: the content type says so. */
+/** Always WAV, whatever `response_format` requests; the content type says so. */
 export function speech(body: Buffer): DevAnswer {
   const fields = parseJson(body)
   if (fields === undefined) return refuse(400, 'The request body is not a JSON object.')

@@ -1,6 +1,6 @@
-// POST /v1/chat/completions and the older /v1/completions, as the embedded enclave answers them.
-// One choice always; images and sampling settings are accepted and have no effect. A tool is asked for
-// once, and its result is answered in words.
+// POST /v1/chat/completions and the older /v1/completions of the stand-in enclave. There is always one
+// choice; images and sampling settings are accepted and have no effect. A tool is called once, and its
+// result is answered in words.
 
 import { randomUUID } from 'node:crypto'
 
@@ -132,7 +132,7 @@ function stream(
 ): DevAnswer {
   const options = fields['stream_options']
   const includeUsage = isObject(options) && options['include_usage'] === true
-  // With include_usage every chunk has the field, null but in the last one.
+  // With include_usage every chunk has the field; it is null in all but the last one.
   const chunk = (choice: object) =>
     event({ ...shape, choices: [choice], ...(includeUsage && { usage: null }) })
   const tally = includeUsage ? event({ ...shape, choices: [], usage: onWire(usage) }) : ''

@@ -1,8 +1,8 @@
 // The server side of EHBP 0.3.1, the Encrypted HTTP Body Protocol: the key configuration, the
 // frames, the opening of a request and the sealing of its response.
 //
-// It does no HTTP and holds no key: it takes bytes and gives bytes. It never answers in plaintext
-// what was asked sealed, and never hands out a frame that has not been authenticated.
+// It does no HTTP and holds no key: bytes in, bytes out. It never answers a sealed request in plaintext,
+// and never returns a frame before it is authenticated.
 
 import { createCipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import {
@@ -54,7 +54,7 @@ const EXPORTED_SECRET_BYTES = 32
 const LENGTH_PREFIX_BYTES = 4
 const MAX_RESPONSE_FRAMES = 2 ** 32
 
-/** `framing` is a request that was put together wrongly; `key-config` one that did not open. */
+/** `framing`: the request's frames are malformed. `key-config`: it did not open. */
 export type EhbpFailure = 'framing' | 'key-config'
 
 export class EhbpError extends Error {
@@ -74,15 +74,15 @@ export function keyConfig(publicKey: Uint8Array): Buffer {
   return Buffer.concat([Buffer.of(0), u16s(KEM_ID), publicKey, u16s(suites.byteLength), suites])
 }
 
-/** Cuts a body into its frames, whatever the pieces it arrives in (EHBP §4.3). */
+/** Splits a body into its frames, however it arrives in pieces (EHBP §4.3). */
 export class FrameReader {
   readonly #maxFrameBytes: number
   #pieces: Uint8Array[] = []
   #havePieceBytes = 0
-  // While undefined, the pieces being gathered are the length prefix.
+  // Undefined while the length prefix is being read.
   #frameBytes: number | undefined
 
-  /** A length is refused when it is read: nothing is set aside for a frame merely announced. */
+  /** A length that is too large is refused at once: nothing is allocated for an announced frame. */
   constructor(maxFrameBytes: number) {
     this.#maxFrameBytes = maxFrameBytes
   }
@@ -111,7 +111,7 @@ export class FrameReader {
     return frames
   }
 
-  /** The body's end is the only end marker, so it must fall between two frames. */
+  /** The end of the body is the only end marker, so it must come between two frames. */
   end(): void {
     if (this.#havePieceBytes > 0 || this.#frameBytes !== undefined) {
       throw new EhbpError('framing', 'the body ends inside a frame')
@@ -119,7 +119,7 @@ export class FrameReader {
   }
 
   #checkLength(frameBytes: number): number | undefined {
-    // An empty write of the sender; receivers ignore it (EHBP §4.3).
+    // The sender wrote an empty frame; receivers ignore it (EHBP §4.3).
     if (frameBytes === 0) return undefined
     if (frameBytes > this.#maxFrameBytes) throw new EhbpError('framing', 'a frame is too long')
     return frameBytes
@@ -150,11 +150,11 @@ export function deriveResponseKeys(
   return { key: derive('key', AEAD_KEY_BYTES), nonceBase: derive('nonce', AEAD_NONCE_BYTES) }
 }
 
-/** Gives a function that seals one write as one frame, length prefix included, in order. */
+/** Returns a function that seals each write as one frame with its length prefix, in order. */
 export function responseSealer(keys: ResponseKeys): (plaintext: Uint8Array) => Buffer {
   let sequence = 0
   return (plaintext) => {
-    // One nonce used twice would give the key stream away.
+    // Using a nonce twice would reveal the key stream.
     if (sequence >= MAX_RESPONSE_FRAMES) throw new RangeError('too many frames')
     const nonce = sequenceNonce(keys.nonceBase, sequence)
     sequence += 1

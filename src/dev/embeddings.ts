@@ -1,5 +1,5 @@
-// POST /v1/embeddings, as the embedded enclave answers it: unit vectors made from a hash of the
-// input. The same input gives the same vector; nearness between vectors means nothing.
+// POST /v1/embeddings of the stand-in enclave: unit vectors from a hash of the input. Equal inputs give
+// equal vectors; distances between vectors mean nothing.
 
 import { createHash } from 'node:crypto'
 
@@ -17,7 +17,7 @@ const DIMENSIONS: ReadonlyMap<string, number> = new Map([
   ['nomic-embed-text', 768],
   ['text-embedding-3-small', 1536],
 ])
-/** OpenAI's own bound on one request. */
+/** OpenAI's limit for one request. */
 const MAX_INPUTS = 2048
 
 type Input = string | readonly number[]
@@ -82,7 +82,7 @@ function vectorOf(input: Input, dimensions: number): Float32Array {
   return vector.map((value) => value / Math.sqrt(squares))
 }
 
-/** Little-endian float32, whatever machine this runs on. */
+/** Little-endian float32 on every machine. */
 function base64(vector: Float32Array): string {
   const bytes = Buffer.alloc(vector.length * 4)
   vector.forEach((value, index) => bytes.writeFloatLE(value, index * 4))

@@ -1,8 +1,8 @@
-// The embedded enclave: in development mode with no Tinfoil key it stands where Tinfoil's would, so
-// that the whole road, sealed bodies too, works with no account and no network.
+// The stand-in for Tinfoil's enclave in development mode without a key, so that everything works without
+// an account or a network, including sealed bodies.
 //
-// It runs no model, attests nothing, keeps nothing and listens on 127.0.0.1 only. Its key lives as
-// long as its process, and a client has no proof of whose key it is: never for real data.
+// It runs no model, attests nothing, stores nothing and listens on 127.0.0.1 only. Its key lives as long
+// as its process, and no client can verify whose key it is: never use it for real data.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
@@ -27,7 +27,7 @@ import { keyMatcher, listenOnLoopback, readBody } from './loopback.ts'
 import { responses } from './responses.ts'
 import { transmit, type TokenPace } from './transmit.ts'
 
-/** The cap of Tinfoil's own router. A frame can be no longer than the body it is in. */
+/** The limit of Tinfoil's own router. A frame cannot be longer than its body. */
 const MAX_BODY_BYTES = 64 * 1024 * 1024
 const USAGE_WANTED_HEADER = 'x-tinfoil-request-usage-metrics'
 
@@ -39,9 +39,9 @@ export interface EnclaveOptions {
 export interface DevEnclave {
   /** Its origin, without a slash at the end. */
   readonly url: string
-  /** How many answers are being made at this moment. */
+  /** How many responses are being generated. */
   generating(): number
-  /** Ends every connection, also those in the middle of a stream. */
+  /** Closes every connection, even in the middle of a stream. */
   close(): Promise<void>
 }
 
@@ -80,7 +80,7 @@ export async function startEnclave({
 
     const chunks = await readBody(request, MAX_BODY_BYTES)
     if (chunks === undefined) {
-      // A rest of the body may still come, so the connection cannot be used again.
+      // The rest of the body may still arrive, so the connection cannot be reused.
       response.setHeader('Connection', 'close')
       await transmit(response, refuse(413, 'The request body is larger than 64 MiB.'), to)
       return
@@ -110,7 +110,7 @@ async function openIfSealed(
   recipient: RecipientKeys,
 ): Promise<OpenedRequest | EhbpError | undefined> {
   const encapsulatedKey = request.headers[ENCAPSULATED_KEY_HEADER.toLowerCase()]
-  // A request with no body is plaintext whatever its headers say (EHBP §7.4).
+  // A request without a body is plaintext, whatever its headers say (EHBP §7.4).
   if (typeof encapsulatedKey !== 'string' || chunks.length === 0) return undefined
   try {
     return await openRequest(encapsulatedKey, chunks, recipient, MAX_BODY_BYTES)
@@ -133,7 +133,7 @@ function unopened({ failure }: EhbpError): DevAnswer {
   }
 }
 
-/** Everything here is answered sealed when the request was sealed, a wrong key and a bug included. */
+/** Every response to a sealed request is sealed, even for a wrong key or a bug. */
 async function decide(
   request: IncomingMessage,
   body: Buffer,

@@ -1,7 +1,7 @@
-// A token issuer for development and tests: one fresh ES256 key, its JWKS, and tokens signed by it.
+// A token issuer for development and tests: a new ES256 key, its JWKS, and tokens signed with it.
 //
-// It never leaves 127.0.0.1, never keeps its key beyond the process, and asks nobody who they are:
-// whoever holds the returned object gets a token. It must never be an issuer in production.
+// It listens on 127.0.0.1 only, its key dies with the process, and it authenticates nobody: any code with
+// the returned object gets a token. Never use it in production.
 
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -18,7 +18,7 @@ export interface DevIssuer {
   readonly issuer: string
   readonly jwksUrl: string
   readonly audience: string
-  /** Claims given replace the usual ones; a claim given as `undefined` is left out. */
+  /** These claims replace the default ones; `undefined` leaves a claim out. */
   token(claims?: Record<string, unknown>): Promise<string>
   close(): Promise<void>
 }

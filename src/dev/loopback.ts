@@ -1,5 +1,5 @@
-// What the embedded upstreams share: a server on a free port of loopback, a body within bounds, and
-// the one key that they take.
+// What the stand-ins share: a server on a free loopback port, a bounded body, and the one key that they
+// accept.
 
 import { createHash, timingSafeEqual } from 'node:crypto'
 // Not Bun.serve, which cannot send the trailers that carry a stream's usage.
@@ -15,7 +15,7 @@ export async function listenOnLoopback(
   serve: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
 ): Promise<Loopback> {
   const server = createServer((request, response) => {
-    // What can still fail here is the connection itself, and then there is nobody to tell.
+    // Only the connection itself can still fail here, and then nobody can be told.
     serve(request, response).catch(() => response.destroy())
   })
   await new Promise<void>((resolve, reject) => {
@@ -33,12 +33,12 @@ export async function listenOnLoopback(
   }
 }
 
-/** A refusal that goes out under a body still arriving is lost with the connection. */
+/** A refusal that is sent while the body still arrives is lost with the connection. */
 const MAX_LINGER_MS = 1000
 
 /**
- * The body in the pieces it came in, or nothing when it is over the bound: then when it has ended, and
- * what it had more was dropped, or a little later.
+ * The body in the pieces in which it arrived; nothing if it is longer than the bound. Then it returns
+ * when the body has ended and the excess was dropped, or after a short wait.
  */
 export async function readBody(
   request: IncomingMessage,
@@ -62,7 +62,7 @@ export async function readBody(
   })
 }
 
-/** Compared as digests, so that neither the content nor the length shows in the time it takes. */
+/** Compares digests, so that the time reveals neither content nor length. */
 export function keyMatcher(apiKey: string): (given: string) => boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
   const expected = digest(apiKey)

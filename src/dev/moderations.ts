@@ -1,4 +1,4 @@
-// POST /v1/moderations, as the embedded OpenAI answers it: nothing is ever flagged.
+// POST /v1/moderations of the OpenAI stand-in: it never flags anything.
 
 import { randomUUID } from 'node:crypto'
 

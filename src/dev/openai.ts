@@ -1,8 +1,8 @@
-// The embedded OpenAI: in development mode it stands where a document lists an upstream of kind
-// `openai` without an address, so that OpenAI's SDK works through the whole road with no account.
+// The stand-in for an upstream of kind `openai` that a document lists without an address, in development
+// mode, so that OpenAI's SDK works through the gate without an account.
 //
-// It runs no model, keeps nothing and listens on 127.0.0.1 only. What it says, the embedded enclave
-// says too; it has no seals.
+// It runs no model, stores nothing and listens on 127.0.0.1 only. It answers like the stand-in enclave,
+// but never sealed.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
@@ -23,9 +23,9 @@ export interface DevOpenAiOptions {
 }
 
 export interface DevOpenAi {
-  /** As clients have it, with `/v1`. */
+  /** With `/v1`, as clients write it. */
   readonly url: string
-  /** Ends every connection, also those in the middle of a stream. */
+  /** Closes every connection, even in the middle of a stream. */
   close(): Promise<void>
 }
 
@@ -54,7 +54,7 @@ export async function startOpenAi({
     const to = { pace, wantsUsage: false, left: leaving.signal, opened: undefined }
     const chunks = await readBody(request, MAX_BODY_BYTES)
     if (chunks === undefined) {
-      // A rest of the body may still come, so the connection cannot be used again.
+      // The rest of the body may still arrive, so the connection cannot be reused.
       response.setHeader('Connection', 'close')
       return transmit(response, refuse(413, 'The request body is larger than 64 MiB.'), to)
     }

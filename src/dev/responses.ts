@@ -1,6 +1,5 @@
-// POST /v1/responses, as the embedded enclave answers it: one message or one call of a tool, whole or
-// as its events.
-// Nothing is stored, so `previous_response_id` finds nothing and is ignored.
+// POST /v1/responses of the stand-in enclave: one message or one tool call, as a whole or as events.
+// Nothing is stored, so `previous_response_id` is ignored.
 
 import { randomUUID } from 'node:crypto'
 
@@ -109,7 +108,7 @@ export function responses(body: Buffer): DevAnswer {
     return { kind: 'stream', opening, tokens, closing, usage }
   }
   const at = { item_id: itemId, output_index: 0, content_index: 0 }
-  // The events are numbered as they are made, so they are made in the order they are sent.
+  // Events are numbered when they are created, so create them in the order in which they are sent.
   const opening = [
     event('response.created', { response: begun }),
     event('response.in_progress', { response: begun }),

@@ -1,5 +1,5 @@
-// What the embedded upstreams of OpenAI's dialect do with tools: they ask for one once, with arguments
-// that fit its schema, and answer in words when its result is there. So a tool loop can be tried.
+// Tool calls of the stand-ins for OpenAI's dialect: they call a tool once, with arguments that fit its
+// schema, and answer in words when its result arrives. So a tool loop can be tried.
 
 import { isObject } from './answer.ts'
 
@@ -16,7 +16,7 @@ interface DevFunction {
 
 const MAX_DEPTH = 8
 
-/** `text`: what a text among the arguments says. Undefined where no tool is to be asked. */
+/** `text`: the value of text arguments. Undefined if no tool is to be called. */
 export function toolCall(tools: unknown, choice: unknown, text: string): DevToolCall | undefined {
   if (!Array.isArray(tools) || choice === 'none') return undefined
   const functions = tools.map(functionIn).filter((each) => each !== undefined)
@@ -27,14 +27,14 @@ export function toolCall(tools: unknown, choice: unknown, text: string): DevTool
   return { name: found.name, arguments: JSON.stringify(isObject(sample) ? sample : {}) }
 }
 
-/** Chat completions have it within `function`, responses beside `type`. */
+/** Chat completions nest it in `function`; responses put it beside `type`. */
 function functionIn(tool: unknown): DevFunction | undefined {
   if (!isObject(tool) || tool['type'] !== 'function') return undefined
   const { name, parameters } = isObject(tool['function']) ? tool['function'] : tool
   return typeof name === 'string' ? { name, parameters } : undefined
 }
 
-/** A small value of a JSON Schema: what it requires, and everything where it requires nothing. */
+/** A small value for a JSON Schema: the required members, or all if none is required. */
 function sampleOf(schema: unknown, text: string, depth: number): unknown {
   if (!isObject(schema) || depth > MAX_DEPTH) return text
   const { default: usual, const: only, enum: choices, type, properties, items, required } = schema

@@ -1,5 +1,5 @@
-// Sends one answer of the embedded enclave: at its pace, sealed or not, with its usage where Tinfoil
-// puts it. A client that leaves ends the generation at once; nothing is written for nobody.
+// Sends one response of the stand-in enclave: at its pace, sealed or plain, with usage where Tinfoil puts
+// it. If the client leaves, generation stops at once.
 
 import type { ServerResponse } from 'node:http'
 
@@ -8,7 +8,7 @@ import { RESPONSE_NONCE_HEADER, type OpenedRequest } from './ehbp.ts'
 
 const USAGE_HEADER = 'X-Tinfoil-Usage-Metrics'
 
-/** How fast an answer comes. A whole one takes as long as its stream would. */
+/** The pace of a response. A complete response takes as long as its stream would. */
 export interface TokenPace {
   readonly firstTokenMs: number
   readonly tokenMs: number
@@ -16,10 +16,10 @@ export interface TokenPace {
 
 export interface Transmission {
   readonly pace: TokenPace
-  /** The request that was sealed, when it was: its answer is sealed too, errors included. */
+  /** Present for a sealed request: then every response is sealed, errors included. */
   readonly opened: OpenedRequest | undefined
   readonly wantsUsage: boolean
-  /** Aborted when the client is gone. */
+  /** Aborted when the client leaves. */
   readonly left: AbortSignal
 }
 
@@ -42,7 +42,7 @@ async function transmitWhole(
   if (allow !== undefined) headers['Allow'] = allow
   if (usage && wantsUsage) headers[USAGE_HEADER] = formatUsage(usage)
   if (opened) {
-    // No Content-Length on a sealed answer: EHBP §4.2 asks for chunked.
+    // A sealed response has no Content-Length: EHBP §4.2 requires chunked.
     headers[RESPONSE_NONCE_HEADER] = opened.responseNonceHex
     headers['Transfer-Encoding'] = 'chunked'
   } else {
@@ -60,13 +60,13 @@ async function transmitStream(
     'Content-Type': 'text/event-stream; charset=utf-8',
     'Cache-Control': 'no-cache',
   }
-  // A stream's usage is known at its end, so it goes behind the body (RFC 9110 §6.5).
+  // A stream's usage is known at its end, so it is sent in a trailer (RFC 9110 §6.5).
   if (wantsUsage) headers['Trailer'] = USAGE_HEADER
   if (opened) headers[RESPONSE_NONCE_HEADER] = opened.responseNonceHex
   response.writeHead(200, headers)
   response.flushHeaders()
 
-  // Writes are not held back for a slow reader: an answer is a few kilobytes, and bounded.
+  // No backpressure: a response is bounded to a few kilobytes.
   const write = (text: string) => {
     if (text !== '') response.write(opened ? opened.seal(Buffer.from(text)) : text)
   }
@@ -86,7 +86,7 @@ function formatUsage({ promptTokens, completionTokens }: Usage): string {
   return `prompt=${promptTokens},completion=${completionTokens},total=${total}`
 }
 
-/** Ends early, and without an error, when the signal is aborted. */
+/** Ends early and without an error if the signal is aborted. */
 function wait(delayMs: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve()

@@ -1,4 +1,4 @@
-// What the embedded Anthropic says when it says no: the error shape of Anthropic's API.
+// The errors of the Anthropic stand-in, in the shape of Anthropic's API.
 
 import type { WholeAnswer } from '../answer.ts'
 
@@ -12,7 +12,7 @@ const STATUS = {
 
 export type ErrorType = keyof typeof STATUS
 
-/** The same in the header `request-id` and in the body. */
+/** It appears in the header `request-id` and in the body. */
 export function errorAnswer(type: ErrorType, message: string, requestId: string): WholeAnswer {
   const body = { type: 'error', error: { type, message }, request_id: requestId }
   return {

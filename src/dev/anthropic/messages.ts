@@ -1,6 +1,6 @@
-// POST /v1/messages, its count_tokens and the older /v1/complete, as the embedded Anthropic answers
-// them: one text block. Tools, images, thinking and sampling settings are accepted and have no
-// effect; a tool is never called.
+// POST /v1/messages, its count_tokens and the older /v1/complete of the Anthropic stand-in: one text
+// block. Tools, images, thinking and sampling settings are accepted and have no effect; a tool is never
+// called.
 
 import { randomUUID } from 'node:crypto'
 
@@ -20,7 +20,7 @@ import {
 import type { Refuse } from './errors.ts'
 import { isServed, isServedByComplete } from './models.ts'
 
-// The turns of the older API's prompts.
+// The markers of turns in the older API's prompts.
 const HUMAN = '\n\nHuman:'
 const ASSISTANT = '\n\nAssistant:'
 
@@ -72,7 +72,7 @@ export function messages(body: Buffer, refuse: Refuse): DevAnswer {
   }
 }
 
-/** What changes the price of a token is answered as it was asked for. */
+/** Settings that change the price of a token are echoed. */
 function askedOf({ speed, inference_geo: geo }: DevFields): object {
   return {
     ...(speed === 'fast' ? { speed } : {}),
@@ -141,7 +141,7 @@ function readMessages(body: Buffer, refuse: Refuse): AskedMessages {
   return { ok: true, fields, model, messages: given }
 }
 
-/** Of the last text block alone: those before it are what a client tells the model, unasked. */
+/** Only the last text block: clients put their own instructions into those before it. */
 function lastWords(messages: readonly unknown[]): string {
   const last = messages.findLast((each) => isObject(each) && each['role'] === 'user')
   const content = isObject(last) ? last['content'] : undefined
@@ -180,7 +180,7 @@ function notJson(refuse: Refuse): WholeAnswer {
   return refuse('invalid_request_error', 'The request body is not valid JSON')
 }
 
-/** Without the name: what a stranger wrote is nothing to repeat. */
+/** Without the name, because a stranger's text is not repeated. */
 function unknownModel(refuse: Refuse): WholeAnswer {
   return refuse('not_found_error', 'model: not found')
 }

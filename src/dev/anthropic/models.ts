@@ -1,4 +1,4 @@
-// The models that the embedded Anthropic lists, and the names that it answers to. None of them runs.
+// The models that the Anthropic stand-in lists, and the names that it accepts. None of them runs.
 
 import { json, type DevAnswer } from '../answer.ts'
 import type { Refuse } from './errors.ts'
@@ -18,8 +18,8 @@ const MODELS = [
 }))
 
 /**
- * Clients bring the names of their own day, so every name of a family is answered to and the list
- * is only an example. What is not of a family is unknown.
+ * Clients of every age bring their own model names, so every name of a family is accepted and the list is
+ * only an example. Other names are unknown.
  */
 const SERVED = /^claude-(?:[\d.-]+-)?(?:opus|sonnet|haiku|fable|mythos|instant)(?:-[\w.-]{1,64})?$/
 const SERVED_BY_COMPLETE = /^claude-(?:2|2\.[01]|instant-1(?:\.[12])?)$/
@@ -49,7 +49,7 @@ export function listModels(query: URLSearchParams, refuse: Refuse): DevAnswer {
     return refuse('invalid_request_error', 'before_id or after_id names no model of the list')
   }
   const rest = before === null ? MODELS.slice(position + 1) : MODELS.slice(0, position)
-  // A page before something is the one next to it.
+  // `before_id` asks for the page that ends right before that model.
   const data = before === null ? rest.slice(0, Number(limit)) : rest.slice(-Number(limit))
   return json({
     data,
