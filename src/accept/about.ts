@@ -20,22 +20,22 @@ export interface AboutParts {
   readonly counters: Counters
   readonly admissions: Admissions
   readonly charges: Pick<Charges, 'standing'>
-  /** Where devices can come. */
+  /** Absent in a gate without devices. */
   readonly enrollment: Pick<DeviceEnrollment, 'about'> | undefined
-  /** Undefined where the key is nobody's. */
+  /** Undefined if the key is unknown. */
   readonly aboutKey: (key: string) => CredentialAbout | undefined
-  /** Where users can come: what their token says, verified. */
+  /** What a user's verified token says; absent in a gate without users. */
   readonly claimsOf: UserAdmission['enrolling'] | undefined
 }
 
-/** For each caller: apart from what its requests may cost, and from its address. */
+/** A limit for each caller, separate from its other limits and from that of its address. */
 const ASKS = { perMinute: 60, burst: 60 }
 
 export function aboutRoutes(parts: AboutParts) {
   const { answers, admissions, enrollment, aboutKey, claimsOf } = parts
   const asks = parts.counters.buckets(ASKS)
 
-  /** `authorization` is of somebody who was admitted. */
+  /** `authorization` belongs to an admitted caller. */
   const credentialAbout = async (
     kind: CallerKind,
     authorization: string,
@@ -85,11 +85,11 @@ export function aboutRoutes(parts: AboutParts) {
       }
       const about = await credentialAbout(kind, sent ?? '', arrival)
       if (!about.ok) return answers.refuse(exchange, about)
-      // Asked once a minute by each device that runs.
+      // Every running device asks once a minute.
       exchange.silent = true
       const caps = parts.charges.standing(admitted.value, exchange.at)
       return answers.json(exchange, 200, callerAbout(admitted.value, about.value, caps))
     },
-    { detail: { summary: "A caller's own policy, caps and credential, as they stand." } },
+    { detail: { summary: "Returns the caller's own policy, caps and credential." } },
   )
 }

@@ -1,11 +1,11 @@
-// Which upstreams a request may go to, as far as its route, its caller and its headers tell.
+// The upstreams that a request may go to by its route, caller and headers.
 
 import type { Admitted } from '../admit/admitted.ts'
 import { isDecided, permittedOf, type Served } from '../dispatch/choose.ts'
 import { ENCAPSULATED_KEY } from '../upstream/inspected.ts'
 import type { ServedRoute } from './routes.ts'
 
-/** Whether a body that is sent there may name what an upstream keeps. */
+/** Whether a body for this route may name a stored object. */
 export const isReferring = (routes: readonly ServedRoute[], path: string): boolean =>
   routes.some(({ choices, kinds }) =>
     kinds.some((kind) => choices[kind].some(({ upstream }) => upstream.referring?.(path))),

@@ -8,7 +8,7 @@ import type { Settle } from '../settle/settle.ts'
 export interface Answers {
   refuse(exchange: Exchange, refusal: Refusal): Response
   reply(exchange: Exchange, response: Response): Response
-  /** JSON of a relayed route that no upstream is owed anything for. */
+  /** JSON for a relayed route that the gate answers itself. */
   free(exchange: Exchange, body: Uint8Array): Response
   json(exchange: Exchange, status: 200 | 202 | 503, body: unknown): Response
   /** The client left before we answered. */

@@ -1,5 +1,5 @@
-// The Elysia app: all groups of routes, and what holds for each of them. It decides nothing; inference.ts
-// has the life of a relayed request.
+// The Elysia app: all groups of routes, and the hooks for all of them. It decides nothing; inference.ts
+// handles relayed requests.
 
 import { Elysia } from 'elysia'
 import { describeBug, type Logger } from '../log.ts'
@@ -26,7 +26,7 @@ import { strayed } from './stray.ts'
 export interface Common extends Omit<ReceivingParts, 'find' | 'probes'> {
   readonly answers: Answers
   readonly log: Logger
-  /** Where it listens; of an app that listens itself, its own. */
+  /** The server that listens; by default the app's own. */
   readonly listener?: () => Bun.Server<undefined> | null
 }
 
@@ -37,7 +37,7 @@ const LISTENER = {
   maxRequestBodySize: Number.MAX_SAFE_INTEGER,
 } as const
 
-/** What a server needs to answer by this app from now on; its connections and responses go on. */
+/** The options with which a server switches to this app; open connections and responses go on. */
 export function answeringBy(app: ReturnType<typeof gate>) {
   app.compile()
   return { ...LISTENER, fetch: app.fetch }

@@ -1,5 +1,5 @@
-// A request at its arrival: its id, clock and target. Every response, and every line in the log, is made
-// from this, also for a request without a route.
+// A request as it arrives: its id, clock and target. Every response and every log line uses it, even for
+// a request without a route.
 
 import { type Exchange, exchangeOf } from '../exchange.ts'
 import { instant } from '../turn/instant.ts'
@@ -22,7 +22,7 @@ export interface Arrival {
   readonly hostless: boolean
   /** Not `server` of Elysia's context: Elysia defines that property on each request that uses it. */
   readonly server: ListeningServer | null
-  /** How long its connection may stay idle after the response; 0 means for ever. */
+  /** How long its connection may stay idle after the response; 0 means forever. */
   idleSeconds: number
   /** The body is chunked: unless the caller is admitted, the connection ends with the response. */
   closing: boolean

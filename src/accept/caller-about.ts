@@ -5,7 +5,7 @@ import type { Admitted } from '../admit/admitted.ts'
 import type { CapStanding } from '../budget/spend-limit.ts'
 import type { DeviceAbout } from '../enroll/enrollment.ts'
 
-/** What a credential says beside who it admits; times are seconds since the epoch. */
+/** What a credential says besides whom it admits; times are seconds since the epoch. */
 export interface CredentialAbout {
   readonly device?: string
   readonly family?: string
@@ -13,10 +13,10 @@ export interface CredentialAbout {
   readonly name?: string | undefined
   readonly userId?: string | undefined
   readonly issuedAt?: number | undefined
-  /** Undefined: never, or as long as the session lasts. */
+  /** Undefined: never expires, or lasts as long as the session. */
   readonly expiresAt?: number | undefined
   readonly refreshableUntil?: number | undefined
-  /** There is a newer one in its place. */
+  /** A newer one has replaced it. */
   readonly replaced?: boolean
 }
 
@@ -30,13 +30,13 @@ export function deviceAbout(about: DeviceAbout): CredentialAbout {
     userId: claims.userId,
     issuedAt: claims.issuedAt,
     expiresAt: claims.expiresAt,
-    // A token that was replaced counts as stolen where it is refreshed.
+    // Refreshing a replaced token counts as theft.
     refreshableUntil: replaced ? undefined : refreshableUntil,
     replaced,
   }
 }
 
-/** Of a token that was verified: its dates are numbers. */
+/** For a verified token, whose dates are numbers. */
 export function userAbout({ iat, exp }: Readonly<Record<string, unknown>>): CredentialAbout {
   return {
     issuedAt: typeof iat === 'number' ? iat : undefined,
@@ -78,7 +78,7 @@ export function callerAbout(
       // Of a month or a day, in UTC.
       period: cap.period,
       limit_micro_usd: cap.limitMicroUsd,
-      // Less what was credited.
+      // Minus credits.
       spent_micro_usd: cap.spentMicroUsd,
       estimated_micro_usd: cap.estimatedMicroUsd,
       credited_micro_usd: cap.creditedMicroUsd,

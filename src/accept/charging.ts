@@ -1,4 +1,4 @@
-// The last check of a request that has a slot and an upstream: its caps and the upstream's circuit.
+// The last checks of a request that has a slot and an upstream: its caps and the upstream's circuit.
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Charge, Charges } from '../budget/charge.ts'

@@ -1,5 +1,5 @@
-// Where a request may go, as far as its route, its caller, its path and its headers tell, and whether the
-// caller's policy allows that. Nothing of its body is read here.
+// The upstreams that a request may go to by its route, caller, path and headers, and whether the caller's
+// policy allows that. It does not read the body.
 
 import type { Admitted } from '../admit/admitted.ts'
 import { type AskedModels, someAsk } from '../dispatch/asked-models.ts'
@@ -18,14 +18,14 @@ export interface ChoosingParts {
   readonly ownerOf: OwnerOf
 }
 
-/** Of an admitted caller's request. */
+/** For a request of an admitted caller. */
 export interface ToChoose {
   readonly request: Request
   readonly path: string
   readonly hasBody: boolean
-  /** Its path names what an upstream keeps. */
+  /** Its path names a stored object. */
   readonly isOwned: boolean
-  /** Named by its path or its query, where it has no body. */
+  /** From the path or the query, if it has no body. */
   readonly model: string | undefined
   readonly group: RouteGroup | undefined
 }
@@ -33,9 +33,9 @@ export interface ToChoose {
 export interface Chosen {
   /** Never empty. */
   readonly among: readonly Served[]
-  /** The first of them, or the one that the path decides for. */
+  /** The first of them, or the one that the path decides. */
   readonly on: Served
-  /** Of `on`. */
+  /** The inspection by `on`. */
   readonly inspected: Inspected
 }
 

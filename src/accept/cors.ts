@@ -11,7 +11,7 @@ export interface Cors {
 }
 
 const MAX_AGE_SECONDS = 600
-/** The name of the upstream of an answer, where a policy tells it. */
+/** The header with the name of a response's upstream, if a policy asks for it. */
 export const UPSTREAM_HEADER = 'postern-upstream'
 
 const EXPOSED = [

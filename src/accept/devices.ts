@@ -20,7 +20,7 @@ export interface DeviceParts {
   readonly answers: Answers
   readonly enrollment: DeviceEnrollment
   readonly policy: () => BootstrapPolicy
-  /** Under the policy `jwt`. */
+  /** For the policy `jwt`. */
   readonly enrollingUser: UserAdmission['enrolling'] | undefined
   readonly addressKey: AddressKey
   readonly countAddress: CountAddress
@@ -47,7 +47,10 @@ export function deviceRoutes(parts: DeviceParts) {
             ? answers.json(exchange, 200, minted.value)
             : answers.refuse(exchange, minted)
         },
-        { parse: 'none', detail: { summary: "A device's next token for its present one." } },
+        {
+          parse: 'none',
+          detail: { summary: "Returns a device's next token for its current one." },
+        },
       )
       .use(jsonBody(answers, bounds))
       .post(
@@ -62,7 +65,7 @@ export function deviceRoutes(parts: DeviceParts) {
             ? answers.json(exchange, 200, minted.value)
             : answers.refuse(exchange, minted)
         },
-        { body: BOOTSTRAP_BODY, detail: { summary: 'Enrols a device: a token for it.' } },
+        { body: BOOTSTRAP_BODY, detail: { summary: 'Enrols a device and returns its token.' } },
       ),
   )
 }

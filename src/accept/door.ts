@@ -1,5 +1,5 @@
-// Who the caller of a relayed route is. The settings say which kinds of callers reach a route; each is
-// admitted by its credential, whichever header has it.
+// Identifies the caller of a relayed route. The settings decide which kinds of callers reach a route; each is
+// admitted by its credential, in whichever header it is.
 
 import type { CallerKind } from '../names.ts'
 import type { Admitted } from '../admit/admitted.ts'

@@ -1,6 +1,6 @@
-// Whether a caller may come in: the token is valid, its policy reaches an upstream on the route, and the
-// caller is within its rate. Then the request's row is opened in the ledger. Every door to an upstream
-// calls this: the guard of the relayed routes, and a handshake that is no route.
+// Decides whether a caller may use a route: the credential is valid, its policy reaches an upstream, and
+// the caller is within its rate. Then it opens the request's row in the ledger. Every way to an upstream
+// goes through it: the guard of the relayed routes, and a handshake that is not a route.
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Budget } from '../budget/budget.ts'
@@ -22,7 +22,7 @@ export interface EnteringParts {
 /** A caller who may use the route now. */
 export interface Entered {
   readonly admitted: Admitted
-  /** In the dialect that the caller speaks. */
+  /** In the caller's dialect. */
   readonly relayed: ServedRoute
 }
 
@@ -91,7 +91,7 @@ export function entering({ admissions, budget, ledger }: EnteringParts): Enter {
     return refusal ?? granted({ admitted: admitted.value, relayed })
   }
 
-  /** For a token that has to be verified, or that is refused. */
+  /** For a token that must be verified, or that is refused. */
   const later = async (
     asked: Decision<Admitted> | Promise<Decision<Admitted>>,
     route: ServedRoute,

@@ -29,7 +29,7 @@ export interface InferenceParts extends GuardParts, ChoosingParts, PickingParts 
   readonly dispatch: Dispatch
   readonly mergeModels: MergeModels
   readonly relay: Relay
-  /** Of the listener. Elysia would define its `server` on each request that uses it. */
+  /** The listener's. Elysia would define its `server` on each request that uses it. */
   readonly setIdleTimeout: SetIdleTimeout
 }
 

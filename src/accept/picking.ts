@@ -1,4 +1,4 @@
-// The upstream of a request whose body has a say in it: what it refers to, and which model it asks for.
+// Chooses the upstream of a request by its body: the stored objects that it names, and its model.
 
 import type { PickByModel } from '../dispatch/by-model.ts'
 import type { Permitted } from '../dispatch/bodies.ts'
@@ -17,11 +17,11 @@ export interface PickingParts {
 
 export interface PickedUpstream {
   readonly on: Served
-  /** Those that it may go to, `on` among them; not yet chosen by the model. */
+  /** The candidates, `on` among them, before the model decides. */
   readonly among: readonly Served[]
-  /** Of `on`, within the policy. */
+  /** The inspection by `on`, within the policy. */
   readonly inspected: Inspected
-  /** The body; undefined where nothing of it was read. */
+  /** Undefined if the body was not read. */
   readonly held: Decision<Uint8Array> | undefined
 }
 
@@ -29,11 +29,11 @@ export interface ToPick {
   readonly request: Request
   readonly path: string
   readonly facts: RouteFacts
-  /** As far as the headers tell. */
+  /** The choice by the headers. */
   readonly from: PickedUpstream
 }
 
-/** Most requests have one way to go, and nothing of them is read for it. */
+/** Most requests have one candidate, and their body is not read for it. */
 export const isPickedByBody = (
   { mayRefer, isRun }: RouteFacts,
   { among, inspected: { sealed } }: PickedUpstream,

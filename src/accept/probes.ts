@@ -23,7 +23,7 @@ export interface ProbeParts {
   readonly keys: Pick<KeySource, 'ready'> | undefined
   readonly ledger: Ledger
   readonly draining: () => boolean
-  /** Why there is no database, or why the gate switched to another file a short while ago. */
+  /** Why there is no database, or why the gate recently switched to another file. */
   readonly fileTrouble: () => string | undefined
 }
 

@@ -54,35 +54,35 @@ export function documentRoutes(
       '/.well-known/hpke-keys',
       async ({ arrival: { exchange } }) =>
         document(exchange, await documents.hpkeKeys(exchange.at.monotonicMs)),
-      { detail: { summary: "The enclave's HPKE keys." } },
+      { detail: { summary: "Returns the enclave's HPKE keys." } },
     )
     .get(
       '/attestation',
       async ({ arrival: { exchange } }) =>
         document(exchange, await documents.attestation(undefined, exchange.at.monotonicMs)),
-      { detail: { summary: 'The attestation bundle.' } },
+      { detail: { summary: 'Returns the attestation bundle.' } },
     )
     .post(
       '/attestation',
       async ({ arrival, request }) => {
         const { exchange } = arrival
-        // Sent on unchanged: the upstream judges it.
+        // Passed unchanged: the upstream validates it.
         const body = await readSmallBody(arrival, request, bounds)
         if (!body.ok) return answers.refuse(exchange, body)
         const { monotonicMs } = exchange.at
         return document(exchange, await documents.attestation(body.value, monotonicMs))
       },
-      { parse: 'none', detail: { summary: 'The same for a chosen enclave.' } },
+      { parse: 'none', detail: { summary: 'Returns the attestation bundle of a chosen enclave.' } },
     )
 }
 
-/** What Claude Code asks before anything else. */
+/** Claude Code's first requests. */
 export function greetings(answers: Answers) {
   return routesFor('public', 'anthropic')
     .route('HEAD', '/', ({ arrival: { exchange } }) => answers.json(exchange, 200, {}), {
-      detail: { summary: "Claude Code's first word." },
+      detail: { summary: "Answers Claude Code's first request." },
     })
     .route('HEAD', '/api/hello', ({ arrival: { exchange } }) => answers.json(exchange, 200, {}), {
-      detail: { summary: "Claude Code's warm-up." },
+      detail: { summary: "Answers Claude Code's warm-up." },
     })
 }

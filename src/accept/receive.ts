@@ -55,7 +55,7 @@ export function receiving(parts: ReceivingParts): Receive {
     arrival.idleSeconds = idleSeconds(request, server)
     server?.timeout(request, arrival.idleSeconds)
     if (isLast(request, server)) exchange.headers.set('connection', 'close')
-    // Bun parses chunks even if nobody reads them, so a stranger could send them for ever.
+    // Bun parses chunks even if nobody reads them, so a stranger could send them forever.
     else if (request.headers.has('transfer-encoding')) {
       arrival.closing = true
       exchange.headers.set('connection', 'close')

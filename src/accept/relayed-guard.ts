@@ -1,4 +1,4 @@
-// The guard of the relayed routes, as Elysia wants it: entering.ts decides who comes in.
+// The guard of the relayed routes for Elysia; entering.ts decides.
 
 import { Elysia } from 'elysia'
 import type { Answers } from './answers.ts'

@@ -1,4 +1,4 @@
-// What holds for every request of one relayed route, worked out when the gate starts.
+// Facts about one relayed route that hold for every request, computed when the gate starts.
 
 import { isEnding, isStored } from '../dispatch/stored.ts'
 import { isReferring } from './among.ts'
@@ -10,16 +10,16 @@ export interface RouteFacts {
   readonly method: RelayedRoute['method']
   /** The pattern. */
   readonly path: string
-  /** Its path names what an upstream keeps. */
+  /** Its path names a stored object. */
   readonly isOwned: boolean
   readonly hasBody: boolean
   /** It runs a model. */
   readonly isRun: boolean
-  /** Its body may name what an upstream keeps. */
+  /** Its body may name a stored object. */
   readonly mayRefer: boolean
 }
 
-/** `routes`: those of one method and path, in each dialect. */
+/** `routes`: the routes of one method and path, one for each dialect. */
 export function factsOf(routes: readonly ServedRoute[]): RouteFacts {
   const [{ method, path, runsNothing }] = routes as [ServedRoute]
   const isOwned = isStored(path)

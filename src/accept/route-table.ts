@@ -52,7 +52,7 @@ export type FindRoute = (path: string) => FoundRoute | undefined
 /** Names of models, batches and files. No character of them is special in a URL. */
 export const NAME_SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/
 const PARAMETER = ':id'
-/** Of what the one before it holds. */
+/** An item of the object that `:id` names. */
 const ITEM = '/:item'
 
 export function routeFinder(served: readonly Route[]): FindRoute {

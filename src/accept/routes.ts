@@ -12,7 +12,7 @@ export interface RelayedRoute {
   /** The segments `:id` and `:item` are names: of a model, a batch, a file. */
   readonly path: string
   readonly group: RouteGroup
-  /** It runs no model: what it sends is kept, and paid for where it is used. */
+  /** It runs no model: what is sent is stored, and is paid for by the request that uses it. */
   readonly runsNothing?: true
   /** If there are two, the request's headers decide. */
   readonly dialects: readonly Dialect[]
@@ -27,67 +27,85 @@ export interface ServedRoute extends Omit<RelayedRoute, 'dialects'> {
   readonly kinds: readonly CallerKind[]
 }
 
-/** dispatch/choose.ts says which upstream serves a route, and for whom. */
+/** dispatch/choose.ts decides which upstream serves a route, and for whom. */
 export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   {
     method: 'GET',
     path: '/v1/models',
     group: 'models',
     dialects: ['openai', 'anthropic'],
-    about: "The models on offer; Anthropic's where `anthropic-version` or `x-api-key` is sent.",
+    about: "Lists models; in Anthropic's form if `anthropic-version` or `x-api-key` is sent.",
   },
   {
     method: 'GET',
     path: '/v1/models/:id',
     group: 'models',
     dialects: ['openai', 'anthropic'],
-    about: 'One of the models.',
+    about: 'Describes one model.',
   },
-  openai('POST', '/v1/chat/completions', 'chat', 'Chat completions.'),
-  openai('POST', '/v1/completions', 'completions', 'Text completions.'),
-  openai('POST', '/v1/responses', 'responses', 'Responses.'),
-  openai('POST', '/v1/responses/compact', 'responses', 'Sums up what was said.'),
-  openai('POST', '/v1/responses/input_tokens', 'responses', 'Counts what a response would read.'),
-  openai('GET', '/v1/responses/:id', 'responses', 'One that was stored, for its own caller.'),
-  openai('DELETE', '/v1/responses/:id', 'responses', 'Deletes it.'),
-  openai('POST', '/v1/responses/:id/cancel', 'responses', 'Ends one in the background.'),
-  openai('GET', '/v1/responses/:id/input_items', 'responses', 'What it was asked.'),
-  storedChat('GET', '', 'One that was stored, for its own caller.'),
-  storedChat('POST', '', 'Changes its metadata.'),
-  storedChat('DELETE', '', 'Deletes it.'),
-  storedChat('GET', '/messages', 'What it was asked.'),
-  conversation('POST', '', 'Begins a conversation, which is for its own caller.'),
-  conversation('GET', '/:id', 'One of them.'),
-  conversation('POST', '/:id', 'Changes its metadata.'),
-  conversation('DELETE', '/:id', 'Deletes it.'),
-  conversation('POST', '/:id/items', 'Adds items to it.'),
-  conversation('GET', '/:id/items', 'Its items.'),
-  conversation('GET', '/:id/items/:item', 'One of them.'),
-  conversation('DELETE', '/:id/items/:item', 'Deletes one.'),
-  openai('POST', '/v1/embeddings', 'embeddings', 'Embeddings.'),
-  openai('POST', '/v1/moderations', 'moderations', 'Moderations.'),
-  openai('POST', '/v1/images/generations', 'images', 'Pictures from text.'),
-  openai('POST', '/v1/images/edits', 'images', 'Pictures from pictures.'),
-  openai('POST', '/v1/audio/transcriptions', 'audio', 'Speech to text.'),
-  openai('POST', '/v1/audio/translations', 'audio', 'Speech to English text.'),
-  openai('POST', '/v1/audio/speech', 'audio', 'Text to speech.'),
-  anthropic('POST', '/v1/messages', 'messages', 'Messages.'),
-  anthropic('POST', '/v1/messages/count_tokens', 'messages', 'Counts tokens.'),
-  anthropic('POST', '/v1/complete', 'completions', 'Legacy completions.'),
-  anthropic('POST', '/v1/messages/batches', 'batches', 'Starts a batch.'),
-  anthropic('GET', '/v1/messages/batches', 'batches', 'The batches.'),
-  anthropic('GET', '/v1/messages/batches/:id', 'batches', 'One of them.'),
-  anthropic('POST', '/v1/messages/batches/:id/cancel', 'batches', 'Ends it early.'),
-  anthropic('GET', '/v1/messages/batches/:id/results', 'batches', 'Its results.'),
-  anthropic('DELETE', '/v1/messages/batches/:id', 'batches', 'Deletes it.'),
+  openai('POST', '/v1/chat/completions', 'chat', 'Creates a chat completion.'),
+  openai('POST', '/v1/completions', 'completions', 'Creates a text completion.'),
+  openai('POST', '/v1/responses', 'responses', 'Creates a response.'),
+  openai('POST', '/v1/responses/compact', 'responses', 'Compacts a conversation.'),
+  openai(
+    'POST',
+    '/v1/responses/input_tokens',
+    'responses',
+    'Counts the input tokens of a response.',
+  ),
+  openai('GET', '/v1/responses/:id', 'responses', "Returns the caller's own stored response."),
+  openai('DELETE', '/v1/responses/:id', 'responses', 'Deletes a stored response.'),
+  openai('POST', '/v1/responses/:id/cancel', 'responses', 'Cancels a background response.'),
+  openai('GET', '/v1/responses/:id/input_items', 'responses', 'Lists the input of a response.'),
+  storedChat('GET', '', "Returns the caller's own stored chat completion."),
+  storedChat('POST', '', 'Changes the metadata of a stored chat completion.'),
+  storedChat('DELETE', '', 'Deletes a stored chat completion.'),
+  storedChat('GET', '/messages', 'Lists the messages of a stored chat completion.'),
+  conversation('POST', '', 'Creates a conversation of the caller.'),
+  conversation('GET', '/:id', "Returns the caller's own conversation."),
+  conversation('POST', '/:id', 'Changes the metadata of a conversation.'),
+  conversation('DELETE', '/:id', 'Deletes a conversation.'),
+  conversation('POST', '/:id/items', 'Adds items to a conversation.'),
+  conversation('GET', '/:id/items', 'Lists the items of a conversation.'),
+  conversation('GET', '/:id/items/:item', 'Returns one item.'),
+  conversation('DELETE', '/:id/items/:item', 'Deletes one item.'),
+  openai('POST', '/v1/embeddings', 'embeddings', 'Creates embeddings.'),
+  openai('POST', '/v1/moderations', 'moderations', 'Moderates text or images.'),
+  openai('POST', '/v1/images/generations', 'images', 'Creates images from text.'),
+  openai('POST', '/v1/images/edits', 'images', 'Edits images.'),
+  openai('POST', '/v1/audio/transcriptions', 'audio', 'Transcribes speech.'),
+  openai('POST', '/v1/audio/translations', 'audio', 'Translates speech into English text.'),
+  openai('POST', '/v1/audio/speech', 'audio', 'Converts text to speech.'),
+  anthropic('POST', '/v1/messages', 'messages', 'Creates a message.'),
+  anthropic(
+    'POST',
+    '/v1/messages/count_tokens',
+    'messages',
+    'Counts the input tokens of a message.',
+  ),
+  anthropic('POST', '/v1/complete', 'completions', 'Creates a legacy completion.'),
+  anthropic('POST', '/v1/messages/batches', 'batches', 'Creates a batch.'),
+  anthropic('GET', '/v1/messages/batches', 'batches', 'Lists batches.'),
+  anthropic('GET', '/v1/messages/batches/:id', 'batches', 'Returns a batch.'),
+  anthropic('POST', '/v1/messages/batches/:id/cancel', 'batches', 'Cancels a batch.'),
+  anthropic(
+    'GET',
+    '/v1/messages/batches/:id/results',
+    'batches',
+    'Returns the results of a batch.',
+  ),
+  anthropic('DELETE', '/v1/messages/batches/:id', 'batches', 'Deletes a batch.'),
   anthropic('POST', '/v1/files', 'files', 'Uploads a file.'),
-  anthropic('GET', '/v1/files', 'files', 'The files.'),
-  anthropic('GET', '/v1/files/:id', 'files', "A file's metadata."),
-  anthropic('GET', '/v1/files/:id/content', 'files', 'Its content.'),
-  anthropic('DELETE', '/v1/files/:id', 'files', 'Deletes it.'),
+  anthropic('GET', '/v1/files', 'files', 'Lists files.'),
+  anthropic('GET', '/v1/files/:id', 'files', 'Returns the metadata of a file.'),
+  anthropic('GET', '/v1/files/:id/content', 'files', 'Returns the content of a file.'),
+  anthropic('DELETE', '/v1/files/:id', 'files', 'Deletes a file.'),
 ]
 
-/** `choose` says who reaches which upstream on a route. A route that nobody reaches is not served. */
+/**
+ * `choose` returns the upstreams that each caller reaches on a route. A route that nobody reaches is not
+ * served.
+ */
 export function servedRoutes(choose: (endpoint: Endpoint) => Choices): readonly ServedRoute[] {
   return RELAYED_ROUTES.flatMap(({ dialects, ...route }) =>
     dialects.flatMap((dialect): ServedRoute[] => {

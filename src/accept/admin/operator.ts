@@ -44,7 +44,7 @@ export function operatorRoutes(parts: AdminParts) {
           }))
           return answers.json(exchange, 200, { reservations })
         },
-        { detail: { summary: 'What requests under way hold of caps.' } },
+        { detail: { summary: 'Lists what running requests reserve under caps.' } },
       )
       .get(
         '/circuit-breaker',
@@ -58,7 +58,7 @@ export function operatorRoutes(parts: AdminParts) {
           const body = states.length === 1 ? first?.[1] : Object.fromEntries(states)
           return answers.json(exchange, 200, body ?? {})
         },
-        { detail: { summary: 'The state of each circuit.' } },
+        { detail: { summary: 'Returns the state of each circuit.' } },
       )
       .post(
         '/circuit-breaker/reset',
@@ -74,7 +74,7 @@ export function operatorRoutes(parts: AdminParts) {
           for (const each of Object.values(breakers())) each.reset()
           return answers.json(exchange, 200, { message: 'circuit breakers reset' })
         },
-        { parse: 'none', detail: { summary: 'Closes them.' } },
+        { parse: 'none', detail: { summary: 'Closes all circuits.' } },
       )
       .get(
         '/devices',
@@ -89,7 +89,7 @@ export function operatorRoutes(parts: AdminParts) {
           const next = devices.length === MAX_DEVICES ? devices.at(-1)?.seq : undefined
           return answers.json(exchange, 200, { devices, next })
         },
-        { query: DEVICES_QUERY, detail: { summary: 'The enrolments.' } },
+        { query: DEVICES_QUERY, detail: { summary: 'Lists enrolments.' } },
       )
       .use(jsonBody(answers, bounds))
       .post(
@@ -105,7 +105,7 @@ export function operatorRoutes(parts: AdminParts) {
             return answers.refuse(exchange, refused('enrollment_unavailable'))
           }
         },
-        { body: REVOKE_BODY, detail: { summary: 'Ends a device, a family or a token.' } },
+        { body: REVOKE_BODY, detail: { summary: 'Revokes a device, a family or a token.' } },
       ),
   )
 }

@@ -20,7 +20,7 @@ export interface AdminParts {
   readonly enrollment: DeviceEnrollment | undefined
   readonly reports: Reports
   readonly register: Register
-  /** By the names of the upstreams that there are now. */
+  /** By the names of the current upstreams. */
   readonly breakers: () => Readonly<Record<string, Breaker>>
   readonly charges: Pick<Charges, 'reservations'>
   readonly bodyTimeoutMs: () => number

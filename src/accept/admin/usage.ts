@@ -59,7 +59,10 @@ export function usageRoutes(parts: AdminParts) {
           const { rows: metrics, next } = page.value
           return answers.json(exchange, 200, { stats: stats.value, metrics, next })
         },
-        { query: USAGE_QUERY, detail: { summary: 'Stats and the last requests, paged.' } },
+        {
+          query: USAGE_QUERY,
+          detail: { summary: 'Returns sums and, in pages, the last requests.' },
+        },
       )
       .get(
         '/stats',
@@ -71,7 +74,7 @@ export function usageRoutes(parts: AdminParts) {
             ? answers.json(exchange, 200, stats.value)
             : answers.refuse(exchange, stats)
         },
-        { query: FILTER_QUERY, detail: { summary: 'Stats.' } },
+        { query: FILTER_QUERY, detail: { summary: 'Returns sums.' } },
       ),
   )
 }

@@ -62,7 +62,7 @@ export function loginRoutes(parts: LoginParts) {
           }
           return show(asked, { kind: 'signed_out', mayPaste: mayPaste(asked), justNow: false })
         },
-        { detail: { summary: 'The page to sign in on.' } },
+        { detail: { summary: 'The sign-in page.' } },
       )
       .post(
         LOGIN_PATHS.start,
@@ -92,7 +92,7 @@ export function loginRoutes(parts: LoginParts) {
           const minutes = Math.round(expiresInSeconds / 60)
           return show(asked, { kind: 'under_way', link, provider: authUrl.host, paste, minutes })
         },
-        { parse: 'none', detail: { summary: 'Begins a sign-in: where it goes on.' } },
+        { parse: 'none', detail: { summary: 'Begins a sign-in and returns its URL.' } },
       )
       .get(
         LOGIN_PATHS.open,
@@ -108,7 +108,7 @@ export function loginRoutes(parts: LoginParts) {
         },
         {
           query: OPEN_QUERY,
-          detail: { summary: "A terminal's sign-in, taken up in a browser." },
+          detail: { summary: "Continues a terminal's sign-in in a browser." },
         },
       )
       .guard({}, (submit) =>
@@ -129,7 +129,10 @@ export function loginRoutes(parts: LoginParts) {
               if (!answer) return refuse(asked, refused('bad_request', { reason: 'no code#state' }))
               return finish(asked, answer)
             },
-            { body: PASTED_BODY, detail: { summary: 'Ends it by `code#state`: a session key.' } },
+            {
+              body: PASTED_BODY,
+              detail: { summary: 'Completes a sign-in by `code#state` and returns a session key.' },
+            },
           ),
       )
       .get(
@@ -141,7 +144,7 @@ export function loginRoutes(parts: LoginParts) {
           // OAuth's parameters are left to the OAuth client, which also refuses repeated ones.
           return finish(answered, new URLSearchParams(asked.query))
         },
-        { detail: { summary: 'Ends it where the redirect comes back.' } },
+        { detail: { summary: 'Completes a sign-in by the redirect.' } },
       )
       .get(
         LOGIN_PATHS.status,
@@ -160,7 +163,7 @@ export function loginRoutes(parts: LoginParts) {
             ...(ended?.ok && { pending: true }),
           })
         },
-        { detail: { summary: 'Whether one is signed in, and until when.' } },
+        { detail: { summary: 'Whether somebody is signed in, and until when.' } },
       )
       .post(
         LOGIN_PATHS.refresh,
@@ -190,13 +193,13 @@ export function loginRoutes(parts: LoginParts) {
         { parse: 'none', detail: { summary: 'Ends the session.' } },
       )
       .get(LOGIN_PATHS.style, ({ asked }) => asset(asked, ASSETS.style), {
-        detail: { summary: "The page's style." },
+        detail: { summary: 'The style of the page.' },
       })
       .get(LOGIN_PATHS.script, ({ asked }) => asset(asked, ASSETS.script), {
-        detail: { summary: "The page's script." },
+        detail: { summary: 'The script of the page.' },
       })
       .get(LOGIN_PATHS.icon, ({ asked }) => asset(asked, ASSETS.icon), {
-        detail: { summary: "The page's icon." },
+        detail: { summary: 'The icon of the page.' },
       })
   )
 }
