@@ -16,14 +16,21 @@ export const secureUrl: Kind<URL> = {
 
 export const exactUrl = exactly(secureUrl)
 
-/** The file of `sqlite:<path>`, or `:memory:`. */
-export const sqliteUrl: Kind<string> = {
+/** Where the ledger and the enrolments are. */
+export interface DatabaseAddress {
+  readonly engine: 'sqlite'
+  /** `:memory:` for one that goes with the process. */
+  readonly file: string
+}
+
+/** `sqlite:<path>`. */
+export const databaseUrl: Kind<DatabaseAddress> = {
   placeholder: '<url>',
   shape: TEXT,
   read: (text) => {
-    const path = /^sqlite:(?:\/\/)?(.+)$/.exec(text)?.[1]
-    return path === undefined
+    const file = /^sqlite:(?:\/\/)?(.+)$/.exec(text)?.[1]
+    return file === undefined
       ? wrong('is not a sqlite: URL', 'give sqlite:/var/lib/postern/postern.db')
-      : value(path)
+      : value({ engine: 'sqlite', file })
   },
 }

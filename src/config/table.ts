@@ -15,7 +15,7 @@ import {
 import type { Kind } from './kinds.ts'
 import { networkMistake } from './networks.ts'
 import { originMistake } from './origin.ts'
-import { exactUrl, secureUrl, sqliteUrl } from './address-kinds.ts'
+import { databaseUrl, exactUrl, secureUrl } from './address-kinds.ts'
 import {
   clientId,
   headerSecret,
@@ -466,7 +466,7 @@ export const SETTINGS = {
   databaseUrl: setting(
     'DATABASE_URL',
     'Ledger',
-    sqliteUrl,
+    databaseUrl,
     'The ledger and the enrolments: `sqlite:<path>`, or `sqlite::memory:`.',
     { fallback: 'sqlite:postern.db', devFallback: 'sqlite::memory:' },
   ),

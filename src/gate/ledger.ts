@@ -1,6 +1,7 @@
 // Which ledger there is: for a gate, and for a command. No other file names an engine.
 
 import type { Database } from 'bun:sqlite'
+import type { DatabaseAddress } from '../config/address-kinds.ts'
 import type { DatabaseConnection } from '../database/connection.ts'
 import type { DatabaseFollower } from '../database/follow.ts'
 import { audit } from '../enroll/audit.ts'
@@ -16,15 +17,30 @@ export interface GateLedgerOptions {
   readonly nowMs: number
 }
 
-export function gateLedger({ file, connection, log, nowMs }: GateLedgerOptions): GateLedger {
-  const connections = {
-    writing: file.connect({ busyTimeoutMs: 0 }),
-    reading: file.connect({ busyTimeoutMs: 0 }),
-    standing: connection,
-  }
-  return sqliteGateLedger(connections, { log, nowMs })
+interface LedgerEngine {
+  gate(options: GateLedgerOptions): GateLedger
+  /** In a database that is open for one command. */
+  command(database: Database): CommandLedger
 }
 
-/** The ledger in a database that is open for one command. */
-export const commandLedger = (database: Database): CommandLedger =>
-  sqliteCommandLedger(database, (entry) => audit(database, entry))
+/** One that is forgotten here is a compile error. */
+const ENGINES: Readonly<Record<DatabaseAddress['engine'], LedgerEngine>> = {
+  sqlite: {
+    gate: ({ file, connection, log, nowMs }) =>
+      sqliteGateLedger(
+        {
+          writing: file.connect({ busyTimeoutMs: 0 }),
+          reading: file.connect({ busyTimeoutMs: 0 }),
+          standing: connection,
+        },
+        { log, nowMs },
+      ),
+    command: (database) => sqliteCommandLedger(database, (entry) => audit(database, entry)),
+  },
+}
+
+export const gateLedger = ({ engine }: DatabaseAddress, options: GateLedgerOptions): GateLedger =>
+  ENGINES[engine].gate(options)
+
+export const commandLedger = ({ engine }: DatabaseAddress, database: Database): CommandLedger =>
+  ENGINES[engine].command(database)

@@ -7,6 +7,7 @@ import { resolve } from 'node:path'
 import { ADVICE } from '../database/advice.ts'
 import { store } from '../database/store.ts'
 import { troubleOf, type Unusable } from '../database/trouble.ts'
+import type { DatabaseAddress } from '../config/address-kinds.ts'
 import type { AuditRecords, DeviceRecords } from '../enroll/records.ts'
 import { sqliteAudit, sqliteDevices } from '../enroll/sqlite/records.ts'
 import type { KeyRecords } from '../keys/records.ts'
@@ -27,24 +28,25 @@ export type RecordsAnswer<T> =
   /** `message`: what is wrong and what to do, in lines for a terminal. */
   | { readonly ok: false; readonly message: string }
 
-/** `databaseUrl` as the setting is read. `read` cannot write. */
+/** `read` cannot write. */
 export async function withRecords<T>(
-  databaseUrl: string,
+  address: DatabaseAddress,
   mode: 'read' | 'existing',
   work: (records: OperatorRecords) => Promise<T>,
 ): Promise<RecordsAnswer<T>> {
-  if (databaseUrl === ':memory:') {
+  const { file } = address
+  if (file === ':memory:') {
     const message =
       'DATABASE_URL is sqlite::memory:, which is inside the gate alone\n' +
       '    give the gate and this command a file: DATABASE_URL=sqlite:/path/to/postern.db'
     return { ok: false, message }
   }
-  const opened = store(databaseUrl, TABLES).open({ mode })
-  if (!opened.ok) return unusable(databaseUrl, opened.reason)
+  const opened = store(file, TABLES).open({ mode })
+  if (!opened.ok) return unusable(file, opened.reason)
   const { database } = opened
   try {
     const value = await work({
-      ledger: commandLedger(database),
+      ledger: commandLedger(address, database),
       devices: sqliteDevices(database),
       keys: sqliteKeys(database),
       audit: sqliteAudit(database),
@@ -52,7 +54,7 @@ export async function withRecords<T>(
     return { ok: true, value }
   } catch (error) {
     if (!(error instanceof SQLiteError)) throw error
-    return unusable(databaseUrl, troubleOf(error))
+    return unusable(file, troubleOf(error))
   } finally {
     database.close()
   }
@@ -68,10 +70,10 @@ function unusable(file: string, reason: Unusable): { ok: false; message: string 
 
 /** For `postern check`; changes nothing. Undefined if the database lives as long as the process. */
 export async function inspectRecords(
-  databaseUrl: string,
+  { file }: DatabaseAddress,
   nowMs: number,
 ): Promise<{ readonly ok: boolean; readonly what: string } | undefined> {
-  const found = store(databaseUrl, TABLES).inspect(nowMs)
+  const found = store(file, TABLES).inspect(nowMs)
   switch (found?.kind) {
     case undefined:
       return undefined

@@ -121,7 +121,7 @@ describe('what the use that is made of it cannot do without', () => {
     }
     expect(settings(['--dev-mode'], {})).toMatchObject({
       bootstrap: 'open',
-      databaseUrl: ':memory:',
+      databaseUrl: { engine: 'sqlite', file: ':memory:' },
     })
     expect(new Set(wrong(['--dev-mode'], { ...USERS, ...DEVICES }))).toEqual(
       new Set([...USER_SETTINGS, 'JWT_SECRET']),

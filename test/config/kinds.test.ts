@@ -238,10 +238,11 @@ test('a database is a file of SQLite, and nothing else yet', () => {
     ['sqlite://postern.db', 'postern.db'],
     ['sqlite::memory:', ':memory:'],
   ] as const) {
-    expect(addresses.sqliteUrl.read(text)).toEqual({ ok: true, value: path })
+    const value = { engine: 'sqlite', file: path } as const
+    expect(addresses.databaseUrl.read(text)).toEqual({ ok: true, value })
   }
   for (const text of ['', 'sqlite:', 'postern.db', 'postgres://h/db', 'SQLITE:x', ' sqlite:x']) {
-    expect(ok(addresses.sqliteUrl, text)).toBe(false)
+    expect(ok(addresses.databaseUrl, text)).toBe(false)
   }
 })
 

@@ -12,8 +12,9 @@ export async function withRecords(
   mode: 'read' | 'existing',
   work: (records: OperatorRecords) => Promise<number>,
 ): Promise<number> {
-  const url = readSetting('databaseUrl', env)
-  if (!url.ok) return failed(`DATABASE_URL ${url.message}: ${url.hint}`, EXIT.config)
-  const done = await opening(url.value ?? '', mode, work)
+  const address = readSetting('databaseUrl', env)
+  if (!address.ok) return failed(`DATABASE_URL ${address.message}: ${address.hint}`, EXIT.config)
+  if (!address.value) return failed('DATABASE_URL is missing', EXIT.config)
+  const done = await opening(address.value, mode, work)
   return done.ok ? done.value : failed(done.message, EXIT.failed)
 }
