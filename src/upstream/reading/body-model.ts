@@ -1,5 +1,5 @@
-// The model that a body names, read as strictly as what limits are decided by: where it decides the
-// upstream, no upstream may read another name than was read here.
+// Reads the model of a body, as strictly as for limits: if it decides the upstream, the upstream must not
+// read another name.
 
 import { type Decision, granted, refused } from '../../refusal.ts'
 import { ambiguousBody } from './unparsed.ts'

@@ -1,4 +1,4 @@
-// JSON of an upstream's, of which nothing is expected: an object, or undefined.
+// Parses JSON from an upstream without trusting it: an object, or undefined.
 
 export function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
   try {

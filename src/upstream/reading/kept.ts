@@ -1,22 +1,23 @@
-// What an upstream keeps of an answer under the operator's key, by the ids that later requests can name.
+// The objects of a response that an upstream stores under the operator's key, by the ids that later
+// requests can name.
 
 import { objectIn } from './json-object.ts'
 
-/** Told of each while the answer passes, for a second connection may name it before its end. */
+/** Called for each id while the response passes, because another connection may use it before the end. */
 export interface Kept {
   keeps(id: string): void
 }
 
 type JsonObject = Readonly<Record<string, unknown>>
 
-/** As a path can name it. */
+/** The form of an id in a path. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{7,127}$/
-/** An answer has tens. Beyond, nothing is noted, and so it is nobody's. */
+/** A response has tens. Ids beyond this number are not recorded, so they belong to nobody. */
 const MAX_ITEMS = 1000
 
 /**
- * `holder`: an answer, or the response in an event. `store: false` keeps no response; its items are
- * told all the same, for clients send back what the API's own tools did as it came, with its ids.
+ * `holder`: a body, or the response in an event. With `store: false` no response is stored; its items are
+ * reported anyway, because clients send back the calls of the API's own tools with their ids.
  */
 export function tellKept(holder: JsonObject, kept: Kept): void {
   const { object } = holder
@@ -26,7 +27,7 @@ export function tellKept(holder: JsonObject, kept: Kept): void {
     object === 'chat.completion.chunk' ||
     (object === 'response' && holder['store'] !== false)
   if (isKept) tell(holder['id'], kept)
-  // Of a conversation, those that were added.
+  // The items that were added to a conversation.
   const isPage = object === 'list' && 'first_id' in holder
   const items = isPage ? holder['data'] : holder['output']
   if (!Array.isArray(items)) return
@@ -39,10 +40,10 @@ export function tellKeptItem(item: unknown, kept: Kept): void {
   tell(container, kept)
 }
 
-/** As the API writes it; further inside, an id may be in what the caller said. */
+/** As the API writes it. An id deeper inside may be the caller's own text. */
 const HEAD = /^\s*\{\s*"id":\s*"([\w-]+)",\s*"object":\s*"response"/
 
-/** Of a response too large to be held, with pictures in it. */
+/** For a response with images that is too large to be held. */
 export function tellKeptHead(head: string, kept: Kept): void {
   tell(HEAD.exec(head)?.[1], kept)
 }

@@ -1,4 +1,4 @@
-// What an upstream's `GET /v1/models` says that it has, in either dialect.
+// Reads the models in an upstream's `GET /v1/models`, in either dialect.
 
 import { type Decision, granted, type Refusal, refused } from '../../refusal.ts'
 
@@ -8,7 +8,7 @@ export interface ListedModel {
 
 type ModelList = Readonly<Record<string, unknown>> & { readonly data: readonly unknown[] }
 
-/** Of a body that holds all of a list. */
+/** For a body with a complete list. */
 export function modelsIn(body: Uint8Array): Decision<readonly ListedModel[]> {
   const list = modelListIn(body)
   if (!list) return unreadable('list of models cannot be read')

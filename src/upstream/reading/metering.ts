@@ -1,14 +1,14 @@
-// Reads along while an answer passes: its bytes are decoded where they have a content coding, and
-// handed to a reader that gathers its usage. Nothing here keeps a chunk, and nothing throws.
+// Meters a response while it passes: its bytes are decoded if they have a content coding, and given to a
+// reader that collects the usage. Nothing here keeps a chunk, and nothing throws.
 
 import type { Decoding, Sink } from '../../http1/decoding.ts'
 import type { AnswerHeaders } from '../../http1/fields.ts'
 import type { MeteredUsage } from './tally.ts'
 
 export interface Meter {
-  /** The chunk is only looked at, and not kept; `now` is monotonic milliseconds. */
+  /** Reads the chunk without keeping it; `now` is monotonic milliseconds. */
   push(chunk: Uint8Array, now: number): void
-  /** `isComplete`: the answer's connection saw it end. */
+  /** `isComplete`: the response ended properly on its connection. */
   end(trailers?: AnswerHeaders, isComplete?: boolean): MeteredUsage
 }
 
@@ -29,7 +29,7 @@ export class Metering implements Meter {
       this.#reading.moved?.(now)
       this.#decoder.push(chunk)
     } catch {
-      // Whatever this is, it is not worth the stream of which we only read along.
+      // No bug of the meter is worth breaking the stream.
       this.#deaf = true
     }
   }
@@ -41,14 +41,14 @@ export class Metering implements Meter {
   }
 }
 
-/** One way of reading what was decoded. */
+/** Reads decoded bytes in one format. */
 export interface Reading {
   readonly sink: Sink
   moved?(now: number): void
-  /** `wasRead`: nothing was lost on the way here. */
+  /** `wasRead`: no bytes were lost before they got here. */
   end(isComplete: boolean, wasRead: boolean): MeteredUsage
 }
 
-/** Its media type alone, in lower case. */
+/** The media type without parameters, in lower case. */
 export const mediaTypeOf = (contentType: string | undefined): string | undefined =>
   contentType?.split(';', 1)[0]?.trim().toLowerCase()

@@ -1,33 +1,34 @@
-// Where the body of a request in OpenAI's dialect names a model, carries what is no text, or asks for
-// what is billed beside its tokens: the API's reference as a table, by the SDK's types of November
-// 2026. A member that is not here may still name a model: by its name it is judged like `model` itself.
+// Where a request body in OpenAI's dialect names a model, carries something other than text, or requests
+// something that is billed besides tokens: the API's reference as a table, from the SDK's types of
+// November 2026. A member that is not in the table may still name a model: its name decides, and it is
+// checked like `model`.
 
 import { printable } from '../../token/model-pattern.ts'
 import { MODEL_MEMBER, modelIn, stringIn } from './members.ts'
 import { type Names, type OutlinedMembers, type OutlineShape } from './outline.ts'
 import { outlineTables } from './outline-tables.ts'
 
-/** What of a body is gathered while it is gone through. */
+/** What is collected from a body. */
 export interface OpenAiGathered {
   images: number
-  /** Of pictures that the body carries, in base64. */
+  /** The base64 bytes of images in the body. */
   mediaBytes: number
   hasAudio: boolean
-  /** It refers to what is not in it: a file, an earlier response, what a tool finds. */
+  /** It refers to content outside: a file, an earlier response, a tool's results. */
   refers: boolean
-  /** A cache is to be kept for longer than the API's shortest time. */
+  /** A cache is requested for longer than the API's shortest time. */
   cachesLong: boolean
   compacts: boolean
-  /** The usage of a stream is asked for. */
+  /** The stream's usage is requested. */
   asksUsage: boolean
-  /** Texts of `prompt` or `input` that are each read, and answered, by themselves. */
+  /** The texts of `prompt` or `input`, each of which is a prompt of its own. */
   prompts: number
-  /** `prompt` holds numbers, which are tokens of any number of prompts. */
+  /** `prompt` contains numbers: tokens of an unknown number of prompts. */
   hasTokenIds: boolean
   readonly models: string[]
-  /** Runs models that nobody here knows. */
+  /** Requests that run unknown models. */
   readonly unknown: string[]
-  /** Costs something that nobody here can tell. */
+  /** Requests whose cost is unknown. */
   readonly unpriced: string[]
   trouble: 'wrong_model' | 'too_many_models' | undefined
 }
@@ -48,7 +49,7 @@ export const nothingOfOpenAi = (): OpenAiGathered => ({
   trouble: undefined,
 })
 
-/** Beside its own. */
+/** In addition to its own. */
 const MAX_MODELS = 32
 
 const { known, shape, add } = outlineTables<OpenAiGathered>()
@@ -70,14 +71,14 @@ const CACHE = shape(
   },
 )
 
-/** Tools that run at the caller's, or in the model's own prompt. */
+/** Tools that the caller runs, or that are part of the model's prompt. */
 const CLIENT_TOOL =
   /^(?:function|custom|namespace|tool_search|local_shell|apply_patch|computer(?:_use_preview)?)$/
-/** Tools of the API's own that run no model: what they find is read, and their calls are billed. */
+/** The API's own tools that run no model: the model reads their results, and calls are billed. */
 const SERVER_TOOL =
   /^(?:web_search|file_search|code_interpreter|mcp|shell|programmatic_tool_calling)/
 
-/** Schemas of the caller's own, in which a member may have any name. */
+/** The caller's own schemas, in which a member may have any name. */
 const TOOL: OutlineShape<OpenAiGathered> = shape(
   {
     type: 'text',
@@ -153,7 +154,7 @@ function gatherBlock(found: OutlinedMembers, to: OpenAiGathered): void {
     to.mediaBytes += Number(found.get('image_url') ?? 0)
     return
   }
-  // Sound that the model made before is named by its id alone; `null` is none.
+  // Audio that the model made before is named by its id; `null` means none.
   if (found.has('audio') && found.get('audio') !== 'null'.length) {
     to.hasAudio = true
     to.refers = true
@@ -164,14 +165,17 @@ function gatherBlock(found: OutlinedMembers, to: OpenAiGathered): void {
   if (type === '' && (found.has('input_audio') || found.has('audio_url'))) to.hasAudio = true
 }
 
-/** Without a type: an item that is kept at the API, by its id, or a part that some servers know by its member. */
+/**
+ * Without a type: an item that the API stores, by its id, or a part that some servers identify by its
+ * member.
+ */
 function isReference(found: OutlinedMembers): boolean {
   if (found.has('id') && !found.has('role')) return true
   return REFERRING.some((name) => found.has(name))
 }
 const REFERRING = ['file', 'file_data', 'file_id', 'audio_url', 'video_url']
 
-/** What a model thought or summed up, without its text: the API has it by its id. */
+/** Reasoning or a compaction without its text: the API finds it by its id. */
 const isKept = (type: string, found: OutlinedMembers): boolean =>
   (type === 'reasoning' || type === 'compaction') &&
   found.has('id') &&
@@ -187,13 +191,13 @@ const REFERS = shape(
   },
 )
 
-/** A template that is kept at the API's, with tools of its own. */
+/** A template that the API stores, with tools of its own. */
 const TEMPLATE = shape(
   { id: 'opaque', variables: BLOCK },
   { leave: (_found, to) => (tell('a prompt that is kept at the API', to.unpriced), undefined) },
 )
 
-/** Of embeddings, which may be numbers too: those in one array are one prompt. */
+/** The input of embeddings. It may be numbers: one array of them is one prompt. */
 const INPUTS = shape({}, { scalar: (text, to) => void (to.prompts += text === 'null' ? 0 : 1) })
 
 const PROMPTS = shape(
@@ -233,7 +237,7 @@ const EDIT = shape(
   },
 )
 
-/** Beside `true`, what one parser takes for it another does not. */
+/** Other spellings of `true` are read differently by different parsers. */
 const STREAM_OPTIONS = shape(
   { include_usage: 'text' },
   {
@@ -243,7 +247,7 @@ const STREAM_OPTIONS = shape(
   },
 )
 
-/** Of the routes whose streams tell their usage when they are asked to. */
+/** For routes whose streams report usage on request. */
 const STREAMED = { stream: 'text', stream_options: STREAM_OPTIONS } as const
 
 const COMMON = {
@@ -254,7 +258,7 @@ const COMMON = {
   prompt_cache_options: CACHE,
 } as const
 
-/** llama.cpp's, Ollama's, and those of other servers of models. */
+/** Of llama.cpp, Ollama and other model servers. */
 export const OTHER_MAX_TOKENS = [
   'n_predict',
   'num_predict',
@@ -283,7 +287,7 @@ export const CHAT = shape({
   ),
   prediction: beside('a prediction, which is billed where it is not met'),
   web_search_options: SEARCH,
-  // Of xAI and of Qwen.
+  // xAI's and Qwen's.
   search_parameters: SEARCH,
   enable_search: SEARCH,
   plugins: PLUGIN,

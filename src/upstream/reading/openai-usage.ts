@@ -1,7 +1,7 @@
-// What an answer in OpenAI's dialect says that a request used, read from its bytes while they pass:
-// the `usage` of a chunk (the last one, or each, cumulative), of `response.completed` and its kin, or
-// of a whole body. Most chunks say none and are not parsed; their text is only measured, for a stream
-// that is cut.
+// Reads the usage of a response in OpenAI's dialect while its bytes pass: the `usage` of a chunk (the
+// last one, or each, cumulative), of `response.completed` and similar events, or of a complete body. Most
+// chunks have none and are not parsed; only the length of their text is measured, in case the stream is
+// cut.
 
 import { decoding, type Sink } from '../../http1/decoding.ts'
 import { parseObject } from './json-object.ts'
@@ -14,15 +14,15 @@ import type { MeteredUsage, Tally } from './tally.ts'
 import { usageInTail } from './usage-tail.ts'
 import { wholeBody } from './whole-body.ts'
 
-/** A last event of the Responses API repeats the whole answer. */
+/** The last event of the Responses API repeats the whole response. */
 const MAX_LAST_EVENT_BYTES = 1024 * 1024
-/** A whole body is parsed in one turn of the loop; embeddings and pictures may be larger. */
+/** A complete body is parsed in one turn of the event loop; embeddings and images may be larger. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024
 
 /**
- * Undefined where such an answer says nothing of usage. `isText`: what a stream carries is what a model
- * writes, and tells by its length how much that was; sound and pictures don't. `kept` is told as soon
- * as the answer says an id.
+ * Undefined if such a response has no usage. `isText`: the stream's content is a model's text, whose
+ * length tells how much it wrote; audio and images do not. `kept` is called as soon as the response
+ * contains an id.
  */
 export function openAiUsageMeter(
   contentType: string | undefined,
@@ -58,7 +58,7 @@ const keptBody = (kept: Kept): Reading =>
     readHead: (head) => tellKeptHead(head, kept),
   })
 
-/** After these nothing comes: a response, a picture, a transcript, speech. */
+/** The last events of a response, an image, a transcript and speech. */
 const ENDS: ReadonlySet<string> = new Set([
   'response.completed',
   'response.incomplete',
@@ -68,9 +68,9 @@ const ENDS: ReadonlySet<string> = new Set([
   'transcript.text.done',
   'speech.audio.done',
 ])
-/** Tells the id of a response early; it holds what was asked, and nothing that was written. */
+/** The early event with the id of a response; it repeats the request and has no output. */
 const BEGUN = 'response.created'
-/** Tells the id of an item early: at its end a picture may be too large. */
+/** The early event with the id of an item: the last one may be too large, with an image. */
 const ADDED = 'response.output_item.added'
 const EVENTS: EventsWanted = {
   names: ['message', 'error', BEGUN, ...ENDS],
@@ -78,23 +78,23 @@ const EVENTS: EventsWanted = {
 }
 const KEPT_EVENTS: EventsWanted = { ...EVENTS, names: [...EVENTS.names, ADDED] }
 
-/** JSON strings escape their quotes, so that none of these is part of a text. */
+/** JSON strings escape their quotes, so none of these can be inside a text. */
 const SAYS_USAGE = /"usage":\s*\{/
 const SAYS_ERROR = /"error":\s*[{"]/
-/** What a model writes, by the names of the members in which chunks carry it. */
+/** The members in which chunks carry a model's output. */
 const WRITTEN =
   /"(?:content|reasoning_content|reasoning|thinking|text|arguments|input|refusal|delta)":\s*"((?:[^"\\]|\\.)*)"/g
 const CHUNK = '"chat.completion.chunk"'
 const ID_CHUNKS = 4
 const DONE = /^data: ?\[DONE\]\s*$/
-/** A chunk of a token or a few; longer ones are measured as a whole. */
+/** A chunk with a few tokens at most; longer ones are measured as a whole. */
 const MAX_CHUNK_BYTES = 4096
-/** Of an event of the Responses API, without what it carries: its ids, and padding. */
+/** The overhead of an event of the Responses API: ids and padding. */
 const RESPONSE_FRAME_BYTES = 250
 
 /**
- * Whole nameless events with neither usage nor an error in them, which is most chunks of a stream: to
- * take each apart would cost as much as to pass it on.
+ * Complete nameless events with neither usage nor an error, which are most chunks of a stream: splitting
+ * each would cost as much as passing it on.
  */
 function saysNothing(bytes: Uint8Array): boolean {
   const last = bytes.length - 1
@@ -109,7 +109,7 @@ const LF = 0x0a
 const LOWER_D = 0x64
 /** Most upstreams write `null` until the end. */
 const SAYS_COUNTS = /"usage":[^n]/
-/** Looked for one by one, which takes half as long as one expression with all of them. */
+/** Searched one by one, which takes half as long as one regular expression for all. */
 const SAY_SOMETHING = ['"error"', '[DONE]', 'event:', '\r']
 
 class Streamed implements Reading, Sink, Kept, EventListener {
@@ -119,7 +119,7 @@ class Streamed implements Reading, Sink, Kept, EventListener {
   readonly #isText: boolean
   readonly #kept: Kept | undefined
   #ended = false
-  /** A chat says its id in each chunk, but for some servers' first: so many are read for it. */
+  /** How many chunks are read for a chat's id. Every chunk has it, except the first of some servers. */
   #awaited: number
 
   constructor(isText: boolean, kept: Kept | undefined) {
@@ -175,7 +175,7 @@ class Streamed implements Reading, Sink, Kept, EventListener {
     }
     if (DONE.test(line)) this.#ended = true
     else this.#measure(line)
-    // JSON that is spread over several lines is put together first.
+    // JSON that spans several lines is joined first.
     return !line.endsWith('}') && !line.endsWith(']')
   }
 
@@ -192,7 +192,7 @@ class Streamed implements Reading, Sink, Kept, EventListener {
     if (ENDS.has(String(event['type']))) this.#ended = true
     const isCounted = this.#counts.noteAnswer(event)
     if (event['type'] === BEGUN) return
-    // The count of a chunk holds what the chunk itself carries.
+    // The count in a chunk includes the chunk's own text.
     if (isCounted) this.#passed.counted()
     else if (data.length > MAX_CHUNK_BYTES) this.#passed.text(data.length)
     else this.#measure(data)

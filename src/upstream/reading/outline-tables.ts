@@ -1,5 +1,5 @@
-// The tables by which an Outline goes through a body: shapes of members, which may name themselves, and
-// all of their names by hash.
+// The tables for reading a body with an Outline: shapes, which may refer to themselves, and all member
+// names by hash.
 
 import { hashOf, type Names, type OutlineMember, type OutlineShape } from './outline.ts'
 
@@ -8,7 +8,7 @@ type Members<To> = Readonly<Record<string, OutlineMember<To>>>
 export interface OutlineTables<To> {
   readonly known: Names<To>['known']
   shape(members: Members<To>, rest?: Omit<OutlineShape<To>, 'members'>): OutlineShape<To>
-  /** For a table that names itself. */
+  /** For a table that refers to itself. */
   add(to: OutlineShape<To>, members: Members<To>): void
 }
 

@@ -1,11 +1,10 @@
-// A request's body, gone through once for what limits depend on. A table of shapes says where the
-// API reads what: objects that have a shape are looked into, what is opaque (a tool's schema and
-// input, free text) is checked for grammar and passed over, and everything else is looked into for
-// names of models alone. No string or object is made of anything but names and short values, so that
-// 32 MB cost as many nanoseconds as bytes; nothing of a stranger's recurses deeper than MAX_DEPTH.
+// Reads a request's body once for everything that limits depend on. A table of shapes says what the API
+// reads where: objects with a shape are read; opaque values (a tool's schema and input, free text) are
+// only checked for grammar; all others are searched for names of models. Only names and short values
+// become strings or objects, so 32 MB cost about a nanosecond a byte, and recursion stops at MAX_DEPTH.
 //
-// A name that two parsers could take for different ones is refused where it matters: a repeated
-// member, or one that differs by case, by `_` and `-`, by escapes or by letters that fold into others.
+// A name that two parsers could read differently is refused where it matters: a repeated member, or one
+// that differs only by case, by `_` and `-`, by escapes or by letters that fold into others.
 
 import { isUtf8 } from 'node:buffer'
 import {
@@ -25,8 +24,8 @@ import {
 } from './json-grammar.ts'
 
 /**
- * `ambiguous_member`: a name that is there twice, that some parser may take for one that matters, or
- * that is no fit name at all (broken, with a NUL, or too long).
+ * `ambiguous_member`: a name that is repeated, that some parser may take for one that matters, or that is
+ * invalid (broken, with a NUL, or too long).
  */
 export type Unparsed =
   | 'empty'
@@ -39,45 +38,48 @@ export type Unparsed =
   | 'ambiguous_member'
 
 /**
- * What is done with a member's value. `opaque`: passed over. `text`: kept as it is written, '' where
- * it is long. `length`: its bytes are counted. `later`: opaque or not, as the object's type says.
- * `models`: names of models, wherever it stands.
+ * How a member's value is read. `opaque`: skipped. `text`: kept as it is written, '' if it is long.
+ * `length`: its bytes are counted. `later`: the object's type decides whether it is opaque. `models`:
+ * names of models at any depth.
  */
 export type OutlineMember<To> = OutlineShape<To> | 'opaque' | 'text' | 'length' | 'later' | 'models'
 
-/** By member: the text of a `text`, the bytes of a `length`, what a shape left behind. */
+/** By member: the text of a `text`, the bytes of a `length`, the result of a shape. */
 export type OutlinedMembers = ReadonlyMap<string, unknown>
 
-/** Of an object, of each in an array, and of arrays in arrays. */
+/** The shape of an object, or of each object in an array or in nested arrays. */
 export interface OutlineShape<To> {
   readonly members: ReadonlyMap<string, OutlineMember<To>>
-  /** Of the names, made when they are first asked for. */
+  /** Of the names; computed on first use. */
   folded?: ReadonlySet<string>
-  /** Called when an object has ended. What it returns is found by the object around it. */
+  /** Called at the end of an object. The enclosing object gets the returned value. */
   leave?(found: OutlinedMembers, to: To): unknown
-  /** Called for what is no object and no array, as it is written; any number is '0', of those in one array the first. */
+  /**
+   * Called for a scalar, as it is written. Any number is '0'; of numbers in one array only the first is
+   * reported.
+   */
   scalar?(text: string, to: To): void
-  /** Of a `later` member: whether an object of that type keeps something opaque in it. */
+  /** For a `later` member: whether it is opaque in an object of that type. */
   isOpaque?(name: string, found: OutlinedMembers): boolean
 }
 
 export interface Names<To> {
-  /** The names of all tables by `hashOf`, so that no string is made of what is there so often. */
+  /** The names of all tables by `hashOf`, so that frequent names need no new string. */
   readonly known: ReadonlyMap<number, string>
-  /** What a member is whose name no table has. */
+  /** How a member is read whose name is in no table. */
   unlisted(folded: string): OutlineMember<To>
-  /** A name of a model, in a place that no table has. */
+  /** A model's name in a place that no table knows. */
   named(text: string, to: To): void
 }
 
 /** The Messages API has about thirty. */
 const MAX_MEMBERS = 256
 const MAX_NAME_BYTES = 256
-/** Enough for 256 characters in escapes alone, a model's name at its longest. */
+/** Enough for the longest model name, 256 characters, written in escapes only. */
 const MAX_TEXT_BYTES = 256 * 6 + 2
 
 /**
- * Members, objects, arrays and strings, of all that is looked into; each costs up to 0.2 µs. A day's
+ * The maximum of members, objects, arrays and strings that are read; each costs up to 0.2 µs. A day's
  * conversation has 20,000.
  */
 const MAX_SEEN = 200_000
@@ -86,7 +88,7 @@ const BROKEN = -1
 const BACKSLASH = 0x5c
 
 type Finding = Map<string, unknown>
-/** For shapes without members, which find nothing. */
+/** For shapes without members. */
 const NONE: Finding = new Map()
 
 export class Outline<To> {
@@ -105,11 +107,11 @@ export class Outline<To> {
     this.#to = to
   }
 
-  /** What was found in the body itself, or why it is none. */
+  /** What the body contains, or why it is invalid. */
   read(shape: OutlineShape<To>): OutlinedMembers | Unparsed {
     const bytes = this.#bytes
     if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) return 'byte_order_mark'
-    // A decoder that is told to be lenient may swallow a quote along with a broken sequence.
+    // A lenient decoder may swallow a quote together with a broken sequence.
     if (!isUtf8(bytes)) return 'not_utf8'
     const at = afterSpace(bytes, 0)
     if (at === bytes.length) return 'empty'
@@ -120,7 +122,7 @@ export class Outline<To> {
     return afterSpace(bytes, end) === bytes.length ? found : 'not_json'
   }
 
-  /** To where the value ends. */
+  /** Returns the end of the value. */
   #value(
     at: number,
     member: OutlineMember<To>,
@@ -175,14 +177,14 @@ export class Outline<To> {
     }
     if (byte === QUOTE && this.#isTooMuch()) return this.#fail('too_many_members')
     const end = this.#skip(at)
-    // A number, true, false and null name nothing; what an object names, nobody here can tell.
+    // A number, true, false and null name nothing. An object may name anything.
     if (end >= 0 && (byte === QUOTE || byte === OBJECT)) {
       this.#names.named(byte === QUOTE ? this.#text(at, end) : '', this.#to)
     }
     return end
   }
 
-  /** `item`: told of each, or of each that is no scalar. */
+  /** `item`: called for each element, or for each that is not a scalar. */
   #array(at: number, depth: number, scalarsToo: boolean, item: (at: number) => number): number {
     const bytes = this.#bytes
     if (depth >= MAX_DEPTH) return this.#fail('too_deep')
@@ -204,7 +206,7 @@ export class Outline<To> {
     }
   }
 
-  /** `all`: every name there was, where none may be there twice. */
+  /** `all`: every name so far, if none may be repeated. */
   #object(
     at: number,
     shape: OutlineShape<To>,
@@ -254,7 +256,7 @@ export class Outline<To> {
     return later ? this.#again(at + 1, shape, depth, found) : at + 1
   }
 
-  /** What was left for when the type is known: looked into now, where it is not opaque. */
+  /** Reads the `later` members after the type is known, unless they are opaque. */
   #again(end: number, shape: OutlineShape<To>, depth: number, found: Finding): number {
     for (const [name, member] of shape.members) {
       const at = found.get(name)
@@ -305,14 +307,14 @@ export class Outline<To> {
   }
 }
 
-/** Of a value that is none of the others: a digit, or a minus. */
+/** For a value that is none of the others: a digit or a minus. */
 const isNumeric = (byte: number | undefined): boolean =>
   byte !== undefined && (byte === 0x2d || (byte >= 0x30 && byte <= 0x39))
 
 /**
- * Names that fold to the same may be one to a parser. Go's encoding/json ignores case, by Unicode's
- * folding (the Kelvin sign is a `k`, the long s an `s`); its second version can be told to ignore `_`
- * and `-`, protobuf's JSON takes `maxTokens` for `max_tokens`, and some drop what is broken.
+ * Some parser may take names that fold to the same for one. Go's encoding/json ignores case by Unicode's
+ * folding (the Kelvin sign is a `k`, the long s an `s`); its second version can also ignore `_` and `-`;
+ * protobuf's JSON reads `maxTokens` as `max_tokens`; some parsers drop broken bytes.
  */
 export function fold(name: string): string {
   if (FOLDED.test(name)) return name
@@ -324,7 +326,7 @@ export function fold(name: string): string {
 
 const FOLDED = /^[a-z0-9]*$/
 
-/** Of the members that matter: what is opaque may be called what it will. */
+/** For members that matter: opaque ones may have any name. */
 function foldedOf<To>(shape: OutlineShape<To>): ReadonlySet<string> {
   shape.folded ??= new Set(
     [...shape.members].filter(([, member]) => member !== 'opaque').map(([name]) => fold(name)),
@@ -332,7 +334,7 @@ function foldedOf<To>(shape: OutlineShape<To>): ReadonlySet<string> {
   return shape.folded
 }
 
-/** Of a name in ASCII without escapes. */
+/** For an ASCII name without escapes. */
 export function hashOf(name: string): number {
   let hash = 0
   for (let at = 0; at < name.length; at += 1) hash = (hash * 31 + name.charCodeAt(at)) | 0

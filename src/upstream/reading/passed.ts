@@ -1,28 +1,28 @@
-// How many tokens an answer has written since its last count, estimated from what passed. Only an
-// answer that is cut before its final count needs it.
+// Estimates the tokens that a response has written since its last count from the bytes that passed. It is
+// needed only for a response that is cut before its final count.
 
 /**
- * English prose has about four bytes of UTF-8 to a token, code and other scripts about three, and
- * JSON escapes make both longer.
+ * English prose has about four bytes of UTF-8 a token, code and other scripts about three; JSON escapes
+ * make both longer.
  */
 const BYTES_PER_TOKEN = 3
 
-/** A thinking block's signature holds the whole of the thinking, encrypted and in base64. */
+/** The signature of a thinking block contains all of the thinking, encrypted and in base64. */
 const SIGNATURE_BYTES_PER_TOKEN = BYTES_PER_TOKEN * (4 / 3)
 
-/** Of a model that writes; a longer silence is one that thinks, or waits. */
+/** The longest pause of a model that writes; in a longer one it thinks or waits. */
 const SPEAKING_MS = 1000
 
 /** Thinking that is not shown passes as pings, or in silence. Large models write 50 to 80 tokens a second. */
 export const HIDDEN_TOKENS_PER_SECOND = 80
 
 /**
- * What may have been made and has not arrived when a stream is cut: about two seconds of a fast
- * model, which is what batching, the network and the upstream's noticing take together.
+ * Tokens that may have been written and have not arrived when a stream is cut: about two seconds of a
+ * fast model, the time for batching, the network and the upstream to notice.
  */
 export const REMAINDER_TOKENS = 256
 
-/** An upper bound for what any model writes: what is charged where nothing at all was said. */
+/** An upper bound for any model; it is charged if the response said nothing at all. */
 export const MAX_TOKENS_PER_SECOND = 500
 
 export const tokensOf = (bytes: number): number => Math.ceil(bytes / BYTES_PER_TOKEN)
@@ -31,7 +31,7 @@ export class Passed {
   #closedTokens = 0
   #textBytes = 0
   #signatureBytes = 0
-  /** Of events that were not looked into: their frames are as long as the shortest of them. */
+  /** For events that were not read: their overhead is that of the shortest event. */
   #events = 0
   #eventBytes = 0
   #leastEventBytes = Number.POSITIVE_INFINITY
@@ -46,7 +46,7 @@ export class Passed {
     this.#textBytes += Math.max(0, bytes)
   }
 
-  /** Of an API that sends an event for each token: text of one byte is a whole one. */
+  /** For an API that sends an event for each token: even one byte of text is a token. */
   piece(bytes: number): void {
     if (bytes > 0) this.text(Math.max(bytes, BYTES_PER_TOKEN))
   }
@@ -63,7 +63,7 @@ export class Passed {
     this.#signatureBytes += Math.max(0, bytes)
   }
 
-  /** Bytes have come, of whatever kind. */
+  /** Bytes of any kind have arrived. */
   moved(now: number): void {
     this.#movedAt = now
   }
@@ -80,7 +80,7 @@ export class Passed {
     this.#thinkingSince = undefined
   }
 
-  /** All of it is in a count. */
+  /** A count includes everything so far. */
   counted(): void {
     this.#closedTokens = 0
     this.#textBytes = 0
@@ -90,7 +90,7 @@ export class Passed {
     if (this.#thinkingSince !== undefined) this.#thinkingSince = this.#movedAt
   }
 
-  /** How long text came, without the silences. */
+  /** How long text arrived, without pauses. */
   get spokenMs(): number {
     return this.#spokenMs
   }
@@ -105,7 +105,7 @@ export class Passed {
     return this.#closedTokens + this.#openTokens + this.#eventTokens
   }
 
-  /** A token for each event at the least. */
+  /** At least one token for each event. */
   get #eventTokens(): number {
     if (this.#events === 0) return 0
     const text = this.#eventBytes - this.#events * this.#leastEventBytes

@@ -1,6 +1,6 @@
-// Beta: a request may run several samplings, and other models. What a `compaction` or an advisor used is
-// billed like the rest and is not part of the counts above it. With what nobody knows yet these counts
-// are a lower bound.
+// Beta: a request may run several samplings, and other models. The usage of a `compaction` or an advisor
+// is billed like the rest and is not part of the counts above it. With unknown kinds these counts are a
+// lower bound.
 
 import { objectIn } from './json-object.ts'
 import {
@@ -13,19 +13,19 @@ import {
 
 type CountsOfModels = Map<string, ClassCounts>
 
-/** A name is copied into logs and ledger, so it can be neither long nor text for a terminal. */
+/** Names go into logs and the ledger, so they must be short and safe for a terminal. */
 export const MODEL = /^[\x21-\x7e]{1,128}$/
-/** A request may run a handful of other models. */
+/** A request runs a handful of other models at most. */
 const MAX_OTHERS = 16
 
 export class Samplings {
   readonly #besides: ClassCounts = {}
   #sampled: ClassCounts = {}
-  /** Samplings of other models than the one that answers, and those of advisors. */
+  /** Samplings of models other than the answering one, and those of advisors. */
   #foreign: CountsOfModels = new Map()
   #advisors: CountsOfModels = new Map()
 
-  /** `own`: the model that answers. False where something could not be read. */
+  /** `own`: the answering model. False if something could not be read. */
   note(iterations: readonly unknown[], own: string | undefined): boolean {
     let isRead = true
     const compacted: ClassCounts = {}
@@ -59,8 +59,8 @@ export class Samplings {
   }
 
   /**
-   * What the answering model used of a class, where the counts above the iterations say `total`. Where
-   * they include other models' samplings, these are priced apart; where they don't, they come on top.
+   * The answering model's usage of a class, given the `total` above the iterations. If the total includes
+   * other models' samplings, those are priced separately; if not, they come on top.
    */
   own(count: TokenClass, total: number): number {
     const apart = [...this.#foreign.values()].reduce((sum, each) => sum + (each[count] ?? 0), 0)

@@ -1,31 +1,31 @@
-// Server-sent events (WHATWG HTML §9.2.6) read out of bytes that pass on to somebody else. Only the
-// events asked for are decoded; of all others, lines are found and stepped over.
+// Reads server-sent events (WHATWG HTML §9.2.6) from bytes that are passed on to a client. Only wanted
+// events are decoded; the lines of all others are found and skipped.
 //
-// It never changes or keeps a chunk: what a wanted line holds so far is copied, up to a bound, and
-// an event beyond the bound is reported as lost. What comes after the last blank line is no event.
+// It never changes or keeps a chunk: it copies the wanted line so far, up to a bound, and reports a
+// longer event as lost. Text after the last blank line is not an event.
 
-/** The events wanted are under 2 KiB; the bound is for an upstream that lost its mind. */
+/** Wanted events are under 2 KiB; the bound is for a broken upstream. */
 export const MAX_EVENT_BYTES = 65_536
 
-/** Which events are read; ASCII. One object for all streams of an API. */
+/** The events that are read; ASCII. One object serves all streams of an API. */
 export interface EventsWanted {
   /** `message` also stands for events without a name. */
   readonly names: readonly string[]
   readonly maxEventBytes?: number
-  /** Looked for near the beginning of what `onDelta` is told of. */
+  /** Searched near the beginning of each event that `onDelta` reports. */
   readonly mark?: string
 }
 
 export interface EventListener {
   onEvent(name: string, data: string): void
-  /** A wanted event was there and could not be read. */
+  /** A wanted event could not be read. */
   onLost(name: string): void
   /**
-   * An event that is not wanted and whose name ends in `delta` has passed, with so many bytes of
-   * data; `marked` where the mark stood near their beginning.
+   * An unwanted event whose name ends in `delta` has passed, with this many bytes of data; `marked` if
+   * the mark was near their beginning.
    */
   onDelta?(dataBytes: number, marked: boolean): void
-  /** Asked of a nameless event's line before it is decoded: is there anything to read in it? */
+  /** Decides whether the line of a nameless event is worth decoding. */
   isOfInterest?(bytes: Uint8Array, from: number, to: number): boolean
 }
 
@@ -44,16 +44,16 @@ const D = 0x64
 const LAST_OF_DELTA = 0x61
 const DELTA = 'delta'
 const EMPTY = new Uint8Array()
-/** Where a mark is looked for: behind `data: {"type":"…","index":12,"delta":{"type":"`. */
+/** The mark follows `data: {"type":"…","index":12,"delta":{"type":"`. */
 const MARK_BYTES = 128
-/** What is marked is long; most events are not, and are not searched. */
+/** Marked events are long; shorter ones, which are most, are not searched. */
 const MIN_MARKED_BYTES = 200
 
-/** Never told of a stream, and so one for all: lines end between characters. */
+/** Shared by all streams, because it has no state: lines end between characters. */
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 export class EventReader {
-  /** The last chunk ended with an event, and in LF: nothing else is to be remembered. */
+  /** The last chunk ended with an event and an LF, so there is no other state. */
   #between = false
   readonly #wanted: EventsWanted
   readonly #to: EventListener
@@ -61,10 +61,10 @@ export class EventReader {
   #markBytes = 0
   #afterCr = false
 
-  /** The line so far, where it began in an earlier chunk and may matter. */
+  /** The line so far, if it began in an earlier chunk and may matter. */
   #held: Uint8Array | undefined
   #heldBytes = 0
-  /** The line so far does not matter, nor will its rest. */
+  /** Neither the line so far nor its rest matters. */
   #skipping = false
 
   /** The event so far. */
@@ -73,13 +73,13 @@ export class EventReader {
   #data: string | undefined
   #dataBytes = 0
   #lost = false
-  /** It is told to `onDelta`. */
+  /** It is reported to `onDelta`. */
   #isDelta = false
   #marked = false
-  /** The first bytes of its data, where they came in pieces. */
+  /** The first bytes of its data, if they came in pieces. */
   #head: Uint8Array | undefined
   #splitBytes = 0
-  /** The line whose rest is skipped is one of data. */
+  /** The line whose rest is skipped is a data line. */
   #skippingData = false
 
   constructor(wanted: EventsWanted, to: EventListener) {
@@ -102,7 +102,7 @@ export class EventReader {
   }
 
   push(chunk: Uint8Array): void {
-    // Most chunks are such an event, and what is below is cold where many streams take turns.
+    // Most chunks are one such event, and with many streams the code below is cold.
     if (this.#between && this.#passes(chunk)) return
     this.#between = false
     const length = chunk.length
@@ -112,12 +112,12 @@ export class EventReader {
       this.#afterCr = false
       if (chunk[at] === LF) at += 1
     }
-    // Both are looked for once and remembered, or a chunk of one of them alone would be searched
-    // to its end again for each of its lines.
+    // Both positions are remembered: otherwise a chunk with only one of the two would be searched to its
+    // end for each line.
     let lf = -1
     let cr = -1
     while (at < length) {
-      // Half of what ends is blank, and needs no search.
+      // Every second line is blank and needs no search.
       if (chunk[at] === LF && this.#heldBytes === 0 && !this.#skipping) {
         this.#dispatch()
         at += 1
@@ -138,8 +138,8 @@ export class EventReader {
   }
 
   /**
-   * Is all of it one event of an unwanted name, in two lines that end in LF? Whatever the second line
-   * is, nothing comes of such an event.
+   * Whether the chunk is exactly one event with an unwanted name, in two lines that end in LF. The second
+   * line does not matter then.
    */
   #passes(chunk: Uint8Array): boolean {
     const colon = EVENT.length
@@ -197,7 +197,7 @@ export class EventReader {
     this.#isDelta = this.#unwanted && this.#to.onDelta !== undefined && isDeltaName(bytes, from, to)
   }
 
-  /** Of an unwanted event's data: bytes that are counted and not read. */
+  /** Bytes of an unwanted event's data, which are counted and not read. */
   #countData(bytes: Uint8Array, from: number, to: number): void {
     if (!this.#isDelta) return
     this.#dataBytes += to - from
@@ -210,7 +210,7 @@ export class EventReader {
   }
 
   #addData(bytes: Uint8Array, from: number, to: number): void {
-    // A further line belongs to what was of interest before.
+    // A further line belongs to the wanted data before it.
     const isFirst = this.#name === undefined && this.#data === undefined && !this.#lost
     if (isFirst && this.#to.isOfInterest?.(bytes, from, to) === false) return
     this.#dataBytes += to - from
@@ -227,7 +227,7 @@ export class EventReader {
     if (from === to) return this.#dispatch()
     const first = bytes[from]
     if (first === D) {
-      // Should an event have two names, and the last be wanted, the data before it is gone.
+      // If an event has two names and only the last is wanted, the data before it is lost.
       if (this.#unwanted) {
         this.#lost = true
         if (!this.#isDelta) return
@@ -270,7 +270,7 @@ export class EventReader {
     this.#heldBytes = bytes
   }
 
-  /** What is held, grown by doubling. */
+  /** The held bytes; the buffer grows by doubling. */
   #roomFor(bytes: number): Uint8Array {
     const held = this.#held
     if (held && held.length >= bytes) return held
@@ -297,12 +297,12 @@ export class EventReader {
     }
   }
 
-  /** Steps over a byte order mark that opens the stream; it may come in three pieces. */
+  /** Skips a byte order mark at the beginning of the stream; it may come in three pieces. */
   #stepOverMark(chunk: Uint8Array): number {
     let at = 0
     while (at < chunk.length && this.#markBytes < BYTE_ORDER_MARK.length) {
       if (chunk[at] !== BYTE_ORDER_MARK[this.#markBytes]) {
-        // Part of a mark is the start of some field that nobody knows.
+        // A part of a byte order mark begins an unknown field.
         if (this.#markBytes > 0) this.#skipping = true
         this.#markBytes = BYTE_ORDER_MARK.length
         break
@@ -314,7 +314,7 @@ export class EventReader {
   }
 }
 
-/** Asked of each event: the first byte that differs answers. */
+/** Called for each event: the first different byte decides. */
 function isDeltaName(bytes: Uint8Array, from: number, to: number): boolean {
   return (
     bytes[to - 1] === LAST_OF_DELTA &&
@@ -323,13 +323,13 @@ function isDeltaName(bytes: Uint8Array, from: number, to: number): boolean {
   )
 }
 
-/** Where `byte` is next, or the chunk's length. */
+/** The next position of `byte`, or the chunk's length. */
 function position(chunk: Uint8Array, byte: number, from: number): number {
   const at = chunk.indexOf(byte, from)
   return at === -1 ? chunk.length : at
 }
 
-/** Is the line `field`, or does it begin with `field:`? */
+/** Whether the line is `field`, or begins with `field:`. */
 function isField(field: string, line: Uint8Array, from: number, to: number): boolean {
   const end = from + field.length
   return isAt(field, line, from, Math.min(end, to)) && (end === to || line[end] === COLON)
@@ -340,7 +340,7 @@ function valueStart(line: Uint8Array, colon: number, to: number): number {
   return line[colon + 1] === SPACE && colon + 1 < to ? colon + 2 : colon + 1
 }
 
-/** `text` is ASCII. From its end, where names of events differ. */
+/** `text` is ASCII. Compares from the end, where names of events differ. */
 function isAt(text: string, bytes: Uint8Array, from: number, to: number): boolean {
   if (to - from !== text.length) return false
   for (let i = text.length - 1; i >= 0; i -= 1) {

@@ -1,6 +1,6 @@
-// What one answer says that it used, gathered from every `usage` object in it. Counts are cumulative:
-// of each class the largest stands, since some upstreams end a stream with zeros. What is no count
-// is not taken and leaves the whole in doubt.
+// Sums up the usage of one response from every `usage` object in it. Counts are cumulative: for each
+// class the largest one counts, because some upstreams end a stream with zeros. An invalid count is
+// ignored and makes the result partial.
 
 import { objectIn } from './json-object.ts'
 import { PRICE_CLASS_MEMBERS, priceClassOf } from './price-classes.ts'
@@ -17,45 +17,45 @@ import {
 import { largerParts, NO_PARTS, type TokenParts } from './token-parts.ts'
 
 /**
- * `exact`: all of it was said. `partial`: a lower bound, since the end was not seen or something in
- * it could not be read. `unknown`: nothing was said, and every count is 0.
+ * `exact`: the response reported everything. `partial`: a lower bound, because the end was not seen or
+ * something could not be read. `unknown`: nothing was reported, and every count is 0.
  */
 export type MeterState = 'exact' | 'partial' | 'unknown'
 
-/** What the answer's own model used, and what goes with it. */
+/** The usage of the response's own model, and related facts. */
 export interface MeteredUsage extends TokenCounts {
   readonly state: MeterState
-  /** The model that answered, which an alias in the request does not tell. */
+  /** The model that answered; the request may contain an alias. */
   readonly model?: string
   /** The `type` of the error in the stream or the body, never its message. */
   readonly sawError?: string
-  /** Of the tokens above; absent where the answer tells of none. */
+  /** Parts of the tokens above; absent if the response reports none. */
   readonly parts?: TokenParts
-  /** Those that the answer names; absent for the list price. */
+  /** The price classes that the response names; absent for the list price. */
   readonly priceClasses?: readonly string[]
   /** Requests of server tools, by their names in `usage.server_tool_use`. */
   readonly serverTools?: Readonly<Record<string, number>>
-  /** How often code ran in a container, whose time no answer tells. */
+  /** How often code ran in a container; no response reports its time. */
   readonly codeRuns?: number
   /** Other models that the same request ran: an advisor, a fallback. */
   readonly others?: readonly ModelUsage[]
-  /** Of an answer without a final count, where all that came could be read. */
+  /** For a response without a final count, if everything that came could be read. */
   readonly since?: Since
 }
 
-/** Estimated from what has passed since the last count. */
+/** Estimated from the bytes since the last count. */
 export interface Since {
   readonly outputTokens: number
   /** A server tool's results make the model read its prompt again. */
   readonly inputTokens: number
   readonly serverTools?: Readonly<Record<string, number>>
-  /** How long text came; absent where thinking is counted already. */
+  /** How long text arrived; absent if thinking is already counted. */
   readonly spokenMs?: number
-  /** The answer's end was not seen: more may have been made. */
+  /** The end of the response was not seen: the model may have written more. */
   readonly isUnfinished: boolean
 }
 
-/** Of a route that uses no tokens. */
+/** For a route that uses no tokens. */
 export const NO_USAGE: MeteredUsage = {
   state: 'exact',
   inputTokens: 0,
@@ -77,7 +77,7 @@ const ERROR_TYPE = /^[a-z_]{1,64}$/
 const TOOL = /^[a-z][a-z0-9_]{0,63}$/
 const MAX_TOOLS = 16
 
-/** Each stream under way has one: what few answers say takes no memory before it is said. */
+/** Every running stream has one, so rare members take no memory until they occur. */
 export class Tally {
   readonly #said: ClassCounts = {}
   #samplings: Samplings | undefined
@@ -91,13 +91,13 @@ export class Tally {
   #model: string | undefined
   #errorType: string | undefined
 
-  /** `first` is what a stream says before it has written: its output is not final. */
+  /** `first`: the usage before a stream has written anything, whose output is not final. */
   note(usage: unknown, which: 'first' | 'last'): void {
     if (usage === undefined || usage === null) return
     const said = this.#said
     const now: ClassCounts = {}
     if (!takeUsage(usage, now)) this.doubt()
-    // A count that goes down is no final one.
+    // A final count does not decrease.
     if (now.output !== undefined) {
       this.#outputIsFinal = which === 'last' && now.output >= (said.output ?? 0)
       this.#sawLast ||= which === 'last'
@@ -110,7 +110,7 @@ export class Tally {
     if (!takeCacheCreation(members['cache_creation'], said)) this.doubt()
     this.#noteIterations(members['iterations'])
     this.#noteTools(members['server_tool_use'])
-    // Part of the output, and billed like it: what is no count of it leaves nothing in doubt.
+    // It is part of the output and billed like it, so an invalid count here does no harm.
     const thought = objectIn(members['output_tokens_details'])?.['thinking_tokens']
     if (isCount(thought) && thought > 0) {
       this.parts({ ...NO_PARTS, reasoningTokens: Math.min(thought, said.output ?? 0) })
@@ -139,7 +139,7 @@ export class Tally {
     this.#parts = this.#parts ? largerParts(this.#parts, parts) : parts
   }
 
-  /** Something was said that could not be read. */
+  /** Something could not be read. */
   doubt(): void {
     this.#inDoubt = true
   }
@@ -151,8 +151,8 @@ export class Tally {
   }
 
   /**
-   * `whole`: the answer's own end was seen. `since`: what has passed since its last count.
-   * `written`: nothing more was being made.
+   * `whole`: the response's own end was seen. `since`: the bytes since its last count. `written`: the
+   * model had finished.
    */
   result(whole: boolean, since?: Omit<Since, 'isUnfinished'>, written = whole): MeteredUsage {
     const said = this.#said
@@ -164,7 +164,7 @@ export class Tally {
     const any = Object.values(said).some((count) => count > 0)
     const nothingSince = since === undefined || since.outputTokens + since.inputTokens === 0
     const isFinal = this.#outputIsFinal || (this.#sawLast && since !== undefined && nothingSince)
-    // No prompt is empty: who says so does not count it.
+    // No prompt is empty: an upstream that reports 0 does not count it.
     const isPromptSaid = PROMPT.some((count) => (said[count] ?? 0) > 0)
     const all = whole && isFinal && isPromptSaid && !inDoubt
     const state: MeterState = all ? 'exact' : any ? 'partial' : 'unknown'
@@ -175,7 +175,7 @@ export class Tally {
       inputTokens: sum('input'),
       outputTokens: sum('output'),
       cacheReadTokens: sum('cacheRead'),
-      // The parts are said later than their sum, or alone.
+      // Some upstreams report the parts later than their sum, or without it.
       cacheCreationTokens: Math.max(
         sum('cacheCreation'),
         sum('cacheCreation5m') + sum('cacheCreation1h'),

@@ -1,10 +1,10 @@
-// Tokens by class, and how they are taken from JSON that has them under the names of Anthropic's API.
+// Token counts by class, and how they are read from JSON with the names of Anthropic's API.
 
 export interface TokenCounts {
   readonly inputTokens: number
   readonly outputTokens: number
   readonly cacheReadTokens: number
-  /** What was written to a cache, for 5 minutes or for an hour. */
+  /** Tokens written to a cache, for 5 minutes or an hour. */
   readonly cacheCreationTokens: number
   /** The part of `cacheCreationTokens` written for an hour, which costs more. */
   readonly cacheCreation1hTokens: number
@@ -39,7 +39,7 @@ const CACHE_FIELDS: CountFields = [
   ['ephemeral_1h_input_tokens', 'cacheCreation1h'],
 ]
 
-/** False where something in it is no count. */
+/** False if a member is not a count. */
 export const takeUsage = (usage: unknown, to: ClassCounts): boolean => take(usage, FIELDS, to)
 
 /** The same for the `cache_creation` of a usage. */
@@ -59,7 +59,7 @@ function take(from: unknown, fields: CountFields, to: ClassCounts): boolean {
   return isRead
 }
 
-/** A thousand times the largest context; no sum of what fits in an answer passes 2^53. */
+/** A thousand times the largest context; no sum of counts in one response exceeds 2^53. */
 const MAX_TOKENS = 1_000_000_000
 
 export function isCount(value: unknown): value is number {

@@ -1,10 +1,10 @@
-// Tokens that are part of an answer's input or output and that a provider counts apart: what a model
-// thought, and what was sound or picture. Some have a price of their own, all are worth a look.
+// Parts of the input or output that a provider counts separately: reasoning, audio and image tokens. Some
+// have their own price.
 
 export interface TokenParts {
-  /** Of the output, and billed like it. */
+  /** Part of the output, and billed like it. */
   readonly reasoningTokens: number
-  /** Of the input, whether it came from a cache or not. */
+  /** Part of the input, cached or not. */
   readonly audioInputTokens: number
   readonly imageInputTokens: number
   readonly audioOutputTokens: number
@@ -21,7 +21,7 @@ export const NO_PARTS: TokenParts = {
 
 const NAMES = Object.keys(NO_PARTS) as readonly (keyof TokenParts)[]
 
-/** Counts are cumulative: of each the larger stands. */
+/** Counts are cumulative, so the larger one counts. */
 export const largerParts = (a: TokenParts, b: TokenParts): TokenParts => ({
   reasoningTokens: Math.max(a.reasoningTokens, b.reasoningTokens),
   audioInputTokens: Math.max(a.audioInputTokens, b.audioInputTokens),

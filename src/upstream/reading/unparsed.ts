@@ -1,4 +1,4 @@
-// The words for a body that something depends on and that two parsers could read differently.
+// The messages about a body that a decision depends on and that two parsers could read differently.
 
 import { type Refusal, refused } from '../../refusal.ts'
 import type { Unparsed } from './outline.ts'

@@ -1,6 +1,6 @@
-// What the end of a large JSON document says of its usage: the last member of that name, and a model
-// right before it. A JSON string escapes its quotes, so none of these is part of a text. A name that is
-// further away may be the caller's own, in a tool's schema that the answer repeats.
+// Finds the usage at the end of a large JSON document: the last member of that name, and a model right
+// before it. JSON strings escape their quotes, so neither can be inside a text. A model name that is
+// further away may be the caller's own, in a tool's schema that the response repeats.
 
 import { parseObject } from './json-object.ts'
 
@@ -21,7 +21,7 @@ export function usageInTail(tail: string): Readonly<Record<string, unknown>> | u
   return usage && { usage, ...(model && { model: JSON.parse(model) }) }
 }
 
-/** Counts hold no text with a brace in it; what does is no JSON then, and says nothing. */
+/** Counts contain no text with a brace; otherwise the cut is not JSON, and there is no usage. */
 function objectEnd(text: string, from: number): number {
   let depth = 0
   for (let at = from; at < text.length; at += 1) {

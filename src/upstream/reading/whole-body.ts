@@ -1,5 +1,5 @@
-// The usage of an answer that comes as one JSON document: it is held until its end, up to a bound. Of
-// one that is larger only its last bytes are held, where some APIs write what it used.
+// Reads the usage of a response that is one JSON document. The document is held until its end, up to a
+// bound; of a larger one only the last bytes are held, where some APIs write the usage.
 
 import { parseObject } from './json-object.ts'
 import type { Reading } from './metering.ts'
@@ -7,7 +7,7 @@ import { Tally } from './tally.ts'
 
 type JsonObject = Readonly<Record<string, unknown>>
 
-/** Whole messages are under 1 MiB; one that is larger has its usage unknown. */
+/** Messages are under 1 MiB; the usage of a larger one is unknown. */
 export const MAX_WHOLE_BYTES = 8 * 1024 * 1024
 
 const FIRST_BUFFER_BYTES = 16_384
@@ -16,8 +16,8 @@ const HEAD_BYTES = 1024
 
 export interface WholeBodyOptions {
   readonly maxBytes?: number
-  /** What the end of a body says that was too large to be held; undefined where it says nothing. */
-  /** Told how a body begins that is too large to be held. */
+  /** Reads the end of a body that was too large to be held; undefined if it has no usage. */
+  /** Called with the beginning of a body that is too large to be held. */
   readonly readHead?: (head: string) => void
   readonly readTail?: (tail: string) => JsonObject | undefined
 }
