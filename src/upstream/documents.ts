@@ -1,4 +1,4 @@
-// The port for what clients read to verify an upstream before they seal a body for it.
+// The port for the documents with which clients verify an upstream before they seal a body for it.
 
 import type { Decision } from '../refusal.ts'
 

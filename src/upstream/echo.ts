@@ -1,37 +1,40 @@
-// Whether an answer quotes the credential that went out with its request: debug proxies and error pages
-// repeat what they were sent, in whatever spelling. A part of a credential counts as all of it. What
-// is not found: encryption, compression inside of text, spellings that nobody uses for an echo.
+// Finds the credential of a request in its response: debug proxies and error pages repeat what they were
+// sent, in any encoding. A part of a credential counts as the whole. It does not find encryption,
+// compression inside a text, or encodings that nobody uses for an echo.
 
-/** Whether a text holds a part of the credential. */
+/** Each tells whether a text contains a part of the credential. */
 export interface Echo {
-  /** Of one line, as a header's value is. */
+  /** For one line, such as a header's value. */
   inValue(value: string): boolean
-  /** Of a body that succeeds, as it came: the plain spelling alone, for every answer pays for this. */
+  /** For the body of a success, as it came: only the plain text, because every response pays for it. */
   inBytes(bytes: Uint8Array): boolean
-  /** Of a body, decoded, as latin1: escapes, line breaks and several layers of spelling are undone. */
+  /** For a decoded body as latin1: undoes escapes, line breaks and several layers of encoding. */
   inBody(text: string): boolean
 }
 
 interface Spelling {
   readonly text: string
-  /** So long a part of it is no chance. */
+  /** A part of this length is no coincidence. */
   readonly least: number
 }
 
-/** 96 bits in base64. Of a shorter credential it is three quarters. */
+/** 96 bits in base64. For a shorter credential, three quarters of it. */
 const PART_LENGTH = 16
-/** `EMPTY`, `none` and the like, which servers without a key are given, are words and no secrets. */
+/** Values such as `EMPTY` or `none`, for servers without a key, are not secrets. */
 const MIN_LENGTH = 8
-/** What is looked up: one such piece of each part that is long enough. */
+/** The length of the pieces that are looked up: each long enough part contains one. */
 const PIECE = 8
-/** All pieces of a JWT would be megabytes: of one so long, few are kept, and texts cost more. */
+/**
+ * All pieces of a JWT would take megabytes: of a long credential only some are kept, and a search costs
+ * more.
+ */
 const LONG = 512
 /** An escape within a text within a text. */
 const MAX_LAYERS = 3
 
 const NO_ECHO: Echo = { inValue: () => false, inBytes: () => false, inBody: () => false }
 
-/** Of `Authorization`, `x-api-key` or `api-key`, as they went out. */
+/** The values of `Authorization`, `x-api-key` or `api-key`, as they were sent. */
 export function echoOf(sent: Readonly<Record<string, string>>): Echo {
   const header = sent['x-api-key'] ?? sent['api-key'] ?? sent['authorization']
   if (header === undefined) return NO_ECHO
@@ -51,7 +54,7 @@ export function echoOfSecret(secret: string): Echo {
   if (secret.length < MIN_LENGTH) return NO_ECHO
   const spellings = spellingsOf(secret)
   const least = Math.min(...spellings.map((each) => each.least))
-  // Every part of `least` characters has a whole piece that begins at a multiple of this.
+  // Every part of `least` characters contains a whole piece that begins at a multiple of this.
   const step = least - PIECE + 1
   const isLong = secret.length > LONG
   const [secretStep, textStep] = isLong ? [step, 1] : [1, step]
@@ -83,8 +86,8 @@ export function echoOfSecret(secret: string): Echo {
     inBody(text) {
       let layer = text
       for (let layers = 0; layers <= MAX_LAYERS; layers++) {
-        // Base64 is broken into lines, UTF-16 has NULs between, a dump of bytes has all sorts; and
-        // between two pieces of the plain key may stand quotes, commas and pluses.
+        // Base64 may be broken into lines, UTF-16 has NULs in between, and dumps of bytes have various
+        // separators. Between two pieces of the plain key there may be quotes, commas and plus signs.
         if (holds(layer) || holds(layer.replace(/[\s\0]+/g, ''))) return true
         if (holds(layer.replace(/[^0-9A-Fa-f]+/g, '')) || holds(lettersOf(layer))) return true
         if (!ESCAPED.test(layer)) return false
@@ -104,10 +107,10 @@ function spellingsOf(secret: string): Spelling[] {
     spellings.push({ text: letters, least })
   }
   const bytes = Buffer.from(secret, 'latin1')
-  // Behind `Bearer ` or a user's name it begins within a group of three bytes.
+  // After `Bearer ` or a user name, it may begin inside a group of three bytes.
   for (const before of [0, 1, 2]) {
     const text = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64')
-    // Those at the ends hold bits of what stands there.
+    // The characters at both ends also contain bits of their neighbours.
     const own = text.slice(
       before === 0 ? 0 : before + 1,
       Math.floor(((before + bytes.length) * 8) / 6),
@@ -121,7 +124,7 @@ function spellingsOf(secret: string): Spelling[] {
   return spellings
 }
 
-/** What is left of a text where case and punctuation mean nothing. */
+/** A text without case and punctuation. */
 const lettersOf = (text: string): string => text.replace(/[^A-Za-z0-9]+/g, '').toLowerCase()
 
 function commonLength(a: string, aAt: number, b: string, bAt: number): number {
@@ -135,7 +138,7 @@ function commonLength(a: string, aAt: number, b: string, bAt: number): number {
 
 const ESCAPED = /[\\%&]/
 
-/** Once: JSON's and JavaScript's escapes, those of URLs, and those of HTML. */
+/** Undoes one layer of escapes: of JSON and JavaScript, of URLs, and of HTML. */
 function undone(text: string): string {
   return text
     .replace(/\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([^]))/g, (_, unicode, hex, char) =>

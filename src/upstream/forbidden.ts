@@ -1,10 +1,10 @@
-// What a 403 is about. One about the request (its model, a policy, a region) is for the caller to know
-// in the upstream's own words. One about our key, or about where we call from, is for the operator: the
-// caller can do nothing, and its words tell of an account that is not theirs.
+// Decides what a 403 is about. The caller gets the upstream's own message if it is about the request (its
+// model, a policy, a region). A 403 about our key or our address is for the operator: the caller can do
+// nothing, and the message describes an account that is not theirs.
 //
-// What says nothing about the request is taken to be about us, which is the safe side: `Forbidden`
-// alone, a page of HTML (Cloudflare's name our address), an empty body. A caller who is told 502 with
-// `x-should-retry: false` loses the words, and no time; the log has the rest.
+// If nothing shows that it is about the request, it counts as about us, which is the safe side: a bare
+// `Forbidden`, an HTML page (Cloudflare's contain our address), an empty body. The caller gets 502 with
+// `x-should-retry: false`, and the log has the rest.
 
 export type Forbidden = 'request' | 'key' | 'unclear'
 
@@ -14,7 +14,7 @@ interface ErrorWords {
   readonly message: string
 }
 
-/** In the order in which they are asked. */
+/** In the order in which they are applied. */
 const RULES: readonly {
   readonly about: 'request' | 'key'
   readonly names?: ReadonlySet<string>
@@ -94,11 +94,11 @@ const RULES: readonly {
   },
 ]
 
-/** Words that say no more than the status does. */
+/** Messages that say no more than the status. */
 const BARE =
   /^(?:403 ?|error:? ?|http ?)*(?:status ?)?(?:forbidden|access (?:is )?(?:denied|forbidden)|permission[ _]?denied|not (?:allowed|permitted|authori[sz]ed)|(?:you|the caller) (?:are not|aren't|is not|do(?:es)? not have|do(?:es)?n't have) (?:allowed|permitted|authori[sz]ed|permissions?|access).{0,60})?[.! ]*$/i
 const MAX_SHOWN = 2000
-/** Longer words than these tell nobody anything. */
+/** A longer message helps nobody. */
 const MAX_WORDS = 4000
 
 /** `body`: decoded, as latin1. */
@@ -113,7 +113,7 @@ export function forbiddenBy(body: string): Forbidden {
   return message === '' || BARE.test(message) ? 'unclear' : 'request'
 }
 
-/** What `error.message` says of it, for people; undefined where it says nothing that can be shown. */
+/** The text of `error.message`; undefined if there is nothing to show. */
 export function errorMessage(body: string): string | undefined {
   const { error } = (parsedObject(body) ?? {}) as { error?: { message?: unknown } }
   const message = error?.message
@@ -122,7 +122,7 @@ export function errorMessage(body: string): string | undefined {
   return /^[^\p{Cc}\p{Cf}]+$/u.test(words) ? words : undefined
 }
 
-/** The shapes of OpenAI's, Anthropic's, Azure's, Google's and AWS's errors, and of those in between. */
+/** The shapes of errors of OpenAI, Anthropic, Azure, Google, AWS and proxies in between. */
 function wordsOf(body: string): ErrorWords | undefined {
   const parsed = parsedObject(body)
   if (!parsed) return undefined
@@ -141,7 +141,7 @@ const listed = (value: unknown): unknown => (Array.isArray(value) ? value[0] : u
 function parsedObject(body: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(body.replace(/^(?:\uFEFF|\u00EF\u00BB\u00BF)/, ''))
-    // Google's compatible API puts its error into a list.
+    // Google's compatible API wraps its error in a list.
     const only: unknown = Array.isArray(value) ? value[0] : value
     return typeof only === 'object' && only !== null ? (only as Record<string, unknown>) : undefined
   } catch {

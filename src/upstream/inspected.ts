@@ -1,19 +1,19 @@
-// What a request's headers say of its body, read before anything is reserved for it. Pure.
+// Reads what a request's headers say about its body, before anything is reserved for it. Pure.
 
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 
-/** EHBP: its body is sealed to an enclave. */
+/** EHBP: the body is sealed for an enclave. */
 export const ENCAPSULATED_KEY = 'ehbp-encapsulated-key'
 
 export interface Inspected {
   readonly sealed: boolean
-  /** The host of an allowed enclave; undefined where the configured upstream is meant. */
+  /** The host of an allowed enclave; undefined for the configured upstream. */
   readonly enclaveHost: string | undefined
   readonly length: number | undefined
   readonly maxBytes: number
 }
 
-/** The declared length, undefined where none was. Doubled headers arrive as `5, 5`: RFC 9112 §6.3. */
+/** The declared length, or undefined. Repeated headers arrive as `5, 5` (RFC 9112 §6.3). */
 export function declaredLength(headers: Headers, maxBytes: number): Decision<number | undefined> {
   const text = headers.get('content-length')
   if (text === null) return granted(undefined)
@@ -26,7 +26,7 @@ export function tooLarge(maxBytes: number, what = 'request body'): Refusal {
   return refused('request_too_large', { message: `${what} exceeds ${maxBytes} bytes` })
 }
 
-/** For an upstream that knows neither seals nor enclaves. */
+/** For an upstream without seals and enclaves. */
 export function inspectPlain(
   headers: Headers,
   hasBody: boolean,

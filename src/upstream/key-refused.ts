@@ -1,5 +1,5 @@
-// What the operator has to do where an upstream refuses the key of this gate: one line of the log a
-// minute for each upstream, however many requests meet it.
+// Tells the operator that an upstream refuses the gate's key: one log line a minute for each upstream,
+// however many requests fail.
 
 import type { Logger } from '../log.ts'
 import type { Upstream } from './upstream.ts'
@@ -10,7 +10,7 @@ export type KeyRefused = (upstream: Named, status: number, now: number) => void
 
 const REPEAT_AFTER_MS = 60_000
 
-/** `settingOf`: the one by which an upstream's key came, in words of the operator's. */
+/** `settingOf`: the setting that gave an upstream its key, as the operator knows it. */
 export function keyRefusals(log: Logger, settingOf: (upstream: Named) => string): KeyRefused {
   const told = new Map<string, { readonly at: number; requests: number }>()
   return (of, status, now) => {

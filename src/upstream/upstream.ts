@@ -1,5 +1,5 @@
-// The port behind which an upstream stands: where a request goes and with whose key, which headers
-// pass, and how its cost and its usage are read. gate/upstreams.ts has a maker for each kind.
+// The port of an upstream: where a request goes and with which key, which headers pass, and how its cost
+// and usage are read. gate/upstreams.ts creates each kind.
 
 import type { Instant } from '../turn/instant.ts'
 import { type Decision, type Dialect, type Refusal, refused } from '../refusal.ts'
@@ -12,7 +12,7 @@ import type { Inspected } from './inspected.ts'
 import type { Kept } from './reading/kept.ts'
 import type { MeteredUsage } from './reading/tally.ts'
 
-/** A route as an API has it. */
+/** A route of an API. */
 export interface Endpoint {
   readonly dialect: Dialect
   readonly method: string
@@ -21,67 +21,67 @@ export interface Endpoint {
 
 export interface Asked {
   readonly method: string
-  /** A path of our own table. */
+  /** A path from our own table. */
   readonly path: string
   /** The raw query with its `?`, or ''. */
   readonly search: string
-  /** An enclave that the client chose and the list allows. */
+  /** The allowed enclave that the client chose. */
   readonly enclaveHost?: string | undefined
-  /** Who asks: what one may ask for is bounded. */
+  /** The caller, whose lookups are bounded. */
   readonly identity?: string
   readonly sealed: boolean
 }
 
-/** Reads along while an answer passes; looks at each chunk and keeps none. */
+/** Meters a response while it passes; reads each chunk and keeps none. */
 export interface UsageMeter {
   push?(chunk: Uint8Array, now: number): void
   /**
-   * Once, however the answer ended; undefined where it says nothing of usage. `isComplete`: its
-   * connection saw it end.
+   * Called once, however the response ended; undefined without usage. `isComplete`: it ended properly on its
+   * connection.
    */
   end(trailers: AnswerHeaders, isComplete: boolean): MeteredUsage | undefined
 }
 
 export interface Upstream {
-  /** Of this one among several of its kind, in logs and in the ledger. */
+  /** Its name in logs and in the ledger; there may be several of its kind. */
   readonly name: string
   readonly kind: UpstreamKind
-  /** Asked when the gate starts, and not for each request. */
+  /** Called when the gate starts or reloads, not for each request. */
   serves(endpoint: Endpoint): boolean
-  /** What it takes: an upstream of `sealed` bodies cannot be asked in clear. */
+  /** The bodies that it accepts: an upstream for `sealed` bodies gets no plain ones. */
   readonly bodies: 'plain' | 'sealed' | 'both'
-  /** What the request's headers say of its body: sealed or not, and how large. */
+  /** Reads from the headers whether the body is sealed, and its length. */
   inspect(headers: Headers, hasBody: boolean): Decision<Inspected>
-  /** What the body says that a request costs, where a limit depends on it; `body` is decoded. */
+  /** Reads the request's cost from the decoded body, if a limit depends on it. */
   costOf(path: string, body: Uint8Array): Decision<Costly>
   /**
-   * There where it keeps what was made, all under one key: reads which ids of it a body names, that is
-   * sent to this path; undefined where none can.
+   * Present if it stores objects, all under one key: reads the ids of such objects in a body for this path;
+   * undefined if there can be none.
    */
   referring?(path: string): ((body: Uint8Array) => Decision<readonly string[]>) | undefined
-  /** What `postern check` asks it for. */
+  /** The requests of `postern check`. */
   readonly checks: readonly { readonly path: string; readonly withKey: boolean }[]
-  /** Without a promise where nothing has to be looked up. */
+  /** Synchronous unless a name must be resolved. */
   destination(asked: Asked, now: number): Decision<Destination> | Promise<Decision<Destination>>
   /**
-   * There where the credential is the caller's own, and comes and goes: asked for just before a
-   * request goes out. `rejected` is one that was answered 401; a newer one comes back, or a refusal.
+   * Present only if each caller has a renewable credential of their own. It is called just before a
+   * request is sent. `rejected` got a 401; the result is a newer credential, or a refusal.
    */
   credential?(identity: string, now: Instant, rejected?: string): Promise<Decision<string>>
-  /** What goes out: the allowed of the client's headers, and last our own credential. */
+  /** The request's headers: the client's allowed ones, and last our own credential. */
   requestHeaders(client: Headers, credential?: string): Record<string, string>
-  /** What comes back: the allowed of the upstream's headers, set on our own answer. */
+  /** Sets the upstream's allowed headers on our response. */
   answerHeaders(upstream: AnswerHeaders, to: Headers): void
-  /** `kept`: told of what the upstream keeps, while the answer passes. */
+  /** `kept`: called with the ids of stored objects while the response passes. */
   meter(asked: Asked, status: number, headers: AnswerHeaders, kept?: Kept): UsageMeter
-  /** The values of those headers that `answerHeaders` sets. */
+  /** The values of the headers that `answerHeaders` sets. */
   passes(upstream: AnswerHeaders): readonly string[]
   /**
-   * What a caller is told of an error that is about the credential that went out, and not about their
-   * request; undefined where the error passes as it came. `body`: decoded, '' for a 401.
+   * The refusal for an error about our credential instead of the request; undefined if the error passes
+   * unchanged. `body`: decoded; '' for a 401.
    */
   credentialRefused(status: number, body: string): Refusal | undefined
-  /** An answer that this upstream cannot have meant, in a few words for the log. */
+  /** Why a response cannot be genuine, in a few words for the log. */
   invalid(asked: Asked, status: number, headers: AnswerHeaders): string | undefined
 }
 
@@ -118,7 +118,7 @@ export function setAllowed(names: readonly string[], from: AnswerHeaders, to: He
   }
 }
 
-/** `paths`: as `POST /v1/messages`, all of one API. */
+/** `paths`: in the form `POST /v1/messages`, all of one API. */
 export function serving(dialect: Dialect, paths: readonly string[]): Upstream['serves'] {
   const served = new Set(paths)
   return (endpoint) =>

@@ -1,5 +1,5 @@
-// Anthropic with the operator's key, or another server that speaks its dialect. What describes the
-// operator's account there does not come back.
+// Anthropic with the operator's key, or another server that speaks its dialect. Headers about the
+// operator's account are not passed to clients.
 
 import type { AnthropicKeyHeader } from '../../names.ts'
 import type { Revealing } from '../../secret.ts'
@@ -13,10 +13,10 @@ import {
 } from './api.ts'
 
 export interface AnthropicOptions extends AnthropicApiOptions {
-  /** Undefined for a server that asks for none. */
+  /** Undefined for a server that needs none. */
   readonly apiKey: Revealing | undefined
   readonly keyHeader: AnthropicKeyHeader
-  /** That go out with every request; names in lower case. */
+  /** Headers for every request; names in lower case. */
   readonly headers: readonly (readonly [name: string, value: string])[]
 }
 

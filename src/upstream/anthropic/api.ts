@@ -1,6 +1,6 @@
-// What Anthropic's API is, whoever's credential a request carries. Header and body lists are open here:
-// what a client of today sends as a pair must arrive as a pair, so `anthropic-*` and `x-claude-code-*`
-// pass as they came.
+// Anthropic's API, whatever credential a request uses. The list of headers is open: clients send new
+// headers and members in pairs, which must arrive together, so `anthropic-*` and `x-claude-code-*` pass
+// unchanged.
 
 import { inspectPlain } from '../inspected.ts'
 import { placesWithQuery } from '../places.ts'
@@ -13,7 +13,7 @@ export interface AnthropicApiOptions {
   readonly name?: string
   /** Without `/v1`. Its query goes out with every request. */
   readonly baseUrl: URL
-  /** As it is when a request asks for it. */
+  /** Read for each request. */
   readonly maxBodyBytes: number
 }
 
@@ -33,10 +33,10 @@ export const TO_CLIENT: readonly string[] = [
   'x-should-retry',
   'request-id',
 ]
-/** Where a client says none, it means the one that has always been there. */
+/** A client that sends no version means the first one. */
 const VERSION = '2023-06-01'
 
-/** Those that tell one caller nothing of another: batches and files are everybody's of one key. */
+/** Routes that reveal nothing about other callers: all callers of one key share its batches and files. */
 const SHARED: readonly string[] = [
   'POST /v1/messages',
   'POST /v1/messages/count_tokens',
@@ -46,7 +46,7 @@ const SHARED: readonly string[] = [
 ]
 export const servesAnthropic = serving('anthropic', SHARED)
 
-/** What belongs to an account is the caller's own. */
+/** The account is the caller's own, so all of its routes are served. */
 export const servesAccount = serving('anthropic', [
   ...SHARED,
   'POST /v1/messages/batches',
@@ -62,10 +62,10 @@ export const servesAccount = serving('anthropic', [
   'DELETE /v1/files/:id',
 ])
 
-/** What of a client's headers Anthropic reads; no credential is among them. */
+/** The client's headers that Anthropic reads, without credentials. */
 export function clientHeaders(client: Headers): Record<string, string> {
   const headers = copyAllowed(TO_UPSTREAM, client)
-  // Going through them one by one costs twice as much.
+  // Iterating over them costs twice as much.
   const all: Readonly<Record<string, string>> = client.toJSON()
   for (const name in all) if (OPEN_PREFIXES.test(name)) headers[name] = all[name] ?? ''
   headers['anthropic-version'] ??= VERSION
@@ -76,8 +76,7 @@ const meter: Upstream['meter'] = ({ method, path }, status, headers) => {
   if (path === '/v1/messages' && status < 300) {
     return anthropicUsageMeter(headers['content-type'], headers['content-encoding'])
   }
-  // Messages that failed, legacy completions, and batches when they start, say nothing; the rest
-  // uses nothing.
+  // Failed messages, legacy completions and new batches report no usage; other routes use nothing.
   const silent = method === 'POST' && SILENT.has(path)
   return { end: () => (silent ? undefined : NO_USAGE) }
 }

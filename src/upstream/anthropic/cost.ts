@@ -1,4 +1,4 @@
-// What a request to Anthropic's API may cost, read from its body where a limit depends on it.
+// Reads the cost of a request to Anthropic's API from its body, if a limit depends on it.
 
 import { type Decision, granted, type Refusal, refused } from '../../refusal.ts'
 import type { Costly } from '../costly.ts'
@@ -9,7 +9,7 @@ import {
   type UnreadableRequest,
 } from './request-fields.ts'
 
-/** Which paths have a body that limits are decided by, and which member bounds the answer. */
+/** The paths with a body that limits depend on, and the member that bounds the response. */
 const READ = new Map<string, { readonly member: MaxTokensMember; readonly free?: boolean }>([
   ['/v1/messages', { member: 'max_tokens' }],
   ['/v1/messages/count_tokens', { member: 'max_tokens', free: true }],
@@ -28,7 +28,7 @@ export function anthropicCost(path: string, body: Uint8Array): Decision<Costly> 
 }
 
 /**
- * For any other server of this dialect. Some take 0 for no bound, where Anthropic only fills a cache.
+ * For other servers of this dialect. Some read 0 as no bound; for Anthropic it only fills a cache.
  */
 export function foreignCost(path: string, body: Uint8Array): Decision<Costly> {
   const found = anthropicCost(path, body)

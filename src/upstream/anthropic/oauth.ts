@@ -1,7 +1,7 @@
-// Anthropic for the one person who has signed in: their own account, with a token that comes and
-// goes. A request goes out as what it is: what its program sent, the token, and the one word of
-// `anthropic-beta` by which the API takes tokens at all. No other client's name is borrowed, nothing
-// is put into a prompt, and no account but that of the session is ever used.
+// Anthropic for the person who has signed in: their own account, with a renewable token. A request
+// contains what its program sent, the token, and the one value of `anthropic-beta` without which the API
+// accepts no tokens. The gate imitates no other client, adds nothing to a prompt, and uses only the
+// account of the session.
 
 import { type Refusal, refused } from '../../refusal.ts'
 import type { AnswerHeaders } from '../../http1/fields.ts'
@@ -20,9 +20,9 @@ export interface AnthropicOAuthOptions extends AnthropicApiOptions {
 }
 
 const BETA = 'oauth-2025-04-20'
-/** Of a file. */
+/** For files. */
 const ALSO_TO_CLIENT = [...TO_CLIENT, 'content-disposition']
-/** What is left of the account is the caller's own; our limit's headers stay where they are set. */
+/** The account's limits are the caller's own. Our own limit's headers are not overwritten. */
 const ACCOUNT_LIMITS = /^anthropic-ratelimit-[a-z-]{1,64}$/
 const MAX_LIMIT_LENGTH = 64
 
@@ -33,14 +33,14 @@ export function anthropicOAuth(options: AnthropicOAuthOptions): Upstream {
     name,
     kind: 'anthropic-oauth',
     serves: servesAccount,
-    // A token that was refreshed for it would be missing in the gate that runs.
+    // Refreshing a token for a check would take it from the running gate.
     checks: [],
     async credential(identity, now, rejected) {
       const token = await accessToken(identity, now, rejected)
       return token.ok || token.code !== 'upstream_auth' ? token : notAccepted(token.reason)
     },
     requestHeaders(client, credential) {
-      // Sent without one, a request would be somebody else's mistake to find.
+      // Sending a request without a token would hide the bug.
       if (credential === undefined) throw new Error('no access token was asked for')
       const headers = clientHeaders(client)
       headers['anthropic-beta'] = withBeta(headers['anthropic-beta'] ?? '')
@@ -57,7 +57,7 @@ export function anthropicOAuth(options: AnthropicOAuthOptions): Upstream {
     credentialRefused(status, body) {
       if (status === 401) return notAccepted('upstream status 401')
       if (status !== 403) return undefined
-      // What a plan or an organisation forbids its member only Anthropic can say.
+      // Only Anthropic can say what a plan or an organisation forbids.
       const words = errorMessage(body)
       return refused('upstream_forbidden', {
         reason: 'upstream status 403',
@@ -67,7 +67,7 @@ export function anthropicOAuth(options: AnthropicOAuthOptions): Upstream {
   }
 }
 
-/** The caller's own values as they came, and ours once. */
+/** The caller's own values unchanged, and ours once. */
 function withBeta(values: string): string {
   const listed = values.split(',').map((each) => each.trim())
   if (listed.includes(BETA)) return values

@@ -1,7 +1,7 @@
-// The members of a request's body that limits are decided by, read as the upstream will read them. A
-// body that two parsers could read differently is refused, never guessed at: what an allow list has
-// let through must not be another model two hops further on. Only called where a token has a list of
-// models or a cap; nothing is kept of the rest, and the bytes that go out are these.
+// Reads the members of a request's body that limits depend on, as the upstream will read them. A body
+// that two parsers could read differently is refused: an allowed model must not become another one two
+// hops later. It is called only for tokens with a model list or a cap; it keeps nothing else, and the
+// body is sent unchanged.
 
 import type { Costly } from '../costly.ts'
 import { countIn, modelIn, stringIn } from '../reading/members.ts'
@@ -18,7 +18,7 @@ export type FieldsRead =
   | { readonly ok: true; readonly value: RequestFields }
   | { readonly ok: false; readonly reason: UnreadableRequest }
 
-/** What bounds the answer: `POST /v1/complete` has a name of its own for it. */
+/** The member that bounds the response; `POST /v1/complete` has another name for it. */
 export type MaxTokensMember = 'max_tokens' | 'max_tokens_to_sample'
 
 export function readRequestFields(

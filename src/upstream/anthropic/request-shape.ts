@@ -1,6 +1,7 @@
-// Where the body of a request to the Messages API names a model, asks for a price class or carries
-// what is no text: the API's reference as a table, by the SDK's types of November 2026. A member that
-// is not here may still name a model: by its name it is judged like `model` itself.
+// Where the body of a request to the Messages API names a model, requests a price class or carries
+// something other than text: the API's reference as a table, from the SDK's types of November 2026. A
+// member that is not in the table may still name a model: its name decides, and it is checked like
+// `model`.
 
 import { printable } from '../../token/model-pattern.ts'
 import type { Advisor, Fallback } from '../costly.ts'
@@ -11,12 +12,12 @@ import { outlineTables } from '../reading/outline-tables.ts'
 
 export type Trouble = 'wrong_model' | 'wrong_count' | 'too_many_models'
 
-/** What of a body is gathered while it is gone through. */
+/** What is collected from a body. */
 export interface Gathered {
   images: number
-  /** Of images and documents that the body carries, in base64. */
+  /** The base64 bytes of images and documents in the body. */
   mediaBytes: number
-  /** It refers to what is not in it: a document, a thread, what a server tool finds. */
+  /** It refers to content outside: a document, a thread, a server tool's results. */
   refers: boolean
   cacheWrite: 'none' | '5m' | '1h'
   runsCode: boolean
@@ -25,7 +26,7 @@ export interface Gathered {
   readonly fallbacks: Fallback[]
   readonly advisors: Advisor[]
   readonly models: string[]
-  /** What nobody here knows, in a few words each. */
+  /** Unknown features, in a few words each. */
   readonly unknown: string[]
   trouble: Trouble | undefined
 }
@@ -47,7 +48,7 @@ export function nothingGathered(): Gathered {
   }
 }
 
-/** Beside its own; the API takes a handful. */
+/** In addition to its own; the API accepts a handful. */
 const MAX_MODELS = 32
 
 const { known, shape, add } = outlineTables<Gathered>()
@@ -63,7 +64,7 @@ const CACHE = shape(
   },
 )
 
-/** Schemas of the caller's own, and what no member of the API's stands in. */
+/** The caller's own schemas, and values without members of the API. */
 const SCHEMAS = {
   input_schema: 'opaque',
   output_schema: 'opaque',
@@ -77,7 +78,7 @@ const OPEN = shape({ ...SCHEMAS, cache_control: CACHE })
 
 const OUTPUT = shape({ format: 'opaque' })
 
-/** Which tools there are, what each is, and which of its counts bound what it costs. */
+/** The known tools, the kind of each, and the members that bound its cost. */
 const TOOL = shape(
   {
     ...SCHEMAS,
@@ -88,16 +89,16 @@ const TOOL = shape(
     max_tokens: 'text',
     cache_control: CACHE,
     caching: shape({ ttl: 'text' }, { leave: (found) => found.get('ttl') ?? '"5m"' }),
-    // By the names of tools, which are the caller's own.
+    // Keyed by tool names, which the caller chooses.
     configs: 'opaque',
     tools: shape({ ...SCHEMAS, description: 'opaque' }),
-    // OpenAI's way of writing one.
+    // OpenAI's form of a tool.
     function: shape({ parameters: 'opaque', description: 'opaque' }),
   },
   { leave: gatherTool },
 )
 
-/** Tools that run at the caller's, or in the model's own prompt. */
+/** Tools that the caller runs, or that are part of the model's prompt. */
 const CLIENT_TOOL =
   /^(?:custom|(?:bash|text_editor|computer|memory|browser_toolset|computer_toolset|tool_search_tool_(?:bm25|regex))(?:_\d{8})?)$/
 const SERVER_TOOL = /^(web_search|web_fetch|code_execution|advisor)_\d{8}$/
@@ -194,7 +195,7 @@ const BLOCK: OutlineShape<Gathered> = shape(
     trigger: 'later',
   },
   {
-    // The arguments of a call, and what an answer says of the models that made it.
+    // The arguments of a call, and what a response says about its models.
     isOpaque(name, found) {
       const type = stringIn(found.get('type'))
       return name === 'input' ? type?.endsWith('tool_use') === true : type === 'fallback'

@@ -1,9 +1,9 @@
-// What Anthropic says that a request used, read from its answer's bytes while they pass: a stream's
-// `message_start` and `message_delta`, or the `usage` of a whole message. What a stream has written
-// since its last count is estimated apart, for an answer that is cut.
+// Reads the usage of an Anthropic response while its bytes pass: from a stream's `message_start` and
+// `message_delta`, or from the `usage` of a complete message. The output since a stream's last count is
+// estimated separately, in case the stream is cut.
 //
-// The classes of tokens are never added up into one, and whatever the bytes are, nothing is thrown:
-// an answer that can't be read has its usage unknown.
+// Classes of tokens are never added together. It throws for no bytes: the usage of an unreadable response
+// is unknown.
 
 import { decoding } from '../../http1/decoding.ts'
 import { objectIn, parseObject } from '../reading/json-object.ts'
@@ -13,7 +13,7 @@ import { type EventListener, EventReader, type EventsWanted } from '../reading/s
 import { type MeteredUsage, Tally } from '../reading/tally.ts'
 import { wholeBody } from '../reading/whole-body.ts'
 
-/** Both are the answer's headers, as they came. */
+/** Both are the response's headers, unchanged. */
 export function anthropicUsageMeter(
   contentType: string | undefined,
   contentEncoding: string | undefined,
@@ -47,13 +47,13 @@ const EVENTS: EventsWanted = {
   mark: 'signature_delta',
 }
 
-/** What is counted, by the name of the tool that makes it. */
+/** The counted requests, by the name of their tool. */
 const TOOL_REQUESTS: ReadonlyMap<string, string> = new Map([
   ['web_search', 'web_search_requests'],
   ['web_fetch', 'web_fetch_requests'],
 ])
 
-/** Of a content_block_delta's line, without what it carries: its JSON and `data: `. */
+/** The overhead of a content_block_delta's line: its JSON and `data: `. */
 const DELTA_FRAME_BYTES = 86
 
 class Streamed implements Reading, EventListener {
@@ -61,12 +61,12 @@ class Streamed implements Reading, EventListener {
   readonly #counts = new Tally()
   readonly #passed = new Passed()
   #stopped = false
-  /** Nothing more is being made. */
+  /** The model has finished. */
   #written = false
-  /** How often a server tool's results were read since the last count, and what they hold. */
+  /** How often a server tool's results were read since the last count, and their bytes. */
   #rounds = 0
   #resultTokens = 0
-  /** Work that is billed and that only the last count tells of. */
+  /** Billed work that only the last count includes. */
   #isHidden = false
   #tools: Record<string, number> | undefined
 
@@ -91,7 +91,7 @@ class Streamed implements Reading, EventListener {
 
   onLost(name: string): void {
     if (name !== 'content_block_start') return this.#counts.doubt()
-    // One that is larger than the bound: the results of a search.
+    // An event larger than the bound: the results of a search.
     this.#passed.block(false)
     this.#rounds += 1
   }
@@ -100,7 +100,7 @@ class Streamed implements Reading, EventListener {
     const counts = this.#counts
     if (name === 'content_block_stop') return this.#passed.endBlock()
     const event = parseObject(data)
-    // Anthropic's own client goes by the name on the line; the two say the same.
+    // Anthropic's own client uses the event's name; both are the same.
     if (event?.['type'] !== name) return counts.doubt()
     switch (name) {
       case 'message_start': {
@@ -125,7 +125,7 @@ class Streamed implements Reading, EventListener {
     const output = objectIn(usage)?.['output_tokens']
     if (typeof stopReason === 'string') this.#written = true
     this.#counts.note(usage, 'last')
-    // Zeros after real counts count nothing.
+    // Zeros after real counts are ignored.
     if (typeof output !== 'number' || output <= 0) return
     this.#passed.counted()
     this.#rounds = 0

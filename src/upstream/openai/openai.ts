@@ -1,6 +1,6 @@
 // Any server that speaks OpenAI's API: OpenAI and Azure, OpenRouter, Groq, Together, Mistral, vLLM,
-// Ollama, llama.cpp. Bodies go and answers come back as they are; what describes the operator's account
-// there does not come back.
+// Ollama, llama.cpp. Bodies pass unchanged in both directions; headers about the operator's account are
+// not passed to clients.
 
 import type { KeyHeader, RouteGroup } from '../../names.ts'
 import type { Revealing } from '../../secret.ts'
@@ -21,14 +21,14 @@ import { servesOpenAi } from './routes.ts'
 export interface OpenAiOptions {
   readonly name?: string
   /**
-   * As clients of the API have it, with `/v1` or what stands in its place. Its query goes out with
-   * every request: `api-version`.
+   * As clients of the API write it, with `/v1` or its replacement. Its query, such as `api-version`, is
+   * sent with every request.
    */
   readonly baseUrl: URL
-  /** Undefined for a server that asks for none. */
+  /** Undefined for a server that needs none. */
   readonly apiKey: Revealing | undefined
   readonly keyHeader: KeyHeader
-  /** That go out with every request; names in lower case. */
+  /** Headers for every request; names in lower case. */
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly routes: readonly RouteGroup[]
   readonly maxBodyBytes: number
@@ -53,9 +53,9 @@ const TO_CLIENT = [
   'x-should-retry',
   'openai-processing-ms',
 ]
-/** The paths of our own table begin with it, and the base URL ends in it or in what is there instead. */
+/** The paths in our own table begin with it, and the base URL ends in it or in its replacement. */
 const VERSION = '/v1'
-/** Of a route's pattern, or of a path. */
+/** For a route's pattern, or a path. */
 const REFERRING =
   /^\/v1\/(?:responses(?:\/compact|\/input_tokens)?|conversations(?:\/[^/]+\/items)?)$/
 

@@ -1,6 +1,6 @@
-// Which ids of what an upstream keeps a request's body names: an earlier response, a conversation, an
-// item of either, a container with the files of a run. All of them are under the operator's key, so the
-// gate has to see whose they are. An id that cannot be read is '', which is nobody's.
+// Reads the ids of stored objects in a request's body: an earlier response, a conversation, an item of
+// either, a container with files. The upstream stores all of them under the operator's key, so the gate
+// must check their owner. An id that cannot be read is '', which belongs to nobody.
 
 import { type Decision, granted } from '../../refusal.ts'
 import { stringIn } from '../reading/members.ts'
@@ -12,7 +12,7 @@ type Ids = Set<string>
 
 const { known, shape } = outlineTables<Ids>()
 
-/** By itself, in an object, or several of either. */
+/** An id alone or in an object, or a list of either. */
 const ID = shape(
   { id: 'text' },
   {
@@ -21,12 +21,12 @@ const ID = shape(
   },
 )
 
-/** Where nobody here knows what it is. */
+/** For values of unknown meaning. */
 const ANY = shape({ container_id: ID, previous_response_id: ID })
 
 /**
- * Of these all is in the body, in this member: what was said, and what the caller's own tools did. What
- * another member holds says nothing: a server that reads a reference by its id may ignore it.
+ * Items whose whole content is in this member of the body: messages, and the calls of the caller's own
+ * tools. Other members do not count: a server that looks an item up by its id may ignore them.
  */
 const TOLD: readonly (readonly [type: RegExp, member: string])[] = [
   [/^message$/, 'content'],
@@ -70,7 +70,7 @@ const ITEM: OutlineShape<Ids> = shape(
   { leave: gatherItem },
 )
 
-/** An item that is not told may be one that the API looks up. */
+/** The API may look up an item without content. */
 function gatherItem(found: OutlinedMembers, to: Ids): undefined {
   if (!isGiven(found, 'id')) return
   const type = isGiven(found, 'type') ? stringIn(found.get('type')) : 'message'
@@ -78,20 +78,20 @@ function gatherItem(found: OutlinedMembers, to: Ids): undefined {
   if (!isTold) to.add(stringIn(found.get('id')) ?? '')
 }
 
-/** What is too long to be kept is there. */
+/** A value that is too long to be kept still exists. */
 const isGiven = (found: OutlinedMembers, name: string): boolean => {
   const text = found.get(name)
   return text !== undefined && text !== 'null' && text !== '""'
 }
 
-/** A response, what is asked about one that is not made, or what goes into a conversation. */
+/** A response, a question about one that is not created, or items for a conversation. */
 const BODY = shape({
   previous_response_id: ID,
   conversation: ID,
   input: ITEM,
   items: ITEM,
   tools: TOOL,
-  // A text; some servers take items.
+  // A text; some servers accept items.
   instructions: ITEM,
   metadata: 'opaque',
   text: 'opaque',

@@ -1,4 +1,4 @@
-// Which routes of OpenAI's API an upstream of this kind serves, by the groups that its settings name.
+// The routes of OpenAI's API that an upstream of this kind serves, by the groups in its settings.
 
 import { OPENAI_GROUPS, type RouteGroup } from '../../names.ts'
 import { serving, type Upstream } from '../upstream.ts'

@@ -1,15 +1,14 @@
-// RFC 8259's grammar over bytes, to the letter: what some parser takes and the RFC does not is
-// malformed. Each function takes where something begins and gives where it ended, or a negative
-// number, and never a value: no string, number or object is made here. What names and strings mean,
-// and whether a name is there twice, is not asked; members.ts does, of the top level.
+// RFC 8259's grammar over bytes, strictly: text that only some parsers accept is malformed. Each function
+// takes the position where something begins and returns where it ended, or a negative number. It creates
+// no string, number or object, and does not interpret names or detect repeated ones; members.ts does that
+// for the top level.
 
-// Beyond the last byte there is `undefined`, which is equal to nothing here and below and above
-// nothing.
+// Reading past the last byte gives `undefined`, which fails every comparison here.
 
 const MALFORMED = -1
 export const TOO_DEEP = -2
 
-/** As deep as common parsers go (Python's gives up at about a thousand, others at 512 and less). */
+/** As deep as common parsers go (Python's stops at about a thousand, others at 512 or less). */
 export const MAX_DEPTH = 512
 
 export const QUOTE = 0x22
@@ -29,7 +28,7 @@ export function afterSpace(bytes: Uint8Array, at: number): number {
   return at
 }
 
-/** Without recursion: how deep a stranger nests is no business of our stack. */
+/** Without recursion, so that a stranger's nesting does not use our stack. */
 export function afterValue(bytes: Uint8Array, at: number): number {
   const open: number[] = []
   for (;;) {
@@ -46,7 +45,7 @@ export function afterValue(bytes: Uint8Array, at: number): number {
       }
     } else at = afterScalar(bytes, at)
 
-    // A value has ended; so may what it stands in.
+    // A value has ended, and its container may end too.
     for (;;) {
       const within = open.at(-1)
       if (at < 0 || within === undefined) return at
@@ -64,7 +63,7 @@ export function afterValue(bytes: Uint8Array, at: number): number {
   }
 }
 
-/** To where its value begins. */
+/** Returns where its value begins. */
 function afterName(bytes: Uint8Array, at: number): number {
   if (bytes[at] !== QUOTE) return MALFORMED
   const end = afterString(bytes, at)
@@ -126,7 +125,7 @@ function afterNumber(bytes: Uint8Array, at: number): number {
   return at
 }
 
-/** One at the least. */
+/** At least one. */
 function afterDigits(bytes: Uint8Array, at: number): number {
   const start = at
   while (isDigit(bytes[at])) at += 1

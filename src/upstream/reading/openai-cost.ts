@@ -1,9 +1,9 @@
-// What a request to an OpenAI-compatible API may cost, read from its body where a limit depends on it,
-// and as the upstream will read it. A body that two parsers could read differently is refused.
+// Reads the cost of a request to an OpenAI-compatible API from its body, if a limit depends on it, as the
+// upstream will read it. A body that two parsers could read differently is refused.
 //
-// Without a bound of its own an answer is as long as its model writes. Several answers to one prompt
-// are each as long as that. Servers of this dialect differ in what they read as no bound: 0 is one to
-// some, `null` is another default to others, and some read a bound under a name of their own first.
+// Without a bound, a response may be as long as its model can write, and so may each of several responses to
+// one prompt. Servers differ in what they read as no bound: for some it is 0, for others `null` means another
+// default, and some read a bound under a name of their own first.
 
 import { type Decision, granted, refused } from '../../refusal.ts'
 import type { Costly } from '../costly.ts'
@@ -26,20 +26,20 @@ import { ambiguousBody } from './unparsed.ts'
 
 interface Route {
   readonly shape: OutlineShape<OpenAiGathered>
-  /** Members that bound the answer; undefined where there is none to bound. */
+  /** Members that bound the response; undefined if nothing is written. */
   readonly maxTokens?: readonly string[]
-  /** Names that some servers read as well, or first; they can only raise what is assumed. */
+  /** Names that some servers read too, or first; they can only raise the assumed cost. */
   readonly otherMaxTokens?: readonly string[]
   /** The route writes no text. */
   readonly writesNothing?: boolean
-  /** Members that say how many answers are made. */
+  /** Members with the number of responses. */
   readonly answers?: readonly string[]
   readonly free?: boolean
   readonly media?: Costly['media']
   readonly unpriced?: string
 }
 
-/** Files to transcribe, and pictures to edit, come in forms. */
+/** Audio to transcribe and images to edit come in forms. */
 const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
   [
     '/v1/chat/completions',
@@ -74,10 +74,10 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
 const UNREAD =
   'this token is limited in models or spending, and this gate cannot tell which model a request to this route runs'
 
-/** OpenRouter's way to ask for it. */
+/** OpenRouter's way to request it. */
 const SEARCHES = /:online$/i
 
-/** A picture is at most so many tokens of any model's: 48,169 of gpt-4o-mini's, under 16,000 of others. */
+/** The most tokens that any model counts for an image: 48,169 of gpt-4o-mini, under 16,000 of others. */
 const MAX_IMAGE_TOKENS = 50_000
 
 export function openAiCost(path: string, body: Uint8Array): Decision<Costly> {
@@ -102,7 +102,7 @@ export function openAiCost(path: string, body: Uint8Array): Decision<Costly> {
     costly(route, gathered, {
       model,
       maxTokens: route.writesNothing === true ? 0 : maxTokens,
-      // A server that does not read `n` gives one answer, whatever it says.
+      // A server that does not read `n` gives one response, whatever `n` is.
       answers: Math.max(1, ...counts) * Math.max(1, gathered.prompts),
       bytes: body.byteLength,
       tier: found.get('service_tier'),
@@ -159,7 +159,7 @@ function costly(route: Route, gathered: OpenAiGathered, read: Read): Costly {
 const isStream = (text: unknown): boolean =>
   text !== undefined && text !== 'false' && text !== 'null'
 
-/** Undefined where nothing bounds the answer for certain, null where a bound is a mistake. */
+/** Undefined if nothing certainly bounds the response, null if a bound is invalid. */
 function boundIn(
   found: OutlinedMembers,
   { maxTokens = [], otherMaxTokens = [] }: Route,
@@ -171,7 +171,7 @@ function boundIn(
   return own.length === 0 || all.includes(0) ? undefined : Math.max(...all)
 }
 
-/** Undefined where one is a mistake. */
+/** Undefined if one is invalid. */
 function countsIn(found: OutlinedMembers, names: readonly string[]): number[] | undefined {
   const counts: number[] = []
   for (const name of names) {
@@ -182,7 +182,7 @@ function countsIn(found: OutlinedMembers, names: readonly string[]): number[] | 
   return counts
 }
 
-/** `fast` is the newer name of a tier whose answers still say `priority`. */
+/** `fast` is the newer name of a tier that responses still call `priority`. */
 function tierOf(text: unknown): readonly string[] {
   if (text === undefined || text === 'null') return []
   const value = stringIn(text) ?? '?'

@@ -1,7 +1,7 @@
-// The `usage` of OpenAI's dialect, under the names that its routes have for the same counts, gathered
-// from every place of an answer that says it. Prompt tokens hold those that came from a cache or were
-// written to one; in a tally these are classes of their own. Some providers leave what a model thought
-// out of the completion, and in the total.
+// Reads the `usage` of OpenAI's dialect, in which routes have different names for the same counts, from
+// every place in a response. Prompt tokens include those read from or written to a cache, which are
+// separate classes in a tally. Some providers count reasoning only in the total, and not in the
+// completion.
 
 import { objectIn } from './json-object.ts'
 import { type Kept, tellKept } from './kept.ts'
@@ -45,7 +45,7 @@ export class OpenAiCounts {
     this.#kept = kept
   }
 
-  /** A chunk, an event, a whole body: whether it counted anything. */
+  /** Adds a chunk, an event or a complete body; returns whether it had counts. */
   noteAnswer(answer: JsonObject): boolean {
     const response = objectIn(answer['response'])
     const holder = response ?? answer
@@ -84,7 +84,7 @@ export class OpenAiCounts {
     if (hasParts(this.#parts)) this.#tally.parts(this.#parts)
   }
 
-  /** `passed`: undefined where nothing of the answer tells what was written. */
+  /** `passed`: undefined if nothing in the response tells how much was written. */
   result(isWhole: boolean, passed: Passed | undefined): MeteredUsage {
     this.tell()
     const since = passed && {
@@ -96,7 +96,7 @@ export class OpenAiCounts {
     return this.#tally.result(isFinal, since, isWhole)
   }
 
-  /** `writes`: it is an answer that a model wrote. */
+  /** `writes`: a model wrote the response. */
   #note(usage: unknown, writes: boolean): boolean {
     if (usage === undefined || usage === null) return false
     const members = objectIn(usage)
@@ -108,12 +108,12 @@ export class OpenAiCounts {
     const said = this.#count(members['completion_tokens'] ?? members['output_tokens'])
     const total = this.#count(members['total_tokens'])
     const completion = withThought(prompt, said, total)
-    // Some servers write zeros where they do not count: no prompt is empty.
+    // Some servers write zeros instead of counts: no prompt is empty.
     if (prompt === 0 && (completion ?? 0) === 0) return false
     this.#noteInput(detailsIn(members, INPUT_DETAILS))
     this.#noteWritten(detailsIn(members, OUTPUT_DETAILS))
     if (prompt !== undefined) this.#prompt = Math.max(this.#prompt ?? 0, prompt)
-    // Embeddings write nothing, and say nothing of it.
+    // Embeddings have no output, and no count of it.
     const written = completion ?? (prompt === undefined || writes ? undefined : 0)
     if (written !== undefined) this.#completion = Math.max(this.#completion ?? 0, written)
     return (prompt ?? 0) + (completion ?? 0) > 0
@@ -144,20 +144,20 @@ export class OpenAiCounts {
     })
   }
 
-  /** Of a response: what its tools did, which no token tells. */
+  /** Counts the tool calls of a response, which its tokens do not include. */
   #noteOutput(output: readonly unknown[], usage: unknown): void {
     const tools: Record<string, number> = {}
     for (const item of output) {
       const name = BILLED_CALLS.get(String(objectIn(item)?.['type']))
       if (name !== undefined) tools[name] = (tools[name] ?? 0) + 1
     }
-    // Opening a page is a call too, and is not billed: the API's own count says so.
+    // Opening a page is a call too, but it is not billed: the API does not count it.
     const searches = objectIn(objectIn(usage)?.['web_search'])?.['num_requests']
     if (typeof searches === 'number') tools['web_search_requests'] = this.#count(searches) ?? 0
     this.#tools = tools
   }
 
-  /** `{"error":{"type":…}}`, an event of that type, or the error of a response that failed. */
+  /** `{"error":{"type":…}}`, an event of that type, or the error of a failed response. */
   #noteError(event: JsonObject, response: JsonObject | undefined): void {
     const error = event['error'] ?? response?.['error']
     if (error !== undefined && error !== null) {
@@ -178,7 +178,7 @@ export class OpenAiCounts {
   }
 }
 
-/** The completion, or what the total has beyond the prompt where that is more. */
+/** The completion's tokens, or the total minus the prompt if that is more. */
 function withThought(
   prompt: number | undefined,
   completion: number | undefined,
@@ -196,7 +196,7 @@ function detailsIn(usage: JsonObject, names: readonly string[]): JsonObject | un
   return undefined
 }
 
-/** Some servers give the status as the code, and a type of their own. */
+/** Some servers use the status as the code, and a type of their own. */
 function typeOfStatus(status: number, type: unknown): unknown {
   if (status === 429 || status === 529) return 'rate_limit_error'
   if (status >= 400 && status < 500) return 'invalid_request_error'

@@ -1,5 +1,5 @@
-// The upstream's public documents: HPKE keys and attestation bundles. Anybody may ask for them, so
-// each is asked of the upstream once at a time and kept for a moment, and no key of ours goes along.
+// The upstream's public documents: HPKE keys and attestation bundles. Anybody may request them, so the gate
+// requests each from the upstream once at a time, keeps it for a moment, and sends no key.
 
 import { hash } from 'node:crypto'
 import { type Decision, granted, refused } from '../../refusal.ts'
@@ -13,9 +13,9 @@ export interface DocumentsOptions {
   readonly attestationUrl: URL
 }
 
-/** An enclave that has changed its key is met with the old one for no longer than this. */
+/** After an enclave changes its key, clients may get the old one for this long. */
 const TTL_MS = 5000
-/** Kept at once, strangers' distinct POST bodies among them; times the next line, 16 MiB. */
+/** The number of kept documents, including those for strangers' POST bodies; with the next line, 16 MiB. */
 const MAX_DOCUMENTS = 16
 const MAX_DOCUMENT_BYTES = 1_048_576
 /** For headers and body together. */

@@ -1,4 +1,4 @@
-// What a request's headers say of its seal (EHBP) and of the enclave that it is for. Pure.
+// Reads a request's seal (EHBP) and its enclave from the headers. Pure.
 
 import { type Decision, granted, refused } from '../../refusal.ts'
 import { declaredLength, ENCAPSULATED_KEY, type Inspected } from '../inspected.ts'
@@ -14,7 +14,7 @@ const ENCLAVE_URL = 'x-tinfoil-enclave-url'
 /** EHBP 0.3.1: an X25519 public key in hexadecimal. */
 const KEY = /^[0-9a-f]{64}$/i
 
-/** `hasBody`: bodyless requests travel in clear by EHBP's design, so none is demanded of them. */
+/** `hasBody`: in EHBP, requests without a body are never sealed, so no seal is required. */
 export function inspectSealed(
   headers: Headers,
   hasBody: boolean,

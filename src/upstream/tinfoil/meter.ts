@@ -1,5 +1,4 @@
-// What an answer of Tinfoil's says that it used: in a header, in a trailer after a stream, or in the body
-// itself.
+// Meters a response of Tinfoil: usage comes in a header, in a trailer after a stream, or in the body.
 
 import type { AnswerHeaders } from '../../http1/fields.ts'
 import type { Meter } from '../reading/metering.ts'
@@ -11,7 +10,7 @@ import { parseTinfoilUsage } from './usage.ts'
 const USAGE_HEADER = 'x-tinfoil-usage-metrics'
 
 const FREE: UsageMeter = { end: () => NO_USAGE }
-/** Nobody but the client can read what is sealed. */
+/** Only the client can read a sealed response. */
 const UNREAD: UsageMeter = { end: (trailers) => parseTinfoilUsage(trailers[USAGE_HEADER]) }
 
 export const tinfoilMeter: Upstream['meter'] = ({ method, sealed }, status, headers) => {
@@ -21,7 +20,7 @@ export const tinfoilMeter: Upstream['meter'] = ({ method, sealed }, status, head
   return sealed || status >= 300 ? UNREAD : new PlainUsage(headers)
 }
 
-/** As bytes: a text would be encoded anew for each chunk. */
+/** As bytes, because a string would be encoded again for each chunk. */
 const ERROR = Buffer.from('"error"')
 const USAGE = Buffer.from('"usage":{')
 
@@ -29,8 +28,8 @@ class PlainUsage implements UsageMeter {
   readonly #type: string | undefined
   readonly #coding: string | undefined
   /**
-   * The usage comes after the stream: to take each event apart would cost as much as to pass it on. An
-   * error, or usage all the same, is read where a chunk holds it.
+   * The usage comes after the stream, so events are not split, which would cost as much as passing them
+   * on. A chunk that contains an error or usage is read.
    */
   readonly #isAnnounced: boolean
   #read: Meter | undefined

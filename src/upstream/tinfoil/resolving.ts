@@ -1,9 +1,9 @@
-// Names that callers choose, to addresses. A suffix on the operator's list lets them choose any number,
-// names that nobody answers for among them: what one identity may ask at once is bounded, so is what
-// all may, and how long an answer is waited for; and what has no address is remembered too.
+// Resolves names that callers choose. With a suffix on the operator's list they can choose any number of
+// names, even some whose DNS servers never answer. So lookups are bounded for each identity, in total and
+// in time, and a name without an address is remembered too.
 //
-// Not by getaddrinfo: Bun runs it on a few threads, which silent names would hold for seconds each,
-// while connections to every upstream wait for one.
+// It does not use getaddrinfo: Bun runs that on a few threads, which unanswered names would block for seconds
+// each, while connections to every upstream wait.
 
 import { clearDeadline, deadline } from '../../turn/deadline.ts'
 import { type Decision, granted, refused } from '../../refusal.ts'
@@ -13,9 +13,9 @@ export interface Resolving {
   resolve(host: string, identity: string, now: number): Promise<Decision<Enclave>>
 }
 
-/** Every request of a verifying client names its enclave: its address is asked this often. */
+/** Every request of a verifying client names its enclave, so addresses are cached for this long. */
 const ADDRESS_TTL_MS = 30_000
-/** A name that has just been made is found soon after. */
+/** Short, so that a new name is found soon. */
 const NO_ADDRESS_TTL_MS = 10_000
 const MAX_ADDRESSES = 256
 const MAX_NO_ADDRESSES = 1024
@@ -75,7 +75,7 @@ const TOO_MANY = refused('upstream_concurrency_limit', {
   retryAfterSeconds: RETRY_SECONDS,
 })
 
-/** Undefined where it takes longer; it never rejects. */
+/** Undefined if it takes longer; it never rejects. */
 function within<T>(work: Promise<T | undefined>, timeoutMs: number): Promise<T | undefined> {
   return new Promise((resolve) => {
     const limit = deadline(timeoutMs, () => resolve(undefined))
@@ -86,17 +86,17 @@ function within<T>(work: Promise<T | undefined>, timeoutMs: number): Promise<T |
   })
 }
 
-/** For each of two tries. */
+/** For each of two attempts. */
 const QUERY_MS = 1000
 
-/** A resolver for each name: the system's servers may have changed, and one can be given up alone. */
+/** A resolver for each name: the system's servers may have changed, and a single lookup can be cancelled. */
 async function asked(hostname: string): Promise<readonly { readonly address: string }[]> {
-  // Loaded here: few gates are asked for an enclave by its name.
+  // Loaded here, because few gates need it.
   const { Resolver } = await import('node:dns/promises')
   const resolver = new Resolver({ timeout: QUERY_MS, tries: 2 })
   const limit = deadline(TIMEOUT_MS, () => resolver.cancel())
   try {
-    // The connection goes to the first that is found, and IPv4 is what more machines can reach.
+    // The connection uses the first address, and more machines can reach IPv4.
     const addresses = await resolver.resolve4(hostname).catch((error: unknown) => {
       if (!String(Object(error).code).includes('ENODATA')) throw error
       return resolver.resolve6(hostname)
@@ -107,7 +107,7 @@ async function asked(hostname: string): Promise<readonly { readonly address: str
   }
 }
 
-/** Bounded: the oldest is forgotten first. */
+/** Bounded: the oldest entry is forgotten first. */
 class Kept<T> {
   readonly #max: number
   readonly #values = new Map<string, { readonly value: T; readonly until: number }>()

@@ -1,5 +1,5 @@
-// Tinfoil: where a request goes and with whose key. Its enclaves read what we cannot; what they say
-// of usage comes in a header, or in a trailer after a stream.
+// The upstream Tinfoil. Its enclaves read bodies that the gate cannot; they report usage in a header, or in a
+// trailer after a stream.
 
 import type { Revealing } from '../../secret.ts'
 import { type Decision, granted } from '../../refusal.ts'
@@ -25,13 +25,13 @@ export interface TinfoilOptions extends SealRules {
   readonly baseUrl: URL
   readonly apiKey: Revealing
   readonly lookup?: Lookup
-  /** Whether a proxy leads to a host: then that resolves its name, and here there may be no DNS. */
+  /** Whether a host is reached through a proxy, which then resolves its name; the gate may have no DNS. */
   readonly isProxied?: (hostname: string, port: number) => boolean
 }
 
 const RESPONSE_NONCE = 'ehbp-response-nonce'
 
-/** A body goes and an answer comes back as it is, so the codings of both pass with them. */
+/** Bodies pass unchanged in both directions, and so do their content codings. */
 const TO_UPSTREAM = [
   'content-type',
   'content-encoding',
@@ -75,7 +75,7 @@ export function tinfoil(options: TinfoilOptions): Upstream {
     identity: string,
     now: number,
   ): Promise<Decision<Destination>> => {
-    // The certificate is the name's all the same, and the list is what it was.
+    // TLS still verifies the name, and the list of allowed hosts still applies.
     if (isProxied?.(host, HTTPS_PORT))
       return granted(destinationOf(new URL(target, `https://${host}`)))
     const found = await enclaves.resolve(host, identity, now)
@@ -110,7 +110,7 @@ export function tinfoil(options: TinfoilOptions): Upstream {
     passes: (upstream) => allowedValues(TO_CLIENT, upstream),
     credentialRefused: operatorsKeyRefused,
     meter: tinfoilMeter,
-    // EHBP: a 2xx to a sealed request without the nonce was not made by the enclave.
+    // EHBP: the enclave did not produce a 2xx to a sealed request without the nonce.
     invalid: ({ sealed }, status, headers) =>
       sealed && status < 300 && !NONCE.test(String(headers[RESPONSE_NONCE]))
         ? 'sealed request, answer without nonce'

@@ -1,5 +1,5 @@
-// What Tinfoil says that a request used: a header, or a trailer after a stream. Nothing here counts
-// or estimates.
+// Reads the usage that Tinfoil reports in a header, or in a trailer after a stream. It counts and estimates
+// nothing.
 
 import type { MeteredUsage } from '../reading/tally.ts'
 
@@ -8,8 +8,8 @@ const COUNT = /^\d{1,15}$/
 
 /**
  * `X-Tinfoil-Usage-Metrics`: `prompt=67,completion=42,total=109[,cached_prompt_tokens=…,…]`.
- * Undefined where it says less than prompt and completion. What came from a cache is part of the
- * prompt there, and a class of its own here.
+ * Undefined without both prompt and completion. Cached tokens are part of the prompt there, and a separate
+ * class here.
  */
 export function parseTinfoilUsage(text: string | string[] | undefined): MeteredUsage | undefined {
   if (typeof text !== 'string' || text.length > MAX_HEADER_LENGTH) return undefined
@@ -28,7 +28,7 @@ export function parseTinfoilUsage(text: string | string[] | undefined): MeteredU
   }
 }
 
-/** The last good one, where one comes twice. */
+/** The last valid one, if there are several. */
 function lastOf(name: string, parts: readonly string[]): number | undefined {
   for (let at = parts.length - 1; at >= 0; at -= 1) {
     const part = (parts[at] ?? '').trim()
