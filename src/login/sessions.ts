@@ -3,16 +3,15 @@
 // session key that could be read without SESSION_SECRET, and a record that does not open is
 // `session_invalid`, whatever was done to it (attack 41).
 
-import type { Database } from 'bun:sqlite'
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Secret } from '../secret.ts'
 import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { DatabaseConnection } from '../database/connection.ts'
-import { inTransaction } from '../database/database.ts'
 import { checkSessionKey, hashSessionKey, newSessionKey } from './keys.ts'
-import { MAX_PLAINTEXT_BYTES, OVERHEAD_BYTES, type SealPlace, type Seals, seals } from './seal.ts'
+import { MAX_PLAINTEXT_BYTES, type SealPlace, type Seals, seals } from './seal.ts'
 import { packed, type SessionTokens, unpacked } from './sealed-tokens.ts'
-import { SessionsUnusable, reported, unusableFrom } from './unusable.ts'
+import { isVersion, type SessionRow, sessionRows } from './session-row.ts'
+import { SessionsUnusable, unusableFrom } from './unusable.ts'
 
 export { SessionsUnusable } from './unusable.ts'
 
@@ -45,14 +44,6 @@ export interface SessionsOptions {
   readonly secrets: readonly Secret[]
 }
 
-interface SessionRow {
-  readonly version: unknown
-  readonly id: unknown
-  readonly sealed: unknown
-  readonly beganMs: number
-  readonly writtenMs: number
-}
-
 interface HeldSession {
   readonly id: string
   readonly version: number
@@ -69,13 +60,9 @@ export const NOBODY = 'nobody is signed in'
 
 /** Throws if a secret is short, and SessionsUnusable if the file cannot be used. */
 export function sessions(options: SessionsOptions): Sessions {
-  const { connection } = options
+  const rows = sessionRows(options.connection)
   let { secrets } = options
   let sealing = seals(secrets)
-  /**
-   * The newest version this process has seen: an older row put back is not accepted (attack 41).
-   */
-  let newestVersion = 0
   let resealing = true
   /** With the current secrets; a record that the first one did not seal is sealed again. */
   const sealingNow = (): Seals => {
@@ -85,59 +72,18 @@ export function sessions(options: SessionsOptions): Sessions {
     resealing = true
     return sealing
   }
-  /** The newest record that this process has read or written, as it is in the file. */
-  let newest: SessionRow | undefined
-  let file = connection.file
-
-  const read = (database: Database): SessionRow | null =>
-    database
-      .query<SessionRow, [number]>(
-        `SELECT version, id, CASE WHEN length(sealed) <= ?1 THEN sealed END AS sealed,
-           began_ms AS beganMs, written_ms AS writtenMs
-         FROM login_session WHERE only = 1`,
-      )
-      .get(OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES)
-
-  /**
-   * Carries the record over into a file that replaced the previous one and holds none or an older
-   * one.
-   */
-  const carryOver = (database: Database): void => {
-    if (connection.file === file) return
-    const there = read(database)
-    const isOlder = !isVersion(there?.version) || there.version < newestVersion
-    const { version, id, sealed, beganMs, writtenMs } = newest ?? {}
-    if (isOlder && isVersion(version)) {
-      inTransaction(database, () =>
-        database
-          .query<unknown, any[]>(
-            `INSERT OR REPLACE INTO login_session
-               (only, version, id, sealed, began_ms, written_ms) VALUES (1, ?1, ?2, ?3, ?4, ?5)`,
-          )
-          .run(version, id, sealed, beganMs, writtenMs),
-      )
-    }
-    ;({ file } = connection)
-  }
-
-  const row = (): SessionRow | null => {
-    const database = connection.get()
-    carryOver(database)
-    return read(database)
-  }
 
   const held = (found: SessionRow | null): Decision<HeldSession> => {
     const { version, id, sealed } = found ?? {}
     if (!isId(id)) return invalid(NOBODY)
     if (!isVersion(version)) return invalid('record has no version')
-    if (version < newestVersion) return invalid('record is older than one seen before')
+    if (version < rows.newestVersion) return invalid('record is older than one seen before')
     if (!(sealed instanceof Uint8Array)) return invalid('record is missing or too long')
     const opened = sealingNow().open(sealed, placeOf(id, version))
     if (!opened.ok) return invalid(opened.reason)
     const content = unpacked(opened.plaintext)
     if (!content) return invalid('record holds something else')
-    newestVersion = version
-    newest = found ?? undefined
+    if (found) rows.opened(found, version)
     return granted({ id, version, ...content, stale: opened.stale })
   }
 
@@ -147,19 +93,6 @@ export function sessions(options: SessionsOptions): Sessions {
     return sealingNow().seal(content, placeOf(of.id, of.version))
   }
 
-  const write = <T>(work: (database: Database, found: SessionRow | null) => T): T =>
-    reported(() => {
-      const { result, after } = connection.write((database) => {
-        carryOver(database)
-        return inTransaction(database, () => {
-          const result = work(database, read(database))
-          return { result, after: read(database) }
-        })
-      })
-      newest = after ?? undefined
-      return result
-    })
-
   /**
    * Seals the record again under the first secret as soon as possible: until then the older secret
    * cannot be dropped.
@@ -167,10 +100,9 @@ export function sessions(options: SessionsOptions): Sessions {
   const resealed = (found: HeldSession): void => {
     if (!found.stale || !resealing) return
     try {
-      write((database, there) => {
+      rows.write((there, to) => {
         const now = held(there)
-        if (!now.ok || now.value.version !== found.version) return
-        database.query('UPDATE login_session SET sealed = ?1 WHERE only = 1').run(sealed(now.value))
+        if (now.ok && now.value.version === found.version) to.reseal(sealed(now.value))
       })
     } catch (error) {
       // Reading goes on without retrying the disk each time: the next refresh seals the record
@@ -182,7 +114,7 @@ export function sessions(options: SessionsOptions): Sessions {
 
   const reading = (): Decision<HeldSession> => {
     try {
-      const found = held(row())
+      const found = held(rows.read())
       if (found.ok) resealed(found.value)
       return found
     } catch (error) {
@@ -195,17 +127,10 @@ export function sessions(options: SessionsOptions): Sessions {
     begin(tokens, nowMs) {
       const key = newSessionKey(options.secrets)
       const id = randomBytes(ID_BYTES).toString('hex')
-      newestVersion = write((database, found) => {
-        const before = found?.version
-        const version = next(newestVersion, before)
+      rows.write((found, to) => {
+        const version = next(rows.newestVersion, found?.version)
         const record = sealed({ id, version, tokens, keyHash: hashSessionKey(key) })
-        database
-          .query(
-            `INSERT OR REPLACE INTO login_session
-               (only, version, id, sealed, began_ms, written_ms) VALUES (1, ?1, ?2, ?3, ?4, ?4)`,
-          )
-          .run(version, id, record, Math.trunc(nowMs))
-        return version
+        to.begin(version, id, record, nowMs)
       })
       return { key, id }
     },
@@ -230,31 +155,20 @@ export function sessions(options: SessionsOptions): Sessions {
         : invalid('session is not the one there')
     },
 
-    replace(id, version, tokens, nowMs) {
-      const written = write((database, found) => {
+    replace: (id, version, tokens, nowMs) =>
+      rows.write((found, to) => {
         // Checks the stored record and not only its version: the hash of its key goes into the new
         // one.
         const before = held(found)
-        if (!before.ok || before.value.id !== id || before.value.version !== version) {
-          return undefined
-        }
-        const after = next(newestVersion, version)
-        const record = sealed({ ...before.value, tokens, version: after })
-        database
-          .query(
-            'UPDATE login_session SET version = ?1, sealed = ?2, written_ms = ?3 WHERE only = 1',
-          )
-          .run(after, record, Math.trunc(nowMs))
-        return after
-      })
-      if (written === undefined) return false
-      newestVersion = written
-      return true
-    },
+        if (!before.ok || before.value.id !== id || before.value.version !== version) return false
+        const after = next(rows.newestVersion, version)
+        to.replace(after, sealed({ ...before.value, tokens, version: after }), nowMs)
+        return true
+      }),
 
     current() {
       try {
-        const id = row()?.id
+        const id = rows.read()?.id
         return isId(id) ? { id } : undefined
       } catch (error) {
         const unusable = unusableFrom(error)
@@ -264,27 +178,13 @@ export function sessions(options: SessionsOptions): Sessions {
     },
 
     end(id) {
-      const ended = write((database, found) => {
-        if (found?.id !== id) return undefined
-        const version = next(newestVersion, found.version)
-        database
-          .query(`UPDATE login_session SET version = ?1, id = NULL, sealed = NULL WHERE only = 1`)
-          .run(version)
-        return version
+      const isEnded = rows.write((found, to) => {
+        if (found?.id !== id) return false
+        to.end(next(rows.newestVersion, found.version))
+        return true
       })
-      if (ended === undefined) return
-      newestVersion = ended
-      forgetLog(connection)
+      if (isEnded) rows.forgetLog()
     },
-  }
-}
-
-/** The old sealed content is still in the write-ahead log. Removing it is best effort. */
-function forgetLog(connection: DatabaseConnection): void {
-  try {
-    connection.get().run('PRAGMA wal_checkpoint(TRUNCATE)')
-  } catch {
-    // Another process is reading: a later checkpoint removes the log.
   }
 }
 
@@ -294,10 +194,6 @@ function placeOf(id: string, version: number): SealPlace {
 
 function isId(value: unknown): value is string {
   return typeof value === 'string' && ID.test(value)
-}
-
-function isVersion(value: unknown): value is number {
-  return Number.isSafeInteger(value) && Number(value) > 0
 }
 
 /** Higher than everything seen and stored; starts again if somebody left no higher number. */
