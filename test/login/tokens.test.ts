@@ -11,12 +11,8 @@ import type { Instant } from '../../src/turn/instant.ts'
 import { authorization, type Authorization } from '../../src/login/authorization.ts'
 import type { IssuedTokens } from '../../src/login/token-answer.ts'
 import { type Sessions, sessions } from '../../src/login/sessions.ts'
-import {
-  type HeldTokens,
-  heldTokens,
-  MAX_COOLDOWN_MS,
-  REJECTION_COOLDOWN_MS,
-} from '../../src/login/tokens.ts'
+import { MAX_COOLDOWN_MS } from '../../src/login/cooldown.ts'
+import { type HeldTokens, heldTokens, REJECTION_COOLDOWN_MS } from '../../src/login/tokens.ts'
 import type { Decision } from '../../src/refusal.ts'
 import { store } from '../../src/database/store.ts'
 import { TABLES } from '../../src/gate/migrations.ts'
