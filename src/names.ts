@@ -14,10 +14,31 @@ export const ROUTE_GROUPS = [
   'messages',
   'batches',
   'files',
+  'uploads',
+  'vector_stores',
+  'containers',
+  'fine_tuning',
   'conversations',
   'stored_chat',
 ] as const
 export type RouteGroup = (typeof ROUTE_GROUPS)[number]
+
+/**
+ * Routes that keep something at the upstream under the operator's key, or spend what no answer tells: a
+ * policy allows them only if it names them.
+ */
+export const NAMED_GROUPS = [
+  'batches',
+  'files',
+  'uploads',
+  'vector_stores',
+  'containers',
+  'fine_tuning',
+] as const satisfies readonly RouteGroup[]
+const NAMED: ReadonlySet<RouteGroup> = new Set(NAMED_GROUPS)
+
+/** What a policy allows that names no groups. */
+export const USUAL_GROUPS: readonly RouteGroup[] = ROUTE_GROUPS.filter((group) => !NAMED.has(group))
 
 /** Those of OpenAI's API. */
 export const OPENAI_GROUPS = [
@@ -31,6 +52,16 @@ export const OPENAI_GROUPS = [
   'audio',
   'conversations',
   'stored_chat',
+  ...NAMED_GROUPS,
+] as const satisfies readonly RouteGroup[]
+
+/** Those of Anthropic's API. */
+export const ANTHROPIC_GROUPS = [
+  'models',
+  'messages',
+  'completions',
+  'batches',
+  'files',
 ] as const satisfies readonly RouteGroup[]
 
 /** In which header a server of OpenAI's API takes its key. */

@@ -67,6 +67,9 @@ const WIRE = {
     forbidden('this credential names a policy that this gate does not have; ask the operator'),
   ),
   route_not_allowed: forbidden('the policy of this credential does not allow this route'),
+  list_refused: forbidden(
+    'this list shows what every caller of this gate made; ask for each object by its id, or list them in your own records',
+  ),
   upstream_not_allowed: forbidden('the policy of this credential does not allow this upstream'),
 
   enrollment_closed: coded(forbidden('this gate enrols no devices')),

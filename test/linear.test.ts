@@ -359,12 +359,12 @@ const READERS: Readonly<Record<string, Reader>> = {
     around: [['{"error":{"message":"', '"}}']],
   },
   "Anthropic's events": {
-    read: meter(anthropicUsageMeter, 'text/event-stream', BODY),
+    read: meter((type, coding) => anthropicUsageMeter(type, coding), 'text/event-stream', BODY),
     length: BODY,
     units: ['\n', '\r', 'data: a\n', 'event: message_delta\n', 'data: {}\n\n', 'data:', ':\n'],
   },
   "Anthropic's events in pieces of seven bytes": {
-    read: meter(anthropicUsageMeter, 'text/event-stream', 7),
+    read: meter((type, coding) => anthropicUsageMeter(type, coding), 'text/event-stream', 7),
     length: BODY,
     units: ['\n', '\r\n', 'data: a\n', 'event: message_delta\n', 'data: {}\n\n'],
   },

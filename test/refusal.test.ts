@@ -47,6 +47,11 @@ const WIRE: Readonly<
     'permission_error',
     'the policy of this credential does not allow this route',
   ],
+  list_refused: [
+    403,
+    'permission_error',
+    'this list shows what every caller of this gate made; ask for each object by its id, or list them in your own records',
+  ],
   upstream_not_allowed: [
     403,
     'permission_error',

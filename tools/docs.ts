@@ -1,7 +1,8 @@
 // Generates the documentation's tables from the tables that the program runs on: `bun tools/docs.ts`
 // writes them, and a test fails where they have drifted. Not part of the binary.
 
-import { RELAYED_ROUTES, type RelayedRoute } from '../src/accept/routes.ts'
+import type { RelayedRoute } from '../src/accept/relayed-route.ts'
+import { RELAYED_ROUTES } from '../src/accept/routes.ts'
 import { memberOf } from '../src/config/document/tree.ts'
 import {
   flagOf,

@@ -1,7 +1,9 @@
 // The upstreams that a request may go to by its route, caller and headers.
 
 import type { Admitted } from '../admit/admitted.ts'
+import { NAMED_GROUPS, type RouteGroup } from '../names.ts'
 import { isDecided, permittedOf, type Served } from '../dispatch/choose.ts'
+import { isOwnAccount } from '../dispatch/stored.ts'
 import { ENCAPSULATED_KEY } from '../upstream/inspected.ts'
 import type { ServedRoute } from './routes.ts'
 
@@ -11,12 +13,27 @@ export const isReferring = (routes: readonly ServedRoute[], path: string): boole
     kinds.some((kind) => choices[kind].some(({ upstream }) => upstream.referring?.(path))),
   )
 
+/** What is known of a request by its route and its headers. */
+export interface ToRoute {
+  readonly request: Request
+  readonly hasBody: boolean
+  readonly group: RouteGroup
+  /** Its answer shows what every caller made. */
+  readonly lists: true | undefined
+}
+
+const NAMED: ReadonlySet<RouteGroup> = new Set(NAMED_GROUPS)
+
 export function amongOf(
   candidates: readonly Served[],
   { policy }: Admitted,
-  { headers }: Request,
-  hasBody: boolean,
+  { request, hasBody, group, lists }: ToRoute,
 ): readonly Served[] {
   if (isDecided(candidates)) return candidates
-  return permittedOf(candidates, { sealed: headers.has(ENCAPSULATED_KEY), hasBody, policy })
+  const sealed = request.headers.has(ENCAPSULATED_KEY)
+  const permitted = permittedOf(candidates, { sealed, hasBody, policy })
+  if (!lists && (policy.routes || !NAMED.has(group))) return permitted
+  // Nothing of this may reach an upstream whose account others use, whatever its body says.
+  const own = permitted.filter(isOwnAccount)
+  return own.length > 0 ? own : permitted.slice(0, 1)
 }

@@ -5,13 +5,12 @@ import type { Admitted } from '../admit/admitted.ts'
 import { type AskedModels, someAsk } from '../dispatch/asked-models.ts'
 import { type Choices, isByModel, type Served, servedModel } from '../dispatch/choose.ts'
 import { isMerged } from '../dispatch/merged-models.ts'
-import { type OwnerOf, servingStored } from '../dispatch/stored.ts'
+import { isOwnAccount, type OwnerOf, servingStored } from '../dispatch/stored.ts'
 import type { Exchange } from '../exchange.ts'
-import type { RouteGroup } from '../names.ts'
 import { allows } from '../policy/allows.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Inspected } from '../upstream/inspected.ts'
-import { amongOf } from './among.ts'
+import { amongOf, type ToRoute } from './among.ts'
 
 export interface ChoosingParts {
   readonly askedModels: AskedModels
@@ -19,15 +18,12 @@ export interface ChoosingParts {
 }
 
 /** For a request of an admitted caller. */
-export interface ToChoose {
-  readonly request: Request
+export interface ToChoose extends ToRoute {
   readonly path: string
-  readonly hasBody: boolean
   /** Its path names a stored object. */
   readonly isOwned: boolean
   /** From the path or the query, if it has no body. */
   readonly model: string | undefined
-  readonly group: RouteGroup | undefined
 }
 
 export interface Chosen {
@@ -51,11 +47,13 @@ export function choosing({ askedModels, ownerOf }: ChoosingParts): Choose {
     on: Served,
     among: readonly Served[],
     { policy }: Admitted,
-    { request, hasBody, group }: ToChoose,
+    { request, hasBody, group, lists }: ToChoose,
   ): Decision<Chosen> => {
     const inspected = on.upstream.inspect(request.headers, hasBody)
     if (!inspected.ok) return inspected
-    const passes = allows(policy, group, on.upstream.name, hasBody, inspected.value)
+    const isOwn = isOwnAccount(on)
+    const passes = allows(policy, group, on.upstream.name, hasBody, inspected.value, isOwn)
+    if (passes.ok && lists && !isOwn) return refused('list_refused')
     return passes.ok ? granted({ among, on, inspected: inspected.value }) : passes
   }
 
@@ -91,8 +89,8 @@ export function choosing({ askedModels, ownerOf }: ChoosingParts): Choose {
   }
 
   return (choices, admitted, asked, exchange) => {
-    const { request, hasBody } = asked
-    const among = amongOf(choices[admitted.kind], admitted, request, hasBody)
+    const { hasBody } = asked
+    const among = amongOf(choices[admitted.kind], admitted, asked)
     if (!hasBody || !someAsk(among)) return first(among, admitted, asked, exchange)
     const told = askedModels.told(among, exchange.dialect, exchange.at.monotonicMs)
     return told instanceof Promise

@@ -69,19 +69,22 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
     group.route(
       method,
       path,
-      async ({ arrival, request, admitted, relayed: { choices, group } }) => {
+      async ({ arrival, request, admitted, relayed }) => {
         const { exchange, target, idleSeconds } = arrival
         // In case Elysia drops the guard: it has ways to drop a hook silently (arrivals.ts).
         if (!admitted) return answers.refuse(exchange, NOT_ADMITTED)
+        const { choices, group, lists, unpriced } = relayed
         const { policy } = admitted
         const { path: to, search } = target
 
         const model = hasBody ? undefined : modelIn(to)
-        const asked = { request, path: to, hasBody, isOwned, model, group }
+        const asked = { request, path: to, hasBody, isOwned, model, group, lists }
         const choice = choose(choices, admitted, asked, exchange)
         const chosen = choice instanceof Promise ? await choice : choice
         if (!chosen.ok) return answers.refuse(exchange, chosen)
         const { among, inspected } = chosen.value
+        const unknown = unpriced === undefined ? undefined : charges.unpriced(admitted, unpriced)
+        if (unknown) return answers.refuse(exchange, unknown)
         if (path === LIST && isMerged(among)) {
           const { dialect } = exchange
           const list = { dialect, search, patterns: policy.models }

@@ -7,7 +7,7 @@ import type { FindRoute, FoundRoute } from './route-table.ts'
 /** A wrong base URL does not make a longer path. */
 const MAX_LENGTH = 512
 /** No route has more segments behind its `/v1`. */
-const MAX_SEGMENTS = 5
+const MAX_SEGMENTS = 6
 
 /** `/chat/completions`, `//v1/messages`, `/v1/v1/messages`, `/V1/messages/`, `/api/v1/messages`. */
 export function routeMeant(path: string, find: FindRoute): FoundRoute | undefined {

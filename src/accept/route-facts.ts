@@ -2,7 +2,8 @@
 
 import { isEnding, isStored } from '../dispatch/stored.ts'
 import { isReferring } from './among.ts'
-import type { RelayedRoute, ServedRoute } from './routes.ts'
+import type { RelayedRoute } from './relayed-route.ts'
+import type { ServedRoute } from './routes.ts'
 
 export interface RouteFacts {
   /** `POST /v1/messages`. */

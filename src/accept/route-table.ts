@@ -49,48 +49,41 @@ export interface FoundRoute {
 /** Finds the routes of a raw path; undefined if there are none. */
 export type FindRoute = (path: string) => FoundRoute | undefined
 
-/** Names of models, batches and files. No character of them is special in a URL. */
+/** Names of models, batches, files and the like. No character of them is special in a URL. */
 export const NAME_SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/
-const PARAMETER = ':id'
-/** An item of the object that `:id` names. */
-const ITEM = '/:item'
+const PARAMETER = ':'
+/** No route has more. */
+const MAX_SEGMENTS = 8
+
+interface Pattern {
+  readonly segments: readonly string[]
+  readonly found: FoundRoute
+}
 
 export function routeFinder(served: readonly Route[]): FindRoute {
-  const found = new Map<string, FoundRoute>()
+  const exact = new Map<string, FoundRoute>()
+  const patterns: Pattern[] = []
   for (const [pattern, routes] of Map.groupBy(served, ({ path }) => path)) {
     const probe = isSilent(pattern) ? ['HEAD'] : []
     const dialects = new Set(routes.flatMap((route) => route.dialects))
-    found.set(pattern.replace(ITEM, `/${PARAMETER}`), {
+    const found = {
       pattern,
       methods: new Set([...routes.map(({ method }) => method), ...probe]),
       dialect: dialects.size === 1 ? routes[0]?.dialects[0] : undefined,
-    })
+    }
+    if (pattern.includes(PARAMETER)) patterns.push({ segments: pattern.split('/'), found })
+    else exact.set(pattern, found)
   }
   return (path) => {
-    const exact = found.get(path)
-    if (exact) return path.includes(PARAMETER) ? undefined : exact
-    const last = path.lastIndexOf('/')
-    const ended = named(path, last, path.length)
-    return (
-      found.get(ended) ??
-      found.get(inner(path, last)) ??
-      (ended === '' ? undefined : found.get(twice(ended)))
-    )
+    const found = exact.get(path)
+    if (found) return found
+    const segments = path.split('/', MAX_SEGMENTS + 1)
+    return patterns.find((each) => isOf(segments, each))?.found
   }
 }
 
-/** The path with the name between `slash` and `end` replaced by `:id`; '' if that is not a name. */
-function named(path: string, slash: number, end: number): string {
-  if (slash < 0 || !NAME_SEGMENT.test(path.slice(slash + 1, end))) return ''
-  return `${path.slice(0, slash + 1)}${PARAMETER}${path.slice(end)}`
-}
-
-/** `/a/x/b/:id` with `x` replaced too. */
-function twice(path: string): string {
-  const last = path.lastIndexOf('/')
-  const end = path.lastIndexOf('/', last - 1)
-  return end > 0 ? named(path, path.lastIndexOf('/', end - 1), end) : ''
-}
-
-const inner = (path: string, last: number): string =>
-  last > 0 ? named(path, path.lastIndexOf('/', last - 1), last) : ''
+const isOf = (segments: readonly string[], { segments: of }: Pattern): boolean =>
+  of.length === segments.length &&
+  of.every((each, at) =>
+    each.startsWith(PARAMETER) ? NAME_SEGMENT.test(segments[at] ?? '') : each === segments[at],
+  )

@@ -5,19 +5,8 @@ import { CALLER_KINDS, type CallerKind, type RouteGroup } from '../names.ts'
 import type { Choices } from '../dispatch/choose.ts'
 import type { Dialect } from '../refusal.ts'
 import type { Endpoint } from '../upstream/upstream.ts'
-
-/** A route that an upstream may serve, in each dialect that has it. */
-export interface RelayedRoute {
-  readonly method: 'GET' | 'POST' | 'DELETE'
-  /** The segments `:id` and `:item` are names: of a model, a batch, a file. */
-  readonly path: string
-  readonly group: RouteGroup
-  /** It runs no model: what is sent is stored, and is paid for by the request that uses it. */
-  readonly runsNothing?: true
-  /** If there are two, the request's headers decide. */
-  readonly dialects: readonly Dialect[]
-  readonly about: string
-}
+import { KEPT_ROUTES } from './kept-routes.ts'
+import type { RelayedRoute } from './relayed-route.ts'
 
 /** A route that this gate serves, in one of its dialects. */
 export interface ServedRoute extends Omit<RelayedRoute, 'dialects'> {
@@ -57,6 +46,10 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   openai('DELETE', '/v1/responses/:id', 'responses', 'Deletes a stored response.'),
   openai('POST', '/v1/responses/:id/cancel', 'responses', 'Cancels a background response.'),
   openai('GET', '/v1/responses/:id/input_items', 'responses', 'Lists the input of a response.'),
+  {
+    ...openai('GET', '/v1/chat/completions', 'stored_chat', 'Lists stored chat completions.'),
+    lists: true,
+  },
   storedChat('GET', '', "Returns the caller's own stored chat completion."),
   storedChat('POST', '', 'Changes the metadata of a stored chat completion.'),
   storedChat('DELETE', '', 'Deletes a stored chat completion.'),
@@ -84,22 +77,7 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
     'Counts the input tokens of a message.',
   ),
   anthropic('POST', '/v1/complete', 'completions', 'Creates a legacy completion.'),
-  anthropic('POST', '/v1/messages/batches', 'batches', 'Creates a batch.'),
-  anthropic('GET', '/v1/messages/batches', 'batches', 'Lists batches.'),
-  anthropic('GET', '/v1/messages/batches/:id', 'batches', 'Returns a batch.'),
-  anthropic('POST', '/v1/messages/batches/:id/cancel', 'batches', 'Cancels a batch.'),
-  anthropic(
-    'GET',
-    '/v1/messages/batches/:id/results',
-    'batches',
-    'Returns the results of a batch.',
-  ),
-  anthropic('DELETE', '/v1/messages/batches/:id', 'batches', 'Deletes a batch.'),
-  anthropic('POST', '/v1/files', 'files', 'Uploads a file.'),
-  anthropic('GET', '/v1/files', 'files', 'Lists files.'),
-  anthropic('GET', '/v1/files/:id', 'files', 'Returns the metadata of a file.'),
-  anthropic('GET', '/v1/files/:id/content', 'files', 'Returns the content of a file.'),
-  anthropic('DELETE', '/v1/files/:id', 'files', 'Deletes a file.'),
+  ...KEPT_ROUTES,
 ]
 
 /**

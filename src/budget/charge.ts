@@ -2,7 +2,7 @@
 // Everything taken here is given back or settled when the request has ended, for whatever reason.
 
 import type { Admitted } from '../admit/admitted.ts'
-import { type Decision, granted, refused } from '../refusal.ts'
+import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { SpendCaps } from '../state/port.ts'
 import type { Instant } from '../turn/instant.ts'
 import type { Costly } from '../upstream/costly.ts'
@@ -12,7 +12,7 @@ import { decideAll, type HeldReservation, type Limit } from './limit.ts'
 import { modelLimit } from './model-limit.ts'
 import type { Prices } from './prices.ts'
 import { streamUsageLimit } from './stream-usage.ts'
-import { circuitOpen } from './refusals.ts'
+import { circuitOpen, unknownCost } from './refusals.ts'
 import { type CapStanding, type HeldByCap, spendLimit } from './spend-limit.ts'
 
 export interface Charge extends HeldReservation {
@@ -31,6 +31,8 @@ export interface Charges {
    * `route`: `POST /v1/messages`.
    */
   needsBody(admitted: Admitted, route: string, sealed: boolean): Decision<boolean>
+  /** The refusal of a request that costs what nobody here can tell, for a caller with a cap. */
+  unpriced(admitted: Admitted, what: string): Refusal | undefined
   take(
     admitted: Admitted,
     costly: Costly | undefined,
@@ -64,6 +66,7 @@ export function charges({ caps, prices }: ChargeOptions): Charges {
       }
       return UNREAD
     },
+    unpriced: (admitted, what) => (spend.isCapped(admitted) ? unknownCost(what) : undefined),
     take(admitted, costly, breaker, { host, route, model, hasBody, sealed }, now) {
       const held = decideAll(limits, admitted, { costly, hasBody, route, sealed }, now)
       if (!held.ok) return held

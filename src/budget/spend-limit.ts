@@ -30,6 +30,7 @@ export interface CapStanding {
 }
 
 export interface SpendLimit extends Limit {
+  isCapped(admitted: Admitted): boolean
   /** The standing of each cap that this caller's requests count against. */
   standing(admitted: Admitted, now: Instant): readonly CapStanding[]
   /** What running requests hold, for each caller and organisation with a reservation. */
@@ -46,8 +47,8 @@ export interface HeldByCap {
 
 export function spendLimit(caps: SpendCaps, prices: Prices): SpendLimit {
   return {
-    needsBody: ({ org, policy }) =>
-      isCapped(policy.person) || (org !== undefined && isCapped(policy.organisation)),
+    isCapped: isCappedCaller,
+    needsBody: isCappedCaller,
     decide(admitted, costly, { epochSeconds }) {
       if (costly.free) return granted(NOTHING_HELD)
       const [what] = [...costly.unknown, ...(costly.unpriced ?? [])]
@@ -106,6 +107,9 @@ export const orgKey = (org: string): string => ORG_PREFIX + org
 
 const isCapped = ({ spendPerDay, spendPerMonth }: Limits): boolean =>
   spendPerDay !== undefined || spendPerMonth !== undefined
+
+const isCappedCaller = ({ org, policy }: Admitted): boolean =>
+  isCapped(policy.person) || (org !== undefined && isCapped(policy.organisation))
 
 function scopesOf({ identity, former, org, policy }: Admitted): SpendScope[] {
   return [

@@ -38,7 +38,13 @@ import {
   someOf,
   text,
 } from './kinds.ts'
-import { ANTHROPIC_KEY_HEADERS, KEY_HEADERS, OPENAI_GROUPS } from '../names.ts'
+import {
+  ANTHROPIC_GROUPS,
+  ANTHROPIC_KEY_HEADERS,
+  KEY_HEADERS,
+  NAMED_GROUPS,
+  OPENAI_GROUPS,
+} from '../names.ts'
 import type { Secret } from '../secret.ts'
 import { headerLines } from './header-lines.ts'
 
@@ -75,8 +81,13 @@ export interface Setting<T> {
 }
 
 /** What an answer tells nothing of, and what few servers have, is asked for only where it is named. */
-const NAMED: ReadonlySet<string> = new Set(['audio', 'conversations', 'stored_chat'])
-const USUAL = OPENAI_GROUPS.filter((group) => !NAMED.has(group))
+const NAMED: ReadonlySet<string> = new Set([
+  'audio',
+  'conversations',
+  'stored_chat',
+  ...NAMED_GROUPS,
+])
+const isUsual = (group: string): boolean => !NAMED.has(group)
 
 const seconds = (min: number, max: number): Kind<number> => integer(min, max, '<seconds>')
 export const ANTHROPIC_URL = 'https://api.anthropic.com'
@@ -569,6 +580,13 @@ export const SETTINGS = {
     "Headers added to each request for it, in place of the caller's; no secrets.",
     { reload: 'taken' },
   ),
+  anthropicRoutes: setting(
+    'ANTHROPIC_ROUTES',
+    'Upstream',
+    someOf(...ANTHROPIC_GROUPS),
+    'The route groups that it serves. `batches` and `files` must be named, here and in a policy.',
+    { reload: 'taken', fallback: ANTHROPIC_GROUPS.filter(isUsual).join(',') },
+  ),
   anthropicCallers: setting(
     'ANTHROPIC_CALLERS',
     'Upstream',
@@ -608,8 +626,8 @@ export const SETTINGS = {
     'OPENAI_UPSTREAM_ROUTES',
     'Upstream',
     someOf(...OPENAI_GROUPS),
-    'The route groups that server serves. `audio`, whose responses mostly report no usage, `conversations` and `stored_chat` must be named.',
-    { reload: 'taken', fallback: USUAL.join(',') },
+    'The route groups that server serves. `audio`, whose responses mostly report no usage, `conversations`, `stored_chat` and the groups that a policy must name, too (`files`, `uploads`, `batches`, `vector_stores`, `containers`, `fine_tuning`), must be named.',
+    { reload: 'taken', fallback: OPENAI_GROUPS.filter(isUsual).join(',') },
   ),
   openaiUpstreamCallers: setting(
     'OPENAI_UPSTREAM_CALLERS',

@@ -24,6 +24,7 @@ export const MEMBERS = {
     baseUrl: 'anthropicBaseUrl',
     keyHeader: 'anthropicKeyHeader',
     headers: 'anthropicHeaders',
+    routes: 'anthropicRoutes',
     callers: 'anthropicCallers',
   },
   // The other settings of a sign-in are the gate's.

@@ -11,6 +11,7 @@ import { MAX_HELD_BYTES, passOn, readWhole } from './body.ts'
 import { type Coding, codingsOf } from './content-coding.ts'
 import { decodeWhole } from './decoded-body.ts'
 import { heldBytes } from './held-bytes.ts'
+import { boundaryIn, formFields } from '../upstream/reading/form.ts'
 import { isPlainJson } from './plain-json.ts'
 
 export interface Permitted {
@@ -36,7 +37,7 @@ export interface Bodies {
   decoded<T>(
     permitted: Permitted,
     body: UpstreamRequest['body'],
-    codings: readonly Coding[],
+    as: Readable,
     maxBytes: number,
     read: (plain: Uint8Array) => Decision<T>,
   ): Promise<Decision<T>>
@@ -64,8 +65,13 @@ export function bodies(timeoutMs: () => number): Bodies {
       const room = share.roomFor(length ?? 0)
       return room.ok ? readWhole(request, maxBytes, timeoutMs(), share.take) : room
     },
-    async decoded({ admitted, reserved }, body, codings, maxBytes, read) {
+    async decoded({ admitted, reserved }, body, { codings, boundary }, maxBytes, readPlain) {
       if (!(body instanceof Uint8Array)) return refused('internal_error', { reason: 'unread body' })
+      const read: typeof readPlain = (plain) => {
+        if (boundary === undefined) return readPlain(plain)
+        const fields = formFields(plain, boundary)
+        return fields.ok ? readPlain(fields.value) : fields
+      }
       if (codings.length === 0) return read(body)
       const share = memory.share(admitted.identity)
       reserved.also(share.giveBack)
@@ -77,9 +83,27 @@ export function bodies(timeoutMs: () => number): Bodies {
   }
 }
 
-/** Checks before reading whether a body on which something depends can be read. */
-export function readableAs(headers: Headers): Decision<readonly Coding[]> {
-  return isPlainJson(headers.get('content-type'))
-    ? codingsOf(headers.get('content-encoding'))
-    : refused('unsupported_body')
+/** How a body is read. */
+export interface Readable {
+  readonly codings: readonly Coding[]
+  /** Of a form. */
+  readonly boundary?: string
+}
+
+export const UNREAD: Readable = { codings: [] }
+const PLAIN = granted(UNREAD)
+
+/** Where clients send forms. */
+const FORMS =
+  /^\/v1\/(?:images\/edits|audio\/(?:transcriptions|translations)|containers\/[^/]+\/files)$/
+
+/** Before a body is read that something depends on: whether it can be. */
+export function readableAs(headers: Headers, path: string): Decision<Readable> {
+  const type = headers.get('content-type')
+  const boundary = FORMS.test(path) ? boundaryIn(type) : undefined
+  if (boundary === undefined && !isPlainJson(type)) return refused('unsupported_body')
+  const codings = codingsOf(headers.get('content-encoding'))
+  if (!codings.ok) return codings
+  if (boundary !== undefined) return granted({ codings: codings.value, boundary })
+  return codings.value.length === 0 ? PLAIN : granted({ codings: codings.value })
 }

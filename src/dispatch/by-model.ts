@@ -2,7 +2,7 @@
 
 import { foreignModel } from '../budget/model-limit.ts'
 import type { Exchange } from '../exchange.ts'
-import { type Decision, granted } from '../refusal.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
 import type { Inspected } from '../upstream/inspected.ts'
 import { bodyModel } from '../upstream/reading/body-model.ts'
 import { type Bodies, type Permitted, readableAs } from './bodies.ts'
@@ -33,15 +33,18 @@ export type PickByModel = (
 
 export function pickingByModel(bodies: Bodies): PickByModel {
   return async (permitted, { request, path, inspected, among, held }, exchange) => {
-    const codings = readableAs(request.headers)
-    if (!codings.ok) return unread(request, among) ?? codings
+    const readable = readableAs(request.headers, path)
+    const isForm = !readable.ok || readable.value.boundary !== undefined
+    const picked = isForm && !held ? unread(request, among) : undefined
+    if (picked) return picked
+    if (!readable.ok) return readable
     const sender = { request, method: 'POST', limited: true }
     const body = held ?? (await bodies.read(permitted, sender, inspected, exchange))
     if (!body.ok) return body
     const { maxBytes } = inspected
-    const on = await bodies.decoded(permitted, body.value, codings.value, maxBytes, (plain) => {
+    const on = await bodies.decoded(permitted, body.value, readable.value, maxBytes, (plain) => {
       const model = bodyModel(plain)
-      if (!model.ok) return model
+      if (!model.ok) return ofAll(path, plain, among)
       exchange.model = model.value
       return servingAll(path, plain, servedModel(among, model.value))
     })
@@ -63,7 +66,16 @@ function unread({ headers }: Request, among: readonly Served[]): Decision<Picked
   return seen.ok ? granted({ on, inspected: seen.value, held: undefined }) : seen
 }
 
-/** A request may name models besides the deciding one: those that run beside it or in its place. */
+/** A batch holds requests, each with its own model; any other body has to name one. */
+function ofAll(path: string, plain: Uint8Array, among: readonly Served[]): Decision<Served> {
+  const costly = among[0]?.upstream.costOf(path, plain)
+  if (!costly) return refused('upstream_not_allowed')
+  if (!costly.ok) return costly
+  const on = among.find(({ models }) => !models || !foreignModel(costly.value, models))
+  return on ? granted(on) : servedModel(among, costly.value.model)
+}
+
+/** A request may name more models than the one that chose: what runs beside it, or in its place. */
 function servingAll(path: string, plain: Uint8Array, found: Decision<Served>): Decision<Served> {
   if (!found.ok || found.value.models === undefined) return found
   const costly = found.value.upstream.costOf(path, plain)

@@ -10,9 +10,8 @@ import { intersection } from '../token/model-pattern.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
 import type { Destination } from '../http1/destination.ts'
 import type { Asked, Upstream } from '../upstream/upstream.ts'
-import { type Bodies, type Permitted, readableAs } from './bodies.ts'
+import { type Bodies, type Permitted, type Readable, readableAs, UNREAD } from './bodies.ts'
 import { type Inspected, tooLarge } from '../upstream/inspected.ts'
-import type { Coding } from './content-coding.ts'
 import { hiddenModel, type ListedModels, listedModels, type Rewrite } from './model-list.ts'
 
 declare const proof: unique symbol
@@ -58,7 +57,7 @@ export type Dispatch = (
 
 const ALL_MODELS = granted<ListedModels | undefined>(undefined)
 const NOT_COSTLY = granted<Costly | undefined>(undefined)
-const UNREAD = granted<readonly Coding[]>([])
+const NOT_READ = granted(UNREAD)
 
 export function dispatching(bodies: Bodies): Dispatch {
   return async (permitted, incoming, inspected, exchange) => {
@@ -80,8 +79,8 @@ export function dispatching(bodies: Bodies): Dispatch {
     const found = upstream.destination(asked, exchange.at.monotonicMs)
     const destination = found instanceof Promise ? await found : found
     if (!destination.ok) return destination
-    const codings = incoming.limited ? readableAs(request.headers) : UNREAD
-    if (!codings.ok) return codings
+    const readable = incoming.limited ? readableAs(request.headers, path) : NOT_READ
+    if (!readable.ok) return readable
     const read = incoming.held ?? bodies.read(permitted, incoming, inspected, exchange)
     const body = read instanceof Promise ? await read : read
     if (!body.ok) return body
@@ -93,7 +92,7 @@ export function dispatching(bodies: Bodies): Dispatch {
       }
     }
     const costly = incoming.limited
-      ? await costlyOf(bodies, permitted, incoming, body.value, codings.value, inspected.maxBytes)
+      ? await costlyOf(bodies, permitted, incoming, body.value, readable.value, inspected.maxBytes)
       : NOT_COSTLY
     if (!costly.ok) return costly
     if (costly.value) exchange.model = costly.value.model
@@ -143,10 +142,10 @@ function costlyOf(
   permitted: Permitted,
   { upstream, path }: Incoming,
   body: UpstreamRequest['body'],
-  codings: readonly Coding[],
+  as: Readable,
   maxBytes: number,
 ): Promise<Decision<Costly>> {
-  return bodies.decoded(permitted, body, codings, maxBytes, (plain) => upstream.costOf(path, plain))
+  return bodies.decoded(permitted, body, as, maxBytes, (plain) => upstream.costOf(path, plain))
 }
 
 /** A function of its own: variables that a closure captures are allocated when their function begins. */

@@ -1,5 +1,5 @@
 // Requests that name an object which an upstream stores under the operator's key (a response, a chat, a
-// conversation) by its id in the path or the body. An id belongs to the caller whose request created the
+// conversation, a file, a batch) by its id in the path or the body. An id belongs to the caller whose request created the
 // object; to everybody else it does not exist. The request goes to the upstream that stores it.
 
 import type { Admitted } from '../admit/admitted.ts'
@@ -20,14 +20,21 @@ export type OwnerOf = (id: string) => Decision<StoredOwner | undefined>
 
 type Caller = Pick<Admitted, 'identity' | 'former'>
 
-const STORED = /^(\/v1\/(?:responses|conversations|chat\/completions)\/)(?::id(?:\/|$)|[^:])/
+const STORED =
+  /^(\/v1\/(?:responses|conversations|chat\/completions|files|uploads|batches|vector_stores|containers|fine_tuning\/jobs|messages\/batches)\/)(?::id(?:\/|$)|[^:])/
+/** What a vector store holds was made by itself, and its id belongs to its own caller, too. */
+const HELD = /^\/v1\/vector_stores\/[^/]+\/(?:files|file_batches)\/([^/]+)/
+const ENDING = /\/(?:cancel|pause|resume)$/
 
 /** From a route's pattern. */
 export const isStored = (pattern: string): boolean =>
   pattern.includes('/:id') && STORED.test(pattern)
 
-/** From one of these upstreams. */
-export const isEnding = (pattern: string): boolean => pattern.endsWith('/cancel')
+/** Of one of them: what was made before is ended or goes on, and there is no body. */
+export const isEnding = (pattern: string): boolean => ENDING.test(pattern)
+
+/** What it keeps is the account's of the caller who has signed in. */
+export const isOwnAccount = ({ upstream }: Served): boolean => upstream.credential !== undefined
 
 export function servingStored(
   among: readonly Served[],
@@ -35,11 +42,14 @@ export function servingStored(
   caller: Caller,
   ownerOf: OwnerOf,
 ): Decision<Served> {
+  const account = among.find(isOwnAccount)
+  if (account && among.length === 1) return granted(account)
   const { length = 0 } = STORED.exec(path)?.[1] ?? ''
   const [id = ''] = path.slice(length).split('/', 1)
-  const found = keeping(among, id, caller, ownerOf)
+  const held = HELD.exec(path)?.[1]
+  const found = keepingAll(among, held === undefined ? [id] : [id, held], caller, ownerOf)
   if (!found.ok) return found
-  const [on] = found.value
+  const [on = account] = found.value
   return on ? granted(on) : refused('not_found', { message: NO_SUCH_OBJECT })
 }
 
@@ -81,8 +91,8 @@ export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
     const referring = among.map(({ upstream }) => upstream.referring?.(path))
     const read = referring.find((each) => each !== undefined)
     if (!read) return granted({ among, inspected, held: undefined })
-    const codings = readableAs(request.headers)
-    if (!codings.ok) return codings
+    const readable = readableAs(request.headers, path)
+    if (!readable.ok) return readable
     const sender = { request, method: 'POST', limited: true }
     const body = await bodies.read(permitted, sender, inspected, exchange)
     if (!body.ok) return body
@@ -90,7 +100,7 @@ export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
     const held = body as Decision<Uint8Array>
     // If every member is optional, so is the body.
     if (held.ok && held.value.length === 0) return granted({ among, inspected, held })
-    const ids = await bodies.decoded(permitted, body.value, codings.value, maxBytes, read)
+    const ids = await bodies.decoded(permitted, body.value, readable.value, maxBytes, read)
     if (!ids.ok) return ids
     if (ids.value.length > MAX_IDS) return TOO_MANY_IDS
     const left = keepingAll(among, ids.value, permitted.admitted, ownerOf)
@@ -124,4 +134,4 @@ const TOO_MANY_IDS = refused('bad_request', {
   reason: 'too many ids',
 })
 const NO_SUCH_OBJECT =
-  'no such response, chat, conversation or item; one is there for the caller whose request made it alone'
+  'no such object; what is kept at the upstream is there for the caller alone whose request made it'

@@ -86,10 +86,10 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     timeouts,
     idleMs: of.idleMs,
     settle,
-    noteKept(id, { identity, upstream, at }) {
+    noteKept(id, { identity, upstream, at }, isLasting) {
       if (identity === undefined || upstream === undefined) return
       if (!relayed.now().upstreams.keepers.has(upstream)) return
-      stored.note(id, { identity, upstream }, at.epochSeconds * 1000)
+      stored.note(id, { identity, upstream }, at.epochSeconds * 1000, isLasting)
     },
     keyRefused: keyRefusals(log, (upstream) => settingNameOf(upstream, 'apiKey')),
   })

@@ -4,6 +4,7 @@
 import type { Settings } from '../config/read.ts'
 import type { Served } from '../dispatch/choose.ts'
 import type { Logger } from '../log.ts'
+import { NAMED_GROUPS, type RouteGroup } from '../names.ts'
 import { keepersAmong } from './keepers.ts'
 import { type Configuration, isSame } from './reload-change.ts'
 import type { Before } from './remade.ts'
@@ -39,7 +40,7 @@ export function servedUpstreams(
   if (before && isSame(before.configuration.settings.upstreams, settings.upstreams)) {
     return before.made
   }
-  const sources = before ? upstreamSources(settings) : first
+  const sources = withFiles(before ? upstreamSources(settings) : first)
   const made = sources.flatMap((source): Made[] => {
     const former = before?.made.made.find(({ source: { kind, name } }) => {
       return kind === source.kind && name === source.name
@@ -50,6 +51,17 @@ export function servedUpstreams(
   const served = made.map(({ on }) => on)
   return { made, sources, served, keepers: keepersAmong(served) }
 }
+
+/** Several upstreams may have one key, so that each knows whether callers make files at any of its kind. */
+function withFiles(sources: readonly UpstreamSource[]): readonly UpstreamSource[] {
+  const kinds = new Set(
+    sources.filter((each) => 'routes' in each && keepsFiles(each)).map(({ kind }) => kind),
+  )
+  return sources.map((each) => (kinds.has(each.kind) ? { ...each, hasFiles: true } : each))
+}
+
+const keepsFiles = ({ routes }: { readonly routes: readonly RouteGroup[] }): boolean =>
+  NAMED_GROUPS.some((group) => routes.includes(group))
 
 function servedBy(
   source: UpstreamSource,

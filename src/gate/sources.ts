@@ -60,7 +60,10 @@ type Keyed<Entry> = Entry extends { readonly kind: 'anthropic-oauth' }
     : Omit<Entry, 'apiKey'> & { readonly apiKey: Revealing }
 
 /** An upstream of the settings, or its stand-in in development mode. */
-export type UpstreamSourceOf<Kind extends UpstreamKind> = Keyed<UpstreamEntryOf<Kind>>
+export type UpstreamSourceOf<Kind extends UpstreamKind> = Keyed<UpstreamEntryOf<Kind>> & {
+  /** Callers make files and the like at an upstream of this kind. */
+  readonly hasFiles?: boolean
+}
 export type UpstreamSource = {
   readonly [Kind in UpstreamKind]: UpstreamSourceOf<Kind>
 }[UpstreamKind]

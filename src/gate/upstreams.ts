@@ -8,7 +8,7 @@ import type { Egress } from '../http1/egress.ts'
 import type { Logger } from '../log.ts'
 import type { UpstreamKind } from '../names.ts'
 import { anthropic } from '../upstream/anthropic/anthropic.ts'
-import { servesAccount, servesAnthropic } from '../upstream/anthropic/api.ts'
+import { servesAllOfAnthropic } from '../upstream/anthropic/api.ts'
 import { anthropicOAuth } from '../upstream/anthropic/oauth.ts'
 import { openAi } from '../upstream/openai/openai.ts'
 import { servesAllOfOpenAi } from '../upstream/openai/routes.ts'
@@ -45,12 +45,12 @@ export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<K
       }),
   },
   anthropic: {
-    serves: servesAnthropic,
-    make: ({ headers = [], apiKey, ...source }, { settings }) =>
-      anthropic(sizedAs({ ...source, headers, apiKey }, settings)),
+    serves: servesAllOfAnthropic,
+    make: ({ headers = [], apiKey, hasFiles = false, ...source }, { settings }) =>
+      anthropic(sizedAs({ ...source, headers, apiKey, hasFiles }, settings)),
   },
   'anthropic-oauth': {
-    serves: servesAccount,
+    serves: servesAllOfAnthropic,
     make({ name }, { settings, signIn }) {
       if (!signIn) return undefined
       const { apiBaseUrl: baseUrl, accessToken } = signIn
@@ -59,8 +59,8 @@ export const KINDS: { readonly [Kind in UpstreamKind]: KindOf<UpstreamSourceOf<K
   },
   openai: {
     serves: servesAllOfOpenAi,
-    make: ({ headers = [], apiKey, ...source }, { settings }) =>
-      openAi(sizedAs({ ...source, headers, apiKey }, settings)),
+    make: ({ headers = [], apiKey, hasFiles = false, ...source }, { settings }) =>
+      openAi(sizedAs({ ...source, headers, apiKey, hasFiles }, settings)),
   },
 }
 

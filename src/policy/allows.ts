@@ -1,7 +1,7 @@
 // Whether a policy allows a request to an upstream, as far as its headers tell. src/budget decides
 // what depends on the body, just before the request goes out. Pure.
 
-import type { RouteGroup } from '../names.ts'
+import { NAMED_GROUPS, type RouteGroup } from '../names.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
 import type { Policy } from './policy.ts'
 
@@ -14,21 +14,30 @@ export interface DeclaredBody {
 }
 
 const ALLOWED = granted(undefined)
+const UNNAMED = refused('route_not_allowed', {
+  message: 'the policy of this credential has to name the group of this route, and does not',
+})
 const UNSEALED = refused('encryption_required', {
   message: 'the policy of this credential demands a sealed body: Ehbp-Encapsulated-Key is missing',
 })
 
-/** `upstream`: the name of the upstream. Allocates nothing, because it runs for every request. */
+const NAMED: ReadonlySet<RouteGroup | undefined> = new Set(NAMED_GROUPS)
+
+/**
+ * `upstream`: the name of the upstream. `isOwnAccount`: what the upstream keeps and charges is the caller's
+ * own. Allocates nothing, because it runs for every request.
+ */
 export function allows(
   { routes, upstreams, maxBodyBytes, plaintext }: Policy,
   route: RouteGroup | undefined,
   upstream: string,
   hasBody: boolean,
   { sealed, length }: DeclaredBody,
+  isOwnAccount = false,
 ): Decision<undefined> {
-  if (routes && (route === undefined || !routes.includes(route))) {
-    return refused('route_not_allowed')
-  }
+  if (routes) {
+    if (route === undefined || !routes.includes(route)) return refused('route_not_allowed')
+  } else if (!isOwnAccount && NAMED.has(route)) return UNNAMED
   if (upstreams && !upstreams.includes(upstream)) return refused('upstream_not_allowed')
   if (!hasBody) return ALLOWED
   if (!plaintext && !sealed) return UNSEALED

@@ -1,5 +1,6 @@
 // What a device may do: its gate's policy for it, narrowed by its own token.
 
+import { ROUTE_GROUPS } from '../names.ts'
 import type { DefaultPolicies } from './from-settings.ts'
 import { microUsd } from './from-settings.ts'
 import { narrowed, NO_LIMITS, type Policy, policy } from './policy.ts'
@@ -38,6 +39,8 @@ function ownPolicy({ models, rateLimit, spendCap }: DeviceEntitlements): Policy 
   return policy({
     name: 'own',
     models,
+    // A token says nothing of routes.
+    routes: ROUTE_GROUPS,
     person: {
       ...NO_LIMITS,
       rate: rateLimit === undefined ? undefined : { perMinute: rateLimit, burst: rateLimit },

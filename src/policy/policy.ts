@@ -1,7 +1,7 @@
 // What a caller may do. A policy is one frozen object that all of its callers share: limits keep their
 // state beside that object, so that a request allocates nothing for it.
 
-import type { RouteGroup } from '../names.ts'
+import { type RouteGroup, USUAL_GROUPS } from '../names.ts'
 import { intersection } from '../token/model-pattern.ts'
 
 export interface Rate {
@@ -26,7 +26,7 @@ export interface Policy {
   readonly models: readonly string[] | undefined
   /** By name. Undefined means every upstream, an empty list none. */
   readonly upstreams: readonly string[] | undefined
-  /** Undefined means every route, an empty list none. */
+  /** Undefined means every route but those that must be named, an empty list none. */
   readonly routes: readonly RouteGroup[] | undefined
   /** In addition to the upstream's own maximum. */
   readonly maxBodyBytes: number | undefined
@@ -97,7 +97,7 @@ export function narrowed(a: Policy, b: Omit<Policy, 'name'>): Policy {
     name: a.name,
     models: whereBoth(a.models, b.models, intersection),
     upstreams: whereBoth(a.upstreams, b.upstreams, common),
-    routes: whereBoth(a.routes, b.routes, common),
+    routes: bothRoutes(a.routes, b.routes),
     maxBodyBytes: least(a.maxBodyBytes, b.maxBodyBytes),
     plaintext: a.plaintext && b.plaintext,
     streamUsage: a.streamUsage || b.streamUsage,
@@ -121,6 +121,14 @@ function narrowedLimits(a: Limits, b: Limits): Limits {
 function whereBoth<T>(a: T | undefined, b: T | undefined, meet: (a: T, b: T) => T): T | undefined {
   if (a === undefined || b === undefined) return a ?? b
   return meet(a, b)
+}
+
+/** Whoever names none means the usual ones; undefined if that is what is left. */
+function bothRoutes(a: Policy['routes'], b: Policy['routes']): Policy['routes'] {
+  if (a === b) return a
+  const both = common(a ?? USUAL_GROUPS, b ?? USUAL_GROUPS)
+  const isUsual = a === undefined || b === undefined
+  return isUsual && both.length === USUAL_GROUPS.length ? undefined : both
 }
 
 const least = (a: number | undefined, b: number | undefined): number | undefined =>

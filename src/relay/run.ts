@@ -30,7 +30,7 @@ export interface Unanswered {
   readonly verdict: Verdict
 }
 
-export type NoteKept = (id: string, exchange: Exchange) => void
+export type NoteKept = (id: string, exchange: Exchange, isLasting?: boolean) => void
 
 /** Who is told of what happens to a request. */
 interface Recorders {
@@ -164,8 +164,8 @@ export class RunningRequest implements PassageEvents, Placed, Kept, EventListene
     client.breakOff(() => this.#passing?.reset(), drained)
   }
 
-  keeps(id: string): void {
-    this.#told.noteKept(id, this.#exchange)
+  keeps(id: string, isLasting?: boolean): void {
+    this.#told.noteKept(id, this.#exchange, isLasting)
   }
 
   /** Of the client's abort. */

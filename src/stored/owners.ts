@@ -19,7 +19,8 @@ export interface Owner {
 }
 
 export interface Owners {
-  note(id: string, owner: Owner, epochMs: number): void
+  /** `isLasting`: it stays until it is deleted, and is remembered for a year. */
+  note(id: string, owner: Owner, epochMs: number, isLasting?: boolean): void
   /** Undefined: nobody's, or nobody knows. */
   ownerOf(id: string): Decision<Owner | undefined>
   /** One turn of the timer. Never throws: what fails is tried again. True where something is left. */
@@ -42,6 +43,7 @@ interface Noted extends Owner {
 const DAY_MS = 86_400_000
 /** Since it was made or asked for; providers keep a response for thirty days. */
 const KEEP_DAYS = 31
+const LASTING_DAYS = 365
 /** A transaction of some milliseconds. */
 const WRITE_ROWS = 300
 const PRUNE_ROWS = 300
@@ -113,9 +115,10 @@ export function owners({
   }
 
   return {
-    note(id, { identity, upstream }, epochMs) {
+    note(id, { identity, upstream }, epochMs, isLasting = false) {
       const key = digestOf(id)
-      if (!waiting.has(key)) wait(key, { identity, upstream, day: dayOf(epochMs) })
+      const day = dayOf(epochMs) + (isLasting ? LASTING_DAYS : 0)
+      if (!waiting.has(key)) wait(key, { identity, upstream, day })
     },
     ownerOf(id) {
       const key = digestOf(id)

@@ -41,7 +41,7 @@ test('everything under /v1/ is relayed, and /admin/ is protected, and /device, a
         : [path === '/device' ? 'caller' : 'public']
     expect([path, expected]).toEqual([path, expect.arrayContaining([access])])
   }
-  expect(RELAYED_ROUTES).toHaveLength(44)
+  expect(RELAYED_ROUTES).toHaveLength(86)
   const own = EVERY_ROUTE.filter(({ access }) => access === 'own').map(({ path }) => path)
   expect(own).toEqual(['/admin/usage', '/admin/stats'])
 })
@@ -212,8 +212,9 @@ describe('what is served is what is configured', () => {
     for (const path of ['/bootstrap', '/refresh', '/v1/chat/completions']) {
       expect([path, signedIn(path)]).toEqual([path, undefined])
     }
-    expect(servedBy('anthropic')('/v1/files')).toBeUndefined()
-    expect(servedBy('anthropic')('/v1/messages/batches')).toBeUndefined()
+    // Where the settings and a policy name them.
+    expect(servedBy('anthropic')('/v1/files')?.dialect).toBe('anthropic')
+    expect(servedBy('anthropic')('/v1/messages/batches')?.dialect).toBe('anthropic')
   })
   test('without Tinfoil there is none of its routes', () => {
     const only = servedBy('anthropic')

@@ -65,6 +65,7 @@ test('whatever changes of an upstream is exchanged, under the name by which an o
       callers: ['key'],
       baseUrl: new URL('https://a.example'),
       keyHeader: 'x-api-key',
+      routes: ['messages'],
       ...more,
     })
     const { settings, named } = taken(BASE)

@@ -16,6 +16,7 @@ const served = (name: string, models?: readonly string[], asks = true): Served =
     keyHeader: 'authorization',
     headers: [],
     routes: ['chat'],
+    hasFiles: false,
     maxBodyBytes: 1,
   }),
   breaker: {} as Served['breaker'],

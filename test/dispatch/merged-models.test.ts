@@ -24,6 +24,7 @@ function served(name: string, models?: readonly string[], dialect: Dialect = 'op
           keyHeader: 'authorization',
           headers: [],
           routes: ['models'],
+          hasFiles: false,
           maxBodyBytes: 1,
         })
       : anthropic({
@@ -32,6 +33,8 @@ function served(name: string, models?: readonly string[], dialect: Dialect = 'op
           apiKey,
           keyHeader: 'x-api-key',
           headers: [],
+          routes: ['models'],
+          hasFiles: false,
           maxBodyBytes: 1,
         })
   return { upstream, breaker: {} as Served['breaker'], callers: ['user'], models, asks: false }

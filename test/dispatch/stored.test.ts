@@ -4,7 +4,7 @@ import { expect, test } from 'bun:test'
 import type { Served } from '../../src/dispatch/choose.ts'
 import { pickingKept, servingStored } from '../../src/dispatch/stored.ts'
 import { bodies } from '../../src/dispatch/bodies.ts'
-import { referencesIn } from '../../src/upstream/openai/references.ts'
+import { referringTo } from '../../src/upstream/openai/references.ts'
 import { seeded } from '../support/random.ts'
 import { granted, refused } from '../../src/refusal.ts'
 
@@ -21,6 +21,32 @@ function found(who: { identity: string; former: readonly string[] | undefined },
   const on = servingStored(AMONG, `/v1/responses/${path}`, who, (id) => granted(OWNERS.get(id)))
   return on.ok ? on.value.upstream.name : on.code
 }
+
+const ROOTS = [
+  'responses',
+  'conversations',
+  'chat/completions',
+  'files',
+  'uploads',
+  'batches',
+  'vector_stores',
+  'containers',
+  'fine_tuning/jobs',
+  'messages/batches',
+]
+/** By path: a body that names what is kept. */
+const KEPT_BODIES: readonly (readonly [string, (id: string) => object])[] = [
+  ['/v1/batches', (id) => ({ input_file_id: id })],
+  ['/v1/vector_stores', (id) => ({ file_ids: [id] })],
+  ['/v1/vector_stores/vs_1/files', (id) => ({ file_id: id })],
+  ['/v1/vector_stores/vs_1/file_batches', (id) => ({ files: [{ file_id: id }] })],
+  ['/v1/containers', (id) => ({ file_ids: [id] })],
+  ['/v1/fine_tuning/jobs', (id) => ({ training_file: id })],
+  ['/v1/responses', (id) => ({ tools: [{ vector_store_ids: [id] }] })],
+  ['/v1/responses', (id) => ({ input: [{ content: [{ file_id: id }] }] })],
+  ['/v1/chat/completions', (id) => ({ messages: [{ content: [{ file: { file_id: id } }] }] })],
+  ['/v1/chat/completions', (id) => ({ messages: [{ audio: { id } }] })],
+]
 
 const anna = { identity: ANNA, former: undefined }
 const annaNow = { identity: ANNA, former: ['d4'.repeat(32), ANNA_BEFORE] }
@@ -60,7 +86,16 @@ test(
       Array.from({ length: 500 }, (_, at) => {
         const whose = random.pick(people)
         const identity = random.int(4) === 0 ? (whose.former[0] ?? '') : whose.identity
-        const prefix = random.pick(['resp', 'conv', 'msg', 'cntr', 'chatcmpl'])
+        const prefix = random.pick([
+          'resp',
+          'conv',
+          'msg',
+          'cntr',
+          'chatcmpl',
+          'file',
+          'batch',
+          'vs',
+        ])
         return [`${prefix}_${at}${hex()}`, { identity, upstream: random.pick(['azure', 'local']) }]
       }),
     )
@@ -68,7 +103,7 @@ test(
     const ownerOf = (id: string) => granted(made.get(id))
     const reading = bodies(() => 1000)
     const pick = pickingKept(reading, ownerOf)
-    const referring = () => referencesIn
+    const referring = (path: string) => referringTo(path, { hasFiles: true, keepsChats: true })
     const inspected = { sealed: false, length: undefined, maxBytes: 10_000 } as never
     const among = ['azure', 'local'].map(
       (name) => ({ upstream: { name, referring, inspect: () => granted(inspected) } }) as never,
@@ -78,14 +113,15 @@ test(
       const id = random.int(10) === 0 ? `resp_${hex()}x` : random.pick(ids)
       const owner = made.get(id)
       const isOwn = owner?.identity === who.identity || owner?.identity === who.former[0]
-      const root = random.pick(['responses', 'conversations', 'chat/completions'])
-      const below = random.pick(['', '/input_items', '/items/msg_1'])
+      const root = random.pick(ROOTS)
+      const below = random.pick(['', '/input_items', '/items/msg_1', '/content', '/results'])
       const on = servingStored(among, `/v1/${root}/${id}${below}`, who, ownerOf)
       expect(on.ok ? on.value.upstream.name : on.code).toBe(
         isOwn && owner ? owner.upstream : 'not_found',
       )
-      const body = JSON.stringify(
-        random.pick([
+      const [to, named] = random.pick<readonly [to: string, named: object]>([
+        ...KEPT_BODIES.map(([path, of]) => [path, of(id)] as const),
+        ...[
           { previous_response_id: id },
           { conversation: { id } },
           {
@@ -96,11 +132,12 @@ test(
           },
           { items: [{ id }] },
           { tools: [{ type: 'code_interpreter', container: id }] },
-        ]),
-      )
+        ].map((each) => ['/v1/responses', each] as const),
+      ])
+      const body = JSON.stringify(named)
       const naming = {
-        request: new Request('http://gate.test/v1/responses', { method: 'POST', body }),
-        path: '/v1/responses',
+        request: new Request(`http://gate.test${to}`, { method: 'POST', body }),
+        path: to,
         inspected,
         among,
         held: undefined,

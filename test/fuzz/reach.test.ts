@@ -6,7 +6,8 @@
 import { expect, test } from 'bun:test'
 import { gate } from '../../src/accept/app.ts'
 import type { Admission } from '../../src/accept/door.ts'
-import { RELAYED_ROUTES, type RelayedRoute, servedRoutes } from '../../src/accept/routes.ts'
+import type { RelayedRoute } from '../../src/accept/relayed-route.ts'
+import { RELAYED_ROUTES, servedRoutes } from '../../src/accept/routes.ts'
 import type { Admitted } from '../../src/admit/admitted.ts'
 import type { Reserved } from '../../src/budget/budget.ts'
 import { charges } from '../../src/budget/charge.ts'
@@ -26,7 +27,13 @@ import { memoryCounters } from '../../src/gate/state.ts'
 import { servedUpstreams } from '../../src/gate/served-upstreams.ts'
 import { makeKey } from '../../src/keys/format.ts'
 import type { Logger } from '../../src/log.ts'
-import { ROUTE_GROUPS, type RouteGroup } from '../../src/names.ts'
+import {
+  ANTHROPIC_GROUPS,
+  OPENAI_GROUPS,
+  ROUTE_GROUPS,
+  type RouteGroup,
+  USUAL_GROUPS,
+} from '../../src/names.ts'
 import { granted, refused } from '../../src/refusal.ts'
 import { nothingBehindTheDoor } from '../support/closed-gate.ts'
 import type { Random } from '../support/random.ts'
@@ -102,6 +109,8 @@ function drawn(random: Random): Drawn {
       callers: some(random, callers),
       models: maybe(random, 0.6, () => some(random, PATTERNS)),
       ...(kind === 'tinfoil' && { require_ehbp: false as const }),
+      ...(kind === 'openai' && chance(random, 0.5) && { routes: OPENAI_GROUPS }),
+      ...(kind === 'anthropic' && chance(random, 0.5) && { routes: ANTHROPIC_GROUPS }),
     } as UpstreamEntry)
   })
   const names = listed.map(({ name }) => name)
@@ -265,7 +274,8 @@ interface Asked {
 function asked(random: Random): Asked {
   const route = random.pick(RELAYED_ROUTES)
   // What is asked of a stored response runs no model, and goes to the upstream that keeps it.
-  const isStored = route.runsNothing === true || route.path.startsWith('/v1/responses/:id')
+  const isStored =
+    route.runsNothing === true || route.lists === true || route.path.startsWith('/v1/responses/:id')
   const model = random.pick(MODELS)
   if (route.method !== 'POST') {
     const isModel = route.path === '/v1/models/:id'
@@ -340,7 +350,7 @@ test(
         (policy.upstreams?.includes(name) ?? true) &&
         models.every((model) => isListed(model, only))
       const isAllowed =
-        (policy.routes?.includes(group) ?? true) &&
+        (policy.routes ?? USUAL_GROUPS).includes(group) &&
         models.every((model) => isListed(model, policy.models))
       for (const out of sent) {
         const entry = document.upstreams.find(({ name }) => name === out.upstream)
@@ -349,7 +359,8 @@ test(
       }
       const [out] = sent
       // A form, and a path of two dialects, need more than this to be asked.
-      if (!isPlain || dialects.length > 1 || /audio|images\/edits/.test(path)) continue
+      if (!isPlain || dialects.length > 1 || /audio|images\/edits|batches|fine_tuning/.test(path))
+        continue
       const [dialect = 'openai'] = dialects
       const first = document.upstreams.find(
         (entry, at) =>

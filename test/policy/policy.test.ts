@@ -1,6 +1,6 @@
 // Two policies together are never wider than either, and never narrower than both say.
 
-import { ROUTE_GROUPS } from '../../src/names.ts'
+import { ROUTE_GROUPS, USUAL_GROUPS } from '../../src/names.ts'
 import { describe, expect, test } from 'bun:test'
 import { type Limits, narrowed, NO_LIMITS, type Policy, policy } from '../../src/policy/policy.ts'
 import { allowedModel, intersection } from '../../src/token/model-pattern.ts'
@@ -22,7 +22,7 @@ const within = (limit: number | undefined, value: number): boolean =>
 const allowsEach = (of: Policy, asked: ReturnType<typeof randomAsked>): boolean[] => [
   names(of.models, asked.model),
   holds(of.upstreams, asked.upstream),
-  holds(of.routes, asked.route),
+  holds(of.routes ?? USUAL_GROUPS, asked.route),
   within(of.maxBodyBytes, asked.amount),
   of.plaintext || !asked.plaintext,
   ...[of.person, of.organisation].flatMap(({ rate, ...rest }) => [

@@ -9,10 +9,11 @@ import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
 import { RELAYED_ROUTES } from '../../src/accept/routes.ts'
 import { KINDS } from '../../src/gate/upstreams.ts'
 import {
+  ANTHROPIC_GROUPS,
   type CallerKind,
   OPENAI_GROUPS,
   type RouteGroup,
-  ROUTE_GROUPS,
+  USUAL_GROUPS,
   UPSTREAM_KINDS,
   type UpstreamKind,
 } from '../../src/names.ts'
@@ -40,12 +41,14 @@ const ONES: Readonly<Record<string, Policies>> = {
   'that name others, and routes': {
     user: { upstreams: ['anthropic', 'openai'], routes: ['messages', 'embeddings'] },
     device: { upstreams: ['tinfoil'], routes: ['chat', 'models', 'messages'] },
-    key: { upstreams: ['anthropic', 'tinfoil'], routes: ['audio', 'batches', 'files'] },
+    key: { upstreams: ['anthropic', 'tinfoil'], routes: ['audio', 'batches', 'files', 'uploads'] },
     session: { upstreams: ['anthropic-oauth'], routes: ['messages'] },
   },
   'that name routes alone': {
-    user: { routes: ['images', 'moderations', 'messages', 'models'] },
-    device: { routes: ['completions', 'responses', 'files'] },
+    user: {
+      routes: ['images', 'moderations', 'messages', 'models', 'vector_stores', 'fine_tuning'],
+    },
+    device: { routes: ['completions', 'responses', 'files', 'containers'] },
     key: { routes: ['chat'] },
     session: { routes: ['files', 'batches', 'models'] },
   },
@@ -114,6 +117,7 @@ async function byKey(): Promise<Gate> {
     ...settings('user', 'device', 'key'),
     ...devicesOf(others.anthropic.url),
     ANTHROPIC_CALLERS: 'user,device,key',
+    ANTHROPIC_ROUTES: ANTHROPIC_GROUPS.join(','),
     DATABASE_URL: `sqlite:${databaseFile}`,
   }
   let gate: Running = await start(env)
@@ -185,16 +189,18 @@ const GATES: Readonly<Record<string, Kind>> = {
 /** By the tables of this file, and by nothing of the code that is tested but what a kind serves. */
 function allowed(
   { upstreams: there }: Kind,
-  { upstreams = UPSTREAM_KINDS, routes = ROUTE_GROUPS }: May,
+  { upstreams = UPSTREAM_KINDS, routes }: May,
   caller: CallerKind,
-  { method, path, group }: (typeof RELAYED_ROUTES)[number],
+  { method, path, group, lists }: (typeof RELAYED_ROUTES)[number],
   dialect: Dialect,
 ): readonly UpstreamKind[] {
-  // What is stored is there for the caller whose request made it, and here nobody made any.
-  const isStored = /^\/v1\/(?:responses|conversations|chat\/completions)\/:id/.test(path)
-  if (!routes.includes(group) || isStored) return []
+  if (routes && !routes.includes(group)) return []
+  // What is kept is there for the caller whose request made it, and here nobody made any but the account's.
+  const isKept = path.includes('/:id') && path !== '/v1/models/:id'
+  const isUnnamed = !routes && !USUAL_GROUPS.includes(group)
   return UPSTREAM_KINDS.filter(
     (each) =>
+      (each === 'anthropic-oauth' || !(isKept || lists || isUnnamed)) &&
       there[each]?.includes(caller) &&
       upstreams.includes(each) &&
       KINDS[each].serves({ dialect, method, path }),

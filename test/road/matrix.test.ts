@@ -1,13 +1,21 @@
 // Which caller reaches which upstream on which route: what the table says, and nothing else. Tables are
 // drawn by chance and asked through the whole app; what a real environment says, the binary is asked.
 
-import { CALLER_KINDS, type CallerKind, ROUTE_GROUPS, type UpstreamKind } from '../../src/names.ts'
+import {
+  CALLER_KINDS,
+  type CallerKind,
+  NAMED_GROUPS,
+  ROUTE_GROUPS,
+  type UpstreamKind,
+  USUAL_GROUPS,
+} from '../../src/names.ts'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import OpenAI from 'openai'
 import { gate } from '../../src/accept/app.ts'
 import type { Admission } from '../../src/accept/door.ts'
-import { RELAYED_ROUTES, type RelayedRoute, servedRoutes } from '../../src/accept/routes.ts'
+import type { RelayedRoute } from '../../src/accept/relayed-route.ts'
+import { RELAYED_ROUTES, servedRoutes } from '../../src/accept/routes.ts'
 import type { Admitted } from '../../src/admit/admitted.ts'
 import type { Reserved } from '../../src/budget/budget.ts'
 import { bodies } from '../../src/dispatch/bodies.ts'
@@ -117,7 +125,11 @@ function appOf({ rules, policies, owner }: Table, reached: string[]) {
         session: admitting('session'),
       },
       budget: { spend: () => granted(undefined), reserve: () => granted(reserved), underWay: 0 },
-      charges: { ...closed.inference.charges, needsBody: () => granted(false) },
+      charges: {
+        ...closed.inference.charges,
+        needsBody: () => granted(false),
+        unpriced: () => undefined,
+      },
       ledger: { ...closed.inference.ledger, open: () => ({}) as never },
       pickByModel: pickingByModel(bodies(() => 1000)),
       mergeModels: async (among) => {
@@ -145,24 +157,29 @@ const isListed = (model: string, patterns: readonly string[] | undefined): boole
 function allowedBy(
   { rules, policies, owner }: Table,
   kind: CallerKind,
-  { method, path, group, runsNothing }: RelayedRoute,
+  { method, path, group, runsNothing, lists }: RelayedRoute,
   dialect: Dialect,
   model: string,
 ): readonly string[] {
   const { upstreams, routes } = policies[kind]
-  const isOwned = /^\/v1\/(?:responses|conversations|chat\/completions)\/:id/.test(path)
+  const isOwned = path.includes('/:id') && path !== '/v1/models/:id'
   const names = (method === 'POST' && !isOwned && !runsNothing) || path === '/v1/models/:id'
-  if (isOwned && owner?.identity !== kind) return []
   if (routes && !routes.includes(group)) return []
-  return rules
+  const isNamed = NAMED_GROUPS.some((each) => each === group)
+  const served = rules
     .filter((rule) => rule.callers.includes(kind))
     .filter((rule) => upstreams?.includes(rule.upstream) ?? true)
-    .filter((rule) => !isOwned || rule.upstream === owner?.upstream)
-    .filter((rule) => !names || isListed(model, rule.models))
-    .map((rule) => NAMES.find(([name]) => name === rule.upstream))
-    .filter((found) => found !== undefined)
-    .filter(([, of]) => KINDS[of].serves({ dialect, method, path }))
-    .map(([name]) => name)
+    .flatMap((rule) => {
+      const [name, of] = NAMES.find(([each]) => each === rule.upstream) ?? []
+      const serves = of && KINDS[of].serves({ dialect, method, path })
+      return serves ? [{ name, isAccount: of === 'anthropic-oauth', models: rule.models }] : []
+    })
+  // What is kept there is the account's, of whom nobody else can make anything.
+  const accounts = served.filter(({ isAccount }) => isAccount)
+  const among = lists || (isNamed && !routes) ? accounts : served
+  const kept = among.filter(({ name }) => owner?.identity === kind && name === owner.upstream)
+  const found = !isOwned ? among : kept.length > 0 ? kept : accounts.slice(0, 1)
+  return found.filter((each) => !names || isListed(model, each.models)).map(({ name = '' }) => name)
 }
 
 const HEADERS = ['authorization', 'x-api-key', 'api-key'] as const
@@ -209,8 +226,9 @@ test(
         const spoken = isServed(dialect) ? dialect : (others[0] ?? dialect)
         const expected = allowedBy(table, kind, route, spoken, model)
         const told = [kind, method, path, model, JSON.stringify(table)]
-        // Several lists of models are made one.
-        const all = path === '/v1/models' ? [...expected] : expected.slice(0, 1)
+        // Several lists of models are made one, unless one is that of an account.
+        const isMerged = path === '/v1/models' && !expected.includes('o1')
+        const all = isMerged ? [...expected] : expected.slice(0, 1)
         expect([...told, reached]).toEqual([...told, all])
         if (expected.length === 0) expect(status).toBeWithin(400, 500)
       }
@@ -263,7 +281,7 @@ for (const [name, { env, reaches }] of Object.entries(ENVIRONMENTS)) {
 
     for (const kind of ['user', 'device', 'key'] as const) {
       test(`opens to a ${kind} what its upstreams serve, and nothing else`, async () => {
-        for (const { method, path, dialects } of RELAYED_ROUTES) {
+        for (const { method, path, dialects, group } of RELAYED_ROUTES) {
           // Where one dialect alone is served, it is what everybody speaks.
           const served = dialects.filter((dialect) =>
             BOTH.some((to) => KINDS[to].serves({ dialect, method, path })),
@@ -282,10 +300,12 @@ for (const [name, { env, reaches }] of Object.entries(ENVIRONMENTS)) {
               },
             )
             await answer.body?.cancel()
-            const isOpen = reaches[kind].some((to) => KINDS[to].serves({ dialect, method, path }))
+            const isOpen =
+              USUAL_GROUPS.includes(group) &&
+              reaches[kind].some((to) => KINDS[to].serves({ dialect, method, path }))
             const seen = on.upstream.seen.length
             expect([method, path, dialect, seen]).toEqual([method, path, dialect, isOpen ? 1 : 0])
-            if (!isOpen) expect(answer.status).toBeOneOf([401, 404])
+            if (!isOpen) expect(answer.status).toBeOneOf([401, 404, 405])
           }
         }
       })

@@ -5,11 +5,13 @@ import { usualCallers } from '../../src/config/upstreams.ts'
 import { choicesOf, type Served } from '../../src/dispatch/choose.ts'
 import { KINDS } from '../../src/gate/upstreams.ts'
 import type { UpstreamKind } from '../../src/names.ts'
+import { refused } from '../../src/refusal.ts'
 import type { Upstream } from '../../src/upstream/upstream.ts'
 
 /** An upstream that serves its kind's routes to its usual callers, and is reached by no request. */
 export function unreached(kind: UpstreamKind, name: string = kind): Served {
-  const upstream = { name, kind, serves: KINDS[kind].serves } as Upstream
+  const account = kind === 'anthropic-oauth' && { credential: async () => refused('session_ended') }
+  const upstream = { name, kind, serves: KINDS[kind].serves, ...account } as unknown as Upstream
   return {
     upstream,
     breaker: {} as Served['breaker'],

@@ -2,6 +2,7 @@
 // at other servers of its dialect.
 
 import { describe, expect, test } from 'bun:test'
+import { ANTHROPIC_GROUPS } from '../../src/names.ts'
 import { Secret } from '../../src/secret.ts'
 import { anthropic, type AnthropicOptions } from '../../src/upstream/anthropic/anthropic.ts'
 import { echoOf } from '../../src/upstream/echo.ts'
@@ -13,6 +14,8 @@ const made = (more: Partial<AnthropicOptions> = {}) =>
     apiKey: new Secret(KEY),
     keyHeader: 'x-api-key',
     headers: [],
+    routes: ANTHROPIC_GROUPS,
+    hasFiles: true,
     maxBodyBytes: 100,
     ...more,
   })

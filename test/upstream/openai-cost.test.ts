@@ -54,12 +54,16 @@ describe('the models that are named', () => {
     [{ model: 'llama', temperature: 0.5, stream: true, stream_options: { a: 1 } }, ['llama']],
   ])('%j', (body, models) => expect(said(body)).toEqual(models))
 
-  test('are read on each route whose body is JSON, and on no other', () => {
+  test('are read on each route whose body names one, and on no other', () => {
     const paths = ['completions', 'responses', 'embeddings', 'moderations', 'audio/speech']
     for (const path of paths)
       expect(said({ model: 'm', input: ['x'] }, `/v1/${path}`)).toEqual(['m'])
     expect(said({ model: 'm', prompt: 'x' }, IMAGES)).toEqual(['m'])
-    for (const path of ['audio/transcriptions', 'images/edits', 'responses/x/cancel', 'files']) {
+    // Forms are read as the JSON that they would be.
+    for (const path of ['audio/transcriptions', 'images/edits', 'fine_tuning/jobs']) {
+      expect(said({ model: 'm' }, `/v1/${path}`)).toEqual(['m'])
+    }
+    for (const path of ['batches', 'responses/x/cancel', 'files']) {
       expect(said({ model: 'm' }, `/v1/${path}`)).toBe('unknown_cost')
     }
   })

@@ -14,6 +14,7 @@ const made = (more: Partial<OpenAiOptions> = {}) =>
     keyHeader: 'authorization',
     headers: [],
     routes: OPENAI_GROUPS,
+    hasFiles: true,
     maxBodyBytes: 100,
     ...more,
   })

@@ -1,6 +1,6 @@
 // The schemas of policies and of the rules that assign them.
 
-import { CALLER_KINDS, ROUTE_GROUPS } from '../../names.ts'
+import { CALLER_KINDS, NAMED_GROUPS, ROUTE_GROUPS } from '../../names.ts'
 import { t } from 'elysia'
 import { NAME_HINT } from '../kinds.ts'
 import { CLOSED, MODELS, NAME, number, own, section, some, upTo, USD, WORD } from './leaf.ts'
@@ -33,7 +33,11 @@ export const Policy = t.Object(
         hint: NAME_HINT,
       }),
     ),
-    routes: some('routes', ROUTE_GROUPS, 'Groups of routes; default all.'),
+    routes: some(
+      'routes',
+      ROUTE_GROUPS,
+      `Groups of routes; default all but ${NAMED_GROUPS.join(', ')}.`,
+    ),
     max_body_bytes: number('maxBodyBytes', upTo(1, 1_073_741_824), 'Largest request body.'),
     plaintext: t.Optional(
       t.Boolean({

@@ -48,6 +48,7 @@ const Anthropic = t.Object(
     base_url: leaf('anthropicBaseUrl'),
     key_header: leaf('anthropicKeyHeader'),
     headers: leaf('anthropicHeaders'),
+    routes: leaf('anthropicRoutes'),
     callers: leaf('anthropicCallers'),
   },
   CLOSED,

@@ -2,10 +2,12 @@
 // headers and members in pairs, which must arrive together, so `anthropic-*` and `x-claude-code-*` pass
 // unchanged.
 
+import { ANTHROPIC_GROUPS, type RouteGroup } from '../../names.ts'
 import { inspectPlain } from '../inspected.ts'
 import { placesWithQuery } from '../places.ts'
+import { madeMeter } from '../reading/made.ts'
 import { NO_USAGE } from '../reading/tally.ts'
-import { copyAllowed, serving, type Upstream } from '../upstream.ts'
+import { copyAllowed, serving, type Upstream, type UsageMeter } from '../upstream.ts'
 import { anthropicCost, foreignCost } from './cost.ts'
 import { anthropicUsageMeter } from './usage.ts'
 
@@ -28,6 +30,8 @@ const OPEN_PREFIXES = /^(?:anthropic-|x-claude-code-)/
 export const TO_CLIENT: readonly string[] = [
   'content-type',
   'content-encoding',
+  // Of a file.
+  'content-disposition',
   'cache-control',
   'retry-after',
   'x-should-retry',
@@ -36,31 +40,34 @@ export const TO_CLIENT: readonly string[] = [
 /** A client that sends no version means the first one. */
 const VERSION = '2023-06-01'
 
-/** Routes that reveal nothing about other callers: all callers of one key share its batches and files. */
-const SHARED: readonly string[] = [
-  'POST /v1/messages',
-  'POST /v1/messages/count_tokens',
-  'POST /v1/complete',
-  'GET /v1/models',
-  'GET /v1/models/:id',
-]
-export const servesAnthropic = serving('anthropic', SHARED)
+const PATHS: Readonly<Record<(typeof ANTHROPIC_GROUPS)[number], readonly string[]>> = {
+  models: ['GET /v1/models', 'GET /v1/models/:id'],
+  messages: ['POST /v1/messages', 'POST /v1/messages/count_tokens'],
+  completions: ['POST /v1/complete'],
+  batches: [
+    'POST /v1/messages/batches',
+    'GET /v1/messages/batches',
+    'GET /v1/messages/batches/:id',
+    'POST /v1/messages/batches/:id/cancel',
+    'GET /v1/messages/batches/:id/results',
+    'DELETE /v1/messages/batches/:id',
+  ],
+  files: [
+    'POST /v1/files',
+    'GET /v1/files',
+    'GET /v1/files/:id',
+    'GET /v1/files/:id/content',
+    'DELETE /v1/files/:id',
+  ],
+}
 
-/** The account is the caller's own, so all of its routes are served. */
-export const servesAccount = serving('anthropic', [
-  ...SHARED,
-  'POST /v1/messages/batches',
-  'GET /v1/messages/batches',
-  'GET /v1/messages/batches/:id',
-  'POST /v1/messages/batches/:id/cancel',
-  'GET /v1/messages/batches/:id/results',
-  'DELETE /v1/messages/batches/:id',
-  'POST /v1/files',
-  'GET /v1/files',
-  'GET /v1/files/:id',
-  'GET /v1/files/:id/content',
-  'DELETE /v1/files/:id',
-])
+export const servesAnthropic = (groups: readonly RouteGroup[]): Upstream['serves'] =>
+  serving(
+    'anthropic',
+    ANTHROPIC_GROUPS.filter((group) => groups.includes(group)).flatMap((group) => PATHS[group]),
+  )
+
+export const servesAllOfAnthropic = servesAnthropic(ANTHROPIC_GROUPS)
 
 /** The client's headers that Anthropic reads, without credentials. */
 export function clientHeaders(client: Headers): Record<string, string> {
@@ -72,15 +79,23 @@ export function clientHeaders(client: Headers): Record<string, string> {
   return headers
 }
 
-const meter: Upstream['meter'] = ({ method, path }, status, headers) => {
+const meter: Upstream['meter'] = ({ method, path }, status, headers, kept) => {
   if (path === '/v1/messages' && status < 300) {
-    return anthropicUsageMeter(headers['content-type'], headers['content-encoding'])
+    return anthropicUsageMeter(headers['content-type'], headers['content-encoding'], kept)
+  }
+  if (method === 'POST' && path === '/v1/files') {
+    return status < 300 ? madeMeter(headers, kept) : FREE
+  }
+  if (method === 'POST' && path === '/v1/messages/batches' && status < 300) {
+    const made = madeMeter(headers, kept)
+    return { ...made, end: (trailers, isComplete) => void made.end(trailers, isComplete) }
   }
   // Failed messages, legacy completions and new batches report no usage; other routes use nothing.
-  const silent = method === 'POST' && SILENT.has(path)
-  return { end: () => (silent ? undefined : NO_USAGE) }
+  return method === 'POST' && SILENT.has(path) ? NOTHING_SAID : FREE
 }
 
+const FREE: UsageMeter = { end: () => NO_USAGE }
+const NOTHING_SAID: UsageMeter = { end: () => undefined }
 const SILENT = new Set(['/v1/messages', '/v1/complete', '/v1/messages/batches'])
 
 export function anthropicApi(options: AnthropicApiOptions): AnthropicApi {

@@ -11,7 +11,7 @@ import {
   anthropicApi,
   type AnthropicApiOptions,
   clientHeaders,
-  servesAccount,
+  servesAllOfAnthropic,
   TO_CLIENT,
 } from './api.ts'
 
@@ -20,8 +20,6 @@ export interface AnthropicOAuthOptions extends AnthropicApiOptions {
 }
 
 const BETA = 'oauth-2025-04-20'
-/** For files. */
-const ALSO_TO_CLIENT = [...TO_CLIENT, 'content-disposition']
 /** The account's limits are the caller's own. Our own limit's headers are not overwritten. */
 const ACCOUNT_LIMITS = /^anthropic-ratelimit-[a-z-]{1,64}$/
 const MAX_LIMIT_LENGTH = 64
@@ -32,7 +30,7 @@ export function anthropicOAuth(options: AnthropicOAuthOptions): Upstream {
     ...anthropicApi(options),
     name,
     kind: 'anthropic-oauth',
-    serves: servesAccount,
+    serves: servesAllOfAnthropic,
     // Refreshing a token for a check would take it from the running gate.
     checks: [],
     async credential(identity, now, rejected) {
@@ -47,11 +45,11 @@ export function anthropicOAuth(options: AnthropicOAuthOptions): Upstream {
       return { ...headers, authorization: `Bearer ${credential}` }
     },
     answerHeaders(upstream, to) {
-      setAllowed(ALSO_TO_CLIENT, upstream, to)
+      setAllowed(TO_CLIENT, upstream, to)
       for (const [name, value] of limitsOf(upstream)) if (!to.has(name)) to.set(name, value)
     },
     passes: (upstream) => [
-      ...allowedValues(ALSO_TO_CLIENT, upstream),
+      ...allowedValues(TO_CLIENT, upstream),
       ...limitsOf(upstream).map(([, value]) => value),
     ],
     credentialRefused(status, body) {

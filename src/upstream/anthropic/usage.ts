@@ -7,6 +7,7 @@
 
 import { decoding } from '../../http1/decoding.ts'
 import { objectIn, parseObject } from '../reading/json-object.ts'
+import { type Kept, tellBlock, tellMessage } from '../reading/kept.ts'
 import { mediaTypeOf, type Meter, Metering, type Reading } from '../reading/metering.ts'
 import { Passed, tokensOf } from '../reading/passed.ts'
 import { type EventListener, EventReader, type EventsWanted } from '../reading/sse.ts'
@@ -17,19 +18,23 @@ import { wholeBody } from '../reading/whole-body.ts'
 export function anthropicUsageMeter(
   contentType: string | undefined,
   contentEncoding: string | undefined,
+  kept?: Kept,
 ): Meter {
-  const reading = readingOf(contentType)
+  const reading = readingOf(contentType, kept)
   const decoder = reading && decoding(contentEncoding, reading.sink)
   if (!reading || !decoder) return { push() {}, end: () => new Tally().result(false) }
   return new Metering(decoder, reading)
 }
 
-function readingOf(contentType: string | undefined): Reading | undefined {
+function readingOf(contentType: string | undefined, kept?: Kept): Reading | undefined {
   switch (mediaTypeOf(contentType)) {
     case 'text/event-stream':
-      return new Streamed()
+      return new Streamed(kept)
     case 'application/json':
-      return wholeBody(noteMessage)
+      return wholeBody((counts, body) => {
+        noteMessage(counts, body)
+        if (kept) tellMessage(body, kept)
+      })
     default:
       return undefined
   }
@@ -60,6 +65,7 @@ class Streamed implements Reading, EventListener {
   readonly sink = new EventReader(EVENTS, this)
   readonly #counts = new Tally()
   readonly #passed = new Passed()
+  readonly #kept: Kept | undefined
   #stopped = false
   /** The model has finished. */
   #written = false
@@ -69,6 +75,10 @@ class Streamed implements Reading, EventListener {
   /** Billed work that only the last count includes. */
   #isHidden = false
   #tools: Record<string, number> | undefined
+
+  constructor(kept: Kept | undefined) {
+    this.#kept = kept
+  }
 
   moved(now: number): void {
     this.#passed.moved(now)
@@ -106,11 +116,14 @@ class Streamed implements Reading, EventListener {
       case 'message_start': {
         const message = objectIn(event['message'])
         counts.model(message?.['model'])
+        if (this.#kept && message) tellMessage(message, this.#kept)
         return counts.note(message?.['usage'], 'first')
       }
       case 'content_block_start':
+        if (this.#kept) tellBlock(event['content_block'], this.#kept)
         return this.#onBlock(objectIn(event['content_block']), data.length)
       case 'message_delta':
+        if (this.#kept) tellMessage(objectIn(event['delta']) ?? {}, this.#kept)
         this.#noteLast(event['usage'], objectIn(event['delta'])?.['stop_reason'])
         return
       case 'message_stop':

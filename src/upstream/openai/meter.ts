@@ -1,6 +1,7 @@
 // What an answer of OpenAI's API says that it used, by its route.
 
 import type { AnswerHeaders } from '../../http1/fields.ts'
+import { madeMeter } from '../reading/made.ts'
 import { openAiUsageMeter } from '../reading/openai-usage.ts'
 import type { Kept } from '../reading/kept.ts'
 import { NO_USAGE } from '../reading/tally.ts'
@@ -15,6 +16,13 @@ const CONVERSATIONS = '/v1/conversations'
 const KEPT = /^\/v1\/(?:responses|conversations)\/./
 /** What was made before is ended, and what would be made is counted. */
 const MAKES_NOTHING = /^\/v1\/responses\/(?:[^/]+\/cancel|input_tokens)$/
+/** What makes something, and what tells which files were written. */
+const MADE: Readonly<Record<string, RegExp>> = {
+  POST: /^\/v1\/(?:files|uploads(?:\/[^/]+\/(?:parts|complete))?|batches(?:\/[^/]+\/cancel)?|vector_stores(?:\/[^/]+\/file_batches)?|containers(?:\/[^/]+\/files)?|fine_tuning\/jobs(?:\/[^/]+\/(?:cancel|pause|resume))?)$/,
+  GET: /^\/v1\/(?:batches|fine_tuning\/jobs)\/[^/]+$/,
+}
+/** What uses no tokens of its own: the rest of those routes. */
+const OBJECTS = /^\/v1\/(?:files|uploads|batches|vector_stores|containers|fine_tuning)(?:\/|$)/
 /** What streams there is sound or picture. */
 const NO_TEXT = /^\/v1\/(?:images\/|audio\/speech$)/
 
@@ -25,7 +33,10 @@ export const openAiMeter =
     meterOf(asked, status, headers, keeps(asked.path, keepsChats) ? kept : undefined)
 
 const keeps = (path: string, keepsChats: boolean): boolean =>
-  path.startsWith(RESPONSES) || path.startsWith(CONVERSATIONS) || (keepsChats && path === CHAT)
+  path.startsWith(RESPONSES) ||
+  path.startsWith(CONVERSATIONS) ||
+  (keepsChats && path === CHAT) ||
+  OBJECTS.test(path)
 
 function meterOf(
   { method, path }: Pick<Asked, 'method' | 'path'>,
@@ -33,6 +44,10 @@ function meterOf(
   headers: AnswerHeaders,
   kept?: Kept,
 ): UsageMeter {
+  if (OBJECTS.test(path)) {
+    const isMade = status < 300 && MADE[method]?.test(path) === true
+    return isMade ? madeMeter(headers, kept) : FREE
+  }
   // What was made in the background, and the items of what was asked, are told there alone.
   if (method === 'GET' && KEPT.test(path)) return status < 300 ? keeping(headers, kept) : FREE
   if (method !== 'POST' || path === MODERATIONS || MAKES_NOTHING.test(path)) return FREE

@@ -15,7 +15,7 @@ import {
   type Upstream,
 } from '../upstream.ts'
 import { openAiMeter } from './meter.ts'
-import { referencesIn } from './references.ts'
+import { referringTo } from './references.ts'
 import { servesOpenAi } from './routes.ts'
 
 export interface OpenAiOptions {
@@ -31,6 +31,8 @@ export interface OpenAiOptions {
   /** Headers for every request; names in lower case. */
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly routes: readonly RouteGroup[]
+  /** Callers of this gate make files and the like, at this upstream or another with its key. */
+  readonly hasFiles: boolean
   readonly maxBodyBytes: number
 }
 
@@ -55,13 +57,11 @@ const TO_CLIENT = [
 ]
 /** The paths in our own table begin with it, and the base URL ends in it or in its replacement. */
 const VERSION = '/v1'
-/** For a route's pattern, or a path. */
-const REFERRING =
-  /^\/v1\/(?:responses(?:\/compact|\/input_tokens)?|conversations(?:\/[^/]+\/items)?)$/
-
 export function openAi(options: OpenAiOptions): Upstream {
   const { name = 'openai', baseUrl, apiKey } = options
   const placeOf = placesWithQuery(baseUrl)
+  const keepsChats = options.routes.includes('stored_chat')
+  const kept = { hasFiles: options.hasFiles, keepsChats }
   return {
     name,
     kind: 'openai',
@@ -82,8 +82,8 @@ export function openAi(options: OpenAiOptions): Upstream {
     answerHeaders: (upstream, to) => setAllowed(TO_CLIENT, upstream, to),
     passes: (upstream) => allowedValues(TO_CLIENT, upstream),
     credentialRefused: operatorsKeyRefused,
-    meter: openAiMeter(options.routes.includes('stored_chat')),
-    referring: (path) => (REFERRING.test(path) ? referencesIn : undefined),
+    meter: openAiMeter(keepsChats),
+    referring: (path) => referringTo(path, kept),
     invalid: () => undefined,
   }
 }

@@ -1,5 +1,5 @@
 // Reads the ids of stored objects in a request's body: an earlier response, a conversation, an item of
-// either, a container with files. The upstream stores all of them under the operator's key, so the gate
+// either, a file, a vector store, a container. The upstream stores all of them under the operator's key, so the gate
 // must check their owner. An id that cannot be read is '', which belongs to nobody.
 
 import { type Decision, granted } from '../../refusal.ts'
@@ -40,6 +40,12 @@ const TOLD: readonly (readonly [type: RegExp, member: string])[] = [
   [/^(?:reasoning|compaction(?:_summary)?)$/, 'encrypted_content'],
 ]
 
+/** What a message carries, or a tool found: its parts may name files. */
+const PARTS = shape(
+  { text: 'opaque', arguments: 'opaque', annotations: 'opaque', logprobs: 'opaque' },
+  { isTold: true },
+)
+
 const TOOL = shape({
   type: 'opaque',
   container: ID,
@@ -55,10 +61,10 @@ const ITEM: OutlineShape<Ids> = shape(
     type: 'text',
     id: 'text',
     container_id: ID,
-    content: 'text',
+    content: PARTS,
     arguments: 'text',
     input: 'text',
-    output: 'text',
+    output: PARTS,
     approve: 'text',
     encrypted_content: 'text',
     role: 'opaque',
@@ -99,8 +105,87 @@ const BODY = shape({
 
 const NAMES: Names<Ids> = { known, unlisted: () => ANY, named: () => undefined }
 
-export function referencesIn(body: Uint8Array): Decision<readonly string[]> {
-  const ids: Ids = new Set()
-  const found = new Outline(body, NAMES, ids).read(BODY)
-  return typeof found === 'string' ? ambiguousBody(found) : granted([...ids])
+/** Wherever they stand: `file_id`, `fileIds`. */
+const FILES: ReadonlySet<string> = new Set([
+  'fileid',
+  'fileids',
+  'inputfileid',
+  'outputfileid',
+  'trainingfile',
+  'validationfile',
+  'vectorstoreid',
+  'vectorstoreids',
+  'partids',
+])
+const WITH_FILES: Names<Ids> = {
+  known,
+  unlisted: (folded) => (FILES.has(folded) ? ID : ANY),
+  named: () => undefined,
+}
+
+/** A chat, whose messages may name files, and sound that was said in another. */
+const chatWith = (audio: OutlineShape<Ids> | 'opaque') =>
+  shape({
+    messages: shape({
+      content: PARTS,
+      audio,
+      tool_calls: 'opaque',
+      function_call: 'opaque',
+      reasoning_details: 'opaque',
+    }),
+    tools: 'opaque',
+    functions: 'opaque',
+    response_format: 'opaque',
+    metadata: 'opaque',
+    logit_bias: 'opaque',
+  })
+
+/** A batch, a job, a vector store, a container, and what is put into one. */
+const OBJECT = shape({
+  metadata: 'opaque',
+  attributes: 'opaque',
+  filters: 'opaque',
+  parameters: 'opaque',
+})
+
+type ReadReferences = (body: Uint8Array) => Decision<readonly string[]>
+
+const reading =
+  (names: Names<Ids>, of: OutlineShape<Ids>): ReadReferences =>
+  (body) => {
+    const ids: Ids = new Set()
+    const found = new Outline(body, names, ids).read(of)
+    return typeof found === 'string' ? ambiguousBody(found) : granted([...ids])
+  }
+
+export const referencesIn = reading(NAMES, BODY)
+const withFilesIn = reading(WITH_FILES, BODY)
+const chatReferencesIn = reading(WITH_FILES, chatWith('opaque'))
+const soundIn = reading(NAMES, chatWith(ID))
+const chatAndSoundIn = reading(WITH_FILES, chatWith(ID))
+const objectReferencesIn = reading(WITH_FILES, OBJECT)
+
+/** Of a route's pattern, or of a path. */
+const RESPONSES =
+  /^\/v1\/(?:responses(?:\/compact|\/input_tokens)?|conversations(?:\/[^/]+\/items)?)$/
+const OBJECTS =
+  /^\/v1\/(?:batches|uploads\/[^/]+\/complete|vector_stores(?:\/[^/]+\/(?:files|file_batches))?|containers(?:\/[^/]+\/files)?|fine_tuning\/jobs|images\/edits)$/
+
+export interface KeptThere {
+  /** Callers of this gate make files there, whose owners are known. */
+  readonly hasFiles: boolean
+  /** The ids of chats, and of the sound in them, are known. */
+  readonly keepsChats: boolean
+}
+
+export function referringTo(
+  path: string,
+  { hasFiles, keepsChats }: KeptThere,
+): ReadReferences | undefined {
+  if (RESPONSES.test(path)) return hasFiles ? withFilesIn : referencesIn
+  if (path === '/v1/chat/completions') {
+    if (!hasFiles) return keepsChats ? soundIn : undefined
+    return keepsChats ? chatAndSoundIn : chatReferencesIn
+  }
+  return hasFiles && OBJECTS.test(path) ? objectReferencesIn : undefined
 }

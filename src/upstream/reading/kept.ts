@@ -5,7 +5,8 @@ import { objectIn } from './json-object.ts'
 
 /** Called for each id while the response passes, because another connection may use it before the end. */
 export interface Kept {
-  keeps(id: string): void
+  /** `isLasting`: it stays until it is deleted. */
+  keeps(id: string, isLasting?: boolean): void
 }
 
 type JsonObject = Readonly<Record<string, unknown>>
@@ -27,11 +28,19 @@ export function tellKept(holder: JsonObject, kept: Kept): void {
     object === 'chat.completion.chunk' ||
     (object === 'response' && holder['store'] !== false)
   if (isKept) tell(holder['id'], kept)
+  if (Array.isArray(holder['choices'])) for (const each of holder['choices']) tellSound(each, kept)
   // The items that were added to a conversation.
   const isPage = object === 'list' && 'first_id' in holder
   const items = isPage ? holder['data'] : holder['output']
   if (!Array.isArray(items)) return
   for (const item of items.slice(0, MAX_ITEMS)) tellKeptItem(item, kept)
+}
+
+/** What a chat has said can be named in the next. */
+function tellSound(choice: unknown, kept: Kept): void {
+  const { message, delta } = objectIn(choice) ?? {}
+  const said = objectIn(message) ?? objectIn(delta)
+  tell(objectIn(said?.['audio'])?.['id'], kept)
 }
 
 export function tellKeptItem(item: unknown, kept: Kept): void {
@@ -48,6 +57,47 @@ export function tellKeptHead(head: string, kept: Kept): void {
   tell(HEAD.exec(head)?.[1], kept)
 }
 
-function tell(id: unknown, kept: Kept): void {
-  if (typeof id === 'string' && ID.test(id)) kept.keeps(id)
+function tell(id: unknown, kept: Kept, isLasting = false): void {
+  if (typeof id === 'string' && ID.test(id)) kept.keeps(id, isLasting)
+}
+
+/** By `object` in OpenAI's API, by `type` in Anthropic's. */
+const LASTING: ReadonlySet<unknown> = new Set([
+  'file',
+  'upload',
+  'upload.part',
+  'batch',
+  'message_batch',
+  'vector_store',
+  'vector_store.files_batch',
+  'container',
+  'container.file',
+  'fine_tuning.job',
+])
+
+/**
+ * `made`: what a request made, or a batch or a job of the caller's own, which names the files that it
+ * has written. Never the content of a file, which may say anything.
+ */
+export function tellMade(made: JsonObject, kept: Kept): void {
+  if (!LASTING.has(made['object'] ?? made['type'])) return
+  const { result_files: results, file } = made
+  const files = [made['output_file_id'], made['error_file_id'], objectIn(file)?.['id']]
+  if (Array.isArray(results)) files.push(...results.slice(0, MAX_ITEMS))
+  for (const id of [made['id'], ...files]) tell(id, kept, true)
+}
+
+/** Of Anthropic's API: the container that a message runs code in, and the files that the code has written. */
+export function tellMessage({ container, content }: JsonObject, kept: Kept): void {
+  tell(objectIn(container)?.['id'], kept)
+  if (!Array.isArray(content)) return
+  for (const block of content.slice(0, MAX_ITEMS)) tellBlock(block, kept)
+}
+
+export function tellBlock(block: unknown, kept: Kept): void {
+  const { type, content } = objectIn(block) ?? {}
+  if (typeof type !== 'string' || !type.endsWith('code_execution_tool_result')) return
+  const outputs = objectIn(content)?.['content']
+  if (!Array.isArray(outputs)) return
+  for (const each of outputs.slice(0, MAX_ITEMS)) tell(objectIn(each)?.['file_id'], kept, true)
 }

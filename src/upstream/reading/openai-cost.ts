@@ -19,6 +19,7 @@ import {
   PICTURES,
   RESPONSE,
   SPEECH,
+  TRAINING,
 } from './openai-request-shape.ts'
 import { Outline, type OutlinedMembers, type OutlineShape } from './outline.ts'
 import { priceClassOf } from './price-classes.ts'
@@ -38,6 +39,8 @@ interface Route {
   readonly media?: Costly['media']
   readonly unpriced?: string
 }
+
+const HEARD: Route = { shape: SPEECH, media: ['audio'], unpriced: 'sound to read' }
 
 /** Audio to transcribe and images to edit come in forms. */
 const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
@@ -68,6 +71,13 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
   ['/v1/embeddings', { shape: INPUT, writesNothing: true }],
   ['/v1/moderations', { shape: INPUT, writesNothing: true, free: true }],
   ['/v1/images/generations', { shape: PICTURES, answers: ['n'], media: ['image'] }],
+  [
+    '/v1/images/edits',
+    { shape: PICTURES, answers: ['n'], media: ['image'], unpriced: 'pictures to edit' },
+  ],
+  ['/v1/audio/transcriptions', HEARD],
+  ['/v1/audio/translations', HEARD],
+  ['/v1/fine_tuning/jobs', { shape: TRAINING, unpriced: 'a model to train' }],
   ['/v1/audio/speech', { shape: SPEECH, media: ['audio'], unpriced: 'speech to make' }],
 ])
 

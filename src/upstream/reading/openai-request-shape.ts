@@ -329,6 +329,13 @@ export const PICTURES = shape({ ...COMMON, n: 'text', prompt: 'opaque' })
 
 export const SPEECH = shape({ ...COMMON, input: 'opaque', instructions: 'opaque' })
 
+export const TRAINING = shape({
+  model: 'text',
+  service_tier: 'text',
+  metadata: 'opaque',
+  suffix: 'opaque',
+})
+
 export const NAMES: Names<OpenAiGathered> = {
   known,
   unlisted: (folded) => (folded.includes('fallback') || MODEL_MEMBER.test(folded) ? 'models' : ANY),

@@ -119,7 +119,10 @@ class Streamed implements Reading, Sink, Kept, EventListener {
   readonly #isText: boolean
   readonly #kept: Kept | undefined
   #ended = false
-  /** How many chunks are read for a chat's id. Every chunk has it, except the first of some servers. */
+  /**
+   * How many chunks are read for a chat's id. Every chunk has it, except the first of some servers; the id of
+   * audio comes in the second.
+   */
   #awaited: number
 
   constructor(isText: boolean, kept: Kept | undefined) {
@@ -141,7 +144,6 @@ class Streamed implements Reading, Sink, Kept, EventListener {
   }
 
   keeps(id: string): void {
-    this.#awaited = 0
     this.#kept?.keeps(id)
   }
 

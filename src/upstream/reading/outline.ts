@@ -50,6 +50,8 @@ export type OutlinedMembers = ReadonlyMap<string, unknown>
 /** The shape of an object, or of each object in an array or in nested arrays. */
 export interface OutlineShape<To> {
   readonly members: ReadonlyMap<string, OutlineMember<To>>
+  /** The enclosing object gets its text, too, like that of a `text`. */
+  readonly isTold?: boolean
   /** Of the names; computed on first use. */
   folded?: ReadonlySet<string>
   /** Called at the end of an object. The enclosing object gets the returned value. */
@@ -130,7 +132,11 @@ export class Outline<To> {
     name: string,
     found: Finding,
   ): number {
-    if (typeof member === 'object') return this.#shaped(at, member, depth, name, found)
+    if (typeof member === 'object') {
+      const end = this.#shaped(at, member, depth, name, found)
+      if (end >= 0 && member.isTold === true) found.set(name, this.#text(at, end))
+      return end
+    }
     if (member === 'models') return this.#models(at, depth)
     const end = this.#skip(at)
     if (end < 0 || member === 'opaque') return end

@@ -1,0 +1,139 @@
+// A server that keeps files, batches, vector stores and the like, in the shapes of OpenAI's and Anthropic's
+// APIs, all under one key. It checks nobody: whose an object is, the gate alone knows.
+
+import type { IncomingMessage } from 'node:http'
+import { startUpstream, type Upstream } from './upstream.ts'
+
+export interface ObjectServer {
+  readonly upstream: Upstream
+  /** The bytes of a file's content, by its id. */
+  readonly contents: Map<string, Buffer>
+}
+
+type Answer = { readonly status?: number; readonly type?: string; readonly body: string | Buffer }
+
+const json = (value: object, status = 200): Answer => ({ status, body: JSON.stringify(value) })
+
+/** By the path that makes one: what its id begins with, and its `object`. */
+const MADE: readonly (readonly [path: RegExp, prefix: string, object: string])[] = [
+  [/^\/v1\/files$/, 'file-', 'file'],
+  [/^\/v1\/uploads$/, 'upload_', 'upload'],
+  [/^\/v1\/uploads\/[^/]+\/parts$/, 'part_', 'upload.part'],
+  [/^\/v1\/batches$/, 'batch_', 'batch'],
+  [/^\/v1\/vector_stores$/, 'vs_', 'vector_store'],
+  [/^\/v1\/vector_stores\/[^/]+\/file_batches$/, 'vsfb_', 'vector_store.files_batch'],
+  [/^\/v1\/containers$/, 'cntr_', 'container'],
+  [/^\/v1\/containers\/[^/]+\/files$/, 'cfile_', 'container.file'],
+  [/^\/v1\/fine_tuning\/jobs$/, 'ftjob-', 'fine_tuning.job'],
+]
+
+export async function startObjectServer(): Promise<ObjectServer> {
+  const upstream = await startUpstream()
+  const contents = new Map<string, Buffer>()
+  let count = 0
+  const fresh = (prefix: string): string => {
+    count += 1
+    return `${prefix}${Bun.hash(String(count)).toString(16)}${count}`
+  }
+  const answer = ({ url = '', method, headers }: IncomingMessage, body: Buffer): Answer => {
+    const [path = ''] = url.split('?')
+    const isAnthropic = headers['anthropic-version'] !== undefined
+    const [, id = '', below = ''] =
+      /^\/v1\/(?:fine_tuning\/jobs|messages\/batches|[a-z_]+)\/([^/]+)(.*)$/.exec(path) ?? []
+    if (isAnthropic) return anthropic(`${method} ${path}`, url, body, fresh)
+    if (path === '/v1/responses')
+      return json({ id: fresh('resp_'), object: 'response', output: [] })
+    if (path === '/v1/chat/completions') {
+      const message = { role: 'assistant', content: 'hi', audio: { id: fresh('audio_') } }
+      return json({ id: fresh('chatcmpl-'), object: 'chat.completion', choices: [{ message }] })
+    }
+    if (method === 'DELETE') return json({ id, deleted: true })
+    if (method === 'GET' && below.endsWith('/content')) {
+      return {
+        type: 'application/octet-stream',
+        body: contents.get(id) ?? Buffer.from([0, 255, 10]),
+      }
+    }
+    if (below === '/complete') {
+      const file = { id: fresh('file-'), object: 'file', purpose: 'batch' }
+      return json({ id, object: 'upload', status: 'completed', file })
+    }
+    const [, prefix, object] = MADE.find(([of]) => method === 'POST' && of.test(path)) ?? []
+    if (prefix !== undefined) return json({ id: fresh(prefix), object, status: 'in_progress' })
+    if (
+      below === '/search' ||
+      below.endsWith('/files') ||
+      below === '/events' ||
+      below === '/checkpoints'
+    ) {
+      return json({ object: 'list', data: [], has_more: false })
+    }
+    if (path.startsWith('/v1/batches/')) return batch(id)
+    return json({ id, object: 'kept', status: 'completed' })
+  }
+  const batch = (id: string): Answer =>
+    json({
+      id,
+      object: 'batch',
+      status: 'completed',
+      output_file_id: `file-output-of-${id}`,
+      error_file_id: `file-errors-of-${id}`,
+    })
+  upstream.respond((request, response, body) => {
+    const { status = 200, type = 'application/json', body: said } = answer(request, body)
+    response.writeHead(status, { 'content-type': type }).end(said)
+  })
+  return { upstream, contents }
+}
+
+function anthropic(
+  asked: string,
+  url: string,
+  body: Buffer,
+  fresh: (prefix: string) => string,
+): Answer {
+  const [, id = ''] = /\/v1\/(?:files|messages\/batches)\/([^/?]+)/.exec(url) ?? []
+  if (asked === 'POST /v1/files') {
+    return json({ id: fresh('file_'), type: 'file', size_bytes: body.length, filename: 'a' })
+  }
+  if (asked === 'POST /v1/messages/batches') {
+    return json({ id: fresh('msgbatch_'), type: 'message_batch', processing_status: 'in_progress' })
+  }
+  if (asked.endsWith('/content')) return { type: 'application/octet-stream', body: 'content' }
+  if (asked.endsWith('/results')) return { type: 'application/x-jsonl', body: RESULTS }
+  if (asked === 'POST /v1/messages') return json(MESSAGE)
+  if (url.includes('/batches/')) {
+    return json({
+      id,
+      type: 'message_batch',
+      processing_status: 'ended',
+      results_url: `https://api.upstream.example/v1/messages/batches/${id}/results`,
+    })
+  }
+  return json({ id, type: asked.startsWith('DELETE') ? 'file_deleted' : 'file' })
+}
+
+const MESSAGE = {
+  id: 'msg_1',
+  type: 'message',
+  role: 'assistant',
+  model: 'claude-sonnet-5',
+  container: { id: 'container_of_a_message', expires_at: '2026-12-01T00:00:00Z' },
+  content: [
+    {
+      type: 'bash_code_execution_tool_result',
+      tool_use_id: 'srvtoolu_1',
+      content: {
+        type: 'bash_code_execution_result',
+        content: [{ type: 'bash_code_execution_output', file_id: 'file_that_code_wrote' }],
+      },
+    },
+  ],
+  usage: { input_tokens: 3, output_tokens: 2 },
+}
+const RESULTS = ['a', 'b']
+  .map(
+    (custom_id) =>
+      `${JSON.stringify({ custom_id, result: { type: 'succeeded', message: MESSAGE } })}\n`,
+  )
+  .join('')
