@@ -30,6 +30,8 @@ export interface CallersOptions {
   /** To the tables of enrolments and keys. */
   readonly connection: DatabaseConnection
   readonly caps: SpendCaps
+  /** Called for a person who was known under these names before. */
+  readonly noteFormer: (identity: string, former: readonly string[]) => void
   readonly log: Logger
   readonly listeningAt: () => URL
 }
@@ -60,7 +62,7 @@ const AFTER_START_MS = 1
 
 /** Rejects if the tables of enrolment cannot be used. */
 export async function callers(options: CallersOptions): Promise<Callers> {
-  const { first, from, ask, file, connection, caps, log, listeningAt } = options
+  const { first, from, ask, file, connection, caps, noteFormer, log, listeningAt } = options
   const { settings } = first
   const naming = identitiesOf(first, from)
   const { identify, former } = naming
@@ -73,8 +75,10 @@ export async function callers(options: CallersOptions): Promise<Callers> {
           identify,
           former,
           // After the request, because it may write to the disk.
-          onFormer: (identity, names) =>
-            void setImmediate(() => enrolled?.enrollment.renameUser(identity, names)),
+          onFormer(identity, names) {
+            noteFormer(identity, names)
+            setImmediate(() => enrolled?.enrollment.renameUser(identity, names))
+          },
           policyOf,
           log,
         })

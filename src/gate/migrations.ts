@@ -10,6 +10,7 @@ import {
   ENROLL_UNFINISHED_SCHEMA,
 } from '../enroll/schema.ts'
 import { KEYS_SCHEMA } from '../keys/schema.ts'
+import { FORMER_NAMES } from '../ledger/sqlite/former-names.ts'
 import {
   LEDGER_INDEXES,
   LEDGER_LATEST,
@@ -37,6 +38,7 @@ const MIGRATIONS = [
   PERSON_POLICIES,
   STORED_SCHEMA,
   LEDGER_REASONING,
+  FORMER_NAMES,
 ]
 
 /**
@@ -44,7 +46,7 @@ const MIGRATIONS = [
  * time. A new file then gets the later migrations like every other file.
  */
 const LATEST: LatestSchema = {
-  version: 13,
+  version: 14,
   schema: [
     LEDGER_LATEST,
     ENROLL_LATEST,
@@ -53,6 +55,7 @@ const LATEST: LatestSchema = {
     KEYS_SCHEMA,
     PERSON_DAYS_LATEST,
     STORED_SCHEMA,
+    FORMER_NAMES,
   ].join(''),
 }
 

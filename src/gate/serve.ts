@@ -96,7 +96,17 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const caps = memoryCounters.spendCaps()
   let listeningAt = new URL('http://127.0.0.1')
   const at = (): URL => listeningAt
-  const who = await callers({ first, from, ask, file, connection, caps, log, listeningAt: at })
+  const who = await callers({
+    first,
+    from,
+    ask,
+    file,
+    connection,
+    caps,
+    noteFormer: kept.formerNames.note,
+    log,
+    listeningAt: at,
+  })
   const { users, enrolled, signIn, apiKeys } = who
   const devices = enrolled?.enrollment
   const stored = owners({ connection, log })
@@ -276,6 +286,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       stored.stop()
       await who.stop()
       wire.close()
+      await kept.formerNames.stop()
       await ledger.stop(Date.now())
       file.stop()
     },

@@ -35,9 +35,9 @@ export interface Corrections {
   /**
    * A correction of a day also counts in its month. Refuses a credit larger than what was spent
    * then: that would be a second cap. The correction and its entry in the audit trail are written
-   * together, or neither is.
+   * together, or neither is. `former`: names under which the same person spent, too.
    */
-  add(correction: NewCorrection): Promise<CorrectionAdded>
+  add(correction: NewCorrection, former?: readonly string[]): Promise<CorrectionAdded>
 }
 
 /** A correction as the audit trail has it. */

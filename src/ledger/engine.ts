@@ -2,12 +2,14 @@
 // engine is a folder beside this file; src/gate/ledger.ts chooses among them, and nothing else names one.
 
 import type { Correction, Corrections } from './corrections.ts'
+import type { FormerNames } from './former-names.ts'
 import type { Ledger } from './port.ts'
 import type { Reports, ReportsAtOnce, Spent } from './reports.ts'
 
 export interface GateLedger {
   readonly ledger: Ledger
   readonly reports: Reports
+  readonly formerNames: FormerNames
   /**
    * What each was charged since then, for a gate before its first request. Rejects if the ledger
    * cannot be read.

@@ -11,7 +11,10 @@ export interface Reports {
   stats(filter: UsageFilter): Promise<Decision<UsageStats>>
   /** The latest requests first. */
   requests(filter: UsageFilter, page: PageWanted): Promise<Decision<RequestPage>>
-  /** What each caller and organisation was charged since then, estimates included. */
+  /**
+   * What each caller and organisation was charged since then, estimates included; under the names
+   * that it was recorded with, since caps add former names up themselves.
+   */
   spent(sinceMs: number): Promise<Decision<Spent>>
 }
 
@@ -21,7 +24,10 @@ export interface Reports {
  */
 export interface ReportsAtOnce {
   usage(by: UsageGroup, filter: UsageFilter): Promise<UsageTable>
-  /** `userOf` maps devices to users; the ledger knows only hashes of devices. */
+  /**
+   * `userOf` maps devices to users, and former names of users to those of now; the ledger knows only
+   * hashes.
+   */
   usageByUser(filter: UsageFilter, userOf: ReadonlyMap<string, string>): Promise<UsageTable>
   spent(sinceMs: number): Promise<Spent>
   spentBy(kind: Spender['kind'], filter: UsageFilter): Promise<ReadonlyMap<string, SpentSums>>
@@ -31,6 +37,8 @@ export interface ReportsAtOnce {
    * Callers whose hash begins with this, two at most: a table shows only the beginning of a hash.
    */
   callersBeginning(prefix: string): Promise<readonly string[]>
+  /** From each former name to the name of now (former-names.ts). */
+  formerNames(): Promise<ReadonlyMap<string, string>>
   /** Whether anything was ever charged to this spender. */
   knows(spender: Spender): Promise<boolean>
 }

@@ -3,6 +3,7 @@
 import type { OperatorRecords } from '../gate/records.ts'
 import type { Spender } from '../ledger/corrections.ts'
 import type { Identities } from '../token/identity.ts'
+import { nameNow } from './one-name.ts'
 
 const KEY_PREFIX = 'key:'
 const HASH_PREFIX = /^[0-9a-f]{8,64}$/
@@ -26,9 +27,16 @@ export async function findSpender(
   }
   const named = await devices.named(name, by)
   const hashes = new Set(named.map(({ deviceHash }) => deviceHash))
-  if (await ledger.reports.knows({ kind: 'device', name })) hashes.add(name)
+  const renamed = await ledger.reports.formerNames()
+  const persons = new Set(renamed.values())
+  const isPerson = persons.has(name) || renamed.has(name)
+  if (isPerson || (await ledger.reports.knows({ kind: 'device', name }))) {
+    hashes.add(nameNow(renamed, name))
+  }
   if (hashes.size === 0 && HASH_PREFIX.test(name)) {
-    for (const hash of await ledger.reports.callersBeginning(name)) hashes.add(hash)
+    const found = await ledger.reports.callersBeginning(name)
+    const theirs = [...persons].filter((hash) => hash.startsWith(name))
+    for (const hash of [...found, ...theirs]) hashes.add(nameNow(renamed, hash))
   }
   const isOrg =
     (await devices.knowsOrg(name)) || (await ledger.reports.knows({ kind: 'org', name }))

@@ -3,9 +3,10 @@
 
 import type { OperatorRecords } from '../gate/records.ts'
 import type { CommandLedger } from '../ledger/engine.ts'
-import type { Correction, Corrections, Spender } from '../ledger/corrections.ts'
+import type { Correction, Spender } from '../ledger/corrections.ts'
 import { usd } from '../ledger/usd.ts'
 import { dayOf, monthOf, periodFrom, spanOf } from '../turn/calendar.ts'
+import { correctionsNow, formerNamesOf, personsNow, type Renamed } from './one-name.ts'
 import type { SpendQuestion } from './spend-arguments.ts'
 import {
   aboutSpender,
@@ -61,7 +62,8 @@ export async function spendingOf(
 ): Promise<Spending[]> {
   const periods = [month, ...(monthOf(nowMs) === month ? [dayOf(nowMs)] : [])]
   const { devices, keys, ledger } = books.records
-  const read = await Promise.all(periods.map((written) => bookOf(ledger, written)))
+  const renamed = await ledger.reports.formerNames()
+  const read = await Promise.all(periods.map((written) => bookOf(ledger, written, renamed)))
   const all = only ? [only] : spenders(read)
   const names = all.filter(({ kind }) => kind === 'device').map(({ name }) => name)
   const from: CapSources = {
@@ -79,6 +81,7 @@ export async function spendingOf(
 async function bookOf(
   { reports, corrections }: CommandLedger,
   written: string,
+  renamed: Renamed,
 ): Promise<PeriodBook> {
   const { period, startMs } = periodFrom(written)
   const { endMs } = spanOf(period, startMs)
@@ -88,8 +91,8 @@ async function bookOf(
     endMs,
     device: await reports.spentBy('device', filter),
     org: await reports.spentBy('org', filter),
-    person: await reports.spentByPersons(filter),
-    corrections: await corrections.in(written),
+    person: personsNow(await reports.spentByPersons(filter), renamed),
+    corrections: correctionsNow(await corrections.in(written), renamed),
   }
 }
 
@@ -147,21 +150,18 @@ export type Corrected =
 
 /** Writes it and its entry in the audit trail, or neither. */
 export async function correct(
-  corrections: Corrections,
+  { reports, corrections }: CommandLedger,
   spender: Spender,
   { correction }: SpendQuestion,
   nowMs: number,
 ): Promise<Corrected> {
   if (!correction) return { ok: true }
   const { creditMicroUsd, reason, written } = correction
-  const added = await corrections.add({
-    ...spender,
-    atMs: nowMs,
-    month: written,
-    creditMicroUsd,
-    reason,
-    actor: 'cli',
-  })
+  const former = formerNamesOf(await reports.formerNames(), spender.name)
+  const added = await corrections.add(
+    { ...spender, atMs: nowMs, month: written, creditMicroUsd, reason, actor: 'cli' },
+    spender.kind === 'device' ? former : [],
+  )
   if (added.ok) return added
   const message = `${usd(Math.max(0, added.spentMicroUsd))} was spent in ${written}`
   return { ok: false, message, hint: 'give that at the most; the ledger may be a second behind' }

@@ -10,6 +10,7 @@ import {
   type UsageTable,
 } from '../ledger/reports.ts'
 import { visible } from '../terminal.ts'
+import { nameNow } from './one-name.ts'
 import type { Terminal } from './usage-table.ts'
 import { usageText } from './usage-text.ts'
 
@@ -40,8 +41,12 @@ export async function usage(
 ): Promise<string> {
   const { by, filter } = question
   if (by === 'user') {
-    const owners = new Map([...(await names.usersOfDevices()), ...called(await names.keys())])
-    return usageText(await reports.usageByUser(filter, owners), question, terminal)
+    const renamed = await reports.formerNames()
+    const users = [...(await names.usersOfDevices())].map(
+      ([device, user]) => [device, nameNow(renamed, user)] as const,
+    )
+    const userOf = new Map([...users, ...called(await names.keys()), ...renamed])
+    return usageText(await reports.usageByUser(filter, userOf), question, terminal)
   }
   const table = await reports.usage(by, filter)
   return usageText(by === 'device' ? await withKeys(table, names) : table, question, terminal)

@@ -176,6 +176,28 @@ test("a user's next request is enough for that", async () => {
   await eventually(async () => (await ask(device)) === 401)
 })
 
+test('reports show one name, which the former one finds, and a credit counts for both', async () => {
+  const user = await issuer.token({ sub: 'finn' })
+  expect(await ask(user)).toBe(200)
+  const before = await identityOf(user)
+  await told(gate, 'settings reloaded', () => put(path, written(B, [A, C])))
+  expect(await ask(user)).toBe(CAPPED)
+  const now = await identityOf(user)
+  const used = async (): Promise<unknown[]> => {
+    const { stdout } = await command('usage', '--by', 'user', '--json')
+    const { rows } = JSON.parse(stdout) as { rows: { key: unknown }[] }
+    return rows.filter(({ key }) => key === before || key === now).map(({ key }) => key)
+  }
+  await eventually(async () => Bun.deepEquals(await used(), [now]))
+  const [one, ...more] = JSON.parse((await command('spend', String(before), '--json')).stdout)
+    .spending as { name: string; spentMicroUsd: number }[]
+  expect([one?.name, more]).toEqual([String(now), []])
+  expect(one?.spentMicroUsd).toBeGreaterThan(10_000)
+  const credit = ['--credit', '0.01', '--reason', 'a test']
+  expect((await command('spend', String(now), ...credit)).exitCode).toBe(0)
+  await eventually(async () => (await ask(user)) === 200)
+})
+
 test('no key of any of them is in the log', () => {
   for (const key of KEYS) expect(gate.output()).not.toContain(key)
 })

@@ -36,6 +36,8 @@ interface Books {
   readonly days: Map<string, { readonly key: DayKey; readonly sums: DaySums }>
   persons: PersonDay[]
   readonly corrections: Correction[]
+  /** From each former name to the name of now, and the day on which it was noted. */
+  readonly renamed: Map<string, readonly [identity: string, day: number]>
   readonly listeners: Set<(correction: Correction) => void>
   next: number
 }
@@ -57,6 +59,7 @@ export function memoryLedger(audit: (entry: CorrectionEntry) => void): MemoryLed
     days: new Map(),
     persons: [],
     corrections: [],
+    renamed: new Map(),
     listeners: new Set(),
     next: 1,
   }
@@ -67,6 +70,7 @@ export function memoryLedger(audit: (entry: CorrectionEntry) => void): MemoryLed
       ledger: ledgerOf(books, options),
       reports: reportsOf(books, reports),
       spentAtStart: reports.spent,
+      formerNames: { note: (identity, former) => rename(books, identity, former), async stop() {} },
       async followCorrections(onCorrection) {
         const now = monthOf(Date.now())
         books.corrections.filter((each) => each.month >= now).forEach(onCorrection)
@@ -140,6 +144,13 @@ function put(books: Books, entry: PendingEntry): void {
   books.persons.push({ day, identity, policy, org, chargedMicroUsd, estimatedMicroUsd })
 }
 
+function rename({ renamed }: Books, identity: string, former: readonly string[]): void {
+  const to = [identity, Math.floor(Date.now() / DAY_MS)] as const
+  for (const [name, [now]] of renamed) if (former.includes(now)) renamed.set(name, to)
+  for (const name of former) renamed.set(name, to)
+  renamed.delete(identity)
+}
+
 function deleteBefore(books: Books, epochMs: number, sumsSinceMs: number): number {
   const day = Math.floor(epochMs / DAY_MS)
   const sumsDay = Math.min(day, Math.floor(sumsSinceMs / DAY_MS))
@@ -151,6 +162,7 @@ function deleteBefore(books: Books, epochMs: number, sumsSinceMs: number): numbe
   }
   for (const [key, found] of books.days) if (found.key.day < sumsDay) books.days.delete(key)
   books.persons = books.persons.filter((each) => each.day >= sumsDay)
+  for (const [name, [, day]] of books.renamed) if (day < sumsDay) books.renamed.delete(name)
   return deleted
 }
 
@@ -235,7 +247,7 @@ function reportsAtOnce(books: Books): ReportsAtOnce {
       for (const row of filter.device === undefined ? books.rows.values() : []) {
         if (row.device !== '' || row.identity === '' || row.end_reason === null) continue
         if (!isIn(row, filter)) continue
-        addToSums(groupOf(groups, row.identity), row, 1)
+        addToSums(groupOf(groups, userOf.get(row.identity) ?? row.identity), row, 1)
         addToSums(groupOf(groups, ''), row, -1)
       }
       return { by: 'user', rows: rowsOf(groups), leftOff: 0, total: total(filter) }
@@ -248,6 +260,7 @@ function reportsAtOnce(books: Books): ReportsAtOnce {
     },
     spentBy: async (kind, filter) => spentBy(kind, filter),
     spentByPersons: async (filter, identity) => persons(filter, identity),
+    formerNames: async () => new Map([...books.renamed].map(([name, [now]]) => [name, now])),
     callersBeginning: async (prefix) =>
       [...new Set(names().filter((name) => name.startsWith(prefix)))].slice(0, 2),
     knows: async ({ kind, name }) =>
@@ -293,19 +306,25 @@ function correctionsOf(
     books.corrections.filter(({ month }) => month === period)
   return {
     in: async (period) => found(period),
-    async add(correction) {
-      const { kind, name, creditMicroUsd } = correction
+    async add(correction, former = []) {
+      const { kind, creditMicroUsd } = correction
+      const names = [correction.name, ...former]
       const left: number[] = []
       for (const written of periodsOf(correction.month)) {
         const { period, startMs } = periodFrom(written)
         const filter = { sinceMs: startMs, untilMs: spanOf(period, startMs).endMs }
-        const sums =
-          (await reports.spentBy(kind, filter)).get(name) ??
-          (await reports.spentByPersons(filter)).get(name)
+        const [each, persons] = [
+          await reports.spentBy(kind, filter),
+          await reports.spentByPersons(filter),
+        ]
+        const charged = names.reduce(
+          (sum, name) => sum + ((each.get(name) ?? persons.get(name))?.chargedMicroUsd ?? 0),
+          0,
+        )
         const credited = found(written)
-          .filter((each) => each.kind === kind && each.name === name)
+          .filter((each) => each.kind === kind && names.includes(each.name))
           .reduce((sum, each) => sum + each.creditMicroUsd, 0)
-        left.push((sums?.chargedMicroUsd ?? 0) - credited)
+        left.push(charged - credited)
       }
       const spentMicroUsd = Math.min(...left)
       if (creditMicroUsd > spentMicroUsd) return { ok: false, spentMicroUsd }

@@ -20,10 +20,13 @@ export type AuditCorrection = (entry: CorrectionEntry) => void
 export function sqliteCorrections(database: Database, audit: AuditCorrection): Corrections {
   return {
     in: async (period) => correctionsIn(database, period),
-    add: async (correction) =>
+    add: async (correction, former = []) =>
       inTransaction(database, () => {
         const periods = periodsOf(correction.month)
-        const spent = periods.map((month) => spentOf(database, { ...correction, month }))
+        const names = [correction.name, ...former]
+        const spent = periods.map((month) =>
+          names.reduce((sum, name) => sum + spentOf(database, { ...correction, name, month }), 0),
+        )
         const spentMicroUsd = Math.min(...spent)
         if (correction.creditMicroUsd > spentMicroUsd) return { ok: false, spentMicroUsd } as const
         for (const month of periods) addCorrection(database, { ...correction, month })

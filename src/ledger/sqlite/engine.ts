@@ -5,6 +5,7 @@ import type { DatabaseConnection } from '../../database/connection.ts'
 import type { Logger } from '../../log.ts'
 import type { CommandLedger, GateLedger } from '../engine.ts'
 import { type AuditCorrection, sqliteCorrections } from './corrections.ts'
+import { sqliteFormerNames } from './former-names.ts'
 import { sqliteReports } from './reports.ts'
 import { sqliteReportsAtOnce } from './reports-at-once.ts'
 import { followCorrections } from './spend-corrections.ts'
@@ -34,6 +35,7 @@ export function sqliteBooks(
 ): Omit<GateLedger, 'ledger'> {
   return {
     reports: sqliteReports(reading),
+    formerNames: sqliteFormerNames(standing, { log }),
     spentAtStart: async (sinceMs) => sqliteReportsAtOnce(standing.get()).spent(sinceMs),
     followCorrections: async (onCorrection) =>
       followCorrections({ connection: standing, log, onCorrection }),

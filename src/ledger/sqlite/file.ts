@@ -7,6 +7,7 @@ import { codeOf } from '../../database/trouble.ts'
 import { whenNeeded } from '../../database/when-needed.ts'
 import { addToSums, COLUMNS, LOST, type LedgerRow, rowOf, type DaySums } from '../row.ts'
 import type { PendingEntry } from '../notices.ts'
+import { deleteFormerNames } from './former-names.ts'
 import { personDays } from './person-days.ts'
 import { ledgerRuns, type LedgerRun } from './runs.ts'
 import { DAY_MS } from '../../turn/calendar.ts'
@@ -191,7 +192,8 @@ export function ledgerFile(database: Database, run: LedgerRun, nowMs: number): L
       const rows = deleteRows().run(day * DAY_MS, max).changes
       if (rows > 0) return { rows, days: 0 }
       const days = deleteDays().run(sumsDay, max).changes
-      return { rows, days: days > 0 ? days : persons.deleteBefore(sumsDay, max) }
+      const others = days || persons.deleteBefore(sumsDay, max)
+      return { rows, days: others || deleteFormerNames(database, sumsDay, max) }
     },
     leave: runs.leave,
   }

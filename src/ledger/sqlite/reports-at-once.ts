@@ -4,6 +4,7 @@
 import type { Database } from 'bun:sqlite'
 import { DAY_MS } from '../../turn/calendar.ts'
 import type { ReportsAtOnce, Spent } from '../reports.ts'
+import { formerNamesIn } from './former-names.ts'
 import { atOnce } from './in-pieces.ts'
 import { isPerson, personsSpent } from './person-days.ts'
 import { usageByUser } from './usage-by-user.ts'
@@ -19,6 +20,7 @@ export function sqliteReportsAtOnce(database: Database): ReportsAtOnce {
       isAnyDay(database, sinceMs) ? atOnce(spentInPieces(database, sinceMs)) : NOTHING,
     spentBy: async (kind, filter) => spentByEach(database, kind, filter),
     spentByPersons: async (filter, identity) => personsSpent(database, filter, identity),
+    formerNames: async () => formerNamesIn(database),
     callersBeginning: async (prefix) => callersBeginning(database, prefix),
     knows: async ({ kind, name }) =>
       knows(kind, name) || (kind === 'device' && isPerson(database, name)),

@@ -31,7 +31,7 @@ export function usageByUser(
   for (const { device, ...shares } of devices)
     addSums(sharesOf(userOf.get(device) ?? NOBODY), shares, 1)
   for (const [user, shares] of usersWithoutDevice(database, filter)) {
-    addSums(sharesOf(user), shares, 1)
+    addSums(sharesOf(userOf.get(user) ?? user), shares, 1)
     addSums(sharesOf(NOBODY), shares, -1)
   }
   const rows = [...users]

@@ -133,7 +133,7 @@ export const spend = subcommand<SpendFlags>({
       }
       const found = await findSpender(records, by, name)
       if (!found.ok) return failed(`${found.message}\n    ${found.hint}`, EXIT.failed, 'spend')
-      const done = await correct(records.ledger.corrections, found.spender, read.value, nowMs)
+      const done = await correct(records.ledger, found.spender, read.value, nowMs)
       if (!done.ok) return failed(`${done.message}\n    ${done.hint}`, EXIT.failed, 'spend')
       const one = await spendingOf(books, month, nowMs, found.spender)
       stdout.write(

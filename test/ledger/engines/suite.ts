@@ -3,6 +3,7 @@
 
 import { describe } from 'bun:test'
 import { correcting } from './correcting.ts'
+import { naming } from './naming.ts'
 import { paging } from './paging.ts'
 import { spending } from './spending.ts'
 import { summing } from './summing.ts'
@@ -15,6 +16,7 @@ export function ledgerSuite(engine: TestedEngine): void {
     describe('sums', () => summing(engine))
     describe('the last requests', () => paging(engine))
     describe('spending', () => spending(engine))
+    describe('former names', () => naming(engine))
     describe('corrections', () => correcting(engine))
   })
 }
