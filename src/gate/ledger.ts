@@ -10,6 +10,7 @@ import { sqliteCommandLedger, sqliteGateLedger } from '../ledger/sqlite/engine.t
 import type { Logger } from '../log.ts'
 
 export interface GateLedgerOptions {
+  readonly address: DatabaseAddress
   readonly file: DatabaseFollower
   /** The one that stays open. */
   readonly connection: DatabaseConnection
@@ -17,10 +18,15 @@ export interface GateLedgerOptions {
   readonly nowMs: number
 }
 
+export interface CommandLedgerOptions {
+  readonly address: DatabaseAddress
+  /** Open for the command. */
+  readonly database: Database
+}
+
 interface LedgerEngine {
   gate(options: GateLedgerOptions): GateLedger
-  /** In a database that is open for one command. */
-  command(database: Database): CommandLedger
+  command(options: CommandLedgerOptions): CommandLedger
 }
 
 /** One that is forgotten here is a compile error. */
@@ -35,12 +41,12 @@ const ENGINES: Readonly<Record<DatabaseAddress['engine'], LedgerEngine>> = {
         },
         { log, nowMs },
       ),
-    command: (database) => sqliteCommandLedger(database, (entry) => audit(database, entry)),
+    command: ({ database }) => sqliteCommandLedger(database, (entry) => audit(database, entry)),
   },
 }
 
-export const gateLedger = ({ engine }: DatabaseAddress, options: GateLedgerOptions): GateLedger =>
-  ENGINES[engine].gate(options)
+export const gateLedger = (options: GateLedgerOptions): GateLedger =>
+  ENGINES[options.address.engine].gate(options)
 
-export const commandLedger = ({ engine }: DatabaseAddress, database: Database): CommandLedger =>
-  ENGINES[engine].command(database)
+export const commandLedger = (options: CommandLedgerOptions): CommandLedger =>
+  ENGINES[options.address.engine].command(options)

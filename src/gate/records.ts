@@ -44,9 +44,10 @@ export async function withRecords<T>(
   const opened = store(file, TABLES).open({ mode })
   if (!opened.ok) return unusable(file, opened.reason)
   const { database } = opened
+  const ledger = commandLedger({ address, database })
   try {
     const value = await work({
-      ledger: commandLedger(address, database),
+      ledger,
       devices: sqliteDevices(database),
       keys: sqliteKeys(database),
       audit: sqliteAudit(database),
@@ -56,6 +57,7 @@ export async function withRecords<T>(
     if (!(error instanceof SQLiteError)) throw error
     return unusable(file, troubleOf(error))
   } finally {
+    await ledger.close()
     database.close()
   }
 }

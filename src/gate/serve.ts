@@ -78,7 +78,13 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const ask = asking(wire, timeouts)
   const file = store(settings.databaseUrl.file, TABLES).follow(log)
   const connection = file.connect({ busyTimeoutMs: 50, pragmas: ENROLL_PRAGMAS, standing: true })
-  const kept = gateLedger(settings.databaseUrl, { file, connection, log, nowMs: Date.now() })
+  const kept = gateLedger({
+    address: settings.databaseUrl,
+    file,
+    connection,
+    log,
+    nowMs: Date.now(),
+  })
   const { ledger, reports } = kept
   const settle = settlement({ log, ledger, prices })
   const relay = relaying({

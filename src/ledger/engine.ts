@@ -30,4 +30,6 @@ export interface FollowedCorrections {
 export interface CommandLedger {
   readonly reports: ReportsAtOnce
   readonly corrections: Corrections
+  /** Closes what the engine has opened for the command. */
+  close(): Promise<void>
 }

@@ -65,7 +65,7 @@ export function memoryLedger(audit: (entry: CorrectionEntry) => void): MemoryLed
   }
   const reports = reportsAtOnce(books)
   return {
-    command: { reports, corrections: correctionsOf(books, reports, audit) },
+    command: { reports, corrections: correctionsOf(books, reports, audit), async close() {} },
     gate: (options) => ({
       ledger: ledgerOf(books, options),
       reports: reportsOf(books, reports),

@@ -47,5 +47,7 @@ export function sqliteCommandLedger(database: Database, audit: AuditCorrection):
   return {
     reports: sqliteReportsAtOnce(database),
     corrections: sqliteCorrections(database, audit),
+    // The database is its opener's.
+    async close() {},
   }
 }
