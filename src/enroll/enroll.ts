@@ -1,11 +1,6 @@
 // Device tokens, from enrolment to revocation: /bootstrap, /refresh, and verifying a token on a
 // request. The first two write to the disk before they answer, and answer 503 if that fails.
 // Verification never touches the disk, and works whatever the disk does.
-//
-// A refresh retires the token it replaces. If a retired token is used to refresh again, its family is
-// revoked, because no honest client does that (RFC 9700 §4.14.2). For requests it stays valid until
-// its own `exp`: an environment cannot be changed from outside, so a running program would otherwise
-// fail whenever another one refreshes the token. Revoking the family ends it with all others.
 
 import type { Database } from 'bun:sqlite'
 import { type Instant, instant } from '../turn/instant.ts'
@@ -26,11 +21,12 @@ import {
 import { ownToken } from '../token/bare.ts'
 import { withDefaults } from './entitlements.ts'
 import type { DeviceEnrollment, EnrollmentOptions, Minted } from './enrollment.ts'
-import { createFamily, rotate, type RotatedFamily, type TokenTimes } from './families.ts'
+import { createFamily, type TokenTimes } from './families.ts'
 import { findFamily } from './family-list.ts'
-import { hasDevices, moveUser, NO_FORMER_KEYS, renewDeviceKey } from './former.ts'
+import { hasDevices, moveUser, NO_FORMER_KEYS } from './former.ts'
 import { finishRevoking } from './finish.ts'
-import { declined, type EnrollDecision, type EnrollRefusal } from './refusals.ts'
+import { deviceRefresh } from './refresh.ts'
+import { declined, type EnrollDecision, notOpened, revoked, unavailable } from './refusals.ts'
 import type { RememberedToken } from './remembered.ts'
 import { revocations } from './revocations.ts'
 import { seenDevices } from './seen.ts'
@@ -38,12 +34,6 @@ import { termsInForce } from './terms.ts'
 import { beginRevoking } from './withdraw.ts'
 
 const GRACE_SECONDS = 10
-const STORAGE_RETRY_SECONDS = 5
-/** Each refresh leaves a retired token in memory until that token's `exp`. */
-const REFRESH_BURST = 5
-const REFRESHES_PER_MINUTE = 0.2
-/** About 150 MB. Above this nothing more is retired: /refresh answers 503 and requests go on. */
-const MAX_RETIRED = 1_000_000
 
 /** Throws if a secret is too short or the disk cannot be read: then nothing is served. */
 export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
@@ -64,8 +54,6 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
     flush: (db) => seen.flush(db),
     ...(pollMs === undefined ? {} : { pollMs }),
   })
-  const refreshes = counters.buckets({ perMinute: REFRESHES_PER_MINUTE, burst: REFRESH_BURST })
-  const maxRetired = options.maxRetired ?? MAX_RETIRED
 
   const timesAt = (now: Instant): TokenTimes => ({
     now: now.epochSeconds,
@@ -106,6 +94,17 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
     const opened = await openDeviceToken(bare, keys, now.epochSeconds, allowance)
     return terms.keys === keys ? opened : opening(bare, now, allowance)
   }
+  const refreshes = deviceRefresh({
+    counters,
+    withdrawn,
+    opening: (bare, now) => opening(bare, now, terms.allowanceSeconds),
+    timesAt,
+    onDisk,
+    minted,
+    identify,
+    maxDevicesPerUser: limits.maxDevicesPerUser,
+    maxRetired: options.maxRetired,
+  })
   const verify = async (token: string, now: Instant): Promise<EnrollDecision<DeviceClaims>> => {
     const bare = ownToken(token)
     if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
@@ -134,28 +133,7 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
       return enrolled.value.ok ? minted(enrolled.value.value) : enrolled.value
     },
 
-    async refresh(token, now) {
-      const bare = ownToken(token)
-      if (bare === undefined) return declined('invalid_token', { reason: 'too long' })
-      const opened = await opening(bare, now, terms.allowanceSeconds)
-      if (!opened.ok) return notOpened(opened)
-      const standing = withdrawn.standing(opened.value, now)
-      if (standing === 'retired') withdrawn.reused(opened.value.family, now)
-      if (standing !== 'live') return revoked(`token is ${standing}`)
-      if (withdrawn.retired >= maxRetired) return unavailable('too many retired tokens')
-      const mayRotate = (): number | undefined => {
-        const decision = refreshes.take(opened.value.family, now.monotonicMs)
-        return decision.allowed ? undefined : decision.retryAfterSeconds
-      }
-      const { deviceId, family } = opened.value
-      const rotated = onDisk((db) => {
-        const made = rotate(db, opened.value, timesAt(now), mayRotate, limits.maxDevicesPerUser)
-        if (made.kind === 'rotated') renewDeviceKey(db, family, identify('device_id', deviceId))
-        return made
-      })
-      if (!rotated.ok) return rotated
-      return settleRotation(rotated.value, opened.value, now)
-    },
+    refresh: refreshes,
 
     verify,
 
@@ -214,47 +192,4 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
       return withdrawn.storage
     },
   }
-
-  function settleRotation(
-    rotated: RotatedFamily,
-    presented: DeviceClaims,
-    now: Instant,
-  ): Promise<EnrollDecision<Minted>> | EnrollRefusal {
-    switch (rotated.kind) {
-      case 'rotated':
-        withdrawn.written(now)
-        return minted(rotated.claims)
-      case 'repeated':
-        return minted(rotated.claims)
-      case 'too_fast':
-        return declined('rate_limit_exceeded', {
-          reason: 'refreshes of one family',
-          retryAfterSeconds: rotated.retryAfterSeconds,
-        })
-      case 'reused':
-        withdrawn.reused(presented.family, now)
-        return revoked('token is retired')
-      case 'revoked':
-        return revoked()
-      case 'too_many':
-        return declined('enrollment_limit', {
-          reason: 'devices of one user',
-          retryAfterSeconds: 3600,
-        })
-      case 'unknown':
-        return declined('invalid_token', { reason: 'family or token is unknown' })
-    }
-  }
-}
-
-function revoked(reason = 'token is revoked'): EnrollRefusal {
-  return declined('token_revoked', { reason })
-}
-
-function unavailable(reason: string): EnrollRefusal {
-  return declined('enrollment_unavailable', { reason, retryAfterSeconds: STORAGE_RETRY_SECONDS })
-}
-
-function notOpened({ expired, reason }: OpenedToken & { ok: false }): EnrollRefusal {
-  return declined(expired ? 'token_expired' : 'invalid_token', { reason })
 }

@@ -3,6 +3,7 @@
 // for the log, and never contains what a caller sent.
 
 import type { RefusalCode } from '../refusal.ts'
+import type { OpenedToken } from './device-token.ts'
 
 export type EnrollCode =
   | Extract<
@@ -38,4 +39,18 @@ export function declined(
   more: Omit<EnrollRefusal, 'ok' | 'code'> = {},
 ): EnrollRefusal {
   return { ok: false, code, ...more }
+}
+
+const STORAGE_RETRY_SECONDS = 5
+
+export function revoked(reason = 'token is revoked'): EnrollRefusal {
+  return declined('token_revoked', { reason })
+}
+
+export function unavailable(reason: string): EnrollRefusal {
+  return declined('enrollment_unavailable', { reason, retryAfterSeconds: STORAGE_RETRY_SECONDS })
+}
+
+export function notOpened({ expired, reason }: OpenedToken & { ok: false }): EnrollRefusal {
+  return declined(expired ? 'token_expired' : 'invalid_token', { reason })
 }
