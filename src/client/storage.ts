@@ -1,14 +1,13 @@
-// The default storage: one small file for each value, readable by this user alone. A value is written
-// beside and moved into place, so that a reader sees the old or the new value and never half of one. A
-// symbolic link, another user's file or anything but a plain file counts as absent, and is replaced,
-// not followed.
+// The default storage: one small file for each value, readable by this user alone. A value is
+// replaced as a whole (replace-file.ts). A symbolic link, another user's file or anything but a plain file
+// counts as absent, and is replaced, not followed.
 
-import { randomUUID } from 'node:crypto'
-import { constants, lstat, mkdir, open, rename, unlink } from 'node:fs/promises'
+import { constants, lstat, mkdir, open, unlink } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import type { Storage } from './api.ts'
 import { isCode, LOCK_TIMING, type LockTiming, withLock } from './lock.ts'
+import { replaceFile } from './replace-file.ts'
 
 const NAME = /^[a-z0-9-]{1,64}$/
 const MAX_VALUE_BYTES = 65_536
@@ -43,7 +42,8 @@ export function fileStorage(
     async set(name, value) {
       const path = pathOf(name)
       await prepare(folder)
-      await write(path, value)
+      // Losing a new token in a power cut loses the family: the old one is already retired.
+      await replaceFile(path, value, 0o600)
     },
     async delete(name) {
       await unlink(pathOf(name)).catch((error: unknown) => {
@@ -100,21 +100,5 @@ async function read(path: string): Promise<string | undefined> {
     return await file.readFile('utf8')
   } finally {
     await file.close()
-  }
-}
-
-async function write(path: string, value: string): Promise<void> {
-  const beside = `${path}.${randomUUID()}.tmp`
-  const file = await open(beside, 'wx', 0o600)
-  try {
-    await file.writeFile(value)
-    // Losing a new token in a power cut loses the family: the old one is already retired.
-    await file.sync()
-    await file.close()
-    await rename(beside, path)
-  } catch (error) {
-    await file.close().catch(() => {})
-    await unlink(beside).catch(() => {})
-    throw error
   }
 }

@@ -4,22 +4,13 @@
 // ever written there, and only the changes are shown.
 
 import { randomUUID } from 'node:crypto'
-import {
-  constants,
-  copyFile,
-  mkdir,
-  open,
-  readFile,
-  realpath,
-  rename,
-  stat,
-  unlink,
-} from 'node:fs/promises'
+import { constants, copyFile, mkdir, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { parseBaseUrl } from '../client/base-url.ts'
 import { isCode } from '../client/lock.ts'
+import { replaceFile } from '../client/replace-file.ts'
 import type { ProcessEnvironment } from '../config/given.ts'
 import { inTheWay, inTheWayThere, settingsFile } from './claude-settings.ts'
 import type { CommandIo } from './exec.ts'
@@ -211,17 +202,5 @@ async function replace(file: string, text: string): Promise<void> {
     (stats) => stats.mode & 0o777,
     () => 0o600,
   )
-  const beside = `${file}.${randomUUID()}.tmp`
-  const made = await open(beside, 'wx', mode)
-  try {
-    await made.writeFile(text)
-    await made.chmod(mode)
-    await made.sync()
-    await made.close()
-    await rename(beside, file)
-  } catch (error) {
-    await made.close().catch(() => {})
-    await unlink(beside).catch(() => {})
-    throw error
-  }
+  await replaceFile(file, text, mode)
 }
