@@ -44,6 +44,8 @@ export interface Exchange {
   firstByteMs?: number | undefined
   /** Its row in the ledger, once the caller is admitted. */
   entry?: LedgerEntry | undefined
+  /** Names of the upstreams that were asked before this one and gave no answer, or were passed over. */
+  tried?: readonly string[] | undefined
 }
 
 export type ExchangeStart = Pick<
@@ -74,5 +76,6 @@ export function exchangeOf(begun: ExchangeStart): Exchange {
     bytesOut: 0,
     firstByteMs: undefined,
     entry: undefined,
+    tried: undefined,
   }
 }

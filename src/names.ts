@@ -64,6 +64,25 @@ export const ANTHROPIC_GROUPS = [
   'files',
 ] as const satisfies readonly RouteGroup[]
 
+/** Those that run a model and keep nothing that has to be found again: another upstream may answer. */
+export const FALLBACK_GROUPS = [
+  'chat',
+  'completions',
+  'responses',
+  'embeddings',
+  'moderations',
+  'images',
+  'audio',
+  'messages',
+] as const satisfies readonly RouteGroup[]
+
+/**
+ * Why a request may go to another upstream: no connection was made; the circuit is open; the upstream
+ * refused for its load; it failed; it closed the connection without an answer. The last two may be billed.
+ */
+export const FALLBACK_CAUSES = ['unreachable', 'open', 'overloaded', '5xx', 'unanswered'] as const
+export type FallbackCause = (typeof FALLBACK_CAUSES)[number]
+
 /** In which header a server of OpenAI's API takes its key. */
 export const KEY_HEADERS = ['authorization', 'api-key'] as const
 export type KeyHeader = (typeof KEY_HEADERS)[number]

@@ -25,10 +25,17 @@ export const chargingFor =
       route: named,
       hasBody: isRun,
       sealed: asked.sealed,
-      model: costly?.model ?? (asked.sealed ? undefined : hintOf(call.body)),
+      model: modelAsked(asked, call, costly),
     }
     return charges.take(admitted, costly, breaker, asking, instant())
   }
+
+/** As the circuits know it: the caller's own claim is enough. */
+export const modelAsked = (
+  { sealed }: Outgoing['asked'],
+  { body }: Outgoing['call'],
+  costly: Outgoing['costly'],
+): string | undefined => costly?.model ?? (sealed ? undefined : hintOf(body))
 
 const hintOf = (body: UpstreamRequest['body']): string | undefined =>
   body instanceof Uint8Array ? modelHint(body) : undefined

@@ -12,6 +12,9 @@ import { bounded } from '../policy/allows.ts'
 import { granted, type Refusal } from '../refusal.ts'
 import { RelayClient, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
+import type { Waits } from '../budget/waits.ts'
+import { planFor, type PlanOf } from '../dispatch/plan.ts'
+import { FallbackAttempts } from './attempts.ts'
 import { chargingFor } from './charging.ts'
 import { choosing, type ChoosingParts } from './choosing.ts'
 import { UPSTREAM_HEADER } from './cors.ts'
@@ -28,6 +31,9 @@ export interface InferenceParts extends GuardParts, ChoosingParts, PickingParts 
   readonly charges: Charges
   readonly dispatch: Dispatch
   readonly mergeModels: MergeModels
+  /** Undefined while no upstream stands in for another. */
+  readonly plans: () => PlanOf | undefined
+  readonly waits: Waits
   readonly relay: Relay
   /** The listener's. Elysia would define its `server` on each request that uses it. */
   readonly setIdleTimeout: SetIdleTimeout
@@ -40,10 +46,11 @@ const PARAMS = t.Object({ id: NAMED })
 const ITEM_PARAMS = t.Object({ id: NAMED, item: NAMED })
 
 export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
-  const { answers, budget, charges, dispatch, mergeModels, relay, setIdleTimeout } = parts
+  const { answers, budget, charges, dispatch, mergeModels, plans, relay, setIdleTimeout } = parts
   const choose = choosing(parts)
   const pickByBody = pickingByBody(parts)
   const chargeFor = chargingFor(charges)
+  const attempting = { ...parts, chargeFor }
 
   /** Refuses a request that already holds a concurrency slot. */
   const giveUp = (
@@ -127,6 +134,18 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
             limited: limited.value,
             held,
           }
+
+          const planOf = isRun ? plans() : undefined
+          const plan = planOf && planFor(planOf, group, upstream, sealed, policy)
+          if (plan) {
+            const asked = { plan, permitted, facts, group, incoming, picked, exchange }
+            const attempts = new FallbackAttempts(attempting, asked)
+            const first = await attempts.first()
+            if (!first.ok) return giveUp(first, reserved, client, exchange)
+            const { outgoing, charge } = first.value
+            return await relay.send(outgoing, { reserved, charge }, exchange, client, attempts)
+          }
+
           const outgoing = await dispatch(permitted, incoming, picked.inspected, exchange)
           if (!outgoing.ok) return giveUp(outgoing, reserved, client, exchange)
           const charge = chargeFor(admitted, facts, on, outgoing.value)

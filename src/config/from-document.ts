@@ -4,6 +4,7 @@
 import type { ProcessEnvironment, Given } from './given.ts'
 import type { IssuerGiven } from './issuers.ts'
 import type { Mistake } from './kinds.ts'
+import type { FallbackGiven } from './fallback.ts'
 import type { PoliciesGiven } from './policies.ts'
 import type { Key } from './table.ts'
 import type { ListedUpstream } from './upstreams.ts'
@@ -27,6 +28,7 @@ export interface FromDocument {
   /** In their order. A single entry of its kind is in `given` too. */
   readonly upstreams: readonly ListedUpstream[]
   readonly policies: PoliciesGiven
+  readonly fallback: FallbackGiven
   /** What an entry lacks, with the entry's place. */
   readonly needed: ReadonlyMap<Key, { readonly from: string; readonly member: string }>
   /** Settings that the lists leave out; given elsewhere, they would add an entry to the document. */

@@ -26,6 +26,7 @@ export interface PolicyEntry extends LimitsEntry {
   readonly plaintext?: boolean
   readonly streamUsage?: boolean
   readonly tellsUpstream?: boolean
+  readonly fallback?: boolean
   readonly organisation?: LimitsEntry
 }
 

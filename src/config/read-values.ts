@@ -12,6 +12,12 @@ import {
   type Flags,
   type Given,
 } from './given.ts'
+import {
+  type FallbackEntry,
+  fallbackEntries,
+  type FallbackGiven,
+  fallbackMistakes,
+} from './fallback.ts'
 import { type IssuerEntry, issuerEntries, type IssuerGiven } from './issuers.ts'
 import { keyPolicyMistakes } from './keys.ts'
 import type { Mistake } from './kinds.ts'
@@ -35,10 +41,11 @@ export interface Listings extends PoliciesGiven {
   readonly issuers: readonly IssuerGiven[]
   /** Without secrets. */
   readonly upstreams: readonly PrintedUpstream[]
+  readonly fallback: FallbackGiven
 }
 export type PrintedUpstream = Omit<UpstreamRead, 'values'>
 
-const NONE_LISTED = { issuers: [], policies: [], rules: [] }
+const NONE_LISTED = { issuers: [], policies: [], rules: [], fallback: [] }
 
 const nameOf = ({ name }: { readonly name: string }): string => name
 
@@ -49,6 +56,7 @@ export interface ValuesRead {
   readonly issuers: readonly IssuerEntry[]
   readonly upstreams: readonly UpstreamRead[]
   readonly policies: PolicyEntries
+  readonly fallback: readonly FallbackEntry[]
   readonly listed: Omit<Listings, 'upstreams'>
   readonly mistakes: readonly Mistake[]
   readonly warnings: readonly string[]
@@ -111,6 +119,7 @@ export function readValues(
         upstreams: [],
         listed: NONE_LISTED,
         policies: NONE_LISTED,
+        fallback: [],
         mistakes,
         warnings,
         noWayChosen: false,
@@ -140,10 +149,14 @@ export function readValues(
     if (addr && text !== undefined) given.set(key, { from: addr.from, text: String(text) })
   }
   mistakes.push(...contradictions(mode, given, values, upstreams))
-  const listed = document ? { issuers: document.issuers, ...document.policies } : NONE_LISTED
+  const listed = document
+    ? { issuers: document.issuers, fallback: document.fallback, ...document.policies }
+    : NONE_LISTED
   const issuers = issuerEntries(document?.issuers ?? [], given, values, mistakes)
   mistakes.push(...upstreamMistakes(upstreams))
-  mistakes.push(...policyMistakes(listed, issuers, upstreamEntries(upstreams).map(nameOf)))
+  const entries = upstreamEntries(upstreams)
+  mistakes.push(...policyMistakes(listed, issuers, entries.map(nameOf)))
+  mistakes.push(...fallbackMistakes(listed.fallback, entries))
   mistakes.push(...keyPolicyMistakes(values, given, listed))
   if (devMode && document && document.issuers.length > 1) {
     const [{ from = '' } = {}] = document.issuers
@@ -161,6 +174,7 @@ export function readValues(
     upstreams,
     listed,
     policies: policyEntries(listed),
+    fallback: fallbackEntries(listed.fallback),
     mistakes,
     warnings,
     noWayChosen,

@@ -10,6 +10,7 @@ import {
   type Flags,
   type Given,
 } from './given.ts'
+import type { FallbackEntry } from './fallback.ts'
 import type { IssuerEntry } from './issuers.ts'
 import type { Mistake, Read } from './kinds.ts'
 import type { PolicyEntries } from './policies.ts'
@@ -68,6 +69,8 @@ export type Settings = Required<Omit<Values, Maybe | Spelling | UpstreamKey>> &
     readonly upstreams: readonly UpstreamEntry[]
     /** Only a document has policies. */
     readonly policies: PolicyEntries
+    /** The same: what stands in for what. */
+    readonly fallback: readonly FallbackEntry[]
   }
 
 export type Invocation =
@@ -112,9 +115,9 @@ export function readSettings(
     return { kind: 'mistakes', mistakes, noWayChosen }
   }
   // `readValues` has checked that everything the mode needs is present.
-  const { issuers, policies } = read
+  const { issuers, policies, fallback } = read
   const upstreams = upstreamEntries(read.upstreams)
-  const settings = { ...(shared(read.values) as Settings), issuers, upstreams, policies }
+  const settings = { ...(shared(read.values) as Settings), issuers, upstreams, policies, fallback }
   const warnings = [...read.warnings, ...egressWarnings(env, settings)]
   const given = withoutSecrets(read.given)
   return {

@@ -44,6 +44,8 @@ export interface Incoming {
   readonly models?: readonly string[] | undefined
   /** A limit depends on the body's content. */
   readonly limited: boolean
+  /** It may be sent again, and its body is kept for that. */
+  readonly isKept?: boolean
   /** The body, if it was already read. */
   readonly held?: Decision<Uint8Array> | undefined
 }
@@ -170,13 +172,13 @@ async function renewable(
 }
 
 function callOf(
-  { method, request, upstream }: Incoming,
+  { method, request, upstream, isKept = false }: Incoming,
   to: Destination,
   body: UpstreamRequest['body'],
   credential?: string,
 ): UpstreamRequest {
   const headers = upstream.requestHeaders(request.headers, credential)
   // With a renewable credential, the request may be sent a second time.
-  const sentOnce = credential === undefined
+  const sentOnce = credential === undefined && !isKept
   return { method, to, headers, body, sentOnce }
 }

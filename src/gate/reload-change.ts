@@ -30,6 +30,7 @@ type Member = keyof Settings
 const LISTS: Readonly<Record<Exclude<Member, Key | 'upstreams'>, Reloaded>> = {
   issuers: 'value',
   policies: 'taken',
+  fallback: 'taken',
 }
 
 /** The differences, by the names of the settings. */

@@ -9,6 +9,7 @@ import { LOGIN_PATHS } from '../accept/login/paths.ts'
 import { servedRoutes } from '../accept/routes.ts'
 import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
+import { waits } from '../budget/waits.ts'
 import { bodies } from '../dispatch/bodies.ts'
 import { owners } from '../stored/owners.ts'
 import { pickingByModel } from '../dispatch/by-model.ts'
@@ -21,11 +22,12 @@ import { dispatching } from '../dispatch/dispatch.ts'
 import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
 import { sqliteRegister } from '../enroll/sqlite/register.ts'
 import { relaying } from '../relay/relay.ts'
-import { settlement } from '../settle/settle.ts'
+import { attemptSettlement, settlement } from '../settle/settle.ts'
 import { allowLargeHeaders } from './header-limit.ts'
 import { callers } from './callers.ts'
 import { enclaveDocuments } from './enclave.ts'
 import { watchUpstreams } from './watch.ts'
+import { plansOf } from './fallback.ts'
 import { drained } from './drain.ts'
 import { fileTrouble } from './file-trouble.ts'
 import { frontParts } from './front.ts'
@@ -86,12 +88,14 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     nowMs: Date.now(),
   })
   const { ledger, reports } = kept
-  const settle = settlement({ log, ledger, prices })
+  const settling = { log, ledger, prices }
+  const settle = settlement(settling)
   const relay = relaying({
     transport: wire,
     timeouts,
     idleMs: of.idleMs,
     settle,
+    settleAttempt: attemptSettlement(settling),
     noteKept(id, { identity, upstream, at }, isLasting) {
       if (identity === undefined || upstream === undefined) return
       if (!relayed.now().upstreams.keepers.has(upstream)) return
@@ -140,6 +144,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       ),
     bodyTimeoutMs,
   }
+  const fallback = remade(first, ({ settings }) => plansOf(settings.fallback))
   const reading = bodies(bodyTimeoutMs)
   const lists = modelLists(askingAt(wire, timeouts))
   let draining = false
@@ -166,6 +171,8 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       mergeModels: mergingModels(lists),
       askedModels: askedModels(lists),
       ownerOf: stored.ownerOf,
+      plans: fallback.now,
+      waits: waits(),
       relay,
       ledger,
       setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),
@@ -261,7 +268,13 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     exchange(next) {
       const before = ways.now()
       const { app: appBefore } = relayed.now()
-      const prepares = [...who.prepares, ...front.prepares, ways.prepare, relayed.prepare]
+      const prepares = [
+        ...who.prepares,
+        ...front.prepares,
+        ways.prepare,
+        fallback.prepare,
+        relayed.prepare,
+      ]
       const commit = prepareAll(prepares, next)
       commit()
       of.take(next)

@@ -39,7 +39,8 @@ export const REASONING_COLUMN = 'reasoning_tokens'
 /**
  * Sums that count requests; every report shows each of them by this name. `succeeded`: answered
  * with a status below 400, and not ended by us, the upstream or a crash. `unpriced`: with measured
- * tokens whose model has no price. A new one needs a migration, and a line in `addToSums`.
+ * tokens whose model has no price. `retried`: attempts that another one of the same request followed; no
+ * other counter has them, but `estimated`. A new one needs a migration, and a line in `addToSums`.
  */
 export const COUNTERS = [
   'requests',
@@ -49,6 +50,7 @@ export const COUNTERS = [
   'estimated',
   'unknown',
   'unpriced',
+  'retried',
 ] as const
 export type Counter = (typeof COUNTERS)[number]
 

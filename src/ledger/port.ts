@@ -1,12 +1,16 @@
-// The ledger's port: one row for each admitted request, opened on admission and closed on every path.
+// The ledger's port: one row for each attempt of an admitted request, opened on admission and closed on
+// every path.
 // It takes plain values and holds no subject, token or prompt. No request waits for it, and no request
 // is refused because of it.
 
 import type { End } from '../end.ts'
 import type { LedgerEntry } from '../exchange.ts'
 
+/** `retried`: an attempt without an answer; the same request went to another upstream. */
+export type AttemptEnd = End | 'retried'
+
 /** `lost`: the process died while the request ran; a later start finds and marks it. */
-export type LedgerEnd = End | 'lost'
+export type LedgerEnd = AttemptEnd | 'lost'
 
 /**
  * `exact`: the upstream's final account, or zero if nothing left the gate. `partial`: what was seen
@@ -71,7 +75,7 @@ export interface Opening {
 
 /** What is known when a request has ended. */
 export interface Outcome {
-  readonly end: End
+  readonly end: AttemptEnd
   /** Absent if the client left before a status was sent. */
   readonly status?: number | undefined
   /** Present if it was not yet known when the row was opened. */
@@ -113,6 +117,8 @@ export interface Ledger {
   open(opening: Opening): LedgerEntry
   /** The first outcome counts; later ones for the same entry are ignored. */
   close(entry: LedgerEntry, outcome: Outcome): void
+  /** Opens a row for another attempt of the same request. */
+  follow(entry: LedgerEntry, openedAtMs: number): LedgerEntry
   /**
    * Writes everything that waits, now, as far as the database accepts it. True if nothing is left.
    */

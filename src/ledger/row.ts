@@ -130,11 +130,13 @@ export type DaySums = Record<SumColumn, number>
 
 /** Adds an ended row to the sums of its day, or subtracts it. */
 export function addToSums(sums: DaySums, row: LedgerRow, times: 1 | -1): void {
-  sums.requests += times
+  const { end_reason: end } = row
+  if (end === 'retried') sums.retried += times
+  else sums.requests += times
   sums.succeeded += times * (row.succeeded ?? 0)
-  if (row.end_reason === 'lost') sums.lost += times
+  if (end === 'lost') sums.lost += times
   // A request that never reached an upstream used nothing, and its duration is not the upstream's.
-  const reached = row.end_reason !== 'refused' && !isUnsent(row)
+  const reached = end !== 'refused' && end !== 'retried' && !isUnsent(row)
   if (row.usage === 'partial' || row.usage === 'estimated') sums[row.usage] += times
   if (row.usage === 'unknown' && reached) sums.unknown += times
   if (row.input_tokens !== null && row.cost_micro_usd === null) sums.unpriced += times

@@ -29,9 +29,9 @@ const CSV_COLUMNS: Readonly<Record<string, (sums: UsageSums) => number | string>
   web_fetch_requests: ({ tools }) => tools.webFetch,
   code_execution_requests: ({ tools }) => tools.codeExecution,
   other_tool_requests: ({ tools }) => tools.other,
+  reasoning_tokens: (sums) => sums.reasoningTokens,
   // Existing columns keep their places and a new one goes last, so that spreadsheets do not shift.
   ...Object.fromEntries(COUNTERS.map((name) => [name, (sums: UsageSums) => sums[name]])),
-  reasoning_tokens: (sums) => sums.reasoningTokens,
 }
 
 /** RFC 4180, without a total, which would be counted twice by anybody who adds up a column. */

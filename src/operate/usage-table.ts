@@ -112,7 +112,8 @@ function fitted(all: readonly (readonly string[])[], room: number) {
 }
 
 /** Notes on what the sums do not show. */
-function notesOn({ estimate, partial, unknown, lost, unpriced, tools }: UsageSums): string[] {
+function notesOn(sums: UsageSums): string[] {
+  const { estimate, partial, unknown, lost, unpriced, retried, tools } = sums
   const { input, output, cacheRead, cacheCreation, costMicroUsd } = estimate
   const estimated = input + output + cacheRead + cacheCreation
   const notes: string[] = []
@@ -139,6 +140,8 @@ function notesOn({ estimate, partial, unknown, lost, unpriced, tools }: UsageSum
   const crashed = lost === 0 ? '' : `, ${grouped(lost)} of them lost in a crash`
   note(unknown, `${counted(unknown)} with unknown usage${crashed}.`)
   note(unpriced, `${counted(unpriced)} with tokens but no price: the cost is at least this.`)
+  const attempts = retried === 1 ? '1 attempt was' : `${grouped(retried)} attempts were`
+  note(retried, `${attempts} given up for another upstream: no requests of their own.`)
   return notes
 }
 

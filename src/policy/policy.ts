@@ -36,6 +36,8 @@ export interface Policy {
   readonly streamUsage: boolean
   /** True: callers are told to which upstream their requests went. */
   readonly tellsUpstream: boolean
+  /** False: another upstream never stands in for the first. */
+  readonly fallback: boolean
   /** For each caller: a user, a device, a key or a session. */
   readonly person: Limits
   /** For all callers of one organisation together; ignored for callers without one. */
@@ -58,6 +60,7 @@ const UNLIMITED: Omit<Policy, 'name'> = {
   plaintext: true,
   streamUsage: false,
   tellsUpstream: false,
+  fallback: true,
   person: NO_LIMITS,
   organisation: NO_LIMITS,
 }
@@ -103,6 +106,7 @@ export function narrowed(a: Policy, b: Omit<Policy, 'name'>): Policy {
     streamUsage: a.streamUsage || b.streamUsage,
     // It limits nothing.
     tellsUpstream: a.tellsUpstream || b.tellsUpstream,
+    fallback: a.fallback && b.fallback,
     person: narrowedLimits(a.person, b.person),
     organisation: narrowedLimits(a.organisation, b.organisation),
   }

@@ -4,19 +4,22 @@
 import type { Outgoing } from '../dispatch/dispatch.ts'
 import type { Exchange } from '../exchange.ts'
 import { refused } from '../refusal.ts'
-import type { Settle } from '../settle/settle.ts'
-import { echoOf } from '../upstream/echo.ts'
+import type { Settle, SettleAttempt } from '../settle/settle.ts'
+import { type Echo, echoOf, echoOfEither } from '../upstream/echo.ts'
 import { holdAnswer, ofBytes } from '../upstream/held-answer.ts'
 import type { KeyRefused } from '../upstream/key-refused.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
 import type { Timeouts, Transport } from '../http1/transport.ts'
 import { Unordered } from '../turn/unordered.ts'
+import type { Again, EndedAttempt } from './again.ts'
 import type { RelayClient } from './client.ts'
 import { sayStreamed } from './streamed.ts'
 import { type NoteKept, RunningRequest, type RequestHoldings, type Unanswered } from './run.ts'
 import {
   CANCELLED,
   denied,
+  endedByFailure,
+  endedByStatus,
   failed,
   isOverload,
   QUOTED,
@@ -31,6 +34,8 @@ export interface Relay {
     taken: RequestHoldings,
     exchange: Exchange,
     client: RelayClient,
+    /** Only for a request that may be sent again, which then keeps its body. */
+    again?: Again,
   ): Promise<Response>
   /** Breaks every stream that still runs; each is recorded as drained. */
   breakAll(): void
@@ -43,6 +48,7 @@ export interface RelayOptions {
   /** How long both sides may stand still. */
   readonly idleMs: () => number
   readonly settle: Settle
+  readonly settleAttempt: SettleAttempt
   /** Of what an upstream keeps: the caller whose request made it. */
   readonly noteKept: NoteKept
   readonly keyRefused: KeyRefused
@@ -55,8 +61,8 @@ export interface RelayOptions {
 const WATCH_INTERVAL_MS = 100
 
 export function relaying(options: RelayOptions): Relay {
-  const { transport, timeouts, idleMs, settle, noteKept, keyRefused } = options
-  const told = { settle, noteKept }
+  const { transport, timeouts, idleMs, settle, settleAttempt, noteKept, keyRefused } = options
+  const told = { settle, settleAttempt, noteKept }
   const running = new Unordered<RunningRequest>()
   const watch = setInterval(() => {
     const now = performance.now()
@@ -64,12 +70,43 @@ export function relaying(options: RelayOptions): Relay {
   }, WATCH_INTERVAL_MS)
   watch.unref()
 
+  const send: Relay['send'] = (outgoing, taken, exchange, client, again) => {
+    const sent = transport.send(outgoing.call, timeouts)
+    const run = new RunningRequest(running, told, taken, exchange, client, sent)
+    return attempt(run, outgoing, exchange, client, again)
+  }
+
+  /** Sends what comes next in the place of an attempt without an answer, if anything does. */
+  const follow = async (
+    run: RunningRequest,
+    again: Again | undefined,
+    ended: EndedAttempt | undefined,
+  ): Promise<Outgoing | undefined> => {
+    if (!again || !ended) return undefined
+    run.listen()
+    const next = run.isOver() ? undefined : await again.next(ended, run)
+    if (!next) return undefined
+    if (!run.isOver()) {
+      run.replace(next, ended, transport.send(next.outgoing.call, timeouts))
+      return next.outgoing
+    }
+    next.charge.reservation?.release()
+    next.charge.pass.report('neutral', performance.now())
+    return undefined
+  }
+
   // No closures here: they would keep the request and its body alive as long as the response runs.
-  const send: Relay['send'] = async (outgoing, taken, exchange, client) => {
+  const attempt = async (
+    run: RunningRequest,
+    outgoing: Outgoing,
+    exchange: Exchange,
+    client: RelayClient,
+    again?: Again,
+    /** Of the attempts before. */
+    earlier?: Echo,
+  ): Promise<Response> => {
     const { upstream, asked } = outgoing
     let { call } = outgoing
-    const sent = transport.send(call, timeouts)
-    const run = new RunningRequest(running, told, taken, exchange, client, sent)
     // While a request body is still streaming, listen for abort at once, so that we can tell our client's
     // end from the upstream's.
     if (!isHeld(call)) run.listen()
@@ -88,18 +125,23 @@ export function relaying(options: RelayOptions): Relay {
       run.owed = undefined
       head = await run.flight.head
     }
-    if (!head.ok) return run.refuse(failed(head, run.cause))
+    if (!head.ok) {
+      const next = again && (await follow(run, again, endedByFailure(head, run.flight.begun)))
+      if (!next) return run.refuse(failed(head, run.cause))
+      const sent = echoOfEither(earlier, echoOf(call.headers))
+      return attempt(run, next, exchange, client, again, sent)
+    }
     const { status } = head
     let { headers } = head
     const now = performance.now()
-    const { pass } = taken.charge
+    const pass = run.permit
     if (status < 500) pass.answered(status, now)
     run.owed = status < 300
     const invalid = upstream.invalid(asked, status, headers)
     const unfit =
       unfitStatus(status) ?? (invalid && refused('upstream_invalid', { reason: invalid }))
     if (unfit) return giveUp(run, { refusal: unfit, end: 'upstream_error', verdict: 'failure' })
-    const echo = echoOf(call.headers)
+    const echo = echoOfEither(earlier, echoOf(call.headers))
     let quotes = upstream.passes(headers).some((value) => echo.inValue(value))
     let { body } = head
     if (status >= 400) {
@@ -110,8 +152,11 @@ export function relaying(options: RelayOptions): Relay {
         body = held.body
         quotes ||= echo.inBody(held.text) || echo.inBody(held.raw)
       }
-      if (status >= 500) {
-        pass.answered(status, performance.now(), isOverload(status, headers, held))
+      const overload = status >= 500 && isOverload(status, headers, held)
+      if (status >= 500) pass.answered(status, performance.now(), overload)
+      if (again && run.cause === undefined) {
+        const next = await follow(run, again, endedByStatus(status, headers, overload))
+        if (next) return attempt(run, next, exchange, client, again, echo)
       }
       if (run.cause !== undefined) return giveUp(run, stillborn(run.cause))
       const refusal = upstream.credentialRefused(status, held?.ok && !quotes ? held.text : '')
@@ -148,6 +193,7 @@ export function relaying(options: RelayOptions): Relay {
     if (passing.complete && passing.someHeld(echo.inBytes)) return giveUp(run, QUOTED)
     exchange.status = status
     upstream.answerHeaders(headers, exchange.headers)
+    if (again && status >= 400) again.tellSoonest(exchange.headers)
     sayStreamed(exchange.headers)
     const init = { status, headers: exchange.headers }
     if (NULL_BODY_STATUSES.has(status)) {

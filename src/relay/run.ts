@@ -3,15 +3,18 @@
 
 import type { Charge } from '../budget/charge.ts'
 import type { Reserved } from '../budget/budget.ts'
-import type { Verdict } from '../budget/pass.ts'
+import type { CircuitPermit, Verdict } from '../budget/pass.ts'
 import type { End } from '../end.ts'
 import type { Exchange } from '../exchange.ts'
 import { type Refusal, refusalResponse, statusOf } from '../refusal.ts'
-import type { Settle } from '../settle/settle.ts'
+import type { Settle, SettleAttempt } from '../settle/settle.ts'
 import type { Flight, ResponseBody } from '../http1/transport.ts'
 import type { Kept } from '../upstream/reading/kept.ts'
+import type { Bill } from '../settle/bill.ts'
+import type { MeteredUsage } from '../upstream/reading/tally.ts'
 import type { UsageMeter } from '../upstream/upstream.ts'
 import type { Placed, Unordered } from '../turn/unordered.ts'
+import type { EndedAttempt, Ending, NextAttempt } from './again.ts'
 import type { RelayClient } from './client.ts'
 import { verdictOnError } from './error-event.ts'
 import { type Passage, passage, type PassageEnd, type PassageEvents } from './passage.ts'
@@ -35,10 +38,11 @@ export type NoteKept = (id: string, exchange: Exchange, isLasting?: boolean) => 
 /** Who is told of what happens to a request. */
 interface Recorders {
   readonly settle: Settle
+  readonly settleAttempt: SettleAttempt
   readonly noteKept: NoteKept
 }
 
-export class RunningRequest implements PassageEvents, Placed, Kept, EventListenerObject {
+export class RunningRequest implements PassageEvents, Placed, Kept, Ending, EventListenerObject {
   place = -1
   /** Whether the upstream may bill this request; undefined until it has answered. */
   owed: boolean | undefined
@@ -47,7 +51,9 @@ export class RunningRequest implements PassageEvents, Placed, Kept, EventListene
   flight: Flight
   readonly #running: Unordered<RunningRequest>
   readonly #told: Recorders
-  readonly #taken: RequestHoldings
+  readonly #reserved: Reserved
+  /** Of the attempt that runs. */
+  #charge: Charge
   readonly #exchange: Exchange
   readonly #client: RelayClient
   #ended = false
@@ -58,14 +64,15 @@ export class RunningRequest implements PassageEvents, Placed, Kept, EventListene
   constructor(
     running: Unordered<RunningRequest>,
     told: Recorders,
-    taken: RequestHoldings,
+    { reserved, charge }: RequestHoldings,
     exchange: Exchange,
     client: RelayClient,
     flight: Flight,
   ) {
     this.#running = running
     this.#told = told
-    this.#taken = taken
+    this.#reserved = reserved
+    this.#charge = charge
     this.#exchange = exchange
     this.#client = client
     this.flight = flight
@@ -83,6 +90,30 @@ export class RunningRequest implements PassageEvents, Placed, Kept, EventListene
     // Never removed: the signal is collected with its request.
     signal.addEventListener('abort', this)
     if (signal.aborted) this.handleEvent()
+  }
+
+  get permit(): CircuitPermit {
+    return this.#charge.pass
+  }
+
+  isOver(): boolean {
+    return this.#ended || this.cause !== undefined
+  }
+
+  giveBack(verdict: Verdict): void {
+    const { pass, reservation } = this.#charge
+    pass.report(verdict, performance.now())
+    if (!this.#isOwed) reservation?.release()
+  }
+
+  /** Another attempt takes the place of the one that has ended, which is settled. */
+  replace({ outgoing, charge }: NextAttempt, ended: EndedAttempt, flight: Flight): void {
+    this.flight.cancel()
+    this.#told.settleAttempt(this.#exchange, ended, this.#billFor(undefined))
+    this.#exchange.upstream = outgoing.upstream.name
+    this.#charge = charge
+    this.flight = flight
+    this.owed = undefined
   }
 
   /** From here on the upstream's response is passed on. */
@@ -111,9 +142,8 @@ export class RunningRequest implements PassageEvents, Placed, Kept, EventListene
   check(now: number, idleMs: number): void {
     this.listen()
     const passing = this.#passing
-    const { reserved, charge } = this.#taken
     // It may still be answered; meanwhile it must not keep others from a healthy upstream.
-    if (!passing && charge.pass.isStuck) reserved.release()
+    if (!passing && this.#charge.pass.isStuck) this.#reserved.release()
     if (!passing || now - passing.movedAt < idleMs) return
     const { stalled } = passing
     this.break('timeout')
@@ -133,24 +163,24 @@ export class RunningRequest implements PassageEvents, Placed, Kept, EventListene
       exchange.bytesOut = bytes
       if (firstByteAt !== undefined) exchange.firstByteMs = firstByteAt - exchange.at.monotonicMs
     }
-    const { reserved, charge } = this.#taken
     const usage = this.#meter?.end(passing?.trailers ?? {}, passing?.complete ?? false)
     const failed = usage?.sawError
     if (failed !== undefined) exchange.reason ??= failed
     // A client leaves as soon as it has read the error event.
     const isFailed = failed !== undefined && (end === 'complete' || end === 'client_gone')
-    charge.pass.report(isFailed ? verdictOnError(failed) : verdict, performance.now())
-    reserved.release()
-    const { reservation, atMost, maxTokens, answers } = charge
-    this.#told.settle(exchange, isFailed ? 'upstream_error' : end, {
-      reservation,
-      atMost,
-      maxTokens,
-      answers,
-      usage,
-      owed: this.owed ?? this.flight.sent,
-      isUnsent: this.owed === undefined && !this.flight.begun,
-    })
+    this.#charge.pass.report(isFailed ? verdictOnError(failed) : verdict, performance.now())
+    this.#reserved.release()
+    this.#told.settle(exchange, isFailed ? 'upstream_error' : end, this.#billFor(usage))
+  }
+
+  get #isOwed(): boolean {
+    return this.owed ?? this.flight.sent
+  }
+
+  #billFor(usage: MeteredUsage | undefined): Bill {
+    const { reservation, atMost, maxTokens, answers } = this.#charge
+    const isUnsent = this.owed === undefined && !this.flight.begun
+    return { reservation, atMost, maxTokens, answers, usage, owed: this.#isOwed, isUnsent }
   }
 
   onEnd(end: PassageEnd): void {

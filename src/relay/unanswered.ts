@@ -2,11 +2,13 @@
 // may be passed on. Pure.
 
 import { BodyRefused } from '../dispatch/body.ts'
+import { causeOfFailure, causeOfStatus } from '../dispatch/plan.ts'
 import type { End } from '../end.ts'
 import type { AnswerHeaders } from '../http1/fields.ts'
 import type { Failure } from '../http1/transport.ts'
 import { type Refusal, refused } from '../refusal.ts'
 import type { HeldAnswer } from '../upstream/held-answer.ts'
+import type { EndedAttempt } from './again.ts'
 import type { Unanswered } from './run.ts'
 
 /** The refusal for a status that must not be passed on. */
@@ -115,4 +117,23 @@ export function failed({ kind, reason, cause }: Failure, ownCause: End | undefin
         verdict: 'neutral',
       }
   }
+}
+
+/** Undefined where no other upstream may be asked. */
+export function endedByFailure(failure: Failure, begun: boolean): EndedAttempt | undefined {
+  const cause = causeOfFailure(failure, begun)
+  if (!cause) return undefined
+  const { verdict } = failed(failure, undefined)
+  return { cause, verdict, reason: failure.reason, status: undefined, headers: {} }
+}
+
+/** The same of an answer, which passes then. */
+export function endedByStatus(
+  status: number,
+  headers: AnswerHeaders,
+  overload: boolean,
+): EndedAttempt | undefined {
+  const cause = causeOfStatus(status, overload)
+  if (!cause || headers['x-should-retry'] === 'false') return undefined
+  return { cause, verdict: 'neutral', reason: `upstream status ${status}`, status, headers }
 }

@@ -1,13 +1,24 @@
-// What happened: at its end, each request gets one log line, its row in the ledger, and its cost.
+// What happened: at its end, each request gets one log line, its row in the ledger, and its cost; so does
+// each attempt that another one follows.
 
 import type { Price, Prices } from '../budget/prices.ts'
 import type { End } from '../end.ts'
 import type { Exchange } from '../exchange.ts'
 import { type Logger, logRequest } from '../log.ts'
+import { instant } from '../turn/instant.ts'
 import { type Bill, charge } from './bill.ts'
 import type { Ledger, Measure, Metered } from '../ledger/port.ts'
 
 export type Settle = (exchange: Exchange, end: End, bill?: Bill) => void
+
+/** An attempt that another one of its request follows. */
+export interface GivenUpAttempt {
+  /** Of the upstream's answer. */
+  readonly status: number | undefined
+  readonly reason: string
+}
+
+export type SettleAttempt = (exchange: Exchange, attempt: GivenUpAttempt, bill: Bill) => void
 
 export interface SettlementOptions {
   readonly log: Logger
@@ -50,6 +61,25 @@ export function settlement({ log, ledger, prices }: SettlementOptions): Settle {
   }
 }
 
+/** Closes the attempt's row and opens one for the next; the request goes on. */
+export function attemptSettlement({ log, ledger, prices }: SettlementOptions): SettleAttempt {
+  const priceOf = (model: string): Price | undefined => prices.priceOf(model)
+
+  return (exchange, { status, reason }, bill) => {
+    const { entry, model, upstream, requestId, route, at, tried = [] } = exchange
+    const price = model === undefined ? undefined : priceOf(model)
+    const durationMs = performance.now() - at.monotonicMs
+    const usage = charge(bill, { end: 'upstream_error', durationMs, price, priceOf })
+    if (upstream !== undefined) exchange.tried = [...tried, upstream]
+    log.warn({ request_id: requestId, route, upstream, status, reason }, 'attempt given up')
+    if (!entry) return
+    const chargedAtMs = bill.reservation?.atEpochMs
+    const outcome = { durationMs, usage, status, model, upstream, chargedAtMs }
+    ledger.close(entry, { end: 'retried', ...outcome })
+    exchange.entry = ledger.follow(entry, instant().epochSeconds * 1000)
+  }
+}
+
 const UNKNOWN: Metered = { state: 'unknown' }
 
 function writeLine(
@@ -61,7 +91,7 @@ function writeLine(
   sawError: string | undefined,
 ): void {
   const { requestId, method, route, headersMs, bytesIn, bytesOut, identity, reason } = exchange
-  const { model, upstream, org, code } = exchange
+  const { model, upstream, org, code, tried } = exchange
   const status = exchange.status ?? CLIENT_CLOSED_REQUEST
   const used = 'measured' in metered ? metered.measured : undefined
   const measured = used && usedAny(used) ? used : undefined
@@ -79,6 +109,7 @@ function writeLine(
     bytes_in: bytesIn,
     bytes_out: bytesOut,
     upstream,
+    tried: tried?.join(' '),
     model,
     usage: measured && metered.state,
     input_tokens: measured?.input,

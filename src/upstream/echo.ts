@@ -46,6 +46,16 @@ export function echoOf(sent: Readonly<Record<string, string>>): Echo {
   return echo
 }
 
+/** Of several credentials that went out for one request, one after another. */
+export function echoOfEither(a: Echo | undefined, b: Echo): Echo {
+  if (!a || a === b) return b
+  return {
+    inValue: (value) => a.inValue(value) || b.inValue(value),
+    inBytes: (bytes) => a.inBytes(bytes) || b.inBytes(bytes),
+    inBody: (text) => a.inBody(text) || b.inBody(text),
+  }
+}
+
 /** A gate has a key for each upstream, and perhaps one access token after another. */
 const MAX_ECHOES = 4
 const lastEchoes = new Map<string, Echo>()

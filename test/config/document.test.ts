@@ -735,6 +735,7 @@ describe('policies', () => {
       plaintext: false,
       streamUsage: false,
       tellsUpstream: false,
+      fallback: true,
       person: {
         rate: { perMinute: 60, burst: 6 },
         concurrency: 2,

@@ -123,7 +123,7 @@ Server tools, in the cost: 1,234 web searches, 1 web fetches.
     expect(text).toMatch(/Total .* 60 +1,507 +9,000/)
     expect(await show('', { ...eyes, columns: 94 })).toContain('for want of width: reasoning;')
     expect(JSON.parse(await show('--json')).total.reasoningTokens).toBe(1507)
-    expect((await show('--csv')).trim()).toEndWith(',1507')
+    expect((await show('--csv')).trim()).toEndWith(',1507,0')
     own.close()
   })
 
@@ -168,9 +168,9 @@ describe('CSV', () => {
     expect(lines[0]).toStartWith('day,requests,succeeded,lost,input_tokens,')
     expect(lines[1]).toStartWith('2026-11-19,1,1,0,1234567,45678,3000,400,1234.567890,')
     expect(lines[0]).toEndWith(
-      ',web_search_requests,web_fetch_requests,code_execution_requests,other_tool_requests,reasoning_tokens',
+      ',web_search_requests,web_fetch_requests,code_execution_requests,other_tool_requests,reasoning_tokens,retried',
     )
-    expect(lines[1]).toEndWith(',1234,1,0,0,0')
+    expect(lines[1]).toEndWith(',1234,1,0,0,0,0')
     expect(lines).toHaveLength(4)
   })
 

@@ -137,6 +137,7 @@ test('what is not said is not limited', () => {
     plaintext: true,
     streamUsage: false,
     tellsUpstream: false,
+    fallback: true,
     person: NO_LIMITS,
     organisation: NO_LIMITS,
   })

@@ -8,6 +8,7 @@ import { PERSON_DAYS, PERSON_POLICIES } from '../../src/ledger/sqlite/person-day
 import {
   LEDGER_INDEXES,
   LEDGER_REASONING,
+  LEDGER_RETRIED,
   LEDGER_SCHEMA,
   LEDGER_TOOLS,
 } from '../../src/ledger/sqlite/schema.ts'
@@ -75,6 +76,7 @@ export const LEDGER_SCHEMAS = [
   PERSON_DAYS,
   PERSON_POLICIES,
   LEDGER_REASONING,
+  LEDGER_RETRIED,
 ]
 
 export const openLedgerFile = (path: string, options: OpenOptions = {}): OpenedDatabase =>

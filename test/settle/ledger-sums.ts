@@ -58,13 +58,16 @@ function sumsOf(rows: readonly RequestRow[]): UsageSums {
     rows.reduce((total, row) => total + (of(row) ?? 0), 0)
   const average = (of: (row: RequestRow) => number | null): number => {
     // What was refused has asked nothing of an upstream.
-    const known = rows.filter((row) => row.end !== 'refused' && of(row) !== null)
+    const known = rows.filter(
+      (row) => row.end !== 'refused' && row.end !== 'retried' && of(row) !== null,
+    )
     return known.length === 0
       ? 0
       : Math.round(known.reduce((total, row) => total + (of(row) ?? 0), 0) / known.length)
   }
   return {
-    requests: rows.length,
+    requests: count(({ end }) => end !== 'retried'),
+    retried: count(({ end }) => end === 'retried'),
     succeeded: count(
       ({ status, end }) =>
         status !== null && status < 400 && (end === 'complete' || end === 'client_gone'),
@@ -72,7 +75,9 @@ function sumsOf(rows: readonly RequestRow[]): UsageSums {
     lost: count(({ end }) => end === 'lost'),
     partial: count(({ usage }) => usage === 'partial'),
     estimated: count(({ usage }) => usage === 'estimated'),
-    unknown: count(({ usage, end }) => usage === 'unknown' && end !== 'refused'),
+    unknown: count(
+      ({ usage, end }) => usage === 'unknown' && end !== 'refused' && end !== 'retried',
+    ),
     unpriced: count(
       ({ inputTokens, costMicroUsd }) => inputTokens !== null && costMicroUsd === null,
     ),

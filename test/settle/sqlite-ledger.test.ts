@@ -166,7 +166,7 @@ test('a process that was taken for dead still closes its rows, and the sums foll
   // As another machine's, and silent for long: the guess is wrong, and heals.
   other.run(
     "UPDATE ledger SET end_reason = 'lost', succeeded = 0; " +
-      'INSERT INTO ledger_day SELECT day, device, org, model, 1,0,1,0,0,1,0, 0,0,0,0,0, 0,0,0,0,0, 0,0,0,0, 0,0,0,0, 0 FROM ledger',
+      'INSERT INTO ledger_day SELECT day, device, org, model, 1,0,1,0,0,1,0, 0,0,0,0,0, 0,0,0,0,0, 0,0,0,0, 0,0,0,0, 0, 0 FROM ledger',
   )
   other.close()
   living.close(entry, outcome())

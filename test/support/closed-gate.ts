@@ -50,6 +50,7 @@ export function nothingBehindTheDoor(): Parts {
   const document = async () => refused('upstream_unavailable')
   const ledger: Ledger = {
     open: never,
+    follow: never,
     close: never,
     flush: never,
     health: () => ({ ok: true, waiting: 0, lost: 0 }),
@@ -117,6 +118,8 @@ export function nothingBehindTheDoor(): Parts {
       askedModels: askedModels({ of: never, last: () => ({ told: undefined }) }),
       pickKept: never,
       ownerOf: never,
+      plans: () => undefined,
+      waits: { note: never, waitMs: never },
       relay: { send: never, breakAll: never, running: 0 },
       ledger,
       setIdleTimeout: () => {},

@@ -11,7 +11,8 @@ import {
 import type { CommandLedger, GateLedger } from '../../src/ledger/engine.ts'
 import { notices, type PendingEntry, pendingEntry } from '../../src/ledger/notices.ts'
 import { outage } from '../../src/ledger/outage.ts'
-import type { Ledger } from '../../src/ledger/port.ts'
+import type { LedgerEntry } from '../../src/exchange.ts'
+import type { Ledger, Opening } from '../../src/ledger/port.ts'
 import type {
   PersonSpent,
   Reports,
@@ -98,12 +99,14 @@ function ledgerOf(books: Books, options: MemoryGateOptions): Ledger {
     return true
   }
   const timer = setInterval(() => flush(), flushEveryMs)
+  const open = (opening: Opening): LedgerEntry => {
+    const entry = pendingEntry(opening)
+    if (!isStopped) waiting.opened(entry)
+    return entry
+  }
   return {
-    open(opening) {
-      const entry = pendingEntry(opening)
-      if (!isStopped) waiting.opened(entry)
-      return entry
-    },
+    open,
+    follow: (entry, openedAtMs) => open({ ...(entry as PendingEntry).opening, openedAtMs }),
     close(given, outcome) {
       const entry = given as PendingEntry
       if (entry.outcome) return

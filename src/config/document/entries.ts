@@ -2,6 +2,7 @@
 // what the lists leave out.
 
 import { UPSTREAM_KINDS, type UpstreamKind } from '../../names.ts'
+import type { FallbackEntry } from '../fallback.ts'
 import type { FromDocument } from '../from-document.ts'
 import type { Given } from '../given.ts'
 import { ISSUER_KEYS, type IssuerOwn } from '../issuers.ts'
@@ -30,6 +31,7 @@ export interface DocumentEntries {
   readonly upstreams: readonly (DocumentEntry & { readonly kind: UpstreamKind })[]
   readonly policies: readonly DocumentEntry[]
   readonly rules: readonly DocumentEntry[]
+  readonly fallback: readonly DocumentEntry[]
 }
 
 /** The members that an issuer needs. */
@@ -40,7 +42,7 @@ const ISSUER_NEEDS = [
 
 type Settled = Pick<
   FromDocument,
-  'given' | 'mentioned' | 'issuers' | 'upstreams' | 'policies' | 'needed' | 'excluded'
+  'given' | 'mentioned' | 'issuers' | 'upstreams' | 'policies' | 'fallback' | 'needed' | 'excluded'
 >
 
 /** `root`: everything outside lists. `listed`: the schemas of the lists, by name. */
@@ -138,6 +140,7 @@ export function settled(
       policies: entries.policies.map((entry) => withOwn<PolicyEntry>(entry)),
       rules: entries.rules.map((entry) => withOwn<RuleEntry>(entry)),
     },
+    fallback: entries.fallback.map((entry) => withOwn<FallbackEntry>(entry)),
   }
 }
 

@@ -93,6 +93,20 @@ export const number = (name: string, shape: NumberShape, description: string) =>
   const anyOf = [shape, { type: 'string', pattern: `^${REFERENCE}$` }]
   return own(name, description, { anyOf, number: shape }, hint)
 }
+/** A list of them. */
+export const numbers = (
+  name: string,
+  shape: NumberShape & { minimum: number },
+  description: string,
+) =>
+  t.Optional(
+    t.Array(t.Unsafe<number>({ ...shape, number: shape }), {
+      minItems: 1,
+      description,
+      own: name,
+      hint: `give numbers from ${shape.minimum} to ${shape.maximum}`,
+    }),
+  )
 export const NAME = { type: 'string', pattern: NAMED.source }
 /** As in src/token/model-pattern.ts. */
 export const MODEL = { type: 'string', maxLength: 256, pattern: '^(?=.)[!-)+-~]*\\*?$' }
@@ -107,7 +121,7 @@ export const MODELS = t.Optional(
 )
 export const WORD = { type: 'string', pattern: '^[^\\u0000-\\u001f\\u007f]{1,256}$' }
 export const USD: NumberShape = { type: 'number', exclusiveMinimum: 0, maximum: 999_999_999 }
-export const upTo = (minimum: number, maximum: number): NumberShape => ({
+export const upTo = (minimum: number, maximum: number): NumberShape & { minimum: number } => ({
   type: 'integer',
   minimum,
   maximum,

@@ -163,6 +163,7 @@ function nothing(mistakes: readonly Mistake[]): FromDocument {
     issuers: [],
     upstreams: [],
     policies: { policies: [], rules: [] },
+    fallback: [],
     needed: new Map(),
     excluded: new Map(),
     memberOf,

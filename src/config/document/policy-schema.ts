@@ -59,6 +59,13 @@ export const Policy = t.Object(
         own: 'tellsUpstream',
       }),
     ),
+    fallback: t.Optional(
+      t.Boolean({
+        description:
+          'Whether requests may go to another upstream as the section fallback says; default true.',
+        own: 'fallback',
+      }),
+    ),
     ...limitsOf('one caller'),
     organisation: section(
       limitsOf('all callers of one organisation together', 'organisation.'),

@@ -34,12 +34,13 @@ export function printDocument({ given, listed }: Printable): string {
     }
     write(root, path, writtenOf(key, found))
   }
-  const { issuers, policies, rules } = listed
+  const { issuers, policies, rules, fallback } = listed
   const upstreams = listed.upstreams
     .map((each, at) => upstreamEntry(each, suffixOf(each, at, listed.upstreams)))
     .filter((each) => each !== undefined)
   if (upstreams.length > 0) root['upstreams'] = upstreams
   if (issuers.length > 1) root['issuers'] = issuers.map(({ written }) => written)
+  if (fallback.length > 0) root['fallback'] = fallback.map(({ written }) => written)
   if (policies.length > 0) root['policies'] = policies.map(({ written }) => written)
   if (rules.length > 0) root['rules'] = rules.map(({ written }) => written)
   const [issuer] = (root['issuers'] ?? []) as Record<string, unknown>[]

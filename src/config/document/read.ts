@@ -21,6 +21,7 @@ export function readTree(root: Node, about: About): FromDocument {
     upstreams: [] as (DocumentEntry & { kind: UpstreamKind })[],
     policies: [] as DocumentEntry[],
     rules: [] as DocumentEntry[],
+    fallback: [] as DocumentEntry[],
   }
   const listed = new Map<string, Schema>()
   const opened = (node: Node, from: string): DocumentEntry => ({
@@ -81,7 +82,7 @@ export function readTree(root: Node, about: About): FromDocument {
       const entry = opened(item, from)
       walkMembers(item, schema, here, entry)
       if (kind) entries.upstreams.push({ ...entry, kind })
-      else entries[path as 'issuers' | 'policies' | 'rules'].push(entry)
+      else entries[path as 'issuers' | 'policies' | 'rules' | 'fallback'].push(entry)
     }
   }
 

@@ -2,6 +2,7 @@
 // table of settings. Validation, the JSON Schema for editors and the table in docs/settings.md all use it.
 
 import { t } from 'elysia'
+import { Fallback } from './fallback-schema.ts'
 import { Issuer } from './issuer-schema.ts'
 import { CLOSED, leaf, secret, section } from './leaf.ts'
 import { Policy, Rule } from './policy-schema.ts'
@@ -32,6 +33,11 @@ export const DOCUMENT = t.Object(
     upstreams: t.Optional(
       t.Array(Upstream, {
         description: 'Where requests go; only the upstreams listed here exist.',
+      }),
+    ),
+    fallback: t.Optional(
+      t.Array(Fallback, {
+        description: 'Which upstreams stand in for one another; by default none does.',
       }),
     ),
     policies: t.Optional(

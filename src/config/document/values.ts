@@ -144,9 +144,13 @@ export function documentValues(about: About, { place, wrong }: Report): Document
       if (schema.type === 'string') return fitting(node, schema, schema, path)
       if (node.kind !== 'list') return wrong(from, 'is not a list', LIST)
       if (node.items.length === 0) return wrong(from, 'is an empty list', 'give at least one')
-      return node.items.map((item, index) =>
-        fitting(item, schema.items ?? {}, schema, `${path}[${index}]`),
-      )
+      const { items = {}, hint = '' } = schema
+      return node.items.map((item, index) => {
+        const there = `${path}[${index}]`
+        return items.number
+          ? numberOf(item, items.number, hint, place(item.at, there))
+          : fitting(item, items, schema, there)
+      })
     },
   }
 }

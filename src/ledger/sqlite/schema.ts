@@ -129,7 +129,10 @@ ${added('ledger', [REASONING])}
 ${added('ledger_day', [DAY_REASONING])}
 `
 
-/** What the four above leave, for a new file. */
+/** Attempts that another one of the same request followed: they are no requests of their own. */
+export const LEDGER_RETRIED = added('ledger_day', ['retried INTEGER NOT NULL DEFAULT 0'])
+
+/** What the four above that one leave, for a new file. */
 export const LEDGER_LATEST: string = [
   RUNS,
   requests(...REQUEST_TOOLS, REASONING),

@@ -8,7 +8,7 @@ import { codeOf, DatabaseUnusable, troubleOf } from '../../database/trouble.ts'
 import type { LedgerEntry } from '../../exchange.ts'
 import { notices, type PendingEntry, pendingEntry } from '../notices.ts'
 import { outage } from '../outage.ts'
-import type { Ledger } from '../port.ts'
+import type { Ledger, Opening } from '../port.ts'
 import { deleteOld } from './delete-old.ts'
 import { type LedgerFile, ledgerFile } from './file.ts'
 import type { LedgerRun } from './runs.ts'
@@ -163,15 +163,18 @@ export function sqliteLedger(
 
   step(startedMs)
 
+  const open = (opening: Opening): LedgerEntry => {
+    const entry = pendingEntry(opening)
+    if (!stopped) {
+      waiting.opened(entry)
+      schedule(flushEveryMs)
+    }
+    return entry
+  }
+
   return {
-    open(opening) {
-      const entry = pendingEntry(opening)
-      if (!stopped) {
-        waiting.opened(entry)
-        schedule(flushEveryMs)
-      }
-      return entry
-    },
+    open,
+    follow: (entry, openedAtMs) => open({ ...(entry as PendingEntry).opening, openedAtMs }),
     close(entry: LedgerEntry, outcome) {
       const pending = entry as PendingEntry
       if (pending.outcome) return

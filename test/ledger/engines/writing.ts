@@ -78,6 +78,29 @@ export function writing(engine: TestedEngine): void {
     expect(await total()).toMatchObject({ requests: 1, succeeded: 1, costMicroUsd: 1234 })
   })
 
+  test('each attempt of a request has a row, and the request counts once', async () => {
+    const first = ledger.open(opening())
+    const given: Metered = { state: 'estimated', estimated: measure({ costMicroUsd: 500 }) }
+    ledger.close(first, outcome({ end: 'retried', status: 502, upstream: 'one', usage: given }))
+    // A row may be written while its request is under way, or not.
+    await ledger.flush(NOON)
+    const second = ledger.follow(first, NOON + 40)
+    await ledger.flush(NOON)
+    ledger.close(second, outcome({ upstream: 'two', durationMs: 700 }))
+    await ledger.flush(NOON)
+    const both = await rows()
+    expect(both).toMatchObject([
+      { requestId: 'request-1', device: 'device-1', upstream: 'one', end: 'retried', status: 502 },
+      { requestId: 'request-1', device: 'device-1', upstream: 'two', end: 'complete' },
+    ])
+    expect(both.map(({ openedAt }) => Date.parse(openedAt) - NOON)).toEqual([0, 40])
+    const sums = await total()
+    expect(sums).toMatchObject({ requests: 1, succeeded: 1, retried: 1, estimated: 1 })
+    expect([sums.costMicroUsd, sums.estimate.costMicroUsd]).toEqual([1234, 500])
+    expect(sums.averageLatencyMs).toBe(700)
+    expect(await keptSums(tested.command.reports)).toEqual(countedSums(both))
+  })
+
   test('a row is there while its request is under way, and is the same row afterwards', async () => {
     const entry = ledger.open(opening({ model: 'first' }))
     await ledger.flush(NOON)
