@@ -71,7 +71,7 @@ const COMMON = new Set([
 const WHOLE_ALONE = new Set(['client', 'dev'])
 
 /** What any part may import but those of COMMON and those beside them: they know no stage. */
-const LEAVES = new Set(['token', 'http1'])
+const LEAVES = new Set(['token', 'http1', 'websocket'])
 
 const VALUES = new Set(['turn', 'secret.ts', 'hosts.ts', 'version.ts'])
 
@@ -92,6 +92,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   'signals.ts': [],
   token: [],
   http1: [],
+  websocket: [],
   policy: [],
   state: [],
   database: [],

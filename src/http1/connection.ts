@@ -129,9 +129,9 @@ export class Connection {
     this.#carried?.onDrain()
   }
 
-  carry(carried: Carried): void {
+  carry(carried: Carried, upgrades = false): void {
     this.#carried = carried
-    this.#reader = new ResponseReader(carried)
+    this.#reader = new ResponseReader(carried, upgrades)
   }
 
   /** After a response has been read. False if the connection cannot be reused. */

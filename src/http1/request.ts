@@ -10,6 +10,8 @@ export interface UpstreamRequest {
   readonly headers: Readonly<Record<string, string>>
   /** Held in memory, or streamed; `length` if it is known beforehand. */
   readonly body: Uint8Array | BodyStream | undefined
+  /** It asks for another protocol: 101 is its answer, and what follows on the connection the body. */
+  readonly upgrades?: boolean
   /** The body is not needed after it has been sent, so its memory is freed at once. */
   readonly sentOnce?: boolean
 }

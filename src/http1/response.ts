@@ -41,6 +41,8 @@ type State = 'head' | 'length' | 'close' | 'size' | 'chunk' | 'chunk end' | 'tra
 
 export class ResponseReader {
   readonly #to: ResponseEvents
+  /** The request asks for another protocol. */
+  readonly #upgrades: boolean
   #state: State = 'head'
   /** A partial line or head; the buffer may have room behind it. */
   #rest: Buffer | undefined
@@ -57,8 +59,9 @@ export class ResponseReader {
   /** The trailers of a response that has ended and was not yet reported. */
   #trailers: AnswerHeaders | undefined
 
-  constructor(to: ResponseEvents) {
+  constructor(to: ResponseEvents, upgrades = false) {
     this.#to = to
+    this.#upgrades = upgrades
   }
 
   /**
@@ -174,6 +177,7 @@ export class ResponseReader {
     const headers = firstEnd === -1 ? NO_HEADERS : readFields(text, firstEnd + 2)
     if (!headers) return this.#invalid()
     if (status < 200) {
+      if (status === 101 && this.#upgrades) return this.#upgraded(headers, end + 4)
       this.#interim += 1
       return status === 101 || this.#interim > MAX_INTERIM ? this.#invalid() : end + 4
     }
@@ -188,6 +192,14 @@ export class ResponseReader {
     this.#to.onHead({ status, headers })
     if (empty) this.#end(NO_HEADERS)
     return end + 4
+  }
+
+  /** RFC 9110 §15.2.2: what follows is of the other protocol, until the connection is closed. */
+  #upgraded(headers: AnswerHeaders, at: number): number {
+    this.#reusable = false
+    this.#state = 'close'
+    this.#to.onHead({ status: 101, headers })
+    return at
   }
 
   /** RFC 9112 §6.3. */

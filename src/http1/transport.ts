@@ -64,6 +64,8 @@ export interface Listener {
   onData(chunk: Uint8Array): void
   /** `broken`: the connection died, or the response became invalid. */
   onEnd(how: 'complete' | 'broken', trailers: AnswerHeaders): void
+  /** After a 101: what was written has left. */
+  onDrain?(): void
 }
 
 export interface Flight {
@@ -73,6 +75,8 @@ export interface Flight {
   readonly sent: boolean
   /** Whether any byte of it was sent. */
   readonly begun: boolean
+  /** After a 101. False if the caller should wait for `onDrain`. */
+  write(bytes: Uint8Array): boolean
   /** Closes the connection, whatever state it is in. */
   cancel(): void
 }
@@ -144,7 +148,7 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
     if (!call) return
     const connection = this.#pool.take(call.to.origin, now)
     this.#connection = connection
-    connection.carry(this)
+    connection.carry(this, call.upgrades)
     if (connection.connected) this.onConnected()
     else this.#wait('connect_timeout', this.#timeouts.connectMs)
   }
@@ -213,8 +217,13 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
     )
   }
 
+  write(bytes: Uint8Array): boolean {
+    return this.#end === undefined && this.#connection?.write(bytes) === true
+  }
+
   onDrain(): void {
     this.#drained?.()
+    this.#listener?.onDrain?.()
   }
 
   onHead({ status, headers }: ResponseHead): void {
