@@ -20,12 +20,13 @@ export const ROUTE_GROUPS = [
   'fine_tuning',
   'conversations',
   'stored_chat',
+  'realtime',
 ] as const
 export type RouteGroup = (typeof ROUTE_GROUPS)[number]
 
 /**
- * Routes that keep something at the upstream under the operator's key, or spend what no answer tells: a
- * policy allows them only if it names them.
+ * Routes that keep something at the upstream under the operator's key, spend what no answer tells, or
+ * spend for as long as a connection lasts: a policy allows them only if it names them.
  */
 export const NAMED_GROUPS = [
   'batches',
@@ -34,6 +35,7 @@ export const NAMED_GROUPS = [
   'vector_stores',
   'containers',
   'fine_tuning',
+  'realtime',
 ] as const satisfies readonly RouteGroup[]
 const NAMED: ReadonlySet<RouteGroup> = new Set(NAMED_GROUPS)
 

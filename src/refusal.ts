@@ -135,6 +135,7 @@ const WIRE = {
     anthropicType: 'request_too_large',
   },
   uri_too_long: bad(414, 'the URL is too long'),
+  upgrade_required: bad(426, 'this route is a WebSocket; open it with an upgrade'),
   length_required: bad(411, 'the request needs a Content-Length'),
   request_timeout: bad(408, 'the request body did not arrive in time'),
 
@@ -225,6 +226,20 @@ export function refusalResponse(refusal: Refusal, to: Refused): Response {
   return new Response(JSON.stringify(body), { status: wire.status, headers })
 }
 
+/** For a realtime connection that is open: an event of OpenAI's API, about a client's own one if there is an id. */
+export function refusalEvent(refusal: Refusal, eventId: string | undefined): string {
+  const { type, openaiCode, message }: Wire = WIRE[refusal.code]
+  const own = refusal.message ?? message
+  const error = {
+    type,
+    code: openaiCode ?? refusal.code,
+    message: typeof own === 'string' ? own : own.openai,
+    param: null,
+    event_id: eventId ?? null,
+  }
+  return JSON.stringify({ type: 'error', event_id: `event_${Bun.randomUUIDv7()}`, error })
+}
+
 function openai({ code }: Refusal, { type, openaiCode }: Wire, message: string): object {
   return { error: { message, type, code: openaiCode ?? code, param: null } }
 }
@@ -246,7 +261,7 @@ function challenge(error: string, description: string, missing = 'inference'): s
   return `${realm}, error="${error}", error_description="${description}"${scope}`
 }
 
-function bad(status: 400 | 404 | 405 | 408 | 411 | 413 | 414 | 415, message: string): Wire {
+function bad(status: 400 | 404 | 405 | 408 | 411 | 413 | 414 | 415 | 426, message: string): Wire {
   return { status, type: 'invalid_request_error', message }
 }
 

@@ -49,7 +49,7 @@ const shown = ({ from, to, typeOnly }: Import): string =>
   `${from} -> ${to}${typeOnly ? ' (type)' : ''}`
 
 /** From left to right. */
-const STAGES = ['admit', 'budget', 'dispatch', 'relay', 'settle']
+const STAGES = ['admit', 'budget', 'dispatch', 'relay', 'settle', 'realtime']
 
 /** What anybody may know: values, and words for them. */
 const COMMON = new Set([
@@ -104,6 +104,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   dispatch: ['policy', 'upstream', 'admit', 'budget'],
   relay: ['upstream', 'budget', 'dispatch'],
   settle: ['upstream', 'state', 'budget', 'ledger'],
+  realtime: ['upstream', 'budget', 'relay', 'settle'],
   enroll: ['config', 'state', 'database'],
   keys: ['enroll', 'database'],
   login: ['database'],
@@ -132,6 +133,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
 
 /** Types alone: they are gone when the program runs, and say what is passed along. */
 const MAY_TYPE: Readonly<Record<string, readonly string[]>> = {
+  realtime: ['admit'],
   admit: ['enroll', 'upstream'],
   login: ['upstream'],
   relay: ['settle'],
@@ -272,6 +274,7 @@ test('what else is loaded on demand: commands, documents, and what one sign-in n
   const found = imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)
   expect(found.toSorted()).toEqual([
     'gate/callers.ts -> gate/signing-in.ts',
+    'gate/serve.ts -> gate/realtime.ts',
     'main.ts -> config/document/open.ts',
     'main.ts -> config/document/print.ts',
     'main.ts -> operate/check.ts',

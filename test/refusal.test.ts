@@ -14,6 +14,11 @@ import {
 const WIRE: Readonly<
   Record<RefusalCode, readonly [status: number, type: string, message: string]>
 > = {
+  upgrade_required: [
+    426,
+    'invalid_request_error',
+    'this route is a WebSocket; open it with an upgrade',
+  ],
   bad_host: [400, 'invalid_request_error', 'the Host header is missing or malformed'],
   bad_request: [400, 'invalid_request_error', 'the request is malformed'],
   not_found: [404, 'invalid_request_error', 'no such route'],

@@ -18,6 +18,8 @@ import { SILENT_IDLE_SECONDS } from './keep-alive.ts'
 import type { LoginRoutes } from './login/routes.ts'
 import { type Probe, probeAt } from './probes.ts'
 import { documentRoutes, greetings, probeRoutes, type PublicParts } from './public.ts'
+import { type LoadDoor, realtimeRoute } from './realtime/route.ts'
+import { sockets } from './realtime/sockets.ts'
 import { receiving, type ReceivingParts } from './receive.ts'
 import { type FindRoute, routeFinder, routesOf } from './route-table.ts'
 import type { ServedRoute } from './routes.ts'
@@ -40,7 +42,7 @@ const LISTENER = {
 /** The options with which a server switches to this app; open connections and responses go on. */
 export function answeringBy(app: ReturnType<typeof gate>) {
   app.compile()
-  return { ...LISTENER, fetch: app.fetch }
+  return { ...LISTENER, fetch: app.fetch, websocket: sockets as never }
 }
 
 export interface Parts extends Common {
@@ -48,6 +50,9 @@ export interface Parts extends Common {
   readonly routes: readonly ServedRoute[]
   readonly open: PublicParts
   readonly inference: InferenceParts
+  /** Undefined if no caller reaches an upstream with it. */
+  readonly realtime: ServedRoute | undefined
+  readonly realtimeDoor: LoadDoor
   readonly about: AboutParts
   /** Undefined if no device can enrol. */
   readonly devices: DeviceRoutes | undefined
@@ -58,7 +63,18 @@ export interface Parts extends Common {
 }
 
 export function gate(parts: Parts) {
-  const { routes, open, inference, about, devices, login, admin, ...common } = parts
+  const {
+    routes,
+    open,
+    inference,
+    realtime,
+    realtimeDoor,
+    about,
+    devices,
+    login,
+    admin,
+    ...common
+  } = parts
   const app = base(common, probeAt(open.probes)).use(probeRoutes(open.probes))
   if (open.documents) app.use(documentRoutes(open, open.documents))
   if (devices || login) app.use(greetings(open.answers))
@@ -66,6 +82,7 @@ export function gate(parts: Parts) {
   app.use(aboutRoutes(about))
   if (login) app.use(login)
   if (admin) app.use(usageRoutes(admin)).use(operatorRoutes(admin))
+  if (realtime) app.use(realtimeRoute(realtimeDoor, realtime))
   return app.use(inferenceRoutes(inference, routes))
 }
 

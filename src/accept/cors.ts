@@ -6,6 +6,8 @@ import type { Exchange } from '../exchange.ts'
 export interface Cors {
   /** Adds the headers that let this origin read the response. */
   permit(request: Request, exchange: Exchange): void
+  /** Whether a WebSocket may be opened: by a program, by our own page, or by a page of these origins. */
+  welcomes(request: Request): boolean
   /** The response to a preflight; undefined if the request is not one, or is not allowed. */
   preflight(request: Request, exchange: Exchange, methods: Iterable<string>): Response | undefined
 }
@@ -47,6 +49,12 @@ export function cors(origins: readonly string[]): Cors {
       if (permits(request, exchange)) {
         exchange.headers.set('access-control-expose-headers', EXPOSED)
       }
+    },
+    welcomes({ headers }) {
+      const origin = headers.get('origin')
+      if (origin === null || allowed.has(origin)) return true
+      const host = headers.get('host')?.toLowerCase()
+      return origin === `http://${host}` || origin === `https://${host}`
     },
     preflight(request, exchange, methods) {
       if (request.method !== 'OPTIONS' || !request.headers.has('access-control-request-method')) {

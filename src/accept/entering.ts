@@ -33,31 +33,36 @@ export type Enter = (
   request: Request,
 ) => Decision<Entered> | Promise<Decision<Entered>>
 
+/** Opens a row of the ledger for a request of this caller's, or for a part of one. */
+export function openRow(
+  ledger: Pick<Ledger, 'open'>,
+  exchange: Exchange,
+  { identity, kind, org, policy }: Admitted,
+): void {
+  const opening = {
+    openedAtMs: exchange.at.epochSeconds * 1000,
+    requestId: exchange.requestId,
+    identity,
+    policy: policy.name,
+    route: exchange.route,
+    upstream: exchange.upstream ?? '-',
+  }
+  // The usage of keys is recorded and shown like that of devices.
+  const hasOwn = kind === 'device' || kind === 'key'
+  exchange.entry = ledger.open(
+    hasOwn || org !== undefined
+      ? { ...opening, ...(hasOwn && { device: identity }), ...(org && { org }) }
+      : opening,
+  )
+}
+
 export function entering({ admissions, budget, ledger }: EnteringParts): Enter {
   const { admit, explain } = door(admissions)
 
-  const begin = (
-    exchange: Exchange,
-    { identity, kind, org, policy }: Admitted,
-    candidates: readonly Served[],
-  ) => {
+  const begin = (exchange: Exchange, admitted: Admitted, candidates: readonly Served[]) => {
     // If the body may decide between upstreams, the row gets the name when it is closed.
     exchange.upstream = isDecided(candidates) ? (candidates[0]?.upstream.name ?? '-') : '-'
-    const opening = {
-      openedAtMs: exchange.at.epochSeconds * 1000,
-      requestId: exchange.requestId,
-      identity,
-      policy: policy.name,
-      route: exchange.route,
-      upstream: exchange.upstream,
-    }
-    // The usage of keys is recorded and shown like that of devices.
-    const hasOwn = kind === 'device' || kind === 'key'
-    exchange.entry = ledger.open(
-      hasOwn || org !== undefined
-        ? { ...opening, ...(hasOwn && { device: identity }), ...(org && { org }) }
-        : opening,
-    )
+    openRow(ledger, exchange, admitted)
   }
 
   /** Whether an admitted caller may use this route now. */

@@ -80,12 +80,23 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   ...KEPT_ROUTES,
 ]
 
+/** A WebSocket: realtime/realtime.ts is its door. */
+export const REALTIME_ROUTE: RelayedRoute = openai(
+  'GET',
+  '/v1/realtime',
+  'realtime',
+  'Opens a realtime session, by WebSocket.',
+)
+
 /**
  * `choose` returns the upstreams that each caller reaches on a route. A route that nobody reaches is not
  * served.
  */
-export function servedRoutes(choose: (endpoint: Endpoint) => Choices): readonly ServedRoute[] {
-  return RELAYED_ROUTES.flatMap(({ dialects, ...route }) =>
+export function servedRoutes(
+  choose: (endpoint: Endpoint) => Choices,
+  routes: readonly RelayedRoute[] = RELAYED_ROUTES,
+): readonly ServedRoute[] {
+  return routes.flatMap(({ dialects, ...route }) =>
     dialects.flatMap((dialect): ServedRoute[] => {
       const { method, path } = route
       const choices = choose({ dialect, method, path })

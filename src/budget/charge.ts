@@ -40,6 +40,13 @@ export interface Charges {
     charged: ChargeableRequest,
     now: Instant,
   ): Decision<Charge>
+  /** For one more response of a connection whose handshake was charged: its limits, without the circuit. */
+  hold(
+    admitted: Admitted,
+    costly: Costly,
+    charged: Pick<ChargeableRequest, 'route' | 'sealed'>,
+    now: Instant,
+  ): Decision<HeldReservation>
   /** The standing of each cap that this caller's requests count against. */
   standing(admitted: Admitted, now: Instant): readonly CapStanding[]
   /** What running requests hold, for each caller and organisation with a reservation. */
@@ -77,6 +84,8 @@ export function charges({ caps, prices }: ChargeOptions): Charges {
       held.value.reservation?.release()
       return circuitOpen(entry.own, entry.retryAfterSeconds)
     },
+    hold: (admitted, costly, { route, sealed }, now) =>
+      decideAll(limits, admitted, { costly, hasBody: true, route, sealed }, now),
     standing: spend.standing,
     reservations: spend.reservations,
   }

@@ -626,7 +626,7 @@ export const SETTINGS = {
     'OPENAI_UPSTREAM_ROUTES',
     'Upstream',
     someOf(...OPENAI_GROUPS),
-    'The route groups that server serves. `audio`, whose responses mostly report no usage, `conversations`, `stored_chat` and the groups that a policy must name, too (`files`, `uploads`, `batches`, `vector_stores`, `containers`, `fine_tuning`), must be named.',
+    'The route groups that server serves. `audio`, whose responses mostly report no usage, `conversations`, `stored_chat` and the groups that a policy must name, too (`files`, `uploads`, `batches`, `vector_stores`, `containers`, `fine_tuning`, `realtime`), must be named.',
     { reload: 'taken', fallback: OPENAI_GROUPS.filter(isUsual).join(',') },
   ),
   openaiUpstreamCallers: setting(
@@ -698,6 +698,21 @@ export const SETTINGS = {
     seconds(1, DAY_SECONDS),
     'How long a stream may stall, by the upstream or by the reader.',
     { reload: 'taken', fallback: '600' },
+  ),
+
+  realtimeIdleSeconds: setting(
+    'REALTIME_IDLE_SECONDS',
+    'Upstream',
+    seconds(1, DAY_SECONDS),
+    'How long a realtime session may pass without a message from either side.',
+    { reload: 'taken', fallback: '3600' },
+  ),
+  realtimeMaxSeconds: setting(
+    'REALTIME_MAX_SECONDS',
+    'Upstream',
+    seconds(1, DAY_SECONDS),
+    'How long a realtime session may last; OpenAI ends them after an hour.',
+    { reload: 'taken', fallback: '7200' },
   ),
 
   logFormat: setting(

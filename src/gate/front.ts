@@ -50,6 +50,7 @@ export function frontParts(first: Configuration, counters: Counters): FrontParts
     countSignIn: (exchange, request, server) => signIns.now()(exchange, request, server),
     cors: {
       permit: (request, exchange) => origins.now().permit(request, exchange),
+      welcomes: (request) => origins.now().welcomes(request),
       preflight: (request, exchange, methods) =>
         origins.now().preflight(request, exchange, methods),
     },

@@ -3,10 +3,12 @@
 import type { AdminParts } from '../accept/admin/parts.ts'
 import { type Answers, answers } from '../accept/answers.ts'
 import { adminGate, answeringBy, gate, type Parts } from '../accept/app.ts'
+import type { InferenceParts } from '../accept/inference.ts'
 import { probes } from '../accept/probes.ts'
 import { cors } from '../accept/cors.ts'
+import { sockets } from '../accept/realtime/sockets.ts'
 import { LOGIN_PATHS } from '../accept/login/paths.ts'
-import { servedRoutes } from '../accept/routes.ts'
+import { REALTIME_ROUTE, type ServedRoute, servedRoutes } from '../accept/routes.ts'
 import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
 import { waits } from '../budget/waits.ts'
@@ -16,7 +18,7 @@ import { pickingByModel } from '../dispatch/by-model.ts'
 import { askedModels } from '../dispatch/asked-models.ts'
 import { modelLists } from '../dispatch/model-lists.ts'
 import { mergingModels } from '../dispatch/merged-models.ts'
-import { choicesOf } from '../dispatch/choose.ts'
+import { type Choices, choicesOf } from '../dispatch/choose.ts'
 import { pickingKept } from '../dispatch/stored.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
@@ -33,6 +35,7 @@ import { fileTrouble } from './file-trouble.ts'
 import { frontParts } from './front.ts'
 import { live } from './live.ts'
 import type { Configuration } from './reload-change.ts'
+import type { Realtime } from './realtime.ts'
 import { type Before, prepareAll, remade } from './remade.ts'
 import { wayOut } from './way-out.ts'
 import { type ServedUpstreams, servedUpstreams } from './served-upstreams.ts'
@@ -51,6 +54,7 @@ import { useSocketHandles } from './socket-handles.ts'
 import { asking, askingAt } from '../http1/ask.ts'
 import { settingNameOf } from '../config/upstreams.ts'
 import { keyRefusals } from '../upstream/key-refused.ts'
+import type { Endpoint } from '../upstream/upstream.ts'
 import { transport } from '../http1/transport.ts'
 
 export interface Gate {
@@ -65,6 +69,7 @@ export interface Gate {
 }
 
 interface Relayed {
+  readonly realtime: ServedRoute | undefined
   readonly upstreams: ServedUpstreams
   readonly app: ReturnType<typeof gate>
 }
@@ -90,6 +95,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const { ledger, reports } = kept
   const settling = { log, ledger, prices }
   const settle = settlement(settling)
+  const keyRefused = keyRefusals(log, (upstream) => settingNameOf(upstream, 'apiKey'))
   const relay = relaying({
     transport: wire,
     timeouts,
@@ -101,7 +107,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       if (!relayed.now().upstreams.keepers.has(upstream)) return
       stored.note(id, { identity, upstream }, at.epochSeconds * 1000, isLasting)
     },
-    keyRefused: keyRefusals(log, (upstream) => settingNameOf(upstream, 'apiKey')),
+    keyRefused,
   })
   const caps = memoryCounters.spendCaps()
   let listeningAt = new URL('http://127.0.0.1')
@@ -150,33 +156,49 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   let draining = false
   let listener: ReturnType<typeof gate>['server'] = null
 
-  const parts: Omit<Parts, 'routes' | 'open'> = {
+  const inference: InferenceParts = {
+    answers: said,
+    admissions: who.admissions,
+    budget: budget({
+      counters: memoryCounters,
+      maxUpstreamConcurrency: () => of.settings().maxUpstreamConcurrency,
+    }),
+    charges: charging,
+    dispatch: dispatching(reading),
+    pickByModel: pickingByModel(reading),
+    pickKept: pickingKept(reading, stored.ownerOf),
+    mergeModels: mergingModels(lists),
+    askedModels: askedModels(lists),
+    ownerOf: stored.ownerOf,
+    plans: fallback.now,
+    waits: waits(),
+    relay,
+    ledger,
+    setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),
+  }
+  let realtime: Promise<Realtime> | undefined
+  const loadRealtime = async (): Promise<Realtime> =>
+    (await import('./realtime.ts')).realtime({
+      ...inference,
+      cors: front.cors,
+      settle,
+      keyRefused,
+      transport: wire,
+      timeouts,
+      settings: of.settings,
+      servedNow: () => relayed.now().realtime,
+      upgrade: (request, options) => listener?.upgrade(request, options as never) ?? false,
+    })
+
+  const parts: Omit<Parts, 'routes' | 'open' | 'realtime'> = {
     answers: said,
     listener: () => listener,
     cors: front.cors,
     countAddress,
     idleSeconds: front.idleSeconds,
     log,
-    inference: {
-      answers: said,
-      admissions: who.admissions,
-      budget: budget({
-        counters: memoryCounters,
-        maxUpstreamConcurrency: () => of.settings().maxUpstreamConcurrency,
-      }),
-      charges: charging,
-      dispatch: dispatching(reading),
-      pickByModel: pickingByModel(reading),
-      pickKept: pickingKept(reading, stored.ownerOf),
-      mergeModels: mergingModels(lists),
-      askedModels: askedModels(lists),
-      ownerOf: stored.ownerOf,
-      plans: fallback.now,
-      waits: waits(),
-      relay,
-      ledger,
-      setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),
-    },
+    inference,
+    realtimeDoor: async () => (await (realtime ??= loadRealtime())).door,
     about: {
       answers: said,
       counters: memoryCounters,
@@ -203,10 +225,15 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     }),
     admin: ownListener ? undefined : admin,
   }
-  const appFor = ({ served, sources }: ServedUpstreams) =>
+  const appFor = (
+    { served, sources }: ServedUpstreams,
+    choose: (endpoint: Endpoint) => Choices,
+    realtimeNow: ServedRoute | undefined,
+  ) =>
     gate({
       ...parts,
-      routes: servedRoutes((endpoint) => choicesOf(endpoint, served, who.kinds)),
+      routes: servedRoutes(choose),
+      realtime: realtimeNow,
       open: {
         answers: said,
         probes: probes({
@@ -231,14 +258,15 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const relayed = remade(first, (configuration, before: Before<Relayed> | undefined): Relayed => {
     const former = before && { ...before, made: before.made.upstreams }
     const upstreams = servedUpstreams(configuration, former, upstreamOptions)
-    return before && upstreams === before.made.upstreams
-      ? before.made
-      : { upstreams, app: appFor(upstreams) }
+    if (before && upstreams === before.made.upstreams) return before.made
+    const choose = (endpoint: Endpoint) => choicesOf(endpoint, upstreams.served, who.kinds)
+    const [realtimeNow] = servedRoutes(choose, [REALTIME_ROUTE])
+    return { upstreams, realtime: realtimeNow, app: appFor(upstreams, choose, realtimeNow) }
   })
   const stalls = watchUpstreams(wire, () => relayed.now().upstreams.served, timeouts)
   const { app } = relayed.now()
   await allowLargeHeaders()
-  app.listen({ hostname: settings.host, port: settings.port })
+  app.listen({ hostname: settings.host, port: settings.port, websocket: sockets as never })
   const operator = ownListener
     ? adminGate({
         answers: said,
@@ -293,13 +321,16 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     signInUrl: signIn && new URL(LOGIN_PATHS.page, signIn.publicUrl()),
     async drain() {
       draining = true
+      const talking = await realtime
       await drained({
         settings: of.settings,
         relay,
+        realtime: talking?.sessions,
         log,
         stopOperator: () => operator?.server?.stop(),
         stopListening: () => server.stop(),
       })
+      talking?.sessions.stop()
       stalls.stop()
       restored.stop()
       stored.stop()

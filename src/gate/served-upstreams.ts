@@ -61,7 +61,7 @@ function withFiles(sources: readonly UpstreamSource[]): readonly UpstreamSource[
 }
 
 const keepsFiles = ({ routes }: { readonly routes: readonly RouteGroup[] }): boolean =>
-  NAMED_GROUPS.some((group) => routes.includes(group))
+  NAMED_GROUPS.some((group) => group !== 'realtime' && routes.includes(group))
 
 function servedBy(
   source: UpstreamSource,

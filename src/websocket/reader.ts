@@ -3,7 +3,7 @@
 // readers could read the rest differently.
 
 import { isUtf8 } from 'node:buffer'
-import { BINARY, CLOSE, FINAL, isCloseCode, PING, PONG, TEXT } from './frames.ts'
+import { BINARY, FINAL, isCloseCode, PING, PONG, TEXT } from './frames.ts'
 
 export interface MessageEvents {
   onText(text: string): void

@@ -176,6 +176,8 @@ function nothingElse(said: Parts['open']['answers']): Omit<Parts, 'log' | 'cors'
       bodyTimeoutMs: () => 1,
     },
     about: { ...never<Parts['about']>(), counters: memoryCounters },
+    realtime: undefined,
+    realtimeDoor: () => Promise.reject(new Error('not here')),
     inference: {
       ...never<Parts['inference']>(),
       answers: said,

@@ -15,7 +15,7 @@ import type { Ledger } from '../../src/ledger/port.ts'
 import { UPSTREAM_KINDS } from '../../src/names.ts'
 import { granted, refused } from '../../src/refusal.ts'
 import { Secret } from '../../src/secret.ts'
-import { servedBy } from './served.ts'
+import { realtimeServedBy, servedBy } from './served.ts'
 
 export const never = (): never => {
   throw new Error('reached')
@@ -100,6 +100,8 @@ export function nothingBehindTheDoor(): Parts {
       aboutKey: never,
       claimsOf: undefined,
     },
+    realtime: realtimeServedBy('openai'),
+    realtimeDoor: never,
     inference: {
       answers: said,
       admissions: NOBODY,
@@ -108,6 +110,7 @@ export function nothingBehindTheDoor(): Parts {
         needsBody: never,
         unpriced: never,
         take: never,
+        hold: never,
         standing: never,
         reservations: never,
       },

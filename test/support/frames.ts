@@ -8,7 +8,11 @@ export interface FrameOptions {
   readonly mask?: number
 }
 
-export function serverFrame(opcode: number, payload: Uint8Array, options: FrameOptions = {}): Buffer {
+export function serverFrame(
+  opcode: number,
+  payload: Uint8Array,
+  options: FrameOptions = {},
+): Buffer {
   const { isFinal = true, reserved = 0, mask } = options
   const { byteLength: bytes } = payload
   const length =

@@ -8,13 +8,14 @@ import { servedBy } from './served.ts'
 
 /** A gate that admits nobody, with what its upstreams bring and no more. */
 export function partsWith(...kinds: readonly UpstreamKind[]): Parts {
-  const { open, devices, login, ...parts } = nothingBehindTheDoor()
+  const { open, devices, login, realtime, ...parts } = nothingBehindTheDoor()
   const has = (kind: UpstreamKind): boolean => kinds.includes(kind)
   return {
     ...parts,
     routes: servedBy(...kinds),
     open: { ...open, documents: has('tinfoil') ? open.documents : undefined },
     devices: has('anthropic') ? devices : undefined,
+    realtime: has('openai') ? realtime : undefined,
     login: has('anthropic-oauth') ? login : undefined,
   }
 }

@@ -1,6 +1,6 @@
 // The relayed routes of a gate with these upstreams, as its environment sets it up.
 
-import { type ServedRoute, servedRoutes } from '../../src/accept/routes.ts'
+import { REALTIME_ROUTE, type ServedRoute, servedRoutes } from '../../src/accept/routes.ts'
 import { usualCallers } from '../../src/config/upstreams.ts'
 import { choicesOf, type Served } from '../../src/dispatch/choose.ts'
 import { KINDS } from '../../src/gate/upstreams.ts'
@@ -24,4 +24,10 @@ export function unreached(kind: UpstreamKind, name: string = kind): Served {
 export function servedBy(...kinds: readonly UpstreamKind[]): readonly ServedRoute[] {
   const served = kinds.map((kind) => unreached(kind))
   return servedRoutes((endpoint) => choicesOf(endpoint, served))
+}
+
+export function realtimeServedBy(...kinds: readonly UpstreamKind[]): ServedRoute {
+  const served = kinds.map((kind) => unreached(kind))
+  const [route] = servedRoutes((endpoint) => choicesOf(endpoint, served), [REALTIME_ROUTE])
+  return route as ServedRoute
 }

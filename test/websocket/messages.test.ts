@@ -31,10 +31,12 @@ test(
       const { bytes, messages } = randomFrames(random, 100)
       const found = read(piecesOf(bytes, random), 70_000)
       expect(found.messages.length).toBe(messages.length)
-      expect(found.messages.every(([kind, text], at) => {
-        const [wanted, sent] = messages[at] ?? []
-        return kind === wanted && text === sent
-      })).toBe(true)
+      expect(
+        found.messages.every(([kind, text], at) => {
+          const [wanted, sent] = messages[at] ?? []
+          return kind === wanted && text === sent
+        }),
+      ).toBe(true)
       expect(found.ends).toEqual([])
     }
   }),

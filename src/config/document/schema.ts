@@ -95,6 +95,8 @@ export const DOCUMENT = t.Object(
         headers_seconds: leaf('headersTimeoutSeconds'),
         body_seconds: leaf('bodyTimeoutSeconds'),
         idle_seconds: leaf('idleTimeoutSeconds'),
+        realtime_idle_seconds: leaf('realtimeIdleSeconds'),
+        realtime_max_seconds: leaf('realtimeMaxSeconds'),
         circuit: section(
           {
             failures: leaf('circuitFailures'),
