@@ -1,8 +1,10 @@
 // The schema of an upstream, for each kind.
 
 import { t } from 'elysia'
-import type { UpstreamKind } from '../../names.ts'
+import { UPSTREAM_KINDS, type UpstreamKind } from '../../names.ts'
 import { NAME_HINT } from '../kinds.ts'
+import { type Key, settingOf } from '../table.ts'
+import { MEMBERS } from '../upstreams.ts'
 import { CLOSED, leaf, MODELS, NAME, own, secret } from './leaf.ts'
 
 const common = {
@@ -26,48 +28,20 @@ const listed = {
   ),
 }
 
-const Tinfoil = t.Object(
-  {
-    kind: t.Literal('tinfoil'),
-    ...listed,
-    ...secret('api_key', 'tinfoilApiKey'),
-    base_url: leaf('tinfoilBaseUrl'),
-    attestation_url: leaf('tinfoilAttestationUrl'),
-    enclave_hosts: leaf('tinfoilEnclaveHosts'),
-    require_ehbp: leaf('requireEhbp'),
-    callers: leaf('tinfoilCallers'),
-  },
-  CLOSED,
-)
+/** The members that have a setting: api_key for apiKey. */
+const membersOf = (kind: UpstreamKind): Parameters<typeof t.Object>[0] =>
+  Object.assign(
+    {},
+    ...Object.entries<Key>(MEMBERS[kind]).map(([member, key]) => {
+      const name = member.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+      return settingOf(key).secret ? secret(name, key) : { [name]: leaf(key) }
+    }),
+  )
 
-const Anthropic = t.Object(
-  {
-    kind: t.Literal('anthropic'),
-    ...listed,
-    ...secret('api_key', 'anthropicApiKey'),
-    base_url: leaf('anthropicBaseUrl'),
-    key_header: leaf('anthropicKeyHeader'),
-    headers: leaf('anthropicHeaders'),
-    routes: leaf('anthropicRoutes'),
-    callers: leaf('anthropicCallers'),
-  },
-  CLOSED,
-)
+const ofKind = (kind: UpstreamKind) =>
+  t.Object({ kind: t.Literal(kind), ...listed, ...membersOf(kind) }, CLOSED)
 
-const OpenAi = t.Object(
-  {
-    kind: t.Literal('openai'),
-    ...listed,
-    base_url: leaf('openaiUpstreamUrl'),
-    ...secret('api_key', 'openaiUpstreamKey'),
-    key_header: leaf('openaiUpstreamKeyHeader'),
-    headers: leaf('openaiUpstreamHeaders'),
-    routes: leaf('openaiUpstreamRoutes'),
-    callers: leaf('openaiUpstreamCallers'),
-  },
-  CLOSED,
-)
-
+/** Its members are the settings of a sign-in. */
 const AnthropicOauth = t.Object(
   {
     kind: t.Literal('anthropic-oauth'),
@@ -89,12 +63,6 @@ const AnthropicOauth = t.Object(
   CLOSED,
 )
 
-/** A kind that is missing here is a compile error. */
-const BY_KIND = {
-  tinfoil: Tinfoil,
-  anthropic: Anthropic,
-  'anthropic-oauth': AnthropicOauth,
-  openai: OpenAi,
-} satisfies Readonly<Record<UpstreamKind, object>>
-
-export const Upstream = t.Union(Object.values(BY_KIND))
+export const Upstream = t.Union(
+  UPSTREAM_KINDS.map((kind) => (kind === 'anthropic-oauth' ? AnthropicOauth : ofKind(kind))),
+)
