@@ -85,8 +85,10 @@ for (const [name, provider] of Object.entries(PROVIDERS)) {
       expect(await say(name, { [claim]: undefined })).toBe('invalid_token: the subject is missing')
     })
     test("is refused where any other provider's key has signed it", async () => {
+      const own = scenes.get(name)?.by.publicKey
       for (const [other, { by }] of scenes) {
-        if (other === name) continue
+        // Some share an RSA key, since making one takes long.
+        if (own?.equals(by.publicKey)) continue
         expect(await say(name, { jti: other }, by)).toMatch(/^invalid_token: signature is /)
       }
     })

@@ -102,7 +102,7 @@ const REFUSALS = new Set([
 
 test(
   'a header is taken where the grammar takes it, and nowhere else',
-  fuzz('bearer', 20_000, (random) => {
+  fuzz('bearer', 6000, (random) => {
     const [sent, asked] = [header(random), query(random)]
     const decided = bearerToken(sent, asked)
     const expected = sent === null || namesToken(asked) ? undefined : byTheGrammar(sent)
@@ -128,7 +128,7 @@ const bare = (text: string | undefined): string | undefined =>
 
 test(
   'two credentials are one where they are the same, and none where they differ',
-  fuzz('device credentials', 5000, (random) => {
+  fuzz('device credentials', 2000, (random) => {
     const prefixed = (text: string): string => (chance(random, 0.3) ? PREFIX : '') + text
     const one = token(random)
     const other = chance(random, 0.6) ? one : token(random)

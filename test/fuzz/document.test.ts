@@ -109,7 +109,7 @@ function made(random: Random, schema: Schema, errs: number, about: Made): unknow
 
 test(
   'a document of members and values starts a gate, or says why not',
-  fuzz('documents', 300, (random) => {
+  fuzz('documents', 100, (random) => {
     const about: Made = { unknown: false }
     const value = made(random, ROOT, chance(random, 0.3) ? 0 : 0.1, about)
     const language = random.pick(['yaml', 'json'] as const)
@@ -171,7 +171,7 @@ const PIECES = [
 
 test(
   'a text that may be no document is refused in words, or read',
-  fuzz('texts', 600, (random) => {
+  fuzz('texts', 200, (random) => {
     const text = Array.from({ length: random.int(30) }, () => random.pick(PIECES)).join('')
     for (const language of ['yaml', 'json', 'toml'] as const) {
       const read = invocationOf(text, language)

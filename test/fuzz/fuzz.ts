@@ -11,15 +11,18 @@ const first = given === undefined ? Math.floor(Math.random() * 2 ** 32) : Number
 /** One of the file's own rounds; what it has found wrong, it throws. */
 export type Round = (random: Random, round: number) => void | Promise<void>
 
+/** What `just test-long` does for each round of `bun test`. */
+const LONGER = 30
+
 /**
- * `usual` is how many rounds `bun test` takes, and a tenth of what `just test-long` does; `share` is
+ * `usual` is how many rounds `bun test` takes, with another seed each time; `share` is
  * the part of FUZZ_ROUNDS that is its own.
  */
 export function fuzz(name: string, usual: number, body: Round, share = 1): () => Promise<void> {
   return async () => {
     const count =
       rounds === undefined
-        ? howMany(usual, 10 * usual)
+        ? howMany(usual, LONGER * usual)
         : Math.max(1, Math.round(Number(rounds) * share))
     console.log(`fuzz ${name}: FUZZ_SEED=${first} FUZZ_ROUNDS=${count}`)
     for (let round = 0; round < count; round += 1) {

@@ -310,7 +310,7 @@ function asked(random: Random): Asked {
 
 test(
   'nothing goes where the document does not allow it, and whatever it allows does',
-  fuzz('reach', 60, async (random) => {
+  fuzz('reach', 20, async (random) => {
     const document = drawn(random)
     const sent: Sent[] = []
     let caller: Caller

@@ -253,7 +253,7 @@ function missing(env: Env, wrong: ReadonlySet<string>): string[] {
 
 test(
   'settings are read as they are meant, or every mistake is named, and nothing else is',
-  fuzz('settings', 600, (random) => {
+  fuzz('settings', 150, (random) => {
     const { env, wrong } = drawn(random)
     const invocation = readInvocation([], env)
     const named = invocation.kind === 'mistakes' ? invocation.mistakes : []
@@ -275,7 +275,7 @@ const revealed = (settings: Settings): string[] =>
 
 test(
   'an environment, the document that is printed for it, and what that is read as are the same',
-  fuzz('documents of environments', 200, (random) => {
+  fuzz('documents of environments', 60, (random) => {
     const { env } = drawn(random)
     const invocation = readInvocation([], env)
     if (invocation.kind !== 'run') return

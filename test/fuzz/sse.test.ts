@@ -109,7 +109,7 @@ function read(
 
 test(
   'any bytes in any chunks read as the standard reads them, or are said to be lost',
-  fuzz('sse', 1500, (random) => {
+  fuzz('sse', 600, (random) => {
     const bytes = streamOf(random)
     const wanted = random.pick([['a', 'message'], ['a'], ['message'], ['a', 'b', 'a:b']])
     const maxBytes = chance(random, 0.4) ? LEAST_BOUND_BYTES + random.int(60) : 65_536
@@ -138,7 +138,7 @@ const CODINGS: readonly (readonly [
 
 test(
   'usage is the fold of all that was said, in any order, any chunks and any coding',
-  fuzz('usage', 600, (random) => {
+  fuzz('usage', 250, (random) => {
     const text = messageOf(random)
     const expected = foldOf(text)
     const [coding, encode] = random.pick(CODINGS)

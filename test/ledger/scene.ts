@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Running, runToEnd, start, until } from '../support/binary.ts'
+import { type CommandEnd, type Running, start, until } from '../support/binary.ts'
+import { runCommand } from '../support/command.ts'
 import { HASH_KEY, devicesOf, UNLIMITED } from '../support/settings.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import { startUpstream, type Upstream } from '../support/upstream.ts'
@@ -57,7 +58,7 @@ export interface LedgerScene {
   admin(path: string, init?: RequestInit): Promise<Json>
   /** Starts it again with the same file, after whatever became of the one before. */
   restart(env?: Readonly<Record<string, string>>): Promise<void>
-  command(...words: readonly string[]): Promise<Awaited<ReturnType<typeof runToEnd>>>
+  command(...words: readonly string[]): Promise<CommandEnd>
   close(): Promise<void>
 }
 
@@ -123,7 +124,7 @@ export async function ledgerScene(
       hadNoBug(gate)
       gate = await start({ ...env, ...other })
     },
-    command: (...words) => runToEnd(words, env),
+    command: (...words) => runCommand(words, env),
     async close() {
       await gate.stop()
       await upstream.close()

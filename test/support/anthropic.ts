@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
-import { type CommandEnd, type Running, runToEnd, start } from './binary.ts'
+import { type CommandEnd, type Running, start } from './binary.ts'
+import { runCommand } from './command.ts'
 import { HASH_KEY, UNLIMITED, usersOf } from './settings.ts'
 import { eventually } from './sink.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
@@ -30,7 +31,7 @@ export interface DeviceScene {
   readonly databaseFile: string
   /** Where the scene has users. */
   readonly issuer: DevIssuer | undefined
-  /** `postern …` as a process of its own, on the gate's database. */
+  /** `postern …` on the gate's database, in another process than the gate. */
   command(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<CommandEnd>
   /** A code by `postern enrol`. */
   code(...flags: readonly string[]): Promise<string>
@@ -79,7 +80,7 @@ export async function anthropicScene({
   await eventually(async () => (await fetch(`${gate.url}/readyz`)).ok)
 
   const command: DeviceScene['command'] = (args, more = {}) =>
-    runToEnd(args, { ...common, ...more }, folder)
+    runCommand(args, { ...common, ...more }, folder)
   const code: DeviceScene['code'] = async (...flags) => {
     const { exitCode, stdout, stderr } = await command(['enrol', ...flags])
     if (exitCode !== 0) throw new Error(`postern enrol: ${exitCode}: ${stderr}`)

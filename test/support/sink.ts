@@ -35,16 +35,22 @@ export function errorOf(body: string): Record<string, unknown> {
   return error
 }
 
-/** Asks again and again, one after the other, until there is an answer; fails after `timeoutMs`. */
+/** The longest pause between two looks, in milliseconds. */
+const LONGEST_PAUSE_MS = 60
+
+/**
+ * Asks again and again, one after the other, until there is an answer; fails after `timeoutMs`. Its
+ * pauses grow: a look may be a whole command, and routes limit how often they are asked.
+ */
 export async function eventually<T>(
   look: () => Promise<T | undefined | false>,
   timeoutMs = PATIENCE_MS,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs
-  for (;;) {
+  for (let pauseMs = 5; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 1.4)) {
     const found = await look()
     if (found !== undefined && found !== false) return found
     if (performance.now() > deadline) throw new Error(`nothing within ${timeoutMs} ms: ${look}`)
-    await Bun.sleep(5)
+    await Bun.sleep(pauseMs)
   }
 }

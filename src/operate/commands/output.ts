@@ -4,7 +4,10 @@ import { stderr, stdout } from '../../print.ts'
 import type { Output } from '../enroll.ts'
 import type { LoginIo } from '../sign-in.ts'
 
-export const output: Output = { stdout: stdout.write, stderr: stderr.write }
+export const output: Output = {
+  stdout: (text) => stdout.write(text),
+  stderr: (text) => stderr.write(text),
+}
 
 /** `stdin` is touched only by commands that read it. */
 export const io: LoginIo = {
