@@ -5,6 +5,7 @@
 import { Database } from 'bun:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import { readdirSync, readlinkSync, renameSync, rmSync } from 'node:fs'
+import { runToEnd } from '../support/binary.ts'
 import { bearer, eventually } from '../support/sink.ts'
 import {
   ADMIN_TOKEN,
@@ -23,7 +24,7 @@ const BODY = { model: HAIKU, max_tokens: 10 }
 /** How much a kill may lose, and how long a revocation may take. */
 const LOSS_MS = 1000
 /** Of each client between two requests: what is tried here is the file, not the gate's pace. */
-const PAUSE_MS = 20
+const PAUSE_MS = 50
 
 const isInstalled = (program: string, ...words: string[]): boolean => {
   try {
@@ -36,12 +37,16 @@ const isInstalled = (program: string, ...words: string[]): boolean => {
 const CI = process.env['CI'] === 'true'
 const SQLITE3 = CI || isInstalled('sqlite3', '--version')
 const PYTHON3 = CI || isInstalled('python3', '-c', 'import sqlite3')
+/** Where `python3` is a script that looks for the program, it would look each time. */
+const interpreter = (): string =>
+  Bun.spawnSync(['python3', '-c', 'import sys; print(sys.executable)']).stdout.toString().trim()
+const python3 = PYTHON3 ? interpreter() : 'python3'
 
 let scene: LedgerScene
 let file: string
 let answered: number[]
 beforeEach(async () => {
-  scene = await ledgerScene()
+  scene = await ledgerScene({}, runToEnd)
   file = `${scene.folder}/data/postern.db`
   answered = []
   scene.upstream.respond((_request, response) => answerUnary(response, USED))
@@ -79,7 +84,7 @@ async function run(...words: string[]): Promise<string> {
 }
 
 const python = (script: string): Promise<string> =>
-  run('python3', '-c', `import sqlite3\ndb = sqlite3.connect(${JSON.stringify(file)})\n${script}`)
+  run(python3, '-c', `import sqlite3\ndb = sqlite3.connect(${JSON.stringify(file)})\n${script}`)
 
 /** The database's files that the gate holds open and nobody can find any more. */
 const lostFiles = (): string[] =>

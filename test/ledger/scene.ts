@@ -62,8 +62,10 @@ export interface LedgerScene {
   close(): Promise<void>
 }
 
+/** `run`: `runToEnd` where it matters that each command is a process. */
 export async function ledgerScene(
   more: Readonly<Record<string, string>> = {},
+  run = runCommand,
 ): Promise<LedgerScene> {
   const upstream = await startUpstream()
   const folder = mkdtempSync(join(tmpdir(), 'postern-ledger-test-'))
@@ -124,7 +126,7 @@ export async function ledgerScene(
       hadNoBug(gate)
       gate = await start({ ...env, ...other })
     },
-    command: (...words) => runCommand(words, env),
+    command: (...words) => run(words, env),
     async close() {
       await gate.stop()
       await upstream.close()
