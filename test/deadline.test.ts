@@ -77,7 +77,7 @@ test('one that is set, or cleared, where another passes', () => {
   expect(doomedPassed).toBe(false)
 })
 
-test('one that is set again is moved, and passes once; and once it has passed, can be set anew', () => {
+test('a deadline that is set again moves and passes once; afterwards it can be set again', () => {
   const began = performance.now()
   const passed: number[] = []
   const own: Deadline = {

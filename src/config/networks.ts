@@ -24,7 +24,7 @@ export function networkMistake(entry: string): string | undefined {
   if (prefix === undefined) return undefined
   const bits = family === 4 ? 32 : 128
   if (more.length > 0 || !/^\d{1,3}$/.test(prefix) || Number(prefix) > bits) {
-    return `has a prefix that is none; IPv${family} has /0 to /${bits}`
+    return `has an invalid prefix; IPv${family} has /0 to /${bits}`
   }
   return undefined
 }

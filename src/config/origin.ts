@@ -49,7 +49,7 @@ export function originMistake(text: string): string | undefined {
   if (!SCHEME.test(scheme)) {
     return SCHEME.test(scheme.toLowerCase())
       ? 'has a scheme that is not in lower case, as browsers send it'
-      : 'has a scheme that is none'
+      : 'has an invalid scheme'
   }
   if (text.includes('@')) return 'carries a user; an origin has none'
   const host = rest.slice(2)
@@ -60,11 +60,11 @@ export function originMistake(text: string): string | undefined {
   if (scheme === 'http:' || scheme === 'https:') return webMistake(text)
   const extension = EXTENSION_IDS.get(scheme)
   if (extension) return extension[0].test(host) ? undefined : extension[1]
-  return APP_HOST.test(host) ? undefined : 'names a host that is none'
+  return APP_HOST.test(host) ? undefined : 'names an invalid host'
 }
 
 function webMistake(text: string): string | undefined {
-  if (!URL.canParse(text)) return 'names a host or a port that is none'
+  if (!URL.canParse(text)) return 'names an invalid host or port'
   const { origin } = new URL(text)
   return origin === text ? undefined : `is not as browsers send it: they say ${origin}`
 }

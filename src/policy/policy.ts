@@ -88,7 +88,7 @@ function mustBeAmount(amount: number | undefined): void {
 }
 
 function mustBe(isOne: boolean, what: string): void {
-  if (!isOne) throw new RangeError(`a policy has a ${what} that is none`)
+  if (!isOne) throw new RangeError(`a policy has an invalid ${what}`)
 }
 
 /**

@@ -14,7 +14,7 @@ describe('with no proxy on the list', () => {
     'the claim %p changes nothing',
     (claim) => expect(none('198.51.100.7', claim)).toBe('198.51.100.7'),
   )
-  test('not even where the peer is on loopback', () => {
+  test('not even if the peer is on loopback', () => {
     expect(none('127.0.0.1', '203.0.113.9')).toBe('127.0.0.1')
   })
 })

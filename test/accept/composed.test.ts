@@ -40,7 +40,7 @@ test('a relayed request is routed, guarded and handled, and nothing else is done
   }
 })
 
-test('each guard of our own routes is in what they are composed of', () => {
+test('each route of our own contains its guard', () => {
   const guards: Readonly<Record<string, number>> = {
     // Where it is from, whose words, how often, the body.
     'POST /bootstrap': 4,

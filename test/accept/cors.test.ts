@@ -143,7 +143,7 @@ describe('a preflight', () => {
     })
     expect(headers).not.toHaveProperty('access-control-allow-credentials')
   })
-  test('is OPTIONS with a method that it asks for, and nothing else is one', () => {
+  test('is OPTIONS with a requested method, and nothing else', () => {
     expect(preflight({})).toBeUndefined()
     for (const method of ['GET', 'POST', 'HEAD']) {
       expect(preflight(WANTED, method)).toBeUndefined()

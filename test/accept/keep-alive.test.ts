@@ -21,13 +21,13 @@ describe("what Bun's timer is told", () => {
       expect(surelyOpenFor(seconds)).toBeGreaterThanOrEqual(asked)
     }
   })
-  test("beyond what it can count a proxy's are never closed, and all others after 252 s", () => {
+  test("beyond the runtime's maximum, connections of a proxy are never closed, and others after 252 s", () => {
     const idle = idleSeconds(600, (address) => address === '10.0.0.1')
     expect(idle(request, peer('10.0.0.1'))).toBe(0)
     expect(surelyOpenFor(idle(request, peer('10.0.0.2')))).toBe(252)
     expect(surelyOpenFor(idle(request, null))).toBe(252)
   })
-  test("and where no proxy is named, nobody's are", () => {
+  test('without a configured proxy, no connection is closed', () => {
     expect(idleSeconds(600, undefined)(request, peer('10.0.0.2'))).toBe(0)
   })
   test('an admitted reader has two minutes at least', () => {
@@ -80,7 +80,7 @@ describe('through the compiled binary', () => {
   })
 })
 
-test('a time that the runtime cannot count is taken, and told where no proxy is named', async () => {
+test("a time beyond the runtime's maximum is accepted, with a warning if no proxy is configured", async () => {
   const env = { ...devicesOf('http://127.0.0.1:1'), IDENTITY_HASH_KEY: HASH_KEY }
   const alone = await start({ ...env, KEEP_ALIVE_SECONDS: '600' })
   const warned = alone.lines().some(({ msg }) => String(msg).startsWith('KEEP_ALIVE_SECONDS'))

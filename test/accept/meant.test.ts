@@ -113,7 +113,7 @@ describe('a refusal without a route speaks its caller’s dialect', () => {
     expect(told('/anthropic/v1/complete').dialect).toBe('anthropic')
     expect(told('/v2/chat/completions').dialect).toBe('openai')
   })
-  test('and a route its own, whoever asks', () => {
+  test("a route's own dialect counts for every caller", () => {
     expect(told('/v1/messages', { 'user-agent': 'OpenAI/JS' }, 'PUT')).toMatchObject({
       code: 'method_not_allowed',
       dialect: 'anthropic',
@@ -137,7 +137,7 @@ test('an answer in Anthropic’s dialect has its request-id too', () => {
   }
 })
 
-describe('a target that is none', () => {
+describe('an invalid target', () => {
   test.each([
     '/v1/models#x',
     '/v1/models?a=b#x',

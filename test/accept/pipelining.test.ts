@@ -69,7 +69,7 @@ describe('through the compiled binary', () => {
   afterAll(() => gate.stop())
 
   for (const route of ROUTES) {
-    test(`${route}, 2,000 of them at once, are answered sixteen times and told that it is the end`, () =>
+    test(`${route}: 2,000 pipelined requests get sixteen responses, the last with Connection: close`, () =>
       answeredFew(gate.port, route))
   }
   test("on the operator's listener too", () => answeredFew(adminPort, 'GET /admin/devices'))
@@ -102,7 +102,7 @@ describe('through the compiled binary', () => {
     },
   )
 
-  test('others are answered beside ten connections that pipeline at 1 MB/s', async () => {
+  test('ten connections that pipeline at 1 MB/s do not delay others', async () => {
     const alone = await percentile95(gate.port)
     const flood = Bun.spawn(
       [process.execPath, `${import.meta.dir}/../support/flood.ts`, String(gate.port), '10', '/x'],

@@ -55,7 +55,7 @@ test('an environment opens each upstream to its own kinds of callers', () => {
   expect(kinds('openai')).toEqual(new Set(['user', 'key']))
 })
 
-test('only probes are silent, and HEAD is answered by them and where it is listed', () => {
+test('only probes are not logged, and only probes and listed routes answer HEAD', () => {
   const silent = EVERY_ROUTE.filter(({ path }) => isSilent(path)).map(({ path }) => path)
   expect(silent).toEqual(['/health', '/healthz', '/readyz'])
   const listed = new Set(EVERY_ROUTE.filter((each) => each.method === 'HEAD').map((r) => r.path))
@@ -188,9 +188,9 @@ describe("a batch's and a file's", () => {
   ])('%p is not', (path) => expect(find(path)).toBeUndefined())
 })
 
-describe('what is served is what is configured', () => {
+describe('a gate serves the configured routes', () => {
   const servedBy = (...kinds: UpstreamKind[]) => routeFinder(routesWith(...kinds))
-  test('without Anthropic there is none of its routes', () => {
+  test('a gate without Anthropic has none of its routes', () => {
     const only = servedBy('tinfoil')
     for (const path of [
       '/v1/messages',
@@ -216,7 +216,7 @@ describe('what is served is what is configured', () => {
     expect(servedBy('anthropic')('/v1/files')?.dialect).toBe('anthropic')
     expect(servedBy('anthropic')('/v1/messages/batches')?.dialect).toBe('anthropic')
   })
-  test('without Tinfoil there is none of its routes', () => {
+  test('a gate without Tinfoil has none of its routes', () => {
     const only = servedBy('anthropic')
     for (const path of ['/v1/chat/completions', '/attestation', '/.well-known/hpke-keys']) {
       expect([path, only(path)]).toEqual([path, undefined])
@@ -289,7 +289,7 @@ describe('the dialect', () => {
   test("a model's name is in no log: the route is", async () => {
     expect((await asked('/v1/models/secret-model')).route).toBe('/v1/models/:id')
   })
-  test('a name that is none is no route, and is in no log either', async () => {
+  test('an invalid name in a path is 404, and is not logged', async () => {
     for (const name of ['-a', '_a', '%61', 'a%2eb', ':id', 'x'.repeat(129), 'a+b']) {
       const { route, status, code } = await asked(`/v1/models/${name}`)
       expect([name, route, status, code]).toEqual([name, '-', 404, 'not_found'])

@@ -70,7 +70,7 @@ describe('a Host is refused', () => {
   })
 })
 
-test('a URL whose parts are not what they seem is refused', () => {
+test('a URL with misleading parts is refused', () => {
   for (const url of [
     '/v1/models',
     '//evil/v1/models',
@@ -85,7 +85,7 @@ test('a URL whose parts are not what they seem is refused', () => {
   }
 })
 
-test('the path and the query are split as they came, without a second reading', () => {
+test('the path and the query are split without decoding', () => {
   for (const [rest, path, search] of [
     ['/', '/', ''],
     ['/a?b=c', '/a', '?b=c'],

@@ -111,7 +111,7 @@ describe('the operator', () => {
     expect([status, error['message']]).toEqual([400, message])
     expect(text).not.toContain(CANARY)
   })
-  test('whose filter is good gets what it asks for', async () => {
+  test('a query with a valid filter is answered', async () => {
     const query = 'model=m&device=&since=2026-11-29&other=x'
     const { status, text } = await ask(`/admin/stats?${query}`, { authorization: OPERATOR })
     expect([status, JSON.parse(text)]).toEqual([
@@ -156,7 +156,7 @@ describe('the token of a control route', () => {
   })
 })
 
-test('a pasted answer that is none is told to a person on a page', async () => {
+test('a person who pastes an invalid answer gets a page', async () => {
   for (const body of ['', 'code=a&code=b', `code=${'x'.repeat(5000)}`, 'state=a', '{"code":7}']) {
     const type = body.startsWith('{') ? 'application/json' : 'application/x-www-form-urlencoded'
     const headers = { 'content-type': type, accept: 'text/html', origin: 'http://localhost' }

@@ -163,7 +163,7 @@ describe('a key without an alg', () => {
   })
 })
 
-describe('what is not in the set, or not in the settings', () => {
+describe('a key outside the set, or an algorithm outside the settings', () => {
   test('PS256 by a key that the set has for RS256 is refused, though the numbers would do', async () => {
     const [rs, ps] = [signer('RS256', { kid: 'k', pair }), signer('PS256', { kid: 'k', pair })]
     await withKeys([rs.jwk], undefined, async (say) => {

@@ -42,7 +42,7 @@ describe('refuses', () => {
   }
 })
 
-test('a token in the query is refused, a good header beside it or not', () => {
+test('a token in the query is refused, with or without a valid header', () => {
   for (const query of [
     'access_token=a.b.c',
     'access_token',
@@ -62,7 +62,7 @@ test('a token in the query is refused, a good header beside it or not', () => {
   }
 })
 
-test('other members of the query are none of its business', () => {
+test('other members of the query are ignored', () => {
   expect(bearerToken('Bearer a', 'x=access_token&my_access_token=1').ok).toBe(true)
 })
 

@@ -17,7 +17,7 @@ const UNKNOWN = { ok: false, code: 'unknown_kid' } as const
 const { rules } = issuerOf(SETTINGS, { current: () => undefined, lookup: async () => UNKNOWN })
 const check = (claims: Json, now = NOW) => checkClaims({ ...goodClaims(), ...claims }, rules, now)
 
-test('an organisation is one text, by a claim that the settings name; without it there is none', () => {
+test('an organisation is the text of the configured claim; without the claim there is none', () => {
   const keys = { current: () => undefined, lookup: async () => UNKNOWN }
   const named = issuerOf({ ...SETTINGS, organisationClaim: 'o.id' }, keys).rules
   const of = (claims: Json, by = named): unknown => {
@@ -88,7 +88,7 @@ test('exp 0 is a date, and long past', () => {
   expect(check({ exp: 0 })).toMatchObject({ ok: false, expired: true })
 })
 
-test('an expired token of another issuer or audience is not told that it expired', () => {
+test('an expired token of another issuer or audience is refused for that, not for its expiry', () => {
   expect(check({ exp: NOW - 500, iss: 'x' })).toMatchObject({ expired: false })
   expect(check({ exp: NOW - 500, aud: 'x' })).toMatchObject({ expired: false })
 })

@@ -9,7 +9,7 @@ const sent = (headers: Record<string, string>, query = ''): unknown => {
   return found === null || typeof found === 'string' ? found : found.code
 }
 
-describe('what was sent', () => {
+describe('the credential that was sent', () => {
   test.each([
     [{}, null],
     [{ authorization: 'Bearer a' }, 'Bearer a'],
@@ -30,7 +30,7 @@ describe('what was sent', () => {
   ] as const)('%p is %p', (headers, expected) => {
     expect(sent(headers)).toBe(expected)
   })
-  test("a user's token of 16 KiB is one credential in both headers, and two where one byte differs", () => {
+  test("a user's token of 16 KiB is one credential in both headers, and two if one byte differs", () => {
     const token = `e30.${'a'.repeat(16_000)}.e30`
     const twice = { authorization: `Bearer ${token}`, 'x-api-key': token }
     expect(sent(twice)).toBe(`Bearer ${token}`)
@@ -69,7 +69,7 @@ describe('its kind', () => {
     // The second time it is remembered.
     for (const _ of [1, 2]) expect(kindOfToken(token)).toBe(expected)
   })
-  test('of a thousand headers is told as well, and none is kept for ever', () => {
+  test('is found for a thousand headers, and none is kept forever', () => {
     for (let each = 0; each < 1000; each += 1) {
       expect(kindOfToken(jwt({ kid: String(each) }))).toBe('user')
     }

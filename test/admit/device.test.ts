@@ -54,7 +54,7 @@ describe('is no one token:', () => {
   ] as const)('%s', (_, authorization, apiKey, code) => {
     expect(said(authorization, apiKey)).toBe(code)
   })
-  test('one in the query, beside whatever else', () => {
+  test('one in the query, with any other credential', () => {
     for (const [authorization, apiKey] of [
       [null, null],
       [`Bearer ${T}`, null],
@@ -167,7 +167,7 @@ describe('admission', () => {
     const refusal = declined('token_revoked', { reason: 'x' })
     expect(await by(refusal)(sent, NOW)).toEqual(refusal)
   })
-  test('what is no one token is verified by nobody', async () => {
+  test('anything but exactly one token is not verified', async () => {
     const admit = deviceAdmission(
       () => {
         throw new Error('asked')

@@ -20,11 +20,11 @@ test('digests that begin alike are told apart by their last byte', () => {
   expect(digests.find(digestOf(-5, 4))).toBe(NO_ROW)
 })
 
-test('nothing is found where nothing was added, not even a digest of zeros', () => {
+test('an empty table finds nothing, not even a digest of zeros', () => {
   expect(new Digests(8).find(Buffer.alloc(32))).toBe(NO_ROW)
 })
 
-test('what is added is a copy', () => {
+test('the table copies each digest', () => {
   const digests = new Digests(8)
   const scratch = digestOf(1, 1)
   const row = digests.add(scratch)

@@ -104,7 +104,7 @@ for (const [name, provider] of Object.entries(PROVIDERS)) {
   })
 }
 
-test('GitHub: a repository of somebody else is nobody here, whatever audience it asks for', async () => {
+test('GitHub: a token of another repository is refused, whatever its audience', async () => {
   const name = 'GitHub Actions'
   for (const owner of ['mallory', 'acme-', 'ACME', '', ['mallory'], { acme: 1 }, null, undefined]) {
     expect(await say(name, { repository_owner: owner })).toBe(
@@ -118,7 +118,7 @@ test('GitHub: a repository of somebody else is nobody here, whatever audience it
   )
 })
 
-test('Google: a service account, which gets a token for any audience, is nobody here', async () => {
+test('Google: a service account, which gets a token for any audience, is refused', async () => {
   expect(await say('Google (id token)', { hd: undefined, azp: '1', sub: '1' })).toBe(
     'invalid_token: hd is not what it must be',
   )

@@ -112,7 +112,7 @@ test('an iss is taken to the letter, before anybody is asked for keys', async ()
   expect([a?.asked, b?.asked]).toEqual([before, beside])
 })
 
-test('a token that is known is answered without a promise, whoever issued it', async () => {
+test('a known token of any issuer is admitted without a promise', async () => {
   for (const token of [ofA({ sub: 'known' }), ofB({ sub: 'known' })]) {
     const first = all.admit(bearer(token), at())
     expect(first).toBeInstanceOf(Promise)
@@ -198,7 +198,7 @@ describe('in the place of others', () => {
   }
   const ofBPlain = (): string => ofB({ scope: 'inference' })
 
-  test('one that stays keeps its keys, one that goes is nobody, and one that comes is asked', async () => {
+  test('an issuer that stays keeps its keys, a removed one is unknown, and a new one is asked for keys', async () => {
     held = issuers([only('a', A, a, 'for-a')], {
       ask,
       identify,
@@ -216,7 +216,7 @@ describe('in the place of others', () => {
     expect(b?.asked).toBe(beside + 1)
   })
 
-  test('what a token was remembered for is decided anew', async () => {
+  test('decisions about remembered tokens are made again', async () => {
     held.prepare([only('b', B, b, 'for-b')], everything)()
     expect(await code(ofBPlain())).toBe('admitted')
     held.prepare([only('b', B, b, 'for-another')], everything)()
@@ -225,7 +225,7 @@ describe('in the place of others', () => {
     expect(await code(ofBPlain())).toBe('policy_unknown')
   })
 
-  test('one that goes while its keys are awaited is nobody', async () => {
+  test('an issuer that is removed while its keys are awaited is unknown', async () => {
     const slow = issuers([only('a', A, a, 'for-a')], {
       ask,
       identify,

@@ -142,7 +142,7 @@ describe('of a set, only the public keys of algorithms that are taken are taken'
   })
 })
 
-describe('what is no key set', () => {
+describe('invalid key sets', () => {
   const good = JSON.stringify({ keys: [a.jwk] })
   for (const text of [
     '',
@@ -300,7 +300,7 @@ describe('over the network', () => {
     ])
   })
 
-  test('what is dropped is told again only where it has changed', async () => {
+  test('dropped entries are logged again only if they have changed', async () => {
     const { log, text } = collector()
     keys = source(server, { log, refreshMs: 10 })
     const serveWith = async (...more: unknown[]): Promise<void> => {

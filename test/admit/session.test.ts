@@ -46,7 +46,7 @@ describe('a key', () => {
       'malformed_authorization',
     )
   })
-  test('that is nobody’s is session_invalid, and a cookie does not mend it', () => {
+  test('that is unknown is session_invalid, even with a valid cookie', () => {
     expect(said({ 'x-api-key': OTHER })).toBe('session_invalid')
     expect(said({ 'x-api-key': OTHER, cookie: `postern_session=${KEY}` })).toBe('session_invalid')
     expect(said({ 'x-api-key': '', cookie: `postern_session=${KEY}` })).toBe('missing_token')

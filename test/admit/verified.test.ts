@@ -86,7 +86,7 @@ test('beyond its bound the oldest is forgotten', () => {
   expect(known).toEqual(Array.from({ length: 100 }, (_, n) => 900 + n))
 })
 
-test('what was forgotten and is remembered again takes no second place', () => {
+test('a token that was forgotten and is remembered again takes one row', () => {
   const a = key('a')
   const keys = keySet(a)
   const tokens = verifiedTokens(2)

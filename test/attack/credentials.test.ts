@@ -28,7 +28,7 @@ describe('attack 13: more than one credential, or a strange one', () => {
     ['an empty', () => 'Authorization:'],
     ['a basic', () => 'Authorization: Basic dXNlcjpwYXNz'],
   ] as const) {
-    test(`${name} Authorization beside the good one is 400 ambiguous_credentials`, async () => {
+    test(`${name} Authorization and a valid one are 400 ambiguous_credentials`, async () => {
       for (const lines of [
         [good(), second()],
         [second(), good()],
@@ -42,7 +42,7 @@ describe('attack 13: more than one credential, or a strange one', () => {
   }
 
   // Azure's and Anthropic's clients send their keys so. Neither header is passed.
-  test('X-Api-Key beside a good token changes nothing, and alone it is the credential', async () => {
+  test('X-Api-Key with a valid token changes nothing; alone it is the credential', async () => {
     expect((await ask(good(), 'X-Api-Key: other'))?.status).toBe(200)
     expect((await reachedUpstream(at))[0]?.headers['x-api-key']).toBeUndefined()
     for (const name of ['X-Api-Key', 'Api-Key']) {
@@ -120,7 +120,7 @@ describe('attack 13: more than one credential, or a strange one', () => {
     })
   }
 
-  test('a token in the query is 401, even beside a good one, and never forwarded or logged', async () => {
+  test('a token in the query is 401, even with a valid header, and is never forwarded or logged', async () => {
     const canary = 'query-token-canary'
     for (const query of [`access_token=${canary}`, `a=b&access%5Ftoken=${canary}`]) {
       const response = await fetch(`${at.gate.url}/v1/models?${query}`, {

@@ -80,7 +80,7 @@ describe('attack 1: Content-Length and Transfer-Encoding, and what only looks li
   })
 })
 
-describe('attack 1: chunks that are none', () => {
+describe('attack 1: invalid chunks', () => {
   for (const size of ['G', '0x2', '-2', '+2', '2 ;x', '2\t', '2_0', 'f'.repeat(18), '']) {
     test(`the size ${JSON.stringify(size)} is 400 and the end`, () =>
       runtimeRefuses(`${chunked()}${size}\r\n{}\r\n0\r\n\r\n`))

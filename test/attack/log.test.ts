@@ -56,7 +56,7 @@ const evils = {
   'a bare line feed': `canary\n${FORGED}`,
 }
 
-describe('attack 53: in the log there is none of what a client chose', () => {
+describe('attack 53: the log contains nothing that a client chose', () => {
   for (const [place, lines] of Object.entries(places)) {
     for (const [what, evil] of Object.entries(evils)) {
       test(`${what} in ${place}`, async () => {

@@ -31,7 +31,7 @@ const answerWith = (on: Scene, status: number, headers: Headers, body: string | 
   on.upstream.respond((_request, response) => void response.writeHead(status, headers).end(body))
 
 describe('attack 56: REQUIRE_EHBP', () => {
-  test('is on where nothing is said: a plaintext body is 400, in words, and goes nowhere', async () => {
+  test('is on by default: a plaintext body is 400 with a reason, and reaches no upstream', async () => {
     const response = await post(strict)
     expect(response.status).toBe(400)
     expect(errorOf(await response.text())).toEqual({
@@ -96,7 +96,7 @@ describe('attack 56: Ehbp-Encapsulated-Key', () => {
     })
   }
 
-  test('in capitals is a key too, and passes as it came', async () => {
+  test('in capitals is a key too, and passes unchanged', async () => {
     answerWith(strict, 200, { 'ehbp-response-nonce': NONCE }, '')
     const key = ENCAPSULATED_KEY.toUpperCase()
     expect((await post(strict, sealedBy(key))).status).toBe(200)
@@ -105,7 +105,7 @@ describe('attack 56: Ehbp-Encapsulated-Key', () => {
     expect(seen?.body).toEqual(SEALED_BYTES)
   })
 
-  test('without a body passes: the enclave says what it thinks of it', async () => {
+  test('without a body passes: the enclave decides', async () => {
     answerWith(strict, 400, { 'content-type': 'text/plain' }, 'no body')
     const response = await fetch(`${strict.gate.url}/v1/models`, {
       headers: { ...bearer(strict.token), ...sealedBy(ENCAPSULATED_KEY) },

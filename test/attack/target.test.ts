@@ -24,7 +24,7 @@ async function ask(bytes: string): Promise<WireAnswer | undefined> {
 }
 const codeOf = (answer: WireAnswer | undefined): unknown => errorOf(answer?.body ?? '')['code']
 
-describe('attack 3: a Host that could move where the path begins', () => {
+describe('attack 3: a Host that could shift the beginning of the path', () => {
   const bad = [
     'a, b',
     'gate.test/v1',
@@ -93,7 +93,7 @@ describe('attack 3: a Host that could move where the path begins', () => {
 
 describe('attack 4: methods', () => {
   for (const method of ['TRACE', 'CONNECT', 'PUT', 'DELETE', 'PATCH', 'PROPFIND']) {
-    test(`${method} of a route is 405 and says what is allowed`, async () => {
+    test(`${method} of a route is 405 and names the allowed methods`, async () => {
       const answer = await ask(get('/v1/models', 'gate.test').replace('GET', method))
       expect(answer?.status).toBe(405)
       expect(codeOf(answer)).toBe('method_not_allowed')
@@ -102,7 +102,7 @@ describe('attack 4: methods', () => {
     })
   }
 
-  test('OPTIONS of a route is 204 and says what is allowed, of no route 404', async () => {
+  test('OPTIONS of a route is 204 and names the allowed methods; of an unknown path it is 404', async () => {
     const options = (path: string) => ask(get(path, 'gate.test').replace('GET', 'OPTIONS'))
     const answer = await options('/v1/models')
     expect([answer?.status, answer?.header('allow')]).toEqual([204, 'OPTIONS, GET'])

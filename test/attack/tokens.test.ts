@@ -108,7 +108,7 @@ const ATTACKS: Readonly<Record<string, () => string>> = {
   'claims that are a list': () => forge.token('[]'),
 }
 
-describe('attack 21 to 24: what is wrong with a token is told to nobody', () => {
+describe('attack 21 to 24: no response says what is wrong with a token', () => {
   test('a good one passes', async () => {
     expect((await ask(forge.token())).status).toBe(200)
     await reachedUpstream(at)

@@ -108,7 +108,7 @@ test('a chunk that is longer than it said is no answer', () => {
   expect(() => readAll([wrong])).toThrow('longer')
 })
 
-test('a ratio is that of each round, and its median is held against the bar', () => {
+test('a ratio is computed for each round, and its median must meet the bar', () => {
   const bar = { about: '', part: 'p', figure: 'cpuUs', beside: 'nginx', atMost: 2 } as const
   const sample = (subject: Sample['subject'], round: number, cpuUs: number): Sample => ({
     part: 'p',

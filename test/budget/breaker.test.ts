@@ -132,7 +132,7 @@ describe('a 5xx, a reset, a late answer, a broken stream', () => {
     })
   }
 
-  test('an answer to anybody begins the count of callers anew', () => {
+  test('an answer to anybody resets the count of callers', () => {
     const circuit = breaker()
     for (const caller of ['a', 'b', 'c', 'd']) answered(circuit, 500, 0, caller)
     answered(circuit, 200, 0, 'z')
@@ -173,7 +173,7 @@ describe('a 5xx, a reset, a late answer, a broken stream', () => {
     expect(reportAt(circuit, 0).state).toBe('OPEN')
   })
 
-  test('a caller is told that it is alone in failing, where others are answered', () => {
+  test('a caller learns that only it fails, if others are answered', () => {
     const circuit = breaker()
     for (let each = 0; each < 5; each += 1) answered(circuit, 500, 0, 'a')
     expect(reportAt(circuit, 0)).toMatchObject({ state: 'OPEN', failureCount: 5 })
@@ -198,7 +198,7 @@ describe('a lane that is open', () => {
     expect(goes(circuit, 249, 'a')).toBeTrue()
   })
 
-  test('that streams opened by breaking is not closed by those that were begun before', () => {
+  test('that broken streams opened is not closed by streams that began before', () => {
     const circuit = breaker()
     const early = ['x', 'y', 'z'].map((caller) => {
       const pass = enter(circuit, 0, caller)
@@ -215,7 +215,7 @@ describe('a lane that is open', () => {
     expect(reportAt(circuit, 2000).state).toBe('OPEN')
   })
 
-  test('is not tried by those that opened it, nor by strangers, before its time', () => {
+  test('is not probed before its time by the callers that opened it, nor by strangers', () => {
     const circuit = breaker()
     for (const caller of ['a', 'b', 'c', 'd', 'e']) answered(circuit, 200, -1000, caller)
     openLane(circuit, 0)
@@ -257,7 +257,7 @@ describe('an upstream that answers nobody', () => {
     expect(goes(circuit, 10 * MINUTE + 85_000)).toBeTrue()
   })
 
-  test('that is asked and says nothing is shut; those that wait are stuck until it answers', () => {
+  test('that does not answer a check is shut; waiting requests stay until it answers', () => {
     const circuit = breaker()
     const waiting = enter(circuit, 0, 'a')
     enter(circuit, 0, 'b')
@@ -272,7 +272,7 @@ describe('an upstream that answers nobody', () => {
     expect(circuit.doubtful(51_000)).toEqual([])
   })
 
-  test('what it said to anybody meanwhile counts for more than what it did not say', () => {
+  test('an answer to anybody meanwhile counts more than a missing one', () => {
     const circuit = breaker()
     enter(circuit, 0, 'a')
     enter(circuit, 0, 'b')
@@ -307,7 +307,7 @@ describe('what the operator sees and does', () => {
     expect(reportAt(circuit, OPEN_MS)).toEqual(CLOSED)
   })
 
-  test('a reset closes everything at once, and what was under way no longer counts', () => {
+  test('a reset closes every circuit at once, and running requests no longer count', () => {
     const circuit = breaker()
     const before = Array.from({ length: 10 }, (_, each) => enter(circuit, 0, `caller-${each}`))
     openLane(circuit, 0)

@@ -58,7 +58,7 @@ test('one identity spends nothing of another', () => {
   for (const key of ['__proto__', 'constructor', '']) expect(take(table, key, 0)).toBe(true)
 })
 
-test('what is given back can be taken again, and fills no bucket beyond its size', () => {
+test('a token that is given back can be taken again, and never overfills the bucket', () => {
   const table = buckets({ perMinute: 1, burst: 2 })
   take(table, 'a', 0)
   take(table, 'a', 0)

@@ -169,7 +169,7 @@ describe("in Anthropic's dialect", () => {
     } as never)
   })
 
-  test("and in OpenAI's there is none of Anthropic's", () => {
+  test("OpenAI's dialect has none of Anthropic's headers", () => {
     const headers = new Headers()
     rateLimiter(memoryCounters, 60, 10)?.take('a', told(0, headers))
     expect([...headers.keys()].filter((name) => name.startsWith('anthropic'))).toEqual([])
@@ -231,7 +231,7 @@ describe('a device with a rate of its own', () => {
     expect(granted(budgets, device('a', 6), 70_000)).toBe(6)
   })
 
-  test('is limited where the common rate is switched off, and says its own limit', () => {
+  test('is limited even if the common rate is off, and reports its own limit', () => {
     const budgets = budget(options)
     const headers = new Headers()
     expect(budgets.spend(device('a', 2), told(0, headers, 'anthropic')).ok).toBe(true)
@@ -240,7 +240,7 @@ describe('a device with a rate of its own', () => {
     expect(granted(budgets, unlimited('b'))).toBe(1000)
   })
 
-  test('gets its own request back where it finds no place', () => {
+  test('gets its request back if there is no free slot', () => {
     const budgets = budget(options)
     const mine = device('a', 3)
     expect([budgets.spend(mine, told(0)).ok, budgets.reserve(mine, told(0)).ok]).toEqual([
@@ -320,7 +320,7 @@ describe('an organisation with a rate of its own', () => {
     expect(said(headers)).toEqual(['"requests";q=5;w=5', '"requests";r=0;t=5'])
   })
 
-  test('both get their request back where there is no place', () => {
+  test('both get their request back if there is no free slot', () => {
     const budgets = budget({ ...options, maxUpstreamConcurrency: () => 100 })
     for (let n = 0; n < 3; n += 1) {
       const each = member(`other-${n}`)
@@ -350,7 +350,7 @@ describe('an organisation with a rate of its own', () => {
   })
 })
 
-test('whoever has two policies has a share of each rate, and never the sum of both', () => {
+test('a caller with two policies gets a share of each rate, and never their sum', () => {
   const budgets = budget(options)
   const of = (burst: number) => somebody('a', { person: { rate: { perMinute: burst, burst } } })
   const [slow, fast] = [of(10), of(100)]

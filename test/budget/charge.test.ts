@@ -85,7 +85,7 @@ describe('whose body has to be read', () => {
     const needed = all.needsBody(who, ROUTE, false)
     return needed.ok && needed.value
   }
-  test("nobody's whose policy has no list and no cap", () => {
+  test('no body under a policy without list and cap', () => {
     expect([reads(user), reads(device()), reads(device({ rateLimit: 3 }))]).toEqual([
       false,
       false,
@@ -194,7 +194,7 @@ describe('money', () => {
     expect(at.caps.read(personKey('d1'), MS).spentMicroUsd).toBe(7)
     expect(at.caps.read(orgKey('o'), MS).spentMicroUsd).toBe(7)
   })
-  test('a cap that fits exactly is enough, and one below it is not, for ever', () => {
+  test('a cap that fits exactly is enough; a smaller one never is', () => {
     expect(codeOf(take(scene(), capped(WORST), costly()))).toBe('ok')
     const refusal = take(scene(), capped(WORST - 1), costly())
     expect(refusal).toMatchObject({
@@ -205,7 +205,7 @@ describe('money', () => {
     })
     expect(refusal).not.toHaveProperty('retryAfterSeconds')
   })
-  test('what others hold is a matter of seconds, what is spent one of the month', () => {
+  test('reservations of others free in seconds, spending only at the end of the month', () => {
     const at = scene()
     const first = take(at, capped(WORST), costly())
     expect(take(at, capped(WORST), costly())).toMatchObject({
@@ -234,7 +234,7 @@ describe('money', () => {
     expect(codes(device())).toEqual(['ok', 'ok'])
     expect(codes(device({ models: ['gpt-x', 'claude-*'] }))).toEqual(['ok', 'ok'])
   })
-  test('what is free reserves nothing, whatever the cap, but its model is looked at', () => {
+  test('a free request reserves nothing under any cap, but its model is checked', () => {
     const at = scene()
     const counting = costly({ free: true, maxTokens: undefined, model: 'gpt-x' })
     const charge = take(at, capped(0), counting)
@@ -280,7 +280,7 @@ describe('a cap of a day', () => {
     const tomorrow = { epochSeconds: END_OF_DAY / 1000, monotonicMs: 0 }
     expect(codeOf(take(at, daily(WORST), costly(), tomorrow))).toBe('ok')
   })
-  test('holds beside that of the month, whichever is the narrower', () => {
+  test('holds together with that of the month, and the narrower one decides', () => {
     const at = scene()
     expect(take(at, daily(1, WORST), costly())).toMatchObject({
       message: expect.stringContaining("the device's $0.000001 a day"),
@@ -290,7 +290,7 @@ describe('a cap of a day', () => {
     })
     expect(at.caps.size).toBe(0)
   })
-  test('stands with when it begins anew', () => {
+  test('is reported with its next beginning', () => {
     const at = scene()
     take(at, daily(5000), costly())
     const standing = at.all.standing(daily(5000), NOW)

@@ -121,7 +121,7 @@ describe('closed', () => {
     expect(circuit.enter(0)).toEqual({ ok: false, retryAfterSeconds: 30 })
   })
 
-  test('a success between them begins the count anew', () => {
+  test('a success in between resets the count', () => {
     const circuit = breaker()
     fail(circuit, 4, 0)
     enter(circuit, 0).report('success', 0)
@@ -369,7 +369,7 @@ describe('half open', () => {
     expect(circuit.enter(OPEN_MS).ok).toBeFalse()
   })
 
-  test('a probe that is never heard of again locks nobody out for ever', () => {
+  test('a probe without any outcome locks nobody out forever', () => {
     const circuit = breaker({ probeMs: 60_000 })
     fail(circuit, 5, 0)
     const lost = enter(circuit, OPEN_MS)
@@ -411,7 +411,7 @@ describe('what the operator sees and does', () => {
     expect(report(OPEN_MS)).toEqual(closed)
   })
 
-  test('a reset closes it at once, and what was under way no longer counts', () => {
+  test('a reset closes it at once, and running requests no longer count', () => {
     const circuit = breaker()
     const before = Array.from({ length: 10 }, () => enter(circuit, 0))
     fail(circuit, 5, 0)

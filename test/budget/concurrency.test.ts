@@ -35,13 +35,13 @@ test('the limit of an identity and that of all are two limits', () => {
   expect(places.underWay).toBe(3)
 })
 
-test('whoever is over their own limit learns nothing of the others', () => {
+test('a caller over its own limit learns nothing about others', () => {
   const places = limitedTo(1, 1)
   lease(places, 'a')
   expect(places.acquire('a')).toMatchObject({ code: 'identity_concurrency_limit' })
 })
 
-test('an organisation has a limit beside those of its people', () => {
+test('an organisation has a limit besides those of its members', () => {
   const places = concurrency(() => 10)
   const first = places.acquire('a', 2, 'org', 3)
   places.acquire('a', 2, 'org', 3)
@@ -60,7 +60,7 @@ test('an organisation has a limit beside those of its people', () => {
   expect(places.acquire('c', 2, 'org', 3).ok).toBe(false)
 })
 
-test('0 is none, and no limit is none', () => {
+test('0 refuses everything, and an absent limit nothing', () => {
   const places = concurrency(() => 100)
   expect(places.acquire('a', 0)).toMatchObject({ code: 'identity_concurrency_limit' })
   for (let n = 0; n < 50; n += 1) expect(places.acquire('a', undefined, 'o').ok).toBe(true)

@@ -29,7 +29,7 @@ test('places that are held count, until they are given back', () => {
   expect(places.acquire('new', 2, undefined, undefined, ['old']).ok).toBe(true)
 })
 
-test('what was spent, credited and reserved under each name is one account', () => {
+test('spending, credits and reservations under all names form one account', () => {
   const caps = spendCaps()
   const scope = (key: string, former?: readonly string[]) =>
     ({ key, period: 'month', capMicroUsd: 100, former }) as const

@@ -56,7 +56,7 @@ function scene() {
 }
 
 describe('one caller that comes under two policies, as before and after a reload', () => {
-  test('has what is left of the wider one, never the sum of both', () => {
+  test('gets the rest of the wider one, never the sum of both', () => {
     const on = scene()
     expect(on.untilRefused(under(capped('narrow', 3 * COST)))).toBe(3)
     expect(on.untilRefused(under(capped('wide', 5 * COST)))).toBe(2)
@@ -75,7 +75,7 @@ describe('one caller that comes under two policies, as before and after a reload
     expect(on.untilRefused(narrow, MIDNIGHT + DAY_MS)).toBe(3)
   })
 
-  test('is not paid for its day by what it began before midnight', () => {
+  test('does not include requests that began before midnight', () => {
     const on = scene()
     const who = under(capped('ci', 3 * COST))
     const late = [on.begin(who, MIDNIGHT - 1), on.begin(who, MIDNIGHT - 1)]

@@ -92,7 +92,7 @@ const used = (input: number, output = 0, cacheRead = 0, cacheCreation = 0, oneHo
 })
 
 describe('the bundled table', () => {
-  test('is what it demands of others, read from the file itself', () => {
+  test('is valid, and has the date of its file', () => {
     const url = new URL('../../src/budget/prices.json', import.meta.url)
     const text = readFileSync(url, 'utf8')
     expect(mistakesOf(text)).toEqual([])
@@ -126,7 +126,7 @@ describe('the bundled table', () => {
     }
   })
 
-  test("says of each of Anthropic's what it can read and write, and what a batch costs", () => {
+  test("has limits and a batch price for each of Anthropic's models", () => {
     const url = new URL('../../src/budget/prices.json', import.meta.url)
     for (const name of Object.keys(JSON.parse(readFileSync(url, 'utf8')).models)) {
       if (!name.startsWith('claude')) continue
@@ -337,7 +337,7 @@ describe('price classes', () => {
   const million = { ...used(1_000_000, 1_000_000), cacheReadTokens: 1_000_000 }
   const cost = (...priceClasses: string[]) => costOf(opus, { ...million, priceClasses })
 
-  test('are read from a body or a usage object; the list price is none', () => {
+  test('are read from a body or a usage object; the list price has none', () => {
     for (const plain of [
       {},
       { speed: null, service_tier: 'auto' },
@@ -485,7 +485,7 @@ describe('the most that a request can cost', () => {
     expect(worst(price, { ...batch, cacheWrite: 'none' })).toBe(2_000_000 + 150_000 * 20)
   })
 
-  test('what a stranger asks for stays a number where the table says no limits', () => {
+  test("a stranger's request costs a finite number even if the table has no limits", () => {
     const price = priceOf('a', parsed(table({ a: ROW })))
     const facts = { promptTokens: 2 ** 25, maxTokens: Number.MAX_SAFE_INTEGER } as const
     expect(worst(price, { ...facts, cacheWrite: '1h' })).toBe(Number.MAX_SAFE_INTEGER)

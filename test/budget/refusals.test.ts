@@ -18,7 +18,7 @@ async function said(refusal: Refusal, dialect: Dialect = 'anthropic') {
 }
 
 describe('a model that is not allowed', () => {
-  test("is told in each dialect's words, with what is allowed", async () => {
+  test('is worded in each dialect, with the allowed models', async () => {
     const refusal = modelNotAllowed('claude-opus-9', ['claude-haiku-*', 'claude-opus-4-6'])
     expect((await said(refusal)).error).toEqual({
       type: 'not_found_error',
@@ -106,7 +106,7 @@ describe('a cost that is refused names both amounts', () => {
     expect(headers.get('x-should-retry')).toBe('false')
   })
 
-  test('with the day on which the month ends, where it does', async () => {
+  test('with the day on which the month ends', async () => {
     const refusal = overspent(
       { ...over, reason: 'cap_reached', whose: 'organisation', amount: 75_000, spent: 4_999_999 },
       NOW,
@@ -118,7 +118,7 @@ describe('a cost that is refused names both amounts', () => {
     expect(headers.get('retry-after')).toBe('864000')
   })
 
-  test('with what others hold, where it comes free again', async () => {
+  test('with the reservations of others, which free again', async () => {
     const refusal = overspent(
       { ...over, reason: 'reserved', amount: 1_000_000, reserved: 4_500_000, retryAfterSeconds: 5 },
       NOW,

@@ -152,7 +152,7 @@ describe('one poisoner among fifty', () => {
     }
   })
 
-  test('twenty minted identities are the first where nobody was answered yet', () => {
+  test('twenty minted identities that come before anybody was answered', () => {
     const at = simulate(BAD_BODIES)
     at.steadily('poison', 100, () => bad(`minted-${at.random.int(20)}`))
     at.steadily('others', 5, () => of(`user-${at.random.int(50)}`), 10_000)
@@ -361,7 +361,7 @@ describe('an upstream that accepts and answers nobody', () => {
       at.steadily('slow', 1, () => of(`user-${at.random.int(50)}`)),
   }
   for (const [name, crowd] of Object.entries(slow)) {
-    test(`is none where ${name}`, () => {
+    test(`does not open if ${name}`, () => {
       const at = simulate(({ route }) =>
         route === MESSAGES ? good(75_000 + at.random.int(225_000), 0) : good(),
       )

@@ -64,7 +64,7 @@ describe('a cap holds', () => {
     expect(reasonOf(caps, [device(1000)], 0)).toBeUndefined()
   })
 
-  test('what is reserved is spoken for, and comes free again', () => {
+  test('a reservation takes room, and gives it back', () => {
     const caps = spendCaps()
     const running = reserve(caps, [device(1000)], 600)
     expect(caps.reserve([device(1000)], 600, NOVEMBER)).toEqual({
@@ -97,7 +97,7 @@ describe('a cap holds', () => {
     expect(decision).toMatchObject({ ok: false, scope: org(2000), reason: 'cap_reached' })
   })
 
-  test('where one scope has no room, the others hold nothing', () => {
+  test('if one scope has no room, the others reserve nothing', () => {
     const caps = spendCaps()
     reserve(caps, [org(100)], 100).settle(100)
     for (let time = 0; time < 50; time += 1) caps.reserve([device(1000), org(100)], 500, NOVEMBER)
@@ -143,7 +143,7 @@ describe('a reservation', () => {
     })
   })
 
-  test('an end that nobody could measure costs what was reserved', () => {
+  test('an unmeasured end costs its reservation', () => {
     for (const actual of [Number.NaN, -1, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       const caps = spendCaps()
       reserve(caps, [device(1000)], 400).settle(actual)
@@ -162,7 +162,7 @@ describe('a reservation', () => {
     expect(caps.read('org:1', NOVEMBER).spentMicroUsd).toBe(Number.MAX_SAFE_INTEGER)
   })
 
-  test('an estimate that was too low is charged in full, and only what was under way may pass', () => {
+  test('a cost above its reservation is charged in full, and only running requests can exceed the cap', () => {
     const caps = spendCaps()
     const running = Array.from({ length: 10 }, () => reserve(caps, [device(1000)], 100))
     for (const each of running) each.settle(150)
@@ -178,7 +178,7 @@ describe('a reservation', () => {
     expect(caps.read('device:1', NOVEMBER).spentMicroUsd).toBe(7)
   })
 
-  test('an amount or a cap that is none is a bug of ours, and loud', () => {
+  test('an invalid amount or cap throws', () => {
     for (const wrong of [Number.NaN, -1, 0.5, Number.POSITIVE_INFINITY, 2 ** 53]) {
       expect(() => spendCaps().reserve([device(10)], wrong, NOVEMBER)).toThrow(RangeError)
       expect(() => spendCaps().reserve([device(wrong)], 1, NOVEMBER)).toThrow(RangeError)
@@ -399,7 +399,7 @@ describe('restored from a ledger', () => {
     }
   })
 
-  test('it never lowers what is known, nor reaches into another month', () => {
+  test('it never lowers known spending, nor changes another month', () => {
     const caps = spendCaps()
     reserve(caps, [device(100)], 60).settle(60)
     expect(caps.restore('device:1', 40, '2026-11')).toBeTrue()
@@ -415,7 +415,7 @@ describe('restored from a ledger', () => {
     expect(reasonOf(caps, [device(10, 'device:2')], 1)).toBe('table_full')
   })
 
-  test('a credit gives room back, and what it gave can be taken again', () => {
+  test('a credit gives room back, and a debit takes it again', () => {
     const caps = spendCaps()
     reserve(caps, [device(100)], 90).settle(90, 50)
     expect(reasonOf(caps, [device(100)], 20)).toBe('cap_reached')
@@ -443,7 +443,7 @@ describe('restored from a ledger', () => {
     expect(caps.read('device:1', NOVEMBER).creditedMicroUsd).toBe(30)
   })
 
-  test('no credit makes spending negative, and an estimate is part of what was charged', () => {
+  test('no credit makes spending negative, and an estimate is part of the charge', () => {
     const caps = spendCaps()
     reserve(caps, [device(100)], 50).settle(10, 99)
     expect(caps.read('device:1', NOVEMBER).estimatedMicroUsd).toBe(10)
@@ -454,7 +454,7 @@ describe('restored from a ledger', () => {
     expect(caps.read('device:1', NOVEMBER).estimatedMicroUsd).toBe(60)
   })
 
-  test('a month that is none is a bug of ours', () => {
+  test('an invalid month throws', () => {
     for (const month of ['', '2026-13', '2026-1', '2026-11-', 'November']) {
       expect(() => spendCaps().restore('device:1', 1, month)).toThrow(RangeError)
     }

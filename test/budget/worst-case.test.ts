@@ -44,7 +44,7 @@ test("never more than the model's window and its longest answer", () => {
   expect(most({ refers: true, model: 'old' })).toBe(1_000_000 + HIDDEN_PROMPT_TOKENS + 200)
 })
 
-test('a class only where it is asked for', () => {
+test('a price class only if it is requested', () => {
   expect(most({ cacheWrite: '5m' })).toBe(PROMPT * 3 + 200)
   expect(most({ cacheWrite: '1h' })).toBe(PROMPT * 4 + 200)
   expect(most({ priceClasses: ['speed:fast'] })).toBe(OWN * 2)
@@ -53,7 +53,7 @@ test('a class only where it is asked for', () => {
   expect(most({ model: 'slow', priceClasses: ['speed:fast'] })).toBe('slow: speed:fast')
 })
 
-test('what the API runs beside the model', () => {
+test('tools, code, compaction and other models that the API runs', () => {
   expect(most({ serverTools: { web_search_requests: 8 } })).toBe(OWN + 80_000_000)
   expect(most({ serverTools: { oracle_requests: 1 } })).toBe('m: oracle_requests')
   expect(most({ runsCode: true })).toBe(OWN + 1_000_000)
@@ -74,7 +74,7 @@ test('each fallback, at its own length and speed', () => {
   expect(most({ fallbacks: [{ ...fallback, model: 'unheard-of' }] })).toBe('unheard-of: no price')
 })
 
-test('each call of an advisor, which reads what was said and written', () => {
+test('each call of an advisor, which reads the whole conversation', () => {
   const advisor = { model: 'm', maxUses: 2, maxTokens: 50, cacheWrite: 'none' } as const
   const call = PROMPT + 100 + 100
   expect(most({ advisors: [advisor] })).toBe(OWN + 2 * call)

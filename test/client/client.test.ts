@@ -47,7 +47,7 @@ describe('the first run', () => {
     })
   })
 
-  test('asks for health before anything else, and for nothing where it is ill', async () => {
+  test('asks for health first, and for nothing more if the gate is unhealthy', async () => {
     gate.healthy = false
     const client = await connect(options())
     expect(client.status).toMatchObject({ state: 'unavailable', problem: { code: 'unhealthy' } })
@@ -156,7 +156,7 @@ describe('renewal', () => {
     expect(gate.count('/bootstrap')).toBe(1)
   })
 
-  test('a gate that is back is asked at once by whoever wants an environment', async () => {
+  test('a caller that wants an environment asks a recovered gate at once', async () => {
     const scene = manual()
     const client = session(options(), scene.tempo)
     const first = await client.token()
@@ -282,7 +282,7 @@ describe('a lost answer never revokes the family', () => {
     expect({ families: gate.families, reuses: gate.reuses }).toEqual({ families: 1, reuses: 0 })
   })
 
-  test('for good: enrolled anew, and the doubtful token is never shown again', async () => {
+  test('for good: enrols again, and never sends the doubtful token', async () => {
     const scene = manual()
     const client = session(options(), scene.tempo)
     await client.token()

@@ -184,14 +184,14 @@ describe('how a token stands', () => {
   })
 })
 
-test('where nothing listens, nothing was heard; where the connection broke, perhaps', async () => {
+test('a refused connection means that the gate heard nothing; a broken one leaves it open', async () => {
   fake.fate = () => 'lost'
   expect(await ask()).toMatchObject({ kind: 'failed', heard: true })
   await fake.close()
   expect(await ask()).toMatchObject({ kind: 'failed', heard: false })
 })
 
-test('HTTP_PROXY does not get to see what is meant for loopback', async () => {
+test('HTTP_PROXY does not see requests to loopback', async () => {
   const proxy = await startFakeGate()
   const before = process.env['HTTP_PROXY']
   process.env['HTTP_PROXY'] = proxy.url
@@ -223,7 +223,7 @@ test('a base keeps its path, and only https or loopback is one', () => {
   }
 })
 
-test('a gate that names an unsafe proxy_base_url is used where it was asked', () => {
+test('with an unsafe proxy_base_url, the configured URL of the gate is used', () => {
   const base = 'https://gate.example'
   expect(proxyBaseUrl('https://other.example/', base)).toBe('https://other.example')
   for (const bad of ['http://localhost:3001', 'http://gate.example', 'javascript:0', '', 'x']) {

@@ -54,7 +54,7 @@ test.skipIf(!node)('enrols, refreshes and lets the process end', async () => {
   expect({ families: gate.families, reuses: gate.reuses }).toEqual({ families: 1, reuses: 0 })
 })
 
-test('what is built asks for nothing but node:', () => {
+test('the built file imports only node: modules', () => {
   const built = readFileSync(join(place, 'client.js'), 'utf8')
   const imports = [...built.matchAll(/^import .* from ['"](.+)['"]/gm)].map(([, from]) => from)
   expect(imports.length).toBeGreaterThan(0)

@@ -30,7 +30,7 @@ describe.each<[string, () => Storage]>([
   ['files', () => fileStorage(kept.path)],
   ['memory', memoryStorage],
 ])('the contract of a storage: %s', (_, make) => {
-  test('gives what was set last, and nothing where nothing is', async () => {
+  test('returns the value that was set last, or nothing', async () => {
     const storage = make()
     expect(await storage.get('a')).toBeUndefined()
     await storage.delete('a')
@@ -81,7 +81,7 @@ describe('files', () => {
     expect(statSync(`${kept.path}/a`).mode & 0o777).toBe(0o600)
   })
 
-  test('a reader never sees half, and nothing is left beside', async () => {
+  test('a reader never sees half a value, and no other file is left', async () => {
     const storage = fileStorage(kept.path)
     const values = ['x'.repeat(60_000), 'y'.repeat(60_000)]
     await storage.set('a', values[0] ?? '')

@@ -25,7 +25,7 @@ const KEYLESS = {
 const of = (env: ProcessEnvironment) => upstreamOf(settings([], env), 'anthropic')
 
 describe('by the environment', () => {
-  test('as before where nothing is said', () => {
+  test('defaults are as before', () => {
     expect(of(KEYED)).toMatchObject({ keyHeader: 'x-api-key', callers: ['device', 'key'] })
     expect(of(KEYED)?.headers).toBeUndefined()
     expect(of(KEYED)?.baseUrl.href).toBe('https://api.anthropic.com/')
@@ -45,7 +45,7 @@ describe('by the environment', () => {
     expect(found?.baseUrl.search).toBe('?api-version=1')
   })
 
-  test('a server without a key is chosen by saying so, and by its address alone is none', () => {
+  test('a server without a key must be declared; its address alone is a mistake', () => {
     expect(of(KEYLESS)).toMatchObject({ name: 'anthropic', keyHeader: 'none' })
     expect(of(KEYLESS)?.apiKey).toBeUndefined()
     const { ANTHROPIC_KEY_HEADER: _, ...shared } = KEYLESS
@@ -65,7 +65,7 @@ describe('by the environment', () => {
     expect(mistakes([], env).map(({ setting }) => setting)).toEqual([name])
   })
 
-  test('whoever signs in has one Anthropic, and not another beside it', () => {
+  test('a gate with sign-in has only one Anthropic', () => {
     const found = wrong([], { ...KEYLESS, CLIENT_ID: 'c' })
     expect(found).toContain('ANTHROPIC_KEY_HEADER')
   })

@@ -24,7 +24,7 @@ describe('the command line', () => {
   test('a flag after -- is no flag', () => {
     expect(wrong(['--', '--port'])).toEqual(['--port'])
   })
-  test('a flag without its value is a mistake beside the others', () => {
+  test('a flag without its value is reported with the other mistakes', () => {
     expect(wrong(['--log-level=x', '--port'])).toEqual(['--port', '--log-level'])
   })
   test('--version and --help are answers, whatever else is wrong', () => {

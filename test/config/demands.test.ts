@@ -14,7 +14,7 @@ describe('development mode', () => {
     expect(settings([], { DEV_MODE: '1' })).toMatchObject({ devMode: true })
     expect(run(['--dev-mode'], {}).warnings).toEqual([])
   })
-  test('is off where it says so, and then asks for all that production needs', () => {
+  test("can be switched off, and then production's settings are required", () => {
     expect(wrong(['--dev-mode=false'], { DEV_MODE: 'true' })).toHaveLength(4)
   })
   test('a wrong DEV_MODE is never development mode', () => {
@@ -29,10 +29,10 @@ describe('development mode', () => {
     expect(dev({ ADDR: ':80' })).toMatchObject({ host: '127.0.0.1', port: 80 })
     expect(dev({ HOST: '::1' })).toMatchObject({ host: '::1' })
   })
-  test('refuses an issuer of its own beside the one it brings', () => {
+  test('refuses an issuer besides its built-in one', () => {
     expect(new Set(wrong(['--dev-mode']))).toEqual(new Set(['JWKS_URL', 'ISSUER', 'AUDIENCES']))
   })
-  test('refuses a base URL that it would not use', () => {
+  test('refuses a base URL that it would ignore', () => {
     expect(wrong(['--dev-mode', '--tinfoil-base-url=https://x.example'], {})).toEqual([
       '--tinfoil-base-url',
     ])
@@ -100,7 +100,7 @@ describe('what the use that is made of it cannot do without', () => {
       }
     })
   }
-  test('each is enough where all that it needs is there', () => {
+  test('each is enough if its settings are complete', () => {
     for (const env of [
       { ...TINFOIL, ...USERS },
       { ...ANTHROPIC, ...DEVICES },
@@ -112,7 +112,7 @@ describe('what the use that is made of it cannot do without', () => {
       expect(run([], env).command).toBe('serve')
     }
   })
-  test('enrolment needs nothing where there are no devices', () => {
+  test('enrolment needs nothing in a gate without devices', () => {
     expect(run([], { ...TINFOIL, ...USERS, BOOTSTRAP: 'code' }).command).toBe('serve')
   })
   test('development mode needs none of it', () => {

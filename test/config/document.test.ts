@@ -297,7 +297,7 @@ devices: { usd_per_month: true, models: [a, 7, "x,y"] }
     ).toEqual([...wrong])
   })
 
-  test('what is missing is named as the document and as the environment have it', () => {
+  test('a missing setting is named as in the document and in the environment', () => {
     expect(mistakes('upstreams: [{ kind: tinfoil }]\n').at(-1)).toBe(
       'TINFOIL_API_KEY is missing; it is needed for Tinfoil (The key for Tinfoil. Write upstreams[tinfoil].api_key, or set TINFOIL_API_KEY or --tinfoil-api-key.)',
     )
@@ -319,7 +319,7 @@ devices: { usd_per_month: true, models: [a, 7, "x,y"] }
     expect(wrong('log: {}', 'json')).toContain('is not JSON')
   })
 
-  test('a file that is none, of no known ending, or too large', () => {
+  test('a missing file, an unknown ending, or a file that is too large', () => {
     const first = (path: string): string | undefined => {
       const invocation = read(path)
       if (invocation.kind !== 'mistakes') return undefined
@@ -581,7 +581,7 @@ describe('several upstreams of a kind', () => {
     )
   })
 
-  test('are none of those by which somebody signs in', () => {
+  test('cannot be upstreams for a sign-in', () => {
     const entry = '  - { kind: anthropic-oauth, name: NAME, client_id: c }\n'
     const text = `upstreams:\n${entry.replace('NAME', 'a')}${entry.replace('NAME', 'b')}`
     expect(mistakes(text)[0]).toBe(
@@ -649,7 +649,7 @@ describe("an organisation's limits, of users whose issuer tells none", () => {
     expect(said[0]).toContain('rules[0] gives users of entra a policy that limits organisations')
   })
 
-  test('are none where they do', () => {
+  test('cause no warning if an issuer names organisations', () => {
     const claimed = POLICIES.replaceAll('groups_claim:', 'organisation_claim: org, groups_claim:')
     const invocation = read(file(claimed), env)
     if (invocation.kind !== 'run') throw new Error(Bun.inspect(invocation))

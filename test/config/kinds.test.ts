@@ -46,7 +46,7 @@ test('text that is empty is a mistake, not a value', () => {
   for (const text of ['', ' ', '\t\n']) expect(ok(kinds.text('<x>'), text)).toBe(false)
 })
 
-test('a list is trimmed, drops what is empty, and must not end up so', () => {
+test('a list is trimmed and drops empty entries; an empty list is a mistake', () => {
   const kind = kinds.list('<x>')
   expect(kind.read(' a, b,,c ,')).toEqual({ ok: true, value: ['a', 'b', 'c'] })
   for (const text of ['', ',', ' , ,']) expect(ok(kind, text)).toBe(false)
@@ -246,6 +246,6 @@ test('a database is a file of SQLite, and nothing else yet', () => {
   }
 })
 
-test('what is not there yet says so', () => {
+test('a setting that is not supported yet says so', () => {
   expect(kinds.notYet.read('redis://h')).toMatchObject({ message: 'is not supported yet' })
 })

@@ -42,11 +42,11 @@ describe('a network', () => {
     'private/8',
   ])('refuses %p', (text) => expect(read(text).ok).toBe(false))
 
-  test('that is none is told by its place, with the reason, and is not repeated', () => {
+  test('that is invalid is reported by its place and reason, and is not repeated', () => {
     expect(read('10.0.0.0/8, lb.example, ::1, 10.0.0.0/33')).toEqual({
       ok: false,
       message:
-        'has mistakes in its list: entry 2 is not an address, a CIDR block or one of loopback, linklocal, private; entry 4 has a prefix that is none; IPv4 has /0 to /32',
+        'has mistakes in its list: entry 2 is not an address, a CIDR block or one of loopback, linklocal, private; entry 4 has an invalid prefix; IPv4 has /0 to /32',
       hint: 'give addresses, CIDR blocks as in 10.0.0.0/8, or loopback, linklocal, private',
     })
     expect(networkMistake('fe80::1%eth0')).toBe('has a zone; leave it out')

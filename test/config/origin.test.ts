@@ -1,4 +1,4 @@
-// Origins of pages, of apps and of extensions, and what is said of an entry that is none.
+// Origins of pages, of apps and of extensions, and the reasons for invalid entries.
 
 import { describe, expect, test } from 'bun:test'
 import { originMistake } from '../../src/config/origin.ts'
@@ -55,7 +55,7 @@ describe('an origin', () => {
     ['https://user:secret@app.example', 'carries a user'],
     ['https://', 'no host'],
     ['tauri://', 'no host'],
-    ['https://app.example:99999', 'a host or a port that is none'],
+    ['https://app.example:99999', 'an invalid host or port'],
     ['app://lo calhost', 'blanks'],
     ['https://one.example https://two.example', 'separate origins by commas'],
     ['file://', 'every local file'],
@@ -69,8 +69,8 @@ describe('an origin', () => {
     [`chrome-extension://${EXTENSION.replace('a', 'z')}`, '32 letters'],
     [`moz-extension://${UUID.toUpperCase()}`, 'UUID'],
     ['moz-extension://abc', 'UUID'],
-    ['app://häuser', 'a host that is none'],
-    ['1app://localhost', 'a scheme that is none'],
+    ['app://häuser', 'an invalid host'],
+    ['1app://localhost', 'an invalid scheme'],
   ])('is not %p, which %s', (text, why) => expect(originMistake(text)).toContain(why))
 })
 

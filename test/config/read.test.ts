@@ -9,7 +9,7 @@ import { seeded } from '../support/random.ts'
 import { mistakes, PRODUCTION, run, settings, wrong } from './reading.ts'
 import { howMany } from '../support/long.ts'
 
-test('the least that production needs, and what it falls back to', () => {
+test('the minimum for production, and its defaults', () => {
   const { command, warnings, settings: read } = run([])
   expect(command).toBe('serve')
   expect(warnings).toEqual([])
@@ -48,7 +48,7 @@ test('every setting reads its flag and its variable, and the flag wins', () => {
   expect(read).toMatchObject({ port: 1, rateLimitRpm: 2, rateLimitBurst: 3, logFormat: 'json' })
 })
 
-test('a wrong variable is no mistake where a flag wins over it', () => {
+test('a wrong variable is no mistake if a flag overrides it', () => {
   expect(settings(['--port=1'], { ...PRODUCTION, PORT: 'x' }).port).toBe(1)
 })
 

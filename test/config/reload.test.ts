@@ -24,7 +24,7 @@ const taken = (env: ProcessEnvironment): Configuration => {
 const change = (env: ProcessEnvironment): Change =>
   changeOf(taken(BASE), taken({ ...BASE, ...env }))
 
-test('nothing, and what is the same in other words', () => {
+test('no difference, and the same settings spelled differently', () => {
   expect(change({})).toEqual({ kind: 'none', names: [] })
   expect(change({ REQUIRE_EHBP: 'yes', RATE_LIMIT_RPM: '60' })).toEqual({ kind: 'none', names: [] })
 })

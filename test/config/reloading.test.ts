@@ -66,7 +66,7 @@ const taken = (
   warnings,
 })
 
-test('what has to be known of new settings is told with them, and once', () => {
+test('warnings about new settings are logged with them, and once', () => {
   let readings = 0
   const { exchanged, reload, said } = scene((path) => {
     readings += 1
@@ -77,7 +77,7 @@ test('what has to be known of new settings is told with them, and once', () => {
   expect([exchanged.length, said('everybody may'), said('known')]).toEqual([2, 1, 0])
 })
 
-test('what was read beside a file that changed meanwhile is read again', () => {
+test('settings are read again if a file changed meanwhile', () => {
   let readings = 0
   const { exchanged, reload } = scene((path) => {
     readings += 1
@@ -89,7 +89,7 @@ test('what was read beside a file that changed meanwhile is read again', () => {
   expect(exchanged.map(({ settings }) => settings.rateLimitRpm)).toEqual([3])
 })
 
-test('what was written while the gate started is taken, once, and without a further change', async () => {
+test('a change during the start is applied, once, and without a further change', async () => {
   let readings = 0
   const { exchanged, said } = scene((path) => {
     readings += 1

@@ -5,7 +5,7 @@ import { Secret } from '../../src/secret.ts'
 
 const secret = new Secret('canary-secret')
 
-test('a secret is told to whoever asks for it by name', () => {
+test('a secret is revealed only by name', () => {
   expect(secret.reveal()).toBe('canary-secret')
 })
 

@@ -38,7 +38,7 @@ const login = async (env: ProcessEnvironment) => {
   return from.login
 }
 
-test('the least that it needs, and that it listens on loopback then', async () => {
+test('the minimum for sign-in, which listens on loopback', async () => {
   const { settings, warnings } = run(SIGN_IN)
   expect([settings.host, warnings]).toEqual(['127.0.0.1', []])
   const { secrets, authorizeUrl, tokenUrl, apiBaseUrl, ...rest } = await login({})
@@ -56,7 +56,7 @@ test('the least that it needs, and that it listens on loopback then', async () =
   expect(secrets.map((each) => each.reveal())).toEqual([SECRET])
 })
 
-test('nothing of it is on where nothing is set, or only what other programs set too', async () => {
+test('it is off without settings, and with variables that other programs share', async () => {
   const { CLIENT_ID: _, OAUTH_BASE_URL: _b, OAUTH_TOKEN_URL: _t, ...shared } = SIGN_IN
   const tinfoil = {
     JWKS_URL: 'https://i.example',
@@ -110,7 +110,7 @@ describe('one Anthropic, one machine', () => {
   test('both a sign-in and a key is one mistake, and asks for nothing of the key’s', () => {
     expect(wrong({ ...SIGN_IN, ANTHROPIC_API_KEY: 'sk-ant' })).toEqual(['ANTHROPIC_API_KEY'])
   })
-  test('Tinfoil may stand beside it, with all that Tinfoil needs', () => {
+  test('Tinfoil may be configured too, with its own settings', () => {
     expect(wrong({ ...SIGN_IN, TINFOIL_API_KEY: 'k' })).toEqual(['JWKS_URL', 'ISSUER', 'AUDIENCES'])
   })
   test.each([
@@ -139,7 +139,7 @@ describe('one Anthropic, one machine', () => {
 })
 
 describe('URLs', () => {
-  test('the authorization endpoint is under a bare origin, and as given where it has a path', async () => {
+  test('the authorization endpoint has a default path under a bare origin, and keeps a given one', async () => {
     const at = async (OAUTH_BASE_URL: string) => (await login({ OAUTH_BASE_URL })).authorizeUrl.href
     expect(await at('https://p.example/')).toBe('https://p.example/oauth/authorize')
     expect(await at('https://p.example/auth')).toBe('https://p.example/auth')

@@ -35,7 +35,7 @@ test('a member is named after its variable', () => {
   }
 })
 
-test('what is required has no fallback, and a secret has none either', () => {
+test('neither a required setting nor a secret has a default', () => {
   for (const { fallback, devFallback, required, secret } of settings) {
     if (required || secret) expect([fallback, devFallback]).toEqual([undefined, undefined])
   }
@@ -69,7 +69,7 @@ test('no setting is open in production because nobody set it', () => {
   })
 })
 
-test('--help names every setting: its flag, its variable, its default, what it is for', () => {
+test('--help shows every setting with its flag, variable, default and purpose', () => {
   const text = help()
   for (const { env, about, fallback, devFallback, secret } of settings) {
     expect(text).toContain(`${flagOf(env)} `)

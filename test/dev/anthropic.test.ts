@@ -138,7 +138,7 @@ describe('messages', () => {
     expect(rich.usage.input_tokens).toBeGreaterThan(plain.usage.input_tokens)
   })
 
-  test('the last text block is what was said, not the reminders before it', async () => {
+  test('the last text block counts, not the reminders before it', async () => {
     const content = ['<system-reminder>', 'say hi'].map((text) => ({ type: 'text', text }))
     const body = asked({ messages: [{ role: 'user', content }] })
     const { content: answer }: any = await (await ask('/v1/messages', body)).json()
@@ -330,7 +330,7 @@ describe("refuses, always in Anthropic's shape", () => {
     })
   }
 
-  test('a model that is none: 404, and its name is not repeated', async () => {
+  test('an unknown model is 404, and its name is not repeated', async () => {
     const [status, type, message] = await refusalOf(ask('/v1/models/gpt-canary'))
     expect([status, type]).toEqual([404, 'not_found_error'])
     expect(message).not.toContain('canary')

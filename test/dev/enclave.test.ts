@@ -201,7 +201,7 @@ for (const road of ['plain', 'sealed'] as const) {
       expect(packed.usage).toEqual({ prompt_tokens: 3, total_tokens: 3 })
     })
 
-    test('a transcription tells the size of what was uploaded', async () => {
+    test('a transcription states the size of the upload', async () => {
       const file = new File([new Uint8Array(1234)], 'speech.wav', { type: 'audio/wav' })
       const asked = { file, model: 'whisper-large-v3' }
       const { text } = await client().audio.transcriptions.create(asked)

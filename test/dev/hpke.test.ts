@@ -123,7 +123,7 @@ describe('hpke', () => {
     expect(await failureOf(open(Buffer.alloc(15)))).toBe('key-config')
   })
 
-  test('what was sealed for another protocol or another key does not open', async () => {
+  test('a body sealed for another protocol or key does not open', async () => {
     const recipient = await SUITE.GenerateKeyPair()
     const other = await SUITE.Seal(recipient.publicKey, Buffer.from('secret'), {
       info: Buffer.from('ohttp request'),

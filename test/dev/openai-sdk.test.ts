@@ -93,7 +93,7 @@ describe('chat completions', () => {
   })
 })
 
-test('responses: a call of a tool, whole and by events, and what its result brings', async () => {
+test('responses: a tool call, complete and streamed, and the answer to its result', async () => {
   const tools = [
     { type: 'function' as const, name: 'weather', parameters: PARAMETERS, strict: false },
   ]

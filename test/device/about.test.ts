@@ -82,7 +82,7 @@ test('says what the enrolment grants, until when, and how each cap stands', asyn
   expect(JSON.stringify(about)).not.toContain('d-1')
 })
 
-test('a cap shows what is reserved while a request runs, and what it cost afterwards', async () => {
+test('a cap shows the reservation while a request runs, and its cost afterwards', async () => {
   const token = await on.device('--spend-cap', '20')
   const cap = async () => ((await told(token))['caps'] as Record<string, number>[])[0]
   const { promise: enough, resolve } = Promise.withResolvers<void>()
@@ -113,7 +113,7 @@ test('by either header, and without a line in the log or a request of its rate',
   expect((await ask(token)).headers.get('cache-control')).toBe('no-store')
 })
 
-test('what was replaced is said to be', async () => {
+test('a replaced token is reported as replaced', async () => {
   const first = await on.device()
   const { wrapper_token: second } = (await (await on.refresh(first)).json()) as Minted
   expect(await told(first)).toMatchObject({ replaced: true, refreshable_until: null })

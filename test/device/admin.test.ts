@@ -87,7 +87,7 @@ describe('with ADMIN_TOKEN', () => {
     expect((await on.refresh(ADMIN_TOKEN)).status).toBe(401)
   })
 
-  test('what it did stands in the audit, the key itself nowhere', async () => {
+  test('its actions are in the audit, and the key is nowhere', async () => {
     const reset = ['POST', '/admin/circuit-breaker/reset'] as const
     expect((await ask(on.gate.url, reset, bearer(ADMIN_TOKEN))).status).toBe(200)
     const database = new Database(on.databaseFile, { readonly: true })

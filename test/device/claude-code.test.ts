@@ -134,7 +134,7 @@ describe.skipIf(isWithoutClaude)('Claude Code', () => {
   )
 
   test(
-    'while a circuit is open it asks once, says so and ends, where it would retry in silence',
+    'while a circuit is open it asks once and reports it, instead of retrying in silence',
     async () => {
       const on = await anthropicScene({ env: { ANTHROPIC_BASE_URL: 'http://127.0.0.1:1' } })
       try {

@@ -64,7 +64,7 @@ describe('the client library', () => {
     }
   })
 
-  test('tells the app where the code is used up, expired or missing', async () => {
+  test('tells the app that the code is used up, expired or missing', async () => {
     const code = await on.code()
     const connected = (enrollment: string | undefined) =>
       connect({
@@ -117,7 +117,7 @@ describe('postern token', () => {
     expect((await onDevice(['token'])).stdout).toBe(newer.stdout)
   })
 
-  test('is 77 where the gate does not enrol, 69 where there is none, 64 on a mistake', async () => {
+  test('is 77 if the gate does not enrol, 69 without a gate, 64 on a mistake', async () => {
     const code = await on.code()
     const cases: [readonly string[], Record<string, string>, number][] = [
       [['token'], {}, 77],
@@ -145,7 +145,7 @@ describe('postern exec', () => {
     expect(done).toEqual({ exitCode: 0, stdout: `${on.gate.url}\n`, stderr: '' })
   })
 
-  test('the command reaches Claude with what it is given', async () => {
+  test('the command gets its arguments', async () => {
     const script = `curl -sS "$ANTHROPIC_BASE_URL/v1/messages" -H "Authorization: Bearer $ANTHROPIC_AUTH_TOKEN" -d '{"x":1}'`
     const env = { POSTERN_CODE: await on.code() }
     const done = await onDevice(['exec', '--', 'sh', '-c', script], env)
@@ -167,7 +167,7 @@ describe('postern exec', () => {
     expect(await codeOf('--gate', 'http://gate.example.test', '--', 'true')).toBe(64)
   })
 
-  test('enrols anew where the gate no longer knows its device', async () => {
+  test('enrols again if the gate no longer knows its device', async () => {
     const port = String(await freePort())
     const dev = () => start({ PORT: port }, { args: ['--dev-mode'] })
     const script =
@@ -180,7 +180,7 @@ describe('postern exec', () => {
     }
   })
 
-  test('starts nothing where the gate does not enrol', async () => {
+  test('starts nothing if the gate does not enrol', async () => {
     const done = await onDevice(['exec', '--', 'sh', '-c', 'echo started'])
     expect(done.exitCode).toBe(77)
     expect(done.stdout).toBe('')

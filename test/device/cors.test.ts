@@ -96,7 +96,7 @@ describe('an origin that is named', () => {
     expect(response.status).toBe(401)
   })
 
-  test('gets no header list that is none', async () => {
+  test('gets no list of invalid headers', async () => {
     for (const asked of ['*', 'a\tb', 'a;b', '', `x-${'a'.repeat(3000)}`, 'A-Name']) {
       const response = await preflight(on, APP, '/v1/messages', {
         'access-control-request-headers': asked,
@@ -129,7 +129,7 @@ describe('an origin that is not named', () => {
   })
 })
 
-test('a path that is no route has no preflight, and an OPTIONS that is none says what is allowed', async () => {
+test('an unknown path has no preflight, and a plain OPTIONS names the allowed methods', async () => {
   expect((await preflight(on, APP, '/v1/nothing')).status).toBe(404)
   const plain = await fetch(`${on.gate.url}/v1/messages`, {
     method: 'OPTIONS',

@@ -58,7 +58,7 @@ describe('a cap of $20', () => {
     }
   })
 
-  test('lets through what has a price, and refuses by name what has none', async () => {
+  test('passes requests with a price, and refuses others by name', async () => {
     const fast = { model: OPUS, speed: 'fast' }
     expect((await tried(capped, fast)).status).toBe(200)
     expect((await tried(capped, { model: OPUS, inference_geo: 'us' })).status).toBe(200)
@@ -126,7 +126,7 @@ describe('a list', () => {
     expect((await tried(listed, own)).status).toBe(200)
   })
 
-  test('does not let pass what it cannot know; one of all models does', async () => {
+  test('refuses unknown content; a list of all models passes it', async () => {
     for (const members of [{ fallbacks: 'default' }, { tools: [{ type: 'oracle_20270101' }] }]) {
       expect((await tried(listed, members)).status).toBe(400)
       expect((await tried(free, members)).status).toBe(200)

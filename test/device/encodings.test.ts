@@ -48,7 +48,7 @@ const random = (length: number): string =>
   Buffer.from(Uint8Array.from({ length }, () => Math.random() * 256)).toString('base64')
 
 describe.each(Object.entries(encoded))('%s', (coding, encode) => {
-  test('is read where a limit depends on it, and goes on untouched', async () => {
+  test('is decoded if a limit depends on it, and passes unchanged', async () => {
     const body = bytes(encode(asText(asked)))
     expect((await sent(listed, body, coding)).status).toBe(200)
     const [seen] = on.upstream.seen
@@ -72,7 +72,7 @@ describe.each(Object.entries(encoded))('%s', (coding, encode) => {
     expect((await sent(listed, forbidden, coding)).status).toBe(404)
   })
 
-  test('passes unread where nothing depends on it: a device, and a user', async () => {
+  test('passes unread if nothing depends on it, for a device and for a user', async () => {
     const body = bytes(encode('what nobody here reads'))
     expect((await sent(free, body, coding)).status).toBe(200)
     const answer = await fetch(`${on.gate.url}/v1/chat/completions`, {

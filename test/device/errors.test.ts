@@ -84,7 +84,7 @@ describe('an error of the upstream passes byte for byte', () => {
   })
 })
 
-describe('what is said of our own key stays here', () => {
+describe('a message about our own key is not passed on', () => {
   test.each([401, 403])('%i is 502, without a word of the upstream', async (status) => {
     on.upstream.respond((_request, response) => {
       response.writeHead(status, { 'x-echo': ANTHROPIC_KEY, 'request-id': ANTHROPIC_KEY })

@@ -61,7 +61,7 @@ test('"rate_limit and spend_cap claims never enforced": both are', async () => {
   expect(on.upstream.seen).toHaveLength(1)
 })
 
-test('"/bootstrap unauthenticated": nobody mints tokens, and none says what it may do', async () => {
+test('"/bootstrap unauthenticated": nobody mints tokens, and no request chooses its own rights', async () => {
   expect(await refusalOf(await on.bootstrap('device-12345678'))).toBe('403 permission_error')
   const response = await fetch(`${on.gate.url}/bootstrap`, {
     method: 'POST',
@@ -110,7 +110,7 @@ const EVENTS = [
   'event: message_stop\ndata: {"type":"message_stop"}\n\n',
 ]
 
-test('"streaming usage always 0": it is read where it stands, and its content-type is kept', async () => {
+test('"streaming usage always 0": usage is read, and the content type is kept', async () => {
   on.upstream.respond(async (_request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' })
     for (const event of EVENTS) {
@@ -161,7 +161,7 @@ test('"allow-list skipped on /v1/*": every route that takes a model holds it', a
   expect(on.upstream.seen).toEqual([])
 })
 
-test('"query dropped on the 3 fixed paths": it is kept as it came', async () => {
+test('"query dropped on the 3 fixed paths": the query passes unchanged', async () => {
   const token = await on.device()
   const query = '?beta=true&x=%2F%20+&&y'
   const paths = ['/v1/messages', '/v1/messages/count_tokens', '/v1/complete']

@@ -120,7 +120,7 @@ describe('to the upstream', () => {
     expect(rawHeaders.filter((each) => each.toLowerCase() === 'x-api-key')).toHaveLength(1)
   })
 
-  test('the version that has always been there, where the client says none', async () => {
+  test('the first version, if the client sends none', async () => {
     await fetch(`${on.gate.url}/v1/messages`, {
       method: 'POST',
       headers: { 'x-api-key': token },

@@ -113,7 +113,7 @@ test('every name in the list is one that revoke takes, within a second', async (
   expect((await on.command(['revoke', 'user:nobody'])).exitCode).toBe(1)
 })
 
-test('what is shown beside a name ends nothing, and leads to what does', async () => {
+test('a shown name that revokes nothing leads to one that does', async () => {
   const token = await enrolled('hinted', 'Kiosk', '--label=the kiosk', '--user=ken', '--org=kenco')
   for (const [word, hint] of [
     ['Kiosk', 'postern revoke "the kiosk"'],

@@ -100,7 +100,7 @@ describe('fails closed, in words', () => {
   })
 })
 
-test("an error of the API's passes as it came", async () => {
+test('an error of the API passes unchanged', async () => {
   const error = '{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
   answered((_, response) => void response.writeHead(529, JSON_TYPE).end(error))
   const response = await ask(limited, '/v1/models')

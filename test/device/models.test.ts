@@ -50,7 +50,7 @@ describe.each(PATHS)('on %s', (path) => {
     expect(on.upstream.seen).toHaveLength(1)
   })
 
-  test('a trailing * lets through what begins so, and exact names beside it', async () => {
+  test('a trailing * allows every model with the prefix, and exact names work too', async () => {
     for (const model of ['claude-haiku-4-5', 'claude-haiku-', 'claude-opus-4-6']) {
       expect([model, await tried(family, model, path)]).toEqual([model, 200])
     }
@@ -65,7 +65,7 @@ test('* alone is every name', async () => {
   for (const model of ['claude-x', 'gpt-oss-120b', '*']) expect(await tried(star, model)).toBe(200)
 })
 
-test('a refusal tells of the model as the API tells of an unknown one, and names what is allowed', async () => {
+test("a refusal is worded like the API's for an unknown model, and names the allowed ones", async () => {
   const response = await messages(on.gate, family, JSON.stringify({ ...asked, model: 'claude-x' }))
   const id = response.headers.get('x-request-id') ?? ''
   expect(response.status).toBe(404)
@@ -136,7 +136,7 @@ describe('a body that could be read in two ways is 400', () => {
   })
 })
 
-describe('a body that is not what it seems is 415', () => {
+describe('a body that contradicts its content type is 415', () => {
   test.each([
     ['a coding that nobody knows', { 'content-encoding': 'compress' }],
     ['a form', { 'content-type': 'application/x-www-form-urlencoded' }],
@@ -173,7 +173,7 @@ test('a chunked body is read like any other, and bounded', async () => {
   expect(on.upstream.seen).toHaveLength(1)
 })
 
-test('DEVICE_MODELS stands where the enrolment says nothing, and only there', async () => {
+test('DEVICE_MODELS applies only if the enrolment names no models', async () => {
   const other = await anthropicScene({ env: { DEVICE_MODELS: 'claude-haiku-*' } })
   try {
     const [silent, own] = [await other.device(), await other.device('--models', 'claude-opus-*')]

@@ -43,7 +43,7 @@ test("in Anthropic's words where its client asks", async () => {
   expect({ status, type: error['type'] }).toEqual({ status: 404, type: 'not_found_error' })
 })
 
-test("a user's where a device's is taken, and the other way round", async () => {
+test("a user's token on a route for devices, and the reverse", async () => {
   const atDevices = await ask('/v1/messages', user, { method: 'POST' })
   expect(atDevices.status).toBe(401)
   expect(atDevices.error['message']).toContain('it is that of a user')
@@ -52,7 +52,7 @@ test("a user's where a device's is taken, and the other way round", async () => 
   expect(atUsers.error['message']).toContain('it is that of a device')
 })
 
-test('a token that is nobody’s stays invalid, and reaches nothing', async () => {
+test('an unknown token stays invalid, and reaches no upstream', async () => {
   at.upstream.seen.length = 0
   for (const token of ['nonsense', `${user.slice(0, -4)}AAAA`, `${device.slice(0, -4)}AAAA`]) {
     for (const path of ['/v1/models/some-model', '/v1/models']) {

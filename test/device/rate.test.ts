@@ -27,7 +27,7 @@ describe("a token's own rate_limit", () => {
     expect(sorted(ofSeven)).toEqual([...Array(7).fill(200), ...Array(93).fill(429)])
   })
 
-  test('is DEVICE_RATE_LIMIT where the enrolment says nothing', async () => {
+  test('is DEVICE_RATE_LIMIT if the enrolment sets no rate', async () => {
     expect(await statuses(await on.device(), 10)).toEqual([200, 200, 200, ...Array(7).fill(429)])
   })
 

@@ -156,7 +156,7 @@ describe('in production', () => {
     shell(`curl -sS -w '\\n%{http_code}' -X POST ${gate.url}/bootstrap \\
       -H "Content-Type: application/json" ${more} -d '{"device_id": "test-device-123"}'`)
 
-  test('/bootstrap is closed where nothing else was said', async () => {
+  test('/bootstrap is closed by default', async () => {
     const out = await curl(off.gate)
     expect(out).toEndWith('\n403')
     expect(out).toContain('this gate enrols no devices')
@@ -172,7 +172,7 @@ describe('in production', () => {
     expect((await code.bootstrap('test-device-123', await code.code())).status).toBe(200)
   })
 
-  test('proxy_base_url is what was configured, whatever Host says', async () => {
+  test('proxy_base_url is the configured URL, whatever the Host', async () => {
     const out = await curl(
       code.gate,
       `-H "Authorization: Bearer ${await code.code()}" -H 'Host: evil.example'`,

@@ -47,7 +47,7 @@ describe('refresh', () => {
     expect((await on.refresh(tokens[0] ?? '')).status).toBe(200)
   })
 
-  test('200 at once under the default limits: those that are turned away lose nothing', async () => {
+  test('200 concurrent refreshes under the default limits: refused ones lose nothing', async () => {
     const strict = await anthropicScene({
       env: { PUBLIC_RATE_LIMIT_RPM: '60', RATE_LIMIT_BURST: '10' },
     })
@@ -110,7 +110,7 @@ describe('a laptop that was closed', () => {
   }
   const DAY = 86_400
 
-  test('over a weekend is back at once, and within 30 days; not after, not where it was revoked', async () => {
+  test('that was away refreshes within 30 days; not later, and not after a revocation', async () => {
     const weekend = aged(await on.device(), 4 * DAY)
     expect(await alive(weekend)).toBe(false)
     const next = await on.refresh(weekend)
@@ -195,7 +195,7 @@ describe('revoked by another process, a token is refused', () => {
     expect((await on.command(['revoke'])).exitCode).toBe(64)
   })
 
-  test('what is under way goes on to its end; the next is refused', async () => {
+  test('a running request goes on to its end; the next is refused', async () => {
     const { promise: enough, resolve } = Promise.withResolvers<void>()
     on.upstream.respond(async (_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
