@@ -5,7 +5,7 @@ import type { Random } from './random.ts'
 export interface FrameOptions {
   readonly isFinal?: boolean
   readonly reserved?: number
-  readonly mask?: number
+  readonly mask?: number | undefined
 }
 
 export function serverFrame(
@@ -38,17 +38,22 @@ function uint32(value: number): Buffer {
 
 export type Message = readonly [kind: 'text' | 'binary' | 'ping' | 'pong', payload: string]
 
-/** Messages, some in fragments with control frames between them; payloads are in latin1. */
+/**
+ * Messages, some in fragments with control frames between them; payloads are in latin1. A client's are
+ * masked, with a mask that changes nothing.
+ */
 export function randomFrames(
   random: Random,
   count: number,
+  isClient = false,
 ): { readonly bytes: Buffer; readonly messages: readonly Message[] } {
   const frames: Buffer[] = []
+  const mask = isClient ? 0 : undefined
   const messages: Message[] = []
   const control = (): void => {
     const isPing = random.next() < 0.5
     const payload = randomBytes(random, random.int(126))
-    frames.push(serverFrame(isPing ? 9 : 10, payload))
+    frames.push(serverFrame(isPing ? 9 : 10, payload, { mask }))
     messages.push([isPing ? 'ping' : 'pong', payload.toString('latin1')])
   }
   while (frames.length < count) {
@@ -63,7 +68,7 @@ export function randomFrames(
       const isFinal = part === parts - 1
       const end = isFinal ? payload.length : at + random.int(payload.length - at + 1)
       const opcode = part > 0 ? 0 : isText ? 1 : 2
-      frames.push(serverFrame(opcode, payload.subarray(at, end), { isFinal }))
+      frames.push(serverFrame(opcode, payload.subarray(at, end), { isFinal, mask }))
       at = end
     }
     messages.push([isText ? 'text' : 'binary', payload.toString('latin1')])
