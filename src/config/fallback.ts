@@ -1,10 +1,10 @@
 // Which upstreams stand in for one another, as a document lists it; no variable can. What the members may
 // be, the document's schema says; whether they go together is judged here.
 
-import type { FallbackCause, FALLBACK_GROUPS, RouteGroup, UpstreamKind } from '../names.ts'
+import type { FallbackCause, FALLBACK_GROUPS, RouteGroup } from '../names.ts'
 import type { Mistake } from './kinds.ts'
 import { type Listed, listed } from './policies.ts'
-import type { UpstreamEntry } from './upstreams.ts'
+import { DIALECTS, type UpstreamEntry } from './upstreams.ts'
 
 export interface FallbackEntry {
   readonly routes: readonly (typeof FALLBACK_GROUPS)[number][]
@@ -28,13 +28,6 @@ export const fallbackEntries = (given: FallbackGiven): readonly FallbackEntry[] 
 const BILLED: ReadonlySet<FallbackCause> = new Set(['5xx', 'unanswered'])
 const FREE: ReadonlySet<RouteGroup> = new Set(['moderations'])
 
-const DIALECTS: Readonly<Record<UpstreamKind, string>> = {
-  tinfoil: "OpenAI's",
-  openai: "OpenAI's",
-  anthropic: "Anthropic's",
-  'anthropic-oauth': "Anthropic's",
-}
-
 /** The groups of a Tinfoil, as far as they may fall back; the other kinds say theirs. */
 export const TINFOIL_GROUPS: readonly RouteGroup[] = [
   'chat',
@@ -45,8 +38,8 @@ export const TINFOIL_GROUPS: readonly RouteGroup[] = [
 ]
 
 function servesOf(upstream: UpstreamEntry): readonly RouteGroup[] {
-  if (upstream.kind === 'tinfoil') return TINFOIL_GROUPS
-  return upstream.kind === 'anthropic-oauth' ? [] : upstream.routes
+  if ('routes' in upstream) return upstream.routes
+  return upstream.kind === 'tinfoil' ? TINFOIL_GROUPS : []
 }
 
 export function fallbackMistakes(

@@ -49,6 +49,14 @@ export const CHOSEN_BY = {
   openai: 'openaiUpstreamUrl',
 } as const satisfies Readonly<Record<UpstreamKind, Key>>
 
+/** Whose API each kind speaks. */
+export const DIALECTS: Readonly<Record<UpstreamKind, string>> = {
+  tinfoil: "OpenAI's",
+  openai: "OpenAI's",
+  anthropic: "Anthropic's",
+  'anthropic-oauth': "Anthropic's",
+}
+
 /** A server of Anthropic's API that needs no key. It must be said, so that no key is forgotten. */
 export const isKeyless = (given: ReadonlyMap<Key, Given>): boolean =>
   given.get('anthropicKeyHeader')?.text === 'none'
