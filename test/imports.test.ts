@@ -170,7 +170,7 @@ test('every part has its line in the table, and no line is of a part that is gon
   expect(Object.keys(MAY).toSorted()).toEqual([...new Set(files.map(partOf))].toSorted())
 })
 
-test('no part imports from one that it may not know', () => {
+test('no part imports from a part outside its list', () => {
   const inside = across.filter(({ to }) => partOf(to) in MAY)
   expect(inside.filter((each) => !allowed(each)).map(shown)).toEqual([])
 })
@@ -222,7 +222,7 @@ test('the gate names the engine of the ledger in one place, and its tables in an
   expect(places.toSorted()).toEqual(['gate/ledger.ts', 'gate/migrations.ts'])
 })
 
-test('what is in front of the implementations says nothing of a database', async () => {
+test('no part before the implementations mentions a database', async () => {
   const ports = files.filter((file) => /^(?:ledger|state|upstream)\/[^/]+$/.test(file))
   expect(ports.length).toBeGreaterThan(10)
   for (const file of ports) {

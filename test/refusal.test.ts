@@ -254,7 +254,7 @@ for (const dialect of ['openai', 'anthropic'] as const) {
   })
 }
 
-test("Anthropic's types are those that its clients know", () => {
+test("Anthropic's error types are known to its clients", () => {
   // https://docs.anthropic.com/en/api/errors
   const known = new Set([
     'invalid_request_error',
@@ -271,7 +271,7 @@ test("Anthropic's types are those that its clients know", () => {
   for (const code of CODES) expect(known).toContain(ANTHROPIC_TYPES[code] ?? WIRE[code][1])
 })
 
-test('the challenge names the scheme, and the error only where a token came', () => {
+test('the challenge names the scheme, and the error only if a token was sent', () => {
   const challenge = (code: RefusalCode) => answer(refused(code)).headers.get('www-authenticate')
   expect(challenge('missing_authorization')).toBe('Bearer realm="postern"')
   expect(challenge('token_expired')).toBe(
@@ -282,7 +282,7 @@ test('the challenge names the scheme, and the error only where a token came', ()
   )
 })
 
-test('the challenge names the scope that is asked for, where it is another', () => {
+test('the challenge names the required scope, if it is another', () => {
   const missing = refused('insufficient_scope', { scope: 'gate/use', message: 'gate/use scope' })
   expect(answer(missing).headers.get('www-authenticate')).toBe(
     'Bearer realm="postern", error="insufficient_scope", error_description="gate/use scope", scope="gate/use"',
@@ -303,7 +303,7 @@ test('Retry-After is whole seconds, rounded up, and at least 1', () => {
   }
 })
 
-test('405 says what is allowed', () => {
+test('a 405 names the allowed methods', () => {
   const refusal = refused('method_not_allowed', { allow: 'GET, HEAD' })
   expect(answer(refusal).headers.get('allow')).toBe('GET, HEAD')
 })

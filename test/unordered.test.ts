@@ -16,7 +16,7 @@ const namesIn = (list: Unordered<Named>): string =>
     .toSorted()
     .join('')
 
-test('holds what was added until it is deleted, once, whichever it is', () => {
+test('holds each entry once until it is deleted', () => {
   const list = new Unordered<Named>()
   const [a, b, c] = [named('a'), named('b'), named('c')]
   for (const each of [a, b, c]) list.add(each)
@@ -32,14 +32,14 @@ test('holds what was added until it is deleted, once, whichever it is', () => {
   expect([list.size, namesIn(list)]).toEqual([0, ''])
 })
 
-test('what was never added is not there to be deleted', () => {
+test('an entry that was never added cannot be deleted', () => {
   const list = new Unordered<Named>()
   list.add(named('a'))
   expect(list.delete(named('b'))).toBe(false)
   expect(list.size).toBe(1)
 })
 
-test('whoever goes through it may delete', () => {
+test('entries may be deleted during an iteration', () => {
   const list = new Unordered<Named>()
   const all = [...'abcdef'].map(named)
   for (const each of all) list.add(each)
@@ -52,7 +52,7 @@ test('whoever goes through it may delete', () => {
   expect(list.size).toBe(0)
 })
 
-test('what has left does not outlive the collections of the young', () => {
+test('a deleted entry does not outlive a minor collection', () => {
   const list = new Unordered<Placed & { readonly body: readonly object[] }>()
   const here: (Placed & { readonly body: readonly object[] })[] = []
   fullGC()

@@ -70,7 +70,7 @@ describe('a request', () => {
     expect(await chosen(among, 'z')).toBe('not_found')
   })
 
-  test('is no question where there is nothing to choose, and one where an upstream is asked', () => {
+  test('needs no decision with one candidate, unless that upstream is asked for its models', () => {
     expect(isDecided([served('a', undefined, false)])).toBe(true)
     expect(isDecided([served('a')])).toBe(false)
     expect([someAsk([served('a', undefined, false)]), someAsk([served('a')])]).toEqual([
@@ -136,7 +136,7 @@ describe('one model, by its path', () => {
     expect(await having(among.slice(1), 'y-alias')).toBe('b')
   })
 
-  test('is no question where one alone may have it', async () => {
+  test('needs no list if only one upstream may have it', async () => {
     const { having, asked } = scene({ a: ['x'], b: ['y'] })
     const among = [served('a', ['x'], false), served('b', ['y'], false)]
     expect([await having(among, 'y'), await having(among, 'z')]).toEqual(['b', 'not_found'])

@@ -37,7 +37,7 @@ test('a sealed body goes to an upstream that opens it, a plain one to one that t
   expect(found(true, false)).toEqual(['plain', 'sealed', 'both'])
 })
 
-test('where none fits, the upstream itself says what is wrong', () => {
+test('without a fitting upstream, the first one reports the error', () => {
   expect(names(permittedOf([sealed], { ...ANY, sealed: false, hasBody: true }))).toEqual(['sealed'])
   expect(names(permittedOf([plain], { ...ANY, sealed: true, hasBody: true }))).toEqual(['plain'])
 })
@@ -71,7 +71,7 @@ test('a model decides wherever an upstream names models, and with one way to go 
   expect(of('a-1', candidate('none', 'plain', []))).toBe('not_found')
 })
 
-test('what several serve together is what each serves, and everything where one serves everything', () => {
+test('several upstreams together serve the models of each, or every model if one serves every model', () => {
   const [a, b] = [candidate('a', 'plain', ['a*']), candidate('b', 'plain', ['b-1', 'a-1'])]
   expect(servedModels([a, b])).toEqual(['a*', 'b-1', 'a-1'])
   expect(servedModels([a, plain])).toBeUndefined()

@@ -74,7 +74,7 @@ describe.each(ALL)('%s', (coding) => {
     }
   })
 
-  test('a bomb ends at 1 MiB, or at 200 times what was sent', async () => {
+  test('a bomb is stopped at 1 MiB, or at 200 times the sent bytes', async () => {
     const bomb = encode(Buffer.alloc(64 * MiB, ' '))
     const most = Math.max(MiB, bomb.byteLength * 200)
     let taken = 0
@@ -89,7 +89,7 @@ describe.each(ALL)('%s', (coding) => {
     expect(await decoded(encode(dense), [coding])).toEqual(dense)
   })
 
-  test('what is cut, broken or something else is refused', async () => {
+  test('a cut, broken or other coding is refused', async () => {
     const whole = encode(BODY)
     const flipped = Buffer.from(whole)
     flipped[flipped.length >> 1] = (flipped[flipped.length >> 1] ?? 0) ^ 0xff

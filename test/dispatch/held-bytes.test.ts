@@ -14,14 +14,14 @@ const codeOf = (work: () => void): string => {
   }
 }
 
-test('what is only announced takes nothing: bytes count as they arrive', () => {
+test('a declared length reserves nothing: bytes count as they arrive', () => {
   const held = heldBytes(100, 60)
   const slow = Array.from({ length: 50 }, () => held.share('slow'))
   for (const share of slow) share.take(1)
   expect(codeOf(() => held.share('other').take(50))).toBe('taken')
 })
 
-test('one identity cannot take what is left for the others', () => {
+test('one identity cannot use up the room of others', () => {
   const held = heldBytes(100, 60)
   expect(codeOf(() => held.share('a').take(60))).toBe('taken')
   expect(codeOf(() => held.share('a').take(1))).toBe('identity_concurrency_limit')
@@ -41,7 +41,7 @@ test('all of it is given back with the request, once', () => {
   expect(codeOf(() => held.share('c').take(1))).toBe('upstream_concurrency_limit')
 })
 
-test('what cannot fit is told before it arrives, and takes nothing', () => {
+test('a body that cannot fit is refused before it arrives, and takes no room', () => {
   const held = heldBytes(100, 60)
   const share = held.share('a')
   expect(share.roomFor(60).ok).toBe(true)

@@ -68,7 +68,7 @@ function scene(lists: Record<string, readonly string[] | object | undefined>) {
   return { lists, asked, merge, ids }
 }
 
-test('in the settings’ order, each model once, by what its upstream serves and the caller may use', async () => {
+test('in the settings’ order, each model once, if its upstream serves it and the caller may use it', async () => {
   const { ids } = scene({ a: ['x', 'y', 'gpt-1'], b: ['y', 'z', 'gpt-2'] })
   const [a, b] = [served('a'), served('b')]
   expect(await ids([a, b])).toEqual(['x@a', 'y@a', 'gpt-1@a', 'z@b', 'gpt-2@b'])
@@ -79,7 +79,7 @@ test('in the settings’ order, each model once, by what its upstream serves and
   expect(await ids(limited)).toEqual(['x@a', 'gpt-2@b'])
 })
 
-test('each is asked once a minute, whoever asks, and one that fails after seconds', async () => {
+test('each upstream is asked once a minute for all callers, and again after seconds if it fails', async () => {
   const { ids, asked, lists } = scene({ a: ['x'], b: undefined })
   const among = [served('a'), served('b')]
   await Promise.all([ids(among), ids(among), ids(among, { patterns: ['x'] })])
@@ -102,7 +102,7 @@ test('one that is dead leaves the others, and shows its last list; where all are
   expect(await scene({}).ids(among)).toBe('upstream_unavailable')
 })
 
-test('one that hangs where it has failed before holds nobody up for its whole deadline', async () => {
+test('an upstream that failed before and now hangs delays nobody for its whole deadline', async () => {
   const { lists, asked, ids } = scene({ a: ['x'], b: undefined })
   const among = [served('a'), served('b')]
   expect(await ids(among)).toEqual(['x@a'])
@@ -112,7 +112,7 @@ test('one that hangs where it has failed before holds nobody up for its whole de
   expect(asked.slice(2)).toEqual(['b /v1/models'])
 })
 
-test('what is no list, is not all of one, or quotes the key, is left out', async () => {
+test('a response that is not a list, not complete, or quotes the key is left out', async () => {
   for (const list of [
     { error: 'x' },
     { data: 'x' },
@@ -140,7 +140,7 @@ test("in Anthropic's dialect the whole is asked for and cut into its pages", asy
   expect(asked).toEqual(['a /v1/models?limit=1000', 'b /v1/models?limit=1000'])
 })
 
-test('what is an account’s own is merged with nothing', () => {
+test('the list of an account is merged with no other', () => {
   const [a, b] = [served('a'), served('b')]
   expect([isMerged([a]), isMerged([a, b])]).toEqual([false, true])
   const own = { ...b, upstream: { ...b.upstream, credential: async () => ({}) as never } }

@@ -4,13 +4,13 @@ import { modelHint } from '../../src/dispatch/model-hint.ts'
 const LONG = 'x'.repeat(1000)
 const hint = (text: string): string | undefined => modelHint(Buffer.from(text))
 
-test('a model is found where the SDKs write it, at the beginning or at the end', () => {
+test('a model is found at the beginning or the end, where the SDKs write it', () => {
   expect(hint('{"model":"claude-haiku-4-5","max_tokens":1}')).toBe('claude-haiku-4-5')
   expect(hint(`{"model": "org/gpt-oss:20b","messages":"${LONG}"}`)).toBe('org/gpt-oss:20b')
   expect(hint(`{"messages":"${LONG}","model" : "gpt-5","stream":true}`)).toBe('gpt-5')
 })
 
-test('none is found in a text that a model is told, nor in what is no name', () => {
+test("no model is found in a prompt's text, nor in an invalid name", () => {
   for (const text of [
     '',
     '{}',

@@ -31,7 +31,7 @@ const list = (ids: readonly string[], hasMore = false): object => ({
 })
 const MINE = ['claude-a-1', 'claude-a-2', 'claude-a-3']
 
-describe('what is on the list of a token', () => {
+describe('the model list of a token', () => {
   test('is listed, with all that the API says of it', () => expect(seen('')).toEqual(list(MINE)))
   test('comes in pages of its own', () => {
     expect(seen('?limit=2')).toEqual(list(MINE.slice(0, 2), true))
@@ -41,7 +41,8 @@ describe('what is on the list of a token', () => {
     expect(seen('?limit=1&before_id=claude-a-3')).toEqual(list(['claude-a-2'], true))
     expect(seen('?limit=1000')).toEqual(list(MINE))
   })
-  test('is empty where nothing is', () => expect(seen('', upstream(), ['none'])).toEqual(list([])))
+  test('is empty if the token may use no model', () =>
+    expect(seen('', upstream(), ['none'])).toEqual(list([])))
   test('is asked for whole, with what else the query says', () => {
     const listed = listedModels('/v1/models', '?beta=true&limit=2&after_id=x', ['a'])
     expect(listed.ok && listed.value?.search).toBe('?beta=true&limit=1000')

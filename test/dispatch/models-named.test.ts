@@ -180,7 +180,7 @@ describe('is refused, for two parsers could read it differently', () => {
   })
 })
 
-describe('what nobody knows is told', () => {
+describe('unknown features are reported', () => {
   test.each([
     ['"tools":[{"type":"oracle_20270101","name":"o"}]', 'a tool of type oracle_20270101'],
     ['"tools":[{"type":"Web_Search_20260318"}]', 'a tool of type Web_Search_20260318'],

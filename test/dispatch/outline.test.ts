@@ -43,7 +43,7 @@ describe('refuses', () => {
     ],
   })
 
-  test('bytes that are no UTF-8, even where no field is', () => {
+  test('bytes that are not UTF-8, even outside fields', () => {
     for (const broken of [
       [0xff],
       [0xc0, 0xa2],

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { isPlainJson } from '../../src/dispatch/plain-json.ts'
 
 describe('headers that make another body of the same bytes', () => {
-  test('are told apart from those that do not', () => {
+  test('are distinguished from others', () => {
     for (const type of [
       'application/json',
       'Application/JSON; charset=utf-8',

@@ -84,7 +84,7 @@ describe('refuses', () => {
 })
 
 test(
-  'whatever is taken is JSON, and says to JSON.parse what it says to us',
+  'every accepted body is JSON, and JSON.parse reads the same from it',
   seeded((random) => {
     let taken = 0
     let refused = 0

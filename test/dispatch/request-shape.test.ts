@@ -191,7 +191,7 @@ describe("the SDK's types", () => {
     }
   })
 
-  test('have no member of a request that changes its price beside those that are read', async () => {
+  test('have no other member of a request that changes its price', async () => {
     const all = new Map(await interfacesOf('beta/messages/messages.d.ts'))
     const request = all.get('MessageCreateParamsBase') ?? ''
     const members = [...request.matchAll(/^ {4}(\w+)\??:/gm)].map(([, name]) => name)

@@ -51,7 +51,7 @@ const KEPT_BODIES: readonly (readonly [string, (id: string) => object])[] = [
 const anna = { identity: ANNA, former: undefined }
 const annaNow = { identity: ANNA, former: ['d4'.repeat(32), ANNA_BEFORE] }
 
-test('its own caller, at the upstream that keeps it and among those that the caller reaches', () => {
+test('its own caller, at the upstream that stores it, if the caller reaches that upstream', () => {
   expect(found(anna, 'resp_1')).toBe('local')
   expect(found(anna, 'resp_1/input_items')).toBe('local')
   expect(found(anna, 'resp_3')).toBe('not_found')

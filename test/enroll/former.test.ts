@@ -77,7 +77,7 @@ test('all of one user moves, and nothing of another', () => {
   ])
 })
 
-test("a device's hash is that of its enrolment, or of what it has spent, whichever key made it", () => {
+test('a device keeps the hash of its enrolment, or of its spending, under any key', () => {
   using db = opened()
   const [before, now] = [identities(KEYS.slice(1)), identities(KEYS)]
   const at = instant()

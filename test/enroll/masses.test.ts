@@ -63,7 +63,7 @@ for (const name of ['code:1', 'org:acme', 'user:user-1', 'fleet']) {
   })
 }
 
-test('whoever enrols with a code while it is revoked is refused from the first part on', async () => {
+test('an enrolment with a code that is being revoked is refused from the first part on', async () => {
   using world = scene()
   const credential = world.code({ uses: MANY })
   enrolMany(world.db)
@@ -113,7 +113,7 @@ test('another process that holds the lock in between delays it, and ends nothing
   expect(alive(world.db)).toBe(0)
 })
 
-test('a disk that fails in between: what is done is told, and that it is not all', async () => {
+test('a disk that fails in between: the finished part is reported, and that it is unfinished', async () => {
   using world = scene()
   enrolMany(world.db)
   const revoking = world.gate.revoke('org:acme', 'operator', at(0))

@@ -38,7 +38,7 @@ test.each([
   expect(allowed).toBe(count)
 })
 
-test('beside a /48 that asks without end, all others enrol as if it were not there', () => {
+test('a /48 that asks without end does not affect the enrolment of others', () => {
   const enrol = openEnrolments(memoryCounters, BOOTSTRAP_LIMITS)
   let others = 0
   let theirs = 0
@@ -54,7 +54,7 @@ test('beside a /48 that asks without end, all others enrol as if it were not the
   expect(theirs).toBeWithin(100, 201)
 })
 
-test('who is refused by a wider count keeps what is theirs, and gets it once there is room', async () => {
+test('an address that a wider count refuses keeps its own count, and enrols when there is room', async () => {
   using world = scene({ policy: 'open' })
   const ask = async (addressKey: string, seconds: number): Promise<string> =>
     outcome(await world.bootstrap('d', { addressKey }, seconds))

@@ -26,7 +26,7 @@ async function enrolled(world: Scene, flags: EnrolFlags): Promise<{ out: string;
   return shown
 }
 
-test('prints the code once, alone on stdout, and what it grants on stderr', async () => {
+test('prints the code once, alone on stdout, and its grants on stderr', async () => {
   using world = scene()
   const { out, err } = await enrolled(world, {
     models: 'claude-haiku-*, claude-sonnet-4-5',
@@ -101,7 +101,7 @@ test('every mistake at once, each with its flag and a hint, and no code made', (
   }
 })
 
-test('revoke says what it did, and its exit code whether there was anything', async () => {
+test('revoke reports what it did, and its exit code whether the name was known', async () => {
   using world = scene()
   const token = await world.enrolled('laptop')
   const { family, jti, deviceHash } = await claimsOf(world.gate, token)

@@ -60,7 +60,7 @@ test('a token that was replaced is good for requests until its own exp, and no l
   }
 })
 
-test('its family ends where it comes back to be refreshed, and so does every child of it', async () => {
+test('attack: a retired token that is refreshed again ends its family with every newer token', async () => {
   using world = scene()
   const first = await world.enrolled()
   const second = await refreshed(world.gate, first, 100)
@@ -71,7 +71,7 @@ test('its family ends where it comes back to be refreshed, and so does every chi
     expect(await used(world.gate, token, 110.3)).toBe('token_revoked')
 })
 
-test('an operator’s revocation ends what was replaced with the rest', async () => {
+test('an operator’s revocation ends replaced tokens too', async () => {
   using world = scene()
   const first = await world.enrolled('laptop')
   const second = await refreshed(world.gate, first, 100)
@@ -160,7 +160,7 @@ test('an expired token may not refresh, unless the settings allow it, and not a 
   expect(await used(lenient, fourth, 86_400 + 3000)).toBe('token_revoked')
 })
 
-test('a device that slept comes back within its idle time, and each time anew', async () => {
+test('a device that slept can refresh within its idle time, each time again', async () => {
   using world = scene({ allowanceSeconds: 30 * DAY_SECONDS })
   let token = await world.enrolled()
   let now = 0
@@ -283,7 +283,7 @@ test('a token whose family the disk has never heard of is refused, and its reuse
   expect(await asked(world.gate, foreign, 0)).toBe('invalid_token')
 })
 
-test('what was answered is on the disk: a gate that starts anew goes on from there', async () => {
+test('every answer is on the disk first: a restarted gate goes on from there', async () => {
   using world = scene()
   const first = await world.enrolled()
   const second = await refreshed(world.gate, first, 0)

@@ -93,7 +93,7 @@ test('a code that was withdrawn enrols nobody', async () => {
   expect((await world.gate.revoke('code:99', 'operator', at(0))).known).toBe(false)
 })
 
-test('what nobody knows is refused all the same where its name says what it is', async () => {
+test('an unknown family or token is refused after its revocation', async () => {
   using world = scene()
   using lost = scene()
   const token = await lost.enrolled()
@@ -131,7 +131,7 @@ test('the audit names who did what to whom, and no device by its own id', async 
   expect(written()[0]).toMatchObject({ actor: 'gate', action: 'reuse' })
 })
 
-test('revocations outlive a restart, and memory forgets what is dead anyway', async () => {
+test('revocations outlive a restart, and memory forgets expired ones', async () => {
   using world = scene()
   const token = await world.enrolled('laptop')
   await world.gate.revoke('laptop', 'operator', at(0))
@@ -209,7 +209,7 @@ describe('a clock that was ahead, and is set back', () => {
   })
 })
 
-test('the disk forgets a day after what it names is dead, and no sooner', async () => {
+test('the disk forgets rows a day after their tokens expire, and no sooner', async () => {
   using world = scene()
   const token = await world.enrolled()
   tokenOf(await world.gate.refresh(token, at(0)))
@@ -258,7 +258,7 @@ test('a poll without news costs next to nothing, and more news than one turn rea
   expect(each).toBeLessThan(200)
 })
 
-test('a gate that cannot read what was revoked does not start', () => {
+test('a gate that cannot read revocations does not start', () => {
   using empty = new Database(':memory:')
   const options = { graceSeconds: 10, allowanceSeconds: 0, log: pino({ level: 'silent' }) }
   expect(() => revocations({ connection: connectionTo(empty), ...options })).toThrow()

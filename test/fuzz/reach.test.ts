@@ -309,7 +309,7 @@ function asked(random: Random): Asked {
 }
 
 test(
-  'nothing goes where the document does not allow it, and whatever it allows does',
+  'a request goes where the document allows it, and nowhere else',
   fuzz('reach', 20, async (random) => {
     const document = drawn(random)
     const sent: Sent[] = []

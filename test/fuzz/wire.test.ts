@@ -307,7 +307,7 @@ test(
   FUZZ_MS,
 )
 
-test('and of each stream the ledger says what its events said', async () => {
+test("the ledger has the counts of each stream's events", async () => {
   const database = new Database(at.databaseFile, { readonly: true })
   const rows = database.query<Record<string, unknown>, []>(
     'SELECT * FROM ledger WHERE end_reason IS NOT NULL',

@@ -78,7 +78,7 @@ describe('until when', () => {
 })
 
 describe('add', () => {
-  test('prints the key once, alone on stdout, and what it is on stderr', async () => {
+  test('prints the key once, alone on stdout, and its terms on stderr', async () => {
     using on = keyScene()
     const { code, out, err } = await added(on, 'ci', {
       policy: 'builders',
@@ -160,7 +160,7 @@ describe('list, rotate, revoke', () => {
     expect(table.shown.out).toMatch(/\nshort +- +- +never +expired 20/)
   })
 
-  test('what goes by no name is 1, and is not repeated: it may be a key', async () => {
+  test('an unknown name is exit code 1, and is not repeated: it may be a key', async () => {
     using on = keyScene()
     const { shown, output } = terminal()
     expect(await revoke(on.records, 'pk_pasted', output, 0)).toBe(1)
@@ -196,7 +196,7 @@ describe('what the settings say of keys', () => {
       : read.mistakes.map((each) => `${each.setting} ${each.message} (${each.hint})`)
   }
 
-  test('holds where the words say nothing', async () => {
+  test('is the default for words that are not given', async () => {
     using on = keyScene()
     const { err } = await added(on, 'ci', {}, 0, strict)
     expect(err).toContain('policy builders')
@@ -233,7 +233,7 @@ describe('what the settings say of keys', () => {
     }
   })
 
-  test('a rotation of a key that was made for longer, or for ever, is cut to what one may live', async () => {
+  test('a rotation of a key with a longer lifetime, or without an end, is cut to the maximum', async () => {
     for (const expires of ['365d', 'never', '10d']) {
       using on = keyScene()
       await added(on, 'old', { expires })
@@ -287,7 +287,7 @@ describe('the binary', () => {
   const run = (...args: string[]): Promise<CommandEnd> =>
     runToEnd(['key', ...args], { DATABASE_URL: `sqlite:${file}` }, folder)
 
-  test('makes no database where there is none', async () => {
+  test('creates no database', async () => {
     for (const args of [['add', 'ci'], ['list'], ['rotate', 'ci'], ['revoke', 'ci']]) {
       const done = await run(...args)
       expect([done.exitCode, done.stdout]).toEqual([1, ''])
@@ -296,7 +296,7 @@ describe('the binary', () => {
     expect(existsSync(file)).toBe(false)
   })
 
-  test('says what was meant, and how an action is written', async () => {
+  test('suggests the intended word, and shows how an action is written', async () => {
     for (const [args, words] of [
       [[], 'an action is missing'],
       [['lst'], 'did you mean: postern key list?'],

@@ -60,7 +60,7 @@ test('two neighbours that change places are found', () => {
   }
 })
 
-test('what is longer, shorter, folded, padded or spelt otherwise is none', () => {
+test('a longer, shorter, folded, padded or otherwise changed text is not a key', () => {
   for (const key of KEYS.slice(0, 200)) {
     const others = [
       key.toLowerCase(),

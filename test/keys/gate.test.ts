@@ -81,7 +81,7 @@ describe('a key is a credential', () => {
     )
   })
 
-  test('attack: guessed, changed, folded, cut, in a query, or beside another', async () => {
+  test('attack: guessed, changed, folded, cut, in a query, or with another credential', async () => {
     const cases: [Record<string, string>, string, string][] = [
       ...Array.from({ length: 20 }, (): [Record<string, string>, string, string] => [
         { 'x-api-key': makeKey() },
@@ -247,7 +247,7 @@ describe('what another process changes is heard', () => {
     )
   })
 
-  test('a gate that starts later knows all of it, and what has expired', async () => {
+  test('a gate that starts later knows every change and expiry', async () => {
     const [kept, revoked] = [await added('kept'), await added('ended')]
     const soon = new Date(Date.now() + 2000).toISOString().replace(/\.\d+Z/, 'Z')
     const short = await command('add', 'short', '--expires', soon)

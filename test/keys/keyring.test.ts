@@ -158,7 +158,7 @@ describe('on disk', () => {
     }
   })
 
-  test('the audit says what was done, by name', () => {
+  test("the audit records every action by the key's name", () => {
     using on = keyScene()
     on.add()
     rotateKey(on.db, 'ci', { overlapSeconds: 5, expiresAt: undefined }, at(1).epochSeconds)
@@ -210,7 +210,7 @@ describe('on disk', () => {
     expect(seen()).toBe(Math.floor(at(200).epochSeconds / 60) * 60)
   })
 
-  test('what has ended long ago is forgotten, and no number is given out twice', () => {
+  test('keys that ended long ago are forgotten, and no number is reused', () => {
     using on = keyScene()
     const old = on.add()
     rotateKey(on.db, 'ci', { overlapSeconds: 0, expiresAt: undefined }, at(0).epochSeconds)
@@ -262,7 +262,7 @@ describe('another file', () => {
     renameSync(path, on.path)
   }
 
-  test('what was revoked since a backup stays revoked where that is put back, and after a restart', () => {
+  test('keys that were revoked after a backup stay revoked when it is restored, and after a restart', () => {
     using on = keyScene()
     const [kept, revoked, rotated] = ['kept', 'revoked', 'rotated'].map((name) => on.add({ name }))
     on.hear()
@@ -280,7 +280,7 @@ describe('another file', () => {
     }
   })
 
-  test('a key that the file at the path does not have is nobody’s', () => {
+  test('a key that is not in the file at the path is unknown', () => {
     using on = keyScene()
     const path = backup(on)
     const { key } = on.add()
@@ -312,7 +312,7 @@ describe('another file', () => {
     expect(said(on, third.key, 2)).toBe(third.row.identity)
   })
 
-  test('while a large one is read, piece by piece, what was known before holds', () => {
+  test('while a large file is read in pieces, the previous keys count', () => {
     using on = keyScene()
     const [gone, kept, revoked] = ['gone', 'kept', 'revoked'].map((name) => on.add({ name }))
     on.hear()
@@ -336,7 +336,7 @@ describe('another file', () => {
     expect(on.keys.size).toBe(1202)
   })
 
-  test('as long as what stands at the path cannot be used, what is known holds', () => {
+  test('while the file at the path cannot be used, the known keys count', () => {
     using on = keyScene()
     const [kept, revoked] = ['kept', 'revoked'].map((name) => on.add({ name }))
     revokeKeys(on.db, 'revoked', at(0).epochSeconds)

@@ -136,7 +136,7 @@ describe('a ticket', () => {
     expect(why(pending.open(ticketOf(begun), at(1)))).toBe(NO_TICKET)
     expect(pending.size).toBe(2)
   })
-  test('is none where it is not exactly one', () => {
+  test('must match exactly', () => {
     const begun = must(pending.begin(at(0)))
     const ticket = ticketOf(begun)
     for (const wrong of [
@@ -158,7 +158,7 @@ describe('a ticket', () => {
     must(pending.take(used.attempt, at(600)))
     expect(why(pending.open(ticketOf(used), at(600)))).toBe(NO_TICKET)
   })
-  test('is not made where the answer is pasted', () => {
+  test('is not issued if the answer is pasted', () => {
     const pasting = attempts({ secrets: [FIRST], tickets: false })
     expect(must(pasting.begin(at(0))).ticket).toBeUndefined()
   })
@@ -172,7 +172,7 @@ describe('who began', () => {
     began = begun.attempt
     opened = must(pending.open(ticketOf(begun), at(1))).attempt
   })
-  test('collects what came of it elsewhere, once', () => {
+  test('collects the outcome from elsewhere, once', () => {
     expect(must(pending.collect(began, at(2)))).toBeUndefined()
     const taken = must(pending.take(opened, at(3)))
     expect(must(pending.collect(began, at(4)))).toBeUndefined()

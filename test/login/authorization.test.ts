@@ -70,7 +70,7 @@ describe('with a real authorization server that demands a secret', () => {
   }
 })
 
-test('an endpoint keeps the query that it was given', async () => {
+test('an endpoint keeps its configured query', async () => {
   const sink = await startUpstream()
   try {
     sink.respond((_request, response) => void response.end('{"access_token":"at"}'))
@@ -362,7 +362,7 @@ describe('over a socket', () => {
     })
   })
 
-  describe('what is no answer with tokens', () => {
+  describe('responses without tokens', () => {
     for (const [name, body, why] of [
       ['nothing', '', 'malformed'],
       ['a page', `<html>${CANARY}</html>`, 'malformed'],
@@ -394,7 +394,7 @@ describe('over a socket', () => {
     }
   })
 
-  describe('what is unusual, but allowed', () => {
+  describe('unusual responses that are allowed', () => {
     test('no life is said', async () => {
       expect((await refreshed({ ...good, expires_in: undefined })).lifetimeSeconds).toBeUndefined()
     })
@@ -419,7 +419,7 @@ describe('over a socket', () => {
         expect([lifetimeSeconds, refreshToken]).toEqual([life, 'rt'])
       })
     }
-    test('what is null is absent, and what nobody knows is not looked at', async () => {
+    test('null members are absent, and unknown ones are ignored', async () => {
       const said = {
         ...good,
         scope: null,
@@ -456,7 +456,7 @@ describe('over a socket', () => {
         expect((await refreshed({ ...good, refresh_token })).refreshToken).toBe(refresh_token)
       }
     })
-    test('beside an access token of no use the rotated refresh token is kept', async () => {
+    test('a rotated refresh token is kept even if its access token is unusable', async () => {
       for (const more of [
         { access_token: null },
         { access_token: 'a t' },
@@ -527,7 +527,7 @@ describe('over a socket', () => {
         expect(await both(json({ error, error_description: CANARY }, 400))).toBe(why)
       })
     }
-    test('a challenge beside an error does not hide it', async () => {
+    test('a challenge does not hide an error in the body', async () => {
       const challenge = { 'www-authenticate': `Bearer error="${CANARY}"` }
       expect(await both(json({ error: 'invalid_grant' }, 401, challenge))).toBe(
         'ended: invalid_grant',

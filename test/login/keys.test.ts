@@ -77,7 +77,7 @@ test('neither passes for the other, however it is dressed', () => {
   expect(checkAttempt([FIRST], `${id}.${signedAsKey}`)).toBeUndefined()
 })
 
-test('the first secret signs, all verify, and one that was dropped ends what it signed', () => {
+test('the first secret signs, all verify, and dropping one ends its keys', () => {
   expect(checkSessionKey([SECOND, FIRST], key)).toBe(true)
   expect(checkAttempt([SECOND, FIRST], attempt)).toBe(id)
   const anew = newSessionKey([SECOND, FIRST])

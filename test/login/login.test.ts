@@ -186,7 +186,7 @@ describe('attack 39: an answer that is not to the sign-in of who brings it begin
     await refusedFor(mine.attempt, await answerTo(stranger), 'state')
     await spent(mine, await answerTo(mine))
   })
-  test('an answer without the cookie of who began, or with one that is none', async () => {
+  test('an answer without the cookie of the attempt, or with an invalid one', async () => {
     const mine = begun()
     const answer = await answerTo(mine)
     const [id = '', signature = ''] = mine.attempt.split('.')
@@ -276,7 +276,7 @@ test('of 200 who finish one sign-in at once, one does, and the code is shown onc
 })
 
 describe('a new sign-in', () => {
-  test('takes the place of the old one, whose key is nobody’s', async () => {
+  test('replaces the old one, whose key is then unknown', async () => {
     const first = await signIn()
     const firstToken = await token(at(0))
     const second = await signIn()
@@ -297,7 +297,7 @@ describe('a new sign-in', () => {
     expect(why(await gate.finish(mine.attempt, answer, at(1)))).toBe('login_failed: attempt')
     expect(session(key).status.renewable).toBe(true)
   })
-  test('that the disk does not take is none, and the old one goes on', async () => {
+  test('that cannot be written fails, and the old one goes on', async () => {
     const { key } = await signIn()
     const mine = begun()
     const answer = await answerTo(mine)
@@ -308,7 +308,7 @@ describe('a new sign-in', () => {
     expect(session(key).status.renewable).toBe(true)
     open[0]?.run('PRAGMA query_only = OFF')
   })
-  test('with garbage from the server is none', async () => {
+  test('with garbage from the server fails', async () => {
     for (const [rewrite, reason] of [
       [{ access_token: '' }, 'malformed'],
       [{ token_type: 'DPoP' }, 'token type'],
@@ -374,7 +374,7 @@ describe('from a terminal', () => {
     secret.add(must(await finishing).key)
     expect(must(gate.collect(terminal.attempt, at(4)))).toBeDefined()
   })
-  test('where the answer is pasted, there is no ticket, and the paste finishes', async () => {
+  test('if the answer is pasted, there is no ticket, and the paste finishes the sign-in', async () => {
     gate = started({ returnsHere: false })
     const terminal = begun()
     expect([gate.returnsHere, terminal.ticket]).toEqual([false, undefined])
@@ -386,7 +386,7 @@ describe('from a terminal', () => {
   })
 })
 
-test('idle waits for the refresh that is under way', async () => {
+test('idle waits for a running refresh', async () => {
   const { key } = await signIn()
   server.setDelay(80)
   const startedAt = performance.now()

@@ -195,7 +195,7 @@ describe.skipIf(!(await hasBrowser()))('the page', () => {
     },
   )
 
-  test.concurrent('says what happened where it was not accepted, and shows a way on', async () => {
+  test.concurrent('says that the sign-in was not accepted, and shows a next step', async () => {
     await visiting('return', { javaScriptEnabled: false }, async ({ gate, page, context }) => {
       await page.goto(`${gate.url}/auth/device`)
       await page.getByRole('button', { name: 'Start sign-in' }).click()
@@ -235,39 +235,36 @@ describe.skipIf(!(await hasBrowser()))('the page', () => {
     })
   })
 
-  test.concurrent(
-    'copies, tells those who do not see, and can be used with a keyboard alone',
-    async () => {
-      await visiting('return', {}, async ({ gate, page }) => {
-        await page.goto(`${gate.url}/auth/device`)
-        const focused = () => page.locator(':focus')
-        await page.keyboard.press('Tab')
-        expect(await focused().textContent()).toBe('Start sign-in')
-        const outline = await page.evaluate('getComputedStyle(document.activeElement).outlineWidth')
-        expect(outline).toBe('3px')
-        await page.keyboard.press('Enter')
-        await titled(page, 'Sign in at your provider')
-        expect(await page.getByRole('status').textContent()).toBe('Sign in at your provider')
-        expect(await focused().textContent()).toBe('Sign in at your provider')
-        await page.keyboard.press('Tab')
-        await page.keyboard.press('Enter')
-        await agree(page)
-        await titled(page, 'Signed in')
-        // The code is out of the address, and of what a reload would send.
-        expect(new URL(page.url()).pathname + new URL(page.url()).search).toBe('/auth/device')
-        await page.keyboard.press('Tab')
-        await page.keyboard.press('Enter')
-        await page.getByRole('status').getByText('Copied').waitFor({ state: 'attached' })
-        const copied = await page.evaluate('navigator.clipboard.readText()')
-        expect(copied).toBe((await page.locator('#key').textContent()) ?? '-')
-        await page.reload()
-        await titled(page, 'Signed in')
-        expect(await page.locator('#key').count()).toBe(0)
-      })
-    },
-  )
+  test.concurrent('copies, informs screen readers, and works with a keyboard alone', async () => {
+    await visiting('return', {}, async ({ gate, page }) => {
+      await page.goto(`${gate.url}/auth/device`)
+      const focused = () => page.locator(':focus')
+      await page.keyboard.press('Tab')
+      expect(await focused().textContent()).toBe('Start sign-in')
+      const outline = await page.evaluate('getComputedStyle(document.activeElement).outlineWidth')
+      expect(outline).toBe('3px')
+      await page.keyboard.press('Enter')
+      await titled(page, 'Sign in at your provider')
+      expect(await page.getByRole('status').textContent()).toBe('Sign in at your provider')
+      expect(await focused().textContent()).toBe('Sign in at your provider')
+      await page.keyboard.press('Tab')
+      await page.keyboard.press('Enter')
+      await agree(page)
+      await titled(page, 'Signed in')
+      // The code is out of the address, and of what a reload would send.
+      expect(new URL(page.url()).pathname + new URL(page.url()).search).toBe('/auth/device')
+      await page.keyboard.press('Tab')
+      await page.keyboard.press('Enter')
+      await page.getByRole('status').getByText('Copied').waitFor({ state: 'attached' })
+      const copied = await page.evaluate('navigator.clipboard.readText()')
+      expect(copied).toBe((await page.locator('#key').textContent()) ?? '-')
+      await page.reload()
+      await titled(page, 'Signed in')
+      expect(await page.locator('#key').count()).toBe(0)
+    })
+  })
 
-  test.concurrent('says so where the gate is gone', async () => {
+  test.concurrent('says that the gate is gone', async () => {
     await visiting('return', {}, async ({ gate, page, wrong }) => {
       await page.goto(`${gate.url}/auth/device`)
       await gate.close()
@@ -363,7 +360,7 @@ describe.skipIf(!(await hasBrowser()))('the page', () => {
       })
     })
 
-    test.concurrent('runs nothing on it by what it puts into its address', async () => {
+    test.concurrent('runs no script on it through the address', async () => {
       const attack = '"><img src=x onerror=pwned=1><script>pwned=1</script>'
       await visiting('return', {}, async ({ gate, page }) => {
         for (const path of ['/auth/callback', '/auth/device', '/auth/device/open']) {
@@ -378,7 +375,7 @@ describe.skipIf(!(await hasBrowser()))('the page', () => {
   })
 
   test.concurrent(
-    'what is forbidden would be seen here: an inline style and a foreign image are',
+    'the control: an inline style and a foreign image violate the policy',
     async () => {
       await visiting('paste', {}, async ({ gate, page, wrong }) => {
         await page.goto(`${gate.url}/auth/device`)

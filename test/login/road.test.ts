@@ -104,7 +104,7 @@ beforeEach(() => {
 })
 
 describe('a request', () => {
-  test('goes out as what it is: its own headers, the version, the beta once, and the token', async () => {
+  test('is sent with its own headers, the version, the beta once, and the token', async () => {
     const response = await messages({
       headers: {
         'anthropic-beta': 'context-1m-2025-08-07,oauth-2025-04-20',
@@ -206,7 +206,7 @@ describe('a request', () => {
   })
 })
 
-test('a body under a Content-Encoding passes as it came, with its header', async () => {
+test('a body with a Content-Encoding passes unchanged, with its header', async () => {
   at.seen()
   const coded = new Uint8Array(Bun.gzipSync(Buffer.from(body)))
   const response = await messages({ body: coded, headers: { 'content-encoding': 'gzip' } })
@@ -288,7 +288,7 @@ describe("the API's table", () => {
     }
   })
 
-  test('has an end: what is not in it reaches nobody', async () => {
+  test('is complete: other routes reach nobody', async () => {
     for (const [method, path] of [
       ['GET', '/v1/organizations/me'],
       ['GET', '/v1/messages'],
@@ -340,7 +340,7 @@ describe('who may', () => {
     expect(await status({ origin: 'http://127.0.0.1:3000' })).toBe(401)
     expect(at.seen()).toEqual([])
   })
-  test('and nothing is done on it where no page says that it asks', async () => {
+  test('and a cookie changes nothing without an Origin', async () => {
     const post = async (headers: Record<string, string>): Promise<number> => {
       const response = await fetch(`${at.gate.url}/v1/messages`, {
         method: 'POST',
@@ -623,7 +623,7 @@ describe('a person at a terminal', () => {
   })
 })
 
-test('canary: no token, key, code or secret is anywhere but where it belongs', async () => {
+test('canary: no token, key, code or secret is outside its own place', async () => {
   at.rejected.add(latest())
   await messages()
   for (const suffix of ['', '-wal', '-shm']) {

@@ -502,7 +502,7 @@ describe('attack 39: an open redirect', () => {
 })
 
 describe('attack 40: a session', () => {
-  test('is a new one at each sign-in, and the old one is nobody from then on', async () => {
+  test('is new at each sign-in, and the old one is then unknown', async () => {
     const first = await signIn(returning)
     const second = await signIn(returning)
     expect(second.key).not.toBe(first.key)
@@ -510,7 +510,7 @@ describe('attack 40: a session', () => {
     expect(await status(returning, bearer(second.key))).toMatchObject({ authenticated: true })
   })
 
-  test('cannot be chosen from outside: what a browser brought is not what it gets', async () => {
+  test('cannot be fixed from outside: a browser gets another one than it brought', async () => {
     const { key: planted } = await signIn(returning)
     const { attempt, told } = await begin(returning)
     const { search } = await authorized(returning, told)
@@ -522,7 +522,7 @@ describe('attack 40: a session', () => {
     expect(await status(returning, bearer(planted))).toEqual({ authenticated: false })
   })
 
-  test('ends where it is kept, not only in the browser', async () => {
+  test('ends at the gate, not only in the browser', async () => {
     const { key } = await signIn(returning)
     const cookie = `postern_session=${key}`
     const own = { 'sec-fetch-site': 'same-origin' }
@@ -535,7 +535,7 @@ describe('attack 40: a session', () => {
     expect(await status(returning, bearer(key))).toEqual({ authenticated: false })
   })
 
-  test('by its cookie changes nothing where no page says that it asks; by its key it does', async () => {
+  test('changes nothing by its cookie without an Origin; by its key it does', async () => {
     const { key } = await signIn(returning)
     const cookie = `postern_session=${key}`
     for (const path of ['/auth/refresh', '/auth/logout']) {

@@ -30,7 +30,7 @@ const parts = (of: Uint8Array) => ({
   sealed: of.slice(62),
 })
 
-test('opens what it sealed, with nothing of it to be read', () => {
+test('opens what it sealed, and the record shows nothing of it', () => {
   expect(open(record, PLACE)).toEqual({ ok: true, plaintext: TEXT, stale: false })
   expect(record.length).toBe(TEXT.length + OVERHEAD_BYTES)
   expect(record.includes('canary')).toBe(false)

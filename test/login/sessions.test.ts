@@ -457,7 +457,7 @@ test(
 
 // Rotation of SESSION_SECRET.
 
-test('a record under an older secret is sealed anew when opened, so that the older may go', () => {
+test('a record under an older secret is sealed again when it is opened, so that the older secret can be dropped', () => {
   const begun = kept([FIRST]).begin(ONE, NOW_MS)
   const rotating = kept([SECOND, FIRST])
   const before = Buffer.from(column(rotating.database, 'sealed'))
@@ -479,7 +479,7 @@ test('and when it is next written, and in whichever order the secrets stand', ()
   expect(outcome(kept([FIRST]).read(id))).toEqual({ tokens: TWO, version: 2 })
 })
 
-test('where it cannot be sealed anew, it is read all the same, and the disk is left in peace', () => {
+test('a record that cannot be sealed again is still read, and the disk is not retried', () => {
   const { id } = kept([FIRST]).begin(ONE, NOW_MS)
   const other = kept().database
   const rotating = kept([SECOND, FIRST])
@@ -495,7 +495,7 @@ test('where it cannot be sealed anew, it is read all the same, and the disk is l
 
 // Durable, or not at all.
 
-test('its connection writes through to the disk at each commit, and overwrites what it deletes', () => {
+test('its connection syncs each commit to the disk, and overwrites deleted content', () => {
   const { database } = kept()
   expect(database.query('PRAGMA synchronous').get()).toEqual({ synchronous: 2 })
   expect(database.query('PRAGMA secure_delete').get()).toEqual({ secure_delete: 1 })
@@ -696,7 +696,7 @@ test('a disk that cannot be read is no fault of the key: 503, and no token', () 
   expect(thrownBy(() => gate.begin(ONE, NOW_MS))).toBe('failed')
 })
 
-test('a file of an earlier version gets the table, and keeps what it has', () => {
+test('a file of an earlier version gets the table, and keeps its content', () => {
   const earlier = openDatabase(file, [LEDGER_SCHEMA, ENROLL_SCHEMA])
   if (!earlier.ok) throw new Error(earlier.reason)
   const { database } = earlier

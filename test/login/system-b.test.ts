@@ -216,7 +216,7 @@ describe('postern check', () => {
   })
 })
 
-describe('where the redirect comes back', () => {
+describe('a redirect that comes back to the gate', () => {
   async function pastes(env: Record<string, string>): Promise<unknown> {
     const at = await freePort()
     const child = Bun.spawn([await binary()], {

@@ -149,7 +149,7 @@ describe('a token is refreshed when under five minutes are left', () => {
     }
     expect(server.counts.revoked).toBe(revoked)
   })
-  test('those who ask while it is under way make no other one', async () => {
+  test('callers during a refresh cause no other one', async () => {
     const { access } = await signedIn()
     server.setDelay(60)
     const early = many(100, at(EXPIRED))
@@ -196,7 +196,7 @@ describe('the rotated refresh token', () => {
     await good(await token(at(EXPIRED * 2), undefined, restarted))
     expect(requests()).toBe(2)
   })
-  test('where the disk does not take it, its access token is given to nobody', async () => {
+  test('if the disk cannot be written, nobody gets its access token', async () => {
     const { access } = await signedIn()
     first.database.run('PRAGMA query_only = ON')
     expect(new Set(await many(20, at(DUE)))).toEqual(new Set([access]))
@@ -226,7 +226,7 @@ describe('the rotated refresh token', () => {
     server.setRewrite(undefined)
     expect(await token(at(DUE + 60))).toBe('session_ended: invalid_grant')
   })
-  test('stays the old one where the server issues no new one', async () => {
+  test('stays the old one if the server issues no new one', async () => {
     const { id } = await signedIn()
     const before = firstRecord(id).tokens.refreshToken
     server.setRewrite((answer) => ({ ...answer, refresh_token: undefined }))
@@ -293,7 +293,7 @@ describe('a server that fails', () => {
       await good(next)
     })
   }
-  test('is asked once in a cooldown that doubles up to its bound, whoever asks', async () => {
+  test('is asked once in a cooldown that doubles up to its maximum, for all callers', async () => {
     await signedIn()
     server.setFailing(503)
     let tries = 0
@@ -350,7 +350,7 @@ describe('a server that fails', () => {
     const refusal = await first.tokens.accessToken(at(EXPIRED * 3))
     expect(refusal).toMatchObject({ code: 'login_unavailable', retryAfterSeconds: 1 })
   })
-  test('is not waited for by those who have a good token', async () => {
+  test('does not delay callers with a valid token', async () => {
     const { access } = await signedIn()
     first = started(50)
     server.setDelay(1000)
@@ -363,7 +363,7 @@ describe('a server that fails', () => {
     expect([requests(), next === access]).toEqual([1, false])
     await good(next)
   })
-  test('is waited for by those whose token expires meanwhile', async () => {
+  test('delays callers whose token expires meanwhile', async () => {
     const { access } = await signedIn()
     first = started(50)
     server.setDelay(150)
@@ -371,7 +371,7 @@ describe('a server that fails', () => {
     expect(next).not.toBe(access)
     await good(next)
   })
-  test('is waited for by those who have none', async () => {
+  test('delays callers without a token', async () => {
     await signedIn()
     first = started(50)
     server.setDelay(200)
@@ -415,7 +415,7 @@ describe('a server that fails', () => {
     expect(await token(at(10), access)).toBe('session_ended: status 403')
     expect(await token(at(10.1))).toBe(access)
   })
-  test('how it stands is tried where the token is over, and once for all who ask', async () => {
+  test('the standing of an expired token is found by one refresh for all callers', async () => {
     const { id } = await signedIn()
     const all = await Promise.all(
       Array.from({ length: 20 }, () => first.tokens.standing(id, at(EXPIRED))),
@@ -506,7 +506,7 @@ describe('a token that the API has just refused', () => {
   })
 })
 
-describe('a session that changes while its refresh is under way', () => {
+describe('a session that changes during its refresh', () => {
   test('is not brought back when it was ended', async () => {
     const { id } = await signedIn()
     server.setDelay(60)
@@ -560,7 +560,7 @@ describe('another process on the same file', () => {
     expect(await token(at(DUE), access)).toBe(theirs)
     expect(requests()).toBe(1)
   })
-  test('that was first after all: what it wrote counts, not what we were given', async () => {
+  test('that was first: its record counts, not our response', async () => {
     await signedIn()
     const second = started()
     let theirs = ''
@@ -581,7 +581,7 @@ describe('another process on the same file', () => {
     // And its life is theirs as well: with 200 seconds left, it is due.
     expect(await token(at(DUE + HOUR - 200), undefined, ours)).not.toBe(theirs)
   })
-  test('in which somebody signed in anew: their token is the one', async () => {
+  test('with a new sign-in: its token counts', async () => {
     const { access } = await signedIn()
     expect(await token(at(0))).toBe(access)
     const issued = await issue()
@@ -640,7 +640,7 @@ describe('what the server does not say', () => {
     expect(text(await first.tokens.renew(id, at(EXPIRED)))).toBe('session_ended: no refresh token')
     expect(requests()).toBe(0)
   })
-  test('no scope: at sign-in what was asked for, at a refresh what it was', async () => {
+  test('no scope: at sign-in the requested one counts, at a refresh the previous one', async () => {
     const { id } = await signedIn({ scope: undefined })
     expect(first.tokens.status(id)).toMatchObject({ value: { scope: server.scope } })
     server.setRewrite((answer) => ({ ...answer, scope: 'user:profile' }))
@@ -650,7 +650,7 @@ describe('what the server does not say', () => {
     await token(at(EXPIRED * 2))
     expect(first.tokens.status(id)).toMatchObject({ value: { scope: 'user:profile' } })
   })
-  test('what it took to answer is off the life of its token', async () => {
+  test("the time for the response is subtracted from the token's lifetime", async () => {
     const { id } = await signedIn()
     server.setDelay(100)
     await token(at(EXPIRED))

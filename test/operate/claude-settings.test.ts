@@ -47,7 +47,7 @@ describe('the shell', () => {
     expect(lines[0]).not.toContain('canary')
   })
 
-  test('what is empty, off or harmless is not', () => {
+  test('an empty, disabled or harmless setting is not', () => {
     for (const env of [
       {},
       { ANTHROPIC_API_KEY: '' },
@@ -83,7 +83,7 @@ describe('the shell', () => {
 })
 
 describe('its settings files, for one run of exec', () => {
-  test('say nothing else where there are none, or none that can be read, or only our own', () => {
+  test('say nothing if they are absent, unreadable, or only our own', () => {
     expect(overridden()).toEqual({ settings: undefined, names: [], unheeded: [] })
     write('.claude/settings.json', '{ broken')
     expect(overridden().settings).toBeUndefined()

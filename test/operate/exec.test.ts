@@ -193,7 +193,7 @@ describe('postern token', () => {
     }
   })
 
-  test('of a device that was revoked says so, and enrols again where it has a code', async () => {
+  test('of a revoked device says so, and enrols again with a code', async () => {
     const first = await run({ command: 'token' })
     gate.revoked.add(1)
     gate.codes = new Set(['code-2'])
@@ -212,7 +212,7 @@ describe('postern token', () => {
     expect(next.out).not.toBe(first.out)
   })
 
-  test('renews one that is about to expire, and prints the old one where the gate is down', async () => {
+  test('refreshes one that is about to expire, and prints the old one if the gate is down', async () => {
     const first = await run({ command: 'token' })
     ageToken()
     const second = await run({ command: 'token' })
@@ -222,7 +222,7 @@ describe('postern token', () => {
     expect(await run({ command: 'token' })).toEqual(second)
   })
 
-  test('prints nothing but the reason where there is none', async () => {
+  test('prints only the reason if there is no token', async () => {
     gate.codes = new Set()
     const { code, out, err } = await run({ command: 'token', enrollment: 'canary' })
     expect({ code, out }).toEqual({ code: 77, out: '' })

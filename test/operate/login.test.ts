@@ -251,7 +251,7 @@ describe('postern login, by paste', () => {
   })
 })
 
-describe('postern login, where the redirect comes back', () => {
+describe('postern login, if the redirect comes back to the gate', () => {
   beforeEach(() => {
     gate.paste = false
   })
@@ -310,7 +310,7 @@ describe('postern login, where the redirect comes back', () => {
     })
   })
 
-  test('a gate that is away for a moment is waited for, and not for ever', async () => {
+  test('a gate that is away is waited for, but not forever', async () => {
     const ran = signInHere()
     await polled()
     gate.instead.set('/auth/status', { status: 429 })
@@ -349,7 +349,7 @@ describe('the browser', () => {
     expect(out).toStartWith('Sign in at this link, which your browser opens:\n')
   })
 
-  test('is left alone where nobody looks, or who looks said so', async () => {
+  test('is not opened without a terminal, or if the person says so', async () => {
     const opened = installBrowser()
     const { out } = await signIn()
     expect(out).toStartWith('Sign in at this link:\n')
@@ -414,7 +414,7 @@ describe('postern login --print', () => {
     expect(err).not.toContain('canary')
   })
 
-  test('says nothing to stdout where it fails', async () => {
+  test('writes nothing to stdout if it fails', async () => {
     gate.instead.set('/auth/device/submit', { status: 503 })
     expect(await signIn(['--print'])).toMatchObject({
       code: 69,
@@ -444,7 +444,7 @@ describe('what can go wrong', () => {
     })
   })
 
-  test('no gate there is 69, and says where it was looked for', async () => {
+  test('without a gate it exits with 69 and names the address', async () => {
     await gate.close()
     for (const command of ['login', 'status']) {
       expect(await run([command])).toEqual({
@@ -666,7 +666,7 @@ describe('postern logout', () => {
     }
   })
 
-  test('where the gate does not hear it, the key stays to end it with', async () => {
+  test('if the gate does not confirm it, the key stays, so that the session can still be ended', async () => {
     await signInHere()
     const says = [
       { status: 503 },
@@ -686,7 +686,7 @@ describe('postern logout', () => {
   })
 })
 
-describe('exec and token, where somebody has signed in', () => {
+describe('exec and token, after a sign-in', () => {
   const shown = ['exec', '--', 'sh', '-c', 'echo "$ANTHROPIC_BASE_URL $ANTHROPIC_AUTH_TOKEN"']
 
   test('give programs the session key, and enrol nothing', async () => {
@@ -833,7 +833,7 @@ describe.skipIf(Bun.which('tmux') === null)('at a terminal', () => {
     }
   })
 
-  test('where the redirect comes back, nothing is asked', async () => {
+  test('if the redirect comes back to the gate, nothing is asked', async () => {
     gate.paste = false
     const pane = terminal()
     try {

@@ -63,7 +63,7 @@ const WANTED = {
 }
 
 describe('postern setup claude-code', () => {
-  test('makes the file where there is none, for this user alone', async () => {
+  test('creates a missing file, readable by this user alone', async () => {
     file = `${kept.path}/new/settings.json`
     expect((await run({ yes: true })).code).toBe(0)
     expect(settings()).toEqual(WANTED)

@@ -210,7 +210,7 @@ describe('the words', () => {
     })
   })
 
-  test('what is no question is a mistake with its reason', async () => {
+  test('an invalid question is a mistake with its reason', async () => {
     for (const words of [
       ['--since', '2026-02-31'],
       ['--since', 'yesterday\u001b[2J'],

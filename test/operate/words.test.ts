@@ -6,7 +6,7 @@ import { nearest } from '../../src/config/nearest.ts'
 import { runToEnd } from '../support/binary.ts'
 
 describe('postern alone', () => {
-  test('names what is missing, how to try it, and the ways to run it, in 80 columns', async () => {
+  test('names the missing settings, how to try it, and the ways to run it, in 80 columns', async () => {
     const { exitCode, stdout, stderr } = await runToEnd([])
     expect([exitCode, stdout]).toEqual([78, ''])
     expect(stderr).toContain('4 mistakes')
@@ -18,7 +18,7 @@ describe('postern alone', () => {
     for (const line of ways.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
   })
 
-  test('with something set, says only what is wrong with it', async () => {
+  test('with something set, reports only its mistakes', async () => {
     const { exitCode, stderr } = await runToEnd([], { ANTHROPIC_API_KEY: 'sk-1' })
     expect(exitCode).toBe(78)
     expect(stderr).toContain('Make one with: openssl rand -hex 32.')
@@ -26,7 +26,7 @@ describe('postern alone', () => {
   })
 })
 
-describe('what is meant is done', () => {
+describe('help and version work in every usual spelling', () => {
   test.each([
     [['help'], /^Usage: postern \[options\] \[command\]/],
     [['help', 'serve'], /^Usage: postern \[options\] \[command\]/],

@@ -56,7 +56,7 @@ describe('by the flat settings alone', () => {
 })
 
 describe('by a policy that is given', () => {
-  test('a rate above it is not had, and a list beside it is what both name', () => {
+  test('a higher rate is cut, and two model lists allow what both allow', () => {
     const own = { ...NOTHING, orgId: 'acme', rateLimit: 5000, models: ['claude-haiku-*', 'gpt-x'] }
     expect(of(own)).toMatchObject({
       name: 'staff',
@@ -66,7 +66,7 @@ describe('by a policy that is given', () => {
     expect(of({ ...own, spendCap: 0.5 })?.person.spendPerMonth).toBe(500_000)
     expect(of({ ...own, spendCap: 50 })?.person.spendPerMonth).toBe(1_000_000)
   })
-  test('the code may name it, and one that is gone is none', () => {
+  test('a code may name it, and a missing one refuses the device', () => {
     expect(of({ ...NOTHING, policy: 'staff' })).toBe(staff)
     expect(of({ ...NOTHING, policy: 'gone' })).toBeUndefined()
     expect(of({ ...NOTHING, policy: 'gone', orgId: 'acme' })).toBeUndefined()

@@ -163,7 +163,7 @@ test(
   }),
 )
 
-test('a policy without limits lets everything pass but what it has to name', () => {
+test('a policy without limits allows everything that needs no name', () => {
   const free = policy({ name: 'free' })
   seeded((random) => {
     for (let round = 0; round < 500; round += 1) {

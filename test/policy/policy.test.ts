@@ -117,7 +117,7 @@ describe('a list of models', () => {
   })
 })
 
-test('a policy is frozen, and is itself where nothing is taken from it', () => {
+test('a policy is frozen, and narrowing it by nothing returns the same object', () => {
   const limits: Limits = { ...NO_LIMITS, rate: { perMinute: 60, burst: 10 }, concurrency: 4 }
   const a = policy({ name: 'a', models: ['claude-*'], person: limits })
   expect(Object.isFrozen(a)).toBe(true)
@@ -127,7 +127,7 @@ test('a policy is frozen, and is itself where nothing is taken from it', () => {
   expect([narrower.name, narrower.plaintext, Object.isFrozen(narrower)]).toEqual(['a', false, true])
 })
 
-test('what is not said is not limited', () => {
+test('an absent limit limits nothing', () => {
   expect(policy({ name: 'all' })).toEqual({
     name: 'all',
     models: undefined,

@@ -17,7 +17,7 @@ const defaults = {
 const nameOf = (rules: readonly PolicyRule[], caller: Caller): string | undefined =>
   policySelector({ named: new Map([['gold', named('gold')]]), rules, defaults })(caller)?.name
 
-test('where no rule fits, the default of the kind of caller', () => {
+test('without a fitting rule, the default of the kind of caller', () => {
   for (const kind of KINDS) expect(nameOf([], { kind })).toBe(defaults[kind].name)
 })
 
@@ -59,7 +59,7 @@ test('of several groups the first rule decides, in whatever order the token has 
   }
 })
 
-test('a policy that the credential names goes before rules, and one that is gone is none', () => {
+test('a policy that the credential names precedes rules, and a missing one refuses', () => {
   const rules = [{ policy: named('everybody') }]
   expect(nameOf(rules, { kind: 'key' })).toBe('everybody')
   expect(nameOf(rules, { kind: 'key', policy: 'gold' })).toBe('gold')

@@ -94,7 +94,7 @@ test("each one's users are served, at first and once they are known", async () =
   for (const token of [...tokens, ...tokens]) expect(await ask(token)).toBe('200')
 })
 
-test("nobody is served by another issuer's key, nor without what is required", async () => {
+test("no token is accepted with another issuer's key, nor without a required claim", async () => {
   for (const claims of [
     { iss: rs.issuer, aud: RESOURCE, scope: 'inference' },
     { iss: ed.issuer, aud: RESOURCE, scope: 'inference' },
@@ -109,7 +109,7 @@ test("nobody is served by another issuer's key, nor without what is required", a
   }
 })
 
-test('an organisation that a token names has the limits of its policy, and one that is no text is none', async () => {
+test("a token's organisation has the limits of its policy, and an organisation that is not text is refused", async () => {
   expect(await ask(ofRealm({ tenant: ['acme'] }))).toBe('401 invalid_token')
   const [one, other] = [ofRealm({ tenant: 'acme' }), ofRealm({ tenant: 'acme', sub: 'another' })]
   expect([await ask(one), await ask(other)]).toEqual(['200', '429 rate_limit_exceeded'])

@@ -267,7 +267,7 @@ onLinux('the output itself', () => {
     expect(flags()).toBe(before)
   })
 
-  test('keeps a reserve for errors, and says what was lost after what was kept', async () => {
+  test('keeps a reserve for errors, and reports lost lines after the kept ones', async () => {
     const { writer, read } = pipe()
     const output = logOutput(writer)
     output.onRecovery(({ lines, reason }) => output.write(`lost ${lines} ${reason}\n`, true))
@@ -292,7 +292,7 @@ onLinux('the output itself', () => {
     expect(kept).toBeLessThan(1400)
   })
 
-  test('ends in time where nobody reads', async () => {
+  test('ends in time if nobody reads', async () => {
     const { writer } = pipe()
     const output = logOutput(writer)
     output.write('x'.repeat(1_000_000))

@@ -89,7 +89,7 @@ describe('what signs device tokens', () => {
     return ((await response.json()) as { wrapper_token: string }).wrapper_token
   }
 
-  test('an old token is good beside the new secret, is renewed by it, and ends with the old one', async () => {
+  test('an old token stays valid with a new secret, is refreshed under it, and ends with the old secret', async () => {
     const old = await enrolled()
     expect(await status(old)).toBe(200)
     await rotated(gate, file, `${SECOND},${FIRST}`)
@@ -138,7 +138,7 @@ describe('what seals a session', () => {
     return response.status
   }
 
-  test('a session goes on under the next secret, through the end of a request that was under way', async () => {
+  test('a session goes on under the next secret, and so does a running request', async () => {
     const key = await signedIn()
     const held = Promise.withResolvers<void>()
     upstream.respond(async (_request, response) => {
@@ -197,7 +197,7 @@ test('what proves this gate to the provider is shown as it is by the next sign-i
 
 const CREDENTIALS = ['canary:first', 'canary:second']
 
-test('the password of a proxy is that of the next connection', async () => {
+test('a new proxy password is used for the next connection', async () => {
   const file = join(folder, 'proxy')
   const issuer = await startIssuer()
   const proxies = await Promise.all(

@@ -89,7 +89,7 @@ test('they change places, and their order decides', async () => {
   expect(await reached()).toBe('there Bearer key-of-two')
 })
 
-test('a stream under way ends as it began, and the connection serves the new ones', async () => {
+test('a running stream keeps its upstream, and the connection serves new requests by the new settings', async () => {
   const finish = Promise.withResolvers<void>()
   there.respond(async (_request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })

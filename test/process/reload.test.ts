@@ -124,7 +124,7 @@ test('a wrong document changes nothing, and each mistake is told', async () => {
   await told('settings reloaded', () => put(path, written([issuer])))
 })
 
-test('what needs a restart is said, and takes what came with it along', async () => {
+test('a change that needs a restart is logged, and holds back the changes with it', async () => {
   const more = 'devices: { base_url: "https://gate.example" }\n'
   await told('need a restart', () => put(path, written([issuer, other], more)))
   const line = gate.lines().find(({ msg }) => String(msg).includes('need a restart'))

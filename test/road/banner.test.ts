@@ -30,7 +30,7 @@ async function bash(script: string): Promise<{ exitCode: number; stdout: string 
   return { exitCode, stdout }
 }
 
-test('the banner says in one line that it is not for production', () => {
+test('the banner says in one line that the gate is not for production', () => {
   const lines = printed.split('\n').filter((line) => line.includes('not for production'))
   expect(lines).toHaveLength(1)
   expect(lines[0]).toContain('DEVELOPMENT MODE')

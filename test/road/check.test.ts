@@ -121,7 +121,7 @@ test.concurrent('each status of an upstream says what to do, and names the setti
   await other.close()
 })
 
-test.concurrent('what is no key set says what it is, and where one is found', async () => {
+test.concurrent('a document that is no key set is described, with where to find one', async () => {
   const other = await startForge()
   const jwks = 'https://id.example/keys.json'
   for (const [status, body, advice] of [

@@ -86,7 +86,7 @@ describe('POST /attestation', () => {
     expect(seen[0]?.headers['content-type']).toBe('application/json')
   })
 
-  test('is another question where the body is another', async () => {
+  test('is a request of its own for each body', async () => {
     await Promise.all([post('{"repo":"one"}'), post('{"repo":"two"}')])
     const bodies = seenAt('/attestation', 'POST').map((each) => each.body.toString())
     expect(bodies).toContain('{"repo":"one"}')
@@ -163,7 +163,7 @@ describe('attack 29: the limit of an address', () => {
     expect((await fetch(`${limited.gate.url}/health`)).status).toBe(200)
   })
 
-  test('behind a trusted proxy is that of the client, which the last hop names', async () => {
+  test("behind a trusted proxy is the client's, from the last hop", async () => {
     expect(await statuses(behind, '192.0.2.1', '192.0.2.1', '192.0.2.1')).toEqual([200, 200, 429])
     expect(await statuses(behind, '192.0.2.2')).toEqual([200])
     // What a client put there itself stands further left, and is not looked at.

@@ -308,7 +308,7 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
     expect(stdout).toMatch(/no {2}key set: (?:connect_timeout|proxy)/)
   })
 
-  describe('postern check says what is in the way', () => {
+  describe('postern check names the obstacle', () => {
     const cases: readonly (readonly [string, () => Promise<Record<string, string>>, RegExp])[] = [
       [
         'credentials that the proxy does not take',

@@ -185,7 +185,7 @@ function allowedBy(
 const HEADERS = ['authorization', 'x-api-key', 'api-key'] as const
 
 test(
-  'a caller reaches the first upstream that the table names, for a list of models each, and where it names none, none',
+  'a caller reaches the first upstream in the table, for lists each one, and no upstream if the table has none',
   fuzz('matrix', 120, async (random) => {
     const reached: string[] = []
     const table = tableBy(random)
@@ -280,7 +280,7 @@ for (const [name, { env, reaches }] of Object.entries(ENVIRONMENTS)) {
     afterAll(() => on.close())
 
     for (const kind of ['user', 'device', 'key'] as const) {
-      test(`opens to a ${kind} what its upstreams serve, and nothing else`, async () => {
+      test(`opens to a ${kind} the routes of its upstreams, and nothing else`, async () => {
         for (const { method, path, dialects, group } of RELAYED_ROUTES) {
           // Where one dialect alone is served, it is what everybody speaks.
           const served = dialects.filter((dialect) =>
@@ -311,7 +311,7 @@ for (const [name, { env, reaches }] of Object.entries(ENVIRONMENTS)) {
       })
     }
 
-    test('tells the SDKs of both APIs what it tells anybody', async () => {
+    test('gives the SDKs of both APIs the same errors', async () => {
       on.upstream.seen.length = 0
       for (const [kind, apiKey] of Object.entries(tokens)) {
         const openai = new OpenAI({ apiKey, baseURL: `${on.gate.url}/v1`, maxRetries: 0 })

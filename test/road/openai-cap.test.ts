@@ -220,7 +220,7 @@ describe('a stream that does not say it', () => {
     expect(spent).toBeWithin(WHOLE, WHOLE * 1.2)
   })
 
-  test('and is left: what has passed, and what was thought in silence', async () => {
+  test('and is left: the bytes that passed, and silent thinking', async () => {
     const left = (leaveAfterMs: number, ...steps: Step[]) =>
       chargeFor([...steps, 'hold'], { body: STREAM, leaveAfterMs })
     const [soon, late, unanswered] = await Promise.all([

@@ -174,7 +174,7 @@ describe('the official client', () => {
     }
   })
 
-  test('pictures, whose answer is larger than what is held, and moderations, which cost nothing', async () => {
+  test('images, whose response is larger than the held part, and moderations, which cost nothing', async () => {
     const pictures = await lineOf(() =>
       openai.images.generate({ model: 'gpt-image-1', prompt: 'a postern' }),
     )
@@ -186,7 +186,7 @@ describe('the official client', () => {
     expect(moderated['input_tokens']).toBeUndefined()
   })
 
-  test('the price of a dated model is the ledger’s, with what came from a cache', async () => {
+  test('the ledger has the price of a dated model, with cached tokens', async () => {
     const ask = () => openai.chat.completions.create({ model: 'gpt-4o', messages: MESSAGES })
     // 40 at $2.50, 60 at $1.25 and 20 at $10 a million.
     expect(await lineOf(ask)).toMatchObject({ model: 'gpt-4o-2024-08-06', cost_micro_usd: 375 })
@@ -256,7 +256,7 @@ describe('what an upstream gets', () => {
   })
 
   test(
-    'the bytes that were sent, and gives back those that it says, in any pieces',
+    "passes the request's bytes unchanged, and the response's in any pieces",
     seeded(async (chance) => {
       const token = await issuer.token()
       for (let round = 0; round < 60; round += 1) {
@@ -376,7 +376,7 @@ describe('stored responses', () => {
     expect(await answer.text()).toContain('ambiguous_body')
   })
 
-  test('tell the items of what was asked, which only then are known', async () => {
+  test('list the items of the request, which are known only then', async () => {
     const model = MODELS.azure
     const { id } = await openai.responses.create({ model, input: 'hi' })
     const input = [{ type: 'item_reference' as const, id: id.replace('resp_', 'msg_i') }]
@@ -466,7 +466,7 @@ describe('stored responses', () => {
   })
 })
 
-test('an answer names its upstream to those whose policy says so, and to nobody else', async () => {
+test('a response names its upstream only to callers whose policy says so', async () => {
   const told = client(await issuer.token({ groups: ['told'], sub: 'told' }))
   for (const flavour of FLAVOURS) {
     const asked = { model: MODELS[flavour], messages: MESSAGES }
@@ -643,7 +643,7 @@ test('in development mode an upstream without an address is answered from within
 })
 
 describe('a cap on spending', () => {
-  test('reserves what a request can cost, and settles by what it did', async () => {
+  test("reserves a request's maximum cost, and settles its actual cost", async () => {
     const capped = client(await issuer.token({ groups: ['capped'], sub: 'thrifty' }))
     const ask = (more: object) =>
       capped.chat.completions.create({ model: 'gpt-4o', messages: MESSAGES, ...more })

@@ -112,7 +112,7 @@ describe('without a Host, in HTTP/1.0', () => {
   ])('%s is refused', async (asked) => {
     expect(await statusOf(`${asked} HTTP/1.0`, `Authorization: Bearer ${at.token}`)).toBe(400)
   })
-  test('an empty or odd Host is none the less refused', async () => {
+  test('an empty or odd Host is still refused', async () => {
     expect(await statusOf('GET /healthz HTTP/1.0', 'Host: a b')).toBe(400)
     expect(await statusOf('GET /healthz HTTP/1.0', 'Host:')).toBe(400)
   })

@@ -136,7 +136,7 @@ describe('a route that is not public', () => {
     }
   })
 
-  test('of the operator says 403 to a device, and 404 where no key is set', async () => {
+  test('of the operator is 403 for a device, and 404 without a key', async () => {
     const asked = async (path: string, parts: AdminParts): Promise<[string, number]> => {
       const app = adminGate({ ...nothingBehindTheDoor(), admin: parts })
       const headers = { host: 'gate.test', authorization: 'Bearer some-device' }

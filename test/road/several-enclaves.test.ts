@@ -68,7 +68,7 @@ test('keys and attestation are those of the one that serves every model', async 
   expect(reached()).toEqual([[], ['/.well-known/hpke-keys', '/attestation']])
 })
 
-test('what is sealed goes there, whatever is in it, and what is plain by its model', async () => {
+test('sealed bodies go there, whatever they contain; plain ones go by their model', async () => {
   await ask('{"model":"gpt-oss-120b"}', { 'ehbp-encapsulated-key': ENCAPSULATED_KEY })
   expect(reached()).toEqual([[], ['/v1/chat/completions']])
   await ask('{"model":"gpt-oss-120b","messages":[]}')

@@ -88,7 +88,7 @@ async function ask(key: string, model: string, more: object = {}): Promise<Respo
 const reached = () => ({ haiku: haiku.seen.length, rest: rest.seen.length })
 const keyOf = ({ seen }: Upstream) => seen.at(-1)?.headers['x-api-key']
 
-test('the model decides, and the key is that of the upstream', async () => {
+test('the model decides the upstream, whose own key is sent', async () => {
   expect((await ask(keys.all, 'claude-haiku-4')).status).toBe(200)
   expect([reached(), keyOf(haiku)]).toEqual([{ haiku: 1, rest: 0 }, 'haiku-key-canary'])
   expect((await ask(keys.all, 'claude-opus-4')).status).toBe(200)

@@ -184,7 +184,7 @@ describe("attack: a stream in OpenAI's dialect that is left while the model thin
     expect(outputFor([], 100_000)).toBe(8000)
   })
 
-  test('and one that writes all the time is charged what it wrote', () => {
+  test('a stream that writes all the time is charged what it wrote', () => {
     const words = Array.from({ length: 200 }, (_, at) => [500 + at * 50, chunk('word ')] as const)
     expect(outputFor(words, 10_500)).toBeWithin(200, 700)
   })

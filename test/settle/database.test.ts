@@ -93,7 +93,7 @@ test('a file that others could read is closed to them', () => {
   expect(statSync(file).mode & 0o777).toBe(0o600)
 })
 
-test('what is said of a failure quotes no path', () => {
+test('a failure quotes no path', () => {
   opened(openDatabase(file, [FIRST])).close()
   const beneath = openDatabase(`${file}/beneath`, [FIRST])
   expect(beneath).toMatchObject({ ok: false })

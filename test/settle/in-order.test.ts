@@ -22,7 +22,7 @@ function names(chain: InOrder<Item>): number[] {
 }
 
 test(
-  'it is in the order of arrival, whoever leaves from wherever, and comes again',
+  'it keeps the order of arrival, whichever entries leave and return',
   seeded(({ int, pick }) => {
     const chain = new InOrder<Item>()
     const items = Array.from({ length: 20 }, (_, name) => item(name))
@@ -43,7 +43,7 @@ test(
   }),
 )
 
-test('what is in another chain is not in this one', () => {
+test('an entry of another chain is not in this one', () => {
   const [one, other] = [new InOrder<Item>(), new InOrder<Item>()]
   const each = item(1)
   one.add(each)
@@ -53,7 +53,7 @@ test('what is in another chain is not in this one', () => {
   expect([one.size, other.size]).toEqual([0, 0])
 })
 
-test('what has left holds none of its neighbours', () => {
+test('a removed entry holds none of its neighbours', () => {
   const chain = new InOrder<Item>()
   const [first, second, third] = [item(1), item(2), item(3)]
   for (const each of [first, second, third]) chain.add(each)

@@ -126,7 +126,7 @@ const UNMEASURED = {
 
 describe('usage that is exact', () => {
   for (const owed of [true, false]) {
-    test(`is what is charged, ${owed ? '' : 'not '}owed`, () => {
+    test(`is charged, ${owed ? '' : 'not '}owed`, () => {
       const { row, line, spent, reserved } = settled({
         reservation: reserve(),
         usage: usage(),
@@ -145,7 +145,7 @@ describe('usage that is exact', () => {
     })
     expect(spent).toBe(COST + 40)
   })
-  test('may cost more than was reserved, and then that is what is charged', () => {
+  test('is charged in full even if it exceeds the reservation', () => {
     const { row, spent } = settled({
       reservation: reserve(),
       usage: usage({ outputTokens: 20_000 }),
@@ -154,7 +154,7 @@ describe('usage that is exact', () => {
     expect(spent).toBe(COST - 40 + 40_000)
     expect(row).toMatchObject({ cost_micro_usd: spent, ...NO_ESTIMATE })
   })
-  test('is nothing where no connection was made, and counts in no speed', () => {
+  test('is nothing without a connection, and is in no average', () => {
     const bill = { reservation: reserve(), usage: undefined, owed: false, isUnsent: true }
     const { row, line, spent, reserved } = settled(bill, { status: 502 }, 'upstream_error')
     const none = { input_tokens: 0, output_tokens: 0, cost_micro_usd: 0, ...NO_ESTIMATE }
@@ -182,7 +182,7 @@ describe('an answer that was cut', () => {
   const seen = COST - 19 * 2
   const large = (): Reservation => reserve(1_000_000)
 
-  test('is charged its counts, what has passed since, and a remainder', () => {
+  test('is charged its counts, the output since, and a remainder', () => {
     const bill = { reservation: large(), usage: cut({ outputTokens: 100 }), owed: true }
     const { row, line, spent, reserved } = settled(bill, {}, 'client_gone')
     const estimated = (100 + REMAINDER_TOKENS) * 2
@@ -242,13 +242,13 @@ describe('an answer that was cut before it said anything of its usage', () => {
   })
   const since = { outputTokens: 7, inputTokens: 0, isUnfinished: true }
 
-  test('is charged its prompt at the most, what has passed, and a remainder', () => {
+  test('is charged its largest prompt, the output that passed, and a remainder', () => {
     const bill = { reservation: reserve(5000), atMost, usage: { ...nothing, since }, owed: true }
     const { row, spent } = settled(bill, {}, 'client_gone')
     expect(spent).toBe(300 + (7 + REMAINDER_TOKENS) * 2)
     expect(row).toMatchObject({ usage: 'estimated', estimated_cost_micro_usd: spent })
   })
-  test('or where nothing came, what a model can make in that time', () => {
+  test('or without output, what a model can write in that time', () => {
     const bill = { reservation: reserve(1_000_000), atMost, usage: undefined, owed: true }
     const at = { epochSeconds: NOON / 1000, monotonicMs: performance.now() - 10_000 }
     const { spent } = settled(bill, { at }, 'client_gone')
@@ -271,7 +271,7 @@ describe('an answer that was cut before it said anything of its usage', () => {
 })
 
 describe('what the answer says of its price', () => {
-  test('is what is charged: another class, or tools', () => {
+  test('is charged: another price class', () => {
     const fast = usage({ priceClasses: ['speed:fast'] })
     const bill = { reservation: reserve(), usage: fast, owed: true }
     expect(settled(bill, { model: 'dear' }).spent).toBe(COST * 2)
@@ -301,7 +301,7 @@ describe('what the answer says of its price', () => {
     ['tool', { serverTools: { time_travel_requests: 1 } }],
     ['model', { others: [{ ...usage(), model: 'unheard-of' }] }],
   ] as const) {
-    test(`is no cost where nobody knows it (a ${name}), and never the list price`, () => {
+    test(`is unknown if the price is (a ${name}), and never the list price`, () => {
       const { row, spent } = settled({ reservation: reserve(), usage: usage(over), owed: true })
       expect(spent).toBe(RESERVED)
       expect(row).toMatchObject({
@@ -315,7 +315,7 @@ describe('what the answer says of its price', () => {
 
 describe('usage of which something could not be read', () => {
   const partial = usage({ state: 'partial' })
-  test('and owed is charged whole; the rest stands beside it as an estimate', () => {
+  test('and owed is charged in full; the rest is an estimate', () => {
     const { row, line, spent, reserved } = settled(
       { reservation: reserve(), usage: partial, owed: true },
       {},
@@ -329,7 +329,7 @@ describe('usage of which something could not be read', () => {
     })
     expect(line).toMatchObject({ usage: 'partial', ...MEASURED })
   })
-  test('what was seen and what was estimated are together what was charged', () => {
+  test('the charge is the sum of measured and estimated cost', () => {
     const { row, spent } = settled({ reservation: reserve(), usage: partial, owed: true })
     expect(Number(row['cost_micro_usd']) + Number(row['estimated_cost_micro_usd'])).toBe(spent)
   })

@@ -90,7 +90,7 @@ const child = (...args: string[]) =>
     stderr: 'inherit',
   })
 
-test('nobody else can read the file, nor those that SQLite puts beside it', async () => {
+test("nobody else can read the file, nor SQLite's files with it", async () => {
   const before = process.umask(0)
   write(start(), 1)
   await ledgers[0]?.flush(NOON)
@@ -100,7 +100,7 @@ test('nobody else can read the file, nor those that SQLite puts beside it', asyn
   }
 })
 
-test('kill -9 loses at most a second, and what was under way is found as lost', async () => {
+test('kill -9 loses at most a second, and running requests are found as lost', async () => {
   const process = child(file, 'die')
   const told: (readonly [at: number, row: number])[] = []
   let killedAt = 0
@@ -144,7 +144,7 @@ test('two processes write one file, and no row is missing', async () => {
   expect(kept).toEqual(counted)
 })
 
-test('a start beside a living process leaves its open rows alone', async () => {
+test('a start does not touch the open rows of another running process', async () => {
   const living = start()
   living.open(opening())
   await living.flush(NOON)
@@ -412,7 +412,7 @@ test('rows of very many devices take more batches than others, and none is missi
   expect(kept).toEqual(counted)
 })
 
-test('what is lost while nothing can be written is logged once, and counted to the end', async () => {
+test('rows that are lost while nothing can be written are logged once, and all counted', async () => {
   mkdirSync(file, { recursive: true })
   const ledger = start(() => openLedgerFile(file), { maxWaiting: 100 })
   write(ledger, 150)

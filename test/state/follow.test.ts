@@ -140,7 +140,7 @@ describe.each([
     await other.end()
   })
 
-  test('beside a reader that has come and stays, the deleted log is given up', async () => {
+  test('the deleted log is given up even while another reader stays', async () => {
     write(1)
     forgetLog()
     const other = elsewhere("db.query('SELECT * FROM t').all()")
@@ -227,7 +227,7 @@ describe.each([
     expect(others.map((other) => other.file)).toEqual([2, 2])
   })
 
-  test('what is written into a file that is left meanwhile is no success', () => {
+  test('a write into a file that is replaced meanwhile fails', () => {
     expect(() =>
       connection.write((database) => {
         database.run('INSERT INTO t VALUES (1)')
@@ -238,7 +238,7 @@ describe.each([
     expect(rows()).toEqual([2])
   })
 
-  test('a file behind a link: its log stands beside what the link leads to', () => {
+  test("the log of a file behind a link is beside the link's target", () => {
     followed.stop()
     mkdirSync(`${path}/real`)
     symlinkSync(`${path}/real/data.db`, `${path}/link.db`)

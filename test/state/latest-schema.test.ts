@@ -43,7 +43,7 @@ test('a new file takes the migrations that came after', () => {
   expect(schemaOf(opened.database)).toContain('later: CREATETABLElater(xINTEGER)STRICT')
 })
 
-test('a file of an earlier version keeps what it holds and is migrated', () => {
+test('a file of an earlier version keeps its content and is migrated', () => {
   const folder = mkdtempSync(join(tmpdir(), 'postern-latest-'))
   const file = join(folder, 'postern.db')
   try {

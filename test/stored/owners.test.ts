@@ -90,7 +90,7 @@ test('a month later they are forgotten, some at a time', () => {
   expect(ownerOf(here, 'young')).toMatchObject({ upstream: 'a' })
 })
 
-test('what is asked for is remembered for a month more', () => {
+test("each use extends an owner's record by a month", () => {
   const [here, there] = [another(), another()]
   for (const id of ['used', 'unused']) here.note(id, { identity: ANNA, upstream: 'a' }, NOW_MS)
   here.poll(at(0))

@@ -73,7 +73,7 @@ async function breakAfter(bytes: number, chance: Random): Promise<Broken> {
 }
 
 test(
-  'a break loses at most its last write where the connection is as good as full',
+  'a break loses at most the last write on a nearly full connection',
   seeded(async (chance) => {
     let capacity = Number.POSITIVE_INFINITY
     for (let run = 0; run < 40; run++) {

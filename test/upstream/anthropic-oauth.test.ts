@@ -16,7 +16,7 @@ const oauth = (base = 'https://api.example') =>
 const sent = (headers: Readonly<Record<string, string>> | Headers = {}): Record<string, string> =>
   oauth().requestHeaders(new Headers(headers), TOKEN)
 
-describe('what goes out', () => {
+describe('the request', () => {
   test('is the token, the version and the beta, and no more', () => {
     expect(sent()).toEqual({
       'anthropic-version': '2023-06-01',
@@ -78,7 +78,7 @@ describe('what goes out', () => {
   })
 })
 
-describe('what comes back', () => {
+describe('the response', () => {
   test('is of the answer and of the account, and of nobody else', () => {
     const to = new Headers({ 'anthropic-ratelimit-requests-limit': '10' })
     oauth().answerHeaders(

@@ -318,13 +318,13 @@ describe('whole bodies', () => {
     }),
   )
 
-  test('the parts of a cache write make its sum where the sum is not said', () => {
+  test('the parts of a cache write are summed if there is no sum', () => {
     const cache_creation = { ephemeral_5m_input_tokens: 5, ephemeral_1h_input_tokens: 6 }
     const seen = whole(message({ input_tokens: 1, output_tokens: 2, cache_creation }))
     expect(seen).toMatchObject({ cacheCreationTokens: 11, cacheCreation1hTokens: 6 })
   })
 
-  test('what was thought is a part of the output, and in no doubt where it is no count', () => {
+  test('thinking is part of the output, and an invalid count of it does no harm', () => {
     const reasoning = (output_tokens_details: unknown) => {
       const seen = whole(message({ input_tokens: 1, output_tokens: 20, output_tokens_details }))
       return [seen?.state, seen?.outputTokens, seen?.parts?.reasoningTokens]
@@ -336,7 +336,7 @@ describe('whole bodies', () => {
     }
   })
 
-  test('what is no usage is not taken for one', () => {
+  test('other objects are not mistaken for usage', () => {
     expect(whole({ input_tokens: 2095 })).toEqual(NOTHING)
     expect(whole({ type: 'completion', completion: 'hi', model: 'claude-2.1' })).toEqual({
       ...NOTHING,
@@ -370,7 +370,7 @@ describe('whole bodies', () => {
     expect(metering.end()).toEqual(NOTHING)
   })
 
-  test('what is neither a stream nor JSON is unknown', () => {
+  test('the usage of anything but a stream or JSON is unknown', () => {
     for (const type of [undefined, '', 'text/plain', 'application/octet-stream', 'text/html']) {
       const metering = anthropicUsageMeter(type, undefined)
       metering.push(vector('plain'), 0)
@@ -388,7 +388,7 @@ describe('what no honest upstream sends', () => {
   const usage = { input_tokens: 10, output_tokens: 1 }
   const read = (...events: string[]) => meter([bytesOf(events.join(''))])
 
-  test('counts that are none leave the last good one, and the state is not exact', () => {
+  test('invalid counts keep the last valid one, and the state is not exact', () => {
     for (const bad of [-1, 1.5, 1e300, 2 ** 53, '7', true, [7], { n: 7 }]) {
       const seen = read(
         start(usage),
@@ -405,7 +405,7 @@ describe('what no honest upstream sends', () => {
     expect(meter([bytesOf(overflow)], JSON_TYPE).state).toBe('partial')
   })
 
-  test('null is not said, and keeps what was', () => {
+  test('null counts as absent, and keeps the previous count', () => {
     const delta = event('message_delta', { usage: { input_tokens: null, output_tokens: 5 } })
     expect(read(start(usage), delta, stop)).toMatchObject({ state: 'exact', inputTokens: 10 })
   })
@@ -455,7 +455,7 @@ describe('what no honest upstream sends', () => {
     }
   })
 
-  test('iterations: an advisor counts apart, and what nobody knows is a lower bound', () => {
+  test('iterations: an advisor counts separately, and unknown kinds make a lower bound', () => {
     const advice = { type: 'advisor_message', model: 'claude-opus-5-5', input_tokens: 7 }
     const delta = (value: unknown) =>
       event('message_delta', { usage: { output_tokens: 5, iterations: value } })
@@ -491,7 +491,7 @@ describe('what no honest upstream sends', () => {
   })
 })
 
-describe('what has passed since the last count', () => {
+describe('the output since the last count', () => {
   const event = (type: string, more: object = {}): string =>
     `event: ${type}\ndata: ${JSON.stringify({ type, ...more })}\n\n`
   const usage = { input_tokens: 1000, cache_read_input_tokens: 2000, output_tokens: 1 }
@@ -529,7 +529,7 @@ describe('what has passed since the last count', () => {
     expect(since(begun, [12, counted], [13, PING])?.outputTokens).toBe(80)
   })
 
-  test('is no less than the thinking that a signature holds, nor than what was shown of it', () => {
+  test('is at least the thinking in a signature, and at least the shown part', () => {
     const thinking = start + block({ type: 'thinking', thinking: '', signature: '' })
     const signature = delta({ type: 'signature_delta', signature: 'x'.repeat(4000) })
     const shown = delta({ type: 'thinking_delta', thinking: 'y'.repeat(1500) })

@@ -34,7 +34,7 @@ test.each([
   expect(to.value.opening.split(' ')[0]).toBe(expected)
 })
 
-describe('what goes out', () => {
+describe('the request', () => {
   const client = new Headers({
     authorization: 'Bearer of-the-caller',
     'api-key': 'of-the-caller',

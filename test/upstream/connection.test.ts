@@ -88,7 +88,7 @@ describe('a request of which the kernel takes', () => {
   }
 })
 
-test('what waits for the kernel stays before what comes after it', async () => {
+test('bytes that wait for the kernel stay ahead of later ones', async () => {
   const { connection, asked } = await connected()
   sockets.at(-1)?.pause()
   const before = new Uint8Array(16 * 1_048_576).fill(120)

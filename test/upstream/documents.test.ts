@@ -31,7 +31,7 @@ const code = async (asked: ReturnType<PublicDocuments['hpkeKeys']>): Promise<unk
   return document.ok ? document.value.status : document.code
 }
 
-test('200 who ask at once are one request, and who asks within the moment is none', async () => {
+test('200 concurrent clients cause one request, and later ones within the moment cause none', async () => {
   const all = await Promise.all(Array.from({ length: 200 }, () => at.hpkeKeys(now())))
   await at.hpkeKeys(now())
   expect(new Set(all.map((each) => each.ok && Buffer.from(each.value.body).toString()))).toEqual(

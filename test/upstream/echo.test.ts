@@ -130,7 +130,7 @@ describe('is not found', () => {
   })
 })
 
-test('the time that it takes grows with the text, and not faster', () => {
+test('its time grows linearly with the text', () => {
   const timeOf = (text: string): number => {
     const started = performance.now()
     echo.inBody(text)

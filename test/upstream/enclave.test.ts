@@ -86,13 +86,13 @@ describe('a client may not choose', () => {
     `https://${'a.'.repeat(130)}tinfoil.sh`,
   ])('%p', (url) => expect(allowedHost(url, LIST)).toBeUndefined())
 
-  test('an address, even where a list names it', () => {
+  test('an address, even if a list names it', () => {
     const list = ['127.0.0.1', '0x7f.1', '1.0x7f000001', '169.254.169.254', '.0.0.1']
     for (const host of list) expect(allowedHost(`https://${host}`, list)).toBeUndefined()
     expect(allowedHost('https://127.0.0.1', ['.0.1'])).toBeUndefined()
   })
 
-  test('anything, where the list is empty', () => {
+  test('every name, if the list is empty', () => {
     expect(allowedHost('https://inference.tinfoil.sh', [])).toBeUndefined()
   })
 })

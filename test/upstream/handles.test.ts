@@ -57,12 +57,12 @@ test('a `push` that chunks do not come by is not used', async () => {
   expect(await tryHandles(open)).toEqual({ push: false, write: true })
 })
 
-test('where nothing can be connected, nothing is used, and nothing is thrown', async () => {
+test('if nothing can be connected, the handles stay unused, and nothing throws', async () => {
   const open = (): Socket => net.connect(1, '127.0.0.1')
   expect(await tryHandles(open)).toEqual({ push: false, write: false })
 })
 
-test('what was connected before they were tried is used no further', async () => {
+test('connections from before the test are not reused', async () => {
   let connections = 0
   const server = net.createServer((socket) => {
     connections += 1

@@ -146,7 +146,7 @@ describe('what bounds an answer', () => {
     },
   )
 
-  test('attack: a bound that goes on without end is none', () => {
+  test('attack: an endless number is not a bound', () => {
     expect(said({ model: 'm', max_tokens: 5, n_predict: -1 })).toBe('invalid_max_tokens')
   })
 })
@@ -243,7 +243,7 @@ test('sound, tiers and long caches are told', () => {
   expect(costly({ model: 'm', prompt_cache_options: { ttl: '12h' } }).cacheWrite).toBe('1h')
 })
 
-test('what is billed beside the tokens is told apart from what runs models nobody knows', () => {
+test('features billed besides tokens are distinguished from features that run unknown models', () => {
   const told = (body: object, path = RESPONSES) => {
     const { unknown, unpriced } = costly({ model: 'm', ...body }, path)
     return [unknown.length, unpriced?.length]
@@ -366,7 +366,7 @@ describe('decided', () => {
     )
   })
 
-  test('by a cap: what has no price or no bound is refused, and says so', () => {
+  test('by a cap: a request without a price or a bound is refused, with the reason', () => {
     expect(decided(CAPPED, { model: 'unpriced' })).toEqual([
       'model_not_priced',
       expect.stringContaining('unpriced has no price'),

@@ -10,7 +10,7 @@ const named = (body: object | string): unknown => {
 }
 const inInput = (item: object): unknown => named({ model: 'm', input: [item] })
 
-test('an earlier response, a conversation, a container, and items without what is in them', () => {
+test('an earlier response, a conversation, a container, and items without content', () => {
   expect(named({ previous_response_id: 'resp_1' })).toEqual(['resp_1'])
   expect(named({ conversation: 'conv_1' })).toEqual(['conv_1'])
   expect(named({ conversation: { id: 'conv_1' } })).toEqual(['conv_1'])
@@ -45,7 +45,7 @@ test('an earlier response, a conversation, a container, and items without what i
   }
 })
 
-test('nothing of what the body holds itself, and of what is null or the caller’s own schema', () => {
+test('nothing for content in the body, null, or the caller’s own schema', () => {
   expect(named({ model: 'm', input: 'resp_1', instructions: 'resp_1' })).toEqual([])
   expect(named({ previous_response_id: null, conversation: null })).toEqual([])
   for (const item of [
@@ -66,7 +66,7 @@ test('nothing of what the body holds itself, and of what is null or the caller�
   expect(named({ tools: [{ type: 'function', name: 'f', parameters }] })).toEqual([])
 })
 
-test('attack: what cannot be told is nobody’s, and what two parsers could read differently is refused', () => {
+test('attack: an unreadable id belongs to nobody, and an ambiguous body is refused', () => {
   expect(named({ previous_response_id: 'x'.repeat(5000) })).toEqual([''])
   expect(named({ previous_response_id: 7 })).toEqual([''])
   expect(named({ previous_response_id: ['a', { id: 'b' }] })).toEqual(['a', 'b'])

@@ -237,7 +237,7 @@ describe('streams', () => {
     })
   }
 
-  test('one that is cut after a count: what has passed since, and more was being made', () => {
+  test('a stream that is cut after a count: the output since, and a remainder', () => {
     const text = chunk('a', { usage: usage(10, 1) }) + chunk('some words!') + chunk('abc')
     expect(meter([bytesOf(text)])).toEqual({
       ...exact({ model: 'llama-4', inputTokens: 10, outputTokens: 1 }),
@@ -246,7 +246,7 @@ describe('streams', () => {
     })
   })
 
-  test('one that ends without usage is unknown, with what its chunks held', () => {
+  test('a stream that ends without usage is unknown, with the text of its chunks', () => {
     const text = chunk('some words!') + finish() + DONE
     expect(meter([bytesOf(text)], { isComplete: true })).toMatchObject({
       state: 'unknown',
@@ -254,7 +254,7 @@ describe('streams', () => {
     })
   })
 
-  test('what came in chunks of their own is estimated by their lengths, a token each at the least', () => {
+  test('text in single chunks is estimated by its length, at least a token each', () => {
     const words = ['a', 'b', ' long', ' longer words', 'c']
     const since = meter(words.map((word) => bytesOf(chunk(word)))).since?.outputTokens ?? 0
     expect(since).toBeWithin(words.length, 2 * words.length + words.join('').length / 3)
@@ -313,7 +313,7 @@ describe('streams', () => {
     expect(seen(decoy + DONE)).toBeUndefined()
   })
 
-  test('counts that are none, and JSON that is broken, are never exact', () => {
+  test('invalid counts and broken JSON are never exact', () => {
     for (const bad of [-1, 1.5, '7', {}, 2 ** 60]) {
       const text = data({ ...shape, usage: { prompt_tokens: 5, completion_tokens: bad } }) + DONE
       expect(meter([bytesOf(text)], { isComplete: true }).state).not.toBe('exact')
@@ -390,7 +390,7 @@ describe('whole bodies', () => {
     expect(whole({ model: 'm', output: [], usage: responseUsage }).serverTools).toBeUndefined()
   })
   test(
-    'one that is too large to be held says at its end what it used',
+    'the usage at the end of a body that is too large to be held is read',
     seeded((random) => {
       const large = 'x'.repeat(3_000_000)
       const say = (body: object, isComplete = true) =>

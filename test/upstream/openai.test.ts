@@ -48,7 +48,7 @@ test.each([
   expect(target(base, path, search)).toBe(expected)
 })
 
-describe('what goes out', () => {
+describe('the request', () => {
   const client = new Headers({
     authorization: 'Bearer of-the-caller',
     'api-key': 'of-the-caller',
@@ -68,7 +68,7 @@ describe('what goes out', () => {
     'openai-beta': 'responses=v1',
   }
 
-  test('the gate’s key in the one header that the server takes, and of the caller’s what is no credential', () => {
+  test("has the gate’s key in the server's one header, and the caller’s headers without credentials", () => {
     expect(made().requestHeaders(client)).toEqual({ ...kept, authorization: `Bearer ${KEY}` })
     expect(made({ keyHeader: 'api-key' }).requestHeaders(client)).toEqual({
       ...kept,
@@ -132,7 +132,7 @@ test('only the groups that are named are served, in OpenAI’s dialect alone', (
   expect(made({ routes: ['messages', 'files'] }).serves(chat)).toBe(false)
 })
 
-test('usage: none of what fails, nothing of what costs nothing, and no guess where nothing is told', () => {
+test('usage: unknown for failures, zero for free routes, and never guessed', () => {
   const usage = (method: string, path: string, status: number, type = 'application/json') => {
     const meter = made().meter({ method, path, search: '', sealed: false }, status, {
       'content-type': type,

@@ -54,7 +54,7 @@ describe('64 silent names of one identity', () => {
   })
 })
 
-test('one name is asked once for all who wait for it, whoever they are', async () => {
+test('a name is looked up once for all waiting identities', async () => {
   const { asked, lookup } = resolver()
   const names = resolving(lookup, HOUR_MS)
   const all = await Promise.all(
@@ -64,7 +64,7 @@ test('one name is asked once for all who wait for it, whoever they are', async (
   expect(asked).toEqual(['good.test'])
 })
 
-test('many identities together have 64 lookups, and what is known is known on', async () => {
+test('all identities together have 64 lookups, and cached names stay available', async () => {
   const { asked, lookup } = resolver()
   const names = resolving(lookup, HOUR_MS)
   await names.resolve('known.test', 'x', 0)

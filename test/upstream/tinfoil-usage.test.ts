@@ -23,7 +23,7 @@ test('usage is what the upstream says', () => {
   )
 })
 
-test('what came from a cache is part of the prompt there, and never more than it', () => {
+test('cached tokens are part of the prompt, and never more than it', () => {
   expect(parseTinfoilUsage('prompt=67,completion=42,cached_prompt_tokens=8')).toEqual(
     used(59, 42, 8),
   )
@@ -56,7 +56,7 @@ describe('says nothing', () => {
 })
 
 test(
-  'whatever comes, counts are whole numbers that are exact, or there are none',
+  'for any input, counts are exact whole numbers or absent',
   seeded((random) => {
     const pieces = [
       'prompt',

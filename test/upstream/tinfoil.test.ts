@@ -167,7 +167,7 @@ describe('a stream that announces its usage in a trailer', () => {
   test('is metered by the trailer', () => {
     expect(read(chunks(word, word), USED)).toMatchObject({ state: 'exact', outputTokens: 3 })
   })
-  test('and where that does not come, by what its last event says', () => {
+  test('and without a trailer, by the last event', () => {
     const usage = { usage: { prompt_tokens: 7, completion_tokens: 4 }, choices: [] }
     expect(read(chunks(word, word, usage))).toMatchObject({ state: 'exact', outputTokens: 4 })
   })

@@ -655,7 +655,7 @@ describe.concurrent('a flight', () => {
     expect(await flight.head).toMatchObject({ kind: 'connect_timeout' })
   })
 
-  test('to where nobody listens, or no name leads, is a value', async () => {
+  test('to a closed port or an unknown name is a value', async () => {
     const { port } = await upstream(() => {})
     closers.at(-1)?.()
     const wire = client()
