@@ -4,6 +4,7 @@ import { isListed } from './egress-kinds.ts'
 import type { Given } from './given.ts'
 import { isLoopback } from '../hosts.ts'
 import type { Mistake } from './kinds.ts'
+import { UPSTREAM_KINDS } from '../names.ts'
 import { developmentMistakes, signInMistakes } from './mode-demands.ts'
 import { OWN_SECRETS } from './credential-kinds.ts'
 import { type Key, KEYS, settingOf, type Values } from './table.ts'
@@ -131,10 +132,7 @@ const ASKED: readonly Key[] = [
   'oauthBaseUrl',
   'oauthTokenUrl',
   'apiBaseUrl',
-  'tinfoilBaseUrl',
-  'tinfoilAttestationUrl',
-  'anthropicBaseUrl',
-  'openaiUpstreamUrl',
+  ...UPSTREAM_KINDS.flatMap(keysOf),
 ]
 
 function plainHttpMistakes(

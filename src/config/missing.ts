@@ -1,9 +1,10 @@
 // Settings that must be present, given the upstreams, the way devices enrol, and whether somebody signs in.
 
+import { UPSTREAM_KINDS } from '../names.ts'
 import type { Mistake } from './kinds.ts'
 import { OWN_SECRETS } from './credential-kinds.ts'
 import { flagOf, type Key, KEYS, type Need, settingOf, type Values } from './table.ts'
-import { isKeyless, takes, type UpstreamRead } from './upstreams.ts'
+import { CHOSEN_BY, isKeyless, takes, type UpstreamRead } from './upstreams.ts'
 
 /** Any of these turns on sign-in; the other settings have names that programs share. */
 const SIGN_IN: readonly Key[] = [
@@ -17,6 +18,11 @@ const SIGN_IN: readonly Key[] = [
 export function isSignIn(mentioned: ReadonlySet<Key>): boolean {
   return SIGN_IN.some((key) => mentioned.has(key))
 }
+
+/** The kinds that have no rules of their own below. */
+const OTHERS = UPSTREAM_KINDS.filter(
+  (kind) => kind !== 'tinfoil' && kind !== 'anthropic' && kind !== 'anthropic-oauth',
+)
 
 const MISSING = 'is missing'
 
@@ -34,18 +40,18 @@ export function missing(
   const keyed = mentioned.has('anthropicApiKey') && !signIn
   const keyless = upstreams.some(({ kind, given }) => kind === 'anthropic' && isKeyless(given))
   const anthropic = keyed || (keyless && !signIn)
-  const openai = mentioned.has('openaiUpstreamUrl')
-  const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || openai || signIn)
+  const other = OTHERS.some((kind) => mentioned.has(CHOSEN_BY[kind]))
+  const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || other || signIn)
   const devices = anthropic || (!signIn && upstreams.some((each) => takes(each, 'device')))
   const needs: Readonly<Record<Need, boolean>> = {
     Tinfoil: tinfoil,
     Anthropic: keyed,
     devices,
-    OpenAI: openai,
+    OpenAI: mentioned.has(CHOSEN_BY.openai),
     'user tokens':
       tinfoil ||
       bootstrap === 'jwt' ||
-      ((anthropic || openai) && upstreams.some((each) => takes(each, 'user'))),
+      ((anthropic || other) && upstreams.some((each) => takes(each, 'user'))),
     enrolment: devices && bootstrap !== undefined && bootstrap !== 'off',
     'signing in': signIn,
   }
