@@ -2,7 +2,7 @@
 // writes them, and a test fails where they have drifted. Not part of the binary.
 
 import type { RelayedRoute } from '../src/accept/relayed-route.ts'
-import { REALTIME_ROUTE, RELAYED_ROUTES } from '../src/accept/routes.ts'
+import { CLIENT_SECRETS_ROUTE, REALTIME_ROUTE, RELAYED_ROUTES } from '../src/accept/routes.ts'
 import { memberOf } from '../src/config/document/tree.ts'
 import {
   flagOf,
@@ -42,7 +42,7 @@ function routes(): string {
   const own = EVERY_ROUTE.filter(({ access }) => access !== 'relayed').map(
     ({ method, path, access, about }) => row(`\`${method} ${path}\``, access, '', about),
   )
-  const relayed = [...RELAYED_ROUTES, REALTIME_ROUTE].map((route) =>
+  const relayed = [...RELAYED_ROUTES, REALTIME_ROUTE, CLIENT_SECRETS_ROUTE].map((route) =>
     row(`\`${route.method} ${route.path}\``, callersOf(route), route.group, route.about),
   )
   const head = row('Route', 'Access', 'Group', '') + row('---', '---', '---', '---')

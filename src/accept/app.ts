@@ -18,7 +18,7 @@ import { SILENT_IDLE_SECONDS } from './keep-alive.ts'
 import type { LoginRoutes } from './login/routes.ts'
 import { type Probe, probeAt } from './probes.ts'
 import { documentRoutes, greetings, probeRoutes, type PublicParts } from './public.ts'
-import { type LoadDoor, realtimeRoute } from './realtime/route.ts'
+import { type LoadDoors, type RealtimeRoutes, realtimeRoutes } from './realtime/route.ts'
 import { sockets } from './realtime/sockets.ts'
 import { receiving, type ReceivingParts } from './receive.ts'
 import { type FindRoute, routeFinder, routesOf } from './route-table.ts'
@@ -51,8 +51,8 @@ export interface Parts extends Common {
   readonly open: PublicParts
   readonly inference: InferenceParts
   /** Undefined if no caller reaches an upstream with it. */
-  readonly realtime: ServedRoute | undefined
-  readonly realtimeDoor: LoadDoor
+  readonly realtime: RealtimeRoutes | undefined
+  readonly realtimeDoors: LoadDoors
   readonly about: AboutParts
   /** Undefined if no device can enrol. */
   readonly devices: DeviceRoutes | undefined
@@ -68,7 +68,7 @@ export function gate(parts: Parts) {
     open,
     inference,
     realtime,
-    realtimeDoor,
+    realtimeDoors,
     about,
     devices,
     login,
@@ -82,7 +82,7 @@ export function gate(parts: Parts) {
   app.use(aboutRoutes(about))
   if (login) app.use(login)
   if (admin) app.use(usageRoutes(admin)).use(operatorRoutes(admin))
-  if (realtime) app.use(realtimeRoute(realtimeDoor, realtime))
+  if (realtime) app.use(realtimeRoutes(realtimeDoors, realtime))
   return app.use(inferenceRoutes(inference, routes))
 }
 

@@ -88,6 +88,13 @@ export const REALTIME_ROUTE: RelayedRoute = openai(
   'Opens a realtime session, by WebSocket.',
 )
 
+export const CLIENT_SECRETS_ROUTE: RelayedRoute = openai(
+  'POST',
+  '/v1/realtime/client_secrets',
+  'realtime',
+  'Creates a secret of this gate with which a browser opens realtime sessions.',
+)
+
 /**
  * `choose` returns the upstreams that each caller reaches on a route. A route that nobody reaches is not
  * served.

@@ -2,7 +2,10 @@
 // for.
 
 import { openRow } from '../accept/entering.ts'
-import { type RealtimeDoor, realtimeDoor, type RealtimeParts } from '../accept/realtime/door.ts'
+import { realtimeDoor, type RealtimeParts } from '../accept/realtime/door.ts'
+import { minting } from '../accept/realtime/mint.ts'
+import type { RealtimeDoors } from '../accept/realtime/route.ts'
+import { clientSecrets } from '../realtime/client-secrets.ts'
 import type { Settings } from '../config/read.ts'
 import type { Timeouts, Transport } from '../http1/transport.ts'
 import { clientLimits } from '../realtime/client-limits.ts'
@@ -11,15 +14,16 @@ import { type RealtimeSessions, sessions } from '../realtime/sessions.ts'
 
 export interface RealtimeOptions extends Omit<
   RealtimeParts,
-  'shakeHands' | 'sessions' | 'hold' | 'openRow'
+  'shakeHands' | 'sessions' | 'secrets' | 'hold' | 'openRow'
 > {
   readonly transport: Transport
   readonly timeouts: Timeouts
   readonly settings: () => Settings
+  readonly bodyTimeoutMs: () => number
 }
 
 export interface Realtime {
-  readonly door: RealtimeDoor
+  readonly doors: RealtimeDoors
   readonly sessions: RealtimeSessions
 }
 
@@ -47,12 +51,15 @@ export function realtime(options: RealtimeOptions): Realtime {
       }
     },
   )
+  const secrets = clientSecrets()
   const parts: RealtimeParts = {
     ...options,
+    secrets,
     shakeHands: handshaking(transport, timeouts),
     sessions: running,
     hold: (admitted, costly, now) => charges.hold(admitted, costly, NAMED, now),
     openRow: (exchange, admitted) => openRow(ledger, exchange, admitted),
   }
-  return { door: realtimeDoor(parts), sessions: running }
+  const mint = minting({ ...options, secrets })
+  return { doors: { open: realtimeDoor(parts), mint }, sessions: running }
 }

@@ -6,9 +6,10 @@ import { adminGate, answeringBy, gate, type Parts } from '../accept/app.ts'
 import type { InferenceParts } from '../accept/inference.ts'
 import { probes } from '../accept/probes.ts'
 import { cors } from '../accept/cors.ts'
+import type { RealtimeRoutes } from '../accept/realtime/route.ts'
 import { sockets } from '../accept/realtime/sockets.ts'
 import { LOGIN_PATHS } from '../accept/login/paths.ts'
-import { REALTIME_ROUTE, type ServedRoute, servedRoutes } from '../accept/routes.ts'
+import { CLIENT_SECRETS_ROUTE, REALTIME_ROUTE, servedRoutes } from '../accept/routes.ts'
 import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
 import { waits } from '../budget/waits.ts'
@@ -69,7 +70,7 @@ export interface Gate {
 }
 
 interface Relayed {
-  readonly realtime: ServedRoute | undefined
+  readonly realtime: RealtimeRoutes | undefined
   readonly upstreams: ServedUpstreams
   readonly app: ReturnType<typeof gate>
 }
@@ -186,7 +187,8 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       transport: wire,
       timeouts,
       settings: of.settings,
-      servedNow: () => relayed.now().realtime,
+      bodyTimeoutMs,
+      servedNow: () => relayed.now().realtime?.sessions,
       upgrade: (request, options) => listener?.upgrade(request, options as never) ?? false,
     })
 
@@ -198,7 +200,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     idleSeconds: front.idleSeconds,
     log,
     inference,
-    realtimeDoor: async () => (await (realtime ??= loadRealtime())).door,
+    realtimeDoors: async () => (await (realtime ??= loadRealtime())).doors,
     about: {
       answers: said,
       counters: memoryCounters,
@@ -228,7 +230,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const appFor = (
     { served, sources }: ServedUpstreams,
     choose: (endpoint: Endpoint) => Choices,
-    realtimeNow: ServedRoute | undefined,
+    realtimeNow: RealtimeRoutes | undefined,
   ) =>
     gate({
       ...parts,
@@ -260,7 +262,8 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     const upstreams = servedUpstreams(configuration, former, upstreamOptions)
     if (before && upstreams === before.made.upstreams) return before.made
     const choose = (endpoint: Endpoint) => choicesOf(endpoint, upstreams.served, who.kinds)
-    const [realtimeNow] = servedRoutes(choose, [REALTIME_ROUTE])
+    const [sessions, secrets] = servedRoutes(choose, [REALTIME_ROUTE, CLIENT_SECRETS_ROUTE])
+    const realtimeNow = sessions && secrets && { sessions, secrets }
     return { upstreams, realtime: realtimeNow, app: appFor(upstreams, choose, realtimeNow) }
   })
   const stalls = watchUpstreams(wire, () => relayed.now().upstreams.served, timeouts)

@@ -177,7 +177,7 @@ function nothingElse(said: Parts['open']['answers']): Omit<Parts, 'log' | 'cors'
     },
     about: { ...never<Parts['about']>(), counters: memoryCounters },
     realtime: undefined,
-    realtimeDoor: () => Promise.reject(new Error('not here')),
+    realtimeDoors: () => Promise.reject(new Error('not here')),
     inference: {
       ...never<Parts['inference']>(),
       answers: said,

@@ -420,6 +420,83 @@ describe('what ends a connection', () => {
   })
 })
 
+describe('client secrets', () => {
+  const ask = async (of: string, body?: unknown) => {
+    const response = await fetch(`${gate.url}/v1/realtime/client_secrets`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${of}`, 'content-type': 'application/json' },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    })
+    return { status: response.status, body: (await response.json()) as never as SecretAnswer }
+  }
+  interface SecretAnswer {
+    readonly value: string
+    readonly expires_at: number
+    readonly session: Record<string, unknown>
+    readonly error: { readonly code: string; readonly message: string }
+  }
+
+  test("one is the gate's own, opens sessions of its caller with their settings, and goes nowhere else", async () => {
+    const session = { type: 'realtime', model: 'gpt-realtime', instructions: 'Be brief.' }
+    const { status, body } = await ask(token, { session, expires_after: { seconds: 60 } })
+    expect([status, body.session['model']]).toEqual([200, 'gpt-realtime'])
+    expect(body.value).toMatch(/^ek_[\w-]{43}$/)
+    expect(Math.abs(body.expires_at - Date.now() / 1000 - 60)).toBeLessThan(30)
+    const id = newId()
+    const client = await open({
+      headers: { 'x-request-id': id },
+      protocols: ['realtime', `openai-insecure-api-key.${body.value}`],
+    })
+    await until(() => upstream.messages.length === 1)
+    const rest = { type: session.type, instructions: session.instructions }
+    expect(JSON.parse(String(upstream.messages[0]))).toEqual({
+      type: 'session.update',
+      session: rest,
+    })
+    expect(upstream.handshakes[0]?.headers.get('authorization')).toBe(`Bearer ${UPSTREAM_KEY}`)
+    client.socket.close()
+    const line = await ended(id)
+    const direct = newId()
+    const other = await open({ headers: bearer(token, direct) })
+    other.socket.close()
+    expect(line['identity']).toBe((await ended(direct))['identity'])
+    expect(gate.output()).not.toContain(body.value)
+
+    const elsewhere = await fetch(`${gate.url}/v1/models`, {
+      headers: { authorization: `Bearer ${body.value}` },
+    })
+    expect(elsewhere.status).toBe(401)
+    expect((await ask(body.value)).status).toBe(401)
+    const another = await handshake('/v1/realtime?model=gpt-4o', bearer(body.value))
+    expect([another.status, another.error['code']]).toEqual([404, 'model_not_found'])
+    const unknown = await handshake(MODEL, bearer('ek_unknown'))
+    expect([unknown.status, unknown.error['code']]).toEqual([401, 'invalid_token'])
+    expect(upstream.handshakes.length).toBe(2)
+  })
+
+  test('one is as good as the credential that it stands for', async () => {
+    const short = await issuer.token({
+      exp: Math.floor(Date.now() / 1000) + 2 - CLOCK_SKEW_SECONDS,
+    })
+    const { body } = await ask(short)
+    const client = await open({ headers: bearer(body.value) })
+    expect((await soon(client.closed, 'a close'))[1]).toBe('token_expired')
+    const late = await handshake(MODEL, bearer(body.value))
+    expect([late.status, late.error['code']]).toEqual([401, 'token_expired'])
+  })
+
+  test.each([
+    ['unnamed', undefined, 403, 'route_not_allowed'],
+    ['models', { session: { model: 'gpt-4o' } }, 404, 'model_not_found'],
+    ['talkers', { expires_after: { seconds: 100_000 } }, 400, 'bad_request'],
+    ['talkers', { session: [] }, 400, 'bad_request'],
+    ['talkers', { session: { type: 'translation' } }, 400, 'bad_request'],
+  ])('not for %s: %j', async (group, asked, status, code) => {
+    const { status: found, body } = await ask(await inGroup(group), asked)
+    expect([found, body.error.code]).toEqual([status, code])
+  })
+})
+
 describe('where an upstream is told', () => {
   test('a policy has its name in the answer, beside the id', async () => {
     const id = newId()

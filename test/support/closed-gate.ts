@@ -101,7 +101,7 @@ export function nothingBehindTheDoor(): Parts {
       claimsOf: undefined,
     },
     realtime: realtimeServedBy('openai'),
-    realtimeDoor: never,
+    realtimeDoors: never,
     inference: {
       answers: said,
       admissions: NOBODY,

@@ -19,6 +19,11 @@ import {
   refused,
   statusOf,
 } from '../../refusal.ts'
+import {
+  type ClientSecret,
+  type ClientSecrets,
+  isClientSecret,
+} from '../../realtime/client-secrets.ts'
 import type { ShakeHands } from '../../realtime/handshaking.ts'
 import type { ChargingParts } from '../../realtime/response-charges.ts'
 import { ResponseCharges } from '../../realtime/response-charges.ts'
@@ -40,6 +45,7 @@ import { entering, type EnteringParts } from '../entering.ts'
 import { admittedIdleSeconds } from '../keep-alive.ts'
 import type { ServedRoute } from '../routes.ts'
 import { headersWith, offeredIn, type OfferedProtocols } from './offered.ts'
+import type { RealtimeDoors } from './route.ts'
 import { realtimeQuery, type RealtimeQuery } from './query.ts'
 import { MAX_MESSAGE_BYTES } from './sockets.ts'
 
@@ -57,6 +63,7 @@ export interface RealtimeParts extends EnteringParts, ChoosingParts, ChargingPar
   /** As the upstreams are by now; undefined if none serves the route any more. */
   readonly servedNow: () => ServedRoute | undefined
   readonly sessions: RealtimeSessions
+  readonly secrets: Pick<ClientSecrets, 'find'>
   readonly keyRefused: KeyRefused
   readonly setIdleTimeout: SetIdleTimeout
   readonly upgrade: Upgrade
@@ -70,6 +77,8 @@ interface Visitor {
   readonly offered: OfferedProtocols
   readonly headers: Headers
   readonly route: ServedRoute
+  /** The event that begins the session. */
+  readonly opening: string | undefined
 }
 
 interface Taken {
@@ -79,14 +88,8 @@ interface Taken {
 
 const NAMED = 'GET /v1/realtime'
 
-export type RealtimeDoor = (
-  arrival: Arrival,
-  request: Request,
-  served: ServedRoute,
-) => Promise<Response>
-
-export function realtimeDoor(parts: RealtimeParts): RealtimeDoor {
-  const { answers, budget, charges, settle, sessions, keyRefused, cors } = parts
+export function realtimeDoor(parts: RealtimeParts): RealtimeDoors['open'] {
+  const { answers, budget, charges, settle, sessions, secrets, keyRefused, cors } = parts
   const enter = entering(parts)
   const choose = choosing(parts)
   const { admit } = door(parts.admissions)
@@ -107,6 +110,16 @@ export function realtimeDoor(parts: RealtimeParts): RealtimeDoor {
     return granted(admitted)
   }
 
+  /** The credential that a client secret stands for takes its place. */
+  const redeemed = (headers: Headers, { at }: Exchange): Decision<ClientSecret | undefined> => {
+    const [, sent = ''] = /^bearer +(\S+)$/i.exec(headers.get('authorization') ?? '') ?? []
+    if (!isClientSecret(sent)) return granted(undefined)
+    const secret = secrets.find(sent, at.epochSeconds)
+    if (!secret) return UNKNOWN_SECRET
+    headers.set('authorization', secret.authorization.reveal())
+    return granted(secret)
+  }
+
   const come = async (
     arrival: Arrival,
     request: Request,
@@ -120,7 +133,9 @@ export function realtimeDoor(parts: RealtimeParts): RealtimeDoor {
     if (!offered.ok) return offered
     const headers = headersWith(request.headers, offered.value)
     if (!headers.ok) return headers
-    const query = realtimeQuery(target.search)
+    const secret = redeemed(headers.value, exchange)
+    if (!secret.ok) return secret
+    const query = realtimeQuery(target.search, secret.value?.model)
     if (!query.ok) return query
     const entered = await enter([served], arrival, asSent(headers.value))
     if (!entered.ok) return entered
@@ -152,6 +167,7 @@ export function realtimeDoor(parts: RealtimeParts): RealtimeDoor {
       offered: offered.value,
       headers: headers.value,
       route,
+      opening: secret.value?.opening,
     })
   }
 
@@ -172,7 +188,7 @@ export function realtimeDoor(parts: RealtimeParts): RealtimeDoor {
     pass: Parameters<ShakeHands>[0]['pass'],
   ): Promise<Response> => {
     const { exchange, target } = arrival
-    const { admitted, on, query, offered, headers, route } = visitor
+    const { admitted, on, query, offered, headers, route, opening } = visitor
     const { upstream } = on
     const release = (): void => {
       client.release()
@@ -244,7 +260,7 @@ export function realtimeDoor(parts: RealtimeParts): RealtimeDoor {
         const decided = admit(route.kinds, again, sent)
         return decided instanceof Promise ? decided.then(still) : still(decided)
       },
-      opening: undefined,
+      opening,
     })
     if (admitted.policy.tellsUpstream) exchange.headers.set(UPSTREAM_HEADER, upstream.name)
     const answer = new Headers(exchange.headers)
@@ -292,4 +308,8 @@ const asSent = (headers: Headers): Request => ({ headers, method: 'POST' }) as R
 
 const NAME_MODEL =
   'this token is limited in models or spending, so the query must name a model: /v1/realtime?model=…'
+const UNKNOWN_SECRET = refused('invalid_token', {
+  reason: 'client secret',
+  message: 'the client secret is unknown or has expired; ask for a new one',
+})
 const UNNAMED = refused('invalid_model', { message: NAME_MODEL, reason: 'missing_model' })

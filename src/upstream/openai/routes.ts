@@ -83,7 +83,7 @@ const PATHS: Readonly<Record<(typeof OPENAI_GROUPS)[number], readonly string[]>>
     'GET /v1/fine_tuning/jobs/:id/events',
     'GET /v1/fine_tuning/jobs/:id/checkpoints',
   ],
-  realtime: ['GET /v1/realtime'],
+  realtime: ['GET /v1/realtime', 'POST /v1/realtime/client_secrets'],
   audio: ['POST /v1/audio/transcriptions', 'POST /v1/audio/translations', 'POST /v1/audio/speech'],
 }
 
