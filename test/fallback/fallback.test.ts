@@ -270,6 +270,27 @@ describe('a policy', () => {
   })
 })
 
+test('over many requests a cap is charged each answer once, in memory and in the ledger', async () => {
+  const key = await billed.key('summed', '--policy', 'capped')
+  const says = [OK, failing(429), failing(500), failing(503, 'retry-after: 0'), failing(400)]
+  billed.one.say(({ body }) => says[Number(/"seed":(\d+)/.exec(body)?.[1]) % says.length] ?? OK)
+  const body = { ...CHAT, model: 'gpt-4o', max_tokens: 10 }
+  const seeds = Array.from({ length: 50 }, (_, seed) => seed)
+  const all = await Promise.all(seeds.map((seed) => billed.ask({ ...body, seed }, { key })))
+  const answered = all.filter(({ status }) => status === 200)
+  expect([answered.length, billed.reached()]).toEqual([40, [50, 30]])
+  const rows = (await Promise.all(all.map(({ id }) => billed.rows(id)))).flat()
+  const charged = rows.map((row) => (row.cost_micro_usd ?? 0) + (row.estimated_cost_micro_usd ?? 0))
+  // 7 tokens in and 5 out of gpt-4o, in whole micro-USD.
+  const each = Math.ceil(7 * 2.5 + 5 * 10)
+  expect(charged.filter((cost) => cost > 0)).toEqual(answered.map(() => each))
+  const about = await fetch(`${billed.gate.url}/device`, { headers: bearer(key) })
+  const { caps } = (await about.json()) as { caps: Record<string, number>[] }
+  // And one more that the scene asked with this key.
+  const whole = answered.length * each + Math.ceil(7 * 0.15 + 5 * 0.6)
+  expect(caps[0]).toMatchObject({ spent_micro_usd: whole, reserved_micro_usd: 0 })
+})
+
 test('a reload takes the section, and takes it away', async () => {
   careful.one.say(failing(500))
   expect((await careful.ask()).status).toBe(500)

@@ -32,6 +32,8 @@ export interface FallbackScene {
   /** How many bodies reached each since the last call. */
   reached(): readonly [one: number, two: number]
   ask(body?: object, more?: AskOptions): Promise<Answered>
+  /** The key that may do everything. */
+  readonly token: string
   key(name: string, ...flags: string[]): Promise<string>
   command(...args: string[]): Promise<CommandEnd>
   rows(id: string): Promise<readonly Row[]>
@@ -55,24 +57,32 @@ export const CHAT = { model: 'gpt-4o-mini', messages: [{ role: 'user', content: 
 
 let asked = 0
 
+export interface SceneOptions {
+  /** What the gate takes for the first upstream: a proxy before it. */
+  readonly oneUrl?: (url: string) => string | Promise<string>
+  /** Instead of an upstream of kind openai. */
+  readonly oneEntry?: (url: string) => string
+  readonly env?: Readonly<Record<string, string>>
+}
+
+const entryOf = (name: keyof typeof KEYS, url: string): string =>
+  `kind: openai, name: ${name}, base_url: "${url}/v1", api_key: "\${KEY_${name.toUpperCase()}}", callers: [key]`
+
 /** `more`: what stands in the document beside the upstreams. */
 export async function fallbackScene(
   more: string,
-  entries = { one: '', two: '' },
+  options: SceneOptions = {},
 ): Promise<FallbackScene> {
   const folder = mkdtempSync(join(tmpdir(), 'postern-fallback-'))
   const config = join(folder, 'postern.yaml')
   const database = join(folder, 'postern.db')
   const one = await scriptedUpstream()
   const two = await scriptedUpstream()
+  const oneUrl = (await options.oneUrl?.(one.url)) ?? one.url
   const put = (text: string): void => {
-    const upstreams = Object.entries({ one, two }).map(
-      ([name, { url }]) =>
-        `  - { kind: openai, name: ${name}, base_url: "${url}/v1", api_key: "\${KEY_${name.toUpperCase()}}", callers: [key]${entries[name as 'one']} }`,
-    )
-    writeFileSync(`${config}.new`, `${['upstreams:', ...upstreams, text].join('\n')}\n`, {
-      mode: 0o600,
-    })
+    const first = options.oneEntry?.(oneUrl) ?? entryOf('one', oneUrl)
+    const lines = ['upstreams:', `  - { ${first} }`, `  - { ${entryOf('two', two.url)} }`, text]
+    writeFileSync(`${config}.new`, `${lines.join('\n')}\n`, { mode: 0o600 })
     renameSync(`${config}.new`, config)
   }
   put(more)
@@ -84,6 +94,7 @@ export async function fallbackScene(
     KEY_TWO: KEYS.two,
     CONNECT_TIMEOUT_SECONDS: '2',
     ...UNLIMITED,
+    ...options.env,
   }
   const command = (...args: string[]): Promise<CommandEnd> => runToEnd(args, env, folder)
   const gate = await start(env)
@@ -128,6 +139,7 @@ export async function fallbackScene(
     two,
     reached: () => [one.taken.splice(0).length, two.taken.splice(0).length],
     ask,
+    token: key,
     command,
     async key(name, ...flags) {
       const its = await addKey(name, ...flags)

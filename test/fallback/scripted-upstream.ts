@@ -41,9 +41,9 @@ export function answer(status: number, body: string, headers: readonly string[] 
 }
 
 /** A stream of events, broken off or whole. */
-export function stream(events: number): Said {
+export function stream(events: number, id = 's'): Said {
   const chunks = Array.from({ length: events }, (_, at) => {
-    const text = `data: {"id":"s","choices":[{"delta":{"content":"${at}"}}]}\n\n`
+    const text = `data: {"id":"${id}","choices":[{"delta":{"content":"${at}"}}]}\n\n`
     return `${text.length.toString(16)}\r\n${text}\r\n`
   })
   const head =
@@ -74,11 +74,12 @@ export async function scriptedUpstream(): Promise<ScriptedUpstream> {
       text += chunk.toString('latin1')
       const head = text.indexOf('\r\n\r\n')
       if (head === -1) return
-      const length = Number(/content-length: *(\d+)/i.exec(text.slice(0, head))?.[1] ?? 0)
-      const end = head + 4 + length
-      if (text.length < end || /transfer-encoding/i.test(text.slice(0, head))) {
-        if (!text.endsWith('0\r\n\r\n')) return
-      }
+      const [, length = 0] = /content-length: *(\d+)/i.exec(text.slice(0, head)) ?? []
+      const isChunked = /transfer-encoding/i.test(text.slice(0, head))
+      const isWhole = isChunked
+        ? text.endsWith('0\r\n\r\n')
+        : text.length >= head + 4 + Number(length)
+      if (!isWhole) return
       const one = { head: text.slice(0, head), body: text.slice(head + 4) }
       text = ''
       taken.push(one)
@@ -105,8 +106,9 @@ export async function scriptedUpstream(): Promise<ScriptedUpstream> {
       said = next
     },
     async down() {
+      if (!server) return
       const { promise, resolve } = Promise.withResolvers<void>()
-      server?.close(() => resolve())
+      server.close(() => resolve())
       server = undefined
       for (const socket of open) socket.destroy()
       await promise

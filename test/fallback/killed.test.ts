@@ -1,0 +1,75 @@
+// An upstream that dies under load, and comes back: callers who have a second one do not notice, its
+// circuit opens and sends them there at once, and closes again.
+
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { howMany } from '../support/long.ts'
+import { eventually } from '../support/sink.ts'
+import { type Answered, CHAT, type FallbackScene, fallbackScene } from './scene.ts'
+import { OK } from './scripted-upstream.ts'
+
+const REQUESTS = howMany(2000, 20_000)
+const CLIENTS = 20
+const OPEN = `limits: { circuit: { failures: 5, open_seconds: 1, successes: 1 } }`
+const PLAN =
+  'fallback: [{ routes: [chat], from: [one, two], again_if_billed: true, on: [unreachable, open, overloaded, unanswered] }]'
+
+let at: FallbackScene
+beforeAll(async () => {
+  at = await fallbackScene(`${PLAN}\n${OPEN}`)
+})
+afterAll(() => at.close())
+
+test('killed under load: at most one request in a thousand fails', async () => {
+  let asked = 0
+  let isDown: Promise<void> | undefined
+  const answers: Answered[] = []
+  const client = async (): Promise<void> => {
+    while (asked < REQUESTS) {
+      asked += 1
+      if (asked === REQUESTS / 2) isDown = at.one.down()
+      answers.push(await at.ask())
+    }
+  }
+  await Promise.all(Array.from({ length: CLIENTS }, client))
+  await isDown
+  const [one, two] = at.reached()
+  expect(one).toBeGreaterThan(REQUESTS / 4)
+  expect(two).toBeGreaterThan(REQUESTS / 4)
+  const failed = answers.filter(
+    ({ status, body }) => status !== 200 || body !== OK.bytes.split('\r\n\r\n')[1],
+  )
+  expect(failed.length).toBeLessThanOrEqual(REQUESTS / 1000)
+})
+
+test('its circuit is open: it is passed over without an attempt of its own', async () => {
+  const changes = at.gate.lines().filter(({ msg }) => msg === 'circuit breaker')
+  const opened = { upstream: 'one', state: 'OPEN', of: 'upstream' }
+  expect(changes).toContainEqual(expect.objectContaining(opened))
+  // Every second a request tries it again.
+  const { id } = await eventually(async () => {
+    const answered = await at.ask()
+    const rows = await at.rows(answered.id)
+    return rows.length === 1 && rows[0]?.upstream === 'two' && answered
+  })
+  expect(await at.logged(id)).toMatchObject({ upstream: 'two', tried: 'one', status: 200 })
+})
+
+test('when it is back it is asked again, and nobody had to fail for that', async () => {
+  await at.one.up()
+  const seen = await eventually(async () => {
+    const answered = await at.ask()
+    expect(answered.status).toBe(200)
+    const line = await at.logged(answered.id)
+    return line['upstream'] === 'one' && line
+  })
+  expect(seen).not.toHaveProperty('tried')
+})
+
+test('both circuits open: the refusal says when the first of them is over', async () => {
+  await Promise.all([at.one.down(), at.two.down()])
+  const last = await eventually(async () => {
+    const answered = await at.ask(CHAT)
+    return answered.body.includes('circuit_open') && answered
+  })
+  expect([last.status, last.headers.get('retry-after')]).toEqual([503, '1'])
+})
