@@ -5,6 +5,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 // Not Bun.serve, which cannot send the trailers that carry a stream's usage.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 export interface Loopback {
   readonly url: string
@@ -13,11 +14,13 @@ export interface Loopback {
 
 export async function listenOnLoopback(
   serve: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
+  upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
 ): Promise<Loopback> {
   const server = createServer((request, response) => {
     // Only the connection itself can still fail here, and then nobody can be told.
     serve(request, response).catch(() => response.destroy())
   })
+  if (upgrade) server.on('upgrade', upgrade)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(0, '127.0.0.1', resolve)

@@ -12,6 +12,7 @@ import { chatCompletions, completions } from './chat.ts'
 import { embeddings } from './embeddings.ts'
 import { keyMatcher, listenOnLoopback, readBody } from './loopback.ts'
 import { moderations } from './moderations.ts'
+import { startRealtime } from './realtime.ts'
 import { responses } from './responses.ts'
 import { transmit, type TokenPace } from './transmit.ts'
 
@@ -60,8 +61,24 @@ export async function startOpenAi({
     }
     return transmit(response, await decide(request, Buffer.concat(chunks), isKey), to)
   }
-  const { url, close } = await listenOnLoopback(serve)
-  return { url: `${url}/v1`, close }
+  const realtime = startRealtime(pace)
+  const { url, close } = await listenOnLoopback(serve, (request, socket, head) => {
+    const isSession = request.url?.split('?', 1)[0] === '/v1/realtime'
+    if (isSession && isKey(keyOf(request))) realtime.take(request, socket, head)
+    else socket.end(`HTTP/1.1 ${isSession ? '401 Unauthorized' : '404 Not Found'}\r\n\r\n`)
+  })
+  return {
+    url: `${url}/v1`,
+    async close() {
+      await realtime.close()
+      await close()
+    },
+  }
+}
+
+function keyOf({ headers }: Pick<IncomingMessage, 'headers'>): string {
+  const bearer = /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+  return bearer ?? String(headers['api-key'] ?? '')
 }
 
 async function decide(
@@ -70,8 +87,7 @@ async function decide(
   isKey: (given: string) => boolean,
 ): Promise<DevAnswer> {
   const path = url.split('?', 1)[0] ?? ''
-  const bearer = /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
-  if (!isKey(bearer ?? String(headers['api-key'] ?? ''))) {
+  if (!isKey(keyOf({ headers }))) {
     const message = 'Incorrect API key provided.'
     return refuse(401, message, 'invalid_request_error', 'invalid_api_key')
   }

@@ -67,6 +67,15 @@ http {
       proxy_pass http://127.0.0.1:${gatePort};
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }
+    location = /v1/realtime {
+      proxy_pass http://127.0.0.1:${gatePort};
+      proxy_http_version 1.1;
+      proxy_set_header Host $host;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+      proxy_read_timeout 1h;
+      proxy_send_timeout 1h;
+    }
   }
 }
 `
