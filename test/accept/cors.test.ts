@@ -4,6 +4,7 @@ import { describe, expect, test } from 'bun:test'
 import { arrive } from '../../src/accept/arrival.ts'
 import { cors } from '../../src/accept/cors.ts'
 import type { Exchange } from '../../src/exchange.ts'
+import { label, namedValues } from '../support/named.ts'
 
 const APP = 'https://app.example'
 const allowing = cors([APP, 'http://localhost:3000'])
@@ -149,19 +150,24 @@ describe('a preflight', () => {
       expect(preflight(WANTED, method)).toBeUndefined()
     }
   })
-  test.each([
-    '*',
-    'Authorization',
-    'a b',
-    'a,,b',
-    ',a',
-    'a,',
-    'a;b',
-    'a: b',
-    'ä',
-    'x'.repeat(2049),
-    Array.from({ length: 1000 }, () => 'abc').join(','),
-  ])('does not repeat what is not a list of names: %p', (asked) => {
+  test.each(
+    namedValues(
+      [
+        '*',
+        'Authorization',
+        'a b',
+        'a,,b',
+        ',a',
+        'a,',
+        'a;b',
+        'a: b',
+        'ä',
+        'x'.repeat(2049),
+        Array.from({ length: 1000 }, () => 'abc').join(','),
+      ],
+      (asked) => `does not repeat anything but a list of names: ${label(asked)}`,
+    ),
+  )('%s', (_, asked) => {
     const response = preflight({ ...WANTED, 'access-control-request-headers': asked })
     expect(response?.status).toBe(204)
     expect(response?.headers.has('access-control-allow-headers')).toBe(false)

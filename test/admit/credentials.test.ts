@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'bun:test'
 import { kindOfToken, sentAuthorization } from '../../src/admit/credentials.ts'
 import { makeKey } from '../../src/keys/format.ts'
+import { label, named } from '../support/named.ts'
 
 const sent = (headers: Record<string, string>, query = ''): unknown => {
   const found = sentAuthorization(new Headers(headers), query)
@@ -47,25 +48,30 @@ describe('its kind', () => {
     `${Buffer.from(JSON.stringify(header)).toString('base64url')}.e30.e30`
   const device = jwt({ alg: 'HS256', typ: 'postern-device+jwt' })
 
-  test.each([
-    [makeKey(), 'key'],
-    [`sk-ant-proxy-${makeKey()}`, 'key'],
-    ['pk_', 'key'],
-    ['pst_a.b', 'session'],
-    [device, 'device'],
-    [`sk-ant-proxy-${device}`, 'device'],
-    [jwt({ alg: 'ES256', typ: 'at+jwt' }), 'user'],
-    [jwt({ alg: 'ES256' }), 'user'],
-    [jwt({ typ: ['postern-device+jwt'] }), 'user'],
-    [`${jwt({ alg: 'RS256' }).split('.', 1)[0]}.${'a'.repeat(16_000)}.e30`, 'user'],
-    ['nonsense', undefined],
-    ['', undefined],
-    ['.a.b', undefined],
-    ['e30', undefined],
-    ['!!!.e30.e30', undefined],
-    [`${'a'.repeat(3000)}.e30.e30`, undefined],
-    ['a'.repeat(100_000), undefined],
-  ] as const)('of %p is %p', (token, expected) => {
+  test.each(
+    named(
+      [
+        [makeKey(), 'key'],
+        [`sk-ant-proxy-${makeKey()}`, 'key'],
+        ['pk_', 'key'],
+        ['pst_a.b', 'session'],
+        [device, 'device'],
+        [`sk-ant-proxy-${device}`, 'device'],
+        [jwt({ alg: 'ES256', typ: 'at+jwt' }), 'user'],
+        [jwt({ alg: 'ES256' }), 'user'],
+        [jwt({ typ: ['postern-device+jwt'] }), 'user'],
+        [`${jwt({ alg: 'RS256' }).split('.', 1)[0]}.${'a'.repeat(16_000)}.e30`, 'user'],
+        ['nonsense', undefined],
+        ['', undefined],
+        ['.a.b', undefined],
+        ['e30', undefined],
+        ['!!!.e30.e30', undefined],
+        [`${'a'.repeat(3000)}.e30.e30`, undefined],
+        ['a'.repeat(100_000), undefined],
+      ] as const,
+      (token, kind) => `of ${label(token)} is ${kind}`,
+    ),
+  )('%s', (_, token, expected) => {
     // The second time it is remembered.
     for (const _ of [1, 2]) expect(kindOfToken(token)).toBe(expected)
   })

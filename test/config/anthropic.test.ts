@@ -55,14 +55,14 @@ describe('by the environment', () => {
     expect(of(dev)?.baseUrl.port).toBe('8080')
   })
 
-  test.each([
-    [{ ...KEYED, ANTHROPIC_KEY_HEADER: 'cookie' }, 'ANTHROPIC_KEY_HEADER'],
-    [{ ...KEYED, ANTHROPIC_HEADERS: 'X-Api-Key: x' }, 'ANTHROPIC_HEADERS'],
-    [{ ...KEYED, ANTHROPIC_BASE_URL: 'http://x.example' }, 'ANTHROPIC_BASE_URL'],
-    [{ ...KEYLESS, ANTHROPIC_API_KEY: 'sk-ant-0' }, 'ANTHROPIC_KEY_HEADER'],
-    [{ ...KEYLESS, ANTHROPIC_BASE_URL: '' }, 'ANTHROPIC_KEY_HEADER'],
-  ])('%j is refused', (env, name) => {
-    expect(mistakes([], env).map(({ setting }) => setting)).toEqual([name])
+  test.each<[string, ProcessEnvironment, string]>([
+    ['a header that carries no key', { ...KEYED, ANTHROPIC_KEY_HEADER: 'cookie' }, 'KEY_HEADER'],
+    ['a key among the headers', { ...KEYED, ANTHROPIC_HEADERS: 'X-Api-Key: x' }, 'HEADERS'],
+    ['http to another host', { ...KEYED, ANTHROPIC_BASE_URL: 'http://x.example' }, 'BASE_URL'],
+    ['a key for a server without one', { ...KEYLESS, ANTHROPIC_API_KEY: 'sk-ant-0' }, 'KEY_HEADER'],
+    ['no key for Anthropic itself', { ...KEYLESS, ANTHROPIC_BASE_URL: '' }, 'KEY_HEADER'],
+  ])('%s is refused', (_, env, name) => {
+    expect(mistakes([], env).map(({ setting }) => setting)).toEqual([`ANTHROPIC_${name}`])
   })
 
   test('a gate with sign-in has only one Anthropic', () => {

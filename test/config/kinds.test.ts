@@ -8,29 +8,35 @@ import * as credentials from '../../src/config/credential-kinds.ts'
 import * as kinds from '../../src/config/kinds.ts'
 import { isLoopback } from '../../src/hosts.ts'
 import { SETTINGS } from '../../src/config/table.ts'
+import { label, namedValues } from '../support/named.ts'
 
 const ok = (kind: kinds.Kind<unknown>, text: string): boolean => kind.read(text).ok
 
 describe('a whole number', () => {
   const kind = kinds.integer(1, 100)
   test.each(['1', '100', '007'])('takes %p', (text) => expect(ok(kind, text)).toBe(true))
-  test.each([
-    '',
-    '0',
-    '101',
-    '-1',
-    '+1',
-    '1.5',
-    '1e2',
-    '0x10',
-    ' 1',
-    '1 ',
-    '1_0',
-    'NaN',
-    'Infinity',
-    '٣',
-    '9'.repeat(400),
-  ])('refuses %p', (text) => expect(ok(kind, text)).toBe(false))
+  test.each(
+    namedValues(
+      [
+        '',
+        '0',
+        '101',
+        '-1',
+        '+1',
+        '1.5',
+        '1e2',
+        '0x10',
+        ' 1',
+        '1 ',
+        '1_0',
+        'NaN',
+        'Infinity',
+        '٣',
+        '9'.repeat(400),
+      ],
+      (text) => `refuses ${label(text)}`,
+    ),
+  )('%s', (_, text) => expect(ok(kind, text)).toBe(false))
 })
 
 test('true and false have the spellings that people use, and no others', () => {

@@ -7,6 +7,7 @@ import { inspect } from 'node:util'
 import { readInvocation } from '../../src/config/command-line.ts'
 import type { ProcessEnvironment } from '../../src/config/given.ts'
 import { sources } from '../../src/gate/sources.ts'
+import { label, named } from '../support/named.ts'
 
 const SECRET = 'ab12cd34ef56'.repeat(4)
 const SIGN_IN = {
@@ -180,22 +181,27 @@ describe('URLs', () => {
 })
 
 describe('SESSION_SECRET', () => {
-  test.each([
-    ['a'.repeat(31)],
-    [SECRET.slice(0, 31)],
-    [`${SECRET},${SECRET.slice(0, 31)}`],
-    [''.padEnd(40, 'a')],
-    [''.padEnd(64, '12345678')],
-    ['your-strong-session-secret-here'],
-    ['your-strong-session-secret-here-and-longer'],
-    ['YOUR_STRONG_SESSION_SECRET_0123456789'],
-    ['change-me-change-me-change-me-0123456789'],
-    ['changeme0123456789changeme0123456789'],
-    ['replace-this-with-a-long-random-value-1'],
-    ['<a secret of 32 bytes or more from openssl>'],
-    ['this-is-an-example-secret-of-32-bytes-plus'],
-    [`${SECRET},your-strong-session-secret-here-and-longer`],
-  ])('%p is refused, with how to make one', (SESSION_SECRET) => {
+  test.each(
+    named(
+      [
+        ['a'.repeat(31)],
+        [SECRET.slice(0, 31)],
+        [`${SECRET},${SECRET.slice(0, 31)}`],
+        [''.padEnd(40, 'a')],
+        [''.padEnd(64, '12345678')],
+        ['your-strong-session-secret-here'],
+        ['your-strong-session-secret-here-and-longer'],
+        ['YOUR_STRONG_SESSION_SECRET_0123456789'],
+        ['change-me-change-me-change-me-0123456789'],
+        ['changeme0123456789changeme0123456789'],
+        ['replace-this-with-a-long-random-value-1'],
+        ['<a secret of 32 bytes or more from openssl>'],
+        ['this-is-an-example-secret-of-32-bytes-plus'],
+        [`${SECRET},your-strong-session-secret-here-and-longer`],
+      ],
+      (secret) => `${label(secret)} is refused, with how to make one`,
+    ),
+  )('%s', (_, SESSION_SECRET) => {
     const [mistake, ...more] = mistakes({ ...SIGN_IN, SESSION_SECRET })
     expect([mistake?.setting, more]).toEqual(['SESSION_SECRET', []])
     expect(mistake?.hint).toContain('openssl rand')

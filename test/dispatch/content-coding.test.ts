@@ -6,6 +6,7 @@ import { BodyRefused } from '../../src/dispatch/body.ts'
 import { type Coding, codingsOf, uncoded } from '../../src/dispatch/content-coding.ts'
 import { decodeWhole } from '../../src/dispatch/decoded-body.ts'
 import { refused } from '../../src/refusal.ts'
+import { label, named } from '../support/named.ts'
 
 const FAST = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 1 } }
 const ENCODE: Readonly<Record<Coding, (bytes: Uint8Array) => Buffer>> = {
@@ -44,14 +45,19 @@ describe('the header', () => {
     expect(uncoded(header).ok).toBe(codings.length === 0)
   })
 
-  test.each([
-    ['compress', 'compress'],
-    ['gzip, aes128gcm', 'aes128gcm'],
-    ['gzip;q=1', 'gzip;q=1'],
-    ['gzip, gzip, gzip', 'gzip, gzip, gzip'],
-    [`gzip${','.repeat(1000)}`, `gzip${','.repeat(36)}`],
-    ['\u001b[31m"', '?[31m"'],
-  ])('%j is 415, by name and with what may be used', (header, name) => {
+  test.each(
+    named<[string, string]>(
+      [
+        ['compress', 'compress'],
+        ['gzip, aes128gcm', 'aes128gcm'],
+        ['gzip;q=1', 'gzip;q=1'],
+        ['gzip, gzip, gzip', 'gzip, gzip, gzip'],
+        [`gzip${','.repeat(1000)}`, `gzip${','.repeat(36)}`],
+        ['\u001b[31m"', '?[31m"'],
+      ],
+      (header) => `${label(header)} is 415, and names the accepted codings`,
+    ),
+  )('%s', (_, header, name) => {
     expect(codingsOf(header)).toMatchObject({
       code: 'unsupported_encoding',
       message: `a body with Content-Encoding "${name}" is not read here; use gzip, deflate, br, zstd, or none`,

@@ -20,6 +20,7 @@ import { startFakeGate } from '../client/fake-gate.ts'
 import { folder } from '../client/scene.ts'
 import { binary, until } from '../support/binary.ts'
 import { type LoginGate, startLoginGate } from './login-gate.ts'
+import { label, named } from '../support/named.ts'
 
 const UNLIKE = 'that is not the code#state of this sign-in\n'
 const again = (): string => `sign in with: postern login --gate ${gate.url}\n`
@@ -480,18 +481,24 @@ describe('what can go wrong', () => {
     expect(gate.asks).toEqual([])
   })
 
-  test.each([
-    ['auth_url', 'file:///etc/passwd'],
-    ['auth_url', 'javascript:alert(1)'],
-    ['auth_url', 'http://auth.example/'],
-    ['auth_url', 'https://me:pw@auth.example/'],
-    ['auth_url', `https://auth.example/${'x'.repeat(9000)}`],
-    ['auth_url', 7],
-    ['state', 'short'],
-    ['state', 'with space and more of it'],
-    ['paste', 'yes'],
-    ['paste', false],
-  ])('nothing is opened, printed or asked for where the gate says %s %p', async (name, value) => {
+  test.each(
+    named<[string, unknown]>(
+      [
+        ['auth_url', 'file:///etc/passwd'],
+        ['auth_url', 'javascript:alert(1)'],
+        ['auth_url', 'http://auth.example/'],
+        ['auth_url', 'https://me:pw@auth.example/'],
+        ['auth_url', `https://auth.example/${'x'.repeat(9000)}`],
+        ['auth_url', 7],
+        ['state', 'short'],
+        ['state', 'with space and more of it'],
+        ['paste', 'yes'],
+        ['paste', false],
+      ],
+      (name, value) =>
+        `nothing is opened, printed or asked for if the gate says ${name} ${label(value)}`,
+    ),
+  )('%s', async (_, name, value) => {
     const opened = installBrowser()
     gate.start = { [name]: value }
     const { code, out, err } = await signInHere({ browser: true })

@@ -8,6 +8,7 @@ import { HIDDEN_PROMPT_TOKENS } from '../../src/budget/prices.ts'
 import { spendCaps } from '../../src/state/memory/spend.ts'
 import { openAiCost } from '../../src/upstream/reading/openai-cost.ts'
 import { type Said, somebody } from '../support/admitted.ts'
+import { label, named } from '../support/named.ts'
 
 const CHAT = '/v1/chat/completions'
 const RESPONSES = '/v1/responses'
@@ -25,34 +26,42 @@ function costly(body: unknown, path = CHAT) {
 }
 
 describe('the models that are named', () => {
-  test.each([
-    [{ model: 'llama' }, ['llama']],
-    [{ model: 'llama', metadata: { model: 'x' }, user: 'model' }, ['llama']],
-    [{ model: 'llama', models: ['a', 'b'] }, ['llama', 'a', 'b']],
-    [{ model: 'llama', fallbacks: ['a'] }, ['llama', 'a']],
-    [{ model: 'llama', context_window_fallbacks: ['a'] }, ['llama', 'a']],
-    [{ model: 'llama', provider: { allow_fallbacks: true } }, ['llama']],
-    [{ model: 'llama', extra: { deep: [{ advisor_model: 'a' }] } }, ['llama', 'a']],
-    [
-      { model: 'llama', moderation: { model: 'omni-moderation-latest' } },
-      ['llama', 'omni-moderation-latest'],
-    ],
-    [{ model: 'llama', tools: [{ type: 'image_generation', model: 'a' }] }, ['llama', 'a']],
-    [
-      {
-        model: 'llama',
-        messages: [
-          { role: 'assistant', tool_calls: [{ function: { arguments: '{"model":"x"}' } }] },
+  test.each(
+    named<[object, readonly string[]]>(
+      [
+        [{ model: 'llama' }, ['llama']],
+        [{ model: 'llama', metadata: { model: 'x' }, user: 'model' }, ['llama']],
+        [{ model: 'llama', models: ['a', 'b'] }, ['llama', 'a', 'b']],
+        [{ model: 'llama', fallbacks: ['a'] }, ['llama', 'a']],
+        [{ model: 'llama', context_window_fallbacks: ['a'] }, ['llama', 'a']],
+        [{ model: 'llama', provider: { allow_fallbacks: true } }, ['llama']],
+        [{ model: 'llama', extra: { deep: [{ advisor_model: 'a' }] } }, ['llama', 'a']],
+        [
+          { model: 'llama', moderation: { model: 'omni-moderation-latest' } },
+          ['llama', 'omni-moderation-latest'],
         ],
-        tools: [
-          { type: 'function', function: { name: 'f', parameters: { properties: { model: {} } } } },
+        [{ model: 'llama', tools: [{ type: 'image_generation', model: 'a' }] }, ['llama', 'a']],
+        [
+          {
+            model: 'llama',
+            messages: [
+              { role: 'assistant', tool_calls: [{ function: { arguments: '{"model":"x"}' } }] },
+            ],
+            tools: [
+              {
+                type: 'function',
+                function: { name: 'f', parameters: { properties: { model: {} } } },
+              },
+            ],
+            response_format: { type: 'json_schema', json_schema: { schema: { model: 1 } } },
+          },
+          ['llama'],
         ],
-        response_format: { type: 'json_schema', json_schema: { schema: { model: 1 } } },
-      },
-      ['llama'],
-    ],
-    [{ model: 'llama', temperature: 0.5, stream: true, stream_options: { a: 1 } }, ['llama']],
-  ])('%j', (body, models) => expect(said(body)).toEqual(models))
+        [{ model: 'llama', temperature: 0.5, stream: true, stream_options: { a: 1 } }, ['llama']],
+      ],
+      (body) => label(body),
+    ),
+  )('%s', (_, body, models) => expect(said(body)).toEqual(models))
 
   test('are read on each route whose body names one, and on no other', () => {
     const paths = ['completions', 'responses', 'embeddings', 'moderations', 'audio/speech']

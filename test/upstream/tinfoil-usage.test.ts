@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import type { MeteredUsage } from '../../src/upstream/reading/tally.ts'
 import { parseTinfoilUsage } from '../../src/upstream/tinfoil/usage.ts'
 import { seeded } from '../support/random.ts'
+import { namedValues } from '../support/named.ts'
 
 const used = (
   inputTokens: number,
@@ -31,28 +32,30 @@ test('cached tokens are part of the prompt, and never more than it', () => {
 })
 
 describe('says nothing', () => {
-  test.each([
-    undefined,
-    '',
-    'prompt=67',
-    'completion=42',
-    'prompt=67;completion=42',
-    'prompt=-1,completion=1',
-    'prompt=1.5,completion=1',
-    'prompt=1e3,completion=1',
-    'prompt=0x1,completion=1',
-    'prompt=,completion=1',
-    'prompt=NaN,completion=1',
-    'prompt = 1,completion=1',
-    'prompt=1 2,completion=1',
-    'prompt=1=1,completion=1',
-    '"prompt"=1,completion=1',
-    'Prompt=1,Completion=1',
-    `prompt=${'9'.repeat(16)},completion=1`,
-    '{"prompt":1,"completion":1}',
-    '__proto__=1,constructor=2',
-    `prompt=1,completion=1,${'x'.repeat(1024)}`,
-  ])('%p', (text) => expect(parseTinfoilUsage(text)).toBeUndefined())
+  test.each(
+    namedValues([
+      undefined,
+      '',
+      'prompt=67',
+      'completion=42',
+      'prompt=67;completion=42',
+      'prompt=-1,completion=1',
+      'prompt=1.5,completion=1',
+      'prompt=1e3,completion=1',
+      'prompt=0x1,completion=1',
+      'prompt=,completion=1',
+      'prompt=NaN,completion=1',
+      'prompt = 1,completion=1',
+      'prompt=1 2,completion=1',
+      'prompt=1=1,completion=1',
+      '"prompt"=1,completion=1',
+      'Prompt=1,Completion=1',
+      `prompt=${'9'.repeat(16)},completion=1`,
+      '{"prompt":1,"completion":1}',
+      '__proto__=1,constructor=2',
+      `prompt=1,completion=1,${'x'.repeat(1024)}`,
+    ]),
+  )('%s', (_, text) => expect(parseTinfoilUsage(text)).toBeUndefined())
 })
 
 test(
