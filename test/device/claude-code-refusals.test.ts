@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { anthropicScene, type DeviceScene } from '../support/anthropic.ts'
 import { type CommandEnd, endOf } from '../support/binary.ts'
 import { claude, isWithoutClaude } from '../support/claude-code.ts'
+import { LONG } from '../support/long.ts'
 
 const TIMEOUT_MS = 90_000
 
@@ -49,17 +50,24 @@ describe.skipIf(isWithoutClaude)('Claude Code shows at once', () => {
   const error = (type: string, message: string): string =>
     JSON.stringify({ type: 'error', error: { type, message } })
 
-  for (const [what, status, body, words] of [
-    ['a key that is refused', 401, error('authentication_error', 'no'), 'refused the credentials'],
-    ['a page that blocks us', 403, '<html>blocked</html>', 'refused the credentials'],
+  for (const [what, status, body, words, always] of [
+    [
+      'a key that is refused',
+      401,
+      error('authentication_error', 'no'),
+      'refused the credentials',
+      true,
+    ],
+    ['a page that blocks us', 403, '<html>blocked</html>', 'refused the credentials', LONG],
     [
       'a model that the key may not use',
       403,
       error('permission_error', 'Your API key does not have permission to use the model m.'),
       'permission to use the model m.',
+      true,
     ],
   ] as const) {
-    test(
+    test.if(always)(
       what,
       async () => {
         on.upstream.respond((_request, response) => void response.writeHead(status).end(body))

@@ -6,7 +6,8 @@ import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DevIssuer, startIssuer } from '../../src/dev/issuer.ts'
-import { type Running, runToEnd, start } from '../support/binary.ts'
+import { type Running, start } from '../support/binary.ts'
+import { runCommand } from '../support/command.ts'
 import { HASH_KEY, devicesOf, UNLIMITED } from '../support/settings.ts'
 import { eventually } from '../support/sink.ts'
 import { soon } from '../support/patience.ts'
@@ -201,7 +202,7 @@ async function enrol(
   folder: string,
   env: Readonly<Record<string, string>>,
 ): Promise<string> {
-  const { stdout } = await runToEnd(['enrol'], env, folder)
+  const { stdout } = await runCommand(['enrol'], env, folder)
   const response = await fetch(`${gate.url}/bootstrap`, {
     method: 'POST',
     keepalive: false,

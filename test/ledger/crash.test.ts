@@ -22,7 +22,7 @@ const BODY = { model: HAIKU, max_tokens: 1000 }
 const USED: Used = { input: 1000, output: 900, cacheRead: 70, cacheCreation: 3 }
 const LOSS_MS = 1000
 /** Of each client between two requests: what is tried here is the ledger, not the gate's pace. */
-const PAUSE_MS = 40
+const PAUSE_MS = 100
 
 let scene: LedgerScene
 /** When each answer was complete, as the client saw it. */
@@ -69,7 +69,7 @@ test('kill -9 under load loses at most a second of rows, and nothing is counted 
   })
   await Bun.sleep(LOSS_MS)
   const loading = load(device, 100_000, PAUSE_MS)
-  await until(() => answered.length > 500)
+  await until(() => answered.length > 300)
   // Those are safe by then, and the others may be lost.
   await Bun.sleep(LOSS_MS + 200)
   const killedAt = performance.now()
@@ -86,7 +86,7 @@ test('kill -9 under load loses at most a second of rows, and nothing is counted 
   })
   const closed = stats['requests'] - stats['lost']
   const safe = answered.filter((at) => at < killedAt - LOSS_MS).length
-  expect(safe).toBeGreaterThan(500)
+  expect(safe).toBeGreaterThan(300)
   expect(closed).toBeGreaterThanOrEqual(safe)
   expect(closed).toBeLessThanOrEqual(given)
   expect(stats['tokens']).toEqual(sum(Array.from({ length: closed }, () => USED)))

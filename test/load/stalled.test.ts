@@ -10,9 +10,9 @@ import { soon } from '../support/patience.ts'
 import { type Wire, wire } from '../stream/wire.ts'
 import { howMany } from '../support/long.ts'
 
-const BYTES = howMany(160_000_000, 500_000_000)
+const BYTES = howMany(100_000_000, 500_000_000)
 const MB = 1_048_576
-const READERS = howMany(30, 100)
+const READERS = howMany(20, 100)
 /** What a stream may hold, and what a busy process has grown by anyway. */
 const PER_STREAM_BYTES = 8 * MB
 const BASE_BYTES = 48 * MB
