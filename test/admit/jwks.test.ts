@@ -10,6 +10,7 @@ import { until } from '../support/binary.ts'
 import { afterCooldown, collector, type KeyServer, keyServer, source } from '../support/keys.ts'
 import { type Json, mint } from '../support/mint.ts'
 import type { Respond } from '../support/upstream.ts'
+import { PATIENCE_MS } from '../support/patience.ts'
 
 const a = mint('a')
 const b = mint('b')
@@ -369,7 +370,9 @@ describe('over the network', () => {
   for (const [name, respond] of failing) {
     test(`${name}: the last good keys stay, the log says so, and names no URL`, async () => {
       const { log, text } = collector()
-      keys = source(server, { log, timeoutMs: name.includes('hang') ? 2000 : 5000 })
+      // A request waits for as long as the read takes.
+      const patienceMs = PATIENCE_MS
+      keys = source(server, { log, patienceMs, timeoutMs: name.includes('hang') ? 2000 : 5000 })
       expect(await knows('a')).toBe(true)
       const before = keys.current('a', now())
       server.respond(respond)

@@ -4,18 +4,23 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { TEMPO, type Tempo } from '../../src/client/tempo.ts'
+import { PATIENCE_MS } from '../support/patience.ts'
 
 export function folder(): { readonly path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), 'postern-client-'))
   return { path: join(path, 'kept'), remove: () => rmSync(path, { recursive: true, force: true }) }
 }
 
-/** A tenth of the network's patience; the grace of the gate has to be made as short. */
+/**
+ * A lost answer is given up soon; the grace of the gate has to be made as short. A gate that answers,
+ * however slow the machine, is waited for.
+ */
 export const FAST: Tempo = {
   ...TEMPO,
-  healthTimeoutMs: 400,
-  bootstrapTimeoutMs: 400,
-  refreshTimeoutMs: 120,
+  healthTimeoutMs: PATIENCE_MS,
+  standingTimeoutMs: PATIENCE_MS,
+  bootstrapTimeoutMs: PATIENCE_MS,
+  refreshTimeoutMs: PATIENCE_MS,
   resendWithinMs: 600,
   resendPauseMs: 10,
 }

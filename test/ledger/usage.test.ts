@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import zlib from 'node:zlib'
 import { REMAINDER_TOKENS, tokensOf } from '../../src/upstream/reading/passed.ts'
+import { howMany } from '../support/long.ts'
 import { random, type Random, seeded } from '../support/random.ts'
 import {
   type Device,
@@ -39,7 +40,7 @@ const ENCODE: Readonly<Record<string, (bytes: Buffer) => Buffer>> = {
   zstd: (bytes) => zlib.zstdCompressSync(bytes),
 }
 const ENCODINGS = Object.keys(ENCODE)
-const STREAMS = 400
+const STREAMS = howMany(150, 400)
 const AT_ONCE = 24
 
 let scene: LedgerScene

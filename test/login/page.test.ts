@@ -1,7 +1,7 @@
 // The sign-in page in a real browser: with its script and without, with a code to paste and with a
 // redirect that comes back, and against pages of others that would use it.
 
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { until } from '../support/binary.ts'
 import { hasBrowser, startBrowser } from '../support/browser.ts'
@@ -10,7 +10,9 @@ import { LONG } from '../support/long.ts'
 
 // All visits go on at once, each in a context of its own, and other tests may run beside them.
 
-const STEP_MS = 30_000
+const STEP_MS = 60_000
+// On a machine that does much else, a browser takes its time.
+setDefaultTimeout(300_000)
 
 describe.skipIf(!(await hasBrowser()))('the page', () => {
   let browser: Browser

@@ -142,15 +142,28 @@ describe('a file by itself', () => {
   })
 
   test('that is gone for a moment is waited for', async () => {
-    unlinkSync(key)
-    // Longer than a look, and shorter than it is waited for.
-    await Bun.sleep(800)
+    for (let tries = 1; ; tries += 1) {
+      const before = said(gate, 'mistakes')
+      const began = performance.now()
+      unlinkSync(key)
+      // Longer than a look, and shorter than it is waited for.
+      await Bun.sleep(800)
+      let goneMs = Infinity
+      await told(gate, RELOADED, () => {
+        put(key, `key-5-${tries}`)
+        goneMs = performance.now() - began
+      })
+      // A busy machine may have slept too long to show it.
+      if (goneMs > 1900 && tries < 20) continue
+      expect([goneMs < 1900, said(gate, 'mistakes')]).toEqual([true, before])
+      break
+    }
     await told(gate, RELOADED, () => put(key, 'key-5'))
-    expect(said(gate, 'mistakes')).toBe(0)
     expect(await keySent(gate)).toBe('Bearer key-5')
   })
 
   test('that stays gone, or is half written, is told of once, and tried until it is right', async () => {
+    const before = said(gate, 'those of before go on')
     await told(gate, 'those of before go on', () => unlinkSync(key))
     expect(await keySent(gate)).toBe('Bearer key-5')
     await told(gate, RELOADED, () => put(key, 'key-6'))
@@ -160,7 +173,7 @@ describe('a file by itself', () => {
     })
     expect(await keySent(gate)).toBe('Bearer key-6')
     await told(gate, RELOADED, () => writeFileSync(path, whole))
-    expect(said(gate, 'those of before go on')).toBe(2)
+    expect(said(gate, 'those of before go on')).toBe(before + 2)
     // A link of a folder that is not there yet, as where a volume is mounted late.
     await told(gate, 'those of before go on', () => {
       rmSync(key)

@@ -186,7 +186,7 @@ const HEADERS = ['authorization', 'x-api-key', 'api-key'] as const
 
 test(
   'a caller reaches the first upstream in the table, for lists each one, and no upstream if the table has none',
-  fuzz('matrix', 120, async (random) => {
+  fuzz('matrix', 40, async (random) => {
     const reached: string[] = []
     const table = tableBy(random)
     const app = appOf(table, reached)

@@ -132,7 +132,7 @@ describe('recorded streams', () => {
       seeded((random) => {
         const passing = stream.slice()
         expect(meter([passing])).toEqual(expected)
-        for (let round = 0; round < howMany(300, 1000); round += 1) {
+        for (let round = 0; round < howMany(100, 1000); round += 1) {
           const pieces = piecesOf(passing, random)
           expect(meter(pieces)).toEqual(expected)
           if (round % 100 === 0) expect(Buffer.concat(pieces).equals(stream)).toBe(true)
@@ -230,7 +230,7 @@ describe('encoded answers', () => {
     seeded((random) => {
       for (const [coding, encode] of CODINGS.slice(2, 7)) {
         const encoded = new Uint8Array(encode(vector('plain')))
-        for (let round = 0; round < howMany(60, 200); round += 1) {
+        for (let round = 0; round < howMany(25, 200); round += 1) {
           const cut = Math.floor(random.next() * (encoded.length / 2))
           const broken = encoded.slice()
           broken.fill(random.int(256), cut)
@@ -309,7 +309,7 @@ describe('whole bodies', () => {
         cacheCreationTokens: 4444,
         cacheCreation1hTokens: 444,
       })
-      for (let round = 0; round < howMany(100, 300); round += 1) {
+      for (let round = 0; round < howMany(40, 300); round += 1) {
         expect(meter(piecesOf(bytes, random), 'Application/JSON; charset=utf-8')).toEqual(expected)
       }
       for (let cut = 0; cut < bytes.length; cut += 1) {

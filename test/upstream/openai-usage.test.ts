@@ -210,7 +210,7 @@ describe('streams', () => {
       seeded((random) => {
         for (const end of ['\n', '\r\n']) {
           const bytes = bytesOf(text.replaceAll('\n', end))
-          for (let round = 0; round < howMany(40, 200); round += 1) {
+          for (let round = 0; round < howMany(15, 200); round += 1) {
             expect(meter(piecesOf(bytes, random), { isComplete: true })).toEqual(expected)
           }
         }
