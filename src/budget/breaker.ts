@@ -3,6 +3,8 @@
 // - Evidence about the upstream itself opens the circuit for everybody. Failing to connect (refused, no
 //   name, no TLS, no answer to a SYN) does not depend on anybody's body: CIRCUIT_FAILURES such failures in
 //   a row, from any callers, open it for CIRCUIT_OPEN_SECONDS. Any response head ends the row.
+//   Just before that is over the owner asks for its models (`due`, `reached`), so that no caller's request
+//   has to find out: a connection counts as a probe that succeeded, and without one it stays open.
 // - So does an upstream that accepts requests and answers nobody: two or more callers wait, and nobody has
 //   had an answer for 40 s, or for three times its recent average. The owner then asks the upstream for its
 //   models (`doubtful`, `checked`). An upstream that answers that is slow, not dead.
@@ -72,6 +74,12 @@ export interface Breaker {
   reset(): void
   /** The hosts that seem to answer nobody, each once in a while, for the owner to probe. */
   doubtful(now: number): string[]
+  /** The hosts that nobody could connect to and that are about to be tried again, for the owner to try. */
+  due(now: number): string[]
+  /** Reports whether a connection was made to a host that was due. */
+  reached(host: string, isReached: boolean, now: number): void
+  /** Whether requests to the upstream's own address would be refused now, whoever's they are. */
+  isShut(now: number): boolean
   /** Applies these numbers from now on; open circuits stay open until their time is over. */
   retune(numbers: BreakerNumbers): void
   /** Reports whether a host that was probed at `askedAt` has answered, whatever the answer. */
@@ -102,6 +110,10 @@ const DEFAULT_STALL_MS = 40_000
 const CHECK_EVERY_MS = 5000
 /** The first pause of a caller's own circuit. */
 const FIRST_OWN_OPEN_MS = 1000
+/** So long before an open circuit is tried again its owner tries it, or half of the time that it is open. */
+const MAX_LEAD_MS = 1500
+/** How often, where that succeeded and another success is asked for. */
+const TRY_EVERY_MS = 500
 const MAX_ORIGINS = 64
 const MAX_LANES = 128
 /** A longer model name gets no lane of its own. */
@@ -181,6 +193,20 @@ export function breaker(options: BreakerOptions = {}): Breaker {
       }
       return hosts
     },
+    due(now) {
+      const hosts: string[] = []
+      const leadMs = Math.min(MAX_LEAD_MS, originRules.firstOpenMs / 2)
+      for (const [host, origin] of origins.entries()) {
+        if (!origin.isDue(leadMs, now)) continue
+        origin.checkAt = now + TRY_EVERY_MS
+        hosts.push(host)
+      }
+      return hosts
+    },
+    reached(host, isReached, now) {
+      origins.find(host)?.wasReached(isReached, now)
+    },
+    isShut: (now) => (origins.find('')?.circuit.waitMs(now) ?? 0) > 0,
     retune(numbers) {
       const rules = rulesOf(numbers)
       ;({ stallMs } = rules)

@@ -101,6 +101,13 @@ export class Circuit {
     else if (++this.successes >= this.#rules.successThreshold) this.close()
   }
 
+  /** It was reached without a request of anybody's, which counts as a probe that succeeded. */
+  reached(): void {
+    if (this.#state === 'CLOSED') return
+    this.#become('HALF_OPEN')
+    if (++this.successes >= this.#rules.successThreshold) this.close()
+  }
+
   /** Its body has ended well. */
   completed(request: object, era: number): void {
     if (!this.#hears(request, era) || this.#state !== 'CLOSED') return

@@ -35,6 +35,20 @@ export class UpstreamOrigin {
     return patient.some(({ caller }) => caller !== patient[0]?.caller)
   }
 
+  /** Nobody could connect, and soon a request would be let through to find out whether that is over. */
+  isDue(leadMs: number, now: number): boolean {
+    const { circuit } = this
+    if (circuit.isClosed || this.stalledAt !== undefined || now < this.checkAt) return false
+    return circuit.waitMs(now) <= leadMs
+  }
+
+  /** A connection was made, or was not: what opened the circuit is over, or goes on. */
+  wasReached(isReached: boolean, now: number): void {
+    if (this.circuit.isClosed || this.stalledAt !== undefined) return
+    if (isReached) this.circuit.reached()
+    else this.circuit.open(now)
+  }
+
   isAlive(now: number): void {
     this.heardAt = now
     if (this.stalledAt === undefined) return

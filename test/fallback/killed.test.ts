@@ -73,3 +73,30 @@ test('both circuits open: the refusal says when the first of them is over', asyn
   })
   expect([last.status, last.headers.get('retry-after')]).toEqual([503, '1'])
 })
+
+test('it is tried by a question for its models, and not by a request of anybody', async () => {
+  const calm = await fallbackScene(
+    `${PLAN}\nlimits: { circuit: { failures: 2, open_seconds: 3, successes: 1 } }`,
+  )
+  const changed = (state: string) => () =>
+    calm.gate.lines().some((line) => line['of'] === 'upstream' && line['state'] === state)
+  try {
+    await calm.one.down()
+    await eventually(async () => {
+      expect((await calm.ask()).status).toBe(200)
+      return changed('OPEN')()
+    })
+    const passedOver = await calm.ask()
+    expect(await calm.rows(passedOver.id)).toHaveLength(1)
+    await calm.one.up()
+    calm.reached()
+    await eventually(async () => changed('CLOSED')())
+    expect(calm.one.taken[0]?.head).toStartWith('GET /v1/models ')
+    expect(calm.one.taken[0]?.head).not.toContain('canary')
+    expect(calm.one.taken.every(({ head }) => head.startsWith('GET'))).toBe(true)
+    const { id } = await calm.ask()
+    expect(await calm.logged(id)).toMatchObject({ upstream: 'one' })
+  } finally {
+    await calm.close()
+  }
+})
