@@ -66,6 +66,7 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   openai('POST', '/v1/moderations', 'moderations', 'Moderates text or images.'),
   openai('POST', '/v1/images/generations', 'images', 'Creates images from text.'),
   openai('POST', '/v1/images/edits', 'images', 'Edits images.'),
+  openai('POST', '/v1/images/variations', 'images', 'Creates variations of an image.'),
   openai('POST', '/v1/audio/transcriptions', 'audio', 'Transcribes speech.'),
   openai('POST', '/v1/audio/translations', 'audio', 'Translates speech into English text.'),
   openai('POST', '/v1/audio/speech', 'audio', 'Converts text to speech.'),

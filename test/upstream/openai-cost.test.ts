@@ -69,7 +69,8 @@ describe('the models that are named', () => {
       expect(said({ model: 'm', input: ['x'] }, `/v1/${path}`)).toEqual(['m'])
     expect(said({ model: 'm', prompt: 'x' }, IMAGES)).toEqual(['m'])
     // Forms are read as the JSON that they would be.
-    for (const path of ['audio/transcriptions', 'images/edits', 'fine_tuning/jobs']) {
+    const forms = ['audio/transcriptions', 'images/edits', 'images/variations', 'fine_tuning/jobs']
+    for (const path of forms) {
       expect(said({ model: 'm' }, `/v1/${path}`)).toEqual(['m'])
     }
     for (const path of ['batches', 'responses/x/cancel', 'files']) {

@@ -21,7 +21,7 @@ const PATHS: Readonly<Record<(typeof OPENAI_GROUPS)[number], readonly string[]>>
   ],
   embeddings: ['POST /v1/embeddings'],
   moderations: ['POST /v1/moderations'],
-  images: ['POST /v1/images/generations', 'POST /v1/images/edits'],
+  images: ['generations', 'edits', 'variations'].map((made) => `POST /v1/images/${made}`),
   conversations: [
     'POST /v1/conversations',
     'GET /v1/conversations/:id',

@@ -75,6 +75,10 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
     '/v1/images/edits',
     { shape: PICTURES, answers: ['n'], media: ['image'], unpriced: 'pictures to edit' },
   ],
+  [
+    '/v1/images/variations',
+    { shape: PICTURES, answers: ['n'], media: ['image'], unpriced: 'pictures to vary' },
+  ],
   ['/v1/audio/transcriptions', HEARD],
   ['/v1/audio/translations', HEARD],
   ['/v1/fine_tuning/jobs', { shape: TRAINING, unpriced: 'a model to train' }],
