@@ -10,6 +10,7 @@ import { describeBug, type Logger, logger } from './log.ts'
 import { type LogOutput, logOutput } from './log-output.ts'
 import { banner } from './operate/banner.ts'
 import { stderr, stdout } from './print.ts'
+import { startTrouble } from './gate/file-trouble.ts'
 import { type Gate, serve } from './gate/serve.ts'
 import { readNamedFiles } from './gate/named-files.ts'
 import { type Reload, reloading } from './gate/reload.ts'
@@ -17,8 +18,6 @@ import type { Configuration } from './gate/reload-change.ts'
 import { filesOf } from './gate/settings-files.ts'
 import { obeySignals } from './signals.ts'
 import { type Sources, sources } from './gate/sources.ts'
-import { ADVICE, isLasting } from './database/advice.ts'
-import { unusableFrom } from './database/trouble.ts'
 
 /** sysexits.h: EX_USAGE, EX_CONFIG and EX_IOERR. */
 const EXIT_USAGE = 64
@@ -149,13 +148,10 @@ async function listen(start: () => Promise<Gate>): Promise<Gate> {
     return await start()
   } catch (error) {
     const code = (error as { code?: unknown }).code
-    const unusable = unusableFrom(error)
-    if (unusable) {
-      const { what, todo } = ADVICE[unusable.reason]
-      stderr.write(
-        `postern: ${unusable.message}; DATABASE_URL names its file\n    ${what}\n    ${todo}\n`,
-      )
-      process.exit(isLasting(unusable.reason) ? EXIT_CONFIG : 1)
+    const trouble = startTrouble(error)
+    if (trouble) {
+      stderr.write(`postern: ${trouble.message}\n`)
+      process.exit(trouble.isLasting ? EXIT_CONFIG : 1)
     }
     const inUse = code === 'EADDRINUSE' ? 'the port is taken; PORT chooses another' : code
     stderr.write(`postern: cannot listen: ${inUse ?? 'unknown error'}\n`)

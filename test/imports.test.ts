@@ -126,7 +126,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
     ...STAGES,
   ],
   operate: ['policy', 'admit', 'client', 'config', 'enroll', 'keys', 'ledger', 'upstream', 'gate'],
-  'main.ts': ['budget', 'config', 'operate', 'gate', 'signals.ts', 'database'],
+  'main.ts': ['budget', 'config', 'operate', 'gate', 'signals.ts'],
   dev: [],
   client: [],
 }
