@@ -13,6 +13,8 @@ import { openTunnel, type Tunnel } from './tunnel.ts'
 /** The events that a connection reports to its request. */
 export interface Carried extends ResponseEvents {
   onConnected(): void
+  /** Everything that was read at a time has been reported, and the response goes on. */
+  onRead(): void
   onDrain(): void
   /** `code` is an errno or the like; undefined if the other side closed in order. */
   onGone(code: string | undefined): void
@@ -210,6 +212,7 @@ export class Connection {
   #push(reader: ResponseReader, chunk: Buffer): void {
     try {
       reader.push(chunk)
+      this.#carried?.onRead()
     } catch (error) {
       const carried = this.#carried
       this.destroy()

@@ -62,6 +62,8 @@ export interface ResponseBody {
 
 export interface Listener {
   onData(chunk: Uint8Array): void
+  /** What came together has been told of; more is to follow. */
+  onRead?(): void
   /** `broken`: the connection died, or the response became invalid. */
   onEnd(how: 'complete' | 'broken', trailers: AnswerHeaders): void
   /** After a 101: what was written has left. */
@@ -238,6 +240,10 @@ class RoundTrip implements Flight, ResponseBody, Carried, Waiting, Deadline {
     ;(this.#early ??= []).push(chunk)
     this.#earlyBytes += chunk.length
     if (this.#earlyBytes > MAX_EARLY_BYTES) this.pause()
+  }
+
+  onRead(): void {
+    this.#listener?.onRead?.()
   }
 
   onEnd(trailers: AnswerHeaders): void {

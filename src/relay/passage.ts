@@ -3,8 +3,8 @@
 // dies, the client gets everything received before it sees the break.
 //
 // Bun's `direct` streams write to the client's connection itself: no queue, no promise for each event,
-// and a write reports when the connection accepts no more. What is written leaves without a flush when
-// the callback returns, in one send.
+// and a write reports when the connection accepts no more. What is written leaves with a flush, or with
+// the end of the stream.
 
 import { soon } from '../turn/end-of-turn.ts'
 import type { AnswerHeaders } from '../http1/fields.ts'
@@ -95,6 +95,8 @@ class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uin
   #paused = false
   /** The client's connection accepts no more for now. */
   #full = false
+  /** What is being read is delivered as soon as it is read. */
+  #due = false
   #received: PassageEnd | undefined
   #over = false
   #sink: ReadableStreamDirectController | undefined
@@ -149,8 +151,9 @@ class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uin
     this.#held.push(chunk)
     this.#heldBytes += chunk.byteLength
     if (this.#sink && !this.#full) {
-      if (alone || this.#heldBytes > GATHERED_BYTES) return this.deliver()
-      if (this.#held.length === 1) soon(this)
+      if (this.#heldBytes > GATHERED_BYTES) return this.deliver()
+      if (alone) this.#due = true
+      else if (this.#held.length === 1) soon(this)
       return
     }
     this.#begin?.(true)
@@ -159,6 +162,12 @@ class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uin
       this.#paused = true
       this.#incoming.pause()
     }
+  }
+
+  onRead(): void {
+    if (!this.#due) return
+    this.#due = false
+    this.deliver()
   }
 
   onEnd(how: PassageEnd, trailers: AnswerHeaders): void {
@@ -225,7 +234,12 @@ class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uin
       this.#paused = false
       this.#incoming.resume()
     }
-    if (this.#full || this.#over || this.#received === undefined) return
+    if (this.#full || this.#over) return
+    if (this.#received === undefined) {
+      // Bun would do it when the callback returns, for a twelfth more of what an event costs.
+      sink.flush()
+      return
+    }
     this.#over = true
     this.#events.onEnd(this.#received)
     if (this.#received === 'broken') return

@@ -38,6 +38,7 @@ async function connected(takes?: (bytes: number) => number) {
   connection.own(socket, 'connect')
   const carried: Carried = {
     onConnected() {},
+    onRead() {},
     onDrain() {},
     onGone: (code) => void gone.push(code),
     onHead() {},

@@ -10,9 +10,10 @@ type JsonObject = Readonly<Record<string, unknown>>
 /** Messages are under 1 MiB; the usage of a larger one is unknown. */
 export const MAX_WHOLE_BYTES = 8 * 1024 * 1024
 
-const FIRST_BUFFER_BYTES = 16_384
 const TAIL_BYTES = 8192
 const HEAD_BYTES = 1024
+/** Never told of a stream, and so one for all. */
+const utf8 = new TextDecoder()
 
 export interface WholeBodyOptions {
   readonly maxBytes?: number
@@ -26,7 +27,8 @@ export function wholeBody(
   note: (counts: Tally, body: JsonObject) => void,
   { maxBytes = MAX_WHOLE_BYTES, readHead, readTail }: WholeBodyOptions = {},
 ): Reading {
-  let buffer = new Uint8Array(FIRST_BUFFER_BYTES)
+  /** As long as the first chunk, which is most often all. */
+  let buffer = new Uint8Array(0)
   let bytes = 0
   let isTail = false
   const keepTail = (chunk: Uint8Array): void => {
@@ -55,7 +57,7 @@ export function wholeBody(
     sink: { push },
     end(isComplete) {
       const counts = new Tally()
-      const text = new TextDecoder().decode(buffer.subarray(0, bytes))
+      const text = utf8.decode(buffer.subarray(0, bytes))
       buffer = new Uint8Array(0)
       const body = isTail ? (isComplete ? readTail?.(text) : undefined) : parseObject(text)
       if (body) note(counts, body)
