@@ -12,6 +12,7 @@ import type { Destination } from '../http1/destination.ts'
 import type { Asked, Upstream } from '../upstream/upstream.ts'
 import { type Bodies, type Permitted, type Readable, readableAs, UNREAD } from './bodies.ts'
 import { type Inspected, tooLarge } from '../upstream/inspected.ts'
+import { IDEMPOTENCY, idempotencyKey } from './idempotency.ts'
 import { hiddenModel, type ListedModels, listedModels, type Rewrite } from './model-list.ts'
 
 declare const proof: unique symbol
@@ -99,7 +100,7 @@ export function dispatching(bodies: Bodies): Dispatch {
     if (!costly.ok) return costly
     if (costly.value) exchange.model = costly.value.model
     if (!upstream.credential) {
-      const plain = callOf(incoming, destination.value, body.value)
+      const plain = callOf(identity, incoming, destination.value, body.value)
       const call = rewrite ? unencoded(plain) : plain
       return granted({ upstream, asked, costly: costly.value, call, rewrite } as Outgoing)
     }
@@ -165,19 +166,22 @@ async function renewable(
   const renew: Outgoing['renew'] = async () => {
     const newer = await upstream.credential?.(identity, instant(), credential.value)
     if (!newer?.ok) return newer ?? refused('session_ended')
-    return granted(callOf(incoming, destination, body, newer.value))
+    return granted(callOf(identity, incoming, destination, body, newer.value))
   }
-  const call = callOf(incoming, destination, body, credential.value)
+  const call = callOf(identity, incoming, destination, body, credential.value)
   return granted({ upstream, asked, costly, call, renew } as Outgoing)
 }
 
 function callOf(
+  identity: string,
   { method, request, upstream, isKept = false }: Incoming,
   to: Destination,
   body: UpstreamRequest['body'],
   credential?: string,
 ): UpstreamRequest {
   const headers = upstream.requestHeaders(request.headers, credential)
+  const key = headers[IDEMPOTENCY]
+  if (key !== undefined) headers[IDEMPOTENCY] = idempotencyKey(identity, key)
   // With a renewable credential, the request may be sent a second time.
   const sentOnce = credential === undefined && !isKept
   return { method, to, headers, body, sentOnce }

@@ -329,6 +329,20 @@ describe('OpenAI’s', () => {
   })
 })
 
+test('attack: an idempotency key of one caller is not that of another', async () => {
+  const sent = async (by: OpenAI, key: string): Promise<unknown> => {
+    upstream.seen.length = 0
+    const headers = { 'idempotency-key': key }
+    await by.chat.completions.create(user({ type: 'text', text: 'hi' }), { headers })
+    return upstream.seen[0]?.headers['idempotency-key']
+  }
+  const first = await sent(anna, 'key-1')
+  expect(first).toMatch(/^[0-9a-f]{64}$/)
+  expect(await sent(anna, 'key-1')).toBe(first)
+  expect(await sent(anna, 'key-2')).not.toBe(first)
+  expect(await sent(bert, 'key-1')).not.toBe(first)
+})
+
 describe('Anthropic’s', () => {
   test('files and batches belong to the caller whose request made them', async () => {
     const [annas, berts] = [anthropicOf(anna), anthropicOf(bert)]
