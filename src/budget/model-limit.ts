@@ -3,7 +3,7 @@
 
 import { granted, type Refusal } from '../refusal.ts'
 import { allowedModel } from '../token/model-pattern.ts'
-import type { Costly } from '../upstream/costly.ts'
+import { type Costly, requestsOf } from '../upstream/costly.ts'
 import { type Limit, NOTHING_HELD } from './limit.ts'
 import { modelNotAllowed, unknownCost } from './refusals.ts'
 
@@ -17,7 +17,15 @@ export const modelLimit: Limit = {
 }
 
 /** The refusal for a request that names, or may name, a model that is not on the list. */
-export function foreignModel(
+export function foreignModel(costly: Costly, patterns: readonly string[]): Refusal | undefined {
+  for (const each of requestsOf(costly)) {
+    const refusal = foreignIn(each, patterns)
+    if (refusal) return refusal
+  }
+  return undefined
+}
+
+function foreignIn(
   { model, fallbacks, advisors, models, unknown }: Costly,
   patterns: readonly string[],
 ): Refusal | undefined {

@@ -72,7 +72,9 @@ export function costOf(price: Price, billed: BilledUsage): number | undefined {
   const tools = toolCost(price.tools, serverTools, codeExecutionMs)
   if (!Array.isArray(factors) || typeof tools === 'string') return undefined
   const promptTokens = billed.inputTokens + billed.cacheReadTokens + billed.cacheCreationTokens
-  const isLong = price.longPrompt !== undefined && promptTokens > price.longPrompt.aboveTokens
+  // Of a batch only the mean is known.
+  const mean = promptTokens / (billed.requests ?? 1)
+  const isLong = price.longPrompt !== undefined && mean > price.longPrompt.aboveTokens
   const rates = isLong ? price.longPrompt.rates : price.rates
   const tokens: Amounts = [
     ...amountsOf('input', billed, rates, price.media),

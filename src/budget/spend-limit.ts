@@ -3,11 +3,11 @@
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Limits, Policy } from '../policy/policy.ts'
-import { granted, refused } from '../refusal.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
 import type { Reservation, SpendCaps, SpendScope } from '../state/port.ts'
 import type { Instant } from '../turn/instant.ts'
 import { spanOf } from '../turn/calendar.ts'
-import type { Costly } from '../upstream/costly.ts'
+import { type Costly, requestsOf } from '../upstream/costly.ts'
 import { type HeldReservation, type Limit, NOTHING_HELD } from './limit.ts'
 import { BATCH, type Prices } from './prices.ts'
 import { modelNotPriced, overspent, unknownCost, type CapOwner } from './refusals.ts'
@@ -51,16 +51,16 @@ export function spendLimit(caps: SpendCaps, prices: Prices): SpendLimit {
     needsBody: isCappedCaller,
     decide(admitted, costly, { epochSeconds }) {
       if (costly.free) return granted(NOTHING_HELD)
-      const [what] = [...costly.unknown, ...(costly.unpriced ?? [])]
-      if (what !== undefined) return unknownCost(what)
-      const maxTokens = costly.maxTokens ?? boundOf(costly, prices)
-      if (maxTokens === undefined) return refused('max_tokens_required')
-      const most = mostOf(costly, maxTokens, prices)
-      if (!most.ok) return modelNotPriced(most.model, most.what)
-      const amount = most.microUsd
+      const most = mostOfAll(costly, prices)
+      if (!most.ok) return most
+      const { amount, maxTokens } = most.value
       const nowMs = epochSeconds * 1000
       const taken = caps.reserve(scopesOf(admitted), amount, nowMs)
-      if (taken.ok) return granted(held(taken.reservation, maxTokens, costly, prices))
+      if (taken.ok) {
+        const { reservation } = taken
+        const isBatch = maxTokens === undefined
+        return granted(isBatch ? { reservation } : held(reservation, maxTokens, costly, prices))
+      }
       const { scope, reason, retryAfterSeconds } = taken
       const { key, period, capMicroUsd: cap, former } = scope
       const { spentMicroUsd: spent, reservedMicroUsd: reserved } = caps.read(
@@ -131,6 +131,27 @@ function scopes(
   add('month', spendPerMonth)
   add('day', spendPerDay)
   return found
+}
+
+interface MostOfAll {
+  readonly amount: number
+  /** Undefined for a batch, which goes on when nobody waits for it. */
+  readonly maxTokens: number | undefined
+}
+
+function mostOfAll(costly: Costly, prices: Prices): Decision<MostOfAll> {
+  let amount = 0
+  let last: number | undefined
+  for (const each of requestsOf(costly)) {
+    const [what] = [...each.unknown, ...(each.unpriced ?? [])]
+    if (what !== undefined) return unknownCost(what)
+    last = each.maxTokens ?? boundOf(each, prices)
+    if (last === undefined) return refused('max_tokens_required')
+    const most = mostOf(each, last, prices)
+    if (!most.ok) return modelNotPriced(most.model, most.what)
+    amount = Math.min(Number.MAX_SAFE_INTEGER, amount + most.microUsd)
+  }
+  return granted({ amount, maxTokens: costly.requests ? undefined : last })
 }
 
 /** The longest answer that one of its models can write; undefined if a table does not say. */

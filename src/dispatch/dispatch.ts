@@ -9,11 +9,11 @@ import { type Decision, granted, refused } from '../refusal.ts'
 import { intersection } from '../token/model-pattern.ts'
 import type { UpstreamRequest } from '../http1/request.ts'
 import type { Destination } from '../http1/destination.ts'
-import type { Asked, Upstream } from '../upstream/upstream.ts'
+import type { Asked, Rewrite, Upstream } from '../upstream/upstream.ts'
 import { type Bodies, type Permitted, type Readable, readableAs, UNREAD } from './bodies.ts'
 import { type Inspected, tooLarge } from '../upstream/inspected.ts'
 import { IDEMPOTENCY, idempotencyKey } from './idempotency.ts'
-import { hiddenModel, type ListedModels, listedModels, type Rewrite } from './model-list.ts'
+import { hiddenModel, type ListedModels, listedModels } from './model-list.ts'
 
 declare const proof: unique symbol
 
@@ -70,7 +70,7 @@ export function dispatching(bodies: Bodies): Dispatch {
     const listed =
       method === 'GET' ? modelsFor(path, search, listable(policy, incoming)) : ALL_MODELS
     if (!listed.ok) return listed
-    const { rewrite } = listed.value ?? {}
+    const rewrite = listed.value?.rewrite ?? upstream.rewriting?.(method, path)
     const asked: Asked = {
       method,
       path,
@@ -113,6 +113,7 @@ export function dispatching(bodies: Bodies): Dispatch {
       destination.value,
       body.value,
       costly.value,
+      rewrite,
     )
   }
 }
@@ -159,6 +160,7 @@ async function renewable(
   destination: Destination,
   body: UpstreamRequest['body'],
   costly: Costly | undefined,
+  rewrite: Rewrite | undefined,
 ): Promise<Decision<Outgoing>> {
   const { upstream } = incoming
   const credential = await upstream.credential?.(identity, instant())
@@ -166,10 +168,12 @@ async function renewable(
   const renew: Outgoing['renew'] = async () => {
     const newer = await upstream.credential?.(identity, instant(), credential.value)
     if (!newer?.ok) return newer ?? refused('session_ended')
-    return granted(callOf(identity, incoming, destination, body, newer.value))
+    const next = callOf(identity, incoming, destination, body, newer.value)
+    return granted(rewrite ? unencoded(next) : next)
   }
-  const call = callOf(identity, incoming, destination, body, credential.value)
-  return granted({ upstream, asked, costly, call, renew } as Outgoing)
+  const plain = callOf(identity, incoming, destination, body, credential.value)
+  const call = rewrite ? unencoded(plain) : plain
+  return granted({ upstream, asked, costly, call, renew, rewrite } as Outgoing)
 }
 
 function callOf(

@@ -12,9 +12,7 @@ import {
   modelListIn,
   unreadable,
 } from '../upstream/reading/listed-models.ts'
-
-/** Converts a complete, decoded body, or says why it cannot. */
-export type Rewrite = (body: Uint8Array) => Decision<Uint8Array>
+import type { Rewrite } from '../upstream/upstream.ts'
 
 export interface ListedModels {
   /** The query for the upstream. */

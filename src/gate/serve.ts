@@ -14,6 +14,7 @@ import { budget } from '../budget/budget.ts'
 import { charges } from '../budget/charge.ts'
 import { waits } from '../budget/waits.ts'
 import { bodies } from '../dispatch/bodies.ts'
+import { notingKept } from './note-kept.ts'
 import { owners } from '../stored/owners.ts'
 import { pickingByModel } from '../dispatch/by-model.ts'
 import { askedModels } from '../dispatch/asked-models.ts'
@@ -97,17 +98,14 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   const settling = { log, ledger, prices }
   const settle = settlement(settling)
   const keyRefused = keyRefusals(log, (upstream) => settingNameOf(upstream, 'apiKey'))
+  const stored = owners({ connection, log })
   const relay = relaying({
     transport: wire,
     timeouts,
     idleMs: of.idleMs,
     settle,
     settleAttempt: attemptSettlement(settling),
-    noteKept(id, { identity, upstream, at }, isLasting) {
-      if (identity === undefined || upstream === undefined) return
-      if (!relayed.now().upstreams.keepers.has(upstream)) return
-      stored.note(id, { identity, upstream }, at.epochSeconds * 1000, isLasting)
-    },
+    ...notingKept(stored, () => relayed.now().upstreams.keepers),
     keyRefused,
   })
   const caps = memoryCounters.spendCaps()
@@ -126,7 +124,6 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   })
   const { users, enrolled, signIn, apiKeys } = who
   const devices = enrolled?.enrollment
-  const stored = owners({ connection, log })
   const ownListener = settings.adminPort !== undefined
   const front = frontParts(first, memoryCounters)
   const { countedBy, countAddress } = front

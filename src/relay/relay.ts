@@ -14,7 +14,13 @@ import { Unordered } from '../turn/unordered.ts'
 import type { Again, EndedAttempt } from './again.ts'
 import type { RelayClient } from './client.ts'
 import { sayStreamed } from './streamed.ts'
-import { type NoteKept, RunningRequest, type RequestHoldings, type Unanswered } from './run.ts'
+import {
+  type IsFirstRead,
+  type NoteKept,
+  RunningRequest,
+  type RequestHoldings,
+  type Unanswered,
+} from './run.ts'
 import {
   CANCELLED,
   denied,
@@ -51,6 +57,7 @@ export interface RelayOptions {
   readonly settleAttempt: SettleAttempt
   /** Of what an upstream keeps: the caller whose request made it. */
   readonly noteKept: NoteKept
+  readonly isFirstRead: IsFirstRead
   readonly keyRefused: KeyRefused
 }
 
@@ -61,8 +68,9 @@ export interface RelayOptions {
 const WATCH_INTERVAL_MS = 100
 
 export function relaying(options: RelayOptions): Relay {
-  const { transport, timeouts, idleMs, settle, settleAttempt, noteKept, keyRefused } = options
-  const told = { settle, settleAttempt, noteKept }
+  const { transport, timeouts, idleMs, settle, settleAttempt, keyRefused } = options
+  const { noteKept, isFirstRead } = options
+  const told = { settle, settleAttempt, noteKept, isFirstRead }
   const running = new Unordered<RunningRequest>()
   const watch = setInterval(() => {
     const now = performance.now()

@@ -9,9 +9,9 @@ import type { Exchange } from '../exchange.ts'
 import { type Refusal, refusalResponse, statusOf } from '../refusal.ts'
 import type { Settle, SettleAttempt } from '../settle/settle.ts'
 import type { Flight, ResponseBody } from '../http1/transport.ts'
-import type { Kept } from '../upstream/reading/kept.ts'
+import type { Kept, KeptAs } from '../upstream/reading/kept.ts'
 import type { Bill } from '../settle/bill.ts'
-import type { MeteredUsage } from '../upstream/reading/tally.ts'
+import { type BatchResults, type MeteredUsage, NO_USAGE } from '../upstream/reading/tally.ts'
 import type { UsageMeter } from '../upstream/upstream.ts'
 import type { Placed, Unordered } from '../turn/unordered.ts'
 import type { EndedAttempt, Ending, NextAttempt } from './again.ts'
@@ -33,13 +33,23 @@ export interface Unanswered {
   readonly verdict: Verdict
 }
 
-export type NoteKept = (id: string, exchange: Exchange, isLasting?: boolean) => void
+export type NoteKept = (id: string, exchange: Exchange, noted: KeptNote) => void
+
+export interface KeptNote {
+  readonly as: KeptAs | undefined
+  /** What it may cost was charged when it was made. */
+  readonly isCharged: boolean
+}
+
+/** Whether these results are read for the first time. */
+export type IsFirstRead = (results: BatchResults, exchange: Exchange) => boolean
 
 /** Who is told of what happens to a request. */
 interface Recorders {
   readonly settle: Settle
   readonly settleAttempt: SettleAttempt
   readonly noteKept: NoteKept
+  readonly isFirstRead: IsFirstRead
 }
 
 export class RunningRequest implements PassageEvents, Placed, Kept, Ending, EventListenerObject {
@@ -163,7 +173,10 @@ export class RunningRequest implements PassageEvents, Placed, Kept, Ending, Even
       exchange.bytesOut = bytes
       if (firstByteAt !== undefined) exchange.firstByteMs = firstByteAt - exchange.at.monotonicMs
     }
-    const usage = this.#meter?.end(passing?.trailers ?? {}, passing?.complete ?? false)
+    const metered = this.#meter?.end(passing?.trailers ?? {}, passing?.complete ?? false)
+    const results = metered?.resultsOf
+    const isAgain = results !== undefined && !this.#told.isFirstRead(results, exchange)
+    const usage = isAgain ? NO_USAGE : metered
     const failed = usage?.sawError
     if (failed !== undefined) exchange.reason ??= failed
     // A client leaves as soon as it has read the error event.
@@ -194,8 +207,9 @@ export class RunningRequest implements PassageEvents, Placed, Kept, Ending, Even
     client.breakOff(() => this.#passing?.reset(), drained)
   }
 
-  keeps(id: string, isLasting?: boolean): void {
-    this.#told.noteKept(id, this.#exchange, isLasting)
+  keeps(id: string, as?: KeptAs): void {
+    const isCharged = this.#charge.reservation !== undefined
+    this.#told.noteKept(id, this.#exchange, { as, isCharged })
   }
 
   /** Of the client's abort. */

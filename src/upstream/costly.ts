@@ -56,6 +56,11 @@ export interface Costly {
   readonly unknown: readonly string[]
   /** Features that run no other model and whose cost is unknown. */
   readonly unpriced?: readonly string[]
+  /** A batch: the requests that it runs. Everything else here is then that of the first. */
+  readonly requests?: readonly Costly[]
 }
+
+/** The requests that one body carries, each of which runs and costs by itself; the request's own if there is no batch. */
+export const requestsOf = (costly: Costly): readonly Costly[] => costly.requests ?? [costly]
 
 export type Medium = 'audio' | 'image'

@@ -19,6 +19,9 @@ export interface Endpoint {
   readonly path: string
 }
 
+/** Converts a complete, decoded body, or says why it cannot. */
+export type Rewrite = (body: Uint8Array) => Decision<Uint8Array>
+
 export interface Asked {
   readonly method: string
   /** A path from our own table. */
@@ -59,6 +62,8 @@ export interface Upstream {
    * undefined if there can be none.
    */
   referring?(path: string): ((body: Uint8Array) => Decision<readonly string[]>) | undefined
+  /** For a response that cannot pass unchanged; undefined for all others. */
+  rewriting?(method: string, path: string): Rewrite | undefined
   /** The requests of `postern check`. */
   readonly checks: readonly { readonly path: string; readonly withKey: boolean }[]
   /** Synchronous unless a name must be resolved. */

@@ -247,6 +247,15 @@ describe('OpenAI’s', () => {
     server.contents.set(output, Buffer.from([1, 2, 254, 10]))
     const content = await (await anna.files.content(output)).bytes()
     expect([...content]).toEqual([1, 2, 254, 10])
+    const usage = { prompt_tokens: 7, completion_tokens: 1 }
+    const body = { model: 'gpt-4o', choices: [], usage }
+    const line = { id: 'batch_req_1', custom_id: 'a', response: { status_code: 200, body } }
+    server.contents.set(output, Buffer.from(`${JSON.stringify(line)}\n`))
+    for (const tokens of [7, undefined]) {
+      await anna.files.content(output).then((answer) => answer.text())
+      const lines = await gate.relayed('/v1/files/:id/content')
+      expect(lines.at(-1)?.['input_tokens']).toBe(tokens as never)
+    }
     const { file } = await anna.uploads.complete(begun, { part_ids: [part] })
     expect(await asked(() => anna.files.retrieve(file?.id ?? ''))).toEqual([200, '', 1])
   })
@@ -382,6 +391,25 @@ describe('Anthropic’s', () => {
     }
     const [status, , went] = await asked(async () => annas.files.list())
     expect([status, went]).toEqual([403, 0])
+  })
+
+  test('results come by the SDK from the gate, and count once', async () => {
+    const annas = anthropicOf(anna)
+    const params = { model: 'claude-sonnet-5', max_tokens: 5, messages: [] }
+    const { id } = await annas.messages.batches.create({ requests: [{ custom_id: 'a', params }] })
+    const seen = await annas.messages.batches.retrieve(id)
+    expect(seen.results_url).toBe(`/v1/messages/batches/${id}/results`)
+    const usage: unknown[] = []
+    for (const round of [1, 2]) {
+      const read: string[] = []
+      for await (const { custom_id } of await annas.messages.batches.results(id)) {
+        read.push(custom_id)
+      }
+      expect([round, read]).toEqual([round, ['a', 'b']])
+      const lines = await gate.relayed('/v1/messages/batches/:id/results')
+      usage.push(lines.at(-1)?.['input_tokens'])
+    }
+    expect(usage).toEqual([6, undefined])
   })
 
   test('a container, and what code has written in it, are its caller’s', async () => {

@@ -5,11 +5,13 @@
 import { ANTHROPIC_GROUPS, type RouteGroup } from '../../names.ts'
 import { inspectPlain } from '../inspected.ts'
 import { placesWithQuery } from '../places.ts'
+import { batchResultsMeter } from '../reading/batch-results.ts'
 import { madeMeter } from '../reading/made.ts'
 import { NO_USAGE } from '../reading/tally.ts'
 import { copyAllowed, serving, type Upstream, type UsageMeter } from '../upstream.ts'
 import { anthropicCost, foreignCost } from './cost.ts'
-import { anthropicUsageMeter } from './usage.ts'
+import { namesResults, withOwnResults } from './results-url.ts'
+import { anthropicUsageMeter, RESULTS } from './usage.ts'
 
 export interface AnthropicApiOptions {
   readonly name?: string
@@ -21,7 +23,7 @@ export interface AnthropicApiOptions {
 
 type AnthropicApi = Pick<
   Upstream,
-  'bodies' | 'inspect' | 'costOf' | 'destination' | 'meter' | 'invalid'
+  'bodies' | 'inspect' | 'costOf' | 'destination' | 'meter' | 'rewriting' | 'invalid'
 >
 
 const OWN_HOST = /(?:^|\.)anthropic\.com$/
@@ -90,10 +92,13 @@ const meter: Upstream['meter'] = ({ method, path }, status, headers, kept) => {
     const made = madeMeter(headers, kept)
     return { ...made, end: (trailers, isComplete) => void made.end(trailers, isComplete) }
   }
+  const [, id] = (method === 'GET' && status === 200 && RESULTS_PATH.exec(path)) || []
+  if (id !== undefined) return batchResultsMeter(headers, { id, isFile: false }, RESULTS)
   // Failed messages, legacy completions and new batches report no usage; other routes use nothing.
   return method === 'POST' && SILENT.has(path) ? NOTHING_SAID : FREE
 }
 
+const RESULTS_PATH = /^\/v1\/messages\/batches\/([^/]+)\/results$/
 const FREE: UsageMeter = { end: () => NO_USAGE }
 const NOTHING_SAID: UsageMeter = { end: () => undefined }
 const SILENT = new Set(['/v1/messages', '/v1/complete', '/v1/messages/batches'])
@@ -106,6 +111,7 @@ export function anthropicApi(options: AnthropicApiOptions): AnthropicApi {
     costOf: OWN_HOST.test(options.baseUrl.hostname) ? anthropicCost : foreignCost,
     destination: ({ path, search }) => placeOf(path, search),
     meter,
+    rewriting: (method, path) => (namesResults(method, path) ? withOwnResults : undefined),
     invalid: () => undefined,
   }
 }

@@ -5,6 +5,7 @@ import type { Costly } from '../costly.ts'
 import { ambiguousBody } from '../reading/unparsed.ts'
 import {
   type MaxTokensMember,
+  readBatchFields,
   readRequestFields,
   type UnreadableRequest,
 } from './request-fields.ts'
@@ -16,11 +17,13 @@ const READ = new Map<string, { readonly member: MaxTokensMember; readonly free?:
   ['/v1/complete', { member: 'max_tokens_to_sample' }],
 ])
 
-/** Batches and files. */
+const BATCHES = '/v1/messages/batches'
+
 const UNREAD =
   'this token is limited in models or spending, and this gate cannot tell which models a request to this route runs or what it costs'
 
 export function anthropicCost(path: string, body: Uint8Array): Decision<Costly> {
+  if (path === BATCHES) return batchCost(body)
   const route = READ.get(path)
   if (!route) return refused('unknown_cost', { message: UNREAD })
   const read = readRequestFields(body, route.member)
@@ -32,8 +35,21 @@ export function anthropicCost(path: string, body: Uint8Array): Decision<Costly> 
  */
 export function foreignCost(path: string, body: Uint8Array): Decision<Costly> {
   const found = anthropicCost(path, body)
-  if (!found.ok || found.value.maxTokens !== 0) return found
-  return granted({ ...found.value, maxTokens: undefined, isBoundByModel: true })
+  if (!found.ok) return found
+  const { requests } = found.value
+  return granted(
+    requests ? { ...found.value, requests: requests.map(unbound) } : unbound(found.value),
+  )
+}
+
+const unbound = (costly: Costly): Costly =>
+  costly.maxTokens === 0 ? { ...costly, maxTokens: undefined, isBoundByModel: true } : costly
+
+function batchCost(body: Uint8Array): Decision<Costly> {
+  const read = readBatchFields(body)
+  if (!read.ok) return unreadable(read.reason)
+  const [first] = read.value
+  return first ? granted({ ...first, requests: read.value }) : unreadable('missing_model')
 }
 
 function unreadable(reason: UnreadableRequest): Refusal {

@@ -6,6 +6,7 @@
 // is unknown.
 
 import { decoding } from '../../http1/decoding.ts'
+import type { ResultsReader } from '../reading/batch-results.ts'
 import { objectIn, parseObject } from '../reading/json-object.ts'
 import { type Kept, tellBlock, tellMessage } from '../reading/kept.ts'
 import { mediaTypeOf, type Meter, Metering, type Reading } from '../reading/metering.ts'
@@ -166,6 +167,18 @@ class Streamed implements Reading, EventListener {
       this.#resultTokens += tokensOf(dataBytes)
     }
   }
+}
+
+/** Of `GET /v1/messages/batches/:id/results`. */
+export const RESULTS: ResultsReader = {
+  usageIn(line) {
+    const { type, message } = objectIn(line['result']) ?? {}
+    const body = objectIn(message)
+    if (type !== 'succeeded' || !body) return undefined
+    const counts = new Tally()
+    noteMessage(counts, body)
+    return counts.result(true)
+  },
 }
 
 function noteMessage(counts: Tally, body: Readonly<Record<string, unknown>>): void {

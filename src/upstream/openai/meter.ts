@@ -1,10 +1,12 @@
 // What an answer of OpenAI's API says that it used, by its route.
 
 import type { AnswerHeaders } from '../../http1/fields.ts'
+import { batchResultsMeter } from '../reading/batch-results.ts'
 import { madeMeter } from '../reading/made.ts'
 import { openAiUsageMeter } from '../reading/openai-usage.ts'
 import type { Kept } from '../reading/kept.ts'
 import { NO_USAGE } from '../reading/tally.ts'
+import { batchUsage, OUTPUT } from './batch.ts'
 import type { Asked, Upstream, UsageMeter } from '../upstream.ts'
 
 const FREE: UsageMeter = { end: () => NO_USAGE }
@@ -21,6 +23,7 @@ const MADE: Readonly<Record<string, RegExp>> = {
   POST: /^\/v1\/(?:files|uploads(?:\/[^/]+\/(?:parts|complete))?|batches(?:\/[^/]+\/cancel)?|vector_stores(?:\/[^/]+\/file_batches)?|containers(?:\/[^/]+\/files)?|fine_tuning\/jobs(?:\/[^/]+\/(?:cancel|pause|resume))?)$/,
   GET: /^\/v1\/(?:batches|fine_tuning\/jobs)\/[^/]+$/,
 }
+const CONTENT = /^\/v1\/files\/([^/]+)\/content$/
 /** What uses no tokens of its own: the rest of those routes. */
 const OBJECTS = /^\/v1\/(?:files|uploads|batches|vector_stores|containers|fine_tuning)(?:\/|$)/
 /** What streams there is sound or picture. */
@@ -46,7 +49,9 @@ function meterOf(
 ): UsageMeter {
   if (OBJECTS.test(path)) {
     const isMade = status < 300 && MADE[method]?.test(path) === true
-    return isMade ? madeMeter(headers, kept) : FREE
+    if (isMade) return madeMeter(headers, kept, batchUsage)
+    const [, id] = (method === 'GET' && status === 200 && CONTENT.exec(path)) || []
+    return id === undefined ? FREE : batchResultsMeter(headers, { id, isFile: true }, OUTPUT)
   }
   // What was made in the background, and the items of what was asked, are told there alone.
   if (method === 'GET' && KEPT.test(path)) return status < 300 ? keeping(headers, kept) : FREE

@@ -5,9 +5,11 @@ import { objectIn } from './json-object.ts'
 
 /** Called for each id while the response passes, because another connection may use it before the end. */
 export interface Kept {
-  /** `isLasting`: it stays until it is deleted. */
-  keeps(id: string, isLasting?: boolean): void
+  keeps(id: string, as?: KeptAs): void
 }
+
+/** `lasting`: it stays until it is deleted. `results`: so does a file that a batch wrote, which says what it used. */
+export type KeptAs = 'lasting' | 'results'
 
 type JsonObject = Readonly<Record<string, unknown>>
 
@@ -57,8 +59,8 @@ export function tellKeptHead(head: string, kept: Kept): void {
   tell(HEAD.exec(head)?.[1], kept)
 }
 
-function tell(id: unknown, kept: Kept, isLasting = false): void {
-  if (typeof id === 'string' && ID.test(id)) kept.keeps(id, isLasting)
+function tell(id: unknown, kept: Kept, as?: KeptAs): void {
+  if (typeof id === 'string' && ID.test(id)) kept.keeps(id, as)
 }
 
 /** By `object` in OpenAI's API, by `type` in Anthropic's. */
@@ -81,10 +83,12 @@ const LASTING: ReadonlySet<unknown> = new Set([
  */
 export function tellMade(made: JsonObject, kept: Kept): void {
   if (!LASTING.has(made['object'] ?? made['type'])) return
-  const { result_files: results, file } = made
-  const files = [made['output_file_id'], made['error_file_id'], objectIn(file)?.['id']]
-  if (Array.isArray(results)) files.push(...results.slice(0, MAX_ITEMS))
-  for (const id of [made['id'], ...files]) tell(id, kept, true)
+  const { result_files: written, file, usage } = made
+  const files = [made['error_file_id'], objectIn(file)?.['id']]
+  if (Array.isArray(written)) files.push(...written.slice(0, MAX_ITEMS))
+  for (const id of [made['id'], ...files]) tell(id, kept, 'lasting')
+  // Newer batches say themselves what they used.
+  tell(made['output_file_id'], kept, objectIn(usage) ? 'lasting' : 'results')
 }
 
 /** Of Anthropic's API: the container that a message runs code in, and the files that the code has written. */
@@ -99,5 +103,5 @@ export function tellBlock(block: unknown, kept: Kept): void {
   if (typeof type !== 'string' || !type.endsWith('code_execution_tool_result')) return
   const outputs = objectIn(content)?.['content']
   if (!Array.isArray(outputs)) return
-  for (const each of outputs.slice(0, MAX_ITEMS)) tell(objectIn(each)?.['file_id'], kept, true)
+  for (const each of outputs.slice(0, MAX_ITEMS)) tell(objectIn(each)?.['file_id'], kept, 'lasting')
 }

@@ -5,7 +5,7 @@
 
 import { decoding, type Sink } from '../../http1/decoding.ts'
 import { parseObject } from './json-object.ts'
-import { type Kept, tellKeptHead, tellKeptItem } from './kept.ts'
+import { type Kept, type KeptAs, tellKeptHead, tellKeptItem } from './kept.ts'
 import { mediaTypeOf, type Meter, Metering, type Reading } from './metering.ts'
 import { OpenAiCounts } from './openai-counts.ts'
 import { Passed } from './passed.ts'
@@ -143,8 +143,8 @@ class Streamed implements Reading, Sink, Kept, EventListener {
     else this.#reader.push(bytes)
   }
 
-  keeps(id: string): void {
-    this.#kept?.keeps(id)
+  keeps(id: string, as?: KeptAs): void {
+    this.#kept?.keeps(id, as)
   }
 
   moved(now: number): void {

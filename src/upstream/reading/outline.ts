@@ -54,8 +54,8 @@ export interface OutlineShape<To> {
   readonly isTold?: boolean
   /** Of the names; computed on first use. */
   folded?: ReadonlySet<string>
-  /** Called at the end of an object. The enclosing object gets the returned value. */
-  leave?(found: OutlinedMembers, to: To): unknown
+  /** Called at the end of an object of that many bytes. The enclosing object gets the returned value. */
+  leave?(found: OutlinedMembers, to: To, bytes: number): unknown
   /**
    * Called for a scalar, as it is written. Any number is '0'; of numbers in one array only the first is
    * reported.
@@ -157,7 +157,7 @@ export class Outline<To> {
       if (depth >= MAX_DEPTH) return this.#fail('too_deep')
       const own = shape.members.size === 0 ? NONE : new Map<string, unknown>()
       const end = this.#object(at, shape, depth + 1, own, undefined)
-      if (end >= 0 && shape.leave) found.set(name, shape.leave(own, this.#to))
+      if (end >= 0 && shape.leave) found.set(name, shape.leave(own, this.#to, end - at))
       return end
     }
     if (bytes[at] === ARRAY) {

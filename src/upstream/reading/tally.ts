@@ -39,8 +39,16 @@ export interface MeteredUsage extends TokenCounts {
   readonly codeRuns?: number
   /** Other models that the same request ran: an advisor, a fallback. */
   readonly others?: readonly ModelUsage[]
+  /** What a batch used, which is counted once, however often it is read. */
+  readonly resultsOf?: BatchResults
   /** For a response without a final count, if everything that came could be read. */
   readonly since?: Since
+}
+
+export interface BatchResults {
+  /** Of the batch, or of the file that it wrote. */
+  readonly id: string
+  readonly isFile: boolean
 }
 
 /** Estimated from the bytes since the last count. */

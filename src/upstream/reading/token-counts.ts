@@ -8,6 +8,8 @@ export interface TokenCounts {
   readonly cacheCreationTokens: number
   /** The part of `cacheCreationTokens` written for an hour, which costs more. */
   readonly cacheCreation1hTokens: number
+  /** How many requests of a batch used them; one if absent. */
+  readonly requests?: number
 }
 
 export interface ModelUsage extends TokenCounts {
