@@ -72,10 +72,11 @@ export function spending(engine: TestedEngine): void {
     expect(await reports.spentBy('device', { device: 'nobody' })).toEqual(new Map())
   })
 
-  test('of a person, the policy and the organisation are those of the last day', async () => {
+  test('of a person, the policy and the organisation are those of the last charge', async () => {
     await write(gate, [
       [user('anna', NOW - DAY_MS, 'old'), ended(1)],
-      [{ ...user('anna', NOW, 'new'), org: 'x' }, ended(2)],
+      [user('anna', NOW, 'between'), ended(1)],
+      [{ ...user('anna', NOW, 'new'), org: 'x' }, ended(1)],
       [user('ben'), ended(3)],
     ])
     const { reports } = tested.command
