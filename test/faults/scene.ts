@@ -72,11 +72,38 @@ const IDENTITY_KEY = HASH_KEY
 
 let scenes = 0
 
-export async function faultScene({
+/** More gates at once would only keep each other waiting. */
+const MOST_SCENES = 8
+const places: (() => void)[] = []
+let open = 0
+
+/** Resolves when there is a place for a scene, with the function that gives it back. */
+async function place(): Promise<() => void> {
+  if (open === MOST_SCENES) await new Promise<void>((resolve) => places.push(resolve))
+  else open += 1
+  return () => {
+    const next = places.shift()
+    if (next) next()
+    else open -= 1
+  }
+}
+
+export async function faultScene(options: FaultSceneOptions = {}): Promise<FaultScene> {
+  const giveBack = await place()
+  try {
+    const scene = await openScene(options)
+    return { ...scene, close: () => scene.close().finally(giveBack) }
+  } catch (error) {
+    giveBack()
+    throw error
+  }
+}
+
+async function openScene({
   env = {},
   ail,
   unready = false,
-}: FaultSceneOptions = {}): Promise<FaultScene> {
+}: FaultSceneOptions): Promise<FaultScene> {
   const seed = Number(process.env['FAULT_SEED'] ?? 20_261) + scenes++
   const folder = mkdtempSync(join(tmpdir(), 'postern-faults-'))
   const issuer = await startIssuer()

@@ -330,16 +330,21 @@ test('parallel streams that end in every way: the sums are within what was given
     else if (which === 2) setTimeout(() => request.socket.destroy(), 10)
   })
   const leaving = new AbortController()
-  let ended = 0
+  let [begun, ended] = [0, 0]
+  // One in four stands still and is left after all the others have ended.
+  const leave = (): void => {
+    if (begun === 80 && ended === 60) leaving.abort()
+  }
   const leavers: Promise<unknown>[] = []
   for (let count = 0; count < 80; count++) {
     leavers.push(
       (async () => {
         const response = await device.post(BODY, { signal: leaving.signal })
+        begun += 1
+        leave()
         await response.bytes().catch(() => {})
-        // One in four stands still and is left after all the others have ended.
         ended += 1
-        if (ended === 60) leaving.abort()
+        leave()
       })(),
     )
   }

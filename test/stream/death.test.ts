@@ -14,6 +14,7 @@ import {
   type RawUpstream,
   SSE_HEAD,
 } from './raw-upstream.ts'
+import { howMany } from '../support/long.ts'
 import { soon } from '../support/patience.ts'
 import { type Wire, wire } from './wire.ts'
 
@@ -85,11 +86,12 @@ function readSlowly(of: Wire, bytes: number, pauseMs: number): void {
   })
 }
 
+const TIMES = howMany(8, 20)
 const DEATHS = ['fin', 'reset', 'short-length', 'mid-chunk'] as const
 
 describe.each(DEATHS)('43: an upstream that dies by %s', (how) => {
-  test.concurrent('loses no event of a fast reader, 20 times', async () => {
-    const runs = Array.from({ length: 20 }, async () => {
+  test.concurrent(`loses no event of a fast reader, ${TIMES} times`, async () => {
+    const runs = Array.from({ length: TIMES }, async () => {
       const one = ask(how, 60)
       await soon(one.end, 'the break')
       await broken(one)
