@@ -54,7 +54,7 @@ describe('a page of an allowed origin', () => {
   const { request, exchange } = asking('GET', { origin: APP })
   allowing.permit(request, exchange)
   const { headers } = exchange
-  test('may read the answer, and what Ehbp and retries need of its headers', () => {
+  test('may read the response, and the headers that EHBP and retries need', () => {
     expect(headers.get('access-control-allow-origin')).toBe(APP)
     const exposed = headers.get('access-control-expose-headers')?.split(', ') ?? []
     for (const name of ['ehbp-response-nonce', 'retry-after', 'x-request-id']) {
@@ -109,7 +109,7 @@ describe('no other origin reads anything', () => {
     allowing.permit(request, exchange)
     expect(corsHeaders(exchange.headers)).toEqual([])
   })
-  test('where none is named there is no word of it', () => {
+  test('without configured origins no response mentions CORS', () => {
     const none = cors([])
     for (const origin of [APP, 'null', ...NEAR]) {
       const { request, exchange } = asking('OPTIONS', {
@@ -130,7 +130,7 @@ describe('a preflight', () => {
   }
   const WANTED = { 'access-control-request-method': 'POST' }
 
-  test('is answered without a credential: methods of the route, headers as asked, for minutes', () => {
+  test("is answered without a credential: the route's methods, the requested headers, for minutes", () => {
     const asked = 'authorization,content-type,ehbp-encapsulated-key'
     const response = preflight({ ...WANTED, 'access-control-request-headers': asked })
     expect(response?.status).toBe(204)

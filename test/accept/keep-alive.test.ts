@@ -13,8 +13,8 @@ const peer = (address: string) => ({ requestIP: () => ({ address }) })
 /** Bun's timer: so many ticks of four seconds from now, of which the first may be nearly over. */
 const surelyOpenFor = (seconds: number): number => (Math.ceil(seconds / 4) - 1) * 4
 
-describe("what Bun's timer is told", () => {
-  test('keeps a connection for as long as is asked, from any moment of a tick', () => {
+describe('the timeout that Bun gets', () => {
+  test('keeps a connection for the whole time, from any moment of a tick', () => {
     for (let asked = 1; asked <= 252; asked += 1) {
       const seconds = idleSeconds(asked, undefined)(request, null)
       expect(seconds).toBeWithin(1, 256)

@@ -27,7 +27,7 @@ function told(
 
 const BASE = { openai: 'ends in /v1,', anthropic: 'ends before /v1,' }
 
-describe('a wrong base URL is told which route was meant, and is not followed', () => {
+describe('a client with a wrong base URL learns the intended route, and is not redirected', () => {
   test.each([
     ['/chat/completions', '/v1/chat/completions', 'openai'],
     ['//v1/chat/completions', '/v1/chat/completions', 'openai'],
@@ -53,7 +53,7 @@ describe('a wrong base URL is told which route was meant, and is not followed', 
     expect(message).toStartWith(`no such route; ${meant} is probably meant: the base URL of an `)
     expect(message).toContain(BASE[dialect])
   })
-  test('where two dialects share it, the caller says which base URL is meant', () => {
+  test("if two dialects share the route, the caller's headers decide the base URL", () => {
     expect(told('/v1/v1/models', { 'x-api-key': 'x' }).message).toContain(BASE.anthropic)
     expect(told('/v1/v1/models', { 'user-agent': 'OpenAI/JS 6' }).message).toContain(BASE.openai)
     const one = told('/v1/v1/models/Claude-X', { 'x-api-key': 'x' }).message

@@ -27,7 +27,7 @@ describe('within a turn', () => {
       Array.from({ length: 1000 }, (_, port) => isLast(request, from(port))).includes(true),
     ).toBe(false)
   })
-  test('nor is one connection whose requests come in turns of their own', async () => {
+  test('a connection whose requests come in separate turns is not bounded', async () => {
     const isLast = pipelining()
     for (let each = 0; each < 100; each += 1) {
       expect(isLast(request, from(7))).toBe(false)

@@ -264,7 +264,7 @@ describe('the dialect', () => {
   }
   const VERSION = { 'anthropic-version': '2023-06-01' }
 
-  test('of a path that two share is what anthropic-version says, whatever its value', async () => {
+  test('of a path that two dialects share is decided by anthropic-version, whatever its value', async () => {
     for (const [headers, admission, dialect] of [
       [{}, 'user', 'openai'],
       [VERSION, 'device', 'anthropic'],
@@ -279,7 +279,7 @@ describe('the dialect', () => {
     expect((await asked('/admin/stats')).dialect).toBe('anthropic')
     expect((await asked('/attestation', VERSION)).dialect).toBe('openai')
   })
-  test('of no path is what the request speaks', async () => {
+  test("of an unknown path is decided by the request's headers", async () => {
     expect((await asked('/nowhere')).dialect).toBe('openai')
     expect((await asked('/nowhere', VERSION)).dialect).toBe('anthropic')
   })

@@ -73,7 +73,7 @@ describe('an enrolment', () => {
       expect(text).not.toContain(CANARY)
     },
   )
-  test('with what a type of another content says is read as JSON, as ever', async () => {
+  test('with another content type is still read as JSON', async () => {
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data']) {
       const { error } = await ask('/bootstrap', { 'content-type': type }, '{"device_id":7}')
       expect(error['message']).toContain('device_id must be')
@@ -82,7 +82,7 @@ describe('an enrolment', () => {
 })
 
 describe('the operator', () => {
-  test('is asked for a credential before a query or a body is looked at', async () => {
+  test('needs a credential before a query or a body is read', async () => {
     for (const [path, body] of [
       ['/admin/revoke', '{'],
       ['/admin/revoke', '{"name":7}'],

@@ -101,7 +101,7 @@ describe('of a set with a key for each algorithm', () => {
         expect(await say(unsigned)).toBe('invalid_token: not canonical base64url')
       }
     })
-    test(`${alg}: keys and addresses of the token's own are refused, and nobody is asked`, async () => {
+    test(`${alg}: keys and URLs inside the token are refused without a request`, async () => {
       const stranger = signer(alg, isRsa(alg) ? { pair } : {})
       const { asked } = server
       for (const [name, value] of Object.entries({

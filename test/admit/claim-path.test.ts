@@ -39,7 +39,7 @@ describe('a claim', () => {
   }
 })
 
-test('what names nothing is no path', () => {
+test('a text without a name is not a path', () => {
   for (const text of ['', '.', 'a.', '.a', 'a..b', 'a\\', 'a\\b', 'x'.repeat(257)]) {
     expect([text, claimPath(text)]).toEqual([text, undefined])
   }

@@ -37,7 +37,7 @@ describe('the credential that was sent', () => {
     expect(sent(twice)).toBe(`Bearer ${token}`)
     expect(sent({ ...twice, authorization: `Bearer ${token}0` })).toBe('ambiguous_credentials')
   })
-  test('a token in the query is told of before two that differ', () => {
+  test('a token in the query is reported before two different credentials', () => {
     const headers = { authorization: 'Bearer a', 'x-api-key': 'b' }
     expect(sent(headers, 'access_token=x')).toBe('malformed_authorization')
   })

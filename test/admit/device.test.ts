@@ -97,7 +97,7 @@ describe('admission', () => {
     deviceAdmission(async () => answer, ofDevice, noKey)
   const sent = { authorization: `Bearer ${T}`, apiKey: null, query: '' }
 
-  test('carries what the enrolment grants, and not how the device calls itself', async () => {
+  test("carries the enrolment's grants, and not the device's own name", async () => {
     const value = claims({
       models: ['claude-*'],
       rateLimit: 7,
@@ -123,7 +123,7 @@ describe('admission', () => {
     })
     expect(JSON.stringify(admitted)).not.toMatch(/anna|u1/)
   })
-  test('what the enrolment does not say is no limit', async () => {
+  test('a limit that the enrolment leaves out does not apply', async () => {
     const admitted = await by({ ok: true, value: claims() })(sent, NOW)
     expect(admitted.ok && [admitted.value.org, admitted.value.policy]).toEqual([
       undefined,

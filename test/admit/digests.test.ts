@@ -12,7 +12,7 @@ function digestOf(start: number, end: number): Buffer {
   return bytes
 }
 
-test('digests that begin alike are told apart by their last byte', () => {
+test('digests that begin alike are distinguished by their last byte', () => {
   const digests = new Digests(8)
   const rows = [1, 2, 3].map((end) => digests.add(digestOf(-5, end)))
   expect(new Set(rows).size).toBe(3)

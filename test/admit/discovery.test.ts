@@ -121,7 +121,7 @@ describe('believes no document', () => {
   })
 })
 
-test('a failure is tried again on its own, told once it is over, and says no address', async () => {
+test('a failure is retried by itself, its end is logged, and the log has no URL', async () => {
   const { log, text } = collector()
   const good = document
   document = { issuer: `${issuer}/`, jwks_uri: `${issuer}/jwks` }

@@ -89,7 +89,7 @@ describe("never by another issuer's", () => {
   })
 })
 
-test('an iss is taken to the letter, before anybody is asked for keys', async () => {
+test('an iss must match to the letter, before any keys are requested', async () => {
   const [before, beside] = [a?.asked, b?.asked]
   for (const iss of [
     `${A}/`,
@@ -122,7 +122,7 @@ test('a known token of any issuer is admitted without a promise', async () => {
   }
 })
 
-test('groups are those of the claim that the issuer has for them', async () => {
+test("groups come from the issuer's configured claim", async () => {
   const groupsOf = async (token: string): Promise<unknown> => {
     const said = await all.admit(bearer(token), at())
     return said.ok ? said.value.groups : said.reason
@@ -134,7 +134,7 @@ test('groups are those of the claim that the issuer has for them', async () => {
   expect(await groupsOf(ofB({ groups: [] }))).toEqual([])
 })
 
-test('groups that are not told in the token are no groups: the token is refused', async () => {
+test('a token that leaves its groups out is refused', async () => {
   for (const claims of [
     { groups: 7 },
     // Read by its keys, this would make an administrator of whoever is none.
@@ -151,7 +151,7 @@ test('groups that are not told in the token are no groups: the token is refused'
   }
 })
 
-test('one list of groups is kept for all who are in it', async () => {
+test('users with the same groups share one list', async () => {
   const listOf = async (sub: string): Promise<unknown> => {
     const said = await all.admit(bearer(ofB({ sub, groups: ['staff', 'ops'] })), at())
     return said.ok && said.value.groups
@@ -257,7 +257,7 @@ describe('in the place of others', () => {
   })
 })
 
-describe('settings with mistakes are told all at once, and start nothing', () => {
+describe('all mistakes of settings are reported at once, and nothing starts', () => {
   const mistakes = (more: Partial<IssuerSettings>): string[] =>
     issuerMistakes([settingsOf({ name: 'x', issuer: A, ...more })])
   test('none', () => expect(mistakes({})).toEqual([]))

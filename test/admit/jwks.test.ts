@@ -86,7 +86,7 @@ describe('of a set, only the public keys of algorithms that are taken are taken'
     expect(await parsed({ ...a.jwk, alg: undefined, use: undefined })).toEqual(['a'])
     expect(await parsed({ ...a.jwk, key_ops: ['verify'] })).toEqual(['a'])
   })
-  test('a key that is there three times is one key', async () => {
+  test('a key that is listed three times is one key', async () => {
     const { keys, dropped } = await setOf(a.jwk, a.jwk, { ...a.jwk, x5c: ['AA'] }, b.jwk)
     expect(keys.map(({ kid, keys }) => [kid, keys.length])).toEqual([
       ['a', 1],
@@ -125,7 +125,7 @@ describe('of a set, only the public keys of algorithms that are taken are taken'
     const { keys } = await setOf(rsa, { ...rsa, n: n.toString('base64') })
     expect(keys.map(({ keys }) => keys.map((each) => each.signatureBytes))).toEqual([[256]])
   })
-  test('of thousands of keys, four thousand are taken and the rest is told', async () => {
+  test('of more keys, four thousand are used and the rest is logged', async () => {
     const many = Array.from({ length: 4100 }, (_, at) => ({ ...a.jwk, kid: `k${at}` }))
     const { keys, dropped } = await setOf(...many)
     expect(keys).toHaveLength(4000)
@@ -190,7 +190,7 @@ describe('one bad entry costs no other its life', () => {
       }
     })
   }
-  test('what stands around the list may be odd, and begin with a byte order mark', async () => {
+  test('members around the list may be odd, and a byte order mark may come first', async () => {
     for (const text of [
       `\uFEFF{"keys":[${good}]}`,
       `\uFEFF \n{ "a" : {"keys":[]}, "a": "keys", "keys"\n:\t[${good}] , "b":-1e3 } `,
@@ -387,7 +387,7 @@ describe('over the network', () => {
     })
   }
 
-  test('a hanging read holds no request for long, and nobody whose key is known at all', async () => {
+  test('a hanging read delays no request for long, and none with a known key at all', async () => {
     keys = source(server, { timeoutMs: 5000, patienceMs: 200 })
     expect(await knows('a')).toBe(true)
     server.respond(() => {})

@@ -63,7 +63,7 @@ test('a pattern is an exact name, or a beginning and a star', () => {
   expect(isModelPattern(`${'a'.repeat(255)}*`)).toBeTrue()
 })
 
-test('system C skipped its list on /v1/*: what a body says decides, however it spells it', () => {
+test("system C skipped its list on /v1/*: the body's model decides, however it is spelled", () => {
   const list = ['claude-haiku-4-5']
   for (const body of [
     '{"model":"claude-opus-4-5"}',

@@ -95,7 +95,7 @@ describe('a cookie', () => {
   })
 })
 
-test('nothing at all is told where to sign in', () => {
+test('a request without a credential learns where to sign in', () => {
   const decision = admit(new Headers(HOST), '')
   expect(decision.ok).toBe(false)
   if (!decision.ok) expect(decision.message).toContain('/auth/device')

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { parseStrictObject } from '../../src/token/strict-json.ts'
 import { type Random, seeded } from '../support/random.ts'
 
-test('an object is what JSON.parse makes of it', () => {
+test('an object equals the result of JSON.parse', () => {
   const text = '{"a":{"b":[{"c":1},{"c":2}]},"c":"a:\\"b\\"","":null}'
   expect(parseStrictObject(text)).toEqual(JSON.parse(text))
 })

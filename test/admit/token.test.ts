@@ -37,7 +37,7 @@ describe('refuses, unread,', () => {
   }
 })
 
-test('leaves to the signature what only a signature can refuse', () => {
+test('leaves forgeries to the check of the signature', () => {
   const corpus = new Map(attacks(by))
   for (const name of WELL_FORMED)
     expect(parseToken(corpus.get(name) ?? '')).toHaveProperty('ok', true)
@@ -76,7 +76,7 @@ test('each attack is refused for its own reason', () => {
   }
 })
 
-test('no reason repeats what the token says', () => {
+test("no reason repeats the token's content", () => {
   for (const [, token] of attacks(mint('kid-canary'))) {
     expect(JSON.stringify({ ...parseToken(token), value: '' })).not.toContain('canary')
   }

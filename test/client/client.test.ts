@@ -64,7 +64,7 @@ describe('the first run', () => {
     expect(gate.count('/bootstrap')).toBe(1)
   })
 
-  test('a gate that enrols nobody: told, not thrown', async () => {
+  test('a gate that enrols nobody is a result, not an exception', async () => {
     gate.codes = new Set()
     const client = await connect(options({ enrollment: 'spent' }))
     expect(client.status).toMatchObject({
@@ -194,7 +194,7 @@ describe('renewal', () => {
     expect((await client.token()).ok).toBe(true)
   })
 
-  test('an enrolment that is a function is asked each time, and may throw', async () => {
+  test('an enrolment function is called each time, and may throw', async () => {
     gate.codes = new Set(['b'])
     const codes = ['a', 'b']
     const client = session(options({ enrollment: async () => codes.shift() }), FAST)
@@ -245,7 +245,7 @@ describe('renewal', () => {
     expect(readdirSync(kept.path)).toEqual(['device-id'])
   })
 
-  test('what the gate gave outlives a full disk', async () => {
+  test("the gate's token outlives a full disk", async () => {
     const inner = memoryStorage()
     let full = false
     const storage: Storage = {
@@ -324,7 +324,7 @@ describe('a lost answer never revokes the family', () => {
     expect(gate.reuses).toBe(0)
   })
 
-  test('a gate that says it never heard the ask is asked again, long after', async () => {
+  test('a gate that does not know the request is asked again much later', async () => {
     const scene = manual()
     gate.codes = new Set(['code-1'])
     const client = session(options({ enrollment: 'code-1' }), scene.tempo)
@@ -448,7 +448,7 @@ describe('in the background', () => {
     expect(client.status.state).toBe('stopped')
   })
 
-  test('a gate that does not know the question is asked every 30 minutes, as before', async () => {
+  test('a gate that does not know the request is asked every 30 minutes, as before', async () => {
     gate.device = 'absent'
     const scene = manual()
     const told: string[] = []
@@ -464,7 +464,7 @@ describe('in the background', () => {
     client.stop()
   })
 
-  test('a revoked token is told within a minute, with the reason, and the next code enrols', async () => {
+  test('a revocation is reported within a minute, with the reason, and the next code enrols', async () => {
     gate.codes = new Set(['code-1'])
     let code: string | undefined = 'code-1'
     const scene = manual()
@@ -555,7 +555,7 @@ describe('in the background', () => {
     expect(next.ok && gate.issued.get(next.value)?.family).toBe(2)
   })
 
-  test('a first run against a closed port is told', async () => {
+  test('a first run against a closed port reports it', async () => {
     const told: Status[] = []
     const baseUrl = gate.url
     await gate.close()
@@ -565,7 +565,7 @@ describe('in the background', () => {
     expect(told).toHaveLength(1)
   })
 
-  test('an enrolment whose answer was lost is asked for again with the same code and device', async () => {
+  test('an enrolment with a lost answer is repeated with the same code and device', async () => {
     gate.codes = new Set(['code-1'])
     let lost = false
     gate.fate = () => {

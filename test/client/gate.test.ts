@@ -30,7 +30,7 @@ const jwt = (exp: number): string =>
   `sk-ant-proxy-x.${Buffer.from(JSON.stringify({ exp })).toString('base64url')}.y`
 
 describe('an answer', () => {
-  test('with a redirect is refused, and nobody else sees the token', async () => {
+  test('with a redirect is refused, and no other server sees the token', async () => {
     const thief = await startFakeGate()
     for (const status of [301, 302, 303, 307, 308]) {
       answers((response) => response.writeHead(status, { location: `${thief.url}/refresh` }).end())
@@ -112,7 +112,7 @@ describe('an answer', () => {
     expect(asked.grant.proxyBaseUrl).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
   })
 
-  test('of what stands before a gate is no refusal of the token', async () => {
+  test('of a proxy in front of the gate is not a refusal of the token', async () => {
     for (const status of [401, 403]) {
       answers((response) => response.writeHead(status).end('<html>sign in to the network</html>'))
       expect(await ask()).toMatchObject({ kind: 'failed', problem: { code: 'unhealthy', status } })
@@ -164,7 +164,7 @@ describe('how a token stands', () => {
     },
   )
 
-  test('is not told by an outage, a redirect, a page, or a gate that does not know the question', async () => {
+  test('is not decided by an outage, a redirect, a page, or a gate that does not know the request', async () => {
     expect(await answered(200, '<html>')).toBe('good')
     for (const status of [404, 405]) expect(await answered(status, '{}')).toBe('unasked')
     for (const [kind, statuses] of [
@@ -213,7 +213,7 @@ test('a page in the place of /healthz is not health', async () => {
   await page.stop(true)
 })
 
-test('a base keeps its path, and only https or loopback is one', () => {
+test('a base URL keeps its path, and must be https or loopback', () => {
   expect(parseBaseUrl('https://gate.example/postern/')).toBe('https://gate.example/postern')
   expect(parseBaseUrl('http://localhost:3001')).toBe('http://localhost:3001')
   expect(parseBaseUrl('http://[::1]:1/')).toBe('http://[::1]:1')

@@ -23,7 +23,7 @@ describe('the next look', () => {
     expect(nextCheckMs(grant(20 * HOUR_MS), NOW, HOUR_MS, at(1))).toBeCloseTo(33 * MINUTE_MS)
   })
 
-  test('is when the token has to be renewed, spread out, where that is sooner', () => {
+  test('is the time for a refresh, spread out, if that is sooner', () => {
     expect(nextCheckMs(grant(70 * MINUTE_MS), NOW, HOUR_MS, at(0))).toBe(10 * MINUTE_MS)
     expect(nextCheckMs(grant(70 * MINUTE_MS), NOW, HOUR_MS, at(1))).toBe(16 * MINUTE_MS)
   })
@@ -59,7 +59,7 @@ describe('the next try', () => {
   })
 })
 
-test('what may be shown to /refresh: fresh, again within 5 s, and then no more', () => {
+test('a token may be sent to /refresh when fresh, again within 5 s, and then no more', () => {
   const sent = (agoMs: number) => ({ ...grant(HOUR_MS), refreshSentAtMs: NOW - agoMs })
   expect(refreshable(grant(HOUR_MS), NOW, 5000)).toBe('fresh')
   expect(refreshable(sent(0), NOW, 5000)).toBe('resend')

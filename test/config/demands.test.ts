@@ -52,7 +52,7 @@ test('keys that would die between two reads of the set are a mistake', () => {
   ])
 })
 
-describe('what the use that is made of it cannot do without', () => {
+describe('the settings that each use needs', () => {
   const TINFOIL = { TINFOIL_API_KEY: 'tk' }
   const USERS = { JWKS_URL: 'https://id.example/jwks', ISSUER: 'i', AUDIENCES: 'a' }
   const ANTHROPIC = { ANTHROPIC_API_KEY: 'sk' }
@@ -144,7 +144,7 @@ describe('who reaches an upstream', () => {
       ])
     }
   })
-  test('names devices, and then needs what signs their tokens, with or without Anthropic', () => {
+  test('for devices needs the secret for their tokens, with or without Anthropic', () => {
     const devices = { ...PRODUCTION, TINFOIL_CALLERS: 'user,device' }
     expect(wrong([], devices)).toEqual(['JWT_SECRET'])
     const { JWT_SECRET } = ANTHROPIC

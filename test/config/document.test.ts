@@ -65,8 +65,8 @@ function settings(path: string, env: ProcessEnvironment = {}) {
   return invocation.settings
 }
 
-describe('what a document gives', () => {
-  test('is what the environment would give', () => {
+describe('the settings of a document', () => {
+  test('equal those of the environment', () => {
     const path = file(`${USERS}
 listen: { port: 0, trusted_proxies: [10.0.0.0/8, loopback] }
 limits:
@@ -145,7 +145,7 @@ requests = 5
     expect(upstreamOf(read, 'tinfoil')?.apiKey?.reveal()).toBe('tk-from-file')
   })
 
-  test('what the environment adds completes it, and the same twice is no mistake', () => {
+  test('the environment completes it, and an equal value in both is no mistake', () => {
     const path = file(USERS.replace('    api_key: tk-canary-0', ''))
     const env = { TINFOIL_API_KEY: 'tk-2', RATE_LIMIT_RPM: '9', ISSUER: 'https://id.example' }
     expect(settings(path, env)).toMatchObject({ rateLimitRpm: 9, issuer: 'https://id.example' })
@@ -172,7 +172,7 @@ const LACKING = [
   'TINFOIL_API_KEY is missing; it is needed for Tinfoil',
 ]
 
-describe('every mistake is told at once, with its line', () => {
+describe('every mistake is reported at once, with its line', () => {
   const cases: readonly (readonly [what: string, text: string, wrong: readonly string[]])[] = [
     [
       'a name that is not known',
@@ -362,7 +362,7 @@ upstreams: [{ kind: tinfoil, api_key: k }]
 
 describe('several issuers', () => {
   const own = { refreshSeconds: 900, maxStaleSeconds: 86_400 }
-  test('are each whole, and need no key set where their own document says it', () => {
+  test('are each complete, and need no key set if discovery finds it', () => {
     const path = file(ISSUERS)
     expect(settings(path).issuers).toEqual([
       {
@@ -441,7 +441,7 @@ describe('several issuers', () => {
     expect(mistakes(ISSUERS, { env: { DEV_MODE: 'true' } })[0]).toContain('development mode')
   })
 
-  test('can name what admission knows, and nothing else', () => {
+  test('can name the claims that admission knows, and nothing else', () => {
     expect([...ALGORITHMS].toSorted()).toEqual([...ADMITTED].toSorted())
     const pattern = new RegExp(CLAIM.pattern)
     const pieces = ['a', '.', '\\', ':', '/', '//', '://', 'A1', ' ', '-', '\n', 'é']
@@ -528,7 +528,7 @@ describe('several upstreams of a kind', () => {
     expect(printed).toContain('api_key: ${ANTHROPIC_API_KEY_A_B_1}\n')
   })
 
-  test('are named by policies, and the environment may say again what one of them says', () => {
+  test('are named by policies, and the environment may repeat the value of one', () => {
     const path = file(UPSTREAMS)
     const { policyOf } = policies(settings(path, env))
     expect(policyOf({ kind: 'key', policy: 'cheap' })?.upstreams).toEqual(['haiku', 'tinfoil'])
@@ -614,7 +614,7 @@ rules:
   - { organisation: acme, policy: staff }
 `
 
-test('users who are free of every policy by leaving out a claim are a warning', () => {
+test('users who escape every policy without a claim cause a warning', () => {
   const warned = (change: (text: string) => string): string[] => {
     const invocation = read(file(change(POLICIES)), { USD: '100' })
     if (invocation.kind !== 'run') throw new Error(Bun.inspect(invocation))
@@ -639,7 +639,7 @@ test('users who are free of every policy by leaving out a claim are a warning', 
   expect(warned(ungrouped)).toEqual([])
 })
 
-describe("an organisation's limits, of users whose issuer tells none", () => {
+describe('organisation limits for users whose issuer names no organisation', () => {
   const env = { USD: '100' }
   test('are a warning', () => {
     const invocation = read(file(POLICIES), env)
@@ -668,7 +668,7 @@ describe('keys', () => {
   const written = (keys: string): string => `${POLICIES}keys: ${keys}\n`
   const env = { USD: '100' }
 
-  test('are given what the section says, which can be printed and read again', () => {
+  test('get the values of the section, which can be printed and read again', () => {
     const path = file(
       written('{ policy: staff, expires: 30d, max_lifetime: 60d, rotation_overlap: "0" }'),
     )
@@ -842,7 +842,7 @@ describe('policies', () => {
     expect(found[0]).toStartWith(wrong)
   })
 
-  test('can name what the gate knows, and nothing else', () => {
+  test('can name the members that the gate knows, and nothing else', () => {
     const pattern = new RegExp(MODEL.pattern)
     for (const text of ['', '*', 'a', 'a*', '*a', 'a b', 'a*b*', 'é', '~!', 'a'.repeat(257)]) {
       const fits = pattern.test(text) && text.length <= MODEL.maxLength
@@ -866,7 +866,7 @@ describe('a document and the environment', () => {
     ])
   })
 
-  test('what a list leaves out cannot be added', () => {
+  test('the environment cannot add to a list', () => {
     expect(against(USERS, { ANTHROPIC_API_KEY: 'k', CLIENT_ID: 'c' })).toEqual([
       'CLIENT_ID is set, but FILE lists no upstream of kind anthropic-oauth under upstreams (unset it, or add the entry)',
       'ANTHROPIC_API_KEY is set, but FILE lists no upstream of kind anthropic under upstreams (unset it, or add the entry)',
@@ -881,7 +881,7 @@ describe('a document and the environment', () => {
 })
 
 describe('secrets', () => {
-  test('written out are refused where everybody may read the document', () => {
+  test('written out are refused if everybody may read the document', () => {
     expect(mistakes(USERS, { mode: 0o644 })).toEqual([
       "8:14 upstreams[0].api_key is a secret in a file that everybody on this machine can read (chmod 600 FILE; or give ${NAME}, or the secret's own file)",
       "10:22 ledger.identity_hash_key is a secret in a file that everybody on this machine can read (chmod 600 FILE; or give ${NAME}, or the secret's own file)",
@@ -956,7 +956,7 @@ describe('secrets', () => {
   })
 })
 
-test('every setting has one place in a document, but for what says the same otherwise', () => {
+test('every setting has one place in a document, except alternative spellings', () => {
   const without = KEYS.filter((key) => !PATHS.has(key))
   expect(without.toSorted()).toEqual(['addr', 'devMode', 'redisUrl'])
   expect(settingsIn(ROOT).toSorted()).toEqual(KEYS.filter((key) => PATHS.has(key)).toSorted())

@@ -36,7 +36,7 @@ const GUESSED = [
   'aaaabbbbccccddddeeeeffffgggghhhhiiiijjjj',
 ]
 
-describe('what can be guessed is refused, is not repeated, and its hint makes a good one', () => {
+describe('a secret that can be guessed is refused and not repeated, and the hint makes a good one', () => {
   const { IDENTITY_HASH_KEY: _, ...rest } = PRODUCTION
   const others = { ANTHROPIC_API_KEY: 'sk-1', JWT_SECRET: hex(), IDENTITY_HASH_KEY: HASH_KEY }
   for (const name of ['JWT_SECRET', 'ADMIN_TOKEN', 'IDENTITY_HASH_KEY']) {
@@ -81,7 +81,7 @@ test('one secret for two purposes is a mistake, however it is spelt and wherever
   expect(run([], { ...env, TINFOIL_API_KEY: 'k', ANTHROPIC_API_KEY: 'k' }).kind).toBe('run')
 })
 
-test('a key of a provider that is a placeholder is told', () => {
+test("a placeholder instead of a provider's key is reported", () => {
   for (const TINFOIL_API_KEY of [
     '<your key>',
     'sk-ant-...',

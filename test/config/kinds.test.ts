@@ -112,7 +112,7 @@ describe('names of enclaves', () => {
   ])('refuses %p', (text) => expect(ok(kind, text)).toBe(false))
 })
 
-test('a secret for a header is one that a header can carry', () => {
+test('a secret for a header has only characters of a header', () => {
   expect(ok(credentials.headerSecret, 'tk-1!~')).toBe(true)
   for (const text of ['', 'a b', 'a\n', 'a\r\nX: y', 'ä', 'a\0', '\u007f']) {
     expect(ok(credentials.headerSecret, text)).toBe(false)
@@ -166,7 +166,7 @@ const A = '8a984a7a8c4c440035a3c415a0043638'
 const B = 'XtrPHGKJUasJRyOu42W1IzYxuxc4w28U7liyZnlf'
 
 describe('a secret that signs or is compared', () => {
-  test('is 32 bytes or more of what a header can carry', () => {
+  test('has at least 32 bytes that a header can carry', () => {
     const read = credentials.longSecret.read(A)
     expect(read.ok && read.value.reveal()).toBe(A)
     expect(ok(credentials.longSecret, randomBytes(500).toString('base64'))).toBe(true)

@@ -18,7 +18,7 @@ const ADDRESS = { OPENAI_UPSTREAM_URL: 'https://api.openai.com/v1' }
 const of = (env: ProcessEnvironment) => upstreamOf(settings([], { ...USERS, ...env }), 'openai')
 
 describe('by the environment', () => {
-  test('an address alone is enough: no key, the usual callers, what an answer tells the cost of', () => {
+  test('a base URL alone is enough: no key, the usual callers, the routes that report usage', () => {
     expect(of(ADDRESS)).toMatchObject({
       kind: 'openai',
       name: 'openai',
@@ -57,7 +57,7 @@ describe('by the environment', () => {
     expect(wrong([], { ...USERS, ...shared })).toEqual(['TINFOIL_API_KEY'])
   })
 
-  test('users need an issuer, devices what signs their tokens, keys alone nothing', () => {
+  test('users need an issuer, devices a secret for their tokens, keys nothing', () => {
     expect(wrong([], { ...USERS, ...ADDRESS, OPENAI_UPSTREAM_CALLERS: 'device' })).toEqual([
       'JWT_SECRET',
     ])
@@ -119,7 +119,7 @@ describe('by a document', () => {
     }
   })
 
-  test('some are asked for their models, which can be printed and read again', () => {
+  test('upstreams with ask_models can be printed and read again', () => {
     let text = document(`
   - { kind: openai, name: a, base_url: "https://a.example/v1", ask_models: true, models: [a-*] }
   - { kind: openai, name: b, base_url: "https://b.example/v1", ask_models: false }
@@ -145,7 +145,7 @@ describe('by a document', () => {
     expect(all.join('\n')).toContain(said)
   })
 
-  test('what lacks an address, or has one in clear, is told by its place', () => {
+  test('an upstream without a URL, or with plain http, is reported by its place', () => {
     const { path, invocation } = read(
       document(`
   - { kind: openai, name: a, api_key: "\${A}" }

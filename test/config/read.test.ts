@@ -119,7 +119,7 @@ describe('secrets', () => {
       expect(text).not.toContain('c0c0')
     }
   })
-  test('are not repeated where they stand by a slip', () => {
+  test('are not repeated from the wrong place', () => {
     const key = 'tk-CANARY-0'
     for (const args of [
       ['--tinfoil-api-kye', key],

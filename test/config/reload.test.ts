@@ -46,7 +46,7 @@ test('a secret within a value is exchanged', () => {
   })
 })
 
-test('what policies are made of is exchanged, a cap that was not there too', () => {
+test('the settings of policies are exchanged, including a new cap', () => {
   const changed = { RATE_LIMIT_RPM: '7', MAX_IDENTITY_CONCURRENCY: '3', ORG_SPEND_CAP: '5' }
   expect(change(changed).kind).toBe('exchange')
   expect(change({ ...changed, PORT: '9' })).toEqual({
@@ -108,7 +108,7 @@ test('upstreams come, go and change places; the first that takes devices needs a
   expect(changeOf(those(a, ['anthropic', 'c']), those(a))).toEqual(restart as Change)
 })
 
-test('that there is one, or none, needs a restart', () => {
+test('setting or unsetting one needs a restart', () => {
   const names = ['IDENTITY_HASH_KEY']
   expect(change({ IDENTITY_HASH_KEY: '' })).toEqual({ kind: 'restart', names })
   expect(change({ ADMIN_TOKEN: '' })).toEqual({ kind: 'exchange', names: ['ADMIN_TOKEN'] })

@@ -99,7 +99,7 @@ test('a change during the start is applied, once, and without a further change',
   expect([exchanged.length, readings, said('reloaded')]).toEqual([1, 1, 1])
 })
 
-test('a file that a new document names is one that counts', async () => {
+test('a file that a new document names is watched too', async () => {
   let other = ''
   let readings = 1
   const { path, exchanged, reload } = scene((path) => {
@@ -116,7 +116,7 @@ test('a file that a new document names is one that counts', async () => {
   await until(() => exchanged.length > before)
 })
 
-test('a mistake is told once, and tried again without a change of any file', async () => {
+test('a mistake is logged once, and the settings are read again without a change of any file', async () => {
   let readings = 0
   const wrong = [{ setting: 'PORT', message: 'is wrong', hint: 'mend it' }]
   const { exchanged, reload, said } = scene((path) => {
@@ -143,7 +143,7 @@ test('a part that cannot be made changes nothing, and says none of its words', (
   expect(exchanged.length).toBe(1)
 })
 
-test('nothing is read after the end, whatever was asked for', async () => {
+test('nothing is read after the end', async () => {
   let readings = 0
   const { path, reload } = scene((path) => {
     readings += 1

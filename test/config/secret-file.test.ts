@@ -70,7 +70,7 @@ describe('secrets in files', () => {
       expect(JSON.stringify(mistakes([], fromFile(path)))).not.toContain('canary')
     }
   })
-  test('why it cannot be read is told, with what to do', () => {
+  test('the reason why it cannot be read is reported with a hint', () => {
     const said = (path: string) => mistakes([], fromFile(path))[0]
     expect(said(join(folder, 'missing'))?.message).toBe('names a file that is not there')
     expect(said(file('blank', '\n', 0o600))?.message).toBe('names a file that is empty')

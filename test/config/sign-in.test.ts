@@ -70,7 +70,7 @@ test('it is off without settings, and with variables that other programs share',
   expect((await sources(settings, [])).login).toBeUndefined()
 })
 
-test('CLIENT_ID without its companions: each of them is told, and no key is asked for', () => {
+test('CLIENT_ID alone: each missing setting is named, and no key is required', () => {
   expect(wrong({ CLIENT_ID: 'client-1' })).toEqual([
     'REDIRECT_URI',
     'OAUTH_BASE_URL',
@@ -108,7 +108,7 @@ test('every mistake at once', () => {
 })
 
 describe('one Anthropic, one machine', () => {
-  test('both a sign-in and a key is one mistake, and asks for nothing of the key’s', () => {
+  test('a sign-in together with a key is one mistake, and requires nothing for the key', () => {
     expect(wrong({ ...SIGN_IN, ANTHROPIC_API_KEY: 'sk-ant' })).toEqual(['ANTHROPIC_API_KEY'])
   })
   test('Tinfoil may be configured too, with its own settings', () => {
@@ -210,7 +210,7 @@ describe('SESSION_SECRET', () => {
     const { secrets } = await login({ SESSION_SECRET: `${SECRET}, ${SECRET}x` })
     expect(secrets.map((each) => each.reveal())).toEqual([SECRET, `${SECRET}x`])
   })
-  test('what openssl makes is never taken for a placeholder', () => {
+  test('the output of openssl is never taken for a placeholder', () => {
     for (let round = 0; round < 300; round += 1) {
       for (const coding of ['hex', 'base64', 'base64url'] as const) {
         const SESSION_SECRET = randomBytes(32).toString(coding)

@@ -50,7 +50,7 @@ const SIGN_IN = [
   'SESSION_SECRET',
 ]
 
-test('no setting is open in production because nobody set it', () => {
+test('no default opens the gate in production', () => {
   expect(SETTINGS.devMode.fallback).toBe('false')
   expect(SETTINGS.requireEhbp.fallback).toBe('true')
   expect(SETTINGS.bootstrap.fallback).toBe('off')

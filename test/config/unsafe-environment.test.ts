@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { PRODUCTION, settings, wrong } from './reading.ts'
 
-describe('what would undo its promises', () => {
+describe('variables that would break its promises', () => {
   test('NODE_TLS_REJECT_UNAUTHORIZED=0 stops a start, in development mode too', () => {
     const env = { NODE_TLS_REJECT_UNAUTHORIZED: '0' }
     expect(wrong([], { ...PRODUCTION, ...env })).toEqual(['NODE_TLS_REJECT_UNAUTHORIZED'])

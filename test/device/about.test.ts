@@ -35,7 +35,7 @@ const refusal = async (response: Response): Promise<string> => {
   return `${response.status} ${error.type} ${error.code}`
 }
 
-test('says what the enrolment grants, until when, and how each cap stands', async () => {
+test("shows the enrolment's grants, the expiry, and the standing of each cap", async () => {
   const code = await on.code(
     '--models=claude-sonnet-*',
     '--spend-cap=20',
@@ -120,7 +120,7 @@ test('a replaced token is reported as replaced', async () => {
   expect((await told(second))['replaced']).toBe(false)
 })
 
-test('revoked, unknown, malformed and absent tokens are told apart', async () => {
+test('revoked, unknown, malformed and absent tokens are distinguished', async () => {
   const token = await on.device()
   const { family } = await told(token)
   await on.command(['revoke', String(family)])
@@ -136,7 +136,7 @@ test('revoked, unknown, malformed and absent tokens are told apart', async () =>
   )
 })
 
-test('a user is told the same of itself, in the same members', async () => {
+test('a user gets the same facts in the same members', async () => {
   const token = (await on.issuer?.token()) ?? ''
   const { exp } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as {
     exp: number
@@ -155,14 +155,14 @@ test('a user is told the same of itself, in the same members', async () => {
   expect(Object.keys(about)).toEqual(Object.keys(await told(await on.device())))
 })
 
-test('attack: asked too often it is 429, and another caller is answered', async () => {
+test('attack: too many requests are 429, and another caller is answered', async () => {
   const [busy, other] = [await on.device(), await on.device()]
   const answers = await Promise.all(Array.from({ length: 80 }, () => ask(busy)))
   expect(answers.filter(({ status }) => status === 429).length).toBeGreaterThan(0)
   expect((await ask(other)).status).toBe(200)
 })
 
-test('a device whose family the database has lost is told, though its token still verifies', async () => {
+test('a device whose family the database has lost learns it, though its token still verifies', async () => {
   const token = await on.device()
   const { family } = await told(token)
   const db = new Database(on.databaseFile)

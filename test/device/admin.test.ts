@@ -56,7 +56,7 @@ describe('with ADMIN_TOKEN', () => {
   })
 
   test.each(ALL)(
-    "%s %s is 401 to a user's JWT, to nobody, and to a cookie",
+    "%s %s is 401 with a user's JWT, without a credential, and with a cookie",
     async (method, path) => {
       const route = [method, path] as const
       for (const headers of [bearer(user), {}, { cookie: `token=${ADMIN_TOKEN}` }]) {

@@ -76,7 +76,7 @@ test('two commands, a helper and the client on one store: no family ends by thei
   gate.stop()
 })
 
-test('revoked while the client runs: told within a minute, and enrolled again with a new code', async () => {
+test('revoked while the client runs: reported within a minute, and enrolled again with a new code', async () => {
   let run = (): void => {}
   const delays: number[] = []
   const tempo = {

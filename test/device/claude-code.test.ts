@@ -119,7 +119,7 @@ describe.skipIf(isWithoutClaude)('Claude Code', () => {
   )
 
   test(
-    'a model that is not allowed is told as a matter of the model, not of the sign-in',
+    'a model that is not allowed is reported as such, not as a failed sign-in',
     async () => {
       const listed = await start(
         { PORT: String(await freePort()), DEVICE_MODELS: 'claude-nothing-*' },

@@ -83,7 +83,7 @@ describe('the client library', () => {
     }
   })
 
-  test('enrols again by itself where its token was revoked and it may', async () => {
+  test('enrols again by itself after a revocation, if it may', async () => {
     const codes = [await on.code(), await on.code()]
     const client = await connect({
       baseUrl: on.gate.url,

@@ -55,7 +55,7 @@ const FOREIGN = [
 ]
 
 describe('an origin that is named', () => {
-  test('is told so in a preflight, which needs no credential and reaches no upstream', async () => {
+  test('is allowed by a preflight, which needs no credential and reaches no upstream', async () => {
     on.upstream.seen.length = 0
     for (const origin of [APP, LOCAL]) {
       const response = await preflight(on, origin)
@@ -107,7 +107,7 @@ describe('an origin that is named', () => {
 })
 
 describe('an origin that is not named', () => {
-  test.each(FOREIGN)('%j is told nothing', async (origin) => {
+  test.each(FOREIGN)('%j gets no CORS header', async (origin) => {
     const refused = await preflight(on, origin)
     expect(refused.status).toBe(405)
     expect(aca(refused)).toEqual([])
@@ -118,7 +118,7 @@ describe('an origin that is not named', () => {
     expect(answer.headers.get('vary')).toBe('Origin')
   })
 
-  test('nor is anybody where none is named at all, which is the default', async () => {
+  test('by default no origin is allowed', async () => {
     const mine = await without.device()
     for (const origin of [APP, ...FOREIGN]) {
       expect(aca(await preflight(without, origin))).toEqual([])

@@ -97,7 +97,7 @@ describe('a token comes', () => {
     expect(on.upstream.seen).toEqual([])
   })
 
-  test('two that differ are told by their headers, and by which program sends which', async () => {
+  test('two different ones are named by their headers, and by the programs that send them', async () => {
     const response = await messages(on.gate, device, '{}', { 'x-api-key': other })
     expect(response.status).toBe(400)
     const { error } = (await response.json()) as { error: { message: string } }

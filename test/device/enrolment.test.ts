@@ -66,7 +66,7 @@ describe('by a code', () => {
     expect((await on.command(['enrol', '--list'])).stdout).toContain('expired')
   })
 
-  test('its terms are what the device gets', async () => {
+  test('the device gets its terms', async () => {
     const flags = ['--models', 'claude-haiku-*,claude-opus-4-6', '--rate-limit', '7']
     const token = await on.device(...flags, '--spend-cap', '12.5', '--org', 'acme', '--user', 'u1')
     expect(claimsOf(token)).toMatchObject({
@@ -111,7 +111,7 @@ describe('by a code', () => {
   })
 })
 
-test("by a user's JWT: what the claims grant, for users alone", async () => {
+test("by a user's JWT: grants what the claims allow, and only to users", async () => {
   const on = await anthropicScene({ users: true, env: { BOOTSTRAP: 'jwt' } })
   try {
     const enrol = (headers: Readonly<Record<string, string>>, id = 'd'): Promise<Response> =>
@@ -160,7 +160,7 @@ describe('open', () => {
   })
   afterAll(() => on.close())
 
-  test('1000 devices from one address are ten, and the others are told when', async () => {
+  test('1000 devices from one address: ten enrol, and the others learn when to retry', async () => {
     const all = await Promise.all(Array.from({ length: 1000 }, (_, at) => on.bootstrap(`d${at}`)))
     const granted = all.filter(({ status }) => status === 200)
     expect(granted).toHaveLength(10)

@@ -221,7 +221,7 @@ test('"trustProxy true": X-Forwarded-For of a stranger counts for nothing', asyn
   }
 })
 
-test('"limit 2 MB in docs, 100 MB in code": MAX_PAYLOAD_SIZE is what holds, 32 MiB without it', async () => {
+test('"limit 2 MB in docs, 100 MB in code": MAX_PAYLOAD_SIZE holds, 32 MiB by default', async () => {
   const { gate } = on
   const token = await on.device()
   const declared = await messages(gate, token, Buffer.alloc(33_554_433, 0x20))

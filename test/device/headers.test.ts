@@ -101,7 +101,7 @@ describe('to the upstream', () => {
     expect(JSON.stringify(seen?.rawHeaders)).not.toContain('stopped-')
   })
 
-  test('what Connection names is not taken away, and the key stays', async () => {
+  test('headers that Connection names are not removed, and the key stays', async () => {
     const [answer] = await exchange(
       on.gate.port,
       head(

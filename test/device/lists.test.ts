@@ -43,7 +43,7 @@ const listed = async (...flags: string[]): Promise<Listed[]> => {
   return JSON.parse(stdout) as Listed[]
 }
 
-test('lists label, name, user, org, last seen and policy; names where they were given, hashes in full', async () => {
+test('lists label, name, user, org, last seen and policy; hashes are complete', async () => {
   const token = await enrolled(
     'id-of-anna',
     'ThinkPad \u{1f5a5}',
@@ -88,7 +88,7 @@ test('lists label, name, user, org, last seen and policy; names where they were 
   expect(await alive(bare)).toBe(true)
 })
 
-test('every name in the list is one that revoke takes, within a second', async () => {
+test('revoke accepts every name in the list, within a second', async () => {
   const tokens = {
     label: await enrolled('a', 'x', '--label=by label'),
     device: await enrolled('b', 'x'),
@@ -126,7 +126,7 @@ test('a shown name that revokes nothing leads to one that does', async () => {
   expect(await alive(token)).toBe(true)
 })
 
-test('only those of one user, or of one organisation', async () => {
+test('only the devices of one user, or of one organisation', async () => {
   await enrolled('f', undefined, '--user=uma', '--org=umbrella')
   await enrolled('g', undefined, '--user=una', '--org=umbrella')
   expect((await listed('--user', 'uma')).map(({ user }) => user)).toEqual(['uma'])

@@ -124,7 +124,7 @@ test("an unlimited token's query, encoding and bytes are untouched", async () =>
   ])
 })
 
-test('one model that the token may not use is 404 and asked nowhere', async () => {
+test('one model that the token may not use is 404 without an upstream request', async () => {
   const response = await ask(limited, '/v1/models/claude-0-0')
   expect(response.status).toBe(404)
   expect(await response.json()).toMatchObject({ error: { type: 'not_found_error' } })

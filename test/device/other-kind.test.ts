@@ -37,7 +37,7 @@ test("a user's at one model is 404 in OpenAI's words, and names the list", async
   expect(error['message']).toContain('GET /v1/models lists')
 })
 
-test("in Anthropic's words where its client asks", async () => {
+test("in Anthropic's dialect for its clients", async () => {
   const asked = { 'anthropic-version': '2023-06-01' }
   const { status, error } = await ask('/v1/models/some-model', user, asked)
   expect({ status, type: error['type'] }).toEqual({ status: 404, type: 'not_found_error' })

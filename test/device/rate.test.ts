@@ -53,7 +53,7 @@ describe("a token's own rate_limit", () => {
     expect(await refusalOf(refused)).toBe('429 rate_limit_error')
   })
 
-  test('a wrong token costs nobody anything', async () => {
+  test("an invalid token uses nobody's rate", async () => {
     const token = await on.device('--rate-limit', '1')
     const start = token.slice(0, -8)
     for (let count = 0; count < 5; count += 1) await messages(on.gate, `${start}AAAAAAAA`)

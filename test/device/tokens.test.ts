@@ -63,7 +63,7 @@ describe('refresh', () => {
     }
   })
 
-  test('keeps what the enrolment granted, and comes by either header', async () => {
+  test("keeps the enrolment's grants, and is accepted in either header", async () => {
     const token = await on.device('--models', 'claude-haiku-*', '--rate-limit', '9')
     const response = await fetch(`${on.gate.url}/refresh`, {
       method: 'POST',
@@ -76,7 +76,7 @@ describe('refresh', () => {
     expect(claimsOf(renewed)['sub']).toBe(claimsOf(token)['sub'] ?? '')
   })
 
-  test('of a lost answer: asked again within the grace, the same successor comes', async () => {
+  test('after a lost answer: a repeated request within the grace gets the same successor', async () => {
     const token = await on.device()
     const first = await mintedBy(await on.refresh(token))
     await Bun.sleep(300)
@@ -233,7 +233,7 @@ describe('revoked by another process, a token is refused', () => {
 
 // Ten real seconds; test/enroll says the same of the parts, with the time passed in.
 test.if(LONG)(
-  'a retired token serves requests after 10 s; asked for a refresh with, it ends its family',
+  'a retired token serves requests after 10 s; a refresh with it ends its family',
   async () => {
     const { token, next, atMs } = retired
     await Bun.sleep(Math.max(0, atMs + 11_000 - performance.now()))

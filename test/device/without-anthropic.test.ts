@@ -37,7 +37,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-test('a device enrols, and reaches what takes devices with the key of that upstream', async () => {
+test("a device enrols, and reaches an upstream for devices with that upstream's key", async () => {
   const { stdout } = await runToEnd(['enrol', '--models', 'gpt-*'], common, folder)
   const enrolled = await fetch(`${gate.url}/bootstrap`, {
     method: 'POST',

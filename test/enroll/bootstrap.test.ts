@@ -40,7 +40,7 @@ test('attack 34; system C, anyone mints tokens: no enrolment, no token', async (
   expect(outcome(await exchange.bootstrap('device', { credential }))).toBe('enrollment_required')
 })
 
-test('attack 34: a code that is wrong, used or expired is one and the same refusal', async () => {
+test('attack 34: a wrong, a used and an expired code get the same refusal', async () => {
   using world = scene()
   const code = world.code({ lifetimeSeconds: 60 })
   const late = world.code({ lifetimeSeconds: 60 })

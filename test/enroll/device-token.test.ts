@@ -94,7 +94,7 @@ test('is dead at its exp to the second, remembered or not', async () => {
   expect(await verdict(fresh, 86_400)).toBe('token_expired')
 })
 
-test('attack 22: what jose alone would take', async () => {
+test('attack 22: tokens that jose alone would accept', async () => {
   const [header = '', claims = '', signature = ''] = token.split('.')
   const claimsText = Buffer.from(claims, 'base64url').toString()
   const others = {

@@ -74,7 +74,7 @@ test('an enrolment with a code that is being revoked is refused from the first p
   expect(alive(world.db)).toBe(0)
 })
 
-test('what a process has begun and left, a gate on the same file finishes', async () => {
+test('a gate on the same file finishes a revocation that another process abandoned', async () => {
   using world = scene()
   enrolMany(world.db)
   const token = await world.enrolled('laptop', {

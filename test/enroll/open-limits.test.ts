@@ -103,7 +103,7 @@ test('no /48 fills the table of addresses', () => {
   expect(seen).toBe(160)
 })
 
-test('where public routes are not limited, nothing is counted', () => {
+test('without a limit on public routes nothing is counted', () => {
   const count = publicCounter(memoryCounters, 0, 10, () => within48(1))
   for (let n = 0; n < 1000; n += 1) expect(count(exchange(0), from, null).ok).toBe(true)
 })

@@ -57,7 +57,7 @@ test('prints the code once, alone on stdout, and its grants on stderr', async ()
   expect(shown.out).not.toContain(out.trim().slice(13))
 })
 
-test('without flags: one use, 24 hours, and what the settings say', async () => {
+test('without flags: one use, 24 hours, and the terms of the settings', async () => {
   using world = scene({ defaults: { ...NO_ENTITLEMENTS, rateLimit: 7 } })
   const [one, two] = [await enrolled(world, {}), await enrolled(world, {})]
   const late = await world.bootstrap('a', { credential: one.out.trim() }, 86_400)
@@ -123,7 +123,7 @@ test('revoke reports what it did, and its exit code whether the name was known',
   expect(await said('code:77')).toEqual([1, 'no such code\n'])
 })
 
-test('the list shows what can be used, and says of the rest why not', async () => {
+test('the list shows usable codes, and the reasons for the others', async () => {
   using world = scene()
   const { shown, output } = terminal()
   await listEnrolments(world.records.devices, output, at(0).epochSeconds)

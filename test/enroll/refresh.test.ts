@@ -131,7 +131,7 @@ test('within the grace an old token leads to the last one, not to one that is re
   expect(await used(world.gate, third, 200)).toBe('granted')
 })
 
-test("entitlements are the family's, not those of the token that was shown", async () => {
+test('entitlements come from the family, not from the presented token', async () => {
   using world = scene()
   const generous = { ...NO_ENTITLEMENTS, models: ['*'], spendCap: 100 }
   const first = await world.enrolled('laptop', { entitlements: generous })
@@ -173,7 +173,7 @@ test('a device that slept can refresh within its idle time, each time again', as
   expect(await asked(world.gate, token, now + 31 * DAY_SECONDS)).toBe('token_expired')
 })
 
-test('a revocation ends at once what would else be let back in, and stays so over a sweep', async () => {
+test('a revocation ends idle tokens that could be refreshed, and outlives a sweep', async () => {
   const idle = { allowanceSeconds: 30 * DAY_SECONDS }
   using world = scene(idle)
   const token = await world.enrolled('laptop')

@@ -45,7 +45,7 @@ test('not for another device, not after ten minutes, not with another code', asy
   expect(listFamilies(world.db, { limit: 9 })).toHaveLength(2)
 })
 
-test('attack: who has seen the code and knows the device gets nothing once the token is used', async () => {
+test('attack: somebody who knows the code and the device gets nothing once the token is used', async () => {
   using world = scene()
   const credential = world.code()
   const token = tokenOf(await world.bootstrap('laptop', { credential }))

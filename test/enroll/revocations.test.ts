@@ -112,7 +112,7 @@ test('an unknown family or token is refused after its revocation', async () => {
   })
 })
 
-test('the audit names who did what to whom, and no device by its own id', async () => {
+test("the audit records actor, action and subject, and no device's own id", async () => {
   using world = scene()
   const token = await world.enrolled('laptop')
   const { family } = await claimsOf(world.gate, token)
@@ -273,7 +273,7 @@ test('requests ask no database: verification works with the file closed under it
   expect(await used(world.gate, fresh)).toBe('granted')
 })
 
-test('a disk that is full still tells what other processes have revoked', async () => {
+test('revocations of other processes are read from a full disk', async () => {
   using world = scene()
   const [first, token] = [await world.enrolled('a'), await world.enrolled('b')]
   tokenOf(await world.gate.refresh(first, at(0)))

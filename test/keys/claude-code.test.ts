@@ -46,7 +46,7 @@ describe.skipIf(isWithoutClaude)('Claude Code', () => {
     )
 
   test(
-    'is answered, and told when the key is revoked',
+    "is answered, and learns of the key's revocation",
     async () => {
       const made = (await key('add', 'laptop')).stdout.trim()
       const models = (): Promise<Response> =>

@@ -94,7 +94,7 @@ describe('add', () => {
     expect(JSON.stringify(row)).not.toContain(out.slice(3, 33))
   })
 
-  test('without --expires it is 90 days, and never only where that is said', async () => {
+  test('without --expires a key lasts 90 days, and forever only on request', async () => {
     using on = keyScene()
     await added(on, 'usual')
     await added(on, 'for ever', { expires: 'never' })
@@ -127,7 +127,7 @@ describe('add', () => {
 })
 
 describe('list, rotate, revoke', () => {
-  test('say what there is, and what became of it', async () => {
+  test('list the keys and their states', async () => {
     using on = keyScene()
     await added(on, 'ci', { expires: '12h' })
     await added(on, 'short', { expires: '1m' })
@@ -181,7 +181,7 @@ describe('list, rotate, revoke', () => {
   })
 })
 
-describe('what the settings say of keys', () => {
+describe('the settings for keys', () => {
   const strict: KeyRules = {
     policy: 'builders',
     lifetimeSeconds: 30 * DAY,
@@ -248,7 +248,7 @@ describe('what the settings say of keys', () => {
     }
   })
 
-  test('a key whose policy has gone is told by the list, and gets no successor', async () => {
+  test('a key whose policy is gone is marked in the list, and gets no successor', async () => {
     using on = keyScene()
     await added(on, 'kept', { policy: 'staff' })
     await added(on, 'lost', { policy: 'gone' })

@@ -169,7 +169,7 @@ describe('a key is a credential', () => {
     expect((await on.command(['devices', '--json', '--all'])).stdout).not.toContain(`${identity}`)
   })
 
-  test('is told of itself at GET /device: its name, its policy, until when', async () => {
+  test('GET /device shows its name, policy and expiry', async () => {
     const about = async (of: string) =>
       (await fetch(`${on.gate.url}/device`, { headers: { 'x-api-key': of } })).json() as Promise<
         Record<string, unknown>
@@ -228,7 +228,7 @@ test('attack: a key whose policy the gate does not have may do nothing', async (
   await heard(key, 401)
 })
 
-describe('what another process changes is heard', () => {
+describe('changes of another process are applied', () => {
   test('a revocation, and a rotation with its overlap', async () => {
     const first = await added('turning')
     const second = await command('rotate', 'turning', '--overlap', '1h')

@@ -50,7 +50,7 @@ describe('admission', () => {
     expect(said(on, key)).toHaveLength(64)
   })
 
-  test('attack: what fails its checksum is never looked up', () => {
+  test('attack: a key with a wrong checksum is never looked up', () => {
     using on = keyScene()
     const { key } = on.add()
     const asked: string[] = []
@@ -173,7 +173,7 @@ describe('on disk', () => {
     )
   })
 
-  test('a name is one key at a time, and free again after a revocation', () => {
+  test('a name belongs to one key at a time, and is free after a revocation', () => {
     using on = keyScene()
     const first = on.add()
     const terms = { name: 'ci', policy: undefined, org: undefined, expiresAt: undefined }

@@ -40,7 +40,7 @@ const NOBODYS = 'login_failed: attempt'
 const NO_TICKET = 'login_failed: ticket'
 
 describe('verifier and state', () => {
-  test('are 64 random bytes each, and nobody gets the same', () => {
+  test('are 64 random bytes each, and never repeat', () => {
     const seen = new Set<string>()
     for (let n = 0; n < 500; n += 1) {
       const { proof, attempt, ticket } = must(pending.begin(at(0)))
@@ -83,14 +83,14 @@ describe('an attempt is good', () => {
     expect(why(pending.take(late.attempt, at(600)))).toBe(NOBODYS)
     expect(pending.size).toBe(0)
   })
-  test('for who began it: rejects the attempt of another browser', () => {
+  test('only for its own browser', () => {
     const mine = must(pending.begin(at(0)))
     const other = must(pending.begin(at(0)))
     expect(must(pending.take(other.attempt, at(1))).proof.state).not.toBe(mine.proof.state)
     expect(must(pending.take(mine.attempt, at(1))).proof.state).toBe(mine.proof.state)
   })
   test(
-    'where this gate signed it',
+    'only if this gate signed it',
     seeded(({ int }) => {
       const { attempt } = must(pending.begin(at(0)))
       for (let n = 0; n < 300; n += 1) {
@@ -164,7 +164,7 @@ describe('a ticket', () => {
   })
 })
 
-describe('who began', () => {
+describe('the client that began', () => {
   let began: string
   let opened: string
   beforeEach(() => {
@@ -197,7 +197,7 @@ describe('who began', () => {
     expect(why(pending.collect(began, at(4)))).toBe(NOBODYS)
     expect(pending.size).toBe(0)
   })
-  test('can not finish what the browser is finishing', () => {
+  test('cannot finish an attempt that the browser is finishing', () => {
     must(pending.take(opened, at(3)))
     expect(why(pending.take(began, at(3)))).toBe(NOBODYS)
   })
@@ -212,7 +212,7 @@ describe('a stranger who begins many', () => {
   const flood = (count: number, from: number): string[] =>
     Array.from({ length: count }, () => why(pending.begin(at(from))))
 
-  test('fills so much and no more, and pushes nobody out', () => {
+  test('fills the table up to its maximum, and evicts nobody', () => {
     const mine = must(pending.begin(at(0)))
     const answers = flood(20_000, 60)
     expect(answers.filter((each) => each === 'ok')).toHaveLength(MAX_ATTEMPTS - 1)
@@ -221,7 +221,7 @@ describe('a stranger who begins many', () => {
     expect(must(pending.take(mine.attempt, at(61))).proof).toEqual(mine.proof)
     expect(why(pending.begin(at(61)))).toBe('ok')
   })
-  test('keeps others waiting until the oldest ends, and they are told how long', () => {
+  test('keeps others waiting until the oldest attempt ends, and they learn how long', () => {
     flood(10, 0)
     flood(MAX_ATTEMPTS, 100)
     const full = pending.begin(at(400))

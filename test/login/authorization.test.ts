@@ -90,7 +90,7 @@ test('an endpoint keeps its configured query', async () => {
   }
 })
 
-test('a server that takes the secret in one way alone is asked in the other once, and no more', async () => {
+test('a server that accepts the secret in only one way is asked in the other way once', async () => {
   const sink = await startUpstream()
   try {
     const seen: string[] = []
@@ -118,7 +118,7 @@ test('a server that takes the secret in one way alone is asked in the other once
   }
 })
 
-test('two requests that find out the way at once both end in the way that is accepted', async () => {
+test('two concurrent requests both find the accepted way', async () => {
   const sink = await startUpstream()
   try {
     const both = Promise.withResolvers<void>()
@@ -166,13 +166,13 @@ describe('with a real authorization server', () => {
     return answer.value
   }
 
-  test('a code is exchanged, and the tokens are those of who signed in', async () => {
+  test('a code is exchanged for the tokens of the person who signed in', async () => {
     const issued = await signedIn()
     expect(await server.accountOf(issued.accessToken)).toBe('alice')
     expect(issued).toMatchObject({ lifetimeSeconds: 3600, scope: server.scope })
     expect(issued.refreshToken).toBeString()
   })
-  test('a code is good once, and its second use ends what the first one got', async () => {
+  test('a code is valid once, and its second use ends the first tokens', async () => {
     const back = await server.signIn(client.authUrl(proof))
     const first = await client.exchange(back.searchParams, proof)
     expect(shown(await client.exchange(back.searchParams, proof))).toBe('ended: invalid_grant')
@@ -191,7 +191,7 @@ describe('with a real authorization server', () => {
     expect(next.value.refreshToken).not.toBe(issued.refreshToken)
     expect(shown(await client.refresh(issued.refreshToken ?? ''))).toBe('ended: invalid_grant')
   })
-  test('who refuses consent is told so, not served', async () => {
+  test('a person who refuses consent is told so, and gets no tokens', async () => {
     const back = await server.signIn(client.authUrl(proof), { deny: true })
     expect(back.searchParams.get('error')).toBe('access_denied')
     expect(shown(await client.exchange(back.searchParams, proof))).toBe('refused: denied')
@@ -228,11 +228,11 @@ describe('with a real authorization server', () => {
       }
     }),
   )
-  test('no scope is asked by name where none is configured', () => {
+  test('without a configured scope none is requested', () => {
     const url = authorization({ ...server, scope: '' }).authUrl(proof)
     expect(url.searchParams.has('scope')).toBe(false)
   })
-  test('a mix-up: the answer of another server is refused, and its code shown to nobody', async () => {
+  test('a mix-up: the answer of another server is refused, and its code is sent nowhere', async () => {
     const other = await startAuthorizationServer()
     const honest = authorization({ ...other })
     const back = await other.signIn(honest.authUrl(proof))
@@ -493,7 +493,7 @@ describe('over a socket', () => {
     })
   })
 
-  describe('what a status says', () => {
+  describe('the meaning of a status', () => {
     for (const [status, why] of [
       [302, 'refused: status 302'],
       [307, 'refused: status 307'],
@@ -533,7 +533,7 @@ describe('over a socket', () => {
         'ended: invalid_grant',
       )
     })
-    test('an error that only a page tells ends nothing', async () => {
+    test('an error in an HTML page ends nothing', async () => {
       const respond = json('{"error":"invalid_grant"}', 400, { 'content-type': 'text/html' })
       expect(await both(respond)).toBe('refused: invalid_grant')
     })
@@ -638,7 +638,7 @@ describe('over a socket', () => {
     // Sent once each: a refresh token that is sent twice is a reuse.
     expect(sink.seen).toHaveLength(4)
   })
-  test('nobody listens', async () => {
+  test('a closed port', async () => {
     await sink.close()
     expect(shown(await client.refresh(CANARY))).toBe('unavailable: ECONNREFUSED')
   })

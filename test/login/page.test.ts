@@ -313,7 +313,7 @@ describe.skipIf(!(await hasBrowser()))('the page', () => {
       return { url: `http://${hostname}:${server.port}/`, stop: () => server.stop(true) }
     }
 
-    test.concurrent('signs nobody out, and begins nothing, wherever it is', async () => {
+    test.concurrent('signs nobody out, and begins nothing, on any site', async () => {
       await visiting('paste', {}, async (visit) => {
         const { gate, page, context, sites } = visit
         const key = await signIn(visit)

@@ -274,7 +274,7 @@ describe("the API's table", () => {
     expect(at.seen().map(({ method }) => method)).toEqual(['GET', 'GET', 'DELETE'])
   })
 
-  test('models, token counts, and what Claude Code asks first', async () => {
+  test("models, token counts, and Claude Code's first requests", async () => {
     await sdk().models.list({ limit: 5 })
     await sdk().models.retrieve('claude-haiku-4-5')
     await sdk().messages.countTokens(question)
@@ -306,8 +306,8 @@ describe("the API's table", () => {
   })
 })
 
-describe('who may', () => {
-  test('nobody without a key; the answer says where to sign in', async () => {
+describe('admission', () => {
+  test('refuses requests without a key, and says where to sign in', async () => {
     const response = await fetch(`${at.gate.url}/v1/models`, { headers: VERSION })
     expect(response.headers.get('www-authenticate')).toBe('Bearer realm="postern"')
     expect(await response.clone().text()).toContain('/auth/device')
@@ -488,7 +488,7 @@ describe('a 403 of the API', () => {
     expect(await refusalOf(response)).toBe('403 permission_error')
     expect(await row(response)).toMatchObject({ status: 403, end_reason: 'refused' })
   })
-  test('that is a page and no words, or none at all, is told in ours', async () => {
+  test('that is a page, or empty, is replaced by our own message', async () => {
     for (const page of ['<html>Attention Required!</html>', '']) {
       at.respond((_request, response) => void response.writeHead(403).end(page))
       const response = await messages()
@@ -496,7 +496,7 @@ describe('a 403 of the API', () => {
       expect(await refusalOf(response)).toBe('403 permission_error')
     }
   })
-  test('with the token in it is told in ours', async () => {
+  test('that contains the token is replaced by our own message', async () => {
     at.respond((request, response) => {
       refuse(response, 403, 'permission_error', `${request.headers.authorization} may not`)
     })
@@ -532,7 +532,7 @@ describe('the session', () => {
     expect((await ask('/v1/models', {}, before)).status).toBe(401)
     expect((await ask('/v1/models')).status).toBe(200)
   })
-  test('that was replaced while a body was on its way: the request goes out as nobody', async () => {
+  test('that is replaced while a body arrives: the request is refused', async () => {
     const id = crypto.randomUUID()
     const wire = await dial(at.gate.port)
     wire.write(

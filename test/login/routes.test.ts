@@ -164,7 +164,7 @@ describe('a program', () => {
     expect((await post(returning, '/auth/logout', { headers: bearer(key) })).status).toBe(200)
   })
 
-  test('is told when the authorization server cannot be reached, and why only in the log', async () => {
+  test('learns that the authorization server cannot be reached; only the log has the reason', async () => {
     const { key } = await signIn(returning)
     returning.server.setFailing(503)
     const { attempt, told } = await begin(returning)
@@ -280,7 +280,7 @@ describe('attack 39: an answer that is not ours', () => {
     expect(returning.server.asked).toBe(before)
   })
 
-  test("with another browser's cookie signs nobody in, and does not spend its attempt", async () => {
+  test("with another browser's cookie signs nobody in, and does not use up its attempt", async () => {
     const [mine, theirs] = [await begin(returning), await begin(returning)]
     const { search } = await authorized(returning, mine.told)
     expect((await finish(returning, search, theirs.attempt)).status).toBe(400)
@@ -297,7 +297,7 @@ describe('attack 39: an answer that is not ours', () => {
     expect(cookieOf(again, 'postern_login')?.line).toContain('Max-Age=0')
   })
 
-  test('two cookies of one name are nobody: a neighbour may have added one', async () => {
+  test('two cookies of one name count as none: another port may have added one', async () => {
     const { attempt, told } = await begin(returning)
     const { search } = await authorized(returning, told)
     const twice = `${attempt}; postern_login=${attempt}`
@@ -698,7 +698,7 @@ describe('attack 40: a session', () => {
     }
   })
 
-  test('is told to no other page: its cookie counts for nothing there', async () => {
+  test('is not shown to another page: its cookie does not count there', async () => {
     const { key } = await signIn(returning)
     const cookie = `postern_session=${key}`
     for (const site of ['cross-site', 'same-site']) {
@@ -735,7 +735,7 @@ describe('attack 40: a session', () => {
 })
 
 describe('every answer', () => {
-  test('forbids all that the page does not need, and is kept by nobody', async () => {
+  test('forbids everything that the page does not need, and is not cached', async () => {
     const paths = routesWith('anthropic-oauth').filter(({ path }) => path.startsWith('/auth/'))
     expect(paths).toHaveLength(11)
     for (const { method, path } of paths) {
@@ -800,7 +800,7 @@ describe('every answer', () => {
     }
   })
 
-  test('loads what the page names, of the right type and with the right hash', async () => {
+  test("serves the page's assets with the right type and hash", async () => {
     const page = await (await ask(returning, '/auth/device', { headers: HTML })).text()
     const hashes = [...page.matchAll(/(?:href|src)="([^"]+)"\s+integrity="(sha384-[^"]+)"/g)]
     expect(hashes.map(([, path]) => path).toSorted()).toEqual([
@@ -833,7 +833,7 @@ describe('every answer', () => {
     expect(style).not.toMatch(/url\(|@import|https?:/)
   })
 
-  test('has text where text belongs, whatever is in it', () => {
+  test('escapes any text', () => {
     const hostile = `"'><script>&lt;x`
     const escaped = '&quot;&#39;&gt;&lt;script&gt;&amp;lt;x'
     const { html: text } = html`<p title="${hostile}">${hostile}</p>`

@@ -131,7 +131,7 @@ test('the first secret seals, all open, in whichever order they stand', () => {
   expect(open(anew, PLACE).ok).toBe(false)
 })
 
-test('a secret given twice is one', () => {
+test('a repeated secret counts once', () => {
   expect(seals([FIRST, FIRST]).open(record, PLACE)).toMatchObject({ ok: true, stale: false })
 })
 

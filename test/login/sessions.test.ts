@@ -108,7 +108,7 @@ const thrownBy = (work: () => unknown): string => {
   }
 }
 
-test('what began is found by its key and read, after a restart, too', () => {
+test('a session is found by its key and read, also after a restart', () => {
   const gate = kept()
   expect(gate.current()).toBeUndefined()
   const begun = gate.begin(ONE, NOW_MS)
@@ -543,7 +543,7 @@ test('kill -9 as soon as replace has returned: the tokens are there', async () =
   })
 })
 
-test('kill -9 at any moment: whole tokens, none older than the last that were told', async () => {
+test('kill -9 at any moment: complete tokens, never older than the last acknowledged ones', async () => {
   for (let round = 0; round < 3; round += 1) {
     const writing = child(`
       const { key, id } = gate.begin(tokens(1), 0)
@@ -615,7 +615,7 @@ test('a file that may only be read: the write is refused, the session stays', ()
   expect(thrownBy(() => gate.end(begun.id))).toBe('read_only')
 })
 
-test('a file deleted or replaced under the gate: the session goes over to what stands there', () => {
+test('a file deleted or replaced under the gate: the session moves to the new file', () => {
   const { log } = recordingLog()
   const followed = store(file, TABLES).follow(log)
   try {

@@ -155,7 +155,7 @@ test('its other endpoints', async () => {
   expect((await person.get('/health')).status).toBe(200)
 })
 
-test('it listens on 127.0.0.1, although nobody said so', () => {
+test('it listens on 127.0.0.1 by default', () => {
   expect(output).toContain(`address=127.0.0.1:${port}`)
 })
 
@@ -195,7 +195,7 @@ describe('postern check', () => {
       SESSION_SECRET: 'canary0f9a8b7c6d5e4f3021a2b3c4d5e6',
       ...env,
     })
-  test('tries what a sign-in speaks to, and sends it nothing', async () => {
+  test('tries the servers of a sign-in, and sends them nothing', async () => {
     api.seen.length = 0
     const { exitCode, stdout } = await check()
     expect(stdout.split('\n')).toEqual([

@@ -172,7 +172,7 @@ describe('a token is refreshed when under five minutes are left', () => {
     }
     expect(await token(at(10))).not.toBe(access)
   })
-  test('a short life is used to its half, not refreshed by each who asks', async () => {
+  test('a short-lived token is refreshed at half its lifetime, not by each caller', async () => {
     await signedIn({ lifetimeSeconds: 60 })
     server.setRewrite((answer) => ({ ...answer, expires_in: 60 }))
     for (let second = 0; second < 30; second += 1) await token(at(second))
@@ -259,7 +259,7 @@ describe('invalid_grant', () => {
     await server.revokeAll()
     expect(await token(at(DUE))).toBe('session_ended: invalid_grant')
   })
-  test('ends nothing where another process was first', async () => {
+  test('ends nothing if another process was first', async () => {
     const { id } = await signedIn()
     const second = started()
     let other = ''
@@ -552,7 +552,7 @@ test('a refresh of a session that was replaced loses no token of the new one', a
 })
 
 describe('another process on the same file', () => {
-  test('that refreshed before: its tokens are taken, and the server is not asked', async () => {
+  test('that refreshed before: its tokens are used, and the server is not asked', async () => {
     const { access } = await signedIn()
     const second = started()
     const theirs = await token(at(DUE), undefined, second)
@@ -623,7 +623,7 @@ describe('a lock that another process holds for a moment', () => {
   })
 })
 
-describe('what the server does not say', () => {
+describe('members that the server leaves out', () => {
   test('no life: the token is good until the API refuses it', async () => {
     const { access, id } = await signedIn({ lifetimeSeconds: undefined })
     expect(await token(at(10 ** 8))).toBe(access)
@@ -660,7 +660,7 @@ describe('what the server does not say', () => {
   })
 })
 
-test('nobody signed in is no token, and a file that cannot be read is no sign-out', async () => {
+test('without a session there is no token, and an unreadable file is no sign-out', async () => {
   expect(await token(at(0))).toBe('session_ended: nobody is signed in')
   const { access } = await signedIn()
   first.database.run('ALTER TABLE login_session RENAME TO away')

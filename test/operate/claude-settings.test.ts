@@ -67,7 +67,7 @@ describe('the shell', () => {
     expect(withoutCredentials('authorization: Bearer x')).toBeUndefined()
   })
 
-  test('setup says what each will do, and writes no value of it', async () => {
+  test('setup says what each setting will do, and writes no value of it', async () => {
     const { exitCode, stdout, stderr } = await runToEnd(['setup', 'claude-code', '--yes'], {
       HOME: home.path,
       ANTHROPIC_API_KEY: 'sk-canary',
@@ -93,7 +93,7 @@ describe('its settings files, for one run of exec', () => {
     }
   })
 
-  test('are overridden where they name another gate, another helper, a key or a cloud', () => {
+  test('are overridden if they name another gate, another helper, a key or a cloud', () => {
     write('.claude/settings.json', {
       env: { ANTHROPIC_BASE_URL: 'https://other.example', CLAUDE_CODE_USE_VERTEX: '1', KEEP: 'x' },
       apiKeyHelper: 'echo canary',

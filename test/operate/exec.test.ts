@@ -116,7 +116,7 @@ describe('postern exec', () => {
     expect((await finish(child)).code).toBe(143)
   })
 
-  test('a gate that is down starts nothing: 69; one that refuses: 77; no token is told', async () => {
+  test('a gate that is down is exit code 69, one that refuses is 77, and no token is printed', async () => {
     gate.healthy = false
     const ill = await run({ command: ['echo', 'started'] })
     expect({ code: ill.code, out: ill.out }).toEqual({ code: 69, out: '' })

@@ -174,7 +174,7 @@ describe('postern login, by paste', () => {
     })
   })
 
-  test('says which gate it was, where that is not the usual one', async () => {
+  test('names the gate if it is not the usual one', async () => {
     const { out } = await signIn(['--gate', gate.url], { POSTERN_GATE: 'http://127.0.0.1:1' })
     expect(out).toContain(`  postern exec --gate ${gate.url} -- claude\n`)
     expect(out).toContain(`"$(postern token --gate ${gate.url})"`)
@@ -242,7 +242,7 @@ describe('postern login, by paste', () => {
     }
   })
 
-  test('nobody for as long as it may take: 77, and it says how long that was', async () => {
+  test('without a sign-in in time it exits with 77 and says how long it waited', async () => {
     gate.expiresIn = 0.1
     const { code, err } = await finish(start(['login']))
     expect({ code, err }).toEqual({
@@ -295,7 +295,7 @@ describe('postern login, if the redirect comes back to the gate', () => {
     expect((await ran).code).toBe(77)
   })
 
-  test('the end of its time is told from a no, though the gate says the same of both', async () => {
+  test('a timeout is distinguished from a refusal, though the gate reports both alike', async () => {
     gate.expiresIn = 1.9
     const ran = signInHere()
     await polled()
@@ -384,7 +384,7 @@ describe('the browser', () => {
 })
 
 describe('postern login --print', () => {
-  test('says to stdout what a shell evaluates, and nothing else', async () => {
+  test('writes to stdout only lines that a shell evaluates', async () => {
     const { code, out, err } = await signIn(['--print'])
     expect(code).toBe(0)
     expect(out).toBe(
@@ -425,7 +425,7 @@ describe('postern login --print', () => {
   })
 })
 
-describe('what can go wrong', () => {
+describe('failures', () => {
   const cases: [string, number, number, string][] = [
     ['/auth/device/start', 404, 69, 'this gate has no sign-in: it was started without CLIENT_ID\n'],
     ['/auth/device/start', 503, 69, 'the authorization server cannot be reached now\n'],
@@ -558,7 +558,7 @@ describe('what can go wrong', () => {
 })
 
 describe('postern status', () => {
-  test('is 0 and says until when, what for, and whether it renews', async () => {
+  test('is 0 and shows the expiry, the scope and whether it renews', async () => {
     await signIn()
     expect(await run(['status'])).toEqual({
       code: 0,
@@ -606,7 +606,7 @@ describe('postern status', () => {
     })
   })
 
-  test('what a server calls a scope or a day does not reach the terminal raw', async () => {
+  test("a server's texts do not reach the terminal raw", async () => {
     await signInHere()
     Object.assign(gate, { scope: '\u001b[2Ja\nb', expiresAt: 1e300 })
     const { code, out } = await here(status)
@@ -733,7 +733,7 @@ describe('exec and token, after a sign-in', () => {
     expect(await run(['exec', '--', 'echo', 'started'])).toMatchObject({ code: 69, out: '' })
   })
 
-  test('before anybody has, they say what to do', async () => {
+  test('before a sign-in they say what to do', async () => {
     for (const args of [['exec', '--', 'echo', 'started'], ['token']]) {
       expect(await run(args)).toEqual({
         code: 69,
@@ -743,7 +743,7 @@ describe('exec and token, after a sign-in', () => {
     }
   })
 
-  test('a gate that has become one for devices is one for devices', async () => {
+  test('a gate that now enrols devices is used for devices', async () => {
     await signInHere()
     const devices = await startFakeGate()
     devices.fate = ({ path }) =>

@@ -71,7 +71,7 @@ describe('postern setup claude-code', () => {
     expect(readFileSync(file, 'utf8')).toBe(`${JSON.stringify(WANTED, null, 2)}\n`)
   })
 
-  test('leaves every other byte as it was, shows only what changes, and keeps the one before', async () => {
+  test('keeps every other byte, shows only the changes, and keeps a copy of the old file', async () => {
     const before =
       '{\r\n\t"z": [1,  2],\r\n\t"env": {\r\n\t\t"SECRET": "canary",\r\n\t\t"ANTHROPIC_BASE_URL" : "http://old\\u001b[2J"\r\n\t},\r\n\t"a": {"b":"}"}\r\n}'
     writeFileSync(file, before)
@@ -140,7 +140,7 @@ describe('postern setup claude-code', () => {
     }
   })
 
-  test('writes nothing over what Claude Code wrote meanwhile', async () => {
+  test('does not overwrite changes that Claude Code made meanwhile', async () => {
     writeFileSync(file, '{}')
     const { code, err } = await run({}, 'y\n', () => writeFileSync(file, '{"model":"new"}'))
     expect(code).toBe(1)
@@ -156,7 +156,7 @@ describe('postern setup claude-code', () => {
     expect(settings()).toEqual({ a: 1, ...WANTED })
   })
 
-  test('says what would be preferred to the helper', async () => {
+  test('names the settings that take precedence over the helper', async () => {
     writeFileSync(file, '{"env":{"ANTHROPIC_AUTH_TOKEN":"canary"}}')
     const { err } = await run({ yes: true })
     expect(err).toContain('env.ANTHROPIC_AUTH_TOKEN is set')

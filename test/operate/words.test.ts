@@ -89,7 +89,7 @@ describe('a slip of the fingers is answered with the word that was meant', () =>
     })
   })
 
-  test('where none is near, the list is named', async () => {
+  test('without a near word the list is named', async () => {
     const ended = { exitCode: 64, stdout: '' }
     const stderr = 'postern: xyzzy is not a command\n    postern help lists them\n'
     expect(await runToEnd(['xyzzy'])).toEqual({ ...ended, stderr })
@@ -111,7 +111,7 @@ describe('a slip of the fingers is answered with the word that was meant', () =>
     }
   })
 
-  test('is found among what there is, and nothing far is', () => {
+  test('is found if it is near, and not if it is far', () => {
     const known = ['login', 'logout', 'status']
     expect(nearest('logn', known)).toBe('login')
     expect(nearest('lgoout', known)).toBe('logout')

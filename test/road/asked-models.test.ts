@@ -71,7 +71,7 @@ const answerer = async (model: string) =>
     ({ status, code }) => [status, code],
   )
 
-test('each goes where its model is', async () => {
+test('each request goes to the upstream of its model', async () => {
   expect(await answerer('b-1')).toBe('two')
   expect(await answerer('a-1')).toBe('one')
   expect(await answerer('both')).toBe('one')
@@ -81,14 +81,14 @@ test('each goes where its model is', async () => {
   expect(questions).toHaveLength(1)
 })
 
-test('the list of all leaves out the dead one alone, and one model is asked of whom has it', async () => {
+test('the merged list leaves out only a dead upstream, and one model is requested from its own upstream', async () => {
   const { data } = await openai.models.list()
   expect(data.map(({ id }) => id)).toEqual(['a-1', 'both', 'b-1'])
   expect((await openai.models.retrieve('b-1')).owned_by).toBe('two')
   expect((await openai.models.retrieve('a-1')).owned_by).toBe('one')
 })
 
-test('what the settings let of a list is taken without a restart', async () => {
+test('the models that the settings allow change without a restart', async () => {
   expect(await answerer('b-1')).toBe('two')
   await told(gate, 'settings reloaded', () => put(path, document(', models: [both]')))
   expect(await answerer('b-1')).toEqual([502, 'upstream_unavailable'])

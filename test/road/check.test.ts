@@ -70,7 +70,7 @@ test.concurrent('a key set without a usable key: exit 1', async () => {
   await bad.close()
 })
 
-test.concurrent('a key set that nobody serves: exit 1, in one line', async () => {
+test.concurrent('a key set that cannot be reached: exit 1, in one line', async () => {
   const { exitCode, stdout, stderr } = await check({ JWKS_URL: 'http://127.0.0.1:1/jwks.json' })
   expect([exitCode, stderr]).toEqual([1, ''])
   expect(stdout).toMatch(/^no {2}key set: \S.*$/m)
@@ -84,7 +84,7 @@ test.concurrent('a key that the upstream refuses: exit 1', async () => {
   expect(stdout).toContain('no  tinfoil /v1/models: status 401')
 })
 
-test.concurrent('an upstream that nobody reaches: exit 1', async () => {
+test.concurrent('an upstream that cannot be reached: exit 1', async () => {
   const { exitCode, stdout } = await check({ TINFOIL_BASE_URL: 'http://127.0.0.1:1' })
   expect(exitCode).toBe(1)
   expect(stdout).toContain('no  tinfoil /v1/models: ECONNREFUSED')
@@ -144,7 +144,7 @@ test.concurrent('a document that is no key set is described, with where to find 
   await other.close()
 })
 
-test.concurrent('an ISSUER that is not what the provider calls itself is told', async () => {
+test.concurrent("an ISSUER that differs from the provider's own name is reported", async () => {
   const keys = await (await fetch(forge.jwksUrl)).text()
   let document = '{}'
   const provider = Bun.serve({

@@ -142,7 +142,7 @@ describe('the errors of the gate, as the openai client sees them', () => {
   })
 
   test.concurrent(
-    'plaintext where sealing is demanded is a BadRequestError that says so',
+    'plaintext to a gate that requires sealing is a BadRequestError that says so',
     async () => {
       const error = await failureOf(
         client(strict).chat.completions.create({ model: MODEL, messages }),
@@ -181,7 +181,7 @@ describe('ehbp', () => {
   })
 
   test.concurrent(
-    'a wrong key is what the library calls a mismatch: the 422 came through untouched',
+    "a wrong key is the library's mismatch error: the 422 passes unchanged",
     async () => {
       const wrong = await sealing(gate, await Identity.generate())
       expect(await failureOf(chat(wrong))).toBeInstanceOf(KeyConfigMismatchError)

@@ -122,7 +122,7 @@ describe('an upstream that fails', () => {
     await on.close()
   })
 
-  test('by a redirect is 502 and followed by nobody', async () => {
+  test('by a redirect is 502 and not followed', async () => {
     const on = await scene()
     on.upstream.respond((_request, response) => {
       response.writeHead(302, { location: `${on.upstream.url}/elsewhere` }).end()

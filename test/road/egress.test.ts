@@ -143,7 +143,7 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
       await ready(running)
     })
 
-    test('key set, inference and documents all go there, and say who asks', async () => {
+    test('key set, inference and documents all go there, with our user agent', async () => {
       const models = await fetch(`${running.url}/v1/models`, { headers: bearer(forge.token()) })
       expect([models.status, await models.text()]).toEqual([200, '{"data":[]}'])
       expect((await fetch(`${running.url}/attestation`)).status).toBe(200)
@@ -372,7 +372,7 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
       expect([exitCode, stderr]).toEqual([1, ''])
       expect(stdout).not.toContain('canary')
     })
-    test('nothing, where all is well', async () => {
+    test('nothing, if all is well', async () => {
       const { exitCode, stdout } = await check({
         UPSTREAM_PROXY: (await proxy({ credentials: CREDENTIALS })).url.replace(
           '://',
@@ -398,7 +398,7 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
     expect(through.asked).toEqual([])
   })
 
-  test('a proxy of the environment that is not used is told once at the start', async () => {
+  test('an ignored proxy variable is logged once at the start', async () => {
     const { stdout } = await check({ HTTPS_PROXY: 'http://user:canary@127.0.0.1:1' })
     expect(stdout).toContain('!!  HTTPS_PROXY is set and not used: UPSTREAM_PROXY is the proxy')
     expect(stdout).not.toContain('canary')
@@ -411,7 +411,7 @@ describe.skipIf(!hasOpenssl && process.env['CI'] !== 'true')('the way out', () =
     expect(both.stdout).toContain('http_proxy, all_proxy are set')
   })
 
-  describe('what the settings may say', () => {
+  describe('the forms of the settings', () => {
     const refused = async (more: Readonly<Record<string, string>>): Promise<string> => {
       const { exitCode, stderr } = await runToEnd([], settings(more))
       expect(exitCode).toBe(78)

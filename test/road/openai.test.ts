@@ -224,7 +224,7 @@ describe('the official client', () => {
   })
 })
 
-describe('what an upstream gets', () => {
+describe("the upstream's request", () => {
   test('its own key in its own header, its path, query and headers, and nothing of the caller', async () => {
     for (const flavour of FLAVOURS) {
       await openai.chat.completions.create({ model: MODELS[flavour], messages: MESSAGES })
@@ -526,7 +526,7 @@ describe('conversations', () => {
     )
   const model = MODELS.azure
 
-  test('are for the caller who began them, with all that is in them', async () => {
+  test('belong to the caller who began them, with all their items', async () => {
     const other = client(await issuer.token({ sub: 'somebody-else' }))
     const { id } = await openai.conversations.create({ metadata: { of: 'mine' } })
     expect(id).toStartWith('conv_')
@@ -593,7 +593,7 @@ describe('conversations', () => {
 })
 
 describe('the operator', () => {
-  test('changes a key under a running gate, and is told of one that is refused', async () => {
+  test('changes a key under a running gate, and logs a refused one', async () => {
     const status = () =>
       openai.chat.completions.create({ model: 'gpt-4o', messages: MESSAGES }).then(
         () => 200,
@@ -673,7 +673,7 @@ describe('a cap on spending', () => {
   })
 })
 
-test('a policy that demands the usage of streams gets it, or says what to set', async () => {
+test('a policy that requires stream usage gets it, or says what to set', async () => {
   const counted = client(await issuer.token({ groups: ['counted'], sub: 'counted' }))
   const ask = { model: 'gpt-4o', messages: MESSAGES }
   const before = servers.azure.upstream.seen.length

@@ -128,7 +128,7 @@ describe("a user's policy", () => {
   })
 })
 
-test("an organisation's rate is one for all of its devices, and a refusal says whose it was", async () => {
+test("an organisation's rate is shared by all of its devices, and a refusal names whose limit it was", async () => {
   const devices = await Promise.all(['a', 'b'].map(() => on.device('--org', 'acme')))
   const [first = '', second = ''] = devices
   for (const token of [first, second, first]) {
@@ -150,7 +150,7 @@ test('a policy that demands sealed bodies lets none through in clear', async () 
   expect(on.upstream.seen).toHaveLength(0)
 })
 
-test('GET /device tells the policy, and the caps of the month and of the day', async () => {
+test('GET /device shows the policy, and the caps of the month and the day', async () => {
   const token = await on.device('--org', 'thrifty', '--spend-cap', '20')
   const response = await fetch(`${on.gate.url}/device`, { headers: bearer(token) })
   const midnight = new Date(Math.ceil(Date.now() / 86_400_000) * 86_400_000).toISOString()

@@ -92,7 +92,7 @@ describe('a route that is not public', () => {
     rejects: [500, async () => throwing()],
   }
   for (const [name, [status, admission]] of Object.entries(doors)) {
-    test(`is reached by nobody where admission ${name}`, async () => {
+    test(`is reached by nobody if admission ${name}`, async () => {
       const bugs: string[] = []
       const parts = partsWith('tinfoil')
       const routes = routesWith('tinfoil')
@@ -119,7 +119,7 @@ describe('a route that is not public', () => {
     })
   }
 
-  test('is behind a door that the routes of the operator share with nobody', async () => {
+  test("is guarded separately for the operator's routes", async () => {
     const app = adminGate({ ...nothingBehindTheDoor(), admin: admin() })
     const declared = EVERY_ROUTE.filter(({ access }) => access === 'own' || access === 'operator')
     const walked = app.routes.map(({ method, path }) => `${method} ${path}`)

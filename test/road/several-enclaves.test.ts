@@ -61,7 +61,7 @@ async function ask(body: string, headers: Readonly<Record<string, string>> = {})
   await answer.bytes()
 }
 
-test('keys and attestation are those of the one that serves every model', async () => {
+test('keys and attestation come from the upstream that serves every model', async () => {
   for (const path of ['/.well-known/hpke-keys', '/attestation']) {
     await (await fetch(gate.url + path)).bytes()
   }

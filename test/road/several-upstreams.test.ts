@@ -111,7 +111,7 @@ test("a policy that names one upstream keeps its callers from the other's models
   expect(reached()).toEqual({ haiku: 1, rest: 0 })
 })
 
-test('one model is asked of the upstream that serves it, and none that is not served is listed', async () => {
+test('one model is requested from the upstream that serves it, and unserved models are not listed', async () => {
   const models = ['claude-haiku-4', 'claude-opus-4', 'gone-1'].map((id) => ({ id, type: 'model' }))
   const list = { data: models, has_more: false, first_id: 'claude-haiku-4', last_id: 'gone-1' }
   const get = async (key: string, path: string): Promise<Response> =>
@@ -156,7 +156,7 @@ test('the log, the ledger and the health of both go by their names', async () =>
   expect(exitCode).toBe(0)
 })
 
-test('a key of one is exchanged, and a refused one is told by its name', async () => {
+test('the key of one upstream is exchanged, and a refused one is logged by name', async () => {
   put(keyFile, 'rest-key-canary-2')
   await eventually(async () => {
     await ask(keys.all, 'claude-opus-4')

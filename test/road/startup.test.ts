@@ -117,13 +117,16 @@ describe('attack 55: the surroundings of the process', () => {
     },
   )
 
-  test.concurrent('a key on the command line is told to be seen by all', async () => {
-    const { TINFOIL_API_KEY: _, ...rest } = GOOD
-    const running = await start(rest, { args: ['--tinfoil-api-key', API_KEY] })
-    expect(running.output()).toContain('--tinfoil-api-key shows a secret')
-    await running.stop()
-    expect(running.output()).not.toContain(API_KEY)
-  })
+  test.concurrent(
+    'a key on the command line causes a warning that everybody can see it',
+    async () => {
+      const { TINFOIL_API_KEY: _, ...rest } = GOOD
+      const running = await start(rest, { args: ['--tinfoil-api-key', API_KEY] })
+      expect(running.output()).toContain('--tinfoil-api-key shows a secret')
+      await running.stop()
+      expect(running.output()).not.toContain(API_KEY)
+    },
+  )
 })
 
 describe('the port', () => {

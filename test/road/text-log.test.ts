@@ -44,7 +44,7 @@ afterAll(async () => {
 const lineOf = (id: string): Promise<string> =>
   until(() => out.split('\n').find((line) => line.endsWith(`id=${id}`)))
 
-test('is the default, and a request is one line', async () => {
+test('is the default, with one line for each request', async () => {
   upstream.respond((_request, response) => {
     response.setHeader('x-tinfoil-usage-metrics', 'prompt=3,completion=5,total=8')
     response.end('answer')
