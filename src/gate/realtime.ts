@@ -6,6 +6,7 @@ import { realtimeDoor, type RealtimeParts } from '../accept/realtime/door.ts'
 import { minting } from '../accept/realtime/mint.ts'
 import type { RealtimeDoors } from '../accept/realtime/route.ts'
 import { clientSecrets } from '../realtime/client-secrets.ts'
+import { describeBug, type Logger } from '../log.ts'
 import type { Settings } from '../config/read.ts'
 import type { Timeouts, Transport } from '../http1/transport.ts'
 import { clientLimits } from '../realtime/client-limits.ts'
@@ -20,6 +21,7 @@ export interface RealtimeOptions extends Omit<
   readonly timeouts: Timeouts
   readonly settings: () => Settings
   readonly bodyTimeoutMs: () => number
+  readonly log: Logger
 }
 
 export interface Realtime {
@@ -30,10 +32,11 @@ export interface Realtime {
 const NAMED = { route: 'GET /v1/realtime', sealed: false } as const
 
 export function realtime(options: RealtimeOptions): Realtime {
-  const { transport, timeouts, settings, budget, charges, settle, ledger } = options
+  const { transport, timeouts, settings, log, budget, charges, settle, ledger } = options
   const running = sessions(
     {
       settle,
+      onBug: (bug) => log.error(describeBug(bug), 'internal error'),
       check: clientLimits({
         budget,
         needsEvents(admitted) {

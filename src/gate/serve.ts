@@ -185,6 +185,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
       timeouts,
       settings: of.settings,
       bodyTimeoutMs,
+      log,
       servedNow: () => relayed.now().realtime?.sessions,
       upgrade: (request, options) => listener?.upgrade(request, options as never) ?? false,
     })

@@ -18,7 +18,7 @@ export interface ClientLimitsParts {
 export interface LimitedSession {
   readonly model: string | undefined
   /** What its upstream serves; undefined is every model. */
-  readonly served: () => readonly string[] | undefined
+  readonly served: readonly string[] | undefined
   readonly charges: ResponseCharges
 }
 
@@ -47,7 +47,7 @@ export function clientLimits({ budget, needsEvents }: ClientLimitsParts): CheckE
       if (unknown !== undefined) return unknownCost(unknown)
       if (sessionModel !== undefined && sessionModel !== model) return ANOTHER_MODEL
       for (const each of models) {
-        for (const patterns of [policy.models, served()]) {
+        for (const patterns of [policy.models, served]) {
           if (patterns && !allowedModel(each, patterns)) return modelNotAllowed(each, patterns)
         }
       }
@@ -67,7 +67,7 @@ export function clientLimits({ budget, needsEvents }: ClientLimitsParts): CheckE
   }
 
   return (text, admitted, session) => {
-    const isRead = needsEvents(admitted) || session.served() !== undefined
+    const isRead = needsEvents(admitted) || session.served !== undefined
     const { person, organisation } = admitted.policy
     if (!isRead && !person.rate && !organisation.rate) return undefined
     const event = readClientEvent(text)

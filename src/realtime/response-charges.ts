@@ -5,7 +5,7 @@ import type { Admitted } from '../admit/admitted.ts'
 import type { HeldReservation } from '../budget/limit.ts'
 import type { End } from '../end.ts'
 import { type Exchange, exchangeOf } from '../exchange.ts'
-import { type Decision, granted } from '../refusal.ts'
+import { type Decision, granted, refused } from '../refusal.ts'
 import type { Settle } from '../settle/settle.ts'
 import { instant, type Instant } from '../turn/instant.ts'
 import type { Costly } from '../upstream/costly.ts'
@@ -33,6 +33,9 @@ interface CountedBytes extends PassedBytes {
 }
 
 const DONE = granted(undefined)
+/** One belongs to the conversation, and others stand beside it. */
+const MAX_RUNNING = 64
+const TOO_MANY = refused('upstream_invalid', { reason: 'too many responses at once' })
 const nothing = (): CountedBytes => ({ sound: 0, text: 0 })
 /** In the head of an event. */
 const SOUND = /"(?:input_audio_buffer\.append|response\.(?:output_)?audio\.delta)"/
@@ -161,6 +164,7 @@ export class ResponseCharges {
 
   #begin(id: string, admitted: Admitted): Decision<undefined> {
     if (this.#running.has(id)) return DONE
+    if (this.#running.size >= MAX_RUNNING) return TOO_MANY
     this.#asked.shift()
     const held = this.#take(admitted)
     if (!held.ok) return held

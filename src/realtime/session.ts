@@ -37,6 +37,7 @@ export interface SessionTimes {
 
 export interface SessionParts {
   readonly settle: Settle
+  readonly onBug: (bug: unknown) => void
   readonly check: CheckEvent
   readonly running: Unordered<RealtimeSession>
 }
@@ -48,11 +49,19 @@ export interface SessionStart {
   readonly upstream: UpstreamSocket
   readonly charges: ResponseCharges
   readonly maxBytes: number
-  readonly served: () => readonly string[] | undefined
+  /** What its upstream serves; undefined is every model. */
+  readonly models: Models
   /** Decides as for a new connection: a token may expire or be revoked, and a policy may change. */
-  readonly readmit: () => Decision<Admitted> | Promise<Decision<Admitted>>
+  readonly readmit: () => Decision<Readmitted> | Promise<Decision<Readmitted>>
   /** Sent before anything of the client's. */
   readonly opening: string | undefined
+}
+
+type Models = readonly string[] | undefined
+
+interface Readmitted {
+  readonly admitted: Admitted
+  readonly on: { readonly models: Models }
 }
 
 const CLOSE_MS = 5000
@@ -64,6 +73,7 @@ const REFUSED = 1008
 const TOO_LARGE = 1009
 const BROKEN = 1011
 const RESTART = 1012
+const RESTARTS = 'the gate restarts'
 
 /** Which side is to be told what: undefined drops its connection. */
 interface Farewell {
@@ -77,6 +87,7 @@ export class RealtimeSession implements UpstreamEvents, Placed {
   readonly #start: SessionStart
   readonly #startedAt = performance.now()
   #admitted: Admitted
+  #models: Models
   #client: ClientSocket | undefined
   #movedAt = this.#startedAt
   #readmittedAt = this.#startedAt
@@ -92,6 +103,7 @@ export class RealtimeSession implements UpstreamEvents, Placed {
     this.#parts = parts
     this.#start = start
     this.#admitted = start.admitted
+    this.#models = start.models
     parts.running.add(this)
   }
 
@@ -99,7 +111,7 @@ export class RealtimeSession implements UpstreamEvents, Placed {
   open(client: ClientSocket): void {
     this.#client = client
     const { upstream, opening } = this.#start
-    if (this.#over) return client.close(BROKEN, 'upstream closed')
+    if (this.#over) return client.close(RESTART, RESTARTS)
     if (opening !== undefined) this.onClientText(opening)
     upstream.listen(this)
   }
@@ -146,6 +158,14 @@ export class RealtimeSession implements UpstreamEvents, Placed {
 
   onText(text: string): void {
     if (this.#over) return
+    try {
+      this.#onText(text)
+    } catch (bug) {
+      this.onBug(bug)
+    }
+  }
+
+  #onText(text: string): void {
     const { charges, exchange } = this.#start
     this.#movedAt = performance.now()
     exchange.bytesOut += Buffer.byteLength(text)
@@ -215,6 +235,13 @@ export class RealtimeSession implements UpstreamEvents, Placed {
     this.#restart()
   }
 
+  /** A bug of ours ends this session and no other. */
+  onBug(bug: unknown): void {
+    this.#parts.onBug(bug)
+    const told = [BROKEN, 'internal error'] as const
+    this.#end('upstream_error', { client: told, upstream: [GOING_AWAY, ''] })
+  }
+
   /** The client has left before its connection was open. */
   abandon(): void {
     this.#end('client_gone', { client: undefined, upstream: [GOING_AWAY, ''] })
@@ -225,18 +252,22 @@ export class RealtimeSession implements UpstreamEvents, Placed {
     const asked = this.#start.readmit()
     if (!(asked instanceof Promise)) return this.#readmitted(asked)
     this.#readmitting = true
-    void asked.then((found) => {
-      this.#readmitting = false
-      this.#readmitted(found)
-    })
+    asked
+      .then((found) => this.#readmitted(found))
+      .catch((bug: unknown) => this.onBug(bug))
+      .finally(() => {
+        this.#readmitting = false
+      })
   }
 
-  #readmitted(found: Decision<Admitted>): void {
+  #readmitted(found: Decision<Readmitted>): void {
     if (this.#over) return
     if (!found.ok) return this.#refuseAll(found)
-    const isChanged = found.value.policy !== this.#admitted.policy
-    this.#admitted = found.value
-    const room = isChanged ? this.#start.charges.ensure(found.value) : undefined
+    const { admitted, on } = found.value
+    const isChanged = admitted.policy !== this.#admitted.policy
+    this.#admitted = admitted
+    this.#models = on.models
+    const room = isChanged ? this.#start.charges.ensure(admitted) : undefined
     if (room && !room.ok) this.#refuseAll(room)
   }
 
@@ -250,8 +281,8 @@ export class RealtimeSession implements UpstreamEvents, Placed {
   }
 
   #refuses(text: string): boolean {
-    const { charges, served, exchange } = this.#start
-    const session = { model: exchange.model, served, charges }
+    const { charges, exchange } = this.#start
+    const session = { model: exchange.model, served: this.#models, charges }
     const found = this.#parts.check(text, this.#admitted, session)
     if (!found) return false
     this.#sent(this.#client?.sendText(refusalEvent(found.refusal, found.eventId)))
@@ -271,7 +302,7 @@ export class RealtimeSession implements UpstreamEvents, Placed {
   }
 
   #restart(): void {
-    const told = [RESTART, 'the gate restarts'] as const
+    const told = [RESTART, RESTARTS] as const
     this.#end('drained', { client: told, upstream: [GOING_AWAY, ''] })
   }
 

@@ -24,11 +24,18 @@ export function sessions(
   times: () => SessionTimes,
 ): RealtimeSessions {
   const running = new Unordered<RealtimeSession>()
+  let isDraining = false
   let watch: ReturnType<typeof setInterval> | undefined
   const look = (): void => {
     const now = performance.now()
     const at = times()
-    for (const each of running.all()) each.watch(now, at)
+    for (const each of running.all()) {
+      try {
+        each.watch(now, at)
+      } catch (bug) {
+        each.onBug(bug)
+      }
+    }
     if (running.size > 0) return
     clearInterval(watch)
     watch = undefined
@@ -36,9 +43,12 @@ export function sessions(
   return {
     start(begun) {
       watch ??= setInterval(look, WATCH_MS)
-      return new RealtimeSession({ ...parts, running }, begun)
+      const session = new RealtimeSession({ ...parts, running }, begun)
+      if (isDraining) session.drain()
+      return session
     },
     async drain() {
+      isDraining = true
       for (const each of running.all()) each.drain()
       while (running.size > 0) await Bun.sleep(WATCH_MS)
     },

@@ -4,6 +4,8 @@ import { createHash, randomBytes } from 'node:crypto'
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 const VERSION = '13'
+/** 16 bytes in base64. */
+const KEY = /^[A-Za-z0-9+/]{22}==$/
 
 export interface Handshake {
   readonly headers: Readonly<Record<string, string>>
@@ -41,7 +43,7 @@ export const asksForWebSocket = (headers: Headers): boolean =>
   headers.get('upgrade')?.toLowerCase() === 'websocket' &&
   hasToken(headers.get('connection') ?? '', 'upgrade') &&
   headers.get('sec-websocket-version') === VERSION &&
-  headers.has('sec-websocket-key')
+  KEY.test(headers.get('sec-websocket-key') ?? '')
 
 const hasToken = (list: string, token: string): boolean =>
   list.split(',').some((each) => each.trim().toLowerCase() === token)

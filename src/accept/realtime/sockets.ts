@@ -10,6 +10,7 @@ export interface SocketSession<Socket> {
   onClientPong(payload: Uint8Array): void
   onClientDrain(): void
   onClientClose(code: number, reason: string): void
+  onBug(bug: unknown): void
 }
 
 /** A larger message ends its connection with 1009: 15 MiB of sound in base64, and what is around it. */
@@ -36,4 +37,5 @@ export const sockets = {
   pong: (socket: OpenSocket, payload: Buffer) => socket.data.onClientPong(payload),
   close: (socket: OpenSocket, code: number, reason: string) =>
     socket.data.onClientClose(code, reason),
+  error: (bug: Error, socket: OpenSocket) => socket.data.onBug(bug),
 }
