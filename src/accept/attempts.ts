@@ -8,6 +8,7 @@ import type { Permitted } from '../dispatch/bodies.ts'
 import type { PickByModel } from '../dispatch/by-model.ts'
 import { isByModel, type Served } from '../dispatch/choose.ts'
 import type { Dispatch, Incoming, Outgoing } from '../dispatch/dispatch.ts'
+import type { RunningAt } from '../dispatch/load.ts'
 import { makesLasting } from '../dispatch/made-once.ts'
 import { type FallbackPlan, inOrder, mayTryAgain } from '../dispatch/plan.ts'
 import type { Exchange } from '../exchange.ts'
@@ -19,7 +20,7 @@ import { instant } from '../turn/instant.ts'
 import type { Inspected } from '../upstream/inspected.ts'
 import { type ChargeFor, modelAsked } from './charging.ts'
 import { UPSTREAM_HEADER } from './cors.ts'
-import type { PickedUpstream } from './picking.ts'
+import type { PickedUpstream } from './picked.ts'
 import type { RouteFacts } from './route-facts.ts'
 
 export interface AttemptParts {
@@ -38,6 +39,8 @@ export interface AttemptedRequest {
   readonly incoming: Omit<Incoming, 'upstream' | 'held'>
   /** The first upstream, and those that it was picked from. */
   readonly picked: PickedUpstream
+  /** Where it is counted, if requests are spread. */
+  readonly place: RunningAt | undefined
   readonly exchange: Exchange
 }
 
@@ -199,9 +202,10 @@ export class FallbackAttempts implements Again {
   }
 
   #begin(on: Served, outgoing: Outgoing, charge: Charge): NextAttempt {
-    const { permitted, exchange } = this.#request
+    const { permitted, exchange, place } = this.#request
     this.#made += 1
     this.#on = on
+    place?.move(on.upstream.name)
     if (permitted.admitted.policy.tellsUpstream) {
       exchange.headers.set(UPSTREAM_HEADER, on.upstream.name)
     }

@@ -13,18 +13,21 @@ import { granted, type Refusal } from '../refusal.ts'
 import { RelayClient, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Waits } from '../budget/waits.ts'
-import { planFor, type PlanOf } from '../dispatch/plan.ts'
+import type { Running } from '../dispatch/load.ts'
+import { type FallbackPlans, planFor } from '../dispatch/plan.ts'
 import { FallbackAttempts } from './attempts.ts'
 import { chargingFor } from './charging.ts'
 import { choosing, type ChoosingParts } from './choosing.ts'
 import { UPSTREAM_HEADER } from './cors.ts'
 import { NOT_ADMITTED } from './door.ts'
 import { admittedIdleSeconds } from './keep-alive.ts'
-import { isPickedByBody, type PickedUpstream, pickingByBody, type PickingParts } from './picking.ts'
+import type { PickedUpstream } from './picked.ts'
+import { isPickedByBody, pickingByBody, type PickingParts } from './picking.ts'
 import { type GuardParts, relayedGuard } from './relayed-guard.ts'
 import { factsOf } from './route-facts.ts'
 import { NAME_SEGMENT } from './route-table.ts'
 import type { ServedRoute } from './routes.ts'
+import { isSpread } from './spreading.ts'
 
 export interface InferenceParts extends GuardParts, ChoosingParts, PickingParts {
   readonly budget: Budget
@@ -32,7 +35,8 @@ export interface InferenceParts extends GuardParts, ChoosingParts, PickingParts 
   readonly dispatch: Dispatch
   readonly mergeModels: MergeModels
   /** Undefined while no upstream stands in for another. */
-  readonly plans: () => PlanOf | undefined
+  readonly plans: () => FallbackPlans | undefined
+  readonly running: Running
   readonly waits: Waits
   readonly relay: Relay
   /** The listener's. Elysia would define its `server` on each request that uses it. */
@@ -46,7 +50,8 @@ const PARAMS = t.Object({ id: NAMED })
 const ITEM_PARAMS = t.Object({ id: NAMED, item: NAMED })
 
 export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
-  const { answers, budget, charges, dispatch, mergeModels, plans, relay, setIdleTimeout } = parts
+  const { answers, budget, charges, dispatch, mergeModels, plans, relay } = parts
+  const { running, setIdleTimeout } = parts
   const choose = choosing(parts)
   const pickByBody = pickingByBody(parts)
   const chargeFor = chargingFor(charges)
@@ -115,8 +120,10 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
             inspected: bounded(policy, inspected),
             held: undefined,
           }
-          if (isPickedByBody(facts, picked)) {
-            const byBody = { request, path: to, facts, from: picked }
+          const fallback = isRun && policy.fallback ? plans() : undefined
+          const planOf = fallback?.spreads && isSpread(picked) ? fallback.planOf : undefined
+          if (planOf || isPickedByBody(facts, picked)) {
+            const byBody = { request, path: to, facts, group, planOf, from: picked }
             const found = await pickByBody(permitted, byBody, exchange)
             if (!found.ok) return giveUp(found, reserved, client, exchange)
             picked = found.value
@@ -135,10 +142,11 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
             held,
           }
 
-          const planOf = isRun ? plans() : undefined
-          const plan = planOf && planFor(planOf, group, upstream, sealed, policy)
+          const plan = fallback && planFor(fallback.planOf, group, upstream, sealed)
           if (plan) {
-            const asked = { plan, permitted, facts, group, incoming, picked, exchange }
+            const place = plan.first === 'fewest' ? running.enter(upstream.name) : undefined
+            if (place) reserved.also(() => place.leave())
+            const asked = { plan, permitted, facts, group, incoming, picked, place, exchange }
             const attempts = new FallbackAttempts(attempting, asked)
             const first = await attempts.first()
             if (!first.ok) return giveUp(first, reserved, client, exchange)

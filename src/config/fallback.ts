@@ -14,6 +14,7 @@ export interface FallbackEntry {
   readonly attempts?: number
   readonly withinSeconds?: number
   readonly againIfBilled?: boolean
+  readonly first?: 'listed' | 'fewest'
   /** One for each of `from`. */
   readonly weights?: readonly number[]
 }

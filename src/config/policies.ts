@@ -27,6 +27,7 @@ export interface PolicyEntry extends LimitsEntry {
   readonly streamUsage?: boolean
   readonly tellsUpstream?: boolean
   readonly fallback?: boolean
+  readonly keepsConversations?: boolean
   readonly organisation?: LimitsEntry
 }
 

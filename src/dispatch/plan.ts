@@ -3,7 +3,6 @@
 
 import type { Failure } from '../http1/transport.ts'
 import type { FallbackCause, RouteGroup } from '../names.ts'
-import type { Policy } from '../policy/policy.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
 export interface FallbackPlan {
@@ -15,8 +14,16 @@ export interface FallbackPlan {
   /** After a request's arrival; no attempt begins later. */
   readonly withinMs: number
   readonly againIfBilled: boolean
+  /** Which is asked first: that of the settings' order, or the one with the fewest requests. */
+  readonly first: 'listed' | 'fewest'
   /** One for each of `from`; undefined: in their order. */
   readonly weights: readonly number[] | undefined
+}
+
+export interface FallbackPlans {
+  readonly planOf: PlanOf
+  /** Whether any of them spreads requests. */
+  readonly spreads: boolean
 }
 
 /** Undefined where nothing stands in for this upstream on these routes. */
@@ -49,10 +56,9 @@ export function planFor(
   group: RouteGroup | undefined,
   upstream: Pick<Upstream, 'name' | 'credential'>,
   sealed: boolean,
-  { fallback }: Pick<Policy, 'fallback'>,
 ): FallbackPlan | undefined {
   // Another account than the caller's own never stands in for it.
-  if (!fallback || sealed || group === undefined || upstream.credential) return undefined
+  if (sealed || group === undefined || upstream.credential) return undefined
   return planOf(group, upstream.name)
 }
 

@@ -1,7 +1,7 @@
 // The plans of the settings: which upstreams stand in for which, by group of routes.
 
 import type { FallbackEntry } from '../config/fallback.ts'
-import type { FallbackPlan, PlanOf } from '../dispatch/plan.ts'
+import type { FallbackPlan, FallbackPlans } from '../dispatch/plan.ts'
 import type { FallbackCause } from '../names.ts'
 
 const USUAL_CAUSES: readonly FallbackCause[] = ['unreachable', 'open', 'overloaded']
@@ -9,7 +9,7 @@ const USUAL_ATTEMPTS = 2
 const USUAL_SECONDS = 20
 
 /** Undefined where the settings have none: then no request pays for it. */
-export function plansOf(entries: readonly FallbackEntry[]): PlanOf | undefined {
+export function plansOf(entries: readonly FallbackEntry[]): FallbackPlans | undefined {
   if (entries.length === 0) return undefined
   const plans = new Map<string, FallbackPlan>()
   for (const entry of entries) {
@@ -18,7 +18,10 @@ export function plansOf(entries: readonly FallbackEntry[]): PlanOf | undefined {
       for (const name of entry.from) plans.set(`${group} ${name}`, plan)
     }
   }
-  return (group, upstream) => plans.get(`${group} ${upstream}`)
+  return {
+    planOf: (group, upstream) => plans.get(`${group} ${upstream}`),
+    spreads: entries.some(({ first }) => first === 'fewest'),
+  }
 }
 
 function planOf(entry: FallbackEntry): FallbackPlan {
@@ -30,6 +33,7 @@ function planOf(entry: FallbackEntry): FallbackPlan {
     withinMs: (entry.withinSeconds ?? USUAL_SECONDS) * 1000,
     // Nobody bills a moderation.
     againIfBilled: entry.againIfBilled ?? entry.routes.every((group) => group === 'moderations'),
+    first: entry.first ?? 'listed',
     weights,
   }
 }

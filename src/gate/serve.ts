@@ -22,6 +22,7 @@ import { modelLists } from '../dispatch/model-lists.ts'
 import { mergingModels } from '../dispatch/merged-models.ts'
 import { type Choices, choicesOf } from '../dispatch/choose.ts'
 import { pickingKept } from '../dispatch/stored.ts'
+import { running } from '../dispatch/load.ts'
 import { dispatching } from '../dispatch/dispatch.ts'
 import { ENROLL_PRAGMAS } from '../enroll/schema.ts'
 import { sqliteRegister } from '../enroll/sqlite/register.ts'
@@ -170,6 +171,8 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     ownerOf: stored.ownerOf,
     plans: fallback.now,
     waits: waits(),
+    bodies: reading,
+    running: running(),
     relay,
     ledger,
     setIdleTimeout: (request, seconds) => listener?.timeout(request, seconds),

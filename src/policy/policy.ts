@@ -38,6 +38,8 @@ export interface Policy {
   readonly tellsUpstream: boolean
   /** False: another upstream never stands in for the first. */
   readonly fallback: boolean
+  /** True: a conversation stays at one upstream where requests are spread over several. */
+  readonly keepsConversations: boolean
   /** For each caller: a user, a device, a key or a session. */
   readonly person: Limits
   /** For all callers of one organisation together; ignored for callers without one. */
@@ -61,6 +63,7 @@ const UNLIMITED: Omit<Policy, 'name'> = {
   streamUsage: false,
   tellsUpstream: false,
   fallback: true,
+  keepsConversations: false,
   person: NO_LIMITS,
   organisation: NO_LIMITS,
 }
@@ -107,6 +110,7 @@ export function narrowed(a: Policy, b: Omit<Policy, 'name'>): Policy {
     // It limits nothing.
     tellsUpstream: a.tellsUpstream || b.tellsUpstream,
     fallback: a.fallback && b.fallback,
+    keepsConversations: a.keepsConversations || b.keepsConversations,
     person: narrowedLimits(a.person, b.person),
     organisation: narrowedLimits(a.organisation, b.organisation),
   }

@@ -736,6 +736,7 @@ describe('policies', () => {
       streamUsage: false,
       tellsUpstream: false,
       fallback: true,
+      keepsConversations: false,
       person: {
         rate: { perMinute: 60, burst: 6 },
         concurrency: 2,

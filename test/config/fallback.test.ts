@@ -48,7 +48,8 @@ test('what the manual shows is a plan for both upstreams', () => {
   const page = readFileSync(new URL('../../docs/upstreams.md', import.meta.url), 'utf8')
   const [, yaml = ''] = /<!-- example: fallback -->\n\n```yaml\n([^]*?)```/.exec(page) ?? []
   const { settings } = run(yaml, { AZURE_KEY: 'az', ROUTER_KEY: 'ro' })
-  const planOf = plansOf(settings.fallback)
+  const { planOf, spreads } = plansOf(settings.fallback) ?? {}
+  expect(spreads).toBe(false)
   const plan = planOf?.('chat', 'azure')
   expect(plan).toMatchObject({ from: ['azure', 'router'], attempts: 2, withinMs: 20_000 })
   expect([...(plan?.on ?? [])]).toEqual(['unreachable', 'open', 'overloaded'])
@@ -56,7 +57,8 @@ test('what the manual shows is a plan for both upstreams', () => {
   expect(planOf?.('responses', 'azure')).toBeUndefined()
   // As the manual calls them, they are what happens without a word.
   const { settings: short } = run(section('routes: [chat], from: [a, b]'))
-  const { on, attempts, withinMs, againIfBilled } = plansOf(short.fallback)?.('chat', 'a') ?? {}
+  const { on, attempts, withinMs, againIfBilled } =
+    plansOf(short.fallback)?.planOf('chat', 'a') ?? {}
   expect({ on, attempts, withinMs }).toEqual({ on: plan?.on, attempts: 2, withinMs: 20_000 })
   expect(againIfBilled).toBe(false)
 })
@@ -152,7 +154,7 @@ fallback: [{ routes: [messages], from: [anthropic-oauth, claude] }]
   test('of failures that cost nothing is none', () => {
     const entry = 'routes: [moderations], from: [a, c], on: [5xx, unanswered]'
     expect(
-      plansOf(run(section(entry)).settings.fallback)?.('moderations', 'a')?.againIfBilled,
+      plansOf(run(section(entry)).settings.fallback)?.planOf('moderations', 'a')?.againIfBilled,
     ).toBe(true)
   })
 })

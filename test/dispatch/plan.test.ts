@@ -20,6 +20,7 @@ const ALL: FallbackPlan = {
   attempts: 3,
   withinMs: 1000,
   againIfBilled: true,
+  first: 'listed',
   weights: undefined,
 }
 const FIRST: Attempted = { attempts: 1, sinceArrivalMs: 0, isOnce: () => false }
@@ -68,15 +69,14 @@ describe('another attempt', () => {
   })
 })
 
-test('nothing stands in for a sealed body, for an account of the caller, or against the policy', () => {
+test('nothing stands in for a sealed body, or for an account of the caller', () => {
   const upstream = { name: 'a' }
   const planOf = () => ALL
-  expect(planFor(planOf, 'chat', upstream, false, { fallback: true })).toBe(ALL)
-  expect(planFor(planOf, 'chat', upstream, true, { fallback: true })).toBeUndefined()
-  expect(planFor(planOf, 'chat', upstream, false, { fallback: false })).toBeUndefined()
-  expect(planFor(planOf, undefined, upstream, false, { fallback: true })).toBeUndefined()
+  expect(planFor(planOf, 'chat', upstream, false)).toBe(ALL)
+  expect(planFor(planOf, 'chat', upstream, true)).toBeUndefined()
+  expect(planFor(planOf, undefined, upstream, false)).toBeUndefined()
   const own = { name: 'a', credential: async () => ({ ok: true, value: '' }) as never }
-  expect(planFor(planOf, 'chat', own, false, { fallback: true })).toBeUndefined()
+  expect(planFor(planOf, 'chat', own, false)).toBeUndefined()
 })
 
 describe('the order of the others', () => {

@@ -12,6 +12,8 @@ export interface Taken {
 export interface Said {
   readonly bytes: string
   readonly end: 'keep' | 'fin' | 'reset' | 'hang'
+  /** Not before. */
+  readonly after?: Promise<void>
 }
 
 export interface ScriptedUpstream {
@@ -84,10 +86,8 @@ export async function scriptedUpstream(): Promise<ScriptedUpstream> {
       text = ''
       taken.push(one)
       const next = typeof said === 'function' ? said(one) : said
-      if (next.end === 'fin') socket.end(next.bytes)
-      else if (next.end !== 'reset') socket.write(next.bytes)
-      else if (next.bytes === '') socket.resetAndDestroy()
-      else socket.write(next.bytes, () => setImmediate(() => socket.resetAndDestroy()))
+      if (next.after) void next.after.then(() => write(socket, next))
+      else write(socket, next)
     })
   }
 
@@ -115,4 +115,11 @@ export async function scriptedUpstream(): Promise<ScriptedUpstream> {
     },
     up,
   }
+}
+
+function write(socket: net.Socket, { bytes, end }: Said): void {
+  if (end === 'fin') socket.end(bytes)
+  else if (end !== 'reset') socket.write(bytes)
+  else if (bytes === '') socket.resetAndDestroy()
+  else socket.write(bytes, () => setImmediate(() => socket.resetAndDestroy()))
 }

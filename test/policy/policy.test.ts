@@ -138,6 +138,7 @@ test('an absent limit limits nothing', () => {
     streamUsage: false,
     tellsUpstream: false,
     fallback: true,
+    keepsConversations: false,
     person: NO_LIMITS,
     organisation: NO_LIMITS,
   })

@@ -3,7 +3,7 @@
 import { t } from 'elysia'
 import { FALLBACK_CAUSES, FALLBACK_GROUPS } from '../../names.ts'
 import { NAME_HINT } from '../kinds.ts'
-import { CLOSED, NAME, number, numbers, some, upTo } from './leaf.ts'
+import { CLOSED, NAME, number, numbers, own, some, upTo } from './leaf.ts'
 
 export const Fallback = t.Object(
   {
@@ -15,6 +15,12 @@ export const Fallback = t.Object(
         own: 'from',
         hint: NAME_HINT,
       }),
+    ),
+    first: own(
+      'first',
+      'Which of from is asked first: the one that comes first in upstreams, or the one with the fewest requests under way; default listed.',
+      { type: 'string', enum: ['listed', 'fewest'] },
+      'give listed or fewest',
     ),
     on: some(
       'on',

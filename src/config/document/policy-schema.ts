@@ -66,6 +66,13 @@ export const Policy = t.Object(
         own: 'fallback',
       }),
     ),
+    keep_conversations: t.Optional(
+      t.Boolean({
+        description:
+          'Whether all requests of a conversation go to one upstream where the section fallback spreads them, for its prompt cache; default false.',
+        own: 'keepsConversations',
+      }),
+    ),
     ...limitsOf('one caller'),
     organisation: section(
       limitsOf('all callers of one organisation together', 'organisation.'),
