@@ -245,7 +245,7 @@ test('commands see no database: they ask ports, which say nothing of one', async
   }
 })
 
-test('what accepts requests sees no database', async () => {
+test('the code that accepts requests imports no database', async () => {
   for (const file of files.filter((each) => partOf(each) === 'accept')) {
     expect([file, (await Bun.file(root + file).text()).includes('bun:sqlite')]).toEqual([
       file,
@@ -270,7 +270,7 @@ test('development mode is loaded by gate/sources.ts alone, and only when it is a
   expect(found.every(({ dynamic }) => dynamic)).toBe(true)
 })
 
-test('what else is loaded on demand: commands, documents, and what one sign-in needs', () => {
+test('commands, documents and the sign-in are loaded on demand', () => {
   const found = imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)
   expect(found.toSorted()).toEqual([
     'gate/callers.ts -> gate/signing-in.ts',
@@ -284,7 +284,7 @@ test('what else is loaded on demand: commands, documents, and what one sign-in n
   ])
 })
 
-test('what reads documents is loaded on demand alone: a gate without one never carries it', () => {
+test('the code that reads documents is loaded only on demand', () => {
   const inside = ({ from }: Import): boolean => from.startsWith('config/document/')
   const found = imports.filter(
     (each) => each.to.startsWith('config/document/') && !each.dynamic && !inside(each),

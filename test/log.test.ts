@@ -42,7 +42,7 @@ test('a request is one line that an eye can follow', () => {
   )
 })
 
-test('what a request lacks is not shown', () => {
+test('absent members are not shown', () => {
   const { log, text } = lines()
   const { headers_ms: _a, input_tokens: _b, output_tokens: _c, identity: _d, ...rest } = request
   log.warn({ ...rest, reason: 'exp is past' }, 'request')
@@ -119,14 +119,14 @@ test(
   }),
 )
 
-describe('an error that nobody foresaw', () => {
-  test('is told by its kind and place, and not by its words', () => {
+describe('an unexpected error', () => {
+  test('is logged by its kind and place, without its message', () => {
     const bug = describeBug(new TypeError('canary: user text'))
     expect(bug.error).toBe('TypeError')
     expect(bug.at?.[0]).toContain('log.test.ts')
     expect(JSON.stringify(bug)).not.toContain('canary')
   })
-  test('not even where its words look like places', () => {
+  test('not even if its message looks like a place', () => {
     const bug = describeBug(new Error('x\n    at canary (secret.ts:1:1)\n    at canary2'))
     expect(JSON.stringify(bug)).not.toContain('canary')
     expect(bug.at?.length).toBeGreaterThan(0)

@@ -16,7 +16,7 @@ const pages = pagesOf('*.md').concat(manual)
 /** The formatter aligns columns; what stands in them is what counts. */
 const plain = (text: string): string => text.replace(/-{3,}/g, '---').replace(/[ \n]+/g, ' ')
 
-test('the tables of routes and settings are those of the code', async () => {
+test('the tables of routes and settings match the code', async () => {
   for (const page of PAGES) {
     const text = await read(page)
     expect(plain(text)).toBe(plain(withTables(text)))

@@ -27,7 +27,7 @@ describe('a verdict', () => {
   })
 })
 
-test('a tool that is missing fails the strict alone; what is broken or did not run fails all', () => {
+test('a missing tool fails only a strict run; a broken test, or one that did not run, fails every run', () => {
   const codes = (...states: readonly State[]): number[] =>
     [false, true].map((strict) => exitCodeOf([row('held'), row(...states)], { strict }))
   expect(codes('held')).toEqual([0, 0])
@@ -44,7 +44,7 @@ test('every file of tests that a case names is there', async () => {
   expect(missing).toEqual([])
 })
 
-test('what is in a cell stays in it', () => {
+test("a cell's text stays in its cell", () => {
   expect(
     markdown([row('held')])
       .split('\n')

@@ -41,7 +41,7 @@ async function answerTo(bytes: string): Promise<WireAnswer | undefined> {
   return answer
 }
 
-describe('attack 16: a redirect is 502 and followed by nobody', () => {
+describe('attack 16: a redirect is 502 and is not followed', () => {
   for (const status of [300, 301, 302, 303, 304, 307, 308]) {
     test(String(status), async () => {
       const attacker = await startRawUpstream()

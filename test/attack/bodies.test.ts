@@ -86,7 +86,7 @@ async function pour(wire: Wire, piece: Buffer, pieces: number): Promise<number> 
   return sent
 }
 
-describe('attack 9: 200 MB of somebody who may not send any', () => {
+describe('attack 9: 200 MB from somebody without access', () => {
   const MEGABYTE = 1_048_576
   const PIECES = 200
 

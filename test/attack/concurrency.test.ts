@@ -156,7 +156,7 @@ describe('attack 31: the place of an identity is given back', () => {
     await isFree(at)
   })
 
-  test('after an upstream that nobody reaches, again and again', async () => {
+  test('after an unreachable upstream, again and again', async () => {
     for (let count = 0; count < 5; count += 1) {
       const response = await models(nowhere)
       expect(response.status).toBe(502)
@@ -178,7 +178,7 @@ describe('attack 31: the place of an identity is given back', () => {
 })
 
 describe('attack 31: the places to the upstream', () => {
-  test('are shared by all, told apart from one’s own, and given back', async () => {
+  test("are shared by all callers, distinguished from a caller's own, and given back", async () => {
     endless(crowd, false)
     const tokens = await Promise.all(['a', 'b', 'c'].map((sub) => crowd.issuer.token({ sub })))
     const [first, second, third] = tokens as [string, string, string]

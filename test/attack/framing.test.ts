@@ -35,7 +35,7 @@ async function runtimeRefuses(bytes: string, status = 400): Promise<void> {
   expect(await reachedUpstream(at)).toEqual([])
 }
 
-describe('attack 1: Content-Length and Transfer-Encoding, and what only looks like either', () => {
+describe('attack 1: Content-Length and Transfer-Encoding, and headers that look like them', () => {
   const cases: Record<string, () => string> = {
     'Content-Length before Transfer-Encoding': () =>
       chunked('Content-Length: 4').replace(/(Transfer.*)\r\n(Content.*)\r\n/, '$2\r\n$1\r\n'),
@@ -109,7 +109,7 @@ describe('attack 2: lengths', () => {
       runtimeRefuses(`${post(`Content-Length: ${length}`)}{}x`))
   }
 
-  test('a length beyond what a number can hold is 413 and the end', () =>
+  test('a length beyond the range of a number is 413 and the end', () =>
     runtimeRefuses(`${post('Content-Length: 9007199254740993')}{}x`, 413))
 
   test('two that differ are 400 and the end', () =>

@@ -109,7 +109,7 @@ describe('the line of a request', () => {
     expect(written).toHaveLength(1)
   })
 
-  test('tells route, status, end, times, bytes, usage and who, by a hash', async () => {
+  test("shows route, status, end, times, bytes, usage and the caller's hash", async () => {
     at.upstream.respond((_request, response) => {
       response.setHeader('x-tinfoil-usage-metrics', 'prompt=3,completion=5,total=8')
       response.end('answer')

@@ -29,7 +29,7 @@ async function ask(on: Scene, claims: object, init: RequestInit = {}): Promise<R
 const limitsOf = ({ headers }: Response): Record<string, string> =>
   Object.fromEntries([...headers].filter(([name]) => name.includes('ratelimit')))
 
-describe('attack 31: the rate is told on every protected answer', () => {
+describe('attack 31: every protected response has the rate', () => {
   test('both dialects, from one decision', async () => {
     const first = limitsOf(await ask(at, { sub: 'dialects' }))
     expect(first).toEqual({

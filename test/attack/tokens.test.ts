@@ -150,13 +150,13 @@ describe('attack 21 to 24: no response says what is wrong with a token', () => {
     })
   }
 
-  test('an expired one is told so, for that a caller can mend', async () => {
+  test('an expired one is reported as expired, which the caller can mend', async () => {
     const response = await ask(forge.token(forge.claims({ exp: at61() - 3600 - 61 })))
     expect(response.status).toBe(401)
     expect(errorOf(await response.text())).toMatchObject({ message: 'token has expired' })
   })
 
-  test('attack 24: a token beyond 16 KiB is told how long one may be', async () => {
+  test('attack 24: the refusal of a token beyond 16 KiB states the maximum', async () => {
     const response = await ask(forge.token(forge.claims({ padding: 'x'.repeat(12_288) })))
     expect(response.status).toBe(401)
     expect(errorOf(await response.text())).toMatchObject({

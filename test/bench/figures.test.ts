@@ -35,7 +35,7 @@ test('a process whose name has brackets and spaces is read right', () => {
   expect(parseStat(text)).toEqual({ parent: 3, ticks: 300 })
 })
 
-test('CPU time and memory are those of a process and its children', async () => {
+test("CPU time and memory include a process's children", async () => {
   const spin = "for (let c; c = process.cpuUsage(), c.user + c.system < 150_000;); console.log('x')"
   const child = Bun.spawn(
     ['sh', '-c', `"${process.execPath}" -e "${spin}; await Bun.sleep(9000)" & wait`],

@@ -291,7 +291,7 @@ describe('an upstream that answers nobody', () => {
   })
 })
 
-describe('what the operator sees and does', () => {
+describe("the operator's view and reset", () => {
   test("the report has system C's shape, in its spelling", () => {
     const circuit = breaker()
     expect(reportAt(circuit, 0)).toEqual(CLOSED)
@@ -318,7 +318,7 @@ describe('what the operator sees and does', () => {
     expect(reportAt(circuit, 1)).toEqual(CLOSED)
   })
 
-  test('each change is told, and whose it is', () => {
+  test('each change is logged with its owner', () => {
     const seen: [CircuitState, CircuitOf][] = []
     const circuit = breaker({ onChange: (state, of) => seen.push([state, of]) })
     for (let each = 0; each < 5; each += 1) answered(circuit, 500, 0, 'a')

@@ -146,7 +146,7 @@ describe('the table', () => {
 })
 
 test(
-  'it does what a naive token bucket in floating point does',
+  'it equals a naive token bucket in floating point',
   seeded((random) => {
     for (let round = 0; round < 60; round += 1) {
       const perMinute = 1 + random.int(random.pick([10, 100, 10_000]))
@@ -190,7 +190,7 @@ test(
 )
 
 test(
-  'who comes back after exactly retryAfter is served, and a moment earlier is not',
+  'a caller that returns after exactly retryAfter is served, and a moment earlier is not',
   seeded((random) => {
     for (let round = 0; round < 500; round += 1) {
       const perMinute = 1 + random.int(600)

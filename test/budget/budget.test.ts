@@ -292,14 +292,14 @@ describe('an organisation with a rate of its own', () => {
     expect(budgets.spend(alone, told(0)).ok).toBe(false)
   })
 
-  test('a person who is refused costs the organisation nothing', () => {
+  test("a person's refused request costs the organisation nothing", () => {
     const budgets = budget(options)
     const anna = member('anna', 1)
     for (let n = 0; n < 100; n += 1) budgets.spend(anna, told(0))
     for (let n = 0; n < 4; n += 1) expect(budgets.spend(member('ben'), told(0)).ok).toBe(true)
   })
 
-  test('the narrower of the two is the one that is told', () => {
+  test('the narrower of the two is reported', () => {
     const budgets = budget(options)
     const headers = new Headers()
     budgets.spend(member('anna'), told(0, headers))

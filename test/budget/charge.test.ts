@@ -148,7 +148,7 @@ describe('the order', () => {
   })
 })
 
-describe('what a later step refuses is given back', () => {
+describe('a reservation is given back if a later step refuses', () => {
   const rich = device({ spendCapMicroUsd: 1_000_000, org: 'o', orgCap: 1_000_000 })
   test('the breaker: nothing is held of device or organisation', () => {
     const at = scene()
@@ -308,7 +308,7 @@ describe('a cap of a day', () => {
   })
 })
 
-test('a user with a cap is charged as a device is, and told whose cap it was', () => {
+test('a user with a cap is charged like a device, and learns whose cap it was', () => {
   const at = scene()
   const capped = somebody('u1', { person: { spendPerMonth: WORST } })
   const first = take(at, capped, costly())

@@ -242,7 +242,7 @@ describe('open', () => {
     expect((performance.now() - before) / 10_000).toBeLessThan(1)
   })
 
-  test('what began before it opened changes nothing afterwards', () => {
+  test('requests from before it opened change nothing afterwards', () => {
     for (const verdict of ['success', 'failure', 'neutral'] as const) {
       const circuit = breaker()
       const late = Array.from({ length: 10 }, () => enter(circuit, 0))
@@ -384,7 +384,7 @@ describe('half open', () => {
   })
 })
 
-describe('what the operator sees and does', () => {
+describe("the operator's view and reset", () => {
   test("the report has system C's shape, in its spelling", () => {
     const circuit = breaker()
     const report = (monotonicMs: number) => circuit.state({ monotonicMs, epochSeconds: 1000 })
@@ -430,7 +430,7 @@ describe('what the operator sees and does', () => {
     expect(stateAt(probing, OPEN_MS)).toBe('CLOSED')
   })
 
-  test('each change is told, once', () => {
+  test('each change is logged, once', () => {
     const seen: CircuitState[] = []
     const circuit = breaker({ onChange: (state) => seen.push(state) })
     fail(circuit, 5, 0)
@@ -620,7 +620,7 @@ function naive(threshold: number, enough: number, openMs: number, probeMs: numbe
 }
 
 test(
-  'any history at all: it does what the rules say, and never two probes within probeMs',
+  'any history: it follows the rules, and never allows two probes within probeMs',
   seeded((random) => {
     const visited = new Set<CircuitState>()
     for (let round = 0; round < 300; round += 1) {

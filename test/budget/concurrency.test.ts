@@ -110,7 +110,7 @@ function heap(): number {
 }
 
 test(
-  'whatever comes and goes, the counts are those of the leases held',
+  'any history: the counts equal the held leases',
   seeded((random) => {
     const places = limitedTo(12, 4)
     const held: { identity: string; lease: Lease }[] = []

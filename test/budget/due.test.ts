@@ -33,21 +33,21 @@ test('two connections close it, and no request was needed', () => {
   expect(states).toEqual(['OPEN', 'HALF_OPEN', 'CLOSED'])
 })
 
-test('without a connection it stays open for as long again, and nobody is let through', () => {
+test('without a connection it stays open for as long again, and passes no request', () => {
   const one = shut()
   one.reached('', false, 30_000)
   expect([one.enter(ASKED, 31_000).ok, one.enter(ASKED, 59_999).ok]).toEqual([false, false])
   expect([one.due(31_000), one.due(58_500)]).toEqual([[], ['']])
 })
 
-test('where nobody tried, a request is let through as ever, and one alone', () => {
+test('without an earlier attempt one request passes as usual, and only one', () => {
   const one = shut()
   expect([one.enter(ASKED, 31_000).ok, one.enter(ASKED, 31_000).ok]).toEqual([true, false])
   // Somebody is finding out already.
   expect(one.due(31_000)).toEqual([])
 })
 
-test('what is closed, unknown, or open for another reason is not touched', () => {
+test('a circuit that is closed, unknown, or open for another reason is not changed', () => {
   const one = breaker({ failureThreshold: 2 })
   one.reached('', false, 0)
   one.reached('elsewhere', false, 0)

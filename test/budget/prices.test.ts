@@ -48,7 +48,7 @@ const MEDIA = {
   image: { input: 5, output: 6 },
 }
 
-test('sound and pictures at their own price, and at that of text where they have none', () => {
+test('audio and images at their own price, and at that of text without one', () => {
   const parts = {
     reasoningTokens: 7,
     audioInputTokens: 10,
@@ -65,7 +65,7 @@ test('sound and pictures at their own price, and at that of text where they have
   expect(costOf(price, { ...used(5, 0), parts })).toBe(50)
 })
 
-test('the most that several answers can cost, and what carries sound', () => {
+test('the maximum cost of several responses, and of audio', () => {
   const price = priceOf('m', parsed(table({ m: { ...MEDIA, max_output_tokens: 50 } })))
   const most = (more: Partial<RequestFacts>) => {
     const found = worstCase(price, {
@@ -186,7 +186,7 @@ describe('which price holds', () => {
     )
   })
 
-  test('a lone * is a price for everything else, where an operator wants one', () => {
+  test('a lone * prices every other model, if an operator wants one', () => {
     const all = parsed(table({ '*': at(9), a: at(1) }))
     expect(all.priceOf('anything')?.rates.input).toBe(9e6)
     expect(all.priceOf('a')?.rates.input).toBe(1e6)
@@ -286,7 +286,7 @@ describe('a table with mistakes', () => {
   })
 })
 
-describe('what tokens cost', () => {
+describe('the cost of tokens', () => {
   const sonnet = priceOf('claude-sonnet-4-5')
 
   test('each class has its price, and an hour of cache has its own', () => {
@@ -309,7 +309,7 @@ describe('what tokens cost', () => {
     expect(costOf(haiku, used(0, 0, 30))).toBe(3)
   })
 
-  test('is exact where floating point is not', () => {
+  test('is exact, unlike floating point', () => {
     const dear = priceOf(
       'a',
       parsed(table({ a: { ...ROW, input: 0.000001, output: 99_999.999999 } })),
@@ -388,13 +388,13 @@ describe('price classes', () => {
 describe('server tools', () => {
   const opus = priceOf('claude-opus-5-5')
 
-  test('cost what their requests cost, whatever the speed', () => {
+  test('are priced by request, whatever the speed', () => {
     const searched = { ...used(0), serverTools: { web_search_requests: 3, web_fetch_requests: 5 } }
     expect(costOf(opus, searched)).toBe(30_000)
     expect(costOf(opus, { ...searched, priceClasses: ['speed:fast'] })).toBe(30_000)
   })
 
-  test('that nobody has a price for have no cost, where they were used', () => {
+  test('without a price have no cost, if they were used', () => {
     const tool = (count: number) => ({ ...used(1), serverTools: { time_travel_requests: count } })
     expect(costOf(opus, tool(0))).toBe(4)
     expect(costOf(opus, tool(1))).toBeUndefined()
@@ -408,7 +408,7 @@ describe('server tools', () => {
     expect([ran(0), ran(300_000), ran(3_600_000)]).toEqual([4167, 4167, 50_000])
   })
 
-  test('are reserved where they are asked for, or named where they have no price', () => {
+  test('are reserved if they are requested, or named if they have no price', () => {
     const facts = { promptTokens: 0, maxTokens: 0, cacheWrite: 'none' } as const
     const prompt = HIDDEN_PROMPT_TOKENS * 4
     const searches = { ...facts, serverTools: { web_search_requests: 5 } }

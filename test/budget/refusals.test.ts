@@ -93,7 +93,7 @@ describe('a cost that is refused names both amounts', () => {
   }
   const NOW = Date.UTC(2026, 10, 21)
 
-  test('and says nothing of waiting where that does not help', async () => {
+  test('has no Retry-After if waiting does not help', async () => {
     const { status, headers, error } = await said(overspent(over, NOW))
     expect(status).toBe(429)
     expect(error).toEqual({

@@ -112,7 +112,7 @@ describe('one poisoner among fifty', () => {
     }
   }
 
-  test('the first after an hour in which nobody came', () => {
+  test('the first caller after an hour without requests', () => {
     const at = simulate(BAD_BODIES)
     at.atOnce('poison', 64, () => bad(), 50, 3_600_000)
     at.steadily('others', 5, () => of(`user-${at.random.int(50)}`), 3_610_000)
@@ -120,7 +120,7 @@ describe('one poisoner among fifty', () => {
     expect(told('poisoner: the first after an idle hour', at, 'others')).toBeGreaterThan(0.99)
   })
 
-  test('two in league are the first after an hour in which nobody came', () => {
+  test('two allied callers are the first after an hour without requests', () => {
     const at = simulate(BAD_BODIES)
     at.atOnce('poison', 32, () => bad('poisoner-1'), 50, 3_600_000)
     at.atOnce('poison', 32, () => bad('poisoner-2'), 50, 3_600_000)
@@ -129,7 +129,7 @@ describe('one poisoner among fifty', () => {
     expect(told('poisoners: two, first after an idle hour', at, 'others')).toBeGreaterThan(0.99)
   })
 
-  test('where all answers take 75 s', () => {
+  test('all answers take 75 s', () => {
     const at = simulate(({ isBad }) => (isBad ? status(500) : good(75_000, 0)))
     fifty(at, 1)
     at.steadily('poison', 100, () => bad(`poisoner-${at.random.int(4)}`))
@@ -216,7 +216,7 @@ describe('the upstream itself', () => {
     }
   }
 
-  test('one caller alone, and nobody is there', () => {
+  test('one caller alone, and an unreachable upstream', () => {
     const at = simulate(() => ({ kind: 'unreachable', afterMs: 2 }))
     at.steadily('alone', 1, () => of('alone'))
     at.runUntil(60_000)
@@ -225,7 +225,7 @@ describe('the upstream itself', () => {
     expect(at.circuit.state({ monotonicMs: at.now, epochSeconds: 0 }).state).not.toBe('CLOSED')
   })
 
-  test('one caller alone, and everything is a 500: its own pause grows, and it is told as open', () => {
+  test('one caller alone, and every answer is 500: its own pause grows, and it is reported as open', () => {
     const at = simulate(() => status(500))
     at.steadily('alone', 1, () => of('alone'))
     at.runUntil(60_000)
@@ -272,7 +272,7 @@ describe('the upstream itself', () => {
 })
 
 describe('one model, one route', () => {
-  test('a model that is down leaves the others up, and is told to be', () => {
+  test('a model that is down does not affect the others, and is reported', () => {
     const at = simulate(({ model }) => (model === 'down' ? status(500) : good()))
     fifty(at, 10, { model: 'up' })
     at.steadily('askers of it', 20, () => of(`user-${at.random.int(50)}`, { model: 'down' }))
@@ -315,7 +315,7 @@ describe('one model, one route', () => {
     }
   })
 
-  test('answers of one model that are too late shut out nobody else', () => {
+  test('late answers of one model shut nobody else out', () => {
     const at = simulate(({ model }) => (model === 'slow' ? { kind: 'never' } : good()))
     fifty(at, 10)
     at.steadily('slow', 0.2, () => of(`user-${at.random.int(50)}`, { model: 'slow' }))

@@ -77,7 +77,7 @@ describe('a cap holds', () => {
     reserve(caps, [device(1000)], 600)
   })
 
-  test('a request that alone could cost more than the cap is told so', () => {
+  test('a request that alone could exceed the cap learns it', () => {
     expect(reasonOf(spendCaps(), [device(1000)], 1001)).toBe('exceeds_cap')
   })
 
@@ -188,7 +188,7 @@ describe('a reservation', () => {
 })
 
 describe('months', () => {
-  test('are those of UTC, and a new one begins at nothing', () => {
+  test('are those of UTC, and a new one begins at zero', () => {
     const caps = spendCaps()
     reserve(caps, [device(10)], 10, END_OF_NOVEMBER - 1).settle(10)
     expect(caps.reserve([device(10)], 1, END_OF_NOVEMBER - 1)).toMatchObject({
@@ -231,7 +231,7 @@ describe('months', () => {
     expect(reasonOf(caps, [org(1000)], 1, END_OF_NOVEMBER)).toBe('cap_reached')
   })
 
-  test('a clock that is set back or runs wild pays nobody’s debts', () => {
+  test('a clock that is set back or jumps clears no spending', () => {
     const caps = spendCaps()
     reserve(caps, [device(10)], 10, END_OF_NOVEMBER - 1).settle(10)
     // Back and forth over the boundary, and once to 2030 and home again.
@@ -543,7 +543,7 @@ test(
 )
 
 test(
-  'any history of months, caps, restores and late ends is what a plain list of them adds up to',
+  'any history of months, caps, restores and late ends equals the sum of a plain list',
   seeded((random) => {
     for (let round = 0; round < 100; round += 1) {
       const caps = spendCaps()

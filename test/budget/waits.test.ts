@@ -39,7 +39,7 @@ test('a pause is of one upstream and one model, ends, and is a minute at most', 
   expect(all.waitMs('a', 'm', 6000)).toBe(2000)
 })
 
-test('what callers invent takes no memory beyond the bound', () => {
+test('names that callers invent take no memory beyond the bound', () => {
   const all = waits()
   for (let at = 0; at < 1000; at++) all.note('a', `m${at}`, { 'retry-after': '3' }, NOW)
   const kept = Array.from({ length: 1000 }, (_, at) => all.waitMs('a', `m${at}`, 5000) > 0)

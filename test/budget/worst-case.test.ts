@@ -32,7 +32,7 @@ function most(over: Partial<Costly> = {}, maxTokens = 100, on: Prices = prices):
 const PROMPT = 1000 + HIDDEN_PROMPT_TOKENS
 const OWN = PROMPT + 200
 
-test('text by its bytes, images by what the API makes of them at the most', () => {
+test("text by its bytes, images by the API's maximum", () => {
   expect(most()).toBe(OWN)
   expect(most({ images: 3 })).toBe(OWN + 3 * MAX_IMAGE_TOKENS)
 })
@@ -90,7 +90,7 @@ describe('with the prices that are built in', () => {
   const usd = (over: Partial<Costly>, maxTokens: number): number =>
     Number(most(over, maxTokens, bundledPrices())) / 1e6
 
-  test('what people send fits under a cap of $20', () => {
+  test('usual requests fit under a cap of $20', () => {
     for (const model of [
       'claude-opus-5',
       'claude-opus-4-8',

@@ -145,7 +145,7 @@ describe('messages', () => {
     expect(answer[0].text).toEndWith('You said: say hi')
   })
 
-  test('count_tokens counts what a message would', async () => {
+  test('count_tokens equals the input of the message', async () => {
     const whole: any = await (await ask('/v1/messages', asked())).json()
     const counted = await (
       await ask('/v1/messages/count_tokens', { model: MODEL, messages })

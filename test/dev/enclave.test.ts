@@ -294,7 +294,7 @@ describe('usage', () => {
     expect(seen.body.includes('data:')).toBe(false)
   })
 
-  test('is not told when it is not asked for, and not for a refusal', async () => {
+  test('is not sent without a request for it, nor for a refusal', async () => {
     const unasked = await ask('/v1/chat/completions', {}, chat())
     expect(unasked.headers['x-tinfoil-usage-metrics']).toBeUndefined()
     const streamed = await ask('/v1/chat/completions', {}, chat({ stream: true }))
@@ -376,7 +376,7 @@ describe('sealed bodies', () => {
     })
   })
 
-  test('a request sealed to another key is what the client calls a key mismatch', async () => {
+  test("a request sealed to another key is the client's key mismatch", async () => {
     const request = transportTo(enclave, await Identity.generate())(
       `${enclave.url}/v1/chat/completions`,
       { method: 'POST', body: chat() },

@@ -180,7 +180,7 @@ describe('ehbp', () => {
     expect(keys.nonceBase).toEqual(field('derivedNonceBase'))
   })
 
-  test('the official encrypted response is what the sealer makes', async () => {
+  test("the sealer's output equals the official encrypted response", async () => {
     const official = await vector('response-decryption')
     const field = (name: string) => hex(official[name] ?? '')
     const keys = deriveResponseKeys(

@@ -115,7 +115,7 @@ describe('a request', () => {
     expect(await chosen(among, 'x', 66_001)).toBe('a')
   })
 
-  test('after a reload of what the settings let, an upstream is not asked again', async () => {
+  test('after a reload of `models`, an upstream is not asked again', async () => {
     const { chosen, asked } = scene({ a: ['x', 'y'] })
     const on = served('a')
     expect(await chosen([on], 'x')).toBe('a')
@@ -143,7 +143,7 @@ describe('one model, by its path', () => {
     expect(asked).toEqual([])
   })
 
-  test('one that is dead is passed over where another has it', async () => {
+  test('a dead upstream is skipped if another one has the model', async () => {
     const { having } = scene({ a: undefined, b: ['y'] })
     expect(await having([served('a', undefined, false), served('b')], 'y')).toBe('b')
     expect(await having([served('a'), served('b')], 'x')).toBe('upstream_unavailable')

@@ -126,7 +126,7 @@ describe.each(ALL)('%s', (coding) => {
   })
 })
 
-test('deflate is the zlib format alone, so that nobody reads another body', async () => {
+test('deflate is only the zlib format, so that no upstream reads another body', async () => {
   expect(await decoded(zlib.deflateRawSync(BODY), ['deflate'])).toBe('broken_encoding')
 })
 

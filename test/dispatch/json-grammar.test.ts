@@ -77,7 +77,7 @@ describe('refuses', () => {
   })
 })
 
-test('of every short text in the grammar’s letters, as a value: taken where JSON.parse takes it', () => {
+test('every short text in the grammar’s letters: accepted as a value exactly if JSON.parse accepts it', () => {
   const letters = ['{', '}', '[', ']', '"', ',', ':', '\\', 'u', '0', '1', '-', '+', '.', 'e', ' ']
   let taken = 0
   const check = (text: string): void => {

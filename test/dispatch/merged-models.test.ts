@@ -90,7 +90,7 @@ test('each upstream is asked once a minute for all callers, and again after seco
   expect(await ids(among, { now: 61_000 })).toEqual(['x@a', 'z@b'])
 })
 
-test('one that is dead leaves the others, and shows its last list; where all are, it is said', async () => {
+test('a dead upstream keeps its last list and does not hide others; if all are dead, the response says so', async () => {
   const { ids, lists } = scene({ a: ['x'], b: ['z'] })
   const among = [served('a'), served('b')]
   expect(await ids(among)).toEqual(['x@a', 'z@b'])

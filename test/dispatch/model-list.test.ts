@@ -43,7 +43,7 @@ describe('the model list of a token', () => {
   })
   test('is empty if the token may use no model', () =>
     expect(seen('', upstream(), ['none'])).toEqual(list([])))
-  test('is asked for whole, with what else the query says', () => {
+  test('is requested as a whole, with the other members of the query', () => {
     const listed = listedModels('/v1/models', '?beta=true&limit=2&after_id=x', ['a'])
     expect(listed.ok && listed.value?.search).toBe('?beta=true&limit=1000')
   })

@@ -44,7 +44,7 @@ describe('another attempt', () => {
     expect(mayTryAgain(ALL, 'overloaded', { ...FIRST, sinceArrivalMs: 1000 })).toBe(false)
   })
 
-  test('is never made of what began, was late, or was our own doing', () => {
+  test('is never a new attempt after a response began, a timeout, or a refusal of our own', () => {
     const of = (kind: FailureKind, begun: boolean) =>
       causeOfFailure({ ok: false, kind, reason: '' }, begun)
     expect([of('unreachable', false), of('connect_timeout', false)]).toEqual([
@@ -100,7 +100,7 @@ describe('the order of the others', () => {
   })
 })
 
-describe('what stays at the upstream', () => {
+describe('objects that stay at the upstream', () => {
   const made = (path: string, body: object | string) =>
     makesLasting(path, Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)))
   test.each([

@@ -35,7 +35,7 @@ describe('images and documents', () => {
     }
   })
 
-  test('what only calls itself one keeps its bytes', () => {
+  test('content that only claims to be one keeps its bytes', () => {
     for (const members of [
       content({ type: 'text', source: image.source }),
       content({ type: 'image', source: { type: 'text', data } }),
@@ -65,7 +65,7 @@ describe('images and documents', () => {
   })
 })
 
-test('a cache write is what the body asks for, and an unknown time the dearest', () => {
+test('a cache write is priced as requested, and an unknown time as the dearest', () => {
   const cached = (control: object | null) => content({ type: 'text', cache_control: control })
   for (const [members, write] of [
     ['"x":1', 'none'],
@@ -83,7 +83,7 @@ test('a cache write is what the body asks for, and an unknown time the dearest',
   }
 })
 
-test('price classes, and values that nobody knows', () => {
+test('price classes, and unknown values', () => {
   for (const [members, classes] of [
     ['"speed":"fast"', ['speed:fast']],
     ['"speed":"standard","service_tier":"auto","inference_geo":"global"', []],
@@ -98,7 +98,7 @@ test('price classes, and values that nobody knows', () => {
   }
 })
 
-test('what server tools, advisors and fallbacks may do', () => {
+test('the bounds of server tools, advisors and fallbacks', () => {
   const fields = fieldsOf(
     '"tools":[{"type":"web_search_20250305","max_uses":8},{"type":"web_search_20260318"},' +
       '{"type":"web_fetch_20260318","max_uses":2},{"type":"code_execution_20260521"},' +

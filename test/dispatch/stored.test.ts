@@ -67,7 +67,7 @@ test('its caller under the name of a former key, and nobody else', () => {
   }
 })
 
-test('nobody while nobody can say whose it is', () => {
+test('nobody while its owner cannot be read', () => {
   const asked = servingStored(AMONG, '/v1/responses/resp_1', anna, () =>
     refused('database_unavailable'),
   )
@@ -75,7 +75,7 @@ test('nobody while nobody can say whose it is', () => {
 })
 
 test(
-  'attack: of 10,000 random pairs, nobody reaches what another made, in a path or in a body',
+  "attack: of 10,000 random pairs, no caller reaches another's object, in a path or in a body",
   seeded(async (random) => {
     const hex = () => random.int(2 ** 31).toString(16)
     const people = Array.from({ length: 50 }, (_, at) => ({

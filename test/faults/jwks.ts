@@ -67,7 +67,7 @@ describe.each(CASES.map((each) => [`${each.kind} ${each.direction}`, each] as co
   '%s before the key set',
   (_name, each) => {
     test.concurrent(
-      'lets nobody in by a set that was not read, and nobody out once one was',
+      'admits nobody without a key set, and keeps admitting with the last one',
       async () => {
         const at = await faultScene({
           ail: ({ keys }) => ail(keys, each),

@@ -115,7 +115,7 @@ describe('bodies of one user that the upstream fails by', () => {
     })
   }
 
-  test('its own repeats are slowed, and told why', async () => {
+  test('its own repeats are slowed, with the reason', async () => {
     await startGate()
     upstream.respond((_request, response, sent) =>
       answer(response, sent.includes('bad') ? 500 : 200),

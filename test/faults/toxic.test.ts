@@ -225,19 +225,22 @@ describe.each(['upstream', 'downstream'] as const)('%s', (direction) => {
     expect(proxy.open).toBe(0)
   })
 
-  test.concurrent('down cuts who is there and refuses who comes, until it is healed', async () => {
-    const { sender, receiver, proxy, accepts } = await pair(direction)
-    await all(sender, receiver, noise(10))
-    await proxy.down()
-    await soon(Promise.all([sender.ended, receiver.ended]), 'the ends')
-    const late = watch(net.connect({ port: proxy.port, host: '127.0.0.1' }))
-    expect(await soon(late.ended, 'a refusal')).toBe('reset')
-    await proxy.heal()
-    accepts((end) => void end.socket.end('well'))
-    const again = watch(net.connect({ port: proxy.port, host: '127.0.0.1' }))
-    await soon(again.got(4), 'a word')
-    again.socket.destroy()
-  })
+  test.concurrent(
+    'down cuts open connections and refuses new ones, until it is healed',
+    async () => {
+      const { sender, receiver, proxy, accepts } = await pair(direction)
+      await all(sender, receiver, noise(10))
+      await proxy.down()
+      await soon(Promise.all([sender.ended, receiver.ended]), 'the ends')
+      const late = watch(net.connect({ port: proxy.port, host: '127.0.0.1' }))
+      expect(await soon(late.ended, 'a refusal')).toBe('reset')
+      await proxy.heal()
+      accepts((end) => void end.socket.end('well'))
+      const again = watch(net.connect({ port: proxy.port, host: '127.0.0.1' }))
+      await soon(again.got(4), 'a word')
+      again.socket.destroy()
+    },
+  )
 
   test.concurrent('a toxic meets connections that are open, and leaves them', async () => {
     const { sender, receiver, proxy } = await pair(direction)

@@ -127,7 +127,7 @@ const bare = (text: string | undefined): string | undefined =>
   text?.startsWith(PREFIX) ? text.slice(PREFIX.length) : text
 
 test(
-  'two credentials are one where they are the same, and none where they differ',
+  'two equal credentials count as one, and two different ones are refused',
   fuzz('device credentials', 2000, (random) => {
     const prefixed = (text: string): string => (chance(random, 0.3) ? PREFIX : '') + text
     const one = token(random)

@@ -263,7 +263,7 @@ async function oracle(token: string, now: number): Promise<Verdict> {
 }
 
 test(
-  'a token is admitted where jose and the strict rules both take it, and nowhere else',
+  'a token is admitted exactly if jose and the strict rules both accept it',
   fuzz('jwt', 250, async (random) => {
     const token = tokenOf(random, NOW)
     // What was verified once is remembered: asked again, and later, it is judged as if it were new.

@@ -274,7 +274,7 @@ const revealed = (settings: Settings): string[] =>
     .flatMap((each: unknown) => (each instanceof Secret ? [each.reveal()] : []))
 
 test(
-  'an environment, the document that is printed for it, and what that is read as are the same',
+  'an environment, its printed document and the settings read from that are equal',
   fuzz('documents of environments', 60, (random) => {
     const { env } = drawn(random)
     const invocation = readInvocation([], env)

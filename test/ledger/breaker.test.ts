@@ -131,7 +131,7 @@ test('a refused connection opens it too', async () => {
   }
 })
 
-test('what an open circuit refuses holds no money back', async () => {
+test('a request that an open circuit refuses reserves nothing', async () => {
   scene.upstream.respond(fails(500))
   // For one request under way, and no more.
   const poor = await scene.device('--spend-cap', '0.005')
@@ -236,7 +236,7 @@ test('4xx, 429, 529 and clients that leave never trip it', async () => {
   expect(await circuit()).toMatchObject({ state: 'CLOSED', failureCount: 0 })
 })
 
-test("Anthropic's SDK tells at once of a circuit that is open; OpenAI's waits and asks again", async () => {
+test("Anthropic's SDK reports an open circuit at once; OpenAI's waits and retries", async () => {
   const codes = async (route: string): Promise<unknown[]> =>
     (await scene.gate.relayed(route)).map((line) => line['code'])
   const token = await issuer.token()

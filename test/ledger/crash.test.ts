@@ -105,7 +105,7 @@ test('kill -9 under load loses at most a second of rows, and nothing is counted 
   }
 })
 
-test('a cap is not revived by kill -9: what was spent until a second before still counts', async () => {
+test('kill -9 does not reset a cap: spending until a second before still counts', async () => {
   const cost = haikuCost(USED)
   const device = await scene.device('--spend-cap', '2')
   const cap = 2_000_000

@@ -208,7 +208,7 @@ describe('at a start', () => {
     expect(usage.stderr).toStartWith('postern: the database cannot be used: ')
   }
 
-  test('a database that is none, another program’s, or of a later version', async () => {
+  test('a file that is not a database, another program’s, or of a later version', async () => {
     await refusesToStart(`${folder}/garbage.db`, 'corrupt', 78)
     await tellsNoUsage(`${folder}/garbage.db`)
     const foreign = new Database(`${folder}/foreign.db`)
@@ -263,7 +263,7 @@ describe('at a start', () => {
     })
   }
 
-  test('a database inside the gate alone takes no code and tells no usage', async () => {
+  test('an in-memory database has no codes and no usage for commands', async () => {
     for (const word of ['enrol', 'usage']) {
       const { exitCode, stdout, stderr } = await runToEnd([word])
       expect([exitCode, stdout]).toEqual([1, ''])

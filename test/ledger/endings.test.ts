@@ -75,7 +75,7 @@ const MADE = Math.ceil(11 / 3) + REMAINDER_TOKENS
 const beyond = { estimatedOutputTokens: MADE, estimatedCostMicroUsd: MADE * 5 }
 const nothing = { inputTokens: null, outputTokens: null, costMicroUsd: null }
 
-test('a client that leaves midway: partial, what was seen', async () => {
+test('a client that leaves midway: partial, with the counts so far', async () => {
   scene.upstream.respond((_request, response) => {
     beginStream(response, USED)
     delta(response)
@@ -120,7 +120,7 @@ test('an upstream that falls silent midway: partial, and a timeout', async () =>
   expect(row).toMatchObject({ end: 'timeout', usage: 'partial', status: 200, ...measured() })
 })
 
-test('an upstream that never answers: unknown, 504; under a cap, what was reserved', async () => {
+test('an upstream that never answers: unknown, 504; under a cap, the reservation', async () => {
   scene.upstream.respond(() => {})
   const capped = await scene.device('--spend-cap', '1')
   const responses = await Promise.all([device.post(BODY), capped.post(BODY)])
@@ -138,7 +138,7 @@ test('an upstream that closes at once: unknown, 502', async () => {
   expect(row).toMatchObject({ end: 'upstream_error', usage: 'unknown', status: 502, ...nothing })
 })
 
-test('an upstream that nobody can connect to: 502, and for certain nothing was used', async () => {
+test('an unreachable upstream: 502, and certainly no usage', async () => {
   await scene.gate.stop()
   await restart({ ANTHROPIC_BASE_URL: `http://127.0.0.1:${await freePort()}` })
   const before = await told(scene)
@@ -195,7 +195,7 @@ test('an error in the place of an answer is an error too, and costs nothing', as
   expect(row).toMatchObject({ estimatedCostMicroUsd: null })
 })
 
-test('what the answer says of its price class and its tools is charged, and told', async () => {
+test("the response's price class and tools are charged and recorded", async () => {
   const capped = await scene.device('--spend-cap', '1')
   const used = { input_tokens: 1000, output_tokens: 1 }
   const searched = { output_tokens: 100, server_tool_use: { web_search_requests: 2 } }
@@ -219,7 +219,7 @@ test('what the answer says of its price class and its tools is charged, and told
   expect(sums).toMatchObject({ costMicroUsd, tools: { webSearch: 2, webFetch: 0 } })
 })
 
-test('what we refuse ourselves is closed as refused, and nothing went out', async () => {
+test('our own refusals are closed as refused, and nothing is sent', async () => {
   const bound = await scene.device('--models', 'claude-opus-*')
   expect((await bound.post(BODY)).status).toBe(404)
   expect((await bound.post('{"model":1}')).status).toBe(400)
@@ -244,7 +244,7 @@ test('a body that grows too large while it passes is refused, and closes its row
   expect(row).toMatchObject({ end: 'refused', status: 413, usage: 'unknown' })
 })
 
-test("Tinfoil's usage is in the same ledger, and a last event will do, what came from a cache is subtracted", async () => {
+test("Tinfoil's usage is in the same ledger, from a trailer or a last event, without cached tokens", async () => {
   const token = await issuer.token()
   const ask = async (body: object): Promise<string> => {
     const response = await fetch(`${scene.gate.url}/v1/chat/completions`, {
@@ -320,7 +320,7 @@ test('one that a drain breaks: partial, drained; one that it waits for: exact', 
   await restart()
 })
 
-test('parallel streams that end in every way: the sums are within what was given out', async () => {
+test('parallel streams that end in every way: the sums stay within the sent tokens', async () => {
   let given = 0
   scene.upstream.respond((request, response) => {
     const which = given++ % 4

@@ -60,7 +60,7 @@ async function ask(device: Device, count: number, model: string): Promise<void> 
 const usage = (query: string): Promise<Json> => scene.admin(`/admin/usage${query}`)
 
 describe('GET /admin/usage and /admin/stats', () => {
-  test("stats have system C's names and units, and what it left out", async () => {
+  test("stats have system C's names and units, and the members that it left out", async () => {
     const stats = await scene.admin(`/admin/stats?device=${ourHash}`)
     expect(stats).toEqual({
       totalRequests: 150,
@@ -157,7 +157,7 @@ describe('GET /admin/usage and /admin/stats', () => {
     expect((await scene.admin('/admin/stats'))['totalRequests']).toBeGreaterThanOrEqual(250)
   })
 
-  test('nobody without a credential, or with half of one', async () => {
+  test('nobody without a complete credential', async () => {
     for (const path of ['/admin/usage', '/admin/stats', '/admin/devices']) {
       const as = async (headers: Record<string, string>): Promise<number> =>
         (await fetch(scene.gate.url + path, { headers })).status
@@ -269,7 +269,7 @@ test('without ADMIN_TOKEN the operator’s routes are 404; with ADMIN_PORT they 
   }
 })
 
-test('LEDGER_RETENTION_DAYS: what is older is gone after a start; a cap of this month is not', async () => {
+test('LEDGER_RETENTION_DAYS: older rows are gone after a start; a cap of this month is not', async () => {
   const device = await scene.device('--spend-cap', '1')
   await device.post({ model: HAIKU, max_tokens: 1 })
   const [row] = await device.rows(1)

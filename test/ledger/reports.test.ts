@@ -102,7 +102,7 @@ test('requests are answered all the while, and about as soon as without', async 
   )
 })
 
-test('many who ask the same are told the same at once, and too many questions are 503', async () => {
+test('many equal requests share one answer, and too many different ones are 503', async () => {
   const same = await Promise.all(Array.from({ length: 50 }, () => asked('/admin/stats?org=org-2')))
   expect(new Set(same.map(({ status }) => status))).toEqual(new Set([200]))
   const said = await Promise.all(same.map((response) => response.json() as Promise<Json>))

@@ -105,7 +105,7 @@ describe('a key', () => {
     expect((await post(token)).status).toBe(200)
   })
 
-  test('has its day, its month and those of its organisation, as GET /device tells', async () => {
+  test('has its day, its month and those of its organisation, as in GET /device', async () => {
     const one = await spent('key:nightly', COST)
     expect(one).toMatchObject({
       kind: 'key',
@@ -155,7 +155,7 @@ describe('a key', () => {
     expect([more.exitCode, more.stdout]).toEqual([1, ''])
   })
 
-  test('whose policy has gone is told to be refused, and has no caps', async () => {
+  test('whose policy is gone is shown as refused, and has no caps', async () => {
     const other = join(folder, 'other.yaml')
     writeFileSync(other, 'policies: [{ name: staff }]\n', { mode: 0o600 })
     const read = async (env: Readonly<Record<string, string>>): Promise<Json> =>
@@ -304,7 +304,7 @@ test('what a request under way holds is told by the gate that --gate names, to t
   )
 })
 
-test('attack: no operator’s key, another one, or no gate, and nothing is told', async () => {
+test('attack: without the operator’s key, with another one, or without a gate, nothing is shown', async () => {
   for (const [url, adminToken, exitCode] of [
     [on.gate.url, '', 64],
     [on.gate.url, 'another-0123456789-abcdefghij-ABCDEF', 1],

@@ -168,7 +168,7 @@ describe('spend_cap', () => {
     expect(response.status).toBe(200)
   })
 
-  test('what failed costs nothing: its reservation comes back', async () => {
+  test('a failed request costs nothing, and its reservation comes back', async () => {
     const device = await scene.device('--spend-cap', usd(RESERVED + COST))
     for (const status of [400, 401, 404, 429, 500, 529]) {
       scene.upstream.respond((_request, response) => refuseWith(response, status))
@@ -206,7 +206,7 @@ describe('spend_cap', () => {
     expect((await device.post(BODY)).status).toBe(200)
   })
 
-  test('a client that leaves is charged what is known and what was being made', async () => {
+  test('a client that leaves is charged the counts and the output under way', async () => {
     const device = await scene.device('--spend-cap', usd(RESERVED))
     scene.upstream.respond((_request, response) => {
       beginStream(response, { ...NOTHING, input: 40, output: 1 })
@@ -227,7 +227,7 @@ describe('spend_cap', () => {
     expect((await device.own())['stats'].totalCostMicroUsd).toBe(seen)
   })
 
-  test('one that leaves before the first byte: its prompt, and what can have been made', async () => {
+  test('a client that leaves before the first byte: its prompt, and the possible output', async () => {
     const device = await scene.device('--spend-cap', usd(RESERVED))
     scene.upstream.respond(() => {})
     await leaveAtOnce(scene, device, BODY)
@@ -270,7 +270,7 @@ describe('prices', () => {
   })
   afterAll(() => scene.close())
 
-  test('PRICES_FILE stands in place of those that are built in, for caps and for the ledger', async () => {
+  test('PRICES_FILE replaces the built-in prices, for caps and for the ledger', async () => {
     const device = await scene.device('--spend-cap', '1000')
     expect((await device.post(BODY)).status).toBe(400)
     scene.upstream.respond((_request, response) => answerUnary(response, USED, 'my-model'))
@@ -279,7 +279,7 @@ describe('prices', () => {
     expect(rows[0]).toMatchObject({ model: 'my-model', costMicroUsd: 1_000_000 })
   })
 
-  test('a model that answers under a name without a price costs what its request was priced at', async () => {
+  test("a response with an unpriced model name costs the price of its request's model", async () => {
     const device = await scene.device('--spend-cap', '1000')
     const dated = 'my-model-20261120'
     scene.upstream.respond((_request, response) => answerUnary(response, USED, dated))

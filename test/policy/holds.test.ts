@@ -134,7 +134,7 @@ const dearer = (of: Policy): Policy => {
 }
 
 test(
-  'property: what passes is allowed by the policy, and by each of two that were narrowed',
+  'property: every passed request is allowed by the policy, and by both policies if two were narrowed',
   seeded((random) => {
     let passed = 0
     for (let round = 0; round < 10_000; round += 1) {

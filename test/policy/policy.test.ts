@@ -44,7 +44,7 @@ const randomAsked = (random: Random) => ({
 })
 
 test(
-  'property: what two policies allow together is what each allows, field by field',
+  'property: two policies together allow the intersection, field by field',
   seeded((random) => {
     for (let round = 0; round < 10_000; round += 1) {
       const [a, b] = [randomPolicy(random), randomPolicy(random)]

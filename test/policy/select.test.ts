@@ -23,7 +23,7 @@ test('without a fitting rule, the default of the kind of caller', () => {
 
 describe('a rule', () => {
   const staff = { issuer: 'entra', group: 'staff', policy: named('staff') }
-  test('fits where all of it fits', () => {
+  test('fits if all of its members fit', () => {
     expect(nameOf([staff], { kind: 'user', issuer: 'entra', groups: ['x', 'staff'] })).toBe('staff')
   })
   test.each<[string, Caller]>([

@@ -74,7 +74,7 @@ onLinux('answers go on, nothing burns, and SIGTERM ends it, where stdout is', ()
   )
 
   test(
-    'a socket that nobody reads, and the lines are there for who reads it later',
+    'a socket without a reader keeps the lines for a later one',
     async () => {
       const { promise, resolve } = Promise.withResolvers<net.Socket>()
       const listener = net.createServer({ pauseOnConnect: true }, resolve).listen(0, '127.0.0.1')

@@ -127,7 +127,7 @@ describe('a file by itself', () => {
   })
   afterAll(() => gate.stop())
 
-  test('is read where an editor puts another in its place, or writes into it', async () => {
+  test('is read again if an editor replaces it, or writes into it', async () => {
     await told(gate, RELOADED, () => put(key, 'key-2'))
     expect(await keySent(gate)).toBe('Bearer key-2')
     // vim: the old one aside, a new one, the old one gone.
@@ -162,7 +162,7 @@ describe('a file by itself', () => {
     expect(await keySent(gate)).toBe('Bearer key-5')
   })
 
-  test('that stays gone, or is half written, is told of once, and tried until it is right', async () => {
+  test('that is missing or half written is logged once, and read again until it is valid', async () => {
     const before = said(gate, 'those of before go on')
     await told(gate, 'those of before go on', () => unlinkSync(key))
     expect(await keySent(gate)).toBe('Bearer key-5')
@@ -250,7 +250,7 @@ test('certificates hold for the next connection, and a wrong file changes nothin
   }
 })
 
-test('prices hold for what ends from then on', async () => {
+test('new prices apply to requests that end from then on', async () => {
   const file = join(folder, 'prices.json')
   const price = (input: number): string =>
     JSON.stringify({

@@ -46,7 +46,7 @@ async function signIn(gate: Running, server: AuthorizationServer): Promise<strin
   return ((await ended.json()) as { session_key?: string }).session_key
 }
 
-describe('what signs device tokens', () => {
+describe('the secret for device tokens', () => {
   const file = join(folder, 'jwt')
   const { JWT_SECRET: _, ...devices } = devicesOf('')
   const database = { DATABASE_URL: `sqlite:${join(folder, 'devices.db')}` }
@@ -103,7 +103,7 @@ describe('what signs device tokens', () => {
   })
 })
 
-describe('what seals a session', () => {
+describe('the secret for sessions', () => {
   const file = join(folder, 'session')
   let server: AuthorizationServer
   let gate: Running
@@ -165,7 +165,7 @@ describe('what seals a session', () => {
   })
 })
 
-test('what proves this gate to the provider is shown as it is by the next sign-in', async () => {
+test('a new client secret is used for the next sign-in', async () => {
   const file = join(folder, 'client')
   const [right, wrong] = ['canary-right-b36d5e0f7a914c82', 'canary-wrong-80fd24ce4f8a1cbe']
   const server = await startAuthorizationServer({

@@ -84,7 +84,7 @@ test('limits of rate, of size and of places', async () => {
   expect(await running.text()).toBe('data: first\n\n')
 })
 
-test('timeouts hold for what waits from then on', async () => {
+test('new timeouts apply to requests that wait from then on', async () => {
   await reloaded('limits: { requests_per_minute: 0, headers_seconds: 1 }\n')
   const finish = Promise.withResolvers<void>()
   upstream.respond(async (_request, response) => {
@@ -144,7 +144,7 @@ test('the level of the log', async () => {
   expect(await isTold()).toBe(true)
 })
 
-test('what needs a restart is told once, by its name', async () => {
+test('a change that needs a restart is logged once, by name', async () => {
   const more = 'devices: { base_url: "https://gate.example" }\nlimits: { burst: 3 }\n'
   await told(gate, 'need a restart', () => put(path, written(more)))
   await told(gate, 'need a restart', () => gate.process.kill('SIGHUP'))

@@ -106,7 +106,7 @@ test("the operator's token is exchanged", async () => {
   await told('settings reloaded', () => put(path, written([issuer])))
 })
 
-test('policies, and who gets them, hold for the next request of a token that is known', async () => {
+test('new policies and rules apply to the next request of a known token', async () => {
   const rules = (routes: string): string =>
     `policies: [{ name: narrow, routes: [${routes}] }]\nrules: [{ kind: user, policy: narrow }]\n`
   expect(await status(issuer)).toBe(200)
@@ -117,7 +117,7 @@ test('policies, and who gets them, hold for the next request of a token that is 
   await told('settings reloaded', () => put(path, written([issuer])))
 })
 
-test('a wrong document changes nothing, and each mistake is told', async () => {
+test('a wrong document changes nothing, and each mistake is logged', async () => {
   await told('those of before go on', () => put(path, written([issuer, other], 'lissen: {}\n')))
   expect(gate.lines().some(({ msg }) => String(msg).includes('lissen is not known'))).toBe(true)
   expect([await status(issuer), await status(other)]).toEqual([200, 401])

@@ -209,7 +209,7 @@ async function mustAgree(scene: Scene, uncounted: ReadonlySet<string>, again: bo
 }
 
 test(
-  'what caps count is what the ledger has, by caller and organisation, by day and month',
+  'caps and ledger have equal sums, by caller and organisation, by day and month',
   seeded(async (random) => {
     for (let round = 0; round < ROUNDS; round += 1) {
       const scene = new Scene()

@@ -137,7 +137,7 @@ describe('usage that is exact', () => {
       expect(line).toMatchObject({ usage: 'exact', ...MEASURED })
     })
   }
-  test('an hour of cache costs what an hour costs', () => {
+  test('a one-hour cache write has its own price', () => {
     const { spent } = settled({
       reservation: reserve(),
       usage: usage({ cacheCreation1hTokens: 40 }),
@@ -164,7 +164,7 @@ describe('usage that is exact', () => {
     const sums = database.query('SELECT requests, unknown, unpriced, timed FROM ledger_day').all()
     expect(sums).toEqual([{ requests: 1, unknown: 0, unpriced: 0, timed: 0 }])
   })
-  test('without a reservation it is told all the same', () => {
+  test('without a reservation it is still recorded', () => {
     const { row, spent } = settled({ reservation: undefined, usage: usage(), owed: true })
     expect(row).toMatchObject({ usage: 'exact', ...MEASURED })
     expect(spent).toBe(0)
@@ -270,7 +270,7 @@ describe('an answer that was cut before it said anything of its usage', () => {
   })
 })
 
-describe('what the answer says of its price', () => {
+describe("the response's own price members", () => {
   test('is charged: another price class', () => {
     const fast = usage({ priceClasses: ['speed:fast'] })
     const bill = { reservation: reserve(), usage: fast, owed: true }
@@ -333,7 +333,7 @@ describe('usage of which something could not be read', () => {
     const { row, spent } = settled({ reservation: reserve(), usage: partial, owed: true })
     expect(Number(row['cost_micro_usd']) + Number(row['estimated_cost_micro_usd'])).toBe(spent)
   })
-  test('and not owed is given back, in the ledger too: a restart would charge what that has', () => {
+  test('and not owed is given back, in the ledger too, which a restart reads', () => {
     const { row, spent, reserved } = settled(
       { reservation: reserve(), usage: partial, owed: false },
       { status: 529 },
@@ -397,7 +397,7 @@ describe('usage that stayed unknown', () => {
   })
 })
 
-describe('a price that nobody knows', () => {
+describe('an unknown price', () => {
   test('is no cost in ledger and log, and the reservation is charged whole', () => {
     const { row, line, spent } = settled(
       { reservation: reserve(), usage: usage(), owed: true },
@@ -431,7 +431,7 @@ describe('the model', () => {
     })
     expect(row['model']).toBe('claude-y')
   })
-  test('stays unknown where neither said', () => {
+  test('stays unknown if neither names it', () => {
     const { model: _, ...rest } = { model: 0 }
     const { row, line } = settled(
       { reservation: undefined, usage: usage(), owed: true },

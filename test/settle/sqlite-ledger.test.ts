@@ -211,7 +211,7 @@ test('a silent process of another host is dead after twenty seconds, not before'
   expect(ends()).toEqual(['lost'])
 })
 
-test('a full database stops nothing: told once, kept in memory, written when there is room', async () => {
+test('a full database stops nothing: it is logged once, rows stay in memory, and are written when there is room', async () => {
   let database: Database | undefined
   const ledger = start(() => {
     const result = openLedgerFile(file)
@@ -311,7 +311,7 @@ test('a row of the file that vanished closes no row of the new one', async () =>
   ])
 })
 
-test('a file that comes back is known again, and its open rows are closed where they are', async () => {
+test('a file that comes back is recognised, and its open rows are closed in it', async () => {
   const ledger = start()
   const entry = ledger.open(opening())
   await ledger.flush(NOON)
@@ -341,7 +341,7 @@ test('garbage in the place of the file turns health red until it is gone', async
   expect(rows()).toHaveLength(3)
 })
 
-test('a database that cannot be opened is told at once, and nothing throws', async () => {
+test('a database that cannot be opened is reported at once, and nothing throws', async () => {
   writeFileSync(`${path}/data`, 'a file where the folder should be')
   const ledger = start(() => openLedgerFile(file), { retryEveryMs: 20 })
   expect(ledger.health()).toMatchObject({ ok: false, sinceMs: NOON, waiting: 0 })

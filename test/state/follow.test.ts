@@ -119,7 +119,7 @@ describe.each([
     expect(lines.map(({ level }) => level)).toEqual(['error'])
   })
 
-  test('nor does it matter who has had it open since before', async () => {
+  test('older readers of the file do not matter', async () => {
     const other = elsewhere("db.query('SELECT * FROM t').all()")
     write(1)
     forgetLog()
@@ -152,7 +152,7 @@ describe.each([
     await other.end()
   })
 
-  test('what another program has written since stands, and the deleted log is given up', async () => {
+  test("another program's later writes stay, and the deleted log is given up", async () => {
     write(1)
     forgetLog()
     const other = elsewhere("db.run('INSERT INTO t VALUES (7)')")
@@ -166,7 +166,7 @@ describe.each([
     isWhole()
   })
 
-  test('so it does where that program has ended by then', async () => {
+  test('the same if that program has ended', async () => {
     write(1)
     forgetLog()
     const other = elsewhere("db.run('INSERT INTO t VALUES (7)'); db.close()")
@@ -176,7 +176,7 @@ describe.each([
     isWhole()
   })
 
-  test('of many rows over many pages none is brought into what another has written', async () => {
+  test("no page of a deleted log is mixed into another program's writes", async () => {
     connection.write((database) =>
       database.run(
         `WITH RECURSIVE n(x) AS (SELECT 1000 UNION ALL SELECT x + 1 FROM n LIMIT 20000)

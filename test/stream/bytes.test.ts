@@ -155,7 +155,7 @@ test.concurrent('48: short answers keep their length', async () => {
 })
 
 test.concurrent(
-  '48: a short answer keeps its length where its body comes after its head',
+  '48: a short answer keeps its length if its body comes after its head',
   async () => {
     const one = await ask(async (response) => {
       response.writeHead(200, { 'content-type': 'application/json', 'content-length': '11' })

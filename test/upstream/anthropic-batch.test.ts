@@ -53,7 +53,7 @@ test('each request is read by itself, in the tier of batches', () => {
   for (const each of [first, second]) expect(each?.priceClasses).toEqual(['service_tier:batch'])
 })
 
-test('what one request has, no other has', () => {
+test("no request has another's members", () => {
   const image = { type: 'image', source: { type: 'base64', data: 'AAAA' } }
   const found = read(
     one(

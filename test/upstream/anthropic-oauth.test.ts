@@ -24,7 +24,7 @@ describe('the request', () => {
       authorization: `Bearer ${TOKEN}`,
     })
   })
-  test('of the caller is what belongs to the request, and no credential, name or origin', () => {
+  test("has the caller's headers for the request, and no credential, name or origin", () => {
     const headers = sent({
       authorization: 'Bearer pst_key',
       'x-api-key': 'pst_key',
@@ -79,7 +79,7 @@ describe('the request', () => {
 })
 
 describe('the response', () => {
-  test('is of the answer and of the account, and of nobody else', () => {
+  test('has the headers of the answer and the account, and no others', () => {
     const to = new Headers({ 'anthropic-ratelimit-requests-limit': '10' })
     oauth().answerHeaders(
       {
@@ -129,7 +129,7 @@ describe('a refusal of the API', () => {
     expect(refusal?.message).toContain('/auth/device')
     expect(refusal?.message).not.toContain('expired')
   })
-  test("403 is told in the API's own words, whatever it is about: the account is their own", () => {
+  test("a 403 has the API's own message, whatever it is about: the account is the caller's own", () => {
     for (const words of ['Your plan does not include this model – ask.', 'Token revoked.']) {
       expect(told(403, error(words))).toEqual(['upstream_forbidden', words])
     }

@@ -171,7 +171,7 @@ describe('recorded streams', () => {
     expect(firstPartial).toBe(startEnds)
   })
 
-  test('what an error says beyond its type is not kept', () => {
+  test('only the type of an error is kept', () => {
     expect(JSON.stringify(meter([vector('error-midway')]))).not.toContain('secret of the account')
   })
 })
@@ -379,7 +379,7 @@ describe('whole bodies', () => {
   })
 })
 
-describe('what no honest upstream sends', () => {
+describe('bytes that no honest upstream sends', () => {
   const start = (usage: unknown, model: unknown = 'claude-opus-5-5') =>
     event('message_start', { message: { model, usage } })
   const event = (type: string, rest: object = {}, name = type) =>
@@ -410,7 +410,7 @@ describe('what no honest upstream sends', () => {
     expect(read(start(usage), delta, stop)).toMatchObject({ state: 'exact', inputTokens: 10 })
   })
 
-  test('a prompt of nothing is not exact: some servers write zeros where they do not count', () => {
+  test('a prompt of 0 is not exact: some servers write zeros instead of counts', () => {
     const say = (usage: object) =>
       meter([bytesOf(JSON.stringify({ type: 'message', model: 'm', usage }))], JSON_TYPE).state
     expect(say({ input_tokens: 0, output_tokens: 0 })).toBe('unknown')
@@ -510,7 +510,7 @@ describe('the output since the last count', () => {
     return metering.end().since
   }
 
-  test('is a token for three bytes of text, and nothing for what frames it', () => {
+  test('is a token for three bytes of text, and nothing for its frame', () => {
     expect(since([0, start])).toMatchObject({ outputTokens: 0, isUnfinished: true })
     const many = text('abc').repeat(100)
     expect(since([0, start + block({ type: 'text' }) + many])?.outputTokens).toBe(100)
@@ -556,7 +556,7 @@ describe('the output since the last count', () => {
     expect(since([0, start + asked + stop + large + stop])?.inputTokens).toBe(3000)
   })
 
-  test('an advisor and a compaction are in no bound: their cost is told at the end alone', () => {
+  test('an advisor and a compaction are in no bound: only the end reports their cost', () => {
     const advisor = block({ type: 'server_tool_use', name: 'advisor' })
     expect(since([0, start + advisor])).toBeUndefined()
     expect(since([0, start + block({ type: 'compaction', content: null })])).toBeUndefined()

@@ -104,7 +104,7 @@ test('bytes that wait for the kernel stay ahead of later ones', async () => {
   expect(Bun.hash(Buffer.concat(received))).toBe(Bun.hash(expected))
 })
 
-test('to a connection that is gone nothing is sent, and it is told', async () => {
+test('a write to a closed connection sends nothing, and reports it', async () => {
   const { connection, gone } = await connected()
   sockets.at(-1)?.resetAndDestroy()
   await until(() => gone.length === 1)

@@ -91,7 +91,7 @@ test('a redirect, a hang, a body cut off, one of 5 MiB and a closed door are ref
   expect(await code(at.hpkeKeys(now()))).toBe('upstream_unavailable')
 })
 
-test('a document that comes compressed, though nobody asked for that, is told as it is', async () => {
+test('a document that is compressed without a request for it passes unchanged', async () => {
   upstream.respond((_request, response) => {
     response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('{"format":"x"}'))
   })

@@ -99,7 +99,7 @@ describe('is found', () => {
   })
 })
 
-test('in what succeeds, the plain key alone is found, wherever it stands', () => {
+test('in a success only the plain key is found, at any place', () => {
   const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
   expect(echo.inBytes(bytes(`{"authorization":"Bearer ${KEY}"}`))).toBe(true)
   expect(echo.inBytes(bytes(KEY))).toBe(true)
@@ -108,7 +108,7 @@ test('in what succeeds, the plain key alone is found, wherever it stands', () =>
 })
 
 describe('is not found', () => {
-  test('what begins every key of an API, or is masked, or another key', () => {
+  test("not the common prefix of an API's keys, a masked key, or another key", () => {
     for (const text of [
       'keys begin with sk-ant-api03-',
       'Incorrect API key provided: sk-ant-a***********************************fGh',

@@ -100,7 +100,7 @@ test.each([
   ['{"model":"good","n":"128"}', 'invalid_count'],
 ])('attack: %p is no request', (body, code) => expect(said(body)).toBe(code))
 
-describe('attack: a body of very many small values holds nobody up', () => {
+describe('attack: a body of very many small values delays nobody', () => {
   const many = (each: string): string => `[${`${each},`.repeat(250_000)}${each}]`
   test.each([
     ['messages', '{}', CHAT],
@@ -121,7 +121,7 @@ describe('attack: a body of very many small values holds nobody up', () => {
   })
 })
 
-describe('what bounds an answer', () => {
+describe('the bound of a response', () => {
   test.each<readonly [unknown, string, number | undefined, number]>([
     [{ max_completion_tokens: 7 }, CHAT, 7, 1],
     [{ max_tokens: 5, max_completion_tokens: 7, n: 3 }, CHAT, 7, 3],
@@ -185,7 +185,7 @@ test('pictures count by their number, and not by their base64', () => {
   ).toBe(1)
 })
 
-test('what the body only refers to is a whole window', () => {
+test('content that the body only refers to counts as a whole window', () => {
   const refers = (body: object, path = RESPONSES) => costly({ model: 'm', ...body }, path).refers
   expect(refers({ previous_response_id: 'resp_1' })).toBe(true)
   expect(refers({ previous_response_id: null, conversation: null })).toBe(false)
@@ -229,7 +229,7 @@ test.each<readonly [object, boolean]>([
   expect(costly({ model: 'm', input: [item] }, RESPONSES).refers).toBe(isKept)
 })
 
-test('sound, tiers and long caches are told', () => {
+test('audio, tiers and long caches are reported', () => {
   expect(costly({ model: 'm', modalities: ['text', 'audio'] }).media).toEqual(['audio'])
   expect(costly({ model: 'm', modalities: ['text'] }).media).toEqual([])
   expect(

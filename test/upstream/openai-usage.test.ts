@@ -273,7 +273,7 @@ describe('streams', () => {
     expect(meter(zipped, { coding: 'gzip' }).since?.outputTokens).toBeGreaterThanOrEqual(90)
   })
 
-  test('whole chunks are looked into only where they may say something', () => {
+  test('complete chunks are read only if they may contain usage', () => {
     const nothing = [chunk('a'), chunk('b', { usage: null }), chunk('"usage" and error')]
     const told = chunk('c', { usage: usage(10, 5) })
     for (const pieces of [

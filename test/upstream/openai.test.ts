@@ -90,7 +90,7 @@ describe('the request', () => {
     })
   })
 
-  test('attack: an answer that quotes the key is told by either header', () => {
+  test('attack: an answer that quotes the key is found in either header', () => {
     for (const keyHeader of ['authorization', 'api-key'] as const) {
       const echo = echoOf(made({ keyHeader }).requestHeaders(client))
       expect(echo.inBytes(Buffer.from(`{"you sent":"${KEY}"}`))).toBe(true)
@@ -100,7 +100,7 @@ describe('the request', () => {
   })
 })
 
-test('what describes the operator’s account does not come back', () => {
+test('headers about the operator’s account are not passed on', () => {
   const to = new Headers()
   made().answerHeaders(
     {

@@ -167,7 +167,7 @@ describe('reads', () => {
     expect(headers?.['toString']).toBeUndefined()
   })
 
-  test('names of one length are told apart, however many there are and however often they come', () => {
+  test('names of one length are distinguished, however many there are and however often they come', () => {
     const names = Array.from({ length: 40 }, (_, n) => `X-Name-${String.fromCharCode(97 + n / 2)}`)
     names.push('a'.repeat(64), 'b'.repeat(64), 'a'.repeat(65), 'a'.repeat(300))
     const lines = names.map((name, n) => `${n % 2 ? name : name.toUpperCase()}: ${n}\r\n`).join('')
@@ -304,12 +304,12 @@ describe('of an answer that is not over', () => {
     'trailers without their end': `${CHUNKED}2\r\nok\r\n0\r\nx: y\r\n`,
   }
   for (const [name, bytes] of Object.entries(UNFINISHED)) {
-    test(`no end is told: ${name}`, () => {
+    test(`no end is reported: ${name}`, () => {
       expect(whole(bytes, true).end).toBeUndefined()
     })
   }
 
-  test('nothing more is told once it was stopped at its head', () => {
+  test('nothing more is reported after a stop at the head', () => {
     const told: string[] = []
     const reader = new ResponseReader({
       onHead() {
@@ -324,7 +324,7 @@ describe('of an answer that is not over', () => {
     expect(told).toEqual(['head'])
   })
 
-  test('nothing more is told once it was stopped in the middle of a piece', () => {
+  test('nothing more is reported after a stop in the middle of a piece', () => {
     const told: string[] = []
     const reader = new ResponseReader({
       onHead: () => void told.push('head'),

@@ -47,7 +47,7 @@ function byTheStandard(text: string, wanted: readonly string[]): Seen[] {
   return events
 }
 
-describe('reads what the standard says', () => {
+describe('follows the standard', () => {
   const cases: [name: string, stream: string, events: Seen[]][] = [
     ['one event', 'event: a\ndata: 1\n\n', [['a', '1']]],
     ['CRLF', 'event: a\r\ndata: 1\r\n\r\n', [['a', '1']]],
@@ -149,7 +149,7 @@ describe('reads what the standard says', () => {
   )
 })
 
-test('part of a byte order mark is the start of a field that nobody knows', () => {
+test('part of a byte order mark begins an unknown field', () => {
   for (const mark of [[0xef], [0xef, 0xbb], [0xef, 0xbb, 0xef]]) {
     const bytes = Uint8Array.of(...mark, ...bytesOf('event: a\ndata: 1\n\n'))
     expect(read([bytes]).events).toEqual([['message', '1']])
@@ -305,7 +305,7 @@ describe('events that are only counted', () => {
   ]
 
   test(
-    'are told with their bytes, and whether they are marked, in any chunks',
+    'are reported with their bytes and their mark, in any chunks',
     seeded((random) => {
       const bytes = new TextEncoder().encode(events.join(''))
       const alone = events.map((each) => new TextEncoder().encode(each))

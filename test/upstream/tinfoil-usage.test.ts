@@ -17,7 +17,7 @@ const used = (
   cacheCreation1hTokens: 0,
 })
 
-test('usage is what the upstream says', () => {
+test("usage is read from the upstream's text", () => {
   expect(parseTinfoilUsage('prompt=67,completion=42,total=109')).toEqual(used(67, 42, 0))
   expect(parseTinfoilUsage(' completion=0 , prompt=1 ,cached_prompt_tokens=1,new=7')).toEqual(
     used(0, 0, 1),

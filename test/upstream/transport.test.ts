@@ -290,7 +290,7 @@ describe.concurrent('a request', () => {
     expect(await flight.head).toMatchObject({ ok: true })
   })
 
-  test('is not sent twice where its connection closes without an answer', async () => {
+  test('is not sent twice if its connection closes without an answer', async () => {
     let requests = 0
     const { to } = await upstream((socket) => {
       requests += 1
@@ -360,7 +360,7 @@ describe.concurrent('an answer', () => {
     })
   }
 
-  test('to an upload that goes on is told, and the upload stops', async () => {
+  test('to a running upload is reported, and the upload stops', async () => {
     let yielded = 0
     let returned = false
     async function* endless() {
@@ -417,7 +417,7 @@ describe.concurrent('an answer', () => {
     expect(received).toHaveLength(2)
   })
 
-  test('that nobody listens to is not read without end', async () => {
+  test('without a listener is not read endlessly', async () => {
     const sent = { bytes: 0 }
     const { to } = await upstream((socket) => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n')
@@ -687,7 +687,7 @@ describe.concurrent('a flight', () => {
   })
 })
 
-describe.concurrent('who is slow', () => {
+describe.concurrent('a slow side', () => {
   const MANY = 32 * 1_048_576
   /** The kernel's two buffers, and what is on its way. */
   const MOST = 16 * 1_048_576
@@ -988,7 +988,7 @@ describe.concurrent('over TLS', () => {
   }
 })
 
-describe.concurrent('what a listener throws', () => {
+describe.concurrent('an exception of a listener', () => {
   test('ends its own request, and its connection carries no other', async () => {
     const { to, received } = await upstream((socket) => {
       socket.write(answer('ok').slice(0, -1))
