@@ -23,7 +23,7 @@ test *paths: setup
 
 # Write down how long each test file takes, so that the slowest start first: test/timings.json.
 timings: setup
-    bun test --parallel=4 --path-ignore-patterns 'test/timing/**' --timings=test/timings.json --update-timings
+    bun test --parallel=6 --path-ignore-patterns 'test/timing/**' --timings=test/timings.json --update-timings
 
 # The tests that take minutes: 310 s of silence, and everything at full size.
 test-long: setup

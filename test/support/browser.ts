@@ -15,12 +15,29 @@ export async function hasBrowser(): Promise<boolean> {
   return false
 }
 
+/** The last such flag counts: playwright's own list is in it, as far as it matters here. */
+const NEEDLESS = [
+  'AvoidUnnecessaryBeforeUnloadCheckSync',
+  'DestroyProfileOnBrowserClose',
+  'HttpsUpgrades',
+  'HttpsFirstBalancedModeAutoEnable',
+  'MediaRouter',
+  'PaintHolding',
+  'ThirdPartyStoragePartitioning',
+  'OptimizationHints',
+  'NetworkTimeServiceQuerying',
+  'PreconnectToSearch',
+  'IsolateOrigins',
+  'site-per-process',
+  'SpareRendererForSitePerProcess',
+].join()
+
 /** A third less processor time: no process for each site, and scripts of a few lines are not compiled. */
 const FRUGAL = [
   '--disable-gpu',
   '--disable-software-rasterizer',
   '--disable-site-isolation-trials',
-  '--disable-features=IsolateOrigins,site-per-process',
+  `--disable-features=${NEEDLESS}`,
   '--renderer-process-limit=2',
   '--js-flags=--max-lazy --jitless',
 ]
