@@ -71,7 +71,10 @@ export class ResponseCharges {
   /** The client asks for a response. */
   ask(eventId: string | undefined, admitted: Admitted): Decision<undefined> {
     const room = this.#makeRoom(admitted, this.#asked.length + 1)
-    if (room.ok) this.#asked.push(eventId)
+    if (!room.ok) return room
+    this.#asked.push(eventId)
+    // What an upstream neither begins nor refuses by its id is forgotten at last.
+    if (this.#asked.length > MAX_RUNNING) this.#asked.shift()
     return room
   }
 

@@ -23,6 +23,7 @@ export interface ClientSocket {
   pong(payload?: Uint8Array): number
   close(code?: number, reason?: string): void
   terminate(): void
+  getBufferedAmount(): number
   pause(): void
   resume(): void
 }
@@ -338,8 +339,17 @@ export class RealtimeSession implements UpstreamEvents, Placed {
     if (!client) return
     if (!told) return client.terminate()
     if (this.#clientWaits !== Infinity) client.resume()
-    this.#closing = deadline(CLOSE_MS, () => client.terminate())
     client.close(...told)
+    this.#linger(client, Infinity)
+  }
+
+  /** A slow reader gets what was sent, as long as it reads. */
+  #linger(client: ClientSocket, before: number): void {
+    this.#closing = deadline(CLOSE_MS, () => {
+      const left = client.getBufferedAmount()
+      if (left > 0 && left < before) this.#linger(client, left)
+      else client.terminate()
+    })
   }
 }
 

@@ -1,7 +1,7 @@
 // The upstream's side of a WebSocket: messages and control frames over the connection of a handshake.
 
 import type { Flight, Listener, ResponseBody } from '../http1/transport.ts'
-import { clearDeadline, type Deadline, deadline } from '../turn/deadline.ts'
+import { clearDeadline, type Deadline, deadline, setDeadline } from '../turn/deadline.ts'
 import { BINARY, CLOSE, closePayload, maskedFrame, PING, PONG, TEXT } from '../websocket/frames.ts'
 import { type MessageEvents, MessageReader } from '../websocket/reader.ts'
 
@@ -14,6 +14,8 @@ export interface UpstreamEvents extends Omit<MessageEvents, 'onInvalid'> {
 
 /** How long the other side has to close the connection, which the server does first (RFC 6455 §7.1.1). */
 const CLOSE_MS = 5000
+/** How long it may take to read what was sent before. */
+const FLUSH_MS = 60_000
 
 export class UpstreamSocket implements Listener {
   readonly #flight: Flight
@@ -74,8 +76,8 @@ export class UpstreamSocket implements Listener {
   /** Sends a close frame, and drops the connection if the upstream does not close it in time. */
   close(code: number | undefined, reason: string): void {
     if (this.#closing) return
-    this.#send(CLOSE, closePayload(code, reason))
-    this.#closing = deadline(CLOSE_MS, () => this.#flight.cancel())
+    const isFlushed = this.#send(CLOSE, closePayload(code, reason))
+    this.#closing = deadline(isFlushed ? CLOSE_MS : FLUSH_MS, () => this.#flight.cancel())
     this.#body.resume()
   }
 
@@ -105,6 +107,7 @@ export class UpstreamSocket implements Listener {
   }
 
   onDrain(): void {
+    if (this.#closing) setDeadline(this.#closing, CLOSE_MS)
     if (!this.#isOver) this.#events?.onDrain()
   }
 
