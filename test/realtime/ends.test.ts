@@ -80,14 +80,14 @@ test('a slow reader gets all that was sent before the close, however long that t
   await client.event('session.created')
   const [socket] = upstream.sockets
   client.socket.pause()
-  const piece = 'p'.repeat(500_000)
-  for (let at = 0; at < 20; at += 1) socket?.send(`${at} ${piece}`)
-  socket?.close(4002, 'that was all')
-  // The gate waits for its reader, and the upstream for the gate.
+  const piece = 'p'.repeat(1_000_000)
+  for (let at = 0; at < 40; at += 1) socket?.send(`${at} ${piece}`)
+  // The upstream waits for the gate, and the gate for its reader.
   await until(() => (socket?.getBufferedAmount() ?? 0) > 0)
+  socket?.close(4002, 'that was all')
   client.socket.resume()
   expect(await soon(client.closed, 'a close')).toEqual([4002, 'that was all'])
-  expect(client.messages.length).toBe(21)
+  expect(client.messages.length).toBe(41)
 })
 
 test('idle, or too old: 1001', async () => {
