@@ -10,7 +10,7 @@ import { type CommandEnd, endOf } from '../support/binary.ts'
 import { claude, isWithoutClaude } from '../support/claude-code.ts'
 import { LONG } from '../support/long.ts'
 
-const TIMEOUT_MS = 90_000
+const TIMEOUT_MS = 300_000
 
 describe.skipIf(isWithoutClaude)('Claude Code shows at once', () => {
   let on: DeviceScene

@@ -15,7 +15,7 @@ import {
 } from '../support/binary.ts'
 import { claude, isWithoutClaude } from '../support/claude-code.ts'
 
-const TIMEOUT_MS = 90_000
+const TIMEOUT_MS = 300_000
 
 describe.skipIf(isWithoutClaude)('Claude Code', () => {
   let gate: Running

@@ -68,10 +68,10 @@ function mayRise(way: Way, name: string): boolean {
 }
 
 function maySink(way: Way, name: string): boolean {
-  if (['content-type', 'content-encoding', 'cache-control', 'retry-after'].includes(name))
-    return true
+  const common = ['content-type', 'content-encoding', 'content-disposition']
+  if ([...common, 'cache-control', 'retry-after'].includes(name)) return true
   return way === 'tinfoil'
-    ? ['content-language', 'content-disposition', 'ehbp-response-nonce'].includes(name)
+    ? ['content-language', 'ehbp-response-nonce'].includes(name)
     : ['x-should-retry', 'request-id'].includes(name)
 }
 

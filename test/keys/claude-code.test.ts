@@ -8,7 +8,7 @@ import { type CommandEnd, endOf, type Running, runToEnd, start } from '../suppor
 import { claude, isWithoutClaude } from '../support/claude-code.ts'
 import { eventually } from '../support/sink.ts'
 
-const TIMEOUT_MS = 90_000
+const TIMEOUT_MS = 300_000
 
 describe.skipIf(isWithoutClaude)('Claude Code', () => {
   let gate: Running

@@ -29,7 +29,12 @@ test(`45: ${DEPARTURES} abrupt departures leave nothing behind`, async () => {
     { early: true },
   )
   const at = await scene({
-    env: { TINFOIL_BASE_URL: upstream.url, MAX_UPSTREAM_CONCURRENCY: String(PLACES) },
+    env: {
+      TINFOIL_BASE_URL: upstream.url,
+      MAX_UPSTREAM_CONCURRENCY: String(PLACES),
+      // A hundred connections at once, on whatever machine.
+      CONNECT_TIMEOUT_SECONDS: '60',
+    },
   })
   const { gate, token } = at
 

@@ -4,6 +4,7 @@
 
 import type { Database } from 'bun:sqlite'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { PATIENCE_MS } from '../support/patience.ts'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { Secret } from '../../src/secret.ts'
@@ -73,15 +74,14 @@ afterEach(async () => {
 })
 
 /** A process on the file: another one is as after a restart, or beside the first. */
-function started(patienceMs?: number): Process {
+function started(patienceMs = PATIENCE_MS): Process {
   const opened = store(`${folder}/postern.db`, TABLES).open({ busyTimeoutMs: 0 })
   if (!opened.ok) throw new Error(opened.reason)
   const { database } = opened
   open.push(database)
   const kept = sessions({ connection: connectionTo(database), secrets })
-  const patience = patienceMs === undefined ? {} : { patienceMs }
   const options = { authorization: client, sessions: kept, scope: server.scope, log: log.log }
-  return { database, sessions: kept, tokens: heldTokens({ ...options, ...patience }) }
+  return { database, sessions: kept, tokens: heldTokens({ ...options, patienceMs }) }
 }
 
 async function issue(): Promise<IssuedTokens> {
