@@ -28,10 +28,11 @@ import { finishRevoking } from './finish.ts'
 import { deviceRefresh } from './refresh.ts'
 import { declined, type EnrollDecision, notOpened, revoked, unavailable } from './refusals.ts'
 import type { RememberedToken } from './remembered.ts'
-import { revocations } from './revocations.ts'
+import { type RevokedNames, revocations } from './revocations.ts'
 import { seenDevices } from './seen.ts'
 import { termsInForce } from './terms.ts'
 import { beginRevoking } from './withdraw.ts'
+import type { Withdrawn } from './records.ts'
 
 const GRACE_SECONDS = 10
 
@@ -158,13 +159,13 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
       const by = { identify, former: former.identify(), actor, at: now.epochSeconds }
       const { left, ...begun } = connection.write((db) => beginRevoking(db, name, by))
       const { file } = connection
-      withdrawn.written(now)
+      withdrawn.revoked(namesOf(begun, name), now)
       if (left.length === 0) return begun
       const { families, error } = await finishRevoking(left, (work) => {
         if (connection.file !== file) throw new DatabaseUnusable('cannot_open', 'moved')
         const at = instant()
         const done = connection.write((db) => work(db, at.epochSeconds))
-        withdrawn.written(at)
+        withdrawn.revoked(done, at)
         return done
       })
       if (connection.file !== file) throw error ?? new DatabaseUnusable('cannot_open', 'moved')
@@ -192,4 +193,10 @@ export function enrollment(options: EnrollmentOptions): DeviceEnrollment {
       return withdrawn.storage
     },
   }
+}
+
+/** A family or token is revoked under its own name, whether or not the disk knows it. */
+function namesOf({ kind, families }: Withdrawn, name: string): RevokedNames {
+  if (kind === 'family') return { families: [name] }
+  return kind === 'token' ? { families, tokens: [name] } : { families }
 }

@@ -33,13 +33,18 @@ export function partSize(): PartSize {
   }
 }
 
+export interface RevokedPart {
+  readonly families: readonly string[]
+  readonly isFinished: boolean
+}
+
 /** One transaction. `isFinished` if nothing is left, or another process finished it first. */
 export function revokePart(
   db: Database,
   id: number,
   size: PartSize,
   nowSeconds: number,
-): { readonly families: readonly string[]; readonly isFinished: boolean } {
+): RevokedPart {
   const began = performance.now()
   const left = findUnfinished(db, id)
   if (!left) return { families: [], isFinished: true }
@@ -72,7 +77,7 @@ export interface RevocationRest {
  */
 export async function finishRevoking(
   left: readonly number[],
-  write: <T>(work: (db: Database, nowSeconds: number) => T) => T,
+  write: (work: (db: Database, nowSeconds: number) => RevokedPart) => RevokedPart,
 ): Promise<RevocationRest> {
   const size = partSize()
   const families: string[] = []

@@ -27,6 +27,8 @@ export interface Revocations {
   reused(family: string, now: Instant): void
   /** This process has just written; its own writes do not change `data_version`. */
   written(now: Instant): void
+  /** The same for a revocation: it is in effect at once, even if the disk cannot be read now. */
+  revoked(names: RevokedNames, now: Instant): void
   /**
    * One turn of the timer, of some milliseconds; the rest waits for the next. Neither this nor
    * `written` throws: failures are retried.
@@ -37,6 +39,11 @@ export interface Revocations {
   readonly retired: number
   /** For the body of `/readyz`: whether the last poll could read and write. */
   readonly storage: 'ok' | 'failing'
+}
+
+export interface RevokedNames {
+  readonly families: readonly string[]
+  readonly tokens?: readonly string[]
 }
 
 export interface RevocationOptions {
@@ -236,6 +243,10 @@ export function revocations(options: RevocationOptions): Revocations {
       isBehind = false
     }
   }
+  const written = (now: Instant): void => {
+    seenVersion = undefined
+    poll(now, true)
+  }
   const timer = polling((now) => {
     poll(now)
     return isBehind
@@ -257,9 +268,12 @@ export function revocations(options: RevocationOptions): Revocations {
       pending.set(family, now.epochSeconds)
       log.warn({ family }, 'a retired device token came back; its family is revoked')
     },
-    written(now) {
-      seenVersion = undefined
-      poll(now, true)
+    written,
+    revoked({ families: ended, tokens: spent = [] }, now) {
+      const until = now.epochSeconds + MAX_LIFETIME_SECONDS
+      for (const family of ended) families.set(family, until)
+      for (const token of spent) tokens.set(token, until)
+      written(now)
     },
     poll: (now) => poll(now),
     start: timer.start,

@@ -3,6 +3,7 @@
 import { Database } from 'bun:sqlite'
 import { describe, expect, setSystemTime, test } from 'bun:test'
 import pino from 'pino'
+import { DatabaseUnusable } from '../../src/database/trouble.ts'
 import type { DeviceEnrollment } from '../../src/enroll/enrollment.ts'
 import { NO_ENTITLEMENTS } from '../../src/enroll/entitlements.ts'
 import { pruneEnrolment } from '../../src/enroll/prune.ts'
@@ -57,6 +58,29 @@ test('a revocation of its own beats the memory of verified tokens at once', asyn
   expect(await used(world.gate, token)).toBe('token_revoked')
   expect(outcome(await world.gate.refresh(token, at(0)))).toBe('token_revoked')
   expect((await world.gate.revoke(family, 'operator', at(1))).families).toEqual([])
+})
+
+test('a revocation holds from the moment of its answer, even if the disk cannot be read then', async () => {
+  using world = scene()
+  using db = openDatabase(world.path)
+  const disk = connectionTo(db)
+  let unreadable = false
+  const gate = world.another({
+    connection: {
+      ...disk,
+      get() {
+        if (unreadable) throw new DatabaseUnusable('failed', 'SQLITE_IOERR_READ')
+        return disk.get()
+      },
+    },
+  })
+  const tokens = await Promise.all(['one', 'two', 'three'].map((id) => world.enrolled(id)))
+  const [one, two, three] = await Promise.all(tokens.map((token) => claimsOf(gate, token)))
+  unreadable = true
+  for (const name of [one?.family, two?.jti, three?.deviceHash]) {
+    await gate.revoke(name ?? '', 'operator', at(0))
+  }
+  for (const token of tokens) expect(await used(gate, token)).toBe('token_revoked')
 })
 
 test('by family, by device hash, by device id, by token, by code', async () => {
