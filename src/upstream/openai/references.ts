@@ -146,6 +146,7 @@ const OBJECT = shape({
   attributes: 'opaque',
   filters: 'opaque',
   parameters: 'opaque',
+  files: shape({ attributes: 'opaque' }),
 })
 
 type ReadReferences = (body: Uint8Array) => Decision<readonly string[]>
