@@ -44,10 +44,21 @@ export interface InferenceParts extends GuardParts, ChoosingParts, PickingParts 
 }
 
 const NO_BODY = granted(false)
+const ONE_MODEL = '/v1/models/:id'
 /** The name of a model, a batch or a file. */
 const NAMED = t.String({ pattern: NAME_SEGMENT.source, error: 'no name' })
 const PARAMS = t.Object({ id: NAMED })
+const NAME = NAME_SEGMENT.source.slice(1, -1)
+/** Slashes that were encoded are decoded here. */
+const MODEL_PARAMS = t.Object({
+  id: t.String({ pattern: `^${NAME}(?:/${NAME}){0,3}$`, error: 'no name' }),
+})
 const ITEM_PARAMS = t.Object({ id: NAMED, item: NAMED })
+
+function paramsOf(path: string) {
+  if (path.includes(':item')) return ITEM_PARAMS
+  return path === ONE_MODEL ? MODEL_PARAMS : PARAMS
+}
 
 export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
   const { answers, budget, charges, dispatch, mergeModels, plans, relay } = parts
@@ -170,7 +181,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
       {
         parse: 'none',
         relayed: routes,
-        ...(path.includes(':') && { params: path.includes(':item') ? ITEM_PARAMS : PARAMS }),
+        ...(path.includes(':') && { params: paramsOf(path) }),
         detail: { summary: about, tags: ['relayed', ...routes.map(({ dialect }) => dialect)] },
       },
     )

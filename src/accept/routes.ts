@@ -32,6 +32,7 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
     dialects: ['openai', 'anthropic'],
     about: 'Describes one model.',
   },
+  openai('GET', '/v1/models/:id/:item', 'models', 'Describes one model whose name has a slash.'),
   openai('POST', '/v1/chat/completions', 'chat', 'Creates a chat completion.'),
   openai('POST', '/v1/completions', 'completions', 'Creates a text completion.'),
   openai('POST', '/v1/responses', 'responses', 'Creates a response.'),

@@ -54,13 +54,17 @@ const QUERY_FAULT = /#|%(?:7f|c[01]|e0%[89]|ed%[ab]|f0%8|f4%9|f[5-9a-f]|ef%bf%bd
 /** Well below the 32 KiB for the URL and all headers together (gate/header-limit.ts). */
 const MAX_TARGET_LENGTH = 8192
 
+/** A model's name with slashes, as clients encode it; they are the only characters that may be encoded. */
+const MODEL_WITH_SLASHES =
+  /^\/v1\/models\/[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}(?:%2[Ff][A-Za-z0-9][A-Za-z0-9._:@-]{0,127}){1,3}$/
+
 /**
- * Whether Elysia's router may see it. No route contains a percent sign; Elysia would decode one in a
- * parameter, and route a path that the upstream reads differently.
+ * Whether Elysia's router may see it. No route but that of a model contains a percent sign; Elysia would
+ * decode one in a parameter, and route a path that the upstream reads differently.
  */
 export function mayBeRouted({ path, search }: Target): boolean {
   if (path.length + search.length > MAX_TARGET_LENGTH) return false
-  if (path.includes('%') || path.includes('#')) return false
+  if (path.includes('#') || (path.includes('%') && !MODEL_WITH_SLASHES.test(path))) return false
   return search === '' || !QUERY_FAULT.test(search)
 }
 

@@ -33,7 +33,10 @@ const isLimited = (patterns: readonly string[] | undefined): patterns is readonl
 
 /** The model in a path `/v1/models/:id`. */
 export function modelIn(path: string): string | undefined {
-  return path.startsWith(`${LIST}/`) ? path.slice(LIST.length + 1) : undefined
+  if (!path.startsWith(`${LIST}/`)) return undefined
+  const name = path.slice(LIST.length + 1)
+  // Clients encode the slashes of a name.
+  return name.includes('%') ? name.replace(/%2f/gi, '/') : name
 }
 
 /** For `/v1/models/:id`: a model outside the list does not exist for this token. */

@@ -41,7 +41,7 @@ test('everything under /v1/ is relayed, and /admin/ is protected, and /device, a
         : [path === '/device' ? 'caller' : 'public']
     expect([path, expected]).toEqual([path, expect.arrayContaining([access])])
   }
-  expect(RELAYED_ROUTES).toHaveLength(86)
+  expect(RELAYED_ROUTES).toHaveLength(88)
   const own = EVERY_ROUTE.filter(({ access }) => access === 'own').map(({ path }) => path)
   expect(own).toEqual(['/admin/usage', '/admin/stats'])
 })
@@ -124,7 +124,7 @@ describe("a model's name", () => {
     '%2E.',
     'a%2f..',
     'a%',
-    'a/b',
+    'a/b/c',
     '../files',
     'a/..',
     'a/',
@@ -147,8 +147,11 @@ describe("a model's name", () => {
     'x'.repeat(129),
   ])('is not %p', (name) => expect(find(`/v1/models/${name}`)).toBeUndefined())
 
+  test('may have one slash', () => {
+    expect(find('/v1/models/a/b')?.pattern).toBe('/v1/models/:id/:item')
+  })
   test('stands under no other path', () => {
-    for (const path of ['/v1/a', '/a', '/v1/messages/a', '/admin/a', '/v1/models/a/b', 'a']) {
+    for (const path of ['/v1/a', '/a', '/v1/messages/a', '/admin/a', 'a']) {
       expect(find(path)).toBeUndefined()
     }
   })
@@ -184,7 +187,6 @@ describe("a batch's and a file's", () => {
     '/v1/files/../content',
     '/v1/files/a/content/..',
     '/v1/files/a;b/content',
-    '/v1/models/a/content',
   ])('%p is not', (path) => expect(find(path)).toBeUndefined())
 })
 

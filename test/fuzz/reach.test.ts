@@ -278,13 +278,14 @@ function asked(random: Random): Asked {
     route.runsNothing === true || route.lists === true || route.path.startsWith('/v1/responses/:id')
   const model = random.pick(MODELS)
   if (route.method !== 'POST') {
-    const isModel = route.path === '/v1/models/:id'
+    const isModel = route.path.startsWith('/v1/models/:id')
+    const name = route.path.endsWith('/:item') ? `${model}/an-item` : model
     const path = route.path.replace(':id', isModel ? model : 'an-id').replace(':item', 'an-item')
     return {
       route,
       path,
       body: undefined,
-      models: isModel ? [model] : [],
+      models: isModel ? [name] : [],
       isPlain: !isStored,
     }
   }

@@ -196,7 +196,7 @@ function allowed(
 ): readonly UpstreamKind[] {
   if (routes && !routes.includes(group)) return []
   // What is kept is there for the caller whose request made it, and here nobody made any but the account's.
-  const isKept = path.includes('/:id') && path !== '/v1/models/:id'
+  const isKept = path.includes('/:id') && !path.startsWith('/v1/models/')
   const isUnnamed = !routes && !USUAL_GROUPS.includes(group)
   return UPSTREAM_KINDS.filter(
     (each) =>

@@ -162,8 +162,8 @@ function allowedBy(
   model: string,
 ): readonly string[] {
   const { upstreams, routes } = policies[kind]
-  const isOwned = path.includes('/:id') && path !== '/v1/models/:id'
-  const names = (method === 'POST' && !isOwned && !runsNothing) || path === '/v1/models/:id'
+  const isOwned = path.includes('/:id') && !path.startsWith('/v1/models/')
+  const names = (method === 'POST' && !isOwned && !runsNothing) || path.startsWith('/v1/models/:id')
   if (routes && !routes.includes(group)) return []
   const isNamed = NAMED_GROUPS.some((each) => each === group)
   const served = rules
@@ -224,7 +224,8 @@ test(
               ),
           )
         const spoken = isServed(dialect) ? dialect : (others[0] ?? dialect)
-        const expected = allowedBy(table, kind, route, spoken, model)
+        const named = path === '/v1/models/:id/:item' ? `${model}/an-item` : model
+        const expected = allowedBy(table, kind, route, spoken, named)
         const told = [kind, method, path, model, JSON.stringify(table)]
         // Several lists of models are made one, unless one is that of an account.
         const isMerged = path === '/v1/models' && !expected.includes('o1')

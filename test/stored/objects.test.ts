@@ -31,14 +31,14 @@ upstreams:
     base_url: ${upstream.url}/v1
     api_key: \${KEY}
     callers: [user]
-    routes: [chat, responses, images, stored_chat, ${ALL}]
+    routes: [models, chat, responses, images, stored_chat, ${ALL}]
   - kind: anthropic
     base_url: ${upstream.url}
     api_key: \${KEY}
     callers: [user]
     routes: [messages, batches, files]
 policies:
-  - { name: keeper, routes: [chat, responses, images, messages, stored_chat, ${ALL}] }
+  - { name: keeper, routes: [models, chat, responses, images, messages, stored_chat, ${ALL}] }
   - { name: listed, routes: [chat, images, batches, files, fine_tuning], models: [gpt-4o] }
   - { name: capped, routes: [chat, images, batches, files, fine_tuning, vector_stores, containers], usd_per_day: 1 }
 rules:
@@ -336,6 +336,36 @@ describe('OpenAI’s', () => {
     expect(await asked(() => edit('gpt-4o'))).toEqual([200, '', 1])
     expect(await asked(() => edit('gpt-image-9'))).toEqual([404, 'model_not_found', 0])
   })
+})
+
+test('a model whose name has slashes is asked for as the client wrote it', async () => {
+  const asks = async (path: string) => {
+    upstream.seen.length = 0
+    const headers = { authorization: `Bearer ${anna.apiKey}` }
+    const { status } = await fetch(`${gate.url}/v1/models/${path}`, { headers })
+    return [status, upstream.seen[0]?.url]
+  }
+  const sdk = async (model: string) => {
+    upstream.seen.length = 0
+    await anna.models.retrieve(model)
+    return upstream.seen[0]?.url
+  }
+  expect(await sdk('openai/gpt-4o')).toBe('/v1/models/openai%2Fgpt-4o')
+  expect(await sdk('accounts/fireworks/models/x')).toBe(
+    '/v1/models/accounts%2Ffireworks%2Fmodels%2Fx',
+  )
+  expect(await asks('openai/gpt-4o')).toEqual([200, '/v1/models/openai/gpt-4o'])
+  for (const odd of [
+    'a%2F..%2Fb',
+    'a%252Fb',
+    'a%2F',
+    '%2Fa',
+    'a%2fb%20',
+    'a%2Fb%2Fc%2Fd%2Fe',
+    'a/..%2Fb',
+  ]) {
+    expect([odd, ...(await asks(odd))]).toEqual([odd, 404, undefined])
+  }
 })
 
 test('attack: an idempotency key of one caller is not that of another', async () => {

@@ -7,7 +7,7 @@ const kept = (path: string, ...methods: readonly string[]): readonly string[] =>
   methods.map((method) => `${method} ${path}`)
 
 const PATHS: Readonly<Record<(typeof OPENAI_GROUPS)[number], readonly string[]>> = {
-  models: ['GET /v1/models', 'GET /v1/models/:id'],
+  models: ['GET /v1/models', 'GET /v1/models/:id', 'GET /v1/models/:id/:item'],
   chat: ['POST /v1/chat/completions'],
   completions: ['POST /v1/completions'],
   responses: [
