@@ -1,7 +1,6 @@
 // Writes log lines out of the process. The reader may be full, slow or gone, and may return: no line
-// ever waits for it, and the memory of waiting lines is bounded. Lines of one turn of the event loop
-// leave in one write. Lines without room are counted, and the count is reported once there is room
-// again.
+// ever waits for it, and the memory of waiting lines is bounded. Lines of a few milliseconds leave in one
+// write. Lines without room are counted, and the count is reported once there is room again.
 
 import { constants, fstatSync, openSync, writeSync, write as writeLater } from 'node:fs'
 import { isTerminal } from './terminal.ts'
@@ -22,8 +21,10 @@ export interface Lost {
   readonly reason: string
 }
 
-/** At this size a piece is written before the turn ends. */
-const MAX_TURN_CHARS = 65_536
+/** A write for each request took a twentieth of it, in the turn that answers it. */
+const GATHER_MS = 4
+/** At this size a piece is written at once. */
+const MAX_GATHERED_CHARS = 65_536
 /** The bound on lines that wait for a reader: a few thousand requests. */
 const MAX_WAITING_CHARS = 1_048_576
 const URGENT_CHARS = 131_072
@@ -76,6 +77,9 @@ export function logOutput(fd = 1): LogOutput {
       }
     }
   }
+  const flushDue = (): void => {
+    if (state === 'due') flush()
+  }
   const took = (bytes: number): void => {
     retryMs = 0
     at += bytes
@@ -116,8 +120,9 @@ export function logOutput(fd = 1): LogOutput {
       waiting += lines
       if (state === 'idle') {
         state = 'due'
-        setImmediate(flush)
-      } else if (state === 'due' && waiting.length > MAX_TURN_CHARS) flush()
+        if (urgent) setImmediate(flushDue)
+        else setTimeout(flushDue, GATHER_MS)
+      } else if (state === 'due' && waiting.length > MAX_GATHERED_CHARS) flush()
     },
     onRecovery(told) {
       report = told

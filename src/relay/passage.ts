@@ -257,10 +257,10 @@ class StreamPassage implements Passage, Listener, Bun.DirectUnderlyingSource<Uin
    */
   #takeHeld(): Uint8Array | undefined {
     const held = this.#held
-    if (held.length === 0) return undefined
-    this.#held = []
     this.#heldBytes = 0
-    return held.length === 1 ? held[0] : Buffer.concat(held)
+    if (held.length < 2) return held.pop()
+    this.#held = []
+    return Buffer.concat(held)
   }
 
   #hand(sink: ReadableStreamDirectController, chunk: Uint8Array): void {
