@@ -61,6 +61,20 @@ export const BARS: readonly Bar[] = [
     atMost: 16,
     unit: 'KiB',
   },
+  {
+    about: 'choosing, one upstream serves a route',
+    part: 'choosing',
+    figure: 'oneUs',
+    atMost: 1,
+    unit: 'µs',
+  },
+  {
+    about: 'choosing, the model decides between eight',
+    part: 'choosing',
+    figure: 'byModelUs',
+    atMost: 5,
+    unit: 'µs',
+  },
   { about: 'first 200', part: 'startup', figure: 'firstOkMs', atMost: 50, unit: 'ms' },
 ]
 

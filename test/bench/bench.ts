@@ -21,13 +21,14 @@ import { bottlenecks, report, type Run } from './report.ts'
 import { REQUESTS } from './requests.ts'
 import { refreshReadme, save } from './save.ts'
 import { SSE } from './sse.ts'
+import { CHOOSING } from './choosing.ts'
 import { STARTUP } from './startup.ts'
 import { shuffled } from './statistics.ts'
 import { isMissing, type Missing, type Subject } from './subject.ts'
 import { TTFB } from './ttfb.ts'
 import { wrkVersion } from './wrk.ts'
 
-const PARTS: readonly Part[] = [...REQUESTS, ...SSE, TTFB, ...IDLE, STARTUP]
+const PARTS: readonly Part[] = [...REQUESTS, ...SSE, TTFB, ...IDLE, STARTUP, CHOOSING]
 
 /** A round that would end later is not begun. */
 const TIME_MS = 29 * 60_000

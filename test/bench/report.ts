@@ -36,6 +36,8 @@ const COLUMNS: Readonly<Record<string, readonly [title: string, decimals: number
   rssKiBEachAtFirst: ['RSS KiB each, before rest', 1],
   emptyRssMiB: ['RSS MiB before', 1],
   rssMiB: ['RSS MiB with them', 1],
+  oneUs: ['CPU µs, one', 2],
+  byModelUs: ['CPU µs, by model', 2],
   firstOkMs: ['first 200 ms', 1],
   firstPassedMs: ['first passed on ms', 1],
   sizeMiB: ['size MiB', 1],

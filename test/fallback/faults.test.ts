@@ -150,7 +150,9 @@ const CIRCUIT = 'limits: { circuit: { failures: 1000 }, headers_seconds: 5 }'
 async function placeOf(plan: string, oneEntry?: (url: string) => string): Promise<Place> {
   let proxy: ToxicProxy | undefined
   const scene = await fallbackScene(`${PLAN}${plan} }]\n${CIRCUIT}`, {
-    ...(oneEntry && { oneEntry, env: NOBODY }),
+    ...(oneEntry && { oneEntry }),
+    // Where connecting is slow and nothing else, another upstream may be asked: not here.
+    env: { ...NOBODY, CONNECT_TIMEOUT_SECONDS: '25' },
     async oneUrl(url) {
       proxy = await toxicProxy(Number(new URL(url).port), 7)
       return proxy.url
