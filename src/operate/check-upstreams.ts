@@ -11,6 +11,7 @@ import { allowedModel } from '../token/model-pattern.ts'
 import { modelsIn } from '../upstream/reading/listed-models.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { statusAdvice } from './check-advice.ts'
+import { checkFallback, type ListedBy } from './check-fallback.ts'
 import type { CheckOutcome } from './check-outcome.ts'
 import { advised } from './egress-advice.ts'
 
@@ -49,12 +50,16 @@ export async function checkUpstreams(
   }
 
   const outcomes: CheckOutcome[] = []
+  const lists: ListedBy[] = []
+  const { fallback } = parts.settings()
+  const standsIn = (name: string): boolean => fallback.some(({ from }) => from.includes(name))
   for (const source of parts.from.upstreams) {
     const offer = offered(source, parts)
     if (!offer) continue
     const { upstream, models, asks } = offer
     for (const { path, withKey } of upstream.checks) {
-      const isList = path === LIST && (upstream.kind === 'openai' || models !== undefined || asks)
+      const isRead = upstream.kind === 'openai' || models !== undefined || asks
+      const isList = path === LIST && (isRead || standsIn(upstream.name))
       const found = await get(upstream, path, withKey, isList)
       const outcome = outcomeOf(upstream, path, withKey, found)
       outcomes.push(outcome)
@@ -64,6 +69,8 @@ export async function checkUpstreams(
         outcomes.push(noList(upstream, asks))
         continue
       }
+      const ids = listed.value.map(({ id }) => id)
+      lists.push({ name: upstream.name, ids, models })
       const lacking: string[] = []
       let asked = 0
       for (const name of models ?? []) {
@@ -77,7 +84,7 @@ export async function checkUpstreams(
       if (lacking.length > 0) outcomes.push(lacks(upstream, lacking))
     }
   }
-  return outcomes
+  return [...outcomes, ...checkFallback(fallback, lists)]
 }
 
 function outcomeOf(

@@ -315,3 +315,23 @@ test('no route beside those of the plan is sent twice', async () => {
   const { status } = await careful.ask({ model: 'm', input: 'x' }, { path: '/v1/moderations' })
   expect([status, careful.reached()]).toEqual([429, [1, 0]])
 })
+
+test('postern check says whether they know a model by one name', async () => {
+  const list = (...ids: string[]) =>
+    answer(
+      200,
+      JSON.stringify({ object: 'list', data: ids.map((id) => ({ id, object: 'model' })) }),
+    )
+  const said = async (): Promise<string> => {
+    const { stdout } = await careful.command('check')
+    return stdout.split('\n').find((line) => line.includes('fallback')) ?? stdout
+  }
+  const what = 'fallback of chat, responses, embeddings from one, two: '
+  careful.one.say(list('gpt-4o', 'gpt-4.1'))
+  careful.two.say(list('openai/gpt-4o', 'gpt-4.1'))
+  expect(await said()).toBe(`ok  ${what}1 model by one name`)
+  careful.two.say(list('openai/gpt-4o'))
+  expect(await said()).toStartWith(`!!  ${what}no two of them list a model by the same name`)
+  careful.two.say(failing(500))
+  expect(await said()).toBe(`!!  ${what}too few of them list their models`)
+})

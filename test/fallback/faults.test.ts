@@ -14,7 +14,7 @@ import { answer, type Said, stream, type Taken } from './scripted-upstream.ts'
 
 const COUNT = howMany(12, 1000)
 /** So many at once. */
-const BATCH = 250
+const BATCH = 100
 
 interface Fault {
   readonly toxics: Partial<Readonly<Record<Direction, Toxic>>> | 'down'
@@ -145,7 +145,7 @@ function judged(
 
 const PLAN = 'fallback: [{ routes: [chat], from: [one, two]'
 const BILLED = ', on: [unreachable, open, overloaded, 5xx, unanswered], again_if_billed: true'
-const CIRCUIT = 'limits: { circuit: { failures: 1000 }, headers_seconds: 5 }'
+const CIRCUIT = 'limits: { circuit: { failures: 1000 } }'
 
 async function placeOf(plan: string, oneEntry?: (url: string) => string): Promise<Place> {
   let proxy: ToxicProxy | undefined
@@ -212,9 +212,10 @@ test.each(Object.entries(FAULTS))(
     // Nobody opens a sealed body here, so only what reached each says anything.
     expect(closed.two.size).toBe(0)
     expect(closed.outcomes.filter(({ status }) => status === 0)).toEqual([])
-    // What is reset at once may be so before a byte of the request has left.
     if (name === 'down') expect(carefully.two.size).toBe(COUNT)
-    else if (!name.startsWith('reset_peer')) expect(carefully.two.size).toBe(0)
+    // What is reset at once may be so before a byte of the request has left; and a thousand requests that
+    // nobody answers may shut the circuit. Then nothing went to the first, which was judged above.
+    else if (!LONG && !name.startsWith('reset_peer')) expect(carefully.two.size).toBe(0)
     if (/^(?:timeout|reset_peer \w+stream|down)/.test(name)) expect(again.two.size).toBe(COUNT)
   },
   LONG ? 300_000 : 2 * PATIENCE_MS,
