@@ -1,8 +1,8 @@
 // The stand-in for an upstream of kind `openai` that a document lists without an address, in development
 // mode, so that OpenAI's SDK works through the gate without an account.
 //
-// It runs no model, stores nothing and listens on 127.0.0.1 only. It answers like the stand-in enclave,
-// but never sealed.
+// It runs no model, keeps files in memory only (files.ts) and listens on 127.0.0.1 only. It answers like
+// the stand-in enclave, but never sealed.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
@@ -10,6 +10,7 @@ import { listModels, oneModel, refuse, type DevAnswer } from './answer.ts'
 import { speech, transcriptions } from './audio.ts'
 import { chatCompletions, completions } from './chat.ts'
 import { embeddings } from './embeddings.ts'
+import { type DevFiles, devFiles } from './files.ts'
 import { keyMatcher, listenOnLoopback, readBody } from './loopback.ts'
 import { moderations } from './moderations.ts'
 import { startRealtime } from './realtime.ts'
@@ -49,6 +50,7 @@ export async function startOpenAi({
   pace = { firstTokenMs: 250, tokenMs: 25 },
 }: DevOpenAiOptions): Promise<DevOpenAi> {
   const isKey = keyMatcher(apiKey)
+  const files = devFiles(ROUTES)
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
     const leaving = new AbortController()
     response.once('close', () => leaving.abort())
@@ -59,7 +61,7 @@ export async function startOpenAi({
       response.setHeader('Connection', 'close')
       return transmit(response, refuse(413, 'The request body is larger than 64 MiB.'), to)
     }
-    return transmit(response, await decide(request, Buffer.concat(chunks), isKey), to)
+    return transmit(response, await decide(request, Buffer.concat(chunks), isKey, files), to)
   }
   const realtime = startRealtime(pace)
   const { url, close } = await listenOnLoopback(serve, (request, socket, head) => {
@@ -85,6 +87,7 @@ async function decide(
   { url = '', method = '', headers }: IncomingMessage,
   body: Buffer,
   isKey: (given: string) => boolean,
+  files: DevFiles,
 ): Promise<DevAnswer> {
   const path = url.split('?', 1)[0] ?? ''
   if (!isKey(keyOf({ headers }))) {
@@ -93,10 +96,12 @@ async function decide(
   }
   if (method === 'GET' && path.startsWith(MODEL_PATH))
     return oneModel(path.slice(MODEL_PATH.length))
-  const answer = ROUTES.get(`${method} ${path}`)
-  if (!answer) return refuse(404, 'There is nothing at this path.')
+  const contentType = headers['content-type'] ?? ''
   try {
-    return await answer(body, headers['content-type'] ?? '')
+    const answer = ROUTES.get(`${method} ${path}`)
+    if (answer) return await answer(body, contentType)
+    const kept = await files.answer({ method, path, body, contentType })
+    return kept ?? refuse(404, 'There is nothing at this path.')
   } catch {
     return refuse(500, 'The embedded OpenAI failed.', 'server_error')
   }

@@ -1,7 +1,7 @@
 // The embedded OpenAI with the official client: a tool loop by chat and by responses, streamed and whole.
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import OpenAI from 'openai'
+import OpenAI, { toFile } from 'openai'
 import { type DevOpenAi, startOpenAi } from '../../src/dev/openai.ts'
 
 const API_KEY = 'key-of-the-embedded-one'
@@ -28,6 +28,43 @@ beforeAll(async () => {
   openai = clientWith(API_KEY)
 })
 afterAll(() => embedded.close())
+
+test('a file is uploaded, and a batch of its requests answered', async () => {
+  const line = (custom_id: string, body: object) =>
+    JSON.stringify({ custom_id, method: 'POST', url: '/v1/chat/completions', body })
+  const messages = [{ role: 'user', content: 'Rome?' }]
+  const lines = [
+    line('a', { model: MODEL, messages }),
+    line('b', { model: 'none', messages }),
+    line('c', { model: MODEL, messages, stream: true }),
+    'no JSON',
+  ]
+  const file = await toFile(Buffer.from(lines.join('\n')), 'in.jsonl')
+  const { id } = await openai.files.create({ file, purpose: 'batch' })
+  expect(await openai.files.retrieve(id)).toMatchObject({ filename: 'in.jsonl', purpose: 'batch' })
+  expect(await (await openai.files.content(id)).text()).toBe(lines.join('\n'))
+  const begun = await openai.batches.create({
+    completion_window: '24h',
+    endpoint: '/v1/chat/completions',
+    input_file_id: id,
+  })
+  const { status, output_file_id: output = '' } = await openai.batches.retrieve(begun.id)
+  expect(status).toBe('completed')
+  const text = await (await openai.files.content(output)).text()
+  const told = text
+    .trim()
+    .split('\n')
+    .map((each) => JSON.parse(each))
+  expect(told.map(({ custom_id, response }) => [custom_id, response?.status_code])).toEqual([
+    ['a', 200],
+    ['b', 404],
+    ['c', undefined],
+    [undefined, 404],
+  ])
+  await openai.files.delete(id)
+  const gone = await openai.files.retrieve(id).catch((error: { status?: number }) => error.status)
+  expect(gone).toBe(404)
+})
 
 describe('chat completions', () => {
   const tools = [
