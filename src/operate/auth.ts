@@ -78,7 +78,10 @@ const meanings = (base: string): Readonly<Record<number, Pick<Problem, 'code' | 
     code: 'unhealthy',
     message: 'this gate has no sign-in: it was started without CLIENT_ID',
   },
-  503: { code: 'unhealthy', message: 'the authorization server cannot be reached now' },
+  503: {
+    code: 'unhealthy',
+    message: 'the gate cannot reach the authorization server, or use its own file, now',
+  },
 })
 
 export const NOT_LOCAL = 'the gate must be on this machine: a sign-in belongs to one'

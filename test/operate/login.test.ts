@@ -420,7 +420,9 @@ describe('postern login --print', () => {
     expect(await signIn(['--print'])).toMatchObject({
       code: 69,
       out: '',
-      err: expect.stringContaining('the authorization server cannot be reached now'),
+      err: expect.stringContaining(
+        'the gate cannot reach the authorization server, or use its own file, now',
+      ),
     })
   })
 })
@@ -428,7 +430,12 @@ describe('postern login --print', () => {
 describe('failures', () => {
   const cases: [string, number, number, string][] = [
     ['/auth/device/start', 404, 69, 'this gate has no sign-in: it was started without CLIENT_ID\n'],
-    ['/auth/device/start', 503, 69, 'the authorization server cannot be reached now\n'],
+    [
+      '/auth/device/start',
+      503,
+      69,
+      'the gate cannot reach the authorization server, or use its own file, now\n',
+    ],
     ['/auth/device/start', 429, 69, 'the gate asks to try again later\n'],
     ['/auth/device/start', 302, 69, 'the gate answered with a redirect, which is not followed\n'],
     ['/auth/device/start', 400, 69, 'the gate is unhealthy\n'],
