@@ -1,11 +1,11 @@
-// What the page does more smoothly where scripts run; without them its forms do the same. Each form
-// is sent as it would be, and the <main> of the answer takes the place of the present one. Nothing
-// is kept, nothing is asked of anybody but this gate, and no text becomes markup here: the answer
-// is parsed by XMLHttpRequest into a document that runs no scripts.
+// Improves the page if scripts run; without them its forms do the same. Each form is sent as usual, and
+// the <main> of the response replaces the current one. Nothing is stored, nothing is requested from
+// anybody but this gate, and no text becomes markup here: XMLHttpRequest parses the response into a
+// document that runs no scripts.
 
 const said = document.getElementById('said')
 
-/** `heard`: for those who do not see what has changed; otherwise it is shown as well. */
+/** `heard`: for screen readers only; otherwise the text is visible too. */
 function say(text, heard) {
   said.className = heard ? 'heard' : ''
   said.textContent = text
@@ -26,7 +26,7 @@ function show(answer) {
   window.scrollTo(0, 0)
 }
 
-/** What only a script can do is hidden until there is one. */
+/** Controls that need a script are hidden without one. */
 function dress() {
   for (const button of document.querySelectorAll('button[data-copy]')) button.hidden = false
   for (const time of document.querySelectorAll('time')) {
@@ -74,7 +74,7 @@ async function copy(button) {
 
 document.addEventListener('submit', (event) => {
   event.preventDefault()
-  // One that is under way is not sent again: what it carries is good for one time.
+  // A form that is being sent is not sent again: its content is valid once.
   if (event.target.ariaBusy !== 'true') send(event.target)
 })
 
@@ -83,8 +83,7 @@ document.addEventListener('click', (event) => {
   if (button) void copy(button)
 })
 
-// Out of the address bar and the history with the code, which is used up; a reload then shows more
-// than that it is.
+// Removes the used code from the address bar and the history; a reload then shows the current state.
 if (location.pathname === '/auth/callback') history.replaceState(null, '', '/auth/device')
 
 dress()

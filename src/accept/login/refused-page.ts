@@ -17,20 +17,20 @@ const TOLD: Readonly<Partial<Record<RefusalCode, readonly [title: string, text: 
     'The gate got no usable answer from your provider, or cannot use its own file. Try again in a moment.',
   ],
   session_invalid: ['You are not signed in', 'This browser holds no session that the gate knows.'],
-  session_ended: ['Your sign-in has ended', 'Your provider takes it no longer.'],
+  session_ended: ['Your sign-in has ended', 'Your provider no longer accepts it.'],
   bad_request: [
     'That is not the whole code',
     'It has two parts with a # between them. Copy all of it, and paste it again.',
   ],
   foreign_origin: [
     'Refused',
-    'Another page asked for this. If that was you, open this gate’s own page and begin there.',
+    'Another page requested this. If that was you, open this gate’s own page and begin there.',
   ],
   bad_host: [
     'This is not the gate’s address',
-    'For your safety it answers under its own address alone. Type it in, as it is set up.',
+    'For your safety it answers only under its own address. Type in the one that was configured.',
   ],
-  rate_limit_exceeded: ['Too many requests', 'The gate takes only so many in a minute.'],
+  rate_limit_exceeded: ['Too many requests', 'The gate accepts a limited number in a minute.'],
 }
 
 /** After these the page offers no next step. */

@@ -1,6 +1,6 @@
-// The routes by which one person signs in, with a page and for programs. The login decides what is allowed.
-// No parameter of a request becomes the target of a redirect (attack 39): the only redirect leads to the
-// URL that the login itself gives.
+// The routes by which one person signs in, by page or by program. The login decides what is allowed. No
+// parameter of a request becomes the target of a redirect (attack 39): the only redirect leads to the URL
+// that the login itself returns.
 
 import { t } from 'elysia'
 import { type RefusalCode, refused } from '../../refusal.ts'
