@@ -89,6 +89,7 @@ export function revocations(options: RevocationOptions): Revocations {
   /** What this process knows and the file that it switched to may not. */
   let owed: Iterator<(db: Database) => void> | undefined
   let owedNext: ((db: Database) => void)[] = []
+  const began = instant()
   let sweptAtMs = Number.NEGATIVE_INFINITY
   let flushedAtMs = Number.NEGATIVE_INFINITY
   let storage: 'ok' | 'failing' = 'ok'
@@ -191,10 +192,16 @@ export function revocations(options: RevocationOptions): Revocations {
       seenVersion = undefined
     }
   }
+  /** A clock that jumps ahead must not delete what a correct one still needs: it may be set back. */
+  const prune = (db: Database, now: Instant): boolean => {
+    const steadySeconds = began.epochSeconds + (now.monotonicMs - began.monotonicMs) / 1000
+    const nowSeconds = Math.min(now.epochSeconds, steadySeconds)
+    return pruneEnrolment(db, nowSeconds - options.allowanceSeconds)
+  }
   /** The skew keeps expired entries expired if the clock is set back by as much; see `followClock`. */
   const sweep = (db: Database, now: Instant): void => {
     if (isPruning) {
-      isPruning = pruneEnrolment(db, now.epochSeconds - options.allowanceSeconds)
+      isPruning = prune(db, now)
       isBehind ||= isPruning
       return
     }
@@ -204,7 +211,7 @@ export function revocations(options: RevocationOptions): Revocations {
     for (const [name, until] of families) if (until < oldest) families.delete(name)
     for (const [name, until] of tokens) if (until < oldest) tokens.delete(name)
     for (const [name, { until }] of retired) if (until < oldest) retired.delete(name)
-    isPruning = pruneEnrolment(db, now.epochSeconds - options.allowanceSeconds)
+    isPruning = prune(db, now)
     isBehind ||= isPruning
   }
   /** A clock that is set back by more than the skew may revive what was forgotten: the disk knows it. */
@@ -252,7 +259,6 @@ export function revocations(options: RevocationOptions): Revocations {
     return isBehind
   }, pollMs)
 
-  const began = instant()
   followClock(began)
   readNew(connection.get(), began, true)
   return {

@@ -209,6 +209,16 @@ describe('a clock that was ahead, and is set back', () => {
     for (const token of tokens) expect(await used(world.gate, token, 102)).toBe('token_revoked')
   })
 
+  test('by days revives nothing, and costs no row of the disk', async () => {
+    const { world, tokens } = await withRevoked()
+    using _ = world
+    for (let turn = 0; turn < 4; turn += 1) world.gate.poll(ahead(100 + turn, 30 * DAY_SECONDS))
+    world.gate.poll(at(200))
+    for (const gate of [world.gate, world.another()]) {
+      for (const token of tokens) expect(await used(gate, token, 201)).toBe('token_revoked')
+    }
+  })
+
   test('revives nothing that a gate skipped when it started', async () => {
     const { world, tokens } = await withRevoked()
     using _ = world
