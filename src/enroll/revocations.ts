@@ -9,6 +9,7 @@ import type { DatabaseConnection } from '../database/connection.ts'
 import { polling, versionOf } from '../database/polling.ts'
 import { CLOCK_SKEW_SECONDS } from '../token/compact.ts'
 import { type DeviceClaims, MAX_LIFETIME_SECONDS } from './device-token.ts'
+import { clockWatch } from './clock-watch.ts'
 import { partSize, revokePart } from './finish.ts'
 import { pruneEnrolment } from './prune.ts'
 import { insertUnlessKnown, isKnown, isThere, type RevocationRow } from './revocation-rows.ts'
@@ -81,15 +82,11 @@ export function revocations(options: RevocationOptions): Revocations {
   let seen: Pick<RevocationRow, 'seq' | 'name'> = BEFORE_ALL
   let seenFile: number | undefined
   let seenVersion: number | undefined
-  /**
-   * How far the wall clock has been ahead of the monotonic one since everything was read: entries that
-   * were expired by it were forgotten, or never read.
-   */
-  let furthestAhead = Number.NEGATIVE_INFINITY
   /** What this process knows and the file that it switched to may not. */
   let owed: Iterator<(db: Database) => void> | undefined
   let owedNext: ((db: Database) => void)[] = []
   const began = instant()
+  const clock = clockWatch(began, CLOCK_SKEW_SECONDS)
   let sweptAtMs = Number.NEGATIVE_INFINITY
   let flushedAtMs = Number.NEGATIVE_INFINITY
   let storage: 'ok' | 'failing' = 'ok'
@@ -193,12 +190,9 @@ export function revocations(options: RevocationOptions): Revocations {
     }
   }
   /** A clock that jumps ahead must not delete what a correct one still needs: it may be set back. */
-  const prune = (db: Database, now: Instant): boolean => {
-    const steadySeconds = began.epochSeconds + (now.monotonicMs - began.monotonicMs) / 1000
-    const nowSeconds = Math.min(now.epochSeconds, steadySeconds)
-    return pruneEnrolment(db, nowSeconds - options.allowanceSeconds)
-  }
-  /** The skew keeps expired entries expired if the clock is set back by as much; see `followClock`. */
+  const prune = (db: Database, now: Instant): boolean =>
+    pruneEnrolment(db, clock.steadySeconds(now) - options.allowanceSeconds)
+  /** The skew keeps expired entries expired if the clock is set back by as much; see clock-watch.ts. */
   const sweep = (db: Database, now: Instant): void => {
     if (isPruning) {
       isPruning = prune(db, now)
@@ -214,20 +208,14 @@ export function revocations(options: RevocationOptions): Revocations {
     isPruning = prune(db, now)
     isBehind ||= isPruning
   }
-  /** A clock that is set back by more than the skew may revive what was forgotten: the disk knows it. */
-  const followClock = (now: Instant): void => {
-    const ahead = aheadOf(now)
-    if (ahead < furthestAhead - CLOCK_SKEW_SECONDS) {
-      seen = BEFORE_ALL
-      seenVersion = undefined
-      furthestAhead = ahead
-    }
-    furthestAhead = Math.max(furthestAhead, ahead)
-  }
   const poll = (now: Instant, all = false): void => {
     isBehind = false
     try {
-      followClock(now)
+      // What it had expired was forgotten, or never read: the disk knows it.
+      if (clock.wasSetBack(now)) {
+        seen = BEFORE_ALL
+        seenVersion = undefined
+      }
       // Reads first: a full disk can still report what others have revoked.
       const db = connection.get()
       if (connection.file !== seenFile || versionOf(db) !== seenVersion) readNew(db, now, all)
@@ -259,7 +247,6 @@ export function revocations(options: RevocationOptions): Revocations {
     return isBehind
   }, pollMs)
 
-  followClock(began)
   readNew(connection.get(), began, true)
   return {
     standing({ jti, family }, now) {
@@ -296,9 +283,6 @@ export function revocations(options: RevocationOptions): Revocations {
     },
   }
 }
-
-const aheadOf = ({ epochSeconds, monotonicMs }: Instant): number =>
-  epochSeconds - monotonicMs / 1000
 
 function* take<T>(from: Iterator<T>, count: number): Generator<T> {
   for (let taken = 0; taken < count; taken++) {
