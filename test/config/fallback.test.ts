@@ -63,6 +63,18 @@ test('what the manual shows is a plan for both upstreams', () => {
   expect(againIfBilled).toBe(false)
 })
 
+test('what the manual shows for load spreads requests, and keeps conversations by a policy', () => {
+  const page = readFileSync(new URL('../../docs/upstreams.md', import.meta.url), 'utf8')
+  const [, yaml = ''] = /<!-- example: load -->\n\n```yaml\n([^]*?)```/.exec(page) ?? []
+  const upstreams = ['east', 'west'].map(
+    (name) => `  - { kind: openai, name: ${name}, base_url: 'https://${name}.example/v1' }\n`,
+  )
+  const { settings } = run(`upstreams:\n${upstreams.join('')}${yaml}`)
+  const { planOf, spreads } = plansOf(settings.fallback) ?? {}
+  expect([spreads, planOf?.('responses', 'west')?.first]).toEqual([true, 'fewest'])
+  expect(settings.policies.policies).toMatchObject([{ keepsConversations: true }])
+})
+
 test('without the section there is no plan', () => {
   expect(plansOf(run(UPSTREAMS).settings.fallback)).toBeUndefined()
 })
