@@ -27,7 +27,7 @@ import { type GuardParts, relayedGuard } from './relayed-guard.ts'
 import { factsOf } from './route-facts.ts'
 import { NAME_SEGMENT } from './route-table.ts'
 import type { ServedRoute } from './routes.ts'
-import { isSpread } from './spreading.ts'
+import { isSpread, placeAt } from './spreading.ts'
 
 export interface InferenceParts extends GuardParts, ChoosingParts, PickingParts {
   readonly budget: Budget
@@ -155,8 +155,7 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
 
           const plan = fallback && planFor(fallback.planOf, group, upstream, sealed)
           if (plan) {
-            const place = plan.first === 'fewest' ? running.enter(upstream.name) : undefined
-            if (place) reserved.also(() => place.leave())
+            const place = placeAt(running, upstream.name, plan, reserved)
             const asked = { plan, permitted, facts, group, incoming, picked, place, exchange }
             const attempts = new FallbackAttempts(attempting, asked)
             const first = await attempts.first()

@@ -1,11 +1,12 @@
 // Puts the best of several equal upstreams first: by the requests that run there, or by the conversation
 // whose beginning is in its prompt cache.
 
+import type { Reserved } from '../budget/budget.ts'
 import { MAX_HELD_BYTES } from '../dispatch/body.ts'
 import type { Bodies, Permitted } from '../dispatch/bodies.ts'
 import { conversationOf } from '../dispatch/conversation.ts'
-import { type Running, spread } from '../dispatch/load.ts'
-import type { PlanOf } from '../dispatch/plan.ts'
+import { type Running, type RunningAt, spread } from '../dispatch/load.ts'
+import type { FallbackPlan, PlanOf } from '../dispatch/plan.ts'
 import type { Exchange } from '../exchange.ts'
 import type { RouteGroup } from '../names.ts'
 import { bounded } from '../policy/allows.ts'
@@ -27,6 +28,19 @@ export interface ToSpread {
 /** Whether another upstream may be better than the first. */
 export const isSpread = ({ among, inspected }: PickedUpstream): boolean =>
   among.length > 1 && !inspected.sealed
+
+/** Counts a request where it runs, until its slot is released. */
+export function placeAt(
+  running: Running,
+  upstream: string,
+  { first }: Pick<FallbackPlan, 'first'>,
+  reserved: Reserved,
+): RunningAt | undefined {
+  if (first !== 'fewest') return undefined
+  const place = running.enter(upstream)
+  reserved.also(() => place.leave())
+  return place
+}
 
 export type SpreadOver = (
   permitted: Permitted,

@@ -71,9 +71,12 @@ export function causeOfFailure({ kind }: Failure, begun: boolean): FallbackCause
   return kind === 'unanswered' && begun ? 'unanswered' : undefined
 }
 
-/** `isOverload`: the upstream says that it refused for its load. */
+/**
+ * `isOverload`: it says that it refused for its load. Of other failures that may be their caller's own words
+ * in an echo, and they may be billed.
+ */
 export function causeOfStatus(status: number, isOverload: boolean): FallbackCause | undefined {
-  if (status === 429 || status === 529 || (status >= 500 && isOverload)) return 'overloaded'
+  if (status === 429 || status === 529 || (status === 503 && isOverload)) return 'overloaded'
   return status >= 500 ? '5xx' : undefined
 }
 

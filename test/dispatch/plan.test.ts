@@ -65,6 +65,7 @@ describe('another attempt', () => {
       expect([status, causeOfStatus(status, false)]).toEqual([status, cause])
     }
     expect(causeOfStatus(503, true)).toBe('overloaded')
+    expect(causeOfStatus(500, true)).toBe('5xx')
     expect(causeOfStatus(400, true)).toBeUndefined()
   })
 })

@@ -41,7 +41,7 @@ describe('without a word about what may be billed', () => {
     ['429', failing(429)],
     ['529', failing(529)],
     ['503 with a pause', failing(503, 'retry-after: 0')],
-    ['a 500 that says overload', answer(500, '{"error":{"type":"overloaded_error"}}')],
+    ['a 503 that says overload', answer(503, '{"error":{"type":"overloaded_error"}}')],
   ])('%s goes to the second', async (_, said) => {
     careful.one.say(said)
     const { status, id } = await careful.ask()
@@ -52,6 +52,8 @@ describe('without a word about what may be billed', () => {
   test.each([
     ['500', failing(500), 500],
     ['502', failing(502), 502],
+    ['a 500 that says overload', answer(500, '{"error":{"type":"overloaded_error"}}'), 500],
+    ['a 503 that says nothing', failing(503), 503],
     ['400', failing(400), 400],
     ['401', failing(401), 502],
     ['403', failing(403), 403],
