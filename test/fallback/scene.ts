@@ -62,7 +62,10 @@ export interface SceneOptions {
   readonly oneUrl?: (url: string) => string | Promise<string>
   /** Instead of an upstream of kind openai. */
   readonly oneEntry?: (url: string) => string
+  readonly twoEntry?: (url: string) => string
   readonly env?: Readonly<Record<string, string>>
+  /** By which a new key is tried, if not by a chat. */
+  readonly warmUp?: Pick<AskOptions, 'path' | 'headers'>
 }
 
 const entryOf = (name: keyof typeof KEYS, url: string): string =>
@@ -81,7 +84,12 @@ export async function fallbackScene(
   const oneUrl = (await options.oneUrl?.(one.url)) ?? one.url
   const put = (text: string): void => {
     const first = options.oneEntry?.(oneUrl) ?? entryOf('one', oneUrl)
-    const lines = ['upstreams:', `  - { ${first} }`, `  - { ${entryOf('two', two.url)} }`, text]
+    const lines = [
+      'upstreams:',
+      `  - { ${first} }`,
+      `  - { ${options.twoEntry?.(two.url) ?? entryOf('two', two.url)} }`,
+      text,
+    ]
     writeFileSync(`${config}.new`, `${lines.join('\n')}\n`, { mode: 0o600 })
     renameSync(`${config}.new`, config)
   }
@@ -129,7 +137,7 @@ export async function fallbackScene(
   }
   /** A key is taken in a little later. */
   const known = async (its: string): Promise<void> => {
-    await eventually(async () => (await ask(CHAT, { key: its })).status === 200)
+    await eventually(async () => (await ask(CHAT, { key: its, ...options.warmUp })).status === 200)
     for (const { taken } of [one, two]) taken.length = 0
   }
   await known(key)
