@@ -34,6 +34,10 @@ test-long: setup
 attack *args: setup
     @exec bun test/attack-run/main.ts {{args}}
 
+# Vercel AI SDK, LangChain and Codex at exact versions, from a folder that goes with the run; needs Node 22.
+clients: setup
+    bun test/clients/main.ts
+
 # Needs wrk and nginx (apt-get install wrk nginx-light haproxy); peers that are missing are named.
 # postern beside nginx, HAProxy and Portkey: half an hour; `--only known-1k --rounds 1` for one thing.
 bench *args: setup
