@@ -88,7 +88,7 @@ export async function ledgerScene(
     folder,
     env,
     async device(...terms) {
-      const { stdout } = await scene.command('enrol', ...terms)
+      const { stdout } = await runCommand(['enrol', ...terms], env)
       enrolled += 1
       const response = await fetch(`${gate.url}/bootstrap`, {
         method: 'POST',

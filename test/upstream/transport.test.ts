@@ -958,7 +958,7 @@ describe.concurrent('over TLS', () => {
 
   for (const env of [{}, { NODE_TLS_REJECT_UNAUTHORIZED: '0' }]) {
     const where = 'NODE_TLS_REJECT_UNAUTHORIZED' in env ? ', whatever the environment says' : ''
-    test(`not a byte of the key goes to who is not the one${where}`, async () => {
+    test(`not a byte of the key goes to another host${where}`, async () => {
       const [stranger, other, expired, named] = await Promise.all([
         tlsUpstream(STRANGER),
         tlsUpstream(TRUSTED.other),

@@ -182,7 +182,7 @@ export function writing(engine: TestedEngine): void {
     expect(await rows()).toHaveLength(250)
   })
 
-  test('many rows that wait are written before their time, and never by whoever closes them', async () => {
+  test('many rows that wait are written before their time, and never by the caller that closes them', async () => {
     await startAnew(50_000, 60_000)
     const under = ledger.open(opening({ requestId: 'under way' }))
     for (let count = 0; count < 250; count++) ledger.close(ledger.open(opening()), outcome())
