@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import zlib from 'node:zlib'
 import { REMAINDER_TOKENS, tokensOf } from '../../src/upstream/reading/passed.ts'
 import { howMany } from '../support/long.ts'
+import { PATIENCE_MS } from '../support/patience.ts'
 import { random, type Random, seeded } from '../support/random.ts'
 import {
   type Device,
@@ -111,7 +112,7 @@ test(
       expect([row['status'], row['upstream']]).toEqual([200, 'anthropic'])
     }
   }),
-  20_000,
+  PATIENCE_MS,
 )
 
 test('whole messages too, encoded or not', async () => {

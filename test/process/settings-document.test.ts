@@ -33,7 +33,7 @@ upstreams:
     api_key: \${TK}
     base_url: ${upstream.url}
     require_ehbp: false
-limits: { burst: 3 }
+limits: { requests_per_minute: 1, burst: 3 }
 ledger:
   database_url: sqlite:${join(folder, 'postern.db')}
   identity_hash_key: \${IHK}

@@ -121,12 +121,21 @@ export async function anthropicScene({
   }
 }
 
+/** Below those that the system gives to connections, which might be given out meanwhile. */
+const [LOWEST_PORT, PORTS] = [16_000, 16_000]
+
 /** Where no port may be asked for twice: one that was free a moment ago. */
 export async function freePort(): Promise<number> {
-  const probe = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => new Response() })
-  const { port = 0 } = probe
-  await probe.stop(true)
-  return port
+  for (let tries = 1; ; tries += 1) {
+    const port = LOWEST_PORT + Math.floor(Math.random() * PORTS)
+    try {
+      const probe = Bun.serve({ hostname: '127.0.0.1', port, fetch: () => new Response() })
+      await probe.stop(true)
+      return port
+    } catch (error) {
+      if (tries === 20) throw error
+    }
+  }
 }
 
 export const asked = {

@@ -39,6 +39,7 @@ export function usualSettings(
     REQUIRE_EHBP: 'false',
     ...UNLIMITED,
     CIRCUIT_FAILURES: '1000',
+    CONNECT_TIMEOUT_SECONDS: '60',
   }
 }
 

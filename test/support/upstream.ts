@@ -37,7 +37,9 @@ export async function startUpstream({ eager = false } = {}): Promise<Upstream> {
   }
   const seen: Seen[] = []
   const connections = { opened: 0, open: 0 }
-  const server = http.createServer((request, response) => {
+  // Five seconds by default: a busy machine may reuse a connection just as it is closed.
+  const keepAliveTimeout = 120_000
+  const server = http.createServer({ keepAliveTimeout }, (request, response) => {
     const chunks: Buffer[] = []
     const record = (): Buffer => {
       const { method = '', url = '', headers, rawHeaders, trailers } = request

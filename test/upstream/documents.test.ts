@@ -15,7 +15,7 @@ beforeEach(async () => {
   upstream = await startUpstream()
   wire = transport()
   at = documents({
-    ask: asking(wire, { connectMs: 2000, headersMs: 300, bodyMs: 300 }),
+    ask: asking(wire, { connectMs: 30_000, headersMs: 3000, bodyMs: 3000 }),
     baseUrl: new URL(`${upstream.url}/base//`),
     attestationUrl: new URL(upstream.url),
   })
