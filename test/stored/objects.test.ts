@@ -10,6 +10,7 @@ import OpenAI, { toFile } from 'openai'
 import { startIssuer } from '../../src/dev/issuer.ts'
 import { start } from '../support/binary.ts'
 import { type ObjectServer, startObjectServer } from '../support/object-server.ts'
+import { put, told } from '../process/reload-scene.ts'
 import { HASH_KEY, UNLIMITED } from '../support/settings.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-objects-'))
@@ -19,9 +20,7 @@ const server: ObjectServer = await startObjectServer()
 const { upstream } = server
 const ALL = 'batches, files, uploads, vector_stores, containers, fine_tuning'
 
-writeFileSync(
-  path,
-  `issuers:
+const DOCUMENT = `issuers:
   - issuer: ${issuer.issuer}
     jwks_url: ${issuer.jwksUrl}
     audiences: [${issuer.audience}]
@@ -49,8 +48,8 @@ ledger:
   database_url: sqlite:${join(folder, 'postern.db')}
   identity_hash_key: \${IHK}
 log: { format: json }
-`,
-)
+`
+writeFileSync(path, DOCUMENT)
 const ENV = {
   ...UNLIMITED,
   POSTERN_CONFIG: path,
@@ -459,4 +458,18 @@ describe('Anthropic’s', () => {
     expect(await statusOf(() => annas.files.download('file_that_code_wrote'))).toBe(200)
     expect(await statusOf(() => annas.messages.create(said))).toBe(200)
   })
+})
+
+test('a reload decides anew whether files are the callers’ or the operator’s', async () => {
+  const named = user({ type: 'file', file: { file_id: 'file-of-the-operator' } })
+  const ask = () => asked(() => anna.chat.completions.create(named))
+  const without = DOCUMENT.replaceAll(`stored_chat, ${ALL}]`, 'stored_chat]')
+  expect(await ask()).toEqual(NOT_THERE as never)
+  await told(gate, 'settings reloaded', () => put(path, without))
+  expect(await ask()).toEqual([200, '', 1])
+  const [status, , went] = await asked(() => upload(anna))
+  expect([status, went]).toEqual([403, 0])
+  await told(gate, 'settings reloaded', () => put(path, DOCUMENT))
+  expect(await ask()).toEqual(NOT_THERE as never)
+  expect(await asked(() => upload(anna))).toEqual([200, '', 1])
 })

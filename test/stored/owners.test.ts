@@ -90,6 +90,20 @@ test('a month later they are forgotten, some at a time', () => {
   expect(ownerOf(here, 'young')).toMatchObject({ upstream: 'a' })
 })
 
+test('what stays until it is deleted is remembered for a year, and then for a month since its last use', () => {
+  const here = another()
+  here.note('file-1', { identity: ANNA, upstream: 'a' }, NOW_MS, true)
+  here.note('resp_1', { identity: ANNA, upstream: 'a' }, NOW_MS)
+  here.poll(at(0))
+  here.poll(at(10_000_000, NOW_MS + 380 * DAY_MS))
+  expect([ownerOf(here, 'file-1'), ownerOf(here, 'resp_1')]).toEqual([
+    { identity: ANNA, upstream: 'a' },
+    undefined,
+  ])
+  here.poll(at(20_000_000, NOW_MS + 397 * DAY_MS))
+  expect(ownerOf(here, 'file-1')).toBeUndefined()
+})
+
 test("each use extends an owner's record by a month", () => {
   const [here, there] = [another(), another()]
   for (const id of ['used', 'unused']) here.note(id, { identity: ANNA, upstream: 'a' }, NOW_MS)
