@@ -273,8 +273,8 @@ test('development mode is loaded by gate/sources.ts alone, and only when it is a
 test('commands, documents and the sign-in are loaded on demand', () => {
   const found = imports.filter((each) => each.dynamic && partOf(each.to) !== 'dev').map(shown)
   expect(found.toSorted()).toEqual([
-    'gate/callers.ts -> gate/signing-in.ts',
-    'gate/serve.ts -> gate/realtime.ts',
+    'gate/callers.ts -> gate/on-demand.ts',
+    'gate/serve.ts -> gate/on-demand.ts',
     'main.ts -> config/document/open.ts',
     'main.ts -> config/document/print.ts',
     'main.ts -> operate/check.ts',

@@ -104,7 +104,7 @@ export async function callers(options: CallersOptions): Promise<Callers> {
   const signIn =
     from.login &&
     // Loaded only with sign-in.
-    (await import('./signing-in.ts')).signingIn({
+    (await import('./on-demand.ts')).signingIn({
       ask,
       settings,
       from: from.login,

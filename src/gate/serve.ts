@@ -179,7 +179,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   }
   let realtime: Promise<Realtime> | undefined
   const loadRealtime = async (): Promise<Realtime> =>
-    (await import('./realtime.ts')).realtime({
+    (await import('./on-demand.ts')).realtime({
       ...inference,
       cors: front.cors,
       settle,
