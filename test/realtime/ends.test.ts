@@ -150,6 +150,22 @@ test('a side that does not read stops the other, in bounded memory, and nothing 
   client.socket.close()
 })
 
+test('a message of 15 MiB of sound passes, and one that is larger than 24 MiB ends its connection', async () => {
+  const { open, ended } = await startGate()
+  const client = await open('large')
+  await client.event('session.created')
+  upstream.messages.length = 0
+  const audio = Buffer.alloc(15 * 1024 * 1024).toString('base64')
+  const event = JSON.stringify({ type: 'input_audio_buffer.append', audio })
+  client.socket.send(event)
+  await until(() => upstream.messages.length === 1)
+  expect(upstream.messages[0] === event).toBe(true)
+  client.socket.send('x'.repeat(24 * 1024 * 1024 + 1))
+  expect((await soon(client.closed, 'a close'))[0]).toBe(1009)
+  expect(await ended('large')).toMatchObject({ status: 101, end: 'client_gone' })
+  await until(() => upstream.sockets.size === 0)
+})
+
 test('many sessions at once, each with its own messages', async () => {
   const { gate, open } = await startGate()
   const count = howMany(100, 1000)
