@@ -7,11 +7,12 @@ import { join } from 'node:path'
 import { startIssuer } from '../../src/dev/issuer.ts'
 import { CLOCK_SKEW_SECONDS } from '../../src/token/compact.ts'
 import { put, told } from '../process/reload-scene.ts'
-import { type Running, start, until } from '../support/binary.ts'
+import { type Running, runToEnd, start, until } from '../support/binary.ts'
 import { soon } from '../support/patience.ts'
 import { openRealtime } from '../support/realtime-client.ts'
 import { startRealtimeUpstream, UPSTREAM_KEY, USAGE } from '../support/realtime-upstream.ts'
 import { HASH_KEY, UNLIMITED } from '../support/settings.ts'
+import { eventually } from '../support/sink.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-realtime-'))
 const path = join(folder, 'postern.yaml')
@@ -53,6 +54,7 @@ rules:
   - { kind: user, group: slow, policy: slow }
   - { kind: user, group: single, policy: single }
   - { kind: user, policy: talkers }
+  - { kind: key, policy: talkers }
 listen: { cors_origins: [https://app.example.com] }
 ledger:
   database_url: sqlite:${join(folder, 'postern.db')}
@@ -400,6 +402,20 @@ describe('what ends a connection', () => {
     expect(error).toMatchObject({ error: { code: 'token_expired' } })
     expect(await client.closed).toEqual([1008, 'token_expired'])
     expect(await ended(id)).toMatchObject({ end: 'refused', code: 'token_expired' })
+  })
+
+  test('its API key is revoked', async () => {
+    const added = await runToEnd(['key', 'add', 'talker'], ENV)
+    const key = /pk_\w+/.exec(added.stdout)?.[0] ?? added.stderr
+    const client = await eventually(async () => {
+      const { status } = await fetch(`${gate.url}/v1/models`, {
+        headers: { authorization: `Bearer ${key}` },
+      })
+      return status !== 401 && open({ headers: bearer(key) })
+    })
+    const { exitCode } = await runToEnd(['key', 'revoke', 'talker'], ENV)
+    expect(exitCode).toBe(0)
+    expect(await soon(client.closed, 'a close')).toEqual([1008, 'key_revoked'])
   })
 
   test('a reload takes its route away', async () => {
