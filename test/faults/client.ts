@@ -2,7 +2,7 @@
 // answer of theirs ends falsely, the upstream stops working for those who are gone, and the ledger
 // still says what the upstream's own accounts say.
 
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { PATIENCE_MS } from '../support/patience.ts'
 import { eventually } from '../support/sink.ts'
 import type { Outcome } from './judge.ts'
@@ -17,6 +17,9 @@ import {
 import { SHAPES } from './shapes.ts'
 import { type Direction, type Kind, type Toxic, type ToxicProxy, toxicProxy } from './toxic.ts'
 import { LONG } from '../support/long.ts'
+
+// A scene waits for its turn (scene.ts), and what is slow on purpose is slower on a busy machine.
+setDefaultTimeout(600_000)
 
 /** Of each shape. */
 const COUNT = LONG ? 12 : 2

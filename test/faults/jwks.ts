@@ -1,13 +1,16 @@
 // Each toxic between the gate and its key set, both ways: while none was ever read, nobody is let
 // in and it is said why; what has been read once serves on, and no request waits for the network.
 
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { bearer, errorOf, eventually } from '../support/sink.ts'
 import { soon } from '../support/patience.ts'
 import { type FaultScene, faultScene, leftNothing } from './scene.ts'
 import type { Shape } from './shapes.ts'
 import type { Direction, Kind, Toxic, ToxicProxy } from './toxic.ts'
 import { LONG } from '../support/long.ts'
+
+// A scene waits for its turn (scene.ts), and what is slow on purpose is slower on a busy machine.
+setDefaultTimeout(600_000)
 
 /** Between requests, for the sake of all other tests. */
 const PAUSE_MS = LONG ? 0 : 100

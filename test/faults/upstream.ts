@@ -2,12 +2,15 @@
 // the gate is lost, no end is a false one, nothing stands still or stays behind, and the ledger says
 // what the upstream's own accounts say. `POSTERN_LONG=1 bun test ./test/faults` runs all of it.
 
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { lostBytes, type Outcome } from './judge.ts'
 import { type Asked, type FaultScene, faultScene, HASTY, leftNothing } from './scene.ts'
 import { SHAPES } from './shapes.ts'
 import type { Direction, Kind, Toxic } from './toxic.ts'
 import { LONG } from '../support/long.ts'
+
+// A scene waits for its turn (scene.ts), and what is slow on purpose is slower on a busy machine.
+setDefaultTimeout(600_000)
 
 /** Of each shape. */
 const COUNT = LONG ? 12 : 2
