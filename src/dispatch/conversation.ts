@@ -1,9 +1,11 @@
 // What names a conversation over all of its requests: its caller, and how it began. Each request repeats
 // all that was said before, so that what comes before the first answer never changes.
 
+import { callersObject } from './caller-json.ts'
+
 /** Undefined where nothing of it can be read, or a request is no part of a conversation. */
 export function conversationOf(identity: string, body: Uint8Array): string | undefined {
-  const said = objectIn(body)
+  const said = callersObject(body)
   if (!said) return undefined
   const { messages, input = messages, prompt_cache_key: key } = said
   // Said by the caller for this very purpose.
@@ -15,12 +17,3 @@ export function conversationOf(identity: string, body: Uint8Array): string | und
 }
 
 const named = (identity: string, begun: string): string => `${identity} ${Bun.hash(begun)}`
-
-function objectIn(body: Uint8Array): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const said: unknown = JSON.parse(new TextDecoder().decode(body))
-    return typeof said === 'object' && said !== null ? (said as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
-  }
-}

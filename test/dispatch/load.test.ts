@@ -126,4 +126,12 @@ describe('a conversation', () => {
     'is none in %j',
     (body) => expect(of(body)).toBeUndefined(),
   )
+
+  test.each([600, 39_000, 100_000])(
+    'is none in a body of %p levels, which nobody waits for',
+    (levels) => {
+      const deep = '['.repeat(levels) + ']'.repeat(levels)
+      expect(of(`{"messages":[{"role":"user","content":${deep}}]}`)).toBeUndefined()
+    },
+  )
 })
