@@ -18,6 +18,7 @@ import { type Decision, granted, type Refusal } from '../refusal.ts'
 import type { Again, EndedAttempt, Ending, NextAttempt } from '../relay/again.ts'
 import { instant } from '../turn/instant.ts'
 import type { Inspected } from '../upstream/inspected.ts'
+import { bodyModel } from '../upstream/reading/body-model.ts'
 import { type ChargeFor, modelAsked } from './charging.ts'
 import { UPSTREAM_HEADER } from './cors.ts'
 import type { PickedUpstream } from './picked.ts'
@@ -60,6 +61,7 @@ export class FallbackAttempts implements Again {
   #made = 0
   /** Of the attempt that runs. */
   #on: Served
+  /** The caller's own claim. */
   #model: string | undefined
   /** Monotonic: when the first of those that asked for a pause may be asked again. */
   #soonestMs = Number.POSITIVE_INFINITY
@@ -104,8 +106,7 @@ export class FallbackAttempts implements Again {
   async next(ended: EndedAttempt, ending: Ending): Promise<NextAttempt | undefined> {
     const now = instant()
     if (ended.cause === 'overloaded') {
-      const { name } = this.#on.upstream
-      this.#parts.waits.note(name, this.#model, ended.headers, now)
+      this.#parts.waits.note(this.#on.upstream, this.#modelRead(), ended.headers, now)
       this.#sooner(now.monotonicMs + retryAfterMs(ended.headers, now), now.monotonicMs)
     }
     if (!this.#may(ended.cause)) return undefined
@@ -133,9 +134,20 @@ export class FallbackAttempts implements Again {
 
   #isOnce(): boolean {
     const { request, path } = this.#request.incoming
-    const { headers } = request
-    const body = this.#held?.ok && !headers.has('content-encoding') ? this.#held.value : undefined
-    return headers.has('idempotency-key') || makesLasting(path, body)
+    return request.headers.has('idempotency-key') || makesLasting(path, this.#plain)
+  }
+
+  /** The model that an upstream reads in the body, so far as that is certain. */
+  #modelRead(): string | undefined {
+    const body = this.#plain
+    const found = body && bodyModel(body)
+    return found?.ok ? found.value : undefined
+  }
+
+  /** The body, if it is not compressed. */
+  get #plain(): Uint8Array | undefined {
+    const { headers } = this.#request.incoming.request
+    return this.#held?.ok && !headers.has('content-encoding') ? this.#held.value : undefined
   }
 
   /**
@@ -192,7 +204,7 @@ export class FallbackAttempts implements Again {
 
   #waitMs({ upstream }: Served): number {
     const now = performance.now()
-    const ms = this.#parts.waits.waitMs(upstream.name, this.#model, now)
+    const ms = this.#parts.waits.waitMs(upstream, this.#model, now)
     this.#sooner(now + ms, now)
     return ms
   }

@@ -11,29 +11,39 @@ export interface RetryHeaders {
 }
 
 export interface Waits {
-  note(upstream: string, model: string | undefined, headers: RetryHeaders, now: Instant): void
-  /** Milliseconds; 0 where it may be asked. `nowMs` is monotonic. */
-  waitMs(upstream: string, model: string | undefined, nowMs: number): number
+  /**
+   * `model`: as the upstream reads it, so that nobody shuts others out of a model that they did not ask for.
+   * Undefined, if that is not known, notes nothing.
+   */
+  note(upstream: object, model: string | undefined, headers: RetryHeaders, now: Instant): void
+  /**
+   * Milliseconds; 0 where it may be asked. The caller's own claim of a model is enough. `nowMs` is
+   * monotonic.
+   */
+  waitMs(upstream: object, model: string | undefined, nowMs: number): number
 }
 
 /** Much longer is said by mistake, and must not take an upstream away. */
 const MAX_WAIT_MS = 60_000
+/** Of one upstream. */
 const MAX_WAITS = 128
 /** A longer name is a caller's own invention. */
 const MAX_MODEL_LENGTH = 128
 
 export function waits(): Waits {
-  const until = new Recent<{ atMs: number }>(MAX_WAITS / 2)
-  const keyOf = (upstream: string, model = ''): string =>
-    `${upstream} ${model.length <= MAX_MODEL_LENGTH ? model : ''}`
+  /** By upstream, and not by its name: a reload may give that to another address or account. */
+  const all = new WeakMap<object, Recent<{ atMs: number }>>()
   return {
     note(upstream, model, headers, now) {
       const ms = Math.min(retryAfterMs(headers, now), MAX_WAIT_MS)
-      if (ms <= 0) return
-      until.get(keyOf(upstream, model), () => ({ atMs: 0 })).atMs = now.monotonicMs + ms
+      if (ms <= 0 || model === undefined || model.length > MAX_MODEL_LENGTH) return
+      const until = all.get(upstream) ?? new Recent<{ atMs: number }>(MAX_WAITS / 2)
+      all.set(upstream, until)
+      until.get(model, () => ({ atMs: 0 })).atMs = now.monotonicMs + ms
     },
     waitMs(upstream, model, nowMs) {
-      return Math.max(0, (until.find(keyOf(upstream, model))?.atMs ?? 0) - nowMs)
+      const until = model === undefined ? undefined : all.get(upstream)?.find(model)
+      return Math.max(0, (until?.atMs ?? 0) - nowMs)
     },
   }
 }

@@ -1,4 +1,4 @@
-// Guesses the model of a body that nothing else reads. Only the circuit breaker uses it, to keep one
+// Guesses the model of a body that nothing else reads. Circuits and pauses use it, to keep one
 // model's failures from the others, and a wrong hint harms only the requests that carry it. So it
 // searches only the two ends of a body, where the SDKs write the model.
 

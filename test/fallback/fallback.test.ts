@@ -121,6 +121,25 @@ describe('without a word about what may be billed', () => {
     await careful.ask()
     expect(careful.reached()).toEqual([1, 0])
   })
+
+  test.each([
+    ['names it first, and then the one that is read', '"model":"o1","model":"slow"', 'o1'],
+    ['names one of its own', `"model":"${'x'.repeat(200)}"`, undefined],
+    ['names none', '"n":1', undefined],
+  ])('a pause that a caller has caused who %s is not of others', async (_, members, model) => {
+    careful.one.say(failing(429, 'retry-after: 60'))
+    const raw = `{${members},"messages":[]}`
+    expect((await careful.ask(undefined, { raw })).status).toBe(200)
+    careful.one.say(OK)
+    careful.reached()
+    // In the middle of a long body the gate does not look for the model.
+    const blank = ' '.repeat(300)
+    const others = model ?? 'o2'
+    const plain = `{"messages":[],${blank}"model":"${others}"${blank}}`
+    await careful.ask(undefined, { raw: plain })
+    await careful.ask({ ...CHAT, model: others })
+    expect(careful.reached()).toEqual([2, 0])
+  })
 })
 
 describe('where the operator says that a billed request may be sent again', () => {
