@@ -172,8 +172,9 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
           if (policy.tellsUpstream) exchange.headers.set(UPSTREAM_HEADER, upstream.name)
           return await relay.send(outgoing.value, taken, exchange, client)
         } catch (bug) {
-          // A bug of ours must not keep the concurrency slot.
+          // A bug of ours must keep neither the concurrency slot nor what was taken to send the request.
           reserved.release()
+          relay.abandon(exchange)
           throw bug
         }
       },

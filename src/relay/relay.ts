@@ -45,6 +45,8 @@ export interface Relay {
   ): Promise<Response>
   /** Breaks every stream that still runs; each is recorded as drained. */
   breakAll(): void
+  /** After a bug of ours: nothing stays that was taken for this request, whose refusal ends its record. */
+  abandon(exchange: Exchange): void
   readonly running: number
 }
 
@@ -226,6 +228,9 @@ export function relaying(options: RelayOptions): Relay {
     send,
     breakAll() {
       for (const each of running.all()) each.break('drained')
+    },
+    abandon(exchange) {
+      for (const each of running.all()) if (each.isOf(exchange)) each.abandon()
     },
     get running() {
       return running.size

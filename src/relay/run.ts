@@ -143,6 +143,25 @@ export class RunningRequest implements PassageEvents, Placed, Kept, Ending, Even
     return refusalResponse(refusal, exchange)
   }
 
+  isOf(exchange: Exchange): boolean {
+    return this.#exchange === exchange
+  }
+
+  abandon(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#running.delete(this)
+    const { pass, reservation } = this.#charge
+    pass.report('neutral', performance.now())
+    // What was not read may be billed.
+    const most = reservation?.amountMicroUsd ?? 0
+    if (this.#isOwed) reservation?.settle(most, most)
+    else reservation?.release()
+    this.#client.release()
+    this.#passing?.drop()
+    this.flight.cancel()
+  }
+
   break(end: End): void {
     this.cause ??= end
     this.flight.cancel()

@@ -125,7 +125,7 @@ export function nothingBehindTheDoor(): Parts {
       plans: () => undefined,
       running: { of: never, enter: never },
       waits: { note: never, waitMs: never },
-      relay: { send: never, breakAll: never, running: 0 },
+      relay: { send: never, breakAll: never, abandon: () => undefined, running: 0 },
       ledger,
       setIdleTimeout: () => {},
     },
