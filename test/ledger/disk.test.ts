@@ -115,7 +115,7 @@ describe('under a running gate', () => {
       input: 3 * asked,
       output: 2 * asked,
     })
-    expect(scene.gate.output()).toContain('the ledger is written again')
+    await until(() => scene.gate.output().includes('the ledger is written again'))
     expect(scene.gate.output()).not.toContain(folder)
   })
 
