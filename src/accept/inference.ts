@@ -15,6 +15,7 @@ import type { Relay } from '../relay/relay.ts'
 import type { Waits } from '../budget/waits.ts'
 import type { Running } from '../dispatch/load.ts'
 import { type FallbackPlans, planFor } from '../dispatch/plan.ts'
+import { isForOneEnclave } from '../upstream/inspected.ts'
 import { FallbackAttempts } from './attempts.ts'
 import { chargingFor } from './charging.ts'
 import { choosing, type ChoosingParts } from './choosing.ts'
@@ -131,7 +132,8 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
             inspected: bounded(policy, inspected),
             held: undefined,
           }
-          const fallback = isRun && policy.fallback ? plans() : undefined
+          const planned = isRun && policy.fallback ? plans() : undefined
+          const fallback = planned && !isForOneEnclave(request.headers) ? planned : undefined
           const planOf = fallback?.spreads && isSpread(picked) ? fallback.planOf : undefined
           if (planOf || isPickedByBody(facts, picked)) {
             const byBody = { request, path: to, facts, group, planOf, from: picked }

@@ -4,6 +4,12 @@ import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 
 /** EHBP: the body is sealed for an enclave. */
 export const ENCAPSULATED_KEY = 'ehbp-encapsulated-key'
+/** The caller has verified this enclave. */
+export const ENCLAVE_URL = 'x-tinfoil-enclave-url'
+
+/** Said by its caller, whether or not the upstream that was chosen reads it. */
+export const isForOneEnclave = (headers: Headers): boolean =>
+  headers.has(ENCAPSULATED_KEY) || headers.has(ENCLAVE_URL)
 
 export interface Inspected {
   readonly sealed: boolean

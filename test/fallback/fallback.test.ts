@@ -72,6 +72,15 @@ describe('without a word about what may be billed', () => {
     expect(await careful.logged(answered.id)).not.toHaveProperty('tried')
   })
 
+  test.each([
+    ['ehbp-encapsulated-key', '0'.repeat(64)],
+    ['x-tinfoil-enclave-url', 'https://enclave.example'],
+  ])('a request with %s is for one enclave, and never for a second', async (name, value) => {
+    careful.one.say(failing(429))
+    const { status } = await careful.ask(CHAT, { headers: { [name]: value } })
+    expect([status, careful.reached()]).toEqual([429, [1, 0]])
+  })
+
   test('an upstream that is down is not asked, and its row says that nothing was used', async () => {
     await careful.one.down()
     const { status, id } = await careful.ask()

@@ -1,7 +1,7 @@
 // Reads a request's seal (EHBP) and its enclave from the headers. Pure.
 
 import { type Decision, granted, refused } from '../../refusal.ts'
-import { declaredLength, ENCAPSULATED_KEY, type Inspected } from '../inspected.ts'
+import { declaredLength, ENCAPSULATED_KEY, ENCLAVE_URL, type Inspected } from '../inspected.ts'
 import { allowedHost } from './enclave.ts'
 
 export interface SealRules {
@@ -10,7 +10,6 @@ export interface SealRules {
   readonly maxBodyBytes: number
 }
 
-const ENCLAVE_URL = 'x-tinfoil-enclave-url'
 /** EHBP 0.3.1: an X25519 public key in hexadecimal. */
 const KEY = /^[0-9a-f]{64}$/i
 
