@@ -4,6 +4,7 @@
 import { describe, expect, test } from 'bun:test'
 import { anthropicReferring } from '../../src/upstream/anthropic/references.ts'
 import { referringTo } from '../../src/upstream/openai/references.ts'
+import { formFields } from '../../src/upstream/reading/form.ts'
 
 type Read = ReturnType<typeof anthropicReferring>
 const named = (read: Read, body: object | string): unknown => {
@@ -37,6 +38,22 @@ describe('OpenAI’s', () => {
     ['/v1/fine_tuning/jobs', { validation_file: 'f', metadata: { file_id: 'x' } }],
   ])('%s: %j', (path, body) => {
     expect(openAi(path, body)).toEqual(['f'])
+  })
+
+  test('attack: brackets in the names of a form’s fields hide no id', () => {
+    const field = (name: string, value: string): string =>
+      `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
+    for (const name of [
+      'images[0][file_id]',
+      'images[][file_id]',
+      'mask[file_id]',
+      'x[y][fileId]',
+    ]) {
+      const fields = formFields(Buffer.from(`${field(name, 'f')}--b--`), 'b')
+      if (!fields.ok) throw new Error(fields.code)
+      const found = openAi('/v1/images/edits', Buffer.from(fields.value).toString())
+      expect([name, found]).toEqual([name, ['f']])
+    }
   })
 
   test('what is the caller’s own text, schema or metadata names nothing', () => {

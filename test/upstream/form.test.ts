@@ -39,6 +39,26 @@ test('fields are members, and those with brackets lists; files are there, and no
   })
 })
 
+test('a field with several brackets is a member within, whose name is not hidden by them', () => {
+  const body =
+    field('images[0][file_id]', 'file-1') +
+    field('images[][file_id]', 'file-2') +
+    field('expires_after[seconds]', '60') +
+    field('a[b][c][]', 'x') +
+    field('file_id[0]', 'file-3') +
+    END
+  expect(read(body)).toEqual({
+    images: [{ file_id: 'file-1' }, { file_id: 'file-2' }],
+    expires_after: [{ seconds: 60 }],
+    a: [{ b: { c: ['x'] } }],
+    file_id: ['file-3'],
+  })
+})
+
+test.each(['a[', 'a]', '[a]', 'a[b]c', 'a[[b]]', 'a[b'])('the name %s is not read', (name) => {
+  expect(read(field(name, 'x') + END)).toBe('ambiguous_body')
+})
+
 test('what clients send of themselves is read', async () => {
   const form = new FormData()
   form.set('model', 'whisper-1')

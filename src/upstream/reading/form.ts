@@ -36,7 +36,11 @@ export function formFields(body: Uint8Array, boundary: string): Decision<Uint8Ar
     const { name, isFile } = field
     if (!isFile && !isUtf8(value)) return UNREADABLE
     if (isFile) files.add(name)
-    else if (name.endsWith('[]')) lists.getOrInsert(name.slice(0, -2), []).push(written(value))
+    else if (/[[\]]/.test(name)) {
+      const inner = innerOf(name, written(value))
+      if (!inner) return UNREADABLE
+      lists.getOrInsert(inner.name, []).push(inner.value)
+    }
     // One that is there twice is refused by whoever reads the object.
     else members.push(`${JSON.stringify(name)}:${written(value)}`)
   }
@@ -44,6 +48,27 @@ export function formFields(body: Uint8Array, boundary: string): Decision<Uint8Ar
   // A field of the same name is a second one.
   for (const name of files) members.push(`${JSON.stringify(name)}:null`)
   return granted(Buffer.from(`{${members.join(',')}}`))
+}
+
+/** `name`, then what stands in brackets: a member's name, or nothing or a number for an element. */
+const BRACKETS = /^([A-Za-z0-9_.-]+)((?:\[[A-Za-z0-9_.-]*\])+)$/
+const ELEMENT = /^\d*$/
+
+/** `images[0][file_id]` is a member of an element, as servers read it: `{"images":[{"file_id":…}]}`. */
+function innerOf(
+  name: string,
+  value: string,
+): { readonly name: string; readonly value: string } | undefined {
+  const [, outer, brackets] = BRACKETS.exec(name) ?? []
+  if (outer === undefined || brackets === undefined) return undefined
+  const inner = brackets
+    .slice(1, -1)
+    .split('][')
+    .reduceRight((held, each, at) => {
+      if (!ELEMENT.test(each)) return `{${JSON.stringify(each)}:${held}}`
+      return at === 0 ? held : `[${held}]`
+    }, value)
+  return { name: outer, value: inner }
 }
 
 interface Part {
