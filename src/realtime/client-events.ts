@@ -4,6 +4,7 @@
 
 import { type JsonObject, parseStrictObject } from '../token/strict-json.ts'
 import { MODEL_MEMBER } from '../upstream/reading/members.ts'
+import { fold } from '../upstream/reading/outline.ts'
 
 export interface ClientEvent {
   readonly type: string
@@ -31,17 +32,8 @@ const TYPES: ReadonlySet<string> = new Set([
   'response.cancel',
 ])
 
-/** Free text, and what the caller's own tools take and give. */
-const OPAQUE: ReadonlySet<string> = new Set([
-  'parameters',
-  'arguments',
-  'metadata',
-  'instructions',
-  'content',
-  'output',
-  'headers',
-  'description',
-])
+/** Schemas of the caller's own tools, and names that the caller chooses. Texts are not looked into at all. */
+const OPAQUE: ReadonlySet<string> = new Set(['parameters', 'metadata', 'headers'])
 
 /** By far the most: nothing else is in it. */
 const AUDIO =
@@ -62,7 +54,8 @@ export function readClientEvent(text: string): ClientEvent | undefined {
   const found: Found = { models: [], unknown: TYPES.has(type) ? undefined : 'an unknown event' }
   const { session } = event as { readonly session?: JsonObject | null }
   const own = isObject(session) ? session : undefined
-  const sessionModel = own && memberFolded(own, 'model')
+  if (own && repeats(own, 'model')) return undefined
+  const sessionModel = own?.['model']
   const rest = own ? { ...event, session: without(own, 'model') } : event
   if (!gather(rest, found, 0)) return undefined
   if (sessionModel !== undefined && typeof sessionModel !== 'string') return undefined
@@ -92,19 +85,11 @@ interface Found {
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** Some servers tell names apart by neither case nor `_`. */
-const folded = (name: string): string => name.toLowerCase().replaceAll(/[_-]/g, '')
-
 const repeats = (of: JsonObject, name: string): boolean =>
-  Object.keys(of).some((each) => each !== name && folded(each) === name)
-
-function memberFolded(of: JsonObject, name: string): unknown {
-  const key = Object.keys(of).find((each) => folded(each) === name)
-  return key === undefined ? undefined : of[key]
-}
+  Object.keys(of).some((each) => each !== name && fold(each) === name)
 
 const without = (of: JsonObject, name: string): JsonObject =>
-  Object.fromEntries(Object.entries(of).filter(([each]) => folded(each) !== name))
+  Object.fromEntries(Object.entries(of).filter(([each]) => each !== name))
 
 /** False if it is too deep. */
 function gather(value: unknown, found: Found, depth: number): boolean {
@@ -112,7 +97,7 @@ function gather(value: unknown, found: Found, depth: number): boolean {
   if (depth > MAX_DEPTH) return false
   if (Array.isArray(value)) return value.every((each) => gather(each, found, depth + 1))
   return Object.entries(value).every(([name, member]) => {
-    const known = folded(name)
+    const known = fold(name)
     if (OPAQUE.has(known)) return true
     if (MODEL_MEMBER.test(known)) return named(member, found)
     // A stored prompt may name a model of its own.
