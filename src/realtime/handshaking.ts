@@ -7,7 +7,7 @@ import type { Destination } from '../http1/destination.ts'
 import type { Flight, Timeouts, Transport } from '../http1/transport.ts'
 import { failed } from '../relay/unanswered.ts'
 import { type Refusal, refused } from '../refusal.ts'
-import { echoOf } from '../upstream/echo.ts'
+import { type Echo, echoOf } from '../upstream/echo.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { handshake } from '../websocket/handshake.ts'
 import { UpstreamSocket } from './upstream-socket.ts'
@@ -25,7 +25,13 @@ export interface HandshakeRequest {
 }
 
 export type Handshaken =
-  | { readonly ok: true; readonly socket: UpstreamSocket; readonly protocol: string | undefined }
+  | {
+      readonly ok: true
+      readonly socket: UpstreamSocket
+      readonly protocol: string | undefined
+      /** Of what was sent with it. */
+      readonly echo: Echo
+    }
   | ({ readonly ok: false } & RefusedRequest)
 
 export type ShakeHands = (request: HandshakeRequest) => Promise<Handshaken>
@@ -70,6 +76,7 @@ export function handshaking(transport: Transport, timeouts: Timeouts): ShakeHand
       ok: true,
       socket: new UpstreamSocket(flight, head.body, maxBytes),
       protocol: head.headers['sec-websocket-protocol'],
+      echo: echoOf(sent),
     }
   }
 }

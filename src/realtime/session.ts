@@ -9,10 +9,11 @@ import { type Decision, type Refusal, refusalEvent } from '../refusal.ts'
 import { NOTHING_OWED } from '../settle/bill.ts'
 import type { Settle } from '../settle/settle.ts'
 import { clearDeadline, type Deadline, deadline } from '../turn/deadline.ts'
+import type { Echo } from '../upstream/echo.ts'
 import type { Placed, Unordered } from '../turn/unordered.ts'
 import type { CheckEvent } from './client-limits.ts'
 import type { ResponseCharges } from './response-charges.ts'
-import { readServerEvent } from './server-events.ts'
+import { readServerEvent, type ServerEvent } from './server-events.ts'
 import type { UpstreamEvents, UpstreamSocket } from './upstream-socket.ts'
 
 /** What we use of Bun's. */
@@ -48,6 +49,8 @@ export interface SessionStart {
   readonly admitted: Admitted
   readonly reserved: Reserved
   readonly upstream: UpstreamSocket
+  /** Of the credential that opened it. An error or a close that quotes it reaches no client. */
+  readonly echo: Pick<Echo, 'inBody' | 'inValue'>
   readonly charges: ResponseCharges
   readonly maxBytes: number
   /** What its upstream serves; undefined is every model. */
@@ -73,6 +76,7 @@ const GOING_AWAY = 1001
 const REFUSED = 1008
 const TOO_LARGE = 1009
 const BROKEN = 1011
+const QUOTES = 'the upstream quotes a credential of this gate'
 const RESTART = 1012
 const RESTARTS = 'the gate restarts'
 
@@ -171,7 +175,9 @@ export class RealtimeSession implements UpstreamEvents, Placed {
     this.#movedAt = performance.now()
     exchange.bytesOut += Buffer.byteLength(text)
     exchange.firstByteMs ??= this.#movedAt - exchange.at.monotonicMs
-    const noted = charges.note(readServerEvent(text), text, this.#admitted)
+    const event = readServerEvent(text)
+    if (this.#quotes(event, text)) return this.onBroken(QUOTES)
+    const noted = charges.note(event, text, this.#admitted)
     this.#sent(this.#client?.sendText(text))
     if (!noted.ok) return this.#refuseAll(noted)
     if (this.#draining && !charges.isRunning) this.#restart()
@@ -193,7 +199,10 @@ export class RealtimeSession implements UpstreamEvents, Placed {
   }
 
   onClose(code: number | undefined, reason: string): void {
-    this.#end('complete', { client: [code ?? NO_CODE, reason], upstream: [code, reason] })
+    const isQuote = this.#start.echo.inValue(reason)
+    if (isQuote) this.#start.exchange.reason ??= QUOTES
+    const told = isQuote ? '' : reason
+    this.#end('complete', { client: [code ?? NO_CODE, told], upstream: [code, told] })
   }
 
   onBroken(reason: string): void {
@@ -279,6 +288,11 @@ export class RealtimeSession implements UpstreamEvents, Placed {
     const told = [TOO_LARGE, 'the message is too large'] as const
     this.#end('refused', { client: told, upstream: [GOING_AWAY, ''] })
     return false
+  }
+
+  #quotes(event: ServerEvent, text: string): boolean {
+    const mayTell = event.kind === 'error' || (event.kind !== 'piece' && text.includes('"error"'))
+    return mayTell && this.#start.echo.inBody(text)
   }
 
   #refuses(text: string): boolean {

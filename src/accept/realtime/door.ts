@@ -126,7 +126,7 @@ export function realtimeDoor(parts: RealtimeParts): RealtimeDoors['open'] {
     request: Request,
     visitor: Visitor,
     { reserved, charge }: Taken,
-    { socket: upstream }: Extract<Handshaken, { ok: true }>,
+    { socket: upstream, echo }: Extract<Handshaken, { ok: true }>,
   ): Response => {
     const { exchange } = arrival
     const { admitted, on, offered, opening } = visitor
@@ -136,6 +136,7 @@ export function realtimeDoor(parts: RealtimeParts): RealtimeDoors['open'] {
       admitted,
       reserved,
       upstream,
+      echo,
       charges: new ResponseCharges(parts, exchange, charge),
       maxBytes: largestMessage(visitor),
       models: on.models,
@@ -145,7 +146,8 @@ export function realtimeDoor(parts: RealtimeParts): RealtimeDoors['open'] {
     if (admitted.policy.tellsUpstream) exchange.headers.set(UPSTREAM_HEADER, on.upstream.name)
     const headers = new Headers(exchange.headers)
     headers.delete('connection')
-    if (offered.protocol !== undefined) headers.set('sec-websocket-protocol', offered.protocol)
+    // Without a value Bun answers what was offered first, which may be the credential.
+    headers.set('sec-websocket-protocol', offered.protocol ?? '')
     // If Bun has answered, it ignores this response.
     if (parts.upgrade(request, { headers, data: session })) return new Response()
     session.abandon()
