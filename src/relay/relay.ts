@@ -92,7 +92,7 @@ export function relaying(options: RelayOptions): Relay {
     again: Again | undefined,
     ended: EndedAttempt | undefined,
   ): Promise<Outgoing | undefined> => {
-    if (!again || !ended) return undefined
+    if (!again || !ended || !run.hasSlot) return undefined
     run.listen()
     const next = run.isOver() ? undefined : await again.next(ended, run)
     if (!next) return undefined

@@ -59,6 +59,8 @@ export class RunningRequest implements PassageEvents, Placed, Kept, Ending, Even
   /** Why the request ends, if we are the cause. */
   cause: End | undefined
   flight: Flight
+  /** Without its concurrency slot, nothing else may be sent for it. */
+  hasSlot = true
   readonly #running: Unordered<RunningRequest>
   readonly #told: Recorders
   readonly #reserved: Reserved
@@ -172,7 +174,10 @@ export class RunningRequest implements PassageEvents, Placed, Kept, Ending, Even
     this.listen()
     const passing = this.#passing
     // It may still be answered; meanwhile it must not keep others from a healthy upstream.
-    if (!passing && this.#charge.pass.isStuck) this.#reserved.release()
+    if (!passing && this.#charge.pass.isStuck) {
+      this.hasSlot = false
+      this.#reserved.release()
+    }
     if (!passing || now - passing.movedAt < idleMs) return
     const { stalled } = passing
     this.break('timeout')
