@@ -76,8 +76,8 @@ export interface Breaker {
   doubtful(now: number): string[]
   /** The hosts that nobody could connect to and that are about to be tried again, for the owner to try. */
   due(now: number): string[]
-  /** Reports whether a connection was made to a host that was due. */
-  reached(host: string, isReached: boolean, now: number): void
+  /** Reports whether a connection was made to a host that was due at `askedAt`. */
+  reached(host: string, isReached: boolean, askedAt: number, now: number): void
   /** Whether requests to the upstream's own address would be refused now, whoever's they are. */
   isShut(now: number): boolean
   /** Applies these numbers from now on; open circuits stay open until their time is over. */
@@ -203,8 +203,8 @@ export function breaker(options: BreakerOptions = {}): Breaker {
       }
       return hosts
     },
-    reached(host, isReached, now) {
-      origins.find(host)?.wasReached(isReached, now)
+    reached(host, isReached, askedAt, now) {
+      origins.find(host)?.wasReached(isReached, askedAt, now)
     },
     isShut: (now) => (origins.find('')?.circuit.waitMs(now) ?? 0) > 0,
     retune(numbers) {

@@ -22,6 +22,8 @@ export class UpstreamOrigin {
   checkAt = 0
   /** Since when it answers nobody; undefined if it answers. */
   stalledAt: number | undefined
+  /** When a connection was made last that was tried for that alone. */
+  #reachedAt = Number.NEGATIVE_INFINITY
 
   constructor(circuit: Circuit) {
     this.circuit = circuit
@@ -43,10 +45,12 @@ export class UpstreamOrigin {
   }
 
   /** A connection was made, or was not: what opened the circuit is over, or goes on. */
-  wasReached(isReached: boolean, now: number): void {
+  wasReached(isReached: boolean, askedAt: number, now: number): void {
     if (this.circuit.isClosed || this.stalledAt !== undefined) return
-    if (isReached) this.circuit.reached()
-    else this.circuit.open(now)
+    if (isReached) {
+      this.#reachedAt = now
+      this.circuit.reached()
+    } else if (askedAt >= Math.max(this.#reachedAt, this.heardAt)) this.circuit.open(now)
   }
 
   isAlive(now: number): void {

@@ -47,10 +47,11 @@ export function watchStalls({ transport, watched, timeouts }: StallsOptions): {
     if (head) breaker.checked(host, head.ok, askedAt, performance.now())
   }
   const reach = async ({ upstream, breaker }: WatchedUpstream, host: string): Promise<void> => {
-    const head = await ask(upstream, host, performance.now())
+    const askedAt = performance.now()
+    const head = await ask(upstream, host, askedAt)
     if (!head) return
     const isReached = head.ok || (head.kind !== 'unreachable' && head.kind !== 'connect_timeout')
-    breaker.reached(host, isReached, performance.now())
+    breaker.reached(host, isReached, askedAt, performance.now())
   }
 
   const timer = setInterval(() => {

@@ -26,18 +26,26 @@ test('it is due shortly before that, and asked no more often than is of use', ()
 test('two connections close it, and no request was needed', () => {
   const states: string[] = []
   const one = shut((state) => states.push(state))
-  one.reached('', true, 29_500)
+  one.reached('', true, 29_500, 29_500)
   expect([one.isShut(29_500), one.enter(ASKED, 29_500).ok]).toEqual([true, false])
-  one.reached('', true, 30_500)
+  one.reached('', true, 30_500, 30_500)
   expect([one.isShut(30_500), one.enter(ASKED, 30_500).ok]).toEqual([false, true])
   expect(states).toEqual(['OPEN', 'HALF_OPEN', 'CLOSED'])
 })
 
 test('without a connection it stays open for as long again, and passes no request', () => {
   const one = shut()
-  one.reached('', false, 30_000)
+  one.reached('', false, 30_000, 30_000)
   expect([one.enter(ASKED, 31_000).ok, one.enter(ASKED, 59_999).ok]).toEqual([false, false])
   expect([one.due(31_000), one.due(58_500)]).toEqual([[], ['']])
+})
+
+test('an attempt that began before it could be reached again, and fails after that, says nothing', () => {
+  const one = shut()
+  one.reached('', true, 31_000, 31_010)
+  one.reached('', false, 29_500, 31_500)
+  one.reached('', true, 32_000, 32_010)
+  expect([one.isShut(32_010), one.enter(ASKED, 32_010).ok]).toEqual([false, true])
 })
 
 test('without an earlier attempt one request passes as usual, and only one', () => {
@@ -49,7 +57,7 @@ test('without an earlier attempt one request passes as usual, and only one', () 
 
 test('a circuit that is closed, unknown, or open for another reason is not changed', () => {
   const one = breaker({ failureThreshold: 2 })
-  one.reached('', false, 0)
-  one.reached('elsewhere', false, 0)
+  one.reached('', false, 0, 0)
+  one.reached('elsewhere', false, 0, 0)
   expect([one.due(0), one.isShut(0), one.enter(ASKED, 0).ok]).toEqual([[], false, true])
 })
