@@ -41,7 +41,8 @@ export function echoOf(sent: Readonly<Record<string, string>>): Echo {
   const known = lastEchoes.get(header)
   if (known) return known
   const echo = echoOfSecret(header.replace(/^Bearer /, ''))
-  if (lastEchoes.size >= MAX_ECHOES) lastEchoes.clear()
+  const [oldest] = lastEchoes.size >= MAX_ECHOES ? lastEchoes.keys() : []
+  if (oldest !== undefined) lastEchoes.delete(oldest)
   lastEchoes.set(header, echo)
   return echo
 }
@@ -56,8 +57,11 @@ export function echoOfEither(a: Echo | undefined, b: Echo): Echo {
   }
 }
 
-/** A gate has a key for each upstream, and perhaps one access token after another. */
-const MAX_ECHOES = 4
+/**
+ * A gate has a key for each upstream, and perhaps one access token after another. One costs 0.3 ms to make
+ * and takes 350 KiB.
+ */
+const MAX_ECHOES = 16
 const lastEchoes = new Map<string, Echo>()
 
 export function echoOfSecret(secret: string): Echo {

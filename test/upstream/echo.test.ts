@@ -130,6 +130,14 @@ describe('is not found', () => {
   })
 })
 
+test('the keys of a dozen upstreams are known, whichever comes next, and those of before are not kept', () => {
+  const of = (at: number) => echoOf({ authorization: `Bearer key-canary-of-upstream-${at}` })
+  const dozen = Array.from({ length: 12 }, (_, at) => of(at))
+  expect(dozen.every((each, at) => of(at) === each)).toBe(true)
+  for (let at = 12; at < 40; at += 1) of(at)
+  expect(of(0)).not.toBe(dozen[0])
+})
+
 test('its time grows linearly with the text', () => {
   const timeOf = (text: string): number => {
     const started = performance.now()
