@@ -5,6 +5,7 @@
 import type { Admitted } from '../admit/admitted.ts'
 import type { Exchange } from '../exchange.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
+import type { Upstream } from '../upstream/upstream.ts'
 import type { Inspected } from '../upstream/inspected.ts'
 import { type Bodies, type Permitted, readableAs } from './bodies.ts'
 import type { ByModel } from './by-model.ts'
@@ -89,8 +90,8 @@ const MAX_IDS = 500
 export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
   return async (permitted, { request, path, inspected, among }, exchange) => {
     const referring = among.map(({ upstream }) => upstream.referring?.(path))
-    const read = referring.find((each) => each !== undefined)
-    if (!read) return granted({ among, inspected, held: undefined })
+    const reads = new Set(referring.filter((each) => each !== undefined))
+    if (reads.size === 0) return granted({ among, inspected, held: undefined })
     const readable = readableAs(request.headers, path)
     if (!readable.ok) return readable
     const sender = { request, method: 'POST', limited: true }
@@ -100,6 +101,7 @@ export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
     const held = body as Decision<Uint8Array>
     // If every member is optional, so is the body.
     if (held.ok && held.value.length === 0) return granted({ among, inspected, held })
+    const read = (plain: Uint8Array): Decision<readonly string[]> => namedBy(reads, plain)
     const ids = await bodies.decoded(permitted, body.value, readable.value, maxBytes, read)
     if (!ids.ok) return ids
     if (ids.value.length > MAX_IDS) return TOO_MANY_IDS
@@ -112,6 +114,20 @@ export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
     if (!seen.ok) return seen
     return granted({ among: left.value, inspected: seen.value, held })
   }
+}
+
+/** Upstreams keep different things, and any of them may get the request. */
+function namedBy(
+  reads: ReadonlySet<NonNullable<ReturnType<NonNullable<Upstream['referring']>>>>,
+  plain: Uint8Array,
+): Decision<readonly string[]> {
+  const all = new Set<string>()
+  for (const read of reads) {
+    const ids = read(plain)
+    if (!ids.ok) return ids
+    for (const id of ids.value) all.add(id)
+  }
+  return granted([...all])
 }
 
 function keepingAll(

@@ -151,3 +151,38 @@ test(
     }
   }),
 )
+
+test('attack: sound of another at the second upstream, of which the first would read nothing', async () => {
+  const inspected = { sealed: false, length: undefined, maxBytes: 10_000 } as never
+  const among = [false, true].map(
+    (keepsChats) =>
+      ({
+        upstream: {
+          name: keepsChats ? 'azure' : 'local',
+          referring: (path: string) => referringTo(path, { hasFiles: true, keepsChats }),
+          inspect: () => granted(inspected),
+        },
+      }) as never,
+  )
+  const ownerOf = (id: string) =>
+    granted(id === 'audio_1' ? { identity: ANNA, upstream: 'azure' } : undefined)
+  const pick = pickingKept(
+    bodies(() => 1000),
+    ownerOf,
+  )
+  const path = '/v1/chat/completions'
+  const picked = async (identity: string): Promise<unknown> => {
+    const body = JSON.stringify({ messages: [{ role: 'assistant', audio: { id: 'audio_1' } }] })
+    const request = new Request(`http://gate.test${path}`, { method: 'POST', body })
+    request.headers.delete('content-type')
+    const permitted = {
+      admitted: { identity },
+      reserved: { also() {}, release() {} },
+    } as never
+    const naming = { request, path, inspected, among, held: undefined }
+    const kept = await pick(permitted, naming, { bytesIn: 0 } as never)
+    return kept.ok ? kept.value.among.map(({ upstream }) => upstream.name) : kept.code
+  }
+  expect(await picked(BERT)).toBe('not_found')
+  expect(await picked(ANNA)).toEqual(['azure'])
+})
