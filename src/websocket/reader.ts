@@ -99,8 +99,11 @@ export class MessageReader {
   #readPayload(chunk: Buffer, at: number): number {
     const end = Math.min(chunk.length, at + this.#left)
     const part = chunk.subarray(at, end)
-    ;(this.#opcode >= IS_CONTROL ? this.#control : this.#message).push(part)
     this.#left -= end - at
+    // A small part would keep the whole chunk until its message is whole.
+    const isKept = this.#left > 0 || !this.#isFinal
+    const own = isKept && part.length * 2 < chunk.length ? Buffer.from(part) : part
+    ;(this.#opcode >= IS_CONTROL ? this.#control : this.#message).push(own)
     if (this.#left === 0) this.#end()
     return end
   }

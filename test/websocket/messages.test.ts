@@ -42,6 +42,29 @@ test(
   }),
 )
 
+test('attack: a fragment of one byte among pings does not keep the chunk that it came in', () => {
+  const pings = Array.from({ length: 20 }, () => serverFrame(9, Buffer.alloc(125)))
+  const messages: string[] = []
+  const ignore = (): void => {}
+  const events = { onPing: ignore, onPong: ignore, onClose: ignore, onInvalid: ignore }
+  const reader = new MessageReader(
+    { ...events, onText: (text) => void messages.push(text), onBinary: ignore },
+    1000,
+  )
+  const begin = { isFinal: false }
+  for (const fragment of [
+    serverFrame(1, Buffer.from('a'), begin),
+    serverFrame(0, Buffer.from('b'), begin),
+  ]) {
+    const chunk = Buffer.concat([fragment, ...pings])
+    reader.push(chunk)
+    // Only a copy is not changed by it.
+    chunk.fill('x')
+  }
+  reader.push(serverFrame(0, Buffer.from('c')))
+  expect(messages).toEqual(['abc'])
+})
+
 const bytes = (...all: number[]): Buffer => Buffer.from(all)
 const NO_BYTES = Buffer.alloc(0)
 const INVALID: Readonly<Record<string, readonly [frames: Buffer[], code: number]>> = {
