@@ -17,6 +17,8 @@ export interface ClientLimitsParts {
 
 export interface LimitedSession {
   readonly model: string | undefined
+  /** It is for this model alone. */
+  readonly isBound: boolean
   /** What its upstream serves; undefined is every model. */
   readonly served: readonly string[] | undefined
   readonly charges: ResponseCharges
@@ -38,14 +40,16 @@ export function clientLimits({ budget, needsEvents }: ClientLimitsParts): CheckE
   const check = (
     event: ClientEvent,
     admitted: Admitted,
-    { model, served, charges }: LimitedSession,
+    { model, isBound, served, charges }: LimitedSession,
     isRead: boolean,
   ): Refusal | undefined => {
     const { type, eventId, sessionModel, models, unknown } = event
     const { policy } = admitted
+    if ((isRead || isBound) && sessionModel !== undefined && sessionModel !== model) {
+      return ANOTHER_MODEL
+    }
     if (isRead) {
       if (unknown !== undefined) return unknownCost(unknown)
-      if (sessionModel !== undefined && sessionModel !== model) return ANOTHER_MODEL
       for (const each of models) {
         for (const patterns of [policy.models, served]) {
           if (patterns && !allowedModel(each, patterns)) return modelNotAllowed(each, patterns)
@@ -69,7 +73,7 @@ export function clientLimits({ budget, needsEvents }: ClientLimitsParts): CheckE
   return (text, admitted, session) => {
     const isRead = needsEvents(admitted) || session.served !== undefined
     const { person, organisation } = admitted.policy
-    if (!isRead && !person.rate && !organisation.rate) return undefined
+    if (!isRead && !session.isBound && !person.rate && !organisation.rate) return undefined
     const event = readClientEvent(text)
     if (!event) return { refusal: AMBIGUOUS, eventId: undefined }
     const refusal = check(event, admitted, session, isRead)

@@ -59,6 +59,8 @@ export interface SessionStart {
   readonly readmit: () => Decision<Readmitted> | Promise<Decision<Readmitted>>
   /** Sent before anything of the client's. */
   readonly opening: string | undefined
+  /** No event may change its model, whatever its caller may do. */
+  readonly isBound: boolean
 }
 
 type Models = readonly string[] | undefined
@@ -296,8 +298,8 @@ export class RealtimeSession implements UpstreamEvents, Placed {
   }
 
   #refuses(text: string): boolean {
-    const { charges, exchange } = this.#start
-    const session = { model: exchange.model, served: this.#models, charges }
+    const { charges, exchange, isBound } = this.#start
+    const session = { model: exchange.model, isBound, served: this.#models, charges }
     const found = this.#parts.check(text, this.#admitted, session)
     if (!found) return false
     this.#sent(this.#client?.sendText(refusalEvent(found.refusal, found.eventId)))

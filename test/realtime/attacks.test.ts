@@ -3,6 +3,7 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import net from 'node:net'
 import { soon } from '../support/patience.ts'
+import { openRealtime } from '../support/realtime-client.ts'
 import { realtimeScene } from '../support/realtime-scene.ts'
 import { startRealtimeUpstream, UPSTREAM_KEY } from '../support/realtime-upstream.ts'
 
@@ -71,7 +72,37 @@ describe('an upstream that quotes the key', () => {
   })
 })
 
+test('a client secret for one model opens no session that becomes one of another', async () => {
+  const minted = await fetch(`${gate.url}/v1/realtime/client_secrets`, {
+    method: 'POST',
+    headers: { ...bearer, 'content-type': 'application/json' },
+    body: JSON.stringify({ session: { model: 'gpt-realtime' } }),
+  })
+  const { value } = (await minted.json()) as { value: string }
+  const client = await openRealtime(`${gate.url}/v1/realtime`, {
+    headers: { authorization: `Bearer ${value}` },
+  })
+  await client.event('session.created')
+  upstream.messages.length = 0
+  client.socket.send('{"type":"session.update","session":{"model":"gpt-realtime-2"}}')
+  expect((await client.event('error'))['error']).toMatchObject({ code: 'model_not_found' })
+  client.socket.send('{"type":"session.update","session":{"model":"gpt-realtime","Model":"b"}}')
+  expect((await client.event('error'))['error']).toMatchObject({ code: 'ambiguous_body' })
+  client.socket.send('{"type":"echo"}')
+  await client.event('echo')
+  expect(upstream.messages).toEqual(['{"type":"echo"}'])
+  client.socket.close()
+})
+
 describe('a handshake', () => {
+  test('whose query other servers could read as two models goes out as one', async () => {
+    const client = await openRealtime(`${gate.url}/v1/realtime?model=gpt;model=o1`, {
+      headers: bearer,
+    })
+    expect(upstream.handshakes.at(-1)?.target).toBe('/v1/realtime?model=gpt%3Bmodel%3Do1')
+    client.socket.close()
+  })
+
   test('with its credential as the only sub-protocol is answered without it', async () => {
     const got = await wire(
       [

@@ -129,7 +129,7 @@ export function realtimeDoor(parts: RealtimeParts): RealtimeDoors['open'] {
     { socket: upstream, echo }: Extract<Handshaken, { ok: true }>,
   ): Response => {
     const { exchange } = arrival
-    const { admitted, on, offered, opening } = visitor
+    const { admitted, on, offered, opening, isBound } = visitor
     exchange.headersMs = performance.now() - exchange.at.monotonicMs
     const session = sessions.start({
       exchange,
@@ -142,6 +142,7 @@ export function realtimeDoor(parts: RealtimeParts): RealtimeDoors['open'] {
       models: on.models,
       readmit: () => again(visitor, arrival),
       opening,
+      isBound,
     })
     if (admitted.policy.tellsUpstream) exchange.headers.set(UPSTREAM_HEADER, on.upstream.name)
     const headers = new Headers(exchange.headers)

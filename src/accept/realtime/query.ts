@@ -28,14 +28,15 @@ export function realtimeQuery(search: string, bound?: string): Decision<Realtime
   if (model === undefined) {
     return intent === undefined
       ? refused('invalid_model', { message: NAME_ONE, reason: 'missing_model' })
-      : granted({ model, search })
+      : granted({ model, search: `?${query}` })
   }
   if (bound !== undefined && model !== bound) {
     return refused('model_not_allowed', { message: `this client secret is for ${bound}` })
   }
   if (!MODEL.test(model)) return refused('invalid_model', { reason: 'wrong_model' })
-  const whole = models.length > 0 ? search : `?${new URLSearchParams([...query, ['model', model]])}`
-  return granted({ model, search: whole })
+  if (models.length === 0) query.set('model', model)
+  // Written anew: some servers take `;` for `&`, and would read two models.
+  return granted({ model, search: `?${query}` })
 }
 
 const NAME_ONE = 'the query must name a model: /v1/realtime?model=…'

@@ -42,6 +42,8 @@ export interface Visitor {
   readonly route: ServedRoute
   /** The event that begins the session. */
   readonly opening: string | undefined
+  /** Its client secret is for the model alone. */
+  readonly isBound: boolean
 }
 
 /** What is decided about a visitor by now. */
@@ -140,6 +142,7 @@ export function visiting(parts: VisitingParts): Visiting {
       headers: headers.value,
       route,
       opening: secret.value?.opening,
+      isBound: secret.value?.model !== undefined,
     })
   }
 
