@@ -42,7 +42,7 @@ export function missing(
   const anthropic = keyed || (keyless && !signIn)
   const other = OTHERS.some((kind) => mentioned.has(CHOSEN_BY[kind]))
   const tinfoil = mentioned.has('tinfoilApiKey') || !(anthropic || other || signIn)
-  const devices = anthropic || (!signIn && upstreams.some((each) => takes(each, 'device')))
+  const devices = !signIn && upstreams.some((each) => takes(each, 'device'))
   const needs: Readonly<Record<Need, boolean>> = {
     Tinfoil: tinfoil,
     Anthropic: keyed,

@@ -101,11 +101,9 @@ export type UpstreamEntryOf<Kind extends UpstreamKind> = Common<Kind> &
 
 export type UpstreamEntry = { readonly [Kind in UpstreamKind]: UpstreamEntryOf<Kind> }[UpstreamKind]
 
-/** Devices enrol if an upstream admits them; with a key for Anthropic, always. */
-export const takesDevices = (
-  upstreams: readonly Pick<UpstreamEntry, 'kind' | 'callers'>[],
-): boolean =>
-  upstreams.some(({ kind, callers }) => kind === 'anthropic' || callers.includes('device'))
+/** Devices enrol if an upstream admits them. */
+export const takesDevices = (upstreams: readonly Pick<UpstreamEntry, 'callers'>[]): boolean =>
+  upstreams.some(({ callers }) => callers.includes('device'))
 
 type KeyOf<M> = M[keyof M]
 /** The settings that become members of `upstreams`. */

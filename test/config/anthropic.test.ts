@@ -31,6 +31,12 @@ describe('by the environment', () => {
     expect(of(KEYED)?.baseUrl.href).toBe('https://api.anthropic.com/')
   })
 
+  test('without devices among its callers it needs no secret for their tokens', () => {
+    const env = { ...KEYED, JWT_SECRET: '' }
+    expect(of({ ...env, ANTHROPIC_CALLERS: 'key' })?.callers).toEqual(['key'])
+    expect(wrong([], env)).toEqual(['JWT_SECRET'])
+  })
+
   test('a header for the key, fixed headers and a query', () => {
     const found = of({
       ...KEYED,

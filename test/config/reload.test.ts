@@ -93,19 +93,21 @@ test('whatever changes of an upstream is exchanged, under the name by which an o
 test('upstreams come, go and change places; the first that takes devices needs a restart', () => {
   const { settings, named } = taken(BASE)
   const those = (
-    ...names: readonly (readonly ['openai' | 'anthropic', string])[]
+    ...names: readonly (readonly [name: string, caller: 'key' | 'device'])[]
   ): Configuration => {
-    const upstreams = names.map(([kind, name]) => ({ kind, name, callers: ['key'] }) as never)
+    const upstreams = names.map(
+      ([name, caller]) => ({ kind: 'openai', name, callers: [caller] }) as never,
+    )
     return { settings: { ...settings, upstreams }, named }
   }
   const exchange = { kind: 'exchange', names: ['upstreams'] }
-  const [a, b] = [['openai', 'a'] as const, ['openai', 'b'] as const]
+  const [a, b] = [['a', 'key'] as const, ['b', 'key'] as const]
   expect(changeOf(those(a), those(a, b))).toEqual(exchange as Change)
   expect(changeOf(those(a, b), those(b, a))).toEqual(exchange as Change)
   expect(changeOf(those(a, b), those(b))).toEqual(exchange as Change)
   const restart = { kind: 'restart', names: ['upstreams'] }
-  expect(changeOf(those(a), those(a, ['anthropic', 'c']))).toEqual(restart as Change)
-  expect(changeOf(those(a, ['anthropic', 'c']), those(a))).toEqual(restart as Change)
+  expect(changeOf(those(a), those(a, ['c', 'device']))).toEqual(restart as Change)
+  expect(changeOf(those(a, ['c', 'device']), those(a))).toEqual(restart as Change)
 })
 
 test('setting or unsetting one needs a restart', () => {
