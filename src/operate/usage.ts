@@ -10,6 +10,7 @@ import {
   type UsageTable,
 } from '../ledger/reports.ts'
 import { visible } from '../terminal.ts'
+import { DOCUMENT_OPTION, type DocumentFlag } from './document-flag.ts'
 import { nameNow } from './one-name.ts'
 import type { Terminal } from './usage-table.ts'
 import { usageText } from './usage-text.ts'
@@ -21,7 +22,7 @@ export interface UsageQuestion {
 }
 
 export type UsageArguments =
-  | { readonly kind: 'question'; readonly question: UsageQuestion }
+  | ({ readonly kind: 'question'; readonly question: UsageQuestion } & DocumentFlag)
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'mistake'; readonly message: string; readonly hint: string }
 
@@ -82,6 +83,7 @@ export function readUsageArguments(args: readonly string[], nowMs: number): Usag
     .option('--model <name>', 'Only this model.')
     .addOption(new Option('--json', 'One JSON document; money in micro-dollars.').conflicts('csv'))
     .option('--csv', 'Comma-separated, with a header; money in dollars.')
+    .option(...DOCUMENT_OPTION)
     .helpOption('-h, --help', 'Show this.')
     .allowExcessArguments(false)
     .exitOverride()
@@ -108,10 +110,11 @@ export function readUsageArguments(args: readonly string[], nowMs: number): Usag
     ...(model === undefined ? {} : { model }),
   }
   const format = given.json ? 'json' : given.csv ? 'csv' : 'table'
-  return { kind: 'question', question: { by: given.by, filter, format } }
+  const { config } = given
+  return { kind: 'question', question: { by: given.by, filter, format }, ...(config && { config }) }
 }
 
-interface GivenWords {
+interface GivenWords extends DocumentFlag {
   readonly by: UsageGroup | 'user'
   readonly since: string
   readonly until: string

@@ -91,6 +91,20 @@ describe('postern key add', () => {
   })
 })
 
+test.each(['enrol', 'key add wrong'])(
+  'postern %s takes its document by --config too',
+  async (words) => {
+    const done = await on.command([...words.split(' '), '--policy', 'stuff', '--config', config])
+    expect([done.exitCode, done.stdout]).toEqual([64, ''])
+    expect(done.stderr).toContain('did you mean staff?')
+  },
+)
+
+test('a document that is not there ends a report', async () => {
+  const done = await on.command(['usage', '--config', `${config}.gone`])
+  expect([done.exitCode, done.stdout]).toEqual([78, ''])
+})
+
 describe('a reload', () => {
   const NARROW = FIRST.replace('claude-sonnet-*', 'claude-haiku-*')
   const GONE = FIRST.replace('  - { name: ci, models: [claude-sonnet-*] }\n', '').replace(

@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander'
 import { type ProcessEnvironment, namesDocument } from '../../config/given.ts'
 import type { PolicyEntries } from '../../config/policies.ts'
 import { stderr, stdout } from '../../print.ts'
+import { DOCUMENT_OPTION, type DocumentFlag, documentIn } from '../document-flag.ts'
 import { EXIT } from '../exit.ts'
 
 export interface Subcommand {
@@ -33,7 +34,7 @@ export interface Definition<Flags extends object> {
   readonly description: string
   /** Its flags and arguments. */
   readonly define: (command: Command) => void
-  /** Its environment is completed by the document that POSTERN_CONFIG names. */
+  /** Its environment is completed by the document that `--config` or POSTERN_CONFIG names. */
   readonly readsSettings?: true
   readonly run: (
     given: CommandInput<Flags>,
@@ -67,15 +68,17 @@ export function subcommand<Flags extends object = object>({
         },
       })
       define(command)
+      if (readsSettings) command.option(...DOCUMENT_OPTION)
       try {
         command.parse([...args], { from: 'user' })
       } catch (error) {
         if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage
         throw error
       }
-      const given = { flags: command.opts<Flags>(), words: command.args }
+      const flags = command.opts<Flags & DocumentFlag>()
+      const given = { flags, words: command.args }
       return readsSettings
-        ? withDocument(env, name, (...whole) => run(given, ...whole))
+        ? withDocument(documentIn(flags, env), name, (...whole) => run(given, ...whole))
         : run(given, env)
     },
   }

@@ -3,6 +3,7 @@
 
 import { stderr, stdout } from '../../print.ts'
 import { EXIT } from '../exit.ts'
+import { documentIn } from '../document-flag.ts'
 import { readUsageArguments, usage as usageOf } from '../usage.ts'
 import { type Subcommand, withDocument } from './subcommand.ts'
 import { withRecords } from './with-records.ts'
@@ -27,7 +28,7 @@ export const usage: Subcommand = {
     const color = onTerminal && (env['NO_COLOR'] ?? '') === ''
     const columns = onTerminal ? process.stdout.columns : undefined
     const terminal = { shorten: onTerminal, color, columns }
-    return withDocument(env, 'usage', (whole) =>
+    return withDocument(documentIn(read, env), 'usage', (whole) =>
       withRecords(whole, 'read', async ({ ledger, devices, keys }) => {
         const names = { usersOfDevices: devices.users, keys: keys.names }
         stdout.write(await usageOf(ledger.reports, names, read.question, terminal))
