@@ -9,8 +9,8 @@ export type JsonObject = Readonly<Record<string, unknown>>
  * JSON.stringify looks at all levels again for each one: seconds for 60 KB.
  */
 const MAX_DEPTH = 512
-/** Not looked at: it costs nobody anything. */
-const SHORT_CHARS = 8192
+/** Tokens are no longer. What is shorter is not looked at: it costs little. */
+const SHORT_CHARS = 16_384
 
 /**
  * The object in the text; undefined if it is not a JSON object, repeats a member at any depth, or is long
