@@ -118,9 +118,10 @@ export class FallbackAttempts implements Again {
   }
 
   tellSoonest(to: Headers): void {
-    const said = Number(to.get('retry-after') ?? Number.NaN)
     const seconds = Math.max(1, Math.ceil((this.#soonestMs - performance.now()) / 1000))
-    if (seconds < said) to.set('retry-after', String(seconds))
+    lower(to, 'retry-after', seconds)
+    // Clients of OpenAI's API go by the finer one where there is one.
+    lower(to, 'retry-after-ms', seconds * 1000)
   }
 
   #may(cause: FallbackCause): boolean {
@@ -231,6 +232,10 @@ export class FallbackAttempts implements Again {
     exchange.upstream = this.#on.upstream.name
     return instead
   }
+}
+
+function lower(headers: Headers, name: string, most: number): void {
+  if (most < Number(headers.get(name) ?? Number.NaN)) headers.set(name, String(most))
 }
 
 const sooner = (a: Refusal, b: Refusal): Refusal =>

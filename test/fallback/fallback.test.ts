@@ -106,11 +106,12 @@ describe('without a word about what may be billed', () => {
 
   test('both refuse: the second answer passes, with the sooner of both pauses', async () => {
     careful.one.say(failing(429, 'retry-after: 3'))
-    careful.two.say(failing(429, 'retry-after: 50'))
+    careful.two.say(failing(429, 'retry-after: 50', 'retry-after-ms: 50000'))
     const body = { ...CHAT, model: 'gpt-4o' }
     const first = await careful.ask(body)
     expect([first.status, first.body, careful.reached()]).toEqual([429, ERROR, [1, 1]])
     expect(Number(first.headers.get('retry-after'))).toBeLessThan(4)
+    expect(Number(first.headers.get('retry-after-ms'))).toBeLessThan(4000)
     expect((await careful.rows(first.id)).map(({ end_reason }) => end_reason)).toEqual([
       'retried',
       'complete',
