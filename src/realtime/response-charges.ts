@@ -2,7 +2,7 @@
 // cost is reserved before it begins, and one more than run: speech begins responses that no event asks for.
 
 import type { Admitted } from '../admit/admitted.ts'
-import type { HeldReservation } from '../budget/limit.ts'
+import { type HeldReservation, NOTHING_HELD } from '../budget/limit.ts'
 import type { End } from '../end.ts'
 import { type Exchange, exchangeOf } from '../exchange.ts'
 import { type Decision, granted, refused } from '../refusal.ts'
@@ -131,12 +131,21 @@ export class ResponseCharges {
     }
   }
 
-  /** The connection has ended: what runs is estimated, and what is reserved beyond it released. */
-  cut(end: End, admitted: Admitted): void {
+  /**
+   * The connection has ended: what runs is estimated, and what is reserved beyond it released. `byClient`:
+   * what it asked for and did not wait for may be billed, as of a request whose client leaves.
+   */
+  cut(end: End, admitted: Admitted, byClient = false): void {
     for (const { exchange, held, said } of this.#running.values()) {
       this.#settle(exchange, end, held, estimated(this.#context, this.#heard, said))
     }
     this.#running.clear()
+    for (const _ of byClient ? this.#asked : []) {
+      const held = this.#free.pop()
+      const usage = estimated(this.#context, this.#heard, nothing())
+      if (held) this.#settle(this.#exchange(admitted, this.#model), end, held, usage)
+    }
+    this.#asked.length = 0
     if (this.#transcribes !== undefined && this.#untranscribed.sound > 0) {
       const usage = estimated(0, this.#untranscribed, nothing())
       const held = this.#free.pop()
@@ -179,7 +188,11 @@ export class ResponseCharges {
   #end(id: string, usage: MeteredUsage | undefined, admitted: Admitted): Decision<undefined> {
     const begun = this.#begin(id, admitted)
     const run = this.#running.get(id)
-    if (!run) return begun
+    if (!run) {
+      // It is done already, too.
+      this.#settle(this.#exchange(admitted, this.#model), 'complete', NOTHING_HELD, usage)
+      return begun
+    }
     this.#running.delete(id)
     this.#heard = nothing()
     if (usage) {
@@ -192,10 +205,10 @@ export class ResponseCharges {
 
   #transcribed(usage: MeteredUsage | undefined, admitted: Admitted): Decision<undefined> {
     const held = this.#take(admitted)
-    if (!held.ok) return held
     const exchange = this.#exchange(admitted, this.#transcribes)
-    this.#settle(exchange, 'complete', held.value, usage)
-    return this.ensure(admitted)
+    // It is done already: without room it is recorded, and the connection ends.
+    this.#settle(exchange, 'complete', held.ok ? held.value : NOTHING_HELD, usage)
+    return held.ok ? this.ensure(admitted) : held
   }
 
   #settle(

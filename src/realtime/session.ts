@@ -341,7 +341,7 @@ export class RealtimeSession implements UpstreamEvents, Placed {
     this.#over = true
     const { exchange, reserved, charges, upstream: socket } = this.#start
     this.#parts.running.delete(this)
-    charges.cut(end, this.#admitted)
+    charges.cut(end, this.#admitted, client === undefined)
     exchange.status = 101
     this.#parts.settle(exchange, end, NOTHING_OWED)
     reserved.release()

@@ -167,6 +167,30 @@ test('a response that is cut is estimated by what was heard and said', () => {
   expect(usage?.parts?.audioOutputTokens).toBeGreaterThanOrEqual(10)
 })
 
+test('attack: a client that leaves before its response has begun is charged what it was to read', () => {
+  const { charges, note, bills, held } = scene()
+  for (const id of ['x', 'y']) charges.ask(id, CALLER)
+  note({ type: 'error', error: { event_id: 'y' } })
+  charges.sent(JSON.stringify({ type: 'conversation.item.create', text: 'A'.repeat(30_000) }))
+  charges.cut('client_gone', CALLER, true)
+  expect([held(), bills.length]).toEqual([0, 1])
+  expect(bills[0]).toMatchObject({ end: 'client_gone', owed: true, usage: { state: 'partial' } })
+  expect(bills[0]?.usage?.since?.inputTokens).toBeGreaterThanOrEqual(10_000)
+})
+
+test('what is done already is recorded where no cap has room for it, and then the connection ends', () => {
+  const { charges, created, done, note, bills, held } = scene(1)
+  created('a')
+  expect(done('b', USAGE)).toMatchObject({ code: 'spend_cap_reached' })
+  const type = 'conversation.item.input_audio_transcription.completed'
+  expect(note({ type, usage: { type: 'tokens', ...USAGE } })).toMatchObject({
+    code: 'spend_cap_reached',
+  })
+  for (const { usage } of bills) expect(usage).toMatchObject({ inputTokens: 20, outputTokens: 10 })
+  charges.cut('refused', CALLER)
+  expect([held(), bills.length]).toEqual([0, 3])
+})
+
 test(
   'whatever comes in whatever order, nothing stays reserved, and each response is charged once',
   seeded((random) => {
