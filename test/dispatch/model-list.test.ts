@@ -87,6 +87,14 @@ test.each([
   expect(seen('', body)).toContain('cannot tell'),
 )
 
+test('an upstream whose list is nested deeper than it could be written again has none', () => {
+  const deep = '['.repeat(45_000) + ']'.repeat(45_000)
+  for (const mark of ['', '\ufeff']) {
+    const body = Buffer.from(`${mark}{"data":[{"id":"claude-a-1","x":${deep}}]}`)
+    expect(seen('', body)).toContain('cannot be read')
+  }
+})
+
 test('a token that may use all of them gets the answer as it is', () => {
   for (const patterns of [undefined, ['*'], ['a', '*']]) {
     expect(listedModels('/v1/models', '?limit=x', patterns)).toEqual({ ok: true, value: undefined })

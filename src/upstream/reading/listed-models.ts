@@ -1,6 +1,7 @@
 // Reads the models in an upstream's `GET /v1/models`, in either dialect.
 
 import { type Decision, granted, type Refusal, refused } from '../../refusal.ts'
+import { afterSpace, afterValue, TOO_DEEP } from './json-grammar.ts'
 
 export interface ListedModel {
   readonly id: string
@@ -16,7 +17,13 @@ export function modelsIn(body: Uint8Array): Decision<readonly ListedModel[]> {
   return granted(list.data.filter(isModel))
 }
 
+/** Its first byte. */
+const BYTE_ORDER_MARK = 0xef
+
 export function modelListIn(body: Uint8Array): ModelList | undefined {
+  // What is nested much deeper cannot be written again, and trying that takes seconds.
+  const mark = body[0] === BYTE_ORDER_MARK ? 3 : 0
+  if (afterValue(body, afterSpace(body, mark)) === TOO_DEEP) return undefined
   try {
     const list: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
     return typeof list === 'object' && list !== null && 'data' in list && Array.isArray(list.data)
