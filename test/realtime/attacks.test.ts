@@ -103,6 +103,14 @@ describe('a handshake', () => {
     client.socket.close()
   })
 
+  test('sends no Idempotency-Key, which would be the same for two callers', async () => {
+    const client = await openRealtime(`${gate.url}/v1/realtime?model=gpt-realtime`, {
+      headers: { ...bearer, 'idempotency-key': 'one' },
+    })
+    expect(upstream.handshakes.at(-1)?.headers.get('idempotency-key')).toBe(null)
+    client.socket.close()
+  })
+
   test('with its credential as the only sub-protocol is answered without it', async () => {
     const got = await wire(
       [

@@ -2,6 +2,7 @@
 // header of its own with a WebSocket, so that its credential is one of them. It is taken out here: it is
 // neither answered nor sent on. Pure.
 
+import { IDEMPOTENCY } from '../../dispatch/idempotency.ts'
 import { type Decision, granted, refused } from '../../refusal.ts'
 
 export const REALTIME = 'realtime'
@@ -39,6 +40,8 @@ const BETA_HEADER = 'openai-beta'
 export function headersWith(sent: Headers, { token, isBeta }: OfferedProtocols): Decision<Headers> {
   const headers = new Headers(sent)
   headers.delete(HEADER)
+  // Other callers have the same keys for theirs (dispatch/idempotency.ts), and a session is never repeated.
+  headers.delete(IDEMPOTENCY)
   if (isBeta && !headers.has(BETA_HEADER)) headers.set(BETA_HEADER, 'realtime=v1')
   if (token === undefined) return granted(headers)
   if (CREDENTIALS.some((each) => headers.has(each))) {
