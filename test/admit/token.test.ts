@@ -127,10 +127,13 @@ test('members of a prototype are members like any other', () => {
 })
 
 test('brackets nested as deep as 16 KiB allow are read or refused, and never thrown over', () => {
-  for (const depth of [10, 1000, 6000]) {
+  const parsed = (depth: number) => {
     const nested = `{"a":${'['.repeat(depth)}${']'.repeat(depth)}}`
-    expect(parseToken(by.signed(JSON.stringify(by.header), nested)).ok).toBe(true)
+    return parseToken(by.signed(JSON.stringify(by.header), nested))
   }
+  expect([parsed(10).ok, parsed(1000).ok]).toEqual([true, true])
+  // How much of the stack is left decides.
+  expect(() => parsed(6000)).not.toThrow()
 })
 
 test(
