@@ -9,7 +9,7 @@ export type JsonObject = Readonly<Record<string, unknown>>
  * JSON.stringify looks at all levels again for each one: seconds for 60 KB.
  */
 const MAX_DEPTH = 512
-/** Tokens are no longer. What is shorter is not looked at: it costs little. */
+/** Tokens are no longer. What is shorter costs little, however deep it is. */
 const SHORT_CHARS = 16_384
 
 /**
@@ -17,7 +17,7 @@ const SHORT_CHARS = 16_384
  * and nested too deep.
  */
 export function parseStrictObject(text: string): JsonObject | undefined {
-  if (text.length > SHORT_CHARS && isDeep(text)) return undefined
+  if (isDeep(text) && text.length > SHORT_CHARS) return undefined
   let value: unknown
   try {
     value = JSON.parse(text)
