@@ -67,9 +67,6 @@ const WIRE = {
     forbidden('this credential names a policy that this gate does not have; ask the operator'),
   ),
   route_not_allowed: forbidden('the policy of this credential does not allow this route'),
-  list_refused: forbidden(
-    'this list shows what every caller of this gate made; ask for each object by its id, or list them in your own records',
-  ),
   upstream_not_allowed: forbidden('the policy of this credential does not allow this upstream'),
 
   enrollment_closed: coded(forbidden('this gate enrols no devices')),
@@ -134,6 +131,10 @@ const WIRE = {
     ...bad(413, 'request body is too large'),
     anthropicType: 'request_too_large',
   },
+  list_too_long: bad(
+    400,
+    'the upstream keeps so much for others that this gate found nothing of yours in time; ask for each object by its id',
+  ),
   uri_too_long: bad(414, 'the URL is too long'),
   upgrade_required: bad(426, 'this route is a WebSocket; open it with an upgrade'),
   length_required: bad(411, 'the request needs a Content-Length'),

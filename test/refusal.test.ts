@@ -52,10 +52,10 @@ const WIRE: Readonly<
     'permission_error',
     'the policy of this credential does not allow this route',
   ],
-  list_refused: [
-    403,
-    'permission_error',
-    'this list shows what every caller of this gate made; ask for each object by its id, or list them in your own records',
+  list_too_long: [
+    400,
+    'invalid_request_error',
+    'the upstream keeps so much for others that this gate found nothing of yours in time; ask for each object by its id',
   ],
   upstream_not_allowed: [
     403,

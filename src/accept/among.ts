@@ -18,7 +18,7 @@ export interface ToRoute {
   readonly request: Request
   readonly hasBody: boolean
   readonly group: RouteGroup
-  /** Its answer shows what every caller made. */
+  /** The upstream's answer shows what every caller made. */
   readonly lists: true | undefined
 }
 
@@ -32,8 +32,10 @@ export function amongOf(
   if (isDecided(candidates)) return candidates
   const sealed = request.headers.has(ENCAPSULATED_KEY)
   const permitted = permittedOf(candidates, { sealed, hasBody, policy })
-  if (!lists && (policy.routes || !NAMED.has(group))) return permitted
-  // Nothing of this may reach an upstream whose account others use, whatever its body says.
+  const isNamed = policy.routes !== undefined || !NAMED.has(group)
+  if (!lists && isNamed) return permitted
+  // Nothing of an unnamed group may reach an upstream whose account others use, whatever its body says.
   const own = permitted.filter(isOwnAccount)
-  return own.length > 0 ? own : permitted.slice(0, 1)
+  if (own.length > 0) return own
+  return isNamed ? permitted : permitted.slice(0, 1)
 }

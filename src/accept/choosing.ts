@@ -47,13 +47,12 @@ export function choosing({ askedModels, ownerOf }: ChoosingParts): Choose {
     on: Served,
     among: readonly Served[],
     { policy }: Admitted,
-    { request, hasBody, group, lists }: ToChoose,
+    { request, hasBody, group }: ToChoose,
   ): Decision<Chosen> => {
     const inspected = on.upstream.inspect(request.headers, hasBody)
     if (!inspected.ok) return inspected
     const isOwn = isOwnAccount(on)
     const passes = allows(policy, group, on.upstream.name, hasBody, inspected.value, isOwn)
-    if (passes.ok && lists && !isOwn) return refused('list_refused')
     return passes.ok ? granted({ among, on, inspected: inspected.value }) : passes
   }
 

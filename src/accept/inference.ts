@@ -14,7 +14,9 @@ import { RelayClient, type SetIdleTimeout } from '../relay/client.ts'
 import type { Relay } from '../relay/relay.ts'
 import type { Waits } from '../budget/waits.ts'
 import type { Running } from '../dispatch/load.ts'
+import type { ListOwn } from '../dispatch/own-lists.ts'
 import { type FallbackPlans, planFor } from '../dispatch/plan.ts'
+import { isOwnAccount } from '../dispatch/stored.ts'
 import { isForOneEnclave } from '../upstream/inspected.ts'
 import { FallbackAttempts } from './attempts.ts'
 import { chargingFor } from './charging.ts'
@@ -35,6 +37,7 @@ export interface InferenceParts extends GuardParts, ChoosingParts, PickingParts 
   readonly charges: Charges
   readonly dispatch: Dispatch
   readonly mergeModels: MergeModels
+  readonly listOwn: ListOwn
   /** Undefined while no upstream stands in for another. */
   readonly plans: () => FallbackPlans | undefined
   readonly running: Running
@@ -63,7 +66,7 @@ function paramsOf(path: string) {
 
 export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRoute[]) {
   const { answers, budget, charges, dispatch, mergeModels, plans, relay } = parts
-  const { running, setIdleTimeout } = parts
+  const { listOwn, running, setIdleTimeout } = parts
   const choose = choosing(parts)
   const pickByBody = pickingByBody(parts)
   const chargeFor = chargingFor(charges)
@@ -126,6 +129,16 @@ export function inferenceRoutes(parts: InferenceParts, served: readonly ServedRo
         client.hold()
         const permitted = { admitted, reserved }
         try {
+          if (lists && !isOwnAccount(chosen.value.on)) {
+            const { dialect } = exchange
+            const { headers, signal } = request
+            const list = { dialect, path, search, headers, signal }
+            const own = await listOwn(among, list, admitted, (name) => (exchange.upstream = name))
+            if (!own.ok) return giveUp(own, reserved, client, exchange)
+            client.release()
+            reserved.release()
+            return answers.free(exchange, own.value)
+          }
           let picked: PickedUpstream = {
             on: chosen.value.on,
             among: isOwned ? [chosen.value.on] : among,

@@ -8,7 +8,7 @@ import type { RelayedRoute } from './relayed-route.ts'
 type More = Partial<Pick<RelayedRoute, 'runsNothing' | 'lists' | 'unpriced'>>
 type Row = readonly [route: `${RelayedRoute['method']} ${string}`, about: string, more?: More]
 
-/** It shows what every caller of the upstream's key made. */
+/** The upstream's shows what every caller of its key made. */
 const LISTS = { lists: true } as const
 const RUNS = { runsNothing: false } as const
 const unpriced = (what: string): More => ({ unpriced: what })
@@ -25,13 +25,13 @@ const OPENAI: Readonly<Partial<Record<RouteGroup, readonly Row[]>>> = {
   ],
   batches: [
     ['POST /v1/batches', 'Creates a batch of the requests in a file.', RUNS],
-    ['GET /v1/batches', 'Lists batches.', LISTS],
+    ['GET /v1/batches', "Lists the caller's own batches.", LISTS],
     ['GET /v1/batches/:id', "Returns the caller's own batch."],
     ['POST /v1/batches/:id/cancel', 'Cancels a batch.'],
   ],
   vector_stores: [
     ['POST /v1/vector_stores', 'Creates a vector store.', VECTORS],
-    ['GET /v1/vector_stores', 'Lists vector stores.', LISTS],
+    ['GET /v1/vector_stores', "Lists the caller's own vector stores.", LISTS],
     ['GET /v1/vector_stores/:id', "Returns the caller's own vector store."],
     ['POST /v1/vector_stores/:id', 'Changes a vector store.', VECTORS],
     ['DELETE /v1/vector_stores/:id', 'Deletes a vector store.'],
@@ -53,7 +53,7 @@ const OPENAI: Readonly<Partial<Record<RouteGroup, readonly Row[]>>> = {
   ],
   containers: [
     ['POST /v1/containers', 'Creates a container.', CONTAINER],
-    ['GET /v1/containers', 'Lists containers.', LISTS],
+    ['GET /v1/containers', "Lists the caller's own containers.", LISTS],
     ['GET /v1/containers/:id', "Returns the caller's own container."],
     ['DELETE /v1/containers/:id', 'Deletes a container.'],
     ['POST /v1/containers/:id/files', 'Creates a file in a container.', CONTAINER],
@@ -64,7 +64,7 @@ const OPENAI: Readonly<Partial<Record<RouteGroup, readonly Row[]>>> = {
   ],
   fine_tuning: [
     ['POST /v1/fine_tuning/jobs', 'Creates a fine-tuning job.', RUNS],
-    ['GET /v1/fine_tuning/jobs', 'Lists fine-tuning jobs.', LISTS],
+    ['GET /v1/fine_tuning/jobs', "Lists the caller's own fine-tuning jobs.", LISTS],
     ['GET /v1/fine_tuning/jobs/:id', "Returns the caller's own fine-tuning job."],
     ['POST /v1/fine_tuning/jobs/:id/cancel', 'Cancels a job.'],
     ['POST /v1/fine_tuning/jobs/:id/pause', 'Pauses a job.'],
@@ -76,7 +76,7 @@ const OPENAI: Readonly<Partial<Record<RouteGroup, readonly Row[]>>> = {
 
 const ANTHROPIC: readonly Row[] = [
   ['POST /v1/messages/batches', 'Creates a batch.', RUNS],
-  ['GET /v1/messages/batches', 'Lists batches.', LISTS],
+  ['GET /v1/messages/batches', "Lists the caller's own batches.", LISTS],
   ['GET /v1/messages/batches/:id', "Returns the caller's own batch."],
   ['POST /v1/messages/batches/:id/cancel', 'Cancels a batch.'],
   ['GET /v1/messages/batches/:id/results', 'Returns the results of a batch.'],
@@ -85,7 +85,7 @@ const ANTHROPIC: readonly Row[] = [
 
 const FILES: readonly Row[] = [
   ['POST /v1/files', 'Uploads a file.'],
-  ['GET /v1/files', 'Lists files.', LISTS],
+  ['GET /v1/files', "Lists the caller's own files.", LISTS],
   ['GET /v1/files/:id', "Returns the metadata of the caller's own file."],
   ['GET /v1/files/:id/content', 'Returns the content of a file.'],
   ['DELETE /v1/files/:id', 'Deletes a file.'],

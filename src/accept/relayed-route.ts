@@ -11,7 +11,7 @@ export interface RelayedRoute {
   readonly group: RouteGroup
   /** It runs no model: what it sends is kept, and paid for where it is used. */
   readonly runsNothing?: boolean
-  /** What it answers shows what every caller made: only the caller's own account may be asked. */
+  /** The upstream's answer shows what every caller made; the gate keeps the caller's own of it. */
   readonly lists?: true
   /** It costs what nobody here can tell; in a few words. */
   readonly unpriced?: string

@@ -48,7 +48,12 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   openai('POST', '/v1/responses/:id/cancel', 'responses', 'Cancels a background response.'),
   openai('GET', '/v1/responses/:id/input_items', 'responses', 'Lists the input of a response.'),
   {
-    ...openai('GET', '/v1/chat/completions', 'stored_chat', 'Lists stored chat completions.'),
+    ...openai(
+      'GET',
+      '/v1/chat/completions',
+      'stored_chat',
+      "Lists the caller's own stored chat completions.",
+    ),
     lists: true,
   },
   storedChat('GET', '', "Returns the caller's own stored chat completion."),

@@ -4,7 +4,7 @@
 
 import type { Admitted } from '../admit/admitted.ts'
 import type { Exchange } from '../exchange.ts'
-import { type Decision, granted, refused } from '../refusal.ts'
+import { type Decision, granted, type Refusal, refused } from '../refusal.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Inspected } from '../upstream/inspected.ts'
 import { type Bodies, type Permitted, readableAs } from './bodies.ts'
@@ -17,7 +17,8 @@ export interface StoredOwner {
   readonly upstream: string
 }
 
-export type OwnerOf = (id: string) => Decision<StoredOwner | undefined>
+/** `renews`: what is asked for is remembered for longer. */
+export type OwnerOf = (id: string, renews?: boolean) => Decision<StoredOwner | undefined>
 
 type Caller = Pick<Admitted, 'identity' | 'former'>
 
@@ -51,21 +52,39 @@ export function servingStored(
   const found = keepingAll(among, held === undefined ? [id] : [id, held], caller, ownerOf)
   if (!found.ok) return found
   const [on = account] = found.value
-  return on ? granted(on) : refused('not_found', { message: NO_SUCH_OBJECT })
+  return on ? granted(on) : noSuchObject()
 }
 
 /** The upstreams that store an object of this caller. */
 function keeping(
   among: readonly Served[],
   id: string,
-  { identity, former }: Caller,
+  caller: Caller,
   ownerOf: OwnerOf,
 ): Decision<readonly Served[]> {
   const owner = ownerOf(id)
   if (!owner.ok) return owner
   const { value } = owner
-  const isOwn = value?.identity === identity || former?.includes(value?.identity ?? '') === true
-  return granted(isOwn ? among.filter(({ upstream }) => upstream.name === value?.upstream) : [])
+  return granted(
+    isOf(value, caller) ? among.filter(({ upstream }) => upstream.name === value?.upstream) : [],
+  )
+}
+
+const isOf = (owner: StoredOwner | undefined, { identity, former }: Caller): boolean =>
+  owner !== undefined && (owner.identity === identity || former?.includes(owner.identity) === true)
+
+/** Whether this upstream stores it for this caller. What is another's is not remembered for longer. */
+export function keptBy(
+  upstream: string,
+  id: string,
+  caller: Caller,
+  ownerOf: OwnerOf,
+): Decision<boolean> {
+  const owner = ownerOf(id, false)
+  if (!owner.ok) return owner
+  const isKept = isOf(owner.value, caller) && owner.value?.upstream === upstream
+  if (isKept) ownerOf(id)
+  return granted(isKept)
 }
 
 export interface PickedKept {
@@ -108,7 +127,7 @@ export function pickingKept(bodies: Bodies, ownerOf: OwnerOf): PickKept {
     const left = keepingAll(among, ids.value, permitted.admitted, ownerOf)
     if (!left.ok) return left
     const [first] = left.value
-    if (!first) return refused('not_found', { message: NO_SUCH_OBJECT })
+    if (!first) return noSuchObject()
     const seen =
       first === among[0] ? granted(inspected) : first.upstream.inspect(request.headers, true)
     if (!seen.ok) return seen
@@ -149,5 +168,6 @@ const TOO_MANY_IDS = refused('bad_request', {
   message: `the body names more than ${MAX_IDS} stored objects`,
   reason: 'too many ids',
 })
+export const noSuchObject = (): Refusal => refused('not_found', { message: NO_SUCH_OBJECT })
 const NO_SUCH_OBJECT =
   'no such object; what is kept at the upstream is there for the caller alone whose request made it'

@@ -19,6 +19,8 @@ import { owners } from '../stored/owners.ts'
 import { pickingByModel } from '../dispatch/by-model.ts'
 import { askedModels } from '../dispatch/asked-models.ts'
 import { modelLists } from '../dispatch/model-lists.ts'
+import { askingPages } from '../dispatch/object-pages.ts'
+import { listingOwn } from '../dispatch/own-lists.ts'
 import { mergingModels } from '../dispatch/merged-models.ts'
 import { type Choices, choicesOf } from '../dispatch/choose.ts'
 import { pickingKept } from '../dispatch/stored.ts'
@@ -151,7 +153,8 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
   }
   const fallback = remade(first, ({ settings }) => plansOf(settings.fallback))
   const reading = bodies(bodyTimeoutMs)
-  const lists = modelLists(askingAt(wire, timeouts))
+  const askAt = askingAt(wire, timeouts)
+  const lists = modelLists(askAt)
   let draining = false
   let listener: ReturnType<typeof gate>['server'] = null
 
@@ -167,6 +170,7 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     pickByModel: pickingByModel(reading),
     pickKept: pickingKept(reading, stored.ownerOf),
     mergeModels: mergingModels(lists),
+    listOwn: listingOwn(askingPages(askAt, keyRefused), stored.ownerOf),
     askedModels: askedModels(lists),
     ownerOf: stored.ownerOf,
     plans: fallback.now,

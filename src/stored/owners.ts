@@ -21,8 +21,8 @@ export interface Owner {
 export interface Owners {
   /** `isLasting`: it stays until it is deleted, and is remembered for a year. */
   note(id: string, owner: Owner, epochMs: number, isLasting?: boolean): void
-  /** Undefined: nobody's, or nobody knows. */
-  ownerOf(id: string): Decision<Owner | undefined>
+  /** Undefined: nobody's, or nobody knows. `renews`: what is asked for is remembered for longer. */
+  ownerOf(id: string, renews?: boolean): Decision<Owner | undefined>
   /** One turn of the timer. Never throws: what fails is tried again. True where something is left. */
   poll(now: Instant): boolean
   start(): void
@@ -120,7 +120,7 @@ export function owners({
       const day = dayOf(epochMs) + (isLasting ? LASTING_DAYS : 0)
       if (!waiting.has(key)) wait(key, { identity, upstream, day })
     },
-    ownerOf(id) {
+    ownerOf(id, renews = true) {
       const key = digestOf(id)
       const noted = waiting.get(key)
       try {
@@ -137,7 +137,7 @@ export function owners({
         const { upstream } = row
         const today = dayOf(clock())
         // What is still used must not be pruned, and what only waits to be renewed gives way.
-        if (row.day < today && waiting.size < maxWaiting / 2) {
+        if (renews && row.day < today && waiting.size < maxWaiting / 2) {
           wait(key, { identity, upstream, day: today })
         }
         return granted({ identity, upstream })

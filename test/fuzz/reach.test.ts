@@ -227,6 +227,14 @@ function gateOf(
           }
           return granted(new Uint8Array())
         },
+        async listOwn(among) {
+          for (const { upstream } of among) {
+            const to = await upstream.destination(LISTED, 0)
+            const host = to.ok ? to.value.origin.hostname : ''
+            sent.push({ upstream: upstream.name, host, key: `key-of-${upstream.name}` })
+          }
+          return granted(new Uint8Array())
+        },
         dispatch: dispatching(reading),
         relay: {
           ...closed.inference.relay,

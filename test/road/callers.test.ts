@@ -191,7 +191,7 @@ function allowed(
   { upstreams: there }: Kind,
   { upstreams = UPSTREAM_KINDS, routes }: May,
   caller: CallerKind,
-  { method, path, group, lists }: (typeof RELAYED_ROUTES)[number],
+  { method, path, group }: (typeof RELAYED_ROUTES)[number],
   dialect: Dialect,
 ): readonly UpstreamKind[] {
   if (routes && !routes.includes(group)) return []
@@ -200,7 +200,7 @@ function allowed(
   const isUnnamed = !routes && !USUAL_GROUPS.includes(group)
   return UPSTREAM_KINDS.filter(
     (each) =>
-      (each === 'anthropic-oauth' || !(isKept || lists || isUnnamed)) &&
+      (each === 'anthropic-oauth' || !(isKept || isUnnamed)) &&
       there[each]?.includes(caller) &&
       upstreams.includes(each) &&
       KINDS[each].serves({ dialect, method, path }),

@@ -136,6 +136,10 @@ function appOf({ rules, policies, owner }: Table, reached: string[]) {
         reached.push(...among.map(({ upstream }) => upstream.name))
         return refused('upstream_unavailable')
       },
+      listOwn: async (among) => {
+        reached.push(...among.map(({ upstream }) => upstream.name))
+        return refused('upstream_unavailable')
+      },
       pickKept: pickingKept(
         bodies(() => 1000),
         () => granted(owner),
@@ -176,7 +180,8 @@ function allowedBy(
     })
   // What is kept there is the account's, of whom nobody else can make anything.
   const accounts = served.filter(({ isAccount }) => isAccount)
-  const among = lists || (isNamed && !routes) ? accounts : served
+  const isOfAccount = (lists && accounts.length > 0) || (isNamed && !routes)
+  const among = isOfAccount ? accounts : served
   const kept = among.filter(({ name }) => owner?.identity === kind && name === owner.upstream)
   const found = !isOwned ? among : kept.length > 0 ? kept : accounts.slice(0, 1)
   return found.filter((each) => !names || isListed(model, each.models)).map(({ name = '' }) => name)
@@ -227,8 +232,8 @@ test(
         const named = path === '/v1/models/:id/:item' ? `${model}/an-item` : model
         const expected = allowedBy(table, kind, route, spoken, named)
         const told = [kind, method, path, model, JSON.stringify(table)]
-        // Several lists of models are made one, unless one is that of an account.
-        const isMerged = path === '/v1/models' && !expected.includes('o1')
+        // Several lists are made one, unless one is that of an account.
+        const isMerged = (path === '/v1/models' || route.lists) && !expected.includes('o1')
         const all = isMerged ? [...expected] : expected.slice(0, 1)
         expect([...told, reached]).toEqual([...told, all])
         if (expected.length === 0) expect(status).toBeWithin(400, 500)

@@ -117,6 +117,7 @@ export function nothingBehindTheDoor(): Parts {
       dispatch: never,
       pickByModel: never,
       mergeModels: never,
+      listOwn: never,
       // Nothing was told.
       askedModels: askedModels({ of: never, last: () => ({ told: undefined }) }),
       pickKept: never,

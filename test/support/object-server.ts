@@ -8,6 +8,12 @@ export interface ObjectServer {
   readonly upstream: Upstream
   /** The bytes of a file's content, by its id. */
   readonly contents: Map<string, Buffer>
+  /** What was made and not deleted, by the path that made it; oldest first. */
+  readonly made: Map<string, Made[]>
+}
+
+export interface Made {
+  readonly id: string
 }
 
 type Answer = { readonly status?: number; readonly type?: string; readonly body: string | Buffer }
@@ -27,27 +33,65 @@ const MADE: readonly (readonly [path: RegExp, prefix: string, object: string])[]
   [/^\/v1\/fine_tuning\/jobs$/, 'ftjob-', 'fine_tuning.job'],
 ]
 
-export async function startObjectServer(): Promise<ObjectServer> {
+const LISTED = new Set([
+  '/v1/files',
+  '/v1/batches',
+  '/v1/vector_stores',
+  '/v1/containers',
+  '/v1/fine_tuning/jobs',
+  '/v1/chat/completions',
+  '/v1/messages/batches',
+])
+
+/** Newest first, as the APIs list them. */
+function listed(all: readonly Made[], url: string, isAnthropic: boolean): Answer {
+  const { searchParams: query } = new URL(url, 'http://upstream.test')
+  const ordered = query.get('order') === 'asc' ? all : all.toReversed()
+  const limit = Number(query.get('limit') ?? 20)
+  const after = query.get(isAnthropic ? 'after_id' : 'after')
+  const before = query.get(isAnthropic ? 'before_id' : 'before')
+  const at = ordered.findIndex(({ id }) => id === (after ?? before))
+  if ((after ?? before) !== null && at === -1) return json({ error: { message: 'no such' } }, 404)
+  const [start, end] = before === null ? [at + 1, at + 1 + limit] : [Math.max(0, at - limit), at]
+  const data = ordered.slice(start, end)
+  const has_more = before === null ? end < ordered.length : start > 0
+  const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null, has_more }
+  return json({ ...(!isAnthropic && { object: 'list' }), data, ...ends })
+}
+
+/** `name`: is in no id, and makes them others than another server's. */
+export async function startObjectServer(name = ''): Promise<ObjectServer> {
   const upstream = await startUpstream()
   const contents = new Map<string, Buffer>()
+  const made = new Map<string, Made[]>()
   let count = 0
   const fresh = (prefix: string): string => {
     count += 1
-    return `${prefix}${Bun.hash(String(count)).toString(16)}${count}`
+    return `${prefix}${Bun.hash(`${name}${count}`).toString(16)}${count}`
   }
   const answer = ({ url = '', method, headers }: IncomingMessage, body: Buffer): Answer => {
     const [path = ''] = url.split('?')
     const isAnthropic = headers['anthropic-version'] !== undefined
     const [, id = '', below = ''] =
       /^\/v1\/(?:fine_tuning\/jobs|messages\/batches|[a-z_]+)\/([^/]+)(.*)$/.exec(path) ?? []
-    if (isAnthropic) return anthropic(`${method} ${path}`, url, body, fresh)
+    if (method === 'GET' && LISTED.has(path)) return listed(made.get(path) ?? [], url, isAnthropic)
+    if (isAnthropic) return kept(path, anthropic(`${method} ${path}`, url, body, fresh))
     if (path === '/v1/responses')
       return json({ id: fresh('resp_'), object: 'response', output: [] })
     if (path === '/v1/chat/completions') {
       const message = { role: 'assistant', content: 'hi', audio: { id: fresh('audio_') } }
-      return json({ id: fresh('chatcmpl-'), object: 'chat.completion', choices: [{ message }] })
+      const chat = { id: fresh('chatcmpl-'), object: 'chat.completion', choices: [{ message }] }
+      return kept(path, json(chat))
     }
-    if (method === 'DELETE') return json({ id, deleted: true })
+    if (method === 'DELETE') {
+      for (const [at, all] of made) {
+        made.set(
+          at,
+          all.filter((each) => each.id !== id),
+        )
+      }
+      return json({ id, deleted: true })
+    }
     if (method === 'GET' && below.endsWith('/content')) {
       return {
         type: 'application/octet-stream',
@@ -59,7 +103,9 @@ export async function startObjectServer(): Promise<ObjectServer> {
       return json({ id, object: 'upload', status: 'completed', file })
     }
     const [, prefix, object] = MADE.find(([of]) => method === 'POST' && of.test(path)) ?? []
-    if (prefix !== undefined) return json({ id: fresh(prefix), object, status: 'in_progress' })
+    if (prefix !== undefined) {
+      return kept(path, json({ id: fresh(prefix), object, status: 'in_progress' }))
+    }
     if (
       below === '/search' ||
       below.endsWith('/files') ||
@@ -70,6 +116,13 @@ export async function startObjectServer(): Promise<ObjectServer> {
     }
     if (path.startsWith('/v1/batches/')) return batch(id)
     return json({ id, object: 'kept', status: 'completed' })
+  }
+  const kept = (path: string, answer: Answer): Answer => {
+    if (LISTED.has(path) && typeof answer.body === 'string') {
+      const { id } = JSON.parse(answer.body) as Made
+      made.getOrInsert(path, []).push({ ...JSON.parse(answer.body), id })
+    }
+    return answer
   }
   const batch = (id: string): Answer =>
     json({
@@ -83,7 +136,7 @@ export async function startObjectServer(): Promise<ObjectServer> {
     const { status = 200, type = 'application/json', body: said } = answer(request, body)
     response.writeHead(status, { 'content-type': type }).end(said)
   })
-  return { upstream, contents }
+  return { upstream, contents, made }
 }
 
 function anthropic(
