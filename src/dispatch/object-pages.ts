@@ -56,7 +56,10 @@ export function askingPages(ask: AskAt, keyRefused: KeyRefused): AskPage {
     const { status, body } = reply
     if (status !== 200) return unfit(upstream, status, body, keyRefused, after)
     if (echoOf(sent).inBytes(body)) return invalid('the answer quotes a credential of this gate')
-    const page = objectPageIn(body)
+    // As of each of its objects alone.
+    const own = upstream.rewriting?.('GET', `${path}/:id`)?.(body) ?? granted(body)
+    if (!own.ok) return own
+    const page = objectPageIn(own.value)
     return page ? granted(page) : invalid('list of stored objects cannot be read')
   }
 }

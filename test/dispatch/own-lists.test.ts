@@ -9,6 +9,7 @@ import { type ListAsked, listingOwn } from '../../src/dispatch/own-lists.ts'
 import type { AskAt, Reply } from '../../src/http1/ask.ts'
 import { granted } from '../../src/refusal.ts'
 import { Secret } from '../../src/secret.ts'
+import { namesResults, withOwnResults } from '../../src/upstream/anthropic/results-url.ts'
 import { openAi } from '../../src/upstream/openai/openai.ts'
 
 const KEY = 'sk-canary-0123456789abcdef'
@@ -221,4 +222,20 @@ test('nobody is asked for a caller who has left', async () => {
   const { list, asked, among } = scene(() => page(''))
   expect(await list('', among, { signal: AbortSignal.abort() })).toBe('upstream_unavailable')
   expect(asked).toEqual([])
+})
+
+test('a batch in a list of Anthropic’s leads to its results at the gate, as it does alone', async () => {
+  const batch = (id: string): string =>
+    `{"id":"${id}", "results_url": "https://api.upstream.example/v1/messages/batches/${id}/results"}`
+  const { list } = scene(() => `{"data":[${batch('mine1')},${batch('mine2')}],"has_more":false}`)
+  const on = served('a')
+  const rewriting = (method: string, path: string) =>
+    namesResults(method, path) ? withOwnResults : undefined
+  const found = await list('', [{ ...on, upstream: { ...on.upstream, rewriting } }], {
+    dialect: 'anthropic',
+    path: '/v1/messages/batches',
+  })
+  const text = JSON.stringify(found)
+  expect(text).not.toContain('upstream.example')
+  for (const id of ['mine1', 'mine2']) expect(text).toContain(`"/v1/messages/batches/${id}/results`)
 })

@@ -3,18 +3,15 @@
 
 import { type Decision, granted } from '../../refusal.ts'
 
-const NAME = '"results_url"'
-const PATH = '/v1/messages/batches/'
+const URL_WITH_HOST = /("results_url"\s*:\s*")https?:[^"]*?(\/v1\/messages\/batches\/)/g
 const ONE = /^\/v1\/messages\/batches\/[^/]+$/
 
 export const namesResults = (method: string, path: string): boolean =>
   method === 'GET' && ONE.test(path)
 
+/** Of a batch, or of all on a page. */
 export function withOwnResults(body: Uint8Array): Decision<Uint8Array> {
   const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1')
-  const name = text.indexOf(NAME)
-  const from = text.indexOf('"http', name + NAME.length) + 1
-  const at = text.indexOf(PATH, from)
-  const isUrl = name >= 0 && from > 0 && at > from && !text.slice(from, at).includes('"')
-  return granted(isUrl ? Buffer.from(text.slice(0, from) + text.slice(at), 'latin1') : body)
+  const own = text.replaceAll(URL_WITH_HOST, '$1$2')
+  return granted(own === text ? body : Buffer.from(own, 'latin1'))
 }
