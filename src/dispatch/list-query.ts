@@ -8,9 +8,18 @@ export interface ListCursor {
   readonly isBefore: boolean
 }
 
+/** Where a page of the upstream begins; empty for its first. */
+export interface ListPlace {
+  readonly cursor?: ListCursor | undefined
+  /** The upstream's own name of the page. */
+  readonly page?: string | undefined
+}
+
 export interface ListQuery {
   readonly limit: number
   readonly cursor: ListCursor | undefined
+  /** What this gate called the page. */
+  readonly page: string | undefined
   /** Order and filters, which the upstream applies. */
   readonly filters: readonly (readonly [name: string, value: string])[]
   readonly form: ListForm
@@ -24,6 +33,8 @@ export interface ListForm {
   readonly pageSize: number
   readonly after: string
   readonly before: string | undefined
+  /** Its pages may have names. */
+  readonly page?: 'page'
   readonly filters: RegExp
 }
 
@@ -72,7 +83,10 @@ const FORMS: Readonly<Record<Dialect, Readonly<Partial<Record<string, ListForm>>
       filters: /^(?:api-version|order|model|metadata(?:\[[^\]]{1,64}\])?)$/,
     },
   },
-  anthropic: { '/v1/messages/batches': ANTHROPIC, '/v1/files': ANTHROPIC },
+  anthropic: {
+    '/v1/messages/batches': ANTHROPIC,
+    '/v1/files': { ...ANTHROPIC, page: 'page' },
+  },
 }
 
 /** `path` is that of a list. */
@@ -83,6 +97,7 @@ export function listQuery(dialect: Dialect, path: string, search: string): Decis
   const filters: [string, string][] = []
   let limit = usualLimit
   let cursor: ListCursor | undefined
+  let page: string | undefined
   const seen = new Set<string>()
   for (const [name, value] of new URLSearchParams(search)) {
     if (seen.has(name)) return wrong('a parameter of the query is repeated')
@@ -92,26 +107,32 @@ export function listQuery(dialect: Dialect, path: string, search: string): Decis
       if (limit < 1 || limit > maxLimit) {
         return wrong(`limit must be a whole number from 1 to ${maxLimit}`)
       }
-    } else if (name === after || name === before) {
-      if (cursor) return wrong(`${after} and ${before} cannot be given together`)
+    } else if (name === after || name === before || name === form.page) {
+      if (cursor || page !== undefined) return wrong(TWO_PLACES)
+      if (name === form.page) {
+        page = value
+        continue
+      }
       cursor = { id: value, isBefore: name === before }
     } else if (name === 'order' && value !== 'asc' && value !== 'desc') {
       return wrong('order must be asc or desc')
     } else if (form.filters.test(name)) filters.push([name, value])
     else return wrong('this gate does not know a parameter of the query of this list')
   }
-  return granted({ limit, cursor, filters, form })
+  return granted({ limit, cursor, page, filters, form })
 }
 
 /** The upstream's query for one of its pages. */
-export function pageSearch({ form, filters }: ListQuery, cursor: ListCursor | undefined): string {
+export function pageSearch({ form, filters }: ListQuery, { cursor, page }: ListPlace): string {
   const search = new URLSearchParams()
   for (const [name, value] of filters) search.set(name, value)
   search.set('limit', String(form.pageSize))
   const { after, before = after } = form
   if (cursor) search.set(cursor.isBefore ? before : after, cursor.id)
+  if (page !== undefined) search.set('page', page)
   return `?${search}`
 }
 
+const TWO_PLACES = 'only one place can be given from which the list goes on'
 const wrong = (message: string): Decision<never> =>
   refused('bad_request', { message, reason: 'query of a list' })

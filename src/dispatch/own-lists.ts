@@ -2,11 +2,13 @@
 // the gate reads it page by page and keeps the caller's own objects, each as the upstream wrote it.
 
 import type { Admitted } from '../admit/admitted.ts'
-import { type Decision, type Dialect, granted, type Refusal, refused } from '../refusal.ts'
-import type { ListedObject } from '../upstream/reading/listed-objects.ts'
+import { type Decision, type Dialect, granted, refused } from '../refusal.ts'
+import type { ListedObject, ObjectPage } from '../upstream/reading/listed-objects.ts'
 import type { Served } from './choose.ts'
-import { type ListCursor, listQuery, pageSearch } from './list-query.ts'
+import { FoundObjects } from './found-objects.ts'
+import { type ListCursor, type ListPlace, listQuery, pageSearch } from './list-query.ts'
 import type { AskPage } from './object-pages.ts'
+import { pagePlaces, type PagePlaces } from './page-places.ts'
 import { keptBy, noSuchObject, type OwnerOf } from './stored.ts'
 
 export interface ListAsked {
@@ -33,124 +35,157 @@ const MAX_PAGES = 10
 const MAX_EMPTY_PAGES = 40
 const PAGE_MS = 20_000
 const TOTAL_MS = 60_000
-const MAX_BYTES = 8 * 1024 * 1024
 /** Each costs a database lookup, of about 10 µs. */
 const LOOKUPS_A_TURN = 50
 
 export function listingOwn(askPage: AskPage, ownerOf: OwnerOf): ListOwn {
+  const places = pagePlaces()
   return async (among, { dialect, path, search, headers, signal }, caller, asking) => {
     const query = listQuery(dialect, path, search)
     if (!query.ok) return query
-    const { limit, cursor } = query.value
-    const from = cursor ? startOf(among, cursor, caller, ownerOf) : granted(among)
-    if (!from.ok) return from
+    const { limit, cursor, page: asked } = query.value
+    const { identity } = caller
+    const start =
+      asked === undefined
+        ? startOf(among, cursor, caller, ownerOf)
+        : startAt(among, asked, identity, places)
+    if (!start.ok) return start
+    const sealed = (upstream: string, { page, cursor: at }: ListPlace, first?: string): string =>
+      places.sealed({ upstream, page, after: at?.id, from: first }, identity)
     const until = performance.now() + TOTAL_MS
-    const found = new FoundObjects(limit, cursor?.isBefore === true)
+    const isBefore = cursor?.isBefore === true
+    const found = new FoundObjects(limit, isBefore)
     let pages = 0
-    let next = cursor
-    for (const on of from.value) {
+    let isNamed = false
+    let { from, place } = start.value
+    for (const on of start.value.among) {
       const { name } = on.upstream
       for (;;) {
         if (signal.aborted) return refused('upstream_unavailable', { reason: 'client is gone' })
         const left = until - performance.now()
         if (left <= 0 || pages >= (found.isEmpty ? MAX_EMPTY_PAGES : MAX_PAGES)) {
-          return found.isEmpty ? TOO_LONG : granted(found.encoded(dialect, true))
+          const next = isNamed ? sealed(name, place, from) : undefined
+          // Clients go on past an empty page if the next has a name.
+          return found.isEmpty && !isNamed ? TOO_LONG : granted(found.encoded(dialect, true, next))
         }
         asking(name)
         const timeoutMs = Math.min(PAGE_MS, left)
-        const search = pageSearch(query.value, next)
-        const { identity } = caller
-        const page = await askPage(on, { path, search, headers, identity, timeoutMs })
-        if (!page.ok) return page
+        const said = await askPage(on, {
+          path,
+          search: pageSearch(query.value, place),
+          headers,
+          identity,
+          timeoutMs,
+        })
+        if (!said.ok) return said
         pages += 1
-        const objects = beyond(page.value.objects, next)
+        isNamed ||= !isBefore && said.value.nextPage !== undefined
+        const objects = beyond(said.value, place, from)
         for (const [index, object] of objects.entries()) {
           if (index % LOOKUPS_A_TURN === LOOKUPS_A_TURN - 1) await nextTurn()
           const own = keptBy(name, object.id, caller, ownerOf)
           if (!own.ok) return own
-          if (own.value && !found.add(object)) return granted(found.encoded(dialect, true))
+          if (!own.value || found.add(object)) continue
+          const next = isNamed ? sealed(name, place, object.id) : undefined
+          return granted(found.encoded(dialect, true, next))
         }
-        const last = objects.at(-1)
-        if (!page.value.hasMore || !last) break
-        next = { id: last.id, isBefore: cursor?.isBefore === true }
+        from = undefined
+        const following = placeAfter(said.value, objects, isBefore)
+        if (!following) break
+        place = following
       }
-      next = undefined
+      place = {}
     }
-    return granted(found.encoded(dialect, false))
+    return granted(found.encoded(dialect, false, isNamed ? null : undefined))
   }
 }
 
-/** The upstreams from the one that keeps the object where the list goes on. */
+/** Where a list begins: in the first of these upstreams. */
+interface ListStart {
+  readonly among: readonly Served[]
+  readonly place: ListPlace
+  /** The first object of the page that counts; undefined for all. */
+  readonly from: string | undefined
+}
+
+/** At the upstream that keeps the object where the list goes on. */
 function startOf(
   among: readonly Served[],
-  { id, isBefore }: ListCursor,
+  cursor: ListCursor | undefined,
   caller: Admitted,
   ownerOf: OwnerOf,
-): Decision<readonly Served[]> {
+): Decision<ListStart> {
+  if (!cursor) return granted({ among, place: {}, from: undefined })
+  const { id, isBefore } = cursor
   for (const [index, { upstream }] of among.entries()) {
     const own = keptBy(upstream.name, id, caller, ownerOf)
     if (!own.ok) return own
     if (!own.value) continue
-    if (!isBefore) return granted(among.slice(index))
-    return index === 0 ? granted(among.slice(0, 1)) : ONLY_AFTER
+    if (isBefore && index > 0) return ONLY_AFTER
+    const rest = isBefore ? among.slice(0, 1) : among.slice(index)
+    return granted({ among: rest, place: { cursor }, from: undefined })
   }
   return noSuchObject()
 }
 
+function startAt(
+  among: readonly Served[],
+  text: string,
+  identity: string,
+  places: PagePlaces,
+): Decision<ListStart> {
+  const place = places.opened(text, identity)
+  const index = among.findIndex(({ upstream }) => upstream.name === place?.upstream)
+  if (!place || index === -1) return NO_SUCH_PAGE
+  const { page, after, from } = place
+  const cursor = after === undefined ? undefined : { id: after, isBefore: false }
+  return granted({ among: among.slice(index), place: { page, cursor }, from })
+}
+
 /**
- * The page's objects beyond the cursor, in the direction of the list. A server that knows no cursor gives
+ * The page's objects beyond the place, in the direction of the list. A server that knows no cursor gives
  * the same page again.
  */
 function beyond(
-  objects: readonly ListedObject[],
-  cursor: ListCursor | undefined,
+  { objects }: ObjectPage,
+  { cursor }: ListPlace,
+  from: string | undefined,
 ): readonly ListedObject[] {
+  if (from !== undefined) {
+    return objects.slice(
+      Math.max(
+        0,
+        objects.findIndex(({ id }) => id === from),
+      ),
+    )
+  }
   const at = cursor ? objects.findIndex(({ id }) => id === cursor.id) : -1
   if (!cursor?.isBefore) return objects.slice(at + 1)
   return (at === -1 ? objects : objects.slice(0, at)).toReversed()
 }
 
-class FoundObjects {
-  readonly #found: ListedObject[] = []
-  readonly #ids = new Set<string>()
-  readonly #limit: number
-  readonly #isBackwards: boolean
-  #bytes = 0
-
-  constructor(limit: number, isBackwards: boolean) {
-    this.#limit = limit
-    this.#isBackwards = isBackwards
-  }
-
-  get isEmpty(): boolean {
-    return this.#found.length === 0
-  }
-
-  /** False if it has no room, so that there is more. */
-  add(object: ListedObject): boolean {
-    if (this.#ids.has(object.id)) return true
-    const bytes = this.#bytes + object.text.length
-    if (this.#found.length >= this.#limit || (bytes > MAX_BYTES && !this.isEmpty)) return false
-    this.#bytes = bytes
-    this.#ids.add(object.id)
-    this.#found.push(object)
-    return true
-  }
-
-  encoded(dialect: Dialect, hasMore: boolean): Uint8Array {
-    const all = this.#isBackwards ? this.#found.toReversed() : this.#found
-    const data = all.map(({ text }) => text).join(',')
-    const [first = null, last = null] = [all[0]?.id, all.at(-1)?.id]
-    const ends = `"first_id":${JSON.stringify(first)},"last_id":${JSON.stringify(last)}`
-    const object = dialect === 'openai' ? '"object":"list",' : ''
-    return Buffer.from(`{${object}"data":[${data}],${ends},"has_more":${hasMore}}`)
-  }
+/** Undefined after the last page. */
+function placeAfter(
+  { nextPage, hasMore }: ObjectPage,
+  objects: readonly ListedObject[],
+  isBefore: boolean,
+): ListPlace | undefined {
+  if (typeof nextPage === 'string') return { page: nextPage }
+  const last = objects.at(-1)
+  return nextPage === undefined && hasMore && last
+    ? { cursor: { id: last.id, isBefore } }
+    : undefined
 }
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 const TOO_LONG = refused('list_too_long')
-const ONLY_AFTER: Refusal = refused('bad_request', {
+const ONLY_AFTER = refused('bad_request', {
   message: 'several upstreams keep what this list shows; go on with after instead of before',
   reason: 'before an object of a later upstream',
+})
+const NO_SUCH_PAGE = refused('bad_request', {
+  message:
+    'page is none that this gate named to this caller since it started; list again without it',
+  reason: 'page of a list',
 })

@@ -281,4 +281,32 @@ describe('Anthropic’s', () => {
       expect(back).toEqual(made[who].slice(0, -1))
     }
   })
+
+  test('files are walked by the names of pages, which tell nothing', async () => {
+    const file = await toFile(Buffer.from('x'), 'x')
+    const make = (who: 'anna' | 'bert') => anthropicOf(of(who).both).files.upload({ file })
+    const made = await interleaved(first.made, '/v1/files', make, 12)
+    // Beyond the upstream's first page.
+    const all = first.made.get('/v1/files') ?? []
+    const last = all.findIndex(({ id }) => id === made.anna.at(-1))
+    const more = Array.from({ length: 2500 }, (_, at) => ({ id: `nobodys-${at}` }))
+    all.splice(last + 1, 0, ...more)
+    for (const who of ['anna', 'bert'] as const) {
+      const { files } = anthropicOf(of(who).both)
+      for (const limit of [1, 3, 1000]) {
+        expect(await walked(files.list({ limit }))).toEqual(made[who])
+      }
+    }
+    const berts = anthropicOf(of('bert').both).files
+    const { next_page } = await anthropicOf(of('anna').both).files.list({ limit: 1 })
+    const page = next_page ?? ''
+    expect(Buffer.from(page, 'base64url').toString('latin1')).not.toMatch(/file|nobody/)
+    await expect(walked(berts.list({ page }))).rejects.toThrow('400')
+    const own = Buffer.from(made.bert[0] as string).toString('base64url')
+    await expect(walked(berts.list({ page: own }))).rejects.toThrow('400')
+    for await (const { id } of anthropicOf(of('anna').both).files.list({ limit: 2 })) {
+      await anthropicOf(of('anna').both).files.delete(id)
+    }
+    expect(await walked(anthropicOf(of('anna').both).files.list())).toEqual([])
+  })
 })

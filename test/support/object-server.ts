@@ -43,18 +43,31 @@ const LISTED = new Set([
   '/v1/messages/batches',
 ])
 
+const placeOf = (all: readonly Made[], of: string): [at: number, count: number] => {
+  const at = all.findIndex(({ id }) => id === of)
+  return [Math.max(0, at), at === -1 ? 0 : 1]
+}
+
 /** Newest first, as the APIs list them. */
 function listed(all: readonly Made[], url: string, isAnthropic: boolean): Answer {
   const { searchParams: query } = new URL(url, 'http://upstream.test')
   const ordered = query.get('order') === 'asc' ? all : all.toReversed()
   const limit = Number(query.get('limit') ?? 20)
-  const after = query.get(isAnthropic ? 'after_id' : 'after')
+  // As Anthropic's Files API names its pages.
+  const isNamed = isAnthropic && url.startsWith('/v1/files')
+  const after = isNamed
+    ? query.get('page') && Buffer.from(query.get('page') ?? '', 'base64url').toString()
+    : query.get(isAnthropic ? 'after_id' : 'after')
   const before = query.get(isAnthropic ? 'before_id' : 'before')
   const at = ordered.findIndex(({ id }) => id === (after ?? before))
   if ((after ?? before) !== null && at === -1) return json({ error: { message: 'no such' } }, 404)
   const [start, end] = before === null ? [at + 1, at + 1 + limit] : [Math.max(0, at - limit), at]
   const data = ordered.slice(start, end)
   const has_more = before === null ? end < ordered.length : start > 0
+  if (isNamed) {
+    const next = Buffer.from(data.at(-1)?.id ?? '').toString('base64url')
+    return json({ data, next_page: has_more ? next : null })
+  }
   const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null, has_more }
   return json({ ...(!isAnthropic && { object: 'list' }), data, ...ends })
 }
@@ -75,6 +88,9 @@ export async function startObjectServer(name = ''): Promise<ObjectServer> {
     const [, id = '', below = ''] =
       /^\/v1\/(?:fine_tuning\/jobs|messages\/batches|[a-z_]+)\/([^/]+)(.*)$/.exec(path) ?? []
     if (method === 'GET' && LISTED.has(path)) return listed(made.get(path) ?? [], url, isAnthropic)
+    if (method === 'DELETE') {
+      for (const [at, all] of made) made.set(at, all.toSpliced(...placeOf(all, id)))
+    }
     if (isAnthropic) return kept(path, anthropic(`${method} ${path}`, url, body, fresh))
     if (path === '/v1/responses')
       return json({ id: fresh('resp_'), object: 'response', output: [] })
@@ -83,15 +99,7 @@ export async function startObjectServer(name = ''): Promise<ObjectServer> {
       const chat = { id: fresh('chatcmpl-'), object: 'chat.completion', choices: [{ message }] }
       return kept(path, json(chat))
     }
-    if (method === 'DELETE') {
-      for (const [at, all] of made) {
-        made.set(
-          at,
-          all.filter((each) => each.id !== id),
-        )
-      }
-      return json({ id, deleted: true })
-    }
+    if (method === 'DELETE') return json({ id, deleted: true })
     if (method === 'GET' && below.endsWith('/content')) {
       return {
         type: 'application/octet-stream',

@@ -23,6 +23,8 @@ export interface ObjectPage {
   /** In the upstream's order. An item whose id is missing or ambiguous is left out. */
   readonly objects: readonly ListedObject[]
   readonly hasMore: boolean
+  /** Null on the last page, undefined if its pages have no names. */
+  readonly nextPage: string | null | undefined
 }
 
 /** Undefined if it is not a page, or if parsers may read it differently. */
@@ -42,12 +44,22 @@ export function objectPageIn(body: Uint8Array): ObjectPage | undefined {
     const object = objectAt(text, each)
     if (object) objects.push(object)
   }
-  return { objects, hasMore }
+  return { objects, hasMore, nextPage: nextPageIn(text, found.get('next_page')) }
 }
 
-const PAGE_MEMBERS: ReadonlySet<string> = new Set(['data', 'has_more'])
+const PAGE_MEMBERS: ReadonlySet<string> = new Set(['data', 'has_more', 'next_page'])
 const ID: ReadonlySet<string> = new Set(['id'])
 const MAX_ID_BYTES = 256
+
+const MAX_PAGE_NAME_BYTES = 4096
+
+function nextPageIn(text: Buffer, span: Span | undefined): ObjectPage['nextPage'] {
+  if (!span) return undefined
+  const { start, end } = span
+  const name: unknown =
+    end - start > MAX_PAGE_NAME_BYTES ? null : JSON.parse(text.toString('utf8', start, end))
+  return typeof name === 'string' && name !== '' ? name : null
+}
 
 interface Span {
   readonly start: number
