@@ -40,10 +40,11 @@ const LISTENER = {
 } as const
 
 /** The options with which a server switches to this app; open connections and responses go on. */
-export function answeringBy(app: ReturnType<typeof gate>) {
-  app.compile()
-  return { ...LISTENER, fetch: app.fetch, websocket: sockets as never }
-}
+export const answeringBy = ({ fetch }: ReturnType<typeof gate>) => ({
+  ...LISTENER,
+  fetch,
+  websocket: sockets as never,
+})
 
 export interface Parts extends Common {
   /** The relayed routes that some caller reaches. */

@@ -269,7 +269,10 @@ export async function serve(first: Configuration, from: Sources, log: Logger): P
     const choose = (endpoint: Endpoint) => choicesOf(endpoint, upstreams.served, who.kinds)
     const [sessions, secrets] = servedRoutes(choose, [REALTIME_ROUTE, CLIENT_SECRETS_ROUTE])
     const realtimeNow = sessions && secrets && { sessions, secrets }
-    return { upstreams, realtime: realtimeNow, app: appFor(upstreams, choose, realtimeNow) }
+    const app = appFor(upstreams, choose, realtimeNow)
+    // Here, where a bug leaves everything as it was. The first one is compiled where it listens.
+    if (before) app.compile()
+    return { upstreams, realtime: realtimeNow, app }
   })
   const stalls = watchUpstreams(wire, () => relayed.now().upstreams.served, timeouts)
   const { app } = relayed.now()
