@@ -26,6 +26,7 @@ import { anthropicUsageMeter } from '../src/upstream/anthropic/usage.ts'
 import { allowedHost } from '../src/upstream/tinfoil/enclave.ts'
 import { readFields } from '../src/http1/fields.ts'
 import { forbiddenBy } from '../src/upstream/forbidden.ts'
+import { objectPageIn } from '../src/upstream/reading/listed-objects.ts'
 import { openAiUsageMeter } from '../src/upstream/reading/openai-usage.ts'
 import { parseTinfoilUsage } from '../src/upstream/tinfoil/usage.ts'
 import { readBootstrap } from './support/bootstrap-body.ts'
@@ -242,6 +243,12 @@ const READERS: Readonly<Record<string, Reader>> = {
     length: HEADER,
     units: ['e30.', 'eyJ', '_', '{}'],
     around: [...PLAIN, ['e30.', `.${'A'.repeat(86)}`]],
+  },
+  'a page of stored objects': {
+    read: (text) => objectPageIn(bytes(text)),
+    length: BODY,
+    units: [...JSON_UNITS, '{"id":"a"},', '"data":[],', '"Id":1,'],
+    around: [...PLAIN, ['{"data":[', '1]}'], ['{"data":[{', '"z":1}]}'], ['{"', '":1}']],
   },
   'a strict object': {
     read: (text) => parseStrictObject(text),

@@ -6,7 +6,7 @@ import type { ListedObject } from '../upstream/reading/listed-objects.ts'
 const MAX_BYTES = 8 * 1024 * 1024
 
 export class FoundObjects {
-  readonly #found: ListedObject[] = []
+  readonly #found: { readonly id: string; readonly text: string }[] = []
   readonly #ids = new Set<string>()
   readonly #limit: number
   readonly #isBackwards: boolean
@@ -22,13 +22,14 @@ export class FoundObjects {
   }
 
   /** False if it has no room, so that there is more. */
-  add(object: ListedObject): boolean {
-    if (this.#ids.has(object.id)) return true
-    const bytes = this.#bytes + object.text.length
-    if (this.#found.length >= this.#limit || (bytes > MAX_BYTES && !this.isEmpty)) return false
-    this.#bytes = bytes
-    this.#ids.add(object.id)
-    this.#found.push(object)
+  add({ id, bytes }: ListedObject): boolean {
+    if (this.#ids.has(id)) return true
+    const total = this.#bytes + bytes.byteLength
+    if (this.#found.length >= this.#limit || (total > MAX_BYTES && !this.isEmpty)) return false
+    this.#bytes = total
+    this.#ids.add(id)
+    // A copy, which does not keep the upstream's page.
+    this.#found.push({ id, text: new TextDecoder().decode(bytes) })
     return true
   }
 

@@ -80,6 +80,8 @@ const FORMS: Readonly<Record<Dialect, Readonly<Partial<Record<string, ListForm>>
     },
     '/v1/chat/completions': {
       ...OPENAI,
+      // With their answers.
+      pageSize: 50,
       filters: /^(?:api-version|order|model|metadata(?:\[[^\]]{1,64}\])?)$/,
     },
   },

@@ -8,15 +8,17 @@ import {
   afterValue,
   ARRAY,
   ARRAY_END,
+  COLON,
   COMMA,
   OBJECT,
   OBJECT_END,
+  QUOTE,
 } from './json-grammar.ts'
 
 export interface ListedObject {
   readonly id: string
   /** As the upstream wrote it. */
-  readonly text: string
+  readonly bytes: Uint8Array
 }
 
 export interface ObjectPage {
@@ -30,27 +32,24 @@ export interface ObjectPage {
 /** Undefined if it is not a page, or if parsers may read it differently. */
 export function objectPageIn(body: Uint8Array): ObjectPage | undefined {
   const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-  const begin = afterSpace(body, 0)
-  if (body[begin] !== OBJECT || !isUtf8(body)) return undefined
-  const end = afterValue(body, begin)
-  if (end < 0 || afterSpace(body, end) !== body.length) return undefined
-  const found = membersIn(text, begin, PAGE_MEMBERS)
+  const begin = afterSpace(text, 0)
+  if (text[begin] !== OBJECT || !isUtf8(body)) return undefined
+  const { found, end } = membersIn(text, begin, PAGE_MEMBERS)
   const data = found?.get('data')
-  if (!found || !data || text[data.start] !== ARRAY) return undefined
-  const { start, end: stop } = found.get('has_more') ?? { start: 0, end: 0 }
-  const hasMore = text.toString('latin1', start, stop) === 'true'
-  const objects: ListedObject[] = []
-  for (const each of elementsIn(text, data.start)) {
-    const object = objectAt(text, each)
-    if (object) objects.push(object)
+  if (!found || afterSpace(text, end) !== text.length) return undefined
+  if (!data || text[data.start] !== ARRAY) return undefined
+  const hasMore = found.get('has_more')
+  return {
+    objects: objectsIn(text, data.start),
+    hasMore:
+      hasMore !== undefined && text.toString('latin1', hasMore.start, hasMore.end) === 'true',
+    nextPage: nextPageIn(text, found.get('next_page')),
   }
-  return { objects, hasMore, nextPage: nextPageIn(text, found.get('next_page')) }
 }
 
 const PAGE_MEMBERS: ReadonlySet<string> = new Set(['data', 'has_more', 'next_page'])
 const ID: ReadonlySet<string> = new Set(['id'])
 const MAX_ID_BYTES = 256
-
 const MAX_PAGE_NAME_BYTES = 4096
 
 function nextPageIn(text: Buffer, span: Span | undefined): ObjectPage['nextPage'] {
@@ -66,51 +65,64 @@ interface Span {
   readonly end: number
 }
 
-function objectAt(text: Buffer, { start, end }: Span): ListedObject | undefined {
-  if (text[start] !== OBJECT) return undefined
-  const span = membersIn(text, start, ID)?.get('id')
-  if (!span || span.end - span.start > MAX_ID_BYTES) return undefined
-  const id: unknown = JSON.parse(text.toString('utf8', span.start, span.end))
-  return typeof id === 'string' && id !== ''
-    ? { id, text: text.toString('utf8', start, end) }
-    : undefined
+interface FoundMembers {
+  /** Undefined if one of them is there twice, also by other case: parsers disagree about which one counts. */
+  readonly found: ReadonlyMap<string, Span> | undefined
+  /** Of the object; negative if its grammar is wrong. */
+  readonly end: number
 }
 
-/**
- * The values of these members of an object whose grammar is right; undefined if one of them is there twice,
- * also by other case: parsers disagree about which one counts.
- */
-function membersIn(
-  text: Buffer,
-  at: number,
-  names: ReadonlySet<string>,
-): ReadonlyMap<string, Span> | undefined {
+function membersIn(text: Buffer, at: number, names: ReadonlySet<string>): FoundMembers {
   const found = new Map<string, Span>()
   const seen = new Set<string>()
+  let isClear = true
   at = afterSpace(text, at + 1)
-  while (text[at] !== OBJECT_END) {
-    const nameEnd = afterString(text, at)
-    const name: string = JSON.parse(text.toString('utf8', at, nameEnd))
-    const start = afterSpace(text, afterSpace(text, nameEnd) + 1)
-    const end = afterValue(text, start)
-    const folded = name.toLowerCase()
+  let more = text[at] !== OBJECT_END
+  while (more) {
+    const nameEnd = text[at] === QUOTE ? afterString(text, at) : BROKEN.end
+    if (nameEnd < 0) return BROKEN
+    const folded = nameAt(text, at, nameEnd).toLowerCase()
+    const colon = afterSpace(text, nameEnd)
+    const start = afterSpace(text, colon + 1)
+    const end = text[colon] === COLON ? afterValue(text, start) : BROKEN.end
+    if (end < 0) return BROKEN
     if (names.has(folded)) {
-      if (seen.has(folded)) return undefined
+      isClear &&= !seen.has(folded)
       seen.add(folded)
-      if (name === folded) found.set(name, { start, end })
+      if (nameAt(text, at, nameEnd) === folded) found.set(folded, { start, end })
     }
     at = afterSpace(text, end)
-    if (text[at] === COMMA) at = afterSpace(text, at + 1)
+    more = text[at] === COMMA
+    if (more) at = afterSpace(text, at + 1)
   }
-  return found
+  if (text[at] !== OBJECT_END) return BROKEN
+  return { found: isClear ? found : undefined, end: at + 1 }
 }
 
-function* elementsIn(text: Buffer, at: number): Generator<Span> {
+const BROKEN: FoundMembers = { found: undefined, end: -1 }
+/** Longer names are none of ours, however they are written. */
+const MAX_NAME_BYTES = 100
+
+const nameAt = (text: Buffer, start: number, end: number): string =>
+  end - start > MAX_NAME_BYTES ? '' : JSON.parse(text.toString('utf8', start, end))
+
+/** Of an array whose grammar is right. */
+function objectsIn(text: Buffer, at: number): ListedObject[] {
+  const objects: ListedObject[] = []
   at = afterSpace(text, at + 1)
   while (text[at] !== ARRAY_END) {
-    const end = afterValue(text, at)
-    yield { start: at, end }
+    const isObject = text[at] === OBJECT
+    const { found, end } = isObject ? membersIn(text, at, ID) : { end: afterValue(text, at) }
+    const id = idAt(text, found?.get('id'))
+    if (id !== '') objects.push({ id, bytes: text.subarray(at, end) })
     at = afterSpace(text, end)
     if (text[at] === COMMA) at = afterSpace(text, at + 1)
   }
+  return objects
+}
+
+function idAt(text: Buffer, span: Span | undefined): string {
+  if (!span || span.end - span.start > MAX_ID_BYTES) return ''
+  const id: unknown = JSON.parse(text.toString('utf8', span.start, span.end))
+  return typeof id === 'string' ? id : ''
 }
