@@ -104,6 +104,9 @@ export function devFiles(routes: ReadonlyMap<string, Answering>): DevFiles {
     answer({ method, path, body, contentType }) {
       if (method === 'POST' && path === '/v1/files') return upload(body, contentType)
       if (method === 'POST' && path === '/v1/batches') return begin(body)
+      // There are never more than fit on one page.
+      if (path === '/v1/files') return page([...files.values()].map(({ about }) => about))
+      if (path === '/v1/batches') return page([...batches.values()])
       const [, fileId = '', content] = FILE.exec(path) ?? []
       const file = files.get(fileId)
       if (fileId !== '' && !file) return NO_FILE
@@ -118,6 +121,10 @@ export function devFiles(routes: ReadonlyMap<string, Answering>): DevFiles {
     },
   }
 }
+
+/** Newest first. */
+const page = (all: readonly object[]): DevAnswer =>
+  json({ object: 'list', data: all.toReversed(), has_more: false })
 
 const bytesOf = ({ content }: DevFile): DevAnswer => ({
   kind: 'whole',

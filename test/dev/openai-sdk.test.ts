@@ -61,6 +61,10 @@ test('a file is uploaded, and a batch of its requests answered', async () => {
     ['c', undefined],
     [undefined, 404],
   ])
+  const listed = async (list: PromiseLike<{ data: readonly { id: string }[] }>) =>
+    (await list).data.map((each) => each.id)
+  expect(await listed(openai.files.list())).toEqual([output, id])
+  expect(await listed(openai.batches.list())).toEqual([begun.id])
   await openai.files.delete(id)
   const gone = await openai.files.retrieve(id).catch((error: { status?: number }) => error.status)
   expect(gone).toBe(404)
