@@ -20,6 +20,8 @@ export interface ListQuery {
   readonly cursor: ListCursor | undefined
   /** What this gate called the page. */
   readonly page: string | undefined
+  /** The list is of these alone, on one page. */
+  readonly ids: readonly string[]
   /** Order and filters, which the upstream applies. */
   readonly filters: readonly (readonly [name: string, value: string])[]
   readonly form: ListForm
@@ -35,6 +37,8 @@ export interface ListForm {
   readonly before: string | undefined
   /** Its pages may have names. */
   readonly page?: 'page'
+  /** A parameter that is repeated, with the ids of what is listed. */
+  readonly ids?: 'ids[]'
   readonly filters: RegExp
 }
 
@@ -87,7 +91,7 @@ const FORMS: Readonly<Record<Dialect, Readonly<Partial<Record<string, ListForm>>
   },
   anthropic: {
     '/v1/messages/batches': ANTHROPIC,
-    '/v1/files': { ...ANTHROPIC, page: 'page' },
+    '/v1/files': { ...ANTHROPIC, page: 'page', ids: 'ids[]' },
   },
 }
 
@@ -100,8 +104,13 @@ export function listQuery(dialect: Dialect, path: string, search: string): Decis
   let limit = usualLimit
   let cursor: ListCursor | undefined
   let page: string | undefined
+  const ids: string[] = []
   const seen = new Set<string>()
   for (const [name, value] of new URLSearchParams(search)) {
+    if (name === form.ids) {
+      if (ids.push(value) > MAX_IDS) return wrong(`ids can be ${MAX_IDS} at most`)
+      continue
+    }
     if (seen.has(name)) return wrong('a parameter of the query is repeated')
     seen.add(name)
     if (name === 'limit') {
@@ -121,7 +130,8 @@ export function listQuery(dialect: Dialect, path: string, search: string): Decis
     } else if (form.filters.test(name)) filters.push([name, value])
     else return wrong('this gate does not know a parameter of the query of this list')
   }
-  return granted({ limit, cursor, page, filters, form })
+  if (ids.length > 0 && (cursor || page !== undefined || seen.has('limit'))) return wrong(ALONE)
+  return granted({ limit, cursor, page, ids, filters, form })
 }
 
 /** The upstream's query for one of its pages. */
@@ -135,6 +145,17 @@ export function pageSearch({ form, filters }: ListQuery, { cursor, page }: ListP
   return `?${search}`
 }
 
+/** The upstream's query for what has one of these ids. */
+export function idsSearch({ form, filters }: ListQuery, ids: readonly string[]): string {
+  const search = new URLSearchParams()
+  for (const [name, value] of filters) search.set(name, value)
+  for (const id of ids) search.append(form.ids ?? '', id)
+  return `?${search}`
+}
+
+/** As in the API. */
+const MAX_IDS = 100
+const ALONE = 'ids cannot be given together with limit or a place from which the list goes on'
 const TWO_PLACES = 'only one place can be given from which the list goes on'
 const wrong = (message: string): Decision<never> =>
   refused('bad_request', { message, reason: 'query of a list' })

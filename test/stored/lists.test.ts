@@ -304,6 +304,12 @@ describe('Anthropic’s', () => {
     await expect(walked(berts.list({ page }))).rejects.toThrow('400')
     const own = Buffer.from(made.bert[0] as string).toString('base64url')
     await expect(walked(berts.list({ page: own }))).rejects.toThrow('400')
+    first.upstream.seen.length = 0
+    const some = [made.bert[1], made.anna[0], 'nobodys-1', made.bert[0]] as string[]
+    expect(await walked(berts.list({ ids: some }))).toEqual(made.bert.slice(0, 2))
+    expect(first.upstream.seen.map(({ url }) => url).join()).not.toMatch(/nobody/)
+    expect(await walked(berts.list({ ids: made.anna }))).toEqual([])
+    expect(first.upstream.seen).toHaveLength(1)
     for await (const { id } of anthropicOf(of('anna').both).files.list({ limit: 2 })) {
       await anthropicOf(of('anna').both).files.delete(id)
     }

@@ -54,6 +54,11 @@ function listed(all: readonly Made[], url: string, isAnthropic: boolean): Answer
   const ordered = query.get('order') === 'asc' ? all : all.toReversed()
   const limit = Number(query.get('limit') ?? 20)
   // As Anthropic's Files API names its pages.
+  const ids = query.getAll('ids[]')
+  if (ids.length > 0) {
+    const data = ordered.filter(({ id }) => ids.includes(id))
+    return json({ data, next_page: null })
+  }
   const isNamed = isAnthropic && url.startsWith('/v1/files')
   const after = isNamed
     ? query.get('page') && Buffer.from(query.get('page') ?? '', 'base64url').toString()
