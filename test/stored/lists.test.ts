@@ -10,6 +10,7 @@ import OpenAI, { toFile } from 'openai'
 import { startIssuer } from '../../src/dev/issuer.ts'
 import { start } from '../support/binary.ts'
 import { startObjectServer } from '../support/object-server.ts'
+import { eventually } from '../support/sink.ts'
 import { HASH_KEY, UNLIMITED } from '../support/settings.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-lists-'))
@@ -48,11 +49,13 @@ policies:
   - { name: both, routes: [messages, ${ROUTES}] }
   - { name: one, routes: [messages, ${ROUTES}], upstreams: [first, anthropic] }
   - { name: other, routes: [messages, ${ROUTES}], upstreams: [second, anthropic] }
+  - { name: tight, routes: [containers], upstreams: [first], concurrency: 1 }
   - { name: none, routes: [messages] }
 rules:
   - { kind: user, group: both, policy: both }
   - { kind: user, group: one, policy: one }
   - { kind: user, group: other, policy: other }
+  - { kind: user, group: tight, policy: tight }
   - { kind: user, policy: none }
 ledger:
   database_url: sqlite:${join(folder, 'postern.db')}
@@ -253,6 +256,35 @@ describe('OpenAI’s', () => {
     const denied = await text(await clientOf('dora'), '/v1/containers')
     expect(denied[0]).toBe(403)
     expect(first.upstream.seen).toEqual([])
+  })
+
+  test('a list holds one slot until it ends, however it ends', async () => {
+    const tim = await clientOf('tim', 'tight')
+    const { resolve: release, promise: held } = Promise.withResolvers<void>()
+    const { resolve: came, promise: asked } = Promise.withResolvers<void>()
+    first.hold(async () => {
+      came()
+      await held
+    })
+    const leaving = new AbortController()
+    const headers = { authorization: `Bearer ${tim.apiKey}` }
+    const left = fetch(`${gate.url}/v1/containers`, { headers, signal: leaving.signal })
+    const gone = left.catch(() => 'gone')
+    await asked
+    expect((await text(tim, '/v1/containers'))[0]).toBe(429)
+    leaving.abort()
+    expect(await gone).toBe('gone')
+    first.hold(undefined)
+    release()
+    await eventually(async () => (await text(tim, '/v1/containers'))[0] === 200)
+    for (const [query, status] of [
+      ['', 200],
+      ['?limit=0', 400],
+      ['?after=x', 404],
+      ['', 200],
+    ] as const) {
+      expect((await text(tim, `/v1/containers${query}`))[0]).toBe(status)
+    }
   })
 
   test('a list is one request in the log, with its upstream and no usage', async () => {

@@ -10,6 +10,8 @@ export interface ObjectServer {
   readonly contents: Map<string, Buffer>
   /** What was made and not deleted, by the path that made it; oldest first. */
   readonly made: Map<string, Made[]>
+  /** Every answer waits for it. */
+  hold(until: (() => Promise<void>) | undefined): void
 }
 
 export interface Made {
@@ -145,11 +147,13 @@ export async function startObjectServer(name = ''): Promise<ObjectServer> {
       output_file_id: `file-output-of-${id}`,
       error_file_id: `file-errors-of-${id}`,
     })
-  upstream.respond((request, response, body) => {
+  let holding: (() => Promise<void>) | undefined
+  upstream.respond(async (request, response, body) => {
+    await holding?.()
     const { status = 200, type = 'application/json', body: said } = answer(request, body)
     response.writeHead(status, { 'content-type': type }).end(said)
   })
-  return { upstream, contents, made }
+  return { upstream, contents, made, hold: (until) => void (holding = until) }
 }
 
 function anthropic(
