@@ -15,6 +15,7 @@ export function routeMeant(path: string, find: FindRoute): FoundRoute | undefine
   const segments = path.split('/').filter((segment) => segment !== '')
   for (let from = Math.max(0, segments.length - MAX_SEGMENTS); from < segments.length; from += 1) {
     const rest = segments.slice(from)
+    if (isOfAnother(segments, rest)) continue
     for (const spelled of [rest, rest.map((segment) => segment.toLowerCase())]) {
       const end = spelled.join('/')
       const found = find(`/v1/${end}`) ?? find(`/${end}`)
@@ -22,6 +23,17 @@ export function routeMeant(path: string, find: FindRoute): FoundRoute | undefine
     }
   }
   return undefined
+}
+
+/** What a wrong base URL leaves behind a right `/v1`. */
+const DOUBLED = /^(?:v1|api|openai|anthropic)$/i
+
+/** `/v1/organization/usage/completions` ends like a route, and is of an API that is not served. */
+function isOfAnother(
+  [version, first = '']: readonly string[],
+  [start]: readonly string[],
+): boolean {
+  return version === 'v1' && start !== version && start !== first && !DOUBLED.test(first)
 }
 
 /** Where the base URL of this API's clients ends. */

@@ -39,6 +39,7 @@ describe('a client with a wrong base URL learns the intended route, and is not r
     ['/api/v1/chat/completions', '/v1/chat/completions', 'openai'],
     ['/openai/v1/chat/completions', '/v1/chat/completions', 'openai'],
     ['/openai/deployments/gpt/chat/completions', '/v1/chat/completions', 'openai'],
+    ['/v1/openai/chat/completions', '/v1/chat/completions', 'openai'],
     ['/v2/embeddings', '/v1/embeddings', 'openai'],
     ['/responses', '/v1/responses', 'openai'],
     ['/messages', '/v1/messages', 'anthropic'],
@@ -74,6 +75,9 @@ describe('a client with a wrong base URL learns the intended route, and is not r
       '/v1',
       '/v1/',
       '/v1/nothing',
+      '/v1/organization/usage/completions',
+      '/v1/organization/projects/proj_1/models',
+      '/v1/threads/thread_1/messages',
       '/.env',
       '/x'.repeat(400),
     ]) {
