@@ -21,14 +21,12 @@ export const ROUTE_GROUPS = [
   'conversations',
   'stored_chat',
   'realtime',
+  'documents',
 ] as const
 export type RouteGroup = (typeof ROUTE_GROUPS)[number]
 
-/**
- * Routes that keep something at the upstream under the operator's key, spend what no answer tells, or
- * spend for as long as a connection lasts: a policy allows them only if it names them.
- */
-export const NAMED_GROUPS = [
+/** Those of OpenAI's API that a policy has to name. */
+const OPENAI_NAMED_GROUPS = [
   'batches',
   'files',
   'uploads',
@@ -36,6 +34,15 @@ export const NAMED_GROUPS = [
   'containers',
   'fine_tuning',
   'realtime',
+] as const satisfies readonly RouteGroup[]
+
+/**
+ * Routes that keep something at the upstream under the operator's key, spend what no answer tells, or
+ * spend for as long as a connection lasts: a policy allows them only if it names them.
+ */
+export const NAMED_GROUPS = [
+  ...OPENAI_NAMED_GROUPS,
+  'documents',
 ] as const satisfies readonly RouteGroup[]
 const NAMED: ReadonlySet<RouteGroup> = new Set(NAMED_GROUPS)
 
@@ -54,7 +61,7 @@ export const OPENAI_GROUPS = [
   'audio',
   'conversations',
   'stored_chat',
-  ...NAMED_GROUPS,
+  ...OPENAI_NAMED_GROUPS,
 ] as const satisfies readonly RouteGroup[]
 
 /** Those of Anthropic's API. */

@@ -34,6 +34,12 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   },
   openai('GET', '/v1/models/:id/:item', 'models', 'Describes one model whose name has a slash.'),
   openai('POST', '/v1/chat/completions', 'chat', 'Creates a chat completion.'),
+  openai(
+    'POST',
+    '/v1/chat/completions/input_tokens',
+    'chat',
+    'Counts the input tokens of a chat completion.',
+  ),
   openai('POST', '/v1/completions', 'completions', 'Creates a text completion.'),
   openai('POST', '/v1/responses', 'responses', 'Creates a response.'),
   openai('POST', '/v1/responses/compact', 'responses', 'Compacts a conversation.'),
@@ -76,6 +82,10 @@ export const RELAYED_ROUTES: readonly RelayedRoute[] = [
   openai('POST', '/v1/audio/transcriptions', 'audio', 'Transcribes speech.'),
   openai('POST', '/v1/audio/translations', 'audio', 'Translates speech into English text.'),
   openai('POST', '/v1/audio/speech', 'audio', 'Converts text to speech.'),
+  {
+    ...openai('POST', '/v1/convert/file', 'documents', 'Converts a document to text.'),
+    unpriced: 'a document to convert',
+  },
   anthropic('POST', '/v1/messages', 'messages', 'Creates a message.'),
   anthropic(
     'POST',

@@ -41,7 +41,7 @@ test('everything under /v1/ is relayed, and /admin/ is protected, and /device, a
         : [path === '/device' ? 'caller' : 'public']
     expect([path, expected]).toEqual([path, expect.arrayContaining([access])])
   }
-  expect(RELAYED_ROUTES).toHaveLength(88)
+  expect(RELAYED_ROUTES).toHaveLength(90)
   const own = EVERY_ROUTE.filter(({ access }) => access === 'own').map(({ path }) => path)
   expect(own).toEqual(['/admin/usage', '/admin/stats'])
 })

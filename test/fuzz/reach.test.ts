@@ -279,8 +279,11 @@ interface Asked {
   readonly isPlain: boolean
 }
 
+/** Without the one that is the id of a stored chat where no enclave is. */
+const ROUTES = RELAYED_ROUTES.filter(({ path }) => path !== '/v1/chat/completions/input_tokens')
+
 function asked(random: Random): Asked {
-  const route = random.pick(RELAYED_ROUTES)
+  const route = random.pick(ROUTES)
   // What is asked of a stored response runs no model, and goes to the upstream that keeps it.
   const isStored =
     route.runsNothing === true || route.lists === true || route.path.startsWith('/v1/responses/:id')
@@ -368,7 +371,11 @@ test(
       }
       const [out] = sent
       // A form, and a path of two dialects, need more than this to be asked.
-      if (!isPlain || dialects.length > 1 || /audio|images\/edits|batches|fine_tuning/.test(path))
+      if (
+        !isPlain ||
+        dialects.length > 1 ||
+        /audio|images\/edits|batches|fine_tuning|convert/.test(path)
+      )
         continue
       const [dialect = 'openai'] = dialects
       const first = document.upstreams.find(

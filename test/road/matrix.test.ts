@@ -231,6 +231,8 @@ test(
         const spoken = isServed(dialect) ? dialect : (others[0] ?? dialect)
         const named = path === '/v1/models/:id/:item' ? `${model}/an-item` : model
         const expected = allowedBy(table, kind, route, spoken, named)
+        // Where nobody serves it, it is the id of a stored chat, which here is anybody's.
+        if (path === '/v1/chat/completions/input_tokens' && expected.length === 0) continue
         const told = [kind, method, path, model, JSON.stringify(table)]
         // Several lists are made one, unless one is that of an account.
         const isMerged = (path === '/v1/models' || route.lists) && !expected.includes('o1')
@@ -311,7 +313,9 @@ for (const [name, { env, reaches }] of Object.entries(ENVIRONMENTS)) {
               reaches[kind].some((to) => KINDS[to].serves({ dialect, method, path }))
             const seen = on.upstream.seen.length
             expect([method, path, dialect, seen]).toEqual([method, path, dialect, isOpen ? 1 : 0])
-            if (!isOpen) expect(answer.status).toBeOneOf([401, 404, 405])
+            // A group that has to be named is served, and refused by the policy.
+            const refusals = USUAL_GROUPS.includes(group) ? [401, 404, 405] : [401, 403, 404, 405]
+            if (!isOpen) expect(answer.status).toBeOneOf(refusals)
           }
         }
       })

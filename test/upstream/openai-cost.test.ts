@@ -73,7 +73,7 @@ describe('the models that are named', () => {
     for (const path of forms) {
       expect(said({ model: 'm' }, `/v1/${path}`)).toEqual(['m'])
     }
-    for (const path of ['batches', 'responses/x/cancel', 'files']) {
+    for (const path of ['batches', 'responses/x/cancel', 'files', 'convert/file']) {
       expect(said({ model: 'm' }, `/v1/${path}`)).toBe('unknown_cost')
     }
   })

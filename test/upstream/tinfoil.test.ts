@@ -151,6 +151,20 @@ test('10,000 names are remembered by the few', async () => {
   expect(asked.length).toBeGreaterThanOrEqual(10_000 - 256)
 })
 
+test('the routes of its own are served, and counting tokens costs nothing', () => {
+  const upstream = at('https://h.example')
+  const serves = (path: string) => upstream.serves({ dialect: 'openai', method: 'POST', path })
+  const counting = ['/v1/chat/completions/input_tokens', '/v1/responses/input_tokens']
+  const paths = [...counting, '/v1/audio/translations', '/v1/convert/file']
+  expect(paths.map(serves)).toEqual([true, true, true, true])
+  const head = { 'content-type': 'application/json' }
+  for (const path of counting) {
+    const meter = upstream.meter({ ...asking('', undefined, path), method: 'POST' }, 200, head)
+    meter.push?.(Buffer.from('{"input_tokens":11}'), 1)
+    expect(meter.end({}, true)).toMatchObject({ state: 'exact', inputTokens: 0, outputTokens: 0 })
+  }
+})
+
 describe('a stream that announces its usage in a trailer', () => {
   const asked = { ...asking('', undefined, '/v1/chat/completions'), method: 'POST' as const }
   const head = { 'content-type': 'text/event-stream', trailer: 'X-Tinfoil-Usage-Metrics' }

@@ -53,6 +53,7 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
       answers: ['n', 'best_of'],
     },
   ],
+  ['/v1/chat/completions/input_tokens', { shape: CHAT, writesNothing: true, free: true }],
   [
     '/v1/responses',
     { shape: RESPONSE, maxTokens: ['max_output_tokens'], otherMaxTokens: OTHER_MAX_TOKENS },

@@ -13,10 +13,13 @@ const FREE: UsageMeter = { end: () => NO_USAGE }
 /** Only the client can read a sealed response. */
 const UNREAD: UsageMeter = { end: (trailers) => parseTinfoilUsage(trailers[USAGE_HEADER]) }
 
-export const tinfoilMeter: Upstream['meter'] = ({ method, sealed }, status, headers) => {
+/** Runs no model. */
+const COUNT = '/input_tokens'
+
+export const tinfoilMeter: Upstream['meter'] = ({ method, path, sealed }, status, headers) => {
   const told = parseTinfoilUsage(headers[USAGE_HEADER])
   if (told) return { end: () => told }
-  if (method === 'GET') return FREE
+  if (method === 'GET' || path.endsWith(COUNT)) return FREE
   return sealed || status >= 300 ? UNREAD : new PlainUsage(headers)
 }
 

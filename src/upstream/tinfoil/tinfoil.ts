@@ -57,11 +57,15 @@ const HTTPS_PORT = 443
 export const servesTinfoil = serving('openai', [
   'GET /v1/models',
   'POST /v1/chat/completions',
+  'POST /v1/chat/completions/input_tokens',
   'POST /v1/completions',
   'POST /v1/responses',
+  'POST /v1/responses/input_tokens',
   'POST /v1/embeddings',
   'POST /v1/audio/transcriptions',
+  'POST /v1/audio/translations',
   'POST /v1/audio/speech',
+  'POST /v1/convert/file',
 ])
 
 export function tinfoil(options: TinfoilOptions): Upstream {
