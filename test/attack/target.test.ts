@@ -196,7 +196,7 @@ describe('attack 6: paths', () => {
     '/v1/models/x',
     '/v1',
     '/',
-    '/v1/chat/completions/input_tokens',
+    '/v1/chat/completions/output_tokens',
     '/v1/realtime',
     '/admin',
     '/metrics',
