@@ -63,7 +63,7 @@ export class FallbackAttempts implements Again {
   #on: Served
   /** The caller's own claim. */
   #model: string | undefined
-  /** Monotonic: when the first of those that asked for a pause may be asked again. */
+  /** Monotonic: when the earliest pause that an upstream asked for ends. */
   #soonestMs = Number.POSITIVE_INFINITY
 
   constructor(parts: AttemptParts, request: AttemptedRequest) {
@@ -152,8 +152,8 @@ export class FallbackAttempts implements Again {
   }
 
   /**
-   * Of those that are left, the first that takes the request now. A refusal if a cap is reached, or if
-   * every circuit is open, `open` among them.
+   * The first remaining upstream that takes the request now. A refusal if a cap is reached, or if every
+   * circuit is open, including that of `open`.
    */
   async #next(before: Before, open?: Refusal): Promise<Decision<NextAttempt> | undefined> {
     let refusal = open

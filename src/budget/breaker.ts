@@ -78,7 +78,7 @@ export interface Breaker {
   due(now: number): string[]
   /** Reports whether a connection was made to a host that was due at `askedAt`. */
   reached(host: string, isReached: boolean, askedAt: number, now: number): void
-  /** Whether requests to the upstream's own address would be refused now, whoever's they are. */
+  /** Whether the circuit refuses every caller's requests to the upstream's own address now. */
   isShut(now: number): boolean
   /** Applies these numbers from now on; open circuits stay open until their time is over. */
   retune(numbers: BreakerNumbers): void

@@ -5,7 +5,7 @@ import type { RouteGroup } from '../names.ts'
 import type { Served } from './choose.ts'
 import type { PlanOf } from './plan.ts'
 
-/** How many requests run at each upstream, of those that are spread. */
+/** Counts the running requests at each upstream that shares load. */
 export interface Running {
   of(upstream: string): number
   enter(upstream: string): RunningAt

@@ -21,7 +21,7 @@ export interface ServedUpstreams {
   /** All lists are in the settings' order. */
   readonly sources: readonly UpstreamSource[]
   readonly served: readonly Served[]
-  /** The names of those that store objects. */
+  /** The names of the upstreams that store objects. */
   readonly keepers: ReadonlySet<string>
 }
 

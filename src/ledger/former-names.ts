@@ -1,5 +1,5 @@
 // The port for people who were recorded under another name before IDENTITY_HASH_KEY was replaced. Only
-// the gate can tell, and only of those whom it sees while the former key is in IDENTITY_HASH_KEY_OLD.
+// the gate can tell, and only for people whom it sees while the former key is in IDENTITY_HASH_KEY_OLD.
 
 export interface FormerNames {
   /**

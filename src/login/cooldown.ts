@@ -1,4 +1,4 @@
-// The pause between failed refreshes, whoever makes them: it doubles each time, up to a maximum. Also
+// The pause between failed refreshes of all callers: it doubles each time, up to a maximum. Also
 // remembers whether the authorization server refuses to refresh the token, or cannot be reached.
 
 import type { Logger } from '../log.ts'

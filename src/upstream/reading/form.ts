@@ -1,6 +1,6 @@
-// The text fields of a form (RFC 7578), as the JSON object that they would be, so that whoever reads a body
-// for a limit reads a form in the same way. Only a form is read that every parser reads alike: as the
-// clients of these APIs write it, with its boundary nowhere but between its parts.
+// Turns the text fields of a form (RFC 7578) into the equivalent JSON object, so that limits read forms and
+// JSON in the same way. It accepts only forms that every parser reads alike: written as the clients of
+// these APIs write them, with the boundary only between the parts.
 
 import { isUtf8 } from 'node:buffer'
 import { type Decision, granted, refused } from '../../refusal.ts'
@@ -41,7 +41,7 @@ export function formFields(body: Uint8Array, boundary: string): Decision<Uint8Ar
       if (!inner) return UNREADABLE
       lists.getOrInsert(inner.name, []).push(inner.value)
     }
-    // One that is there twice is refused by whoever reads the object.
+    // One that is there twice is refused by the reader of the object.
     else members.push(`${JSON.stringify(name)}:${written(value)}`)
   }
   for (const [name, values] of lists) members.push(`${JSON.stringify(name)}:[${values.join(',')}]`)
