@@ -90,6 +90,18 @@ test('an endpoint keeps its configured query', async () => {
   }
 })
 
+/** A client with a secret, whose server is at `url`. */
+const confidential = (url: string) =>
+  authorization({
+    clientId: 'c',
+    clientSecret: new Secret('s'),
+    redirectUri: 'https://as.test/back',
+    authorizeUrl: new URL(url),
+    tokenUrl: new URL(url),
+    issuer: 'https://as.test',
+    scope: '',
+  })
+
 test('a server that accepts the secret in only one way is asked in the other way once', async () => {
   const sink = await startUpstream()
   try {
@@ -102,15 +114,7 @@ test('a server that accepts the secret in only one way is asked in the other way
       response.writeHead(good ? 200 : 401, { 'content-type': 'application/json' })
       response.end(good ? '{"access_token":"at"}' : '{"error":"invalid_client"}')
     })
-    const client = authorization({
-      clientId: 'c',
-      clientSecret: new Secret('s'),
-      redirectUri: 'https://as.test/back',
-      authorizeUrl: new URL(sink.url),
-      tokenUrl: new URL(sink.url),
-      issuer: 'https://as.test',
-      scope: '',
-    })
+    const client = confidential(sink.url)
     for (let n = 0; n < 3; n += 1) expect(shown(await client.refresh('rt'))).toBe('ok')
     expect(seen).toEqual(['basic', 'post', 'post', 'post'])
   } finally {
@@ -133,15 +137,7 @@ test('two concurrent requests both find the accepted way', async () => {
       response.writeHead(good ? 200 : 401, { 'content-type': 'application/json' })
       response.end(good ? '{"access_token":"at"}' : '{"error":"invalid_client"}')
     })
-    const client = authorization({
-      clientId: 'c',
-      clientSecret: new Secret('s'),
-      redirectUri: 'https://as.test/back',
-      authorizeUrl: new URL(sink.url),
-      tokenUrl: new URL(sink.url),
-      issuer: 'https://as.test',
-      scope: '',
-    })
+    const client = confidential(sink.url)
     const answers = await Promise.all([client.refresh('rt'), client.exchange(codeAnd(), proof)])
     expect(answers.map(shown)).toEqual(['ok', 'ok'])
     expect(shown(await client.refresh('rt'))).toBe('ok')
